@@ -1,0 +1,144 @@
+"""Connections: one engine per process, read and write transactions, the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from db.tables import published
+from db.views import VIEW_NAMES, VIEWS, views_hash
+from jobs.errors import UnavailableError
+
+CONSOLE_ROLE = "headwise_console"
+"""PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
+BUSY_SECONDS = 30
+"""How long a writer waits for SQLite's one write lock."""
+
+_CLOCK = {
+    # now() is frozen within a PostgreSQL transaction; SQLite 3.40 has no 'subsec'.
+    "postgresql": "extract(epoch FROM clock_timestamp())::double precision",
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+}
+
+
+class Database:
+    """A database address and its connections. Open it after a fork, never before."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.dialect = parsed.get_backend_name()
+        self.url = url
+        if self.dialect == "sqlite":
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            # A pooled SQLite connection saves nothing and would keep the file open after a fork.
+            self.engine = create_engine(
+                parsed, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
+            )
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
+        self.clock = _CLOCK[self.dialect]
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read transaction: one consistent snapshot per statement or better."""
+        with _translated(self.url), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction; commits at the end, rolls back on any exception."""
+        with _translated(self.url), self.engine.connect() as plain:
+            connection = plain.execution_options(headwise_write=True)
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; safe to call from several processes at once."""
+        with self.write() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7229)")
+            if _views_hash(connection) == views_hash() and self._at_head(connection):
+                return
+            for view in VIEWS:
+                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            for view in VIEWS:
+                connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
+            connection.execute(published.delete())
+            connection.execute(published.insert().values(views_hash=views_hash()))
+            if self.dialect == "postgresql":
+                grant_console(connection)
+
+    def schema_is_current(self) -> bool:
+        """Whether the schema is at the version of this code."""
+        with self.read() as connection:
+            return self._at_head(connection)
+
+    def _at_head(self, connection: Connection) -> bool:
+        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _views_hash(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(published.name):
+        return None
+    return connection.execute(select(published.c.views_hash)).scalar()
+
+
+def grant_console(connection: Connection) -> None:
+    """Let the console's role, where it exists, read the published views and nothing else."""
+    role = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+    if connection.execute(role, {"role": CONSOLE_ROLE}).scalar():
+        views = ", ".join(VIEW_NAMES)
+        connection.exec_driver_sql(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise UnavailableError(f"The database {shown} does not answer: {error.orig}") from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Transactions are begun by _begin_sqlite: the driver's own BEGIN is never IMMEDIATE.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A write transaction takes the write lock at once: upgrading a read lock later can fail.
+    writing = connection.get_execution_options().get("headwise_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,261 @@
+"""The tables. Private: what others may rely on are the views in `db.views`.
+
+Tables have singular names, the published views plural ones. Times are seconds since 1970 (UTC)
+by the database's clock. A result row carries no state: it exists if and only if the shard that
+holds its example is done, because a shard's results and its state change in one transaction.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("spec_hash", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("control", Text, nullable=False),
+    Column("error", Text),
+    Column("dedupe_key", Text),
+    Column("idempotency_key", Text),
+    Column("data_fingerprint", Text),
+    Column("model_fingerprint", Text),
+    Column("labels", Text, nullable=False),
+    Column("layers", Integer),
+    Column("heads", Integer),
+    Column("examples", Integer, nullable=False),
+    Column("examples_done", Integer, nullable=False, server_default=text("0")),
+    Column("examples_failed", Integer, nullable=False, server_default=text("0")),
+    Column("shards", Integer, nullable=False, server_default=text("0")),
+    Column("result_hash", Text),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Index("ix_job_state", "state"),
+    Index(
+        "uq_job_dedupe",
+        "dedupe_key",
+        unique=True,
+        sqlite_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
+        postgresql_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
+    ),
+    Index("uq_job_idempotency", "user_name", "idempotency_key", unique=True),
+    sqlite_autoincrement=True,
+)
+
+shard = Table(
+    "shard",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("lo", Integer, nullable=False),
+    Column("hi", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("available_at", Double, nullable=False),
+    Column("dispatched_at", Double),
+    Column("progress", Integer, nullable=False, server_default=text("0")),
+    Column("errors", Integer, nullable=False, server_default=text("0")),
+    Column("losses", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    Index("ix_shard_state", "state", "available_at"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("fence", Integer, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("outcome", Text),
+    Column("examples", Integer),
+    Column("seconds", Double),
+    Column("error", Text),
+    Column("log_tail", Text),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("job_id", Integer),
+    Column("shard_no", Integer),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+example = Table(
+    "example",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("source_row", Integer, nullable=False),
+    Column("text_a", Text),
+    Column("text_b", Text),
+    Column("text_hash", Text, nullable=False),
+    Column("gold", SmallInteger),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)
+
+example_result = Table(
+    "example_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("predicted", SmallInteger),
+    Column("target", SmallInteger),
+    Column("probabilities", Text),
+    Column("tokens", Text),
+    Column("token_attribution", Text),
+    Column("truncated", Boolean, nullable=False),
+    Column("error", Text),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)
+
+site = Table(
+    "site",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("layer", SmallInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("heads", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)
+
+head_score = Table(
+    "head_score",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("score", REAL, nullable=False),
+    Column("total", REAL, nullable=False),
+    Column("query", SmallInteger, nullable=False),
+    Column("key", SmallInteger, nullable=False),
+    Column("attention_max", REAL, nullable=False),
+    Column("attention_mean", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""No foreign key: at 10^7 rows and more its check would cost as much as the row. Deleting a job
+deletes these rows first."""
+
+site_result = Table(
+    "site_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("f0", Double, nullable=False),
+    Column("f1", Double, nullable=False),
+    Column("residual", Double, nullable=False),
+    Column("points", SmallInteger, nullable=False),
+    Column("converged", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    Column("site", SmallInteger, nullable=False),
+    Column("head", SmallInteger, nullable=False),
+    Column("query", SmallInteger, nullable=False),
+    Column("key", SmallInteger, nullable=False),
+    Column("query_token", Text),
+    Column("key_token", Text),
+    Column("attribution", REAL, nullable=False),
+    Column("attention", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+shard_sum = Table(
+    "shard_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("score_sum", Double, nullable=False),
+    Column("score_squares", Double, nullable=False),
+    Column("total_sum", Double, nullable=False),
+    Column("absolute_total_sum", Double, nullable=False),
+    Column("attention_max_sum", Double, nullable=False),
+    Column("attention_mean_sum", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+importance = Table(
+    "importance",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("std", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("mean_total", Double, nullable=False),
+    Column("mean_absolute_total", Double, nullable=False),
+    Column("mean_attention_max", Double, nullable=False),
+    Column("mean_attention_mean", Double, nullable=False),
+)
+
+published = Table("published", metadata, Column("views_hash", Text, primary_key=True))
+"""One row: which version of the published views the database has."""
+
+RESULT_TABLES = (head_score, site_result, edge, shard_sum, importance, example_result, site)
+"""Everything a job leaves behind, in the order in which it is deleted."""

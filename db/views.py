@@ -1,0 +1,287 @@
+"""The published views: the public contract of the database. docs/schema.md is made from here.
+
+Every view is one SELECT that SQLite and PostgreSQL both understand, and every column has a
+description; a test holds both against the database and against the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A published column."""
+
+    name: str
+    expression: str
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A published view: `SELECT columns FROM source`."""
+
+    name: str
+    meaning: str
+    source: str
+    columns: tuple[Column, ...]
+
+    @property
+    def select(self) -> str:
+        """The view's SELECT statement."""
+        listed = ", ".join(f"{c.expression} AS {c.name}" for c in self.columns)
+        return f"SELECT {listed} FROM {self.source}"  # noqa: S608 - constants of this file
+
+
+def _columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
+
+
+_JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
+_EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
+_LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
+_KIND = ("kind", "s.kind", "text", "Kind of attention: encoder, decoder or cross.")
+_HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
+
+
+def _of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
+    return tuple((n, e.format(table), t, m) for n, e, t, m in rows)
+
+
+VIEWS: tuple[View, ...] = (
+    View(
+        name="jobs",
+        meaning="One row per job.",
+        source="job j",
+        columns=_columns(
+            ("job_id", "j.id", "integer", "Number of the job."),
+            ("kind", "j.kind", "text", "Kind of job: attribution."),
+            ("name", "j.name", "text", "Name given by its user."),
+            ("user_name", "j.user_name", "text", "Who submitted it."),
+            (
+                "state",
+                "j.state",
+                "text",
+                "queued, planning, running, paused, finalizing, "
+                "succeeded, failed, cancelling or cancelled.",
+            ),
+            ("priority", "j.priority", "integer", "Higher runs first."),
+            ("queue", "j.queue", "text", "Queue its shards wait in."),
+            ("examples", "j.examples", "integer", "Examples in the job."),
+            ("examples_done", "j.examples_done", "integer", "Examples whose shard is done."),
+            ("examples_failed", "j.examples_failed", "integer", "Examples that failed, of those."),
+            ("layers", "j.layers", "integer", "Layers of the model."),
+            ("heads", "j.heads", "integer", "Heads per layer of the model."),
+            ("labels", "j.labels", "text", "The model's labels, a JSON array."),
+            ("spec", "j.spec", "text", "The whole specification, a JSON object."),
+            ("spec_hash", "j.spec_hash", "text", "SHA-256 of the specification."),
+            ("data_fingerprint", "j.data_fingerprint", "text", "SHA-256 over the job's rows."),
+            ("model_fingerprint", "j.model_fingerprint", "text", "SHA-256 over the model's files."),
+            ("result_hash", "j.result_hash", "text", "SHA-256 over the head importance."),
+            ("error", "j.error", "text", "Why it failed."),
+            ("created_at", "j.created_at", "real", "Submitted, seconds since 1970 UTC."),
+            ("started_at", "j.started_at", "real", "First shard claimed, seconds since 1970 UTC."),
+            ("finished_at", "j.finished_at", "real", "Finished, seconds since 1970 UTC."),
+        ),
+    ),
+    View(
+        name="shards",
+        meaning="One row per shard, the unit of work, retry and commit.",
+        source="shard s",
+        columns=_columns(
+            ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
+            ("shard", "s.shard_no", "integer", "Shard within the job, from 0."),
+            ("first_example", "s.lo", "integer", "First example in it."),
+            ("end_example", "s.hi", "integer", "First example after it."),
+            ("state", "s.state", "text", "ready, leased, done, failed or cancelled."),
+            ("fence", "s.fence", "integer", "Times it was claimed; the last claim holds it."),
+            ("worker", "s.owner", "text", "Worker that holds or finished it."),
+            ("progress", "s.progress", "integer", "Examples computed by the running attempt."),
+            ("errors", "s.errors", "integer", "Attempts that raised an error."),
+            ("losses", "s.losses", "integer", "Attempts whose lease expired."),
+            ("error", "s.error", "text", "The last error."),
+        ),
+    ),
+    View(
+        name="attempts",
+        meaning="One row per claim of a shard by a worker.",
+        source="attempt a",
+        columns=_columns(
+            ("job_id", "a.job_id", "integer", "Job, see jobs.job_id."),
+            ("shard", "a.shard_no", "integer", "Shard within the job."),
+            ("fence", "a.fence", "integer", "Number of the claim, from 1."),
+            ("worker", "a.worker", "text", "Worker that claimed it."),
+            ("device", "a.device", "text", "Device it ran on."),
+            ("versions", "a.versions", "text", "Versions of headwise, torch and transformers."),
+            ("started_at", "a.started_at", "real", "Claimed, seconds since 1970 UTC."),
+            ("finished_at", "a.finished_at", "real", "Ended, seconds since 1970 UTC."),
+            ("outcome", "a.outcome", "text", "done, error, handed-back, lost or cancelled."),
+            ("examples", "a.examples", "integer", "Examples it computed."),
+            ("seconds", "a.seconds", "real", "Seconds of computing."),
+            ("error", "a.error", "text", "What went wrong."),
+        ),
+    ),
+    View(
+        name="workers",
+        meaning="One row per worker process seen.",
+        source="worker w",
+        columns=_columns(
+            ("worker", "w.name", "text", "Name: host, process and start."),
+            ("host", "w.host", "text", "Machine."),
+            ("queue", "w.queue", "text", "Queue it serves."),
+            ("device", "w.device", "text", "Device it computes on."),
+            ("state", "w.state", "text", "idle, busy or stopped, as it last said."),
+            ("job_id", "w.job_id", "integer", "Job it is working on."),
+            ("shard", "w.shard_no", "integer", "Shard it is working on."),
+            ("started_at", "w.started_at", "real", "Started, seconds since 1970 UTC."),
+            ("seen_at", "w.seen_at", "real", "Last heartbeat, seconds since 1970 UTC."),
+        ),
+    ),
+    View(
+        name="examples",
+        meaning="One row per example whose shard is done.",
+        source="example_result r JOIN example e ON e.job_id = r.job_id "
+        "AND e.example_no = r.example_no",
+        columns=_columns(
+            *_of("r", _JOB, _EXAMPLE),
+            ("source_row", "e.source_row", "integer", "Row of the data it came from, from 0."),
+            ("text_a", "e.text_a", "text", "First text; null when texts are not kept."),
+            ("text_b", "e.text_b", "text", "Second text of a pair."),
+            ("text_hash", "e.text_hash", "text", "SHA-256 of the texts."),
+            ("gold", "e.gold", "integer", "Gold label, an index into jobs.labels."),
+            ("predicted", "r.predicted", "integer", "Predicted label, an index."),
+            ("target", "r.target", "integer", "Label whose output was attributed, an index."),
+            ("probabilities", "r.probabilities", "text", "Probability per label, a JSON array."),
+            (
+                "tokens",
+                "r.tokens",
+                "text",
+                "Word pieces, a JSON array; null when texts are not kept.",
+            ),
+            (
+                "token_attribution",
+                "r.token_attribution",
+                "text",
+                "JSON array, a row per site: the "
+                "attribution of each key token, summed over the site's heads and queries.",
+            ),
+            (
+                "truncated",
+                "r.truncated",
+                "boolean",
+                "Whether the text was cut to the longest input.",
+            ),
+            ("error", "r.error", "text", "Why the example failed; it then has no scores."),
+        ),
+    ),
+    View(
+        name="sites",
+        meaning="One row per attention module of a job's model.",
+        source="site s",
+        columns=_columns(
+            ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
+            ("site", "s.site", "integer", "Number of the site, from 0."),
+            _LAYER,
+            _KIND,
+            ("heads", "s.heads", "integer", "Heads in it."),
+            ("module", "s.name", "text", "Name of the module in the model."),
+        ),
+    ),
+    View(
+        name="head_scores",
+        meaning="One row per example and head.",
+        source="head_score h JOIN site s ON s.job_id = h.job_id AND s.site = h.site",
+        columns=_columns(
+            *_of("h", _JOB, _EXAMPLE, _LAYER, _KIND, _HEAD),
+            (
+                "score",
+                "h.score",
+                "real",
+                "Largest cell of the head's attribution matrix: the paper's score of the head.",
+            ),
+            ("total", "h.total", "real", "Sum of the head's attribution matrix."),
+            ("query", "h.query", "integer", "Query position of the largest cell."),
+            ("key", "h.key", "integer", "Key position of the largest cell."),
+            ("attention_max", "h.attention_max", "real", "Largest attention probability."),
+            (
+                "attention_mean",
+                "h.attention_mean",
+                "real",
+                "Mean over queries of the largest attention probability of the row.",
+            ),
+        ),
+    ),
+    View(
+        name="head_importance",
+        meaning="One row per head of a finished job.",
+        source="importance i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
+        columns=_columns(
+            *_of("i", _JOB, _LAYER, _KIND, _HEAD),
+            ("rank", "i.rank", "integer", "1 is the most important head."),
+            ("n", "i.n", "integer", "Examples counted."),
+            ("mean", "i.mean", "real", "Mean score: the paper's importance of the head."),
+            ("std", "i.std", "real", "Standard deviation of the score (n - 1)."),
+            ("low", "i.low", "real", "Lower end of the 95 % interval of the mean."),
+            ("high", "i.high", "real", "Upper end of the 95 % interval of the mean."),
+            ("mean_total", "i.mean_total", "real", "Mean of the total."),
+            ("mean_absolute_total", "i.mean_absolute_total", "real", "Mean of |total|."),
+            ("mean_attention_max", "i.mean_attention_max", "real", "Mean of attention_max."),
+            ("mean_attention_mean", "i.mean_attention_mean", "real", "Mean of attention_mean."),
+        ),
+    ),
+    View(
+        name="token_edges",
+        meaning="The strongest cells of each example over all its heads.",
+        source="edge t JOIN site s ON s.job_id = t.job_id AND s.site = t.site",
+        columns=_columns(
+            *_of("t", _JOB, _EXAMPLE),
+            ("rank", "t.rank", "integer", "1 is the strongest cell of the example."),
+            *_of("t", _LAYER, _KIND, _HEAD),
+            ("query", "t.query", "integer", "Query position."),
+            ("key", "t.key", "integer", "Key position."),
+            ("query_token", "t.query_token", "text", "Word piece at the query position."),
+            ("key_token", "t.key_token", "text", "Word piece at the key position."),
+            ("attribution", "t.attribution", "real", "Attribution of the cell."),
+            ("attention", "t.attention", "real", "Attention probability of the cell."),
+        ),
+    ),
+    View(
+        name="completeness",
+        meaning="One row per example and site: does the attribution add up?",
+        source="site_result c JOIN site s ON s.job_id = c.job_id AND s.site = c.site",
+        columns=_columns(
+            *_of("c", _JOB, _EXAMPLE, _LAYER, _KIND),
+            ("f0", "c.f0", "real", "Target with the site's attention set to zero."),
+            ("f1", "c.f1", "real", "Target of the whole model."),
+            ("residual", "c.residual", "real", "Sum of the attribution minus (f1 - f0)."),
+            ("points", "c.points", "integer", "Integration points used."),
+            ("converged", "c.converged", "boolean", "Whether the estimated error met rtol."),
+        ),
+    ),
+)
+
+VIEW_NAMES = tuple(view.name for view in VIEWS)
+
+
+def views_hash() -> str:
+    """SHA-256 over every view: a database with another one has them made anew."""
+    return hashlib.sha256("\n".join(v.name + v.select for v in VIEWS).encode()).hexdigest()
+
+
+def schema_page() -> str:
+    """docs/schema.md: every view, column by column."""
+    lines = [
+        "# Published views",
+        "",
+        "Generated by `headwise schema`; a test fails when stale.",
+        "",
+    ]
+    for view in VIEWS:
+        lines += [f"## {view.name}", "", view.meaning, "", "| column | type | meaning |"]
+        lines += ["| --- | --- | --- |"]
+        lines += [f"| `{c.name}` | {c.type} | {c.meaning} |" for c in view.columns]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,77 @@
+"""The errors a user can cause, and the one place that draws their tree.
+
+    HeadwiseError
+    ├── InputError          bad input: one or more problems, each with field, value and remedy
+    ├── NotFoundError       no such job, example or page of results
+    ├── ConflictError       the request does not fit the job's state
+    └── UnavailableError    a database or broker that cannot be reached
+
+At the edges they become a 4xx (503 for UnavailableError) in the API and one line with exit
+status 2 on the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class HeadwiseError(Exception):
+    """Base of everything that is reported to a user as a message, never as a traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with an input."""
+
+    field: str
+    """Dotted name of the field as the user wrote it, e.g. `data.path`."""
+    value: object
+    message: str
+    """What is wrong."""
+    remedy: str = ""
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        shown = "" if self.value is None else f" (given: {shorten(self.value)})"
+        end = f" {self.remedy}" if self.remedy else ""
+        return f"{self.field}: {self.message}{shown}.{end}"
+
+
+class InputError(HeadwiseError):
+    """Input that was refused before any work started."""
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__(" ".join(str(problem) for problem in self.problems))
+
+
+def refuse(field: str, value: object, message: str, remedy: str = "") -> InputError:
+    """An InputError with a single problem."""
+    return InputError(Problem(field=field, value=value, message=message, remedy=remedy))
+
+
+class NotFoundError(HeadwiseError):
+    """The thing that was asked for does not exist."""
+
+
+class ConflictError(HeadwiseError):
+    """The request does not fit the present state of the job."""
+
+
+class UnavailableError(HeadwiseError):
+    """A service that Headwise needs does not answer."""
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """`repr(value)` cut to `limit` characters, so that a message stays one line."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean X?`, or the list of known names when none is near."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"Did you mean {match[0]!r}?" if match else f"Known: {', '.join(names)}."

@@ -1,0 +1,192 @@
+"""The settings: one typed object, read from `HEADWISE_*`, checked at the start.
+
+Every process builds it once with `load_settings()` and passes it on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from jobs.errors import InputError, Problem, nearest
+
+PREFIX = "HEADWISE_"
+
+
+class Settings(BaseModel):
+    """Everything that can be configured. Docs: docs/settings.md, generated from here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(
+        default=Path("~/.headwise"),
+        description="The data folder: databases, uploads, demo model. Created when missing.",
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy address of the database, sqlite:/// or postgresql+psycopg://. "
+        "Default: headwise.sqlite in the data folder.",
+    )
+    console_url: str = Field(
+        default="",
+        description="PostgreSQL only: address of the read-only role of the SQL console "
+        "(`headwise doctor --create-console-role` makes it). Without it the console is off there.",
+    )
+    broker_url: str = Field(
+        default="",
+        description="Celery broker: redis://, amqp:// or sqla+sqlite:///. "
+        "Default: broker.sqlite in the data folder.",
+    )
+    allowed_folders: str = Field(
+        default="",
+        description="Folders, separated by ':', from which models and data may be read, beside "
+        "the data folder.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the dashboard listens on.")
+    port: int = Field(default=8600, ge=1, le=65535, description="Port the dashboard listens on.")
+    queue: str = Field(
+        default="default",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
+        description="Queue that jobs go to and that a worker serves.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device of a worker when the job says auto.",
+    )
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="CPU threads of a worker; 0 leaves it to torch."
+    )
+    shard_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="Work per shard to aim at, in seconds."
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="A shard's lease; a worker silent this long has lost it.",
+    )
+    heartbeat_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="Time between a worker's heartbeats."
+    )
+    stall_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86400,
+        description="A worker stops renewing a lease when its shard has not moved for this long.",
+    )
+    tick_seconds: float = Field(
+        default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
+    )
+    upload_megabytes: int = Field(
+        default=64, ge=1, le=4096, description="Largest upload on the dashboard."
+    )
+    max_text_characters: int = Field(
+        default=1_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description="Longest text of one example; a longer line is refused.",
+    )
+    sql_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="Time limit of a query in the SQL console."
+    )
+    sql_rows: int = Field(
+        default=1_000, ge=1, le=100_000, description="Row limit of a query in the SQL console."
+    )
+    log_format: str = Field(
+        default="console", pattern="^(console|json)$", description="Log lines: console or json."
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged."
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://", "postgresql://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        if value.startswith("postgresql://"):
+            value = value.replace("postgresql://", "postgresql+psycopg://", 1)
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, value: str) -> str:
+        if value and not value.startswith(
+            ("redis://", "rediss://", "amqp://", "amqps://", "sqla+")
+        ):
+            raise ValueError("must start with redis://, amqp:// or sqla+sqlite:///")
+        return value
+
+    @property
+    def database(self) -> str:
+        """Address of the database in use."""
+        return self.database_url or f"sqlite:///{self.home / 'headwise.sqlite'}"
+
+    @property
+    def broker(self) -> str:
+        """Address of the broker in use."""
+        return self.broker_url or f"sqla+sqlite:///{self.home / 'broker.sqlite'}"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of uploaded data files, named by their hash."""
+        return self.home / "uploads"
+
+    @property
+    def readable_folders(self) -> tuple[Path, ...]:
+        """Folders that models and data may come from."""
+        extra = [Path(p).expanduser() for p in self.allowed_folders.split(os.pathsep) if p.strip()]
+        return tuple(folder.resolve() for folder in (self.home, *extra))
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Settings from the environment.
+
+    Raises InputError naming every bad key, its value, and for an unknown key the nearest known
+    one. An unknown `HEADWISE_*` key is an error: a typing slip must not silently mean a default.
+    """
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    given = {key: value for key, value in environ.items() if key.startswith(PREFIX)}
+    problems = [
+        Problem(field=key, value=given[key], message="unknown setting", remedy=nearest(key, known))
+        for key in sorted(given.keys() - known.keys())
+    ]
+    values: dict[str, object] = {known[k]: v for k, v in given.items() if k in known and v}
+    values.update(overrides)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            name = str(item["loc"][0]) if item["loc"] else "settings"
+            described = Settings.model_fields[name].description if name in known.values() else ""
+            problems.append(
+                Problem(
+                    field=PREFIX + name.upper(),
+                    value=item["input"],
+                    message=item["msg"].removeprefix("Value error, "),
+                    remedy=described or "",
+                )
+            )
+    if problems:
+        raise InputError(problems)
+    return settings
+
+
+def settings_page() -> str:
+    """docs/settings.md: one table of every key, its default and its meaning."""
+    lines = ["# Settings", "", "Generated by `headwise schema --settings`.", ""]
+    lines += ["| key | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = str(field.default) if field.default != "" else "(see meaning)"
+        lines.append(f"| `{PREFIX}{name.upper()}` | `{default}` | {field.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,86 @@
+"""Every state of a job and of a shard, and every transition: the only definition.
+
+    job:    queued -> planning -> running <-> paused -> finalizing -> succeeded | failed
+            any non-final -> cancelling -> cancelled
+    shard:  ready -> leased -> done
+            leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
+                                  or a graceful hand-back (nothing is counted)
+            leased -> failed      errors or losses at their limit
+            ready | leased -> cancelled
+
+What a user asks for (run, pause, cancel) is a separate column, `control`; the scheduler moves
+the state after it. The database decides every transition: each statement in `db.statements`
+names the states that it leaves, so a stale actor changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    PLANNING = "planning"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINALIZING = "finalizing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+class ShardState(StrEnum):
+    """Where a shard is."""
+
+    READY = "ready"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Control(StrEnum):
+    """What the user wants of a job."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED})
+
+JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.PLANNING, JobState.CANCELLING}),
+    JobState.PLANNING: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLING}),
+    JobState.RUNNING: frozenset({JobState.PAUSED, JobState.FINALIZING, JobState.CANCELLING}),
+    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.CANCELLING}),
+    JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLING}),
+    JobState.CANCELLING: frozenset({JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {
+    ShardState.READY: frozenset({ShardState.LEASED, ShardState.CANCELLED}),
+    ShardState.LEASED: frozenset(
+        {ShardState.READY, ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED}
+    ),
+    ShardState.DONE: frozenset(),
+    ShardState.FAILED: frozenset(),
+    ShardState.CANCELLED: frozenset(),
+}
+
+MAX_ERRORS = 3
+"""A shard that raised this often is poison and fails."""
+MAX_LOSSES = 5
+"""A shard whose lease expired this often fails: it kills its workers."""
+
+
+def backoff_seconds(errors: int) -> float:
+    """Seconds to wait before a shard that has raised `errors` times is tried again."""
+    return min(300.0, 2.0 * 4.0 ** max(0, errors - 1))
