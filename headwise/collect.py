@@ -1,0 +1,200 @@
+"""From integrals to the numbers of a result: Attr, its maxima and largest cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headwise.encoding import Encoded
+from headwise.integrate import Integral
+from headwise.replay import Site, Tape
+from headwise.result import Attribution, Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteResult:
+    """One site of a batch, on the CPU; see ``Attribution`` for the meaning of the fields.
+
+    scores, totals, attention_max, attention_mean [B, H]; positions [B, H, 2];
+    edges: values, attention, head, query, key, each [B, k]; matrix: [B, H, n, n] or None;
+    finite: [B], false where a pass gave no finite number
+    """
+
+    scores: Tensor
+    totals: Tensor
+    positions: Tensor
+    attention_max: Tensor
+    attention_mean: Tensor
+    edge_value: Tensor
+    edge_attention: Tensor
+    edge_cell: Tensor
+    matrix: Tensor | None
+    f0: Tensor
+    f1: Tensor
+    total: Tensor
+    points: Tensor
+    converged: Tensor
+    finite: Tensor
+
+
+def attribution_matrix(tape: Tape, site: int, attention: Tensor, gradient: Tensor) -> Tensor:
+    """Attr_h = A_h * (G_h V_h'), [B, H, m, n], from G, the integral of dF/dO, [B, m, H, d]."""
+    by_cell = gradient.transpose(1, 2) @ tape.value[site].transpose(-1, -2)
+    return by_cell.mul_(attention)
+
+
+def summarize(
+    tape: Tape, site: int, integral: Integral, lengths: Tensor, edges: int, keep_matrix: bool
+) -> SiteResult:
+    """Maxima, sums and largest cells of one site; lengths [B] tell tokens from padding."""
+    attention = tape.attention(site)
+    batch, heads, n, _ = attention.shape
+    rows = integral.gradient.shape[1]
+    attr = attribution_matrix(tape, site, attention[:, :, :rows], integral.gradient)
+    if rows < n:
+        # The rows that cannot influence the output have a gradient of exactly zero.
+        attr = torch.cat([attr, attr.new_zeros(batch, heads, n - rows, n)], dim=2)
+    real = torch.arange(n, device=lengths.device) < lengths[:, None]
+    cells = (real[:, :, None] & real[:, None, :])[:, None]
+    attr = attr.masked_fill(~cells, 0)
+    ranked = attr.masked_fill(~cells, -math.inf).flatten(1)
+    scores, best = ranked.view(batch, heads, n * n).max(-1)
+    values, cell = ranked.topk(min(edges, ranked.shape[1]), dim=1)
+    row_max = attention.masked_fill(~cells, 0).amax(-1)
+    totals = attr.sum((2, 3), dtype=torch.float64)
+    finite = totals.isfinite().all(1) & integral.f0.isfinite() & integral.f1.isfinite()
+    return SiteResult(
+        scores=scores.cpu(),
+        totals=totals.cpu(),
+        positions=torch.stack([best // n, best % n], -1).cpu(),
+        attention_max=row_max.amax(-1).cpu(),
+        attention_mean=(row_max.sum(-1) / lengths[:, None]).cpu(),
+        edge_value=values.cpu(),
+        edge_attention=attention.flatten(1).gather(1, cell).cpu(),
+        edge_cell=torch.stack([cell // (n * n), cell // n % n, cell % n], -1).cpu(),
+        matrix=attr.float().cpu() if keep_matrix else None,
+        f0=integral.f0.cpu(),
+        f1=integral.f1.cpu(),
+        total=totals.sum(1).cpu(),
+        points=integral.points.cpu(),
+        converged=integral.converged.cpu(),
+        finite=finite.cpu(),
+    )
+
+
+class Collector:
+    """The arrays of an Attribution, filled batch by batch."""
+
+    def __init__(
+        self, sites: tuple[Site, ...], labels: tuple[str, ...], encoded: Sequence[Encoded], k: int
+    ) -> None:
+        e, s, h = len(encoded), len(sites), max(site.heads for site in sites)
+        self._sites, self._labels, self._encoded, self._k = sites, labels, encoded, k
+
+        def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
+            fill = math.nan if np.issubdtype(dtype, np.floating) else -1
+            return np.full(shape, fill, dtype=dtype)
+
+        self._arrays = {
+            **{
+                name: empty(e, s, h)
+                for name in ("scores", "totals", "attention_max", "attention_mean")
+            },
+            "positions": empty(e, s, h, 2, dtype=np.int32),
+            **{name: empty(e, s, dtype=np.float64) for name in ("f0", "f1", "residual")},
+            "points": np.zeros((e, s), dtype=np.int32),
+            "converged": np.zeros((e, s), dtype=np.bool_),
+            **{
+                name: empty(e, k, dtype=np.int32)
+                for name in ("edge_site", "edge_head", "edge_query", "edge_key")
+            },
+            **{name: empty(e, k) for name in ("edge_value", "edge_attention")},
+            "predicted": empty(e, dtype=np.int32),
+            "target": empty(e, dtype=np.int32),
+            "probabilities": empty(e, len(labels)),
+            "truncated": np.array([example.truncated for example in encoded], dtype=np.bool_),
+        }
+        self._errors: list[str | None] = [None] * e
+        self._matrices: list[Floats | None] = [None] * e
+
+    def add(
+        self,
+        batch: Sequence[int],
+        results: Sequence[SiteResult],
+        probabilities: Tensor,
+        predicted: Tensor,
+        target: Tensor,
+    ) -> None:
+        """Take over one batch: results per site, the rest per example."""
+        finite = probabilities.isfinite().all(1).cpu()
+        self._arrays["points"][batch] = torch.stack([r.points for r in results], 1).numpy()
+        for row, example in enumerate(batch):
+            if not finite[row]:
+                self._errors[example] = "the model's output is not a finite number"
+                continue
+            self._arrays["predicted"][example] = int(predicted[row])
+            self._arrays["probabilities"][example] = probabilities[row].cpu().numpy()
+            self._arrays["target"][example] = int(target[row])
+            broken = [site.name for site, r in zip(self._sites, results) if not r.finite[row]]
+            if broken:
+                self._fail(example, f"the gradient at {broken[0]} is not a finite number")
+                continue
+            for site, result in enumerate(results):
+                self._add_site(example, row, site, result)
+            self._add_edges(example, row, results)
+            self._add_matrices(example, row, results)
+
+    def _fail(self, example: int, reason: str) -> None:
+        self._errors[example] = reason
+        self._arrays["predicted"][example] = -1
+        self._arrays["probabilities"][example] = math.nan
+
+    def _add_site(self, example: int, row: int, site: int, result: SiteResult) -> None:
+        arrays, heads = self._arrays, result.scores.shape[1]
+        for name in ("scores", "totals", "attention_max", "attention_mean", "positions"):
+            arrays[name][example, site, :heads] = getattr(result, name)[row].numpy()
+        f0, f1 = float(result.f0[row]), float(result.f1[row])
+        arrays["f0"][example, site], arrays["f1"][example, site] = f0, f1
+        arrays["residual"][example, site] = float(result.total[row]) - (f1 - f0)
+        arrays["converged"][example, site] = bool(result.converged[row])
+
+    def _add_edges(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
+        values = torch.cat([result.edge_value[row] for result in results]).double()
+        attention = torch.cat([result.edge_attention[row] for result in results])
+        cells = torch.cat([result.edge_cell[row] for result in results])
+        sites = torch.cat([torch.full((r.edge_value.shape[1],), s) for s, r in enumerate(results)])
+        # Padding cells have -inf, and take part only where the text has fewer than k cells.
+        order = values.argsort(descending=True, stable=True)[: self._k]
+        order = order[values[order].isfinite()]
+        arrays, count = self._arrays, len(order)
+        arrays["edge_site"][example, :count] = sites[order].numpy()
+        for column, name in enumerate(("edge_head", "edge_query", "edge_key")):
+            arrays[name][example, :count] = cells[order, column].numpy()
+        arrays["edge_value"][example, :count] = values[order].numpy()
+        arrays["edge_attention"][example, :count] = attention[order].float().numpy()
+
+    def _add_matrices(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
+        if any(result.matrix is None for result in results):
+            return
+        n, heads = len(self._encoded[example].ids), max(site.heads for site in self._sites)
+        kept = np.full((len(results), heads, n, n), math.nan, dtype=np.float32)
+        for site, result in enumerate(results):
+            if result.matrix is not None:
+                kept[site, : self._sites[site].heads] = result.matrix[row, :, :n, :n].numpy()
+        self._matrices[example] = kept
+
+    def result(self, *, keep_matrices: bool) -> Attribution:
+        """The complete result."""
+        return Attribution(
+            sites=self._sites,
+            labels=self._labels,
+            tokens=tuple(example.tokens for example in self._encoded),
+            errors=tuple(self._errors),
+            matrices=tuple(self._matrices) if keep_matrices else None,
+            **self._arrays,
+        )

@@ -1,0 +1,161 @@
+"""From texts to token ids, one example at a time, without padding."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise.errors import OptionError, TokenizerError
+
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One example as a model takes it, not padded.
+
+    ids: token ids, with the special tokens
+    token_types: segment ids, or None where the model has none
+    tokens: the tokens as strings, same length as ids
+    truncated: the text was longer than allowed
+    """
+
+    ids: tuple[int, ...]
+    token_types: tuple[int, ...] | None = None
+    tokens: tuple[str, ...] = ()
+    truncated: bool = False
+
+
+def length_limit(model: PreTrainedModel) -> int | None:
+    """The largest number of tokens that the model has positions for, if it has a limit."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from padding_idx + 1.
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - offset
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return int(limit) if limit else None
+
+
+def encode(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    max_length: int | None,
+) -> list[Encoded]:
+    """Tokenize single texts or pairs, truncating to ``max_length`` and the model's limit.
+
+    Raises OptionError for anything but strings or pairs of strings, and for a ``max_length``
+    that the model has no positions for or that leaves no room for text.
+    """
+    limit = _effective_limit(model, tokenizer, max_length)
+    names = _accepted_inputs(model)
+    encoded = []
+    for index, text in enumerate(texts):
+        parts = _parts(index, text)
+        # verbose=False: the tokenizer would warn of the length that is dealt with right here.
+        whole = tokenizer(*parts, verbose=False)
+        truncated = limit is not None and len(whole["input_ids"]) > limit
+        if truncated:
+            whole = tokenizer(*parts, truncation="longest_first", max_length=limit)
+        ids = tuple(int(token) for token in whole["input_ids"])
+        _check_vocabulary(model, ids)
+        types = whole.get("token_type_ids") if "token_type_ids" in names else None
+        encoded.append(
+            Encoded(
+                ids=ids,
+                token_types=None if types is None else tuple(int(kind) for kind in types),
+                tokens=tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(ids))),
+                truncated=truncated,
+            )
+        )
+    return encoded
+
+
+def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
+    """Examples from mappings of one-dimensional ``input_ids`` and the like.
+
+    Positions behind the last one with ``attention_mask`` 1 are dropped as padding.
+    """
+    encoded = []
+    for index, example in enumerate(inputs):
+        ids = [int(token) for token in example["input_ids"]]
+        mask = [int(bit) for bit in example.get("attention_mask", [1] * len(ids))]
+        n = sum(mask)
+        if n == 0 or any(bit != 1 for bit in mask[:n]):
+            raise OptionError(f"input {index}: attention_mask must be ones, then zeros as padding")
+        types = example.get("token_type_ids")
+        encoded.append(
+            Encoded(
+                ids=tuple(ids[:n]),
+                token_types=None if types is None else tuple(int(kind) for kind in types[:n]),
+                tokens=tuple(str(token) for token in ids[:n]),
+            )
+        )
+    return encoded
+
+
+def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """One batch, padded on the right; each tensor int64 [B, n]."""
+    n = max(len(example.ids) for example in examples)
+
+    def stack(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        return torch.tensor([[*row, *[fill] * (n - len(row))] for row in rows], device=device)
+
+    batch = {
+        "input_ids": stack([example.ids for example in examples], pad_id),
+        "attention_mask": stack([[1] * len(example.ids) for example in examples], 0),
+    }
+    types = [example.token_types for example in examples]
+    if all(kinds is not None for kinds in types):
+        batch["token_type_ids"] = stack([kinds for kinds in types if kinds is not None], 0)
+    return batch
+
+
+def _parts(index: int, text: object) -> tuple[str, ...]:
+    if isinstance(text, str):
+        return (text,)
+    if (
+        isinstance(text, tuple | list)
+        and len(text) == 2
+        and all(isinstance(part, str) for part in text)
+    ):
+        return tuple(text)
+    raise OptionError(f"texts[{index}] must be a string or a pair of strings, not {text!r:.80}")
+
+
+def _effective_limit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None
+) -> int | None:
+    limit = length_limit(model)
+    if max_length is None:
+        # Tokenizers without a limit report an astronomically large one.
+        bounds = [b for b in (limit, tokenizer.model_max_length) if b is not None and b < 10**9]
+        return min(bounds) if bounds else None
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    if max_length <= special:
+        raise OptionError(
+            f"max_length {max_length} leaves no room for text: a pair has {special} special tokens"
+        )
+    if limit is not None and max_length > limit:
+        raise OptionError(f"max_length {max_length} is more than the model's limit of {limit}")
+    return max_length
+
+
+def _accepted_inputs(model: PreTrainedModel) -> set[str]:
+    return set(inspect.signature(model.forward).parameters)
+
+
+def _check_vocabulary(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    size = model.get_input_embeddings().num_embeddings
+    if max(ids, default=0) >= size:
+        raise TokenizerError(
+            f"the tokenizer gives token id {max(ids)}, but the model has only {size} embeddings: "
+            "they do not belong together"
+        )

@@ -1,0 +1,214 @@
+"""The labelled result of an attribution."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from headwise.errors import OptionError
+from headwise.replay import Site
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+_FORMAT = "headwise-attribution-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """One cell of an example's attribution: how much query attends to key there, and its part."""
+
+    site: Site
+    head: int
+    query: int
+    key: int
+    value: float
+    attention: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """Attribution of E examples to the H heads of S sites; n is an example's number of tokens.
+
+    Attr is the paper's Attr_h(A), one value per cell (query, key); only real tokens count,
+    padding never. Sites with fewer than H heads, and failed examples, hold NaN (positions -1).
+
+    sites, labels: the model's sites in order, and the names of its C classes
+    scores: largest cell of Attr, float32 [E, S, H]
+    totals: sum over the cells of Attr, float32 [E, S, H]
+    positions: (query, key) of the largest cell, int32 [E, S, H, 2]
+    attention_max: largest attention probability, float32 [E, S, H]
+    attention_mean: mean over the query rows of the row's largest probability, float32 [E, S, H].
+        This is the confidence of Voita et al. (2019). The mean over all cells would be 1/n for
+        every head.
+    f0, f1: F(0) and F(1), the target scalar without and with the site's attention,
+        float64 [E, S]
+    residual: (sum over heads and cells of Attr) - (F(1) - F(0)), float64 [E, S]; zero if the
+        integral is exact
+    points: gradient evaluations spent, int32 [E, S]
+    converged: the estimated relative error met rtol, bool [E, S]; NaN-free fixed rules count as
+        converged, as they estimate nothing
+    edge_site, edge_head, edge_query, edge_key: the largest cells over all sites and heads,
+        largest first, int32 [E, k], -1 where there are fewer
+    edge_value, edge_attention: Attr and attention probability there, float32 [E, k]
+    tokens: per example its n tokens
+    predicted, target: label indices, int32 [E]; predicted is -1 for failed examples
+    probabilities: float32 [E, C]
+    truncated: the text was cut to the length limit, bool [E]
+    errors: per example None, or why it failed
+    matrices: per example Attr, float32 [S, H, n, n], None for a failed one; or None altogether
+        if not asked for
+    """
+
+    sites: tuple[Site, ...]
+    labels: tuple[str, ...]
+    scores: Floats
+    totals: Floats
+    positions: Ints
+    attention_max: Floats
+    attention_mean: Floats
+    f0: Doubles
+    f1: Doubles
+    residual: Doubles
+    points: Ints
+    converged: Bools
+    edge_site: Ints
+    edge_head: Ints
+    edge_query: Ints
+    edge_key: Ints
+    edge_value: Floats
+    edge_attention: Floats
+    tokens: tuple[tuple[str, ...], ...]
+    predicted: Ints
+    target: Ints
+    probabilities: Floats
+    truncated: Bools
+    errors: tuple[str | None, ...]
+    matrices: tuple[Floats | None, ...] | None = None
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.tokens)
+
+    def matrix(self, example: int, layer: int, head: int) -> Floats:
+        """Attr of one head, float32 [n, n], rows are queries.
+
+        Raises OptionError if matrices were not kept, the example failed, or there is no such
+        layer or head.
+        """
+        if self.matrices is None:
+            raise OptionError("matrices were not kept; use attribute(..., matrices=True)")
+        matrices = self.matrices[example]
+        if matrices is None:
+            raise OptionError(f"example {example} failed: {self.errors[example]}")
+        site = next((site for site in self.sites if site.layer == layer), None)
+        if site is None or not 0 <= head < site.heads:
+            raise OptionError(f"there is no layer {layer} with a head {head}")
+        matrix: Floats = matrices[site.index, head]
+        return matrix
+
+    def edges(self, k: int | None = None) -> tuple[tuple[Edge, ...], ...]:
+        """Per example its k largest cells, largest first (all that were kept by default)."""
+        return tuple(
+            tuple(
+                Edge(
+                    site=self.sites[self.edge_site[example, rank]],
+                    head=int(self.edge_head[example, rank]),
+                    query=int(self.edge_query[example, rank]),
+                    key=int(self.edge_key[example, rank]),
+                    value=float(self.edge_value[example, rank]),
+                    attention=float(self.edge_attention[example, rank]),
+                )
+                for rank in range(self.edge_site.shape[1])[:k]
+                if self.edge_site[example, rank] >= 0
+            )
+            for example in range(len(self))
+        )
+
+    def importance(self) -> Floats:
+        """I_h: mean score over the examples that did not fail, float32 [S, H]."""
+        good = np.array([error is None for error in self.errors], dtype=bool)
+        if not good.any():
+            return np.full(self.scores.shape[1:], math.nan, dtype=np.float32)
+        return self.scores[good].mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per example, site and head, as a pandas DataFrame."""
+        import pandas as pd  # heavy, and needed by nothing else
+
+        e, s, h = self.scores.shape
+        example, site, head = np.meshgrid(np.arange(e), np.arange(s), np.arange(h), indexing="ij")
+        frame = pd.DataFrame(
+            {
+                "example": example.ravel(),
+                "layer": np.array([site.layer for site in self.sites])[site.ravel()],
+                "kind": np.array([site.kind for site in self.sites])[site.ravel()],
+                "head": head.ravel(),
+                "score": self.scores.ravel(),
+                "total": self.totals.ravel(),
+                "query": self.positions[..., 0].ravel(),
+                "key": self.positions[..., 1].ravel(),
+                "attention_max": self.attention_max.ravel(),
+                "attention_mean": self.attention_mean.ravel(),
+            }
+        )
+        heads = np.array([site.heads for site in self.sites])
+        return frame[head.ravel() < heads[site.ravel()]].reset_index(drop=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file."""
+        arrays = {
+            name: np.ascontiguousarray(value)
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray)
+        }
+        for example, matrix in enumerate(self.matrices or ()):
+            if matrix is not None:
+                arrays[f"matrices.{example}"] = np.ascontiguousarray(matrix)
+        header = {
+            "format": _FORMAT,
+            "sites": json.dumps([dataclasses.asdict(site) for site in self.sites]),
+            "labels": json.dumps(self.labels),
+            "tokens": json.dumps(self.tokens),
+            "errors": json.dumps(self.errors),
+            "has_matrices": json.dumps(self.matrices is not None),
+        }
+        save_file(arrays, Path(path), metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Attribution:
+        """Read what ``save`` wrote. Raises OptionError if the file is something else."""
+        try:
+            with safe_open(Path(path), framework="numpy") as file:
+                header: dict[str, str] = file.metadata() or {}
+                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise OptionError(f"'{path}' is not a safetensors file: {error}") from error
+        if header.get("format") != _FORMAT:
+            raise OptionError(f"'{path}' does not hold an attribution of this version")
+        tokens = tuple(tuple(example) for example in json.loads(header["tokens"]))
+        matrices = None
+        if json.loads(header["has_matrices"]):
+            matrices = tuple(arrays.pop(f"matrices.{e}", None) for e in range(len(tokens)))
+        return cls(
+            sites=tuple(Site(**site) for site in json.loads(header["sites"])),
+            labels=tuple(json.loads(header["labels"])),
+            tokens=tokens,
+            errors=tuple(json.loads(header["errors"])),
+            matrices=matrices,
+            **arrays,
+        )
