@@ -1,0 +1,362 @@
+"""What pages and commands read of jobs, shards, attempts and workers. Results: `db.results`.
+
+The SQL is here and nowhere else, named; every function returns frozen dataclasses. Job ids are
+validated by the callers to fit the column (1 .. 2^31 - 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, text
+
+from db.database import Database
+from jobs.errors import NotFoundError
+from jobs.states import FINAL_JOB_STATES, JobState
+
+RATE_WINDOW = 120.0
+"""Seconds that a running job's rate looks back."""
+
+_JOB = """
+SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.queue, j.examples,
+    j.examples_done, j.examples_failed, j.layers, j.heads, j.labels, j.spec, j.spec_hash,
+    j.data_fingerprint, j.model_fingerprint, j.result_hash, j.error, j.created_at, j.started_at,
+    j.finished_at, {clock} AS now,
+    COALESCE((SELECT SUM(s.progress) FROM shard s
+              WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
+FROM jobs j JOIN job t ON t.id = j.job_id
+"""
+
+_MATCHING = """
+WHERE (:state = '' OR j.state = :state)
+  AND (:pattern = '' OR lower(j.name) LIKE :pattern ESCAPE '!'
+       OR lower(j.user_name) LIKE :pattern ESCAPE '!' OR lower(j.spec) LIKE :pattern ESCAPE '!')
+"""
+"""The jobs in a state whose name, user or specification contains a text."""
+
+JOB = _JOB + "WHERE j.job_id = :job_id"
+JOBS = _JOB + _MATCHING + "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
+COUNT_JOBS = "SELECT COUNT(*) FROM jobs j " + _MATCHING  # noqa: S608 - constants
+
+RECENT_ATTEMPTS = """
+SELECT a.job_id, a.started_at, a.finished_at,
+    CASE WHEN a.finished_at IS NULL THEN s.progress ELSE a.examples END AS examples
+FROM attempt a JOIN shard s ON s.job_id = a.job_id AND s.shard_no = a.shard_no
+WHERE a.job_id IN :job_ids AND (a.finished_at IS NULL OR a.finished_at > :since)
+  AND (a.outcome IS NULL OR a.outcome = 'done')
+"""
+"""The attempts that made the progress of the last while: finished in it, or running."""
+
+SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard WHERE job_id = :job_id GROUP BY state"
+
+SHARDS = """
+SELECT shard_no, lo, hi, state, fence, owner, progress, examples_failed, errors, losses, error
+FROM shard WHERE job_id = :job_id AND (:state = '' OR state = :state)
+ORDER BY CASE state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, shard_no
+LIMIT :limit OFFSET :offset
+"""
+"""Shards, those that want attention first."""
+
+ATTEMPTS = """
+SELECT shard_no, fence, worker, device, versions, started_at, finished_at, outcome, examples,
+    seconds, error, log_tail
+FROM attempt WHERE job_id = :job_id AND shard_no IN :shards ORDER BY shard_no, fence
+"""
+
+WORKERS = """
+SELECT name, host, pid, queue, device, versions, state, job_id, shard_no, started_at, seen_at,
+    {clock} - seen_at AS silent
+FROM worker ORDER BY seen_at DESC LIMIT 500
+"""
+
+JOB_STATE_COUNTS = "SELECT state, COUNT(*) AS n FROM job GROUP BY state"
+ALL_SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard GROUP BY state"
+EXAMPLES_DONE = (
+    "SELECT COALESCE(SUM(hi - lo), 0), COALESCE(SUM(examples_failed), 0) "
+    "FROM shard WHERE state = 'done'"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job with its progress."""
+
+    id: int
+    kind: str
+    name: str
+    user: str
+    state: JobState
+    control: str
+    priority: int
+    queue: str
+    examples: int
+    examples_done: int
+    """Examples whose shard is done."""
+    examples_failed: int
+    in_progress: int
+    """Examples computed in shards that are not done yet."""
+    layers: int | None
+    heads: int | None
+    labels: tuple[str, ...]
+    spec: dict[str, Any]
+    spec_hash: str
+    data_fingerprint: str | None
+    model_fingerprint: str | None
+    result_hash: str | None
+    error: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    now: float
+    """The database's clock at the time of the query."""
+    rate: float | None = None
+    """Examples per second: of the last while when running, of the whole job when final."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the job will not change any more."""
+        return self.state in FINAL_JOB_STATES
+
+    @property
+    def computed(self) -> int:
+        """Examples computed so far, those of unfinished shards included."""
+        return min(self.examples, self.examples_done + self.in_progress)
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds from planned to finished, or until now."""
+        if self.started_at is None:
+            return None
+        return max(0.0, (self.finished_at or self.now) - self.started_at)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds that are left at the present rate."""
+        if self.state is not JobState.RUNNING or not self.rate:
+            return None
+        return (self.examples - self.computed) / self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One claim of a shard by a worker."""
+
+    shard: int
+    fence: int
+    worker: str
+    device: str
+    versions: str
+    started_at: float
+    finished_at: float | None
+    outcome: str | None
+    examples: int | None
+    seconds: float | None
+    error: str | None
+    log_tail: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A shard and its attempts."""
+
+    shard: int
+    lo: int
+    hi: int
+    state: str
+    fence: int
+    worker: str | None
+    progress: int
+    examples_failed: int
+    errors: int
+    losses: int
+    error: str | None
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker process as it was last seen."""
+
+    name: str
+    host: str
+    pid: int
+    queue: str
+    device: str
+    versions: str
+    state: str
+    job_id: int | None
+    shard: int | None
+    started_at: float
+    seen_at: float
+    silent: float
+    """Seconds since its last heartbeat, by the database's clock."""
+    alive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The numbers of /metrics."""
+
+    jobs: dict[str, int]
+    shards: dict[str, int]
+    workers_alive: int
+    workers_dead: int
+    examples_done: int
+    examples_failed: int
+
+
+def list_jobs(
+    database: Database, *, state: str = "", contains: str = "", limit: int = 50, offset: int = 0
+) -> list[Job]:
+    """Jobs, newest first, with their rates."""
+    values = {"limit": limit, "offset": offset, **_matching(state, contains)}
+    with database.read() as connection:
+        rows = connection.execute(_sql(database, JOBS), values).mappings().all()
+        return _with_rates(connection, rows)
+
+
+def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:
+    """Number of jobs that `list_jobs` would page through."""
+    with database.read() as connection:
+        return int(connection.execute(text(COUNT_JOBS), _matching(state, contains)).scalar_one())
+
+
+def get_job(database: Database, job_id: int) -> Job:
+    """One job. Raises NotFoundError."""
+    with database.read() as connection:
+        rows = connection.execute(_sql(database, JOB), {"job_id": job_id}).mappings().all()
+        if not rows:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return _with_rates(connection, rows)[0]
+
+
+def shard_counts(database: Database, job_id: int) -> dict[str, int]:
+    """Number of a job's shards by state."""
+    with database.read() as connection:
+        return _counts(connection, SHARD_COUNTS, {"job_id": job_id})
+
+
+def list_shards(
+    database: Database, job_id: int, *, state: str = "", limit: int = 50, offset: int = 0
+) -> list[Shard]:
+    """Shards with their attempts: failed ones first, then running ones."""
+    values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
+    with database.read() as connection:
+        rows = connection.execute(text(SHARDS), values).mappings().all()
+        statement = text(ATTEMPTS).bindparams(bindparam("shards", expanding=True))
+        numbers = [row["shard_no"] for row in rows]
+        found = connection.execute(statement, {"job_id": job_id, "shards": numbers}).mappings()
+        attempts: dict[int, list[Attempt]] = defaultdict(list)
+        for row in found:
+            attempts[row["shard_no"]].append(_renamed(Attempt, row))
+    return [_renamed(Shard, row, attempts=tuple(attempts[row["shard_no"]])) for row in rows]
+
+
+def list_workers(database: Database, heartbeat_seconds: float) -> list[Worker]:
+    """Workers, last seen first."""
+    with database.read() as connection:
+        rows = connection.execute(_sql(database, WORKERS)).mappings().all()
+    limit = dead_after(heartbeat_seconds)
+    return [
+        _renamed(Worker, row, alive=row["state"] != "stopped" and row["silent"] <= limit)
+        for row in rows
+    ]
+
+
+def dead_after(heartbeat_seconds: float) -> float:
+    """Seconds of silence after which a worker counts as dead: two heartbeats and a grace."""
+    return 2 * heartbeat_seconds + 5.0
+
+
+def get_counts(database: Database, heartbeat_seconds: float) -> Counts:
+    """Everything that /metrics shows."""
+    alive = [worker.alive for worker in list_workers(database, heartbeat_seconds)]
+    with database.read() as connection:
+        done, failed = connection.execute(text(EXAMPLES_DONE)).one()
+        return Counts(
+            jobs=_counts(connection, JOB_STATE_COUNTS, {}),
+            shards=_counts(connection, ALL_SHARD_COUNTS, {}),
+            workers_alive=sum(alive),
+            workers_dead=len(alive) - sum(alive),
+            examples_done=int(done),
+            examples_failed=int(failed),
+        )
+
+
+def escape_like(part: str) -> str:
+    """`part` as a LIKE pattern (ESCAPE '!') for texts that contain it; '' stays ''."""
+    if not part:
+        return ""
+    for character in "!%_":
+        part = part.replace(character, "!" + character)
+    return f"%{part}%"
+
+
+def _matching(state: str, contains: str) -> dict[str, str]:
+    return {"state": state, "pattern": escape_like(contains.lower())}
+
+
+def _sql(database: Database, statement: str) -> Any:
+    return text(statement.format(clock=database.clock))
+
+
+def _counts(connection: Connection, statement: str, values: Mapping[str, object]) -> dict[str, int]:
+    return {state: int(n) for state, n in connection.execute(text(statement), values)}
+
+
+def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
+    """A dataclass from a row, with the tables' `shard_no` and `owner` under their public names."""
+    names = {"shard_no": "shard", "owner": "worker"}
+    return kind(**{names.get(key, key): value for key, value in row.items()}, **more)
+
+
+def _with_rates(connection: Connection, rows: Sequence[RowMapping]) -> list[Job]:
+    running = [row["job_id"] for row in rows if row["state"] == JobState.RUNNING]
+    recent: dict[int, list[tuple[float, float | None, int | None]]] = defaultdict(list)
+    if running:
+        statement = text(RECENT_ATTEMPTS).bindparams(bindparam("job_ids", expanding=True))
+        values = {"job_ids": running, "since": rows[0]["now"] - RATE_WINDOW}
+        for job_id, started, finished, examples in connection.execute(statement, values):
+            recent[job_id].append((started, finished, examples))
+    return [_job(row, recent_rate(recent[row["job_id"]], row["now"])) for row in rows]
+
+
+def recent_rate(
+    attempts: Sequence[tuple[float, float | None, int | None]], now: float
+) -> float | None:
+    """Examples per second over the last RATE_WINDOW seconds, all workers together.
+
+    `attempts` holds start, end (None: running) and examples. Each counts by the share of its time
+    that lies in the window, so the rate moves smoothly while shards come and go.
+    """
+    since = now - RATE_WINDOW
+    spans = [(start, end or now, n or 0) for start, end, n in attempts]
+    done = sum(
+        n * (end - max(start, since)) / (end - start)
+        for start, end, n in spans
+        if end > max(start, since)
+    )
+    first = min((max(start, since) for start, _, _ in spans), default=now)
+    return done / (now - first) if done > 0 and now > first else None
+
+
+def _job(row: RowMapping, rate: float | None) -> Job:
+    values = dict(row)
+    if row["finished_at"] and row["started_at"] and row["finished_at"] > row["started_at"]:
+        rate = row["examples_done"] / (row["finished_at"] - row["started_at"]) or None
+    return Job(
+        id=values.pop("job_id"),
+        user=values.pop("user_name"),
+        state=JobState(values.pop("state")),
+        labels=tuple(json.loads(values.pop("labels"))),
+        spec=json.loads(values.pop("spec")),
+        examples_done=int(values.pop("examples_done")),
+        examples_failed=int(values.pop("examples_failed")),
+        in_progress=int(values.pop("in_progress")),
+        rate=rate,
+        **values,
+    )
