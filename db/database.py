@@ -11,10 +11,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    TextClause,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from db.statements import render
 from db.tables import published
 from db.views import VIEW_NAMES, VIEWS, views_hash
 from jobs.errors import UnavailableError
@@ -63,6 +73,10 @@ class Database:
             connection = plain.execution_options(headwise_write=True)
             with connection.begin():
                 yield connection
+
+    def sql(self, statement: str) -> TextClause:
+        """A statement of `db.statements` for this database."""
+        return text(render(statement, self.dialect, self.clock))
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; safe to call from several processes at once."""

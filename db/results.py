@@ -340,6 +340,11 @@ def export_view(database: Database, view_name: str, job_id: int) -> Iterator[tup
             yield tuple(row)
 
 
+def parse_list(stored: str | None) -> list[Any]:
+    """A stored JSON array; empty where nothing is stored."""
+    return list(json.loads(stored)) if stored else []
+
+
 def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
     with database.read() as connection:
         found = connection.execute(text(statement), {"job_id": job_id, **values})

@@ -40,6 +40,10 @@ def _columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
     return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
 
 
+_DONE = (
+    "COALESCE((SELECT SUM(d.hi - d.lo) FROM shard d WHERE d.job_id = j.id AND d.state = 'done'), 0)"
+)
+_FAILED = "COALESCE((SELECT SUM(f.examples_failed) FROM shard f WHERE f.job_id = j.id), 0)"
 _JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
 _EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
 _LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
@@ -71,8 +75,8 @@ VIEWS: tuple[View, ...] = (
             ("priority", "j.priority", "integer", "Higher runs first."),
             ("queue", "j.queue", "text", "Queue its shards wait in."),
             ("examples", "j.examples", "integer", "Examples in the job."),
-            ("examples_done", "j.examples_done", "integer", "Examples whose shard is done."),
-            ("examples_failed", "j.examples_failed", "integer", "Examples that failed, of those."),
+            ("examples_done", _DONE, "integer", "Examples whose shard is done."),
+            ("examples_failed", _FAILED, "integer", "Examples that failed, of those."),
             ("layers", "j.layers", "integer", "Layers of the model."),
             ("heads", "j.heads", "integer", "Heads per layer of the model."),
             ("labels", "j.labels", "text", "The model's labels, a JSON array."),
@@ -83,7 +87,12 @@ VIEWS: tuple[View, ...] = (
             ("result_hash", "j.result_hash", "text", "SHA-256 over the head importance."),
             ("error", "j.error", "text", "Why it failed."),
             ("created_at", "j.created_at", "real", "Submitted, seconds since 1970 UTC."),
-            ("started_at", "j.started_at", "real", "First shard claimed, seconds since 1970 UTC."),
+            (
+                "started_at",
+                "j.started_at",
+                "real",
+                "Cut into shards and ready to run, seconds since 1970 UTC.",
+            ),
             ("finished_at", "j.finished_at", "real", "Finished, seconds since 1970 UTC."),
         ),
     ),

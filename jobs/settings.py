@@ -84,11 +84,11 @@ class Settings(BaseModel):
     upload_megabytes: int = Field(
         default=64, ge=1, le=4096, description="Largest upload on the dashboard."
     )
-    max_text_characters: int = Field(
+    max_line_bytes: int = Field(
         default=1_000_000,
         ge=1_000,
         le=100_000_000,
-        description="Longest text of one example; a longer line is refused.",
+        description="Longest line of a data file, and longest text, in bytes; longer is refused.",
     )
     sql_seconds: float = Field(
         default=10.0, gt=0, le=600, description="Time limit of a query in the SQL console."

@@ -1,6 +1,7 @@
 """Every state of a job and of a shard, and every transition: the only definition.
 
     job:    queued -> planning -> running <-> paused -> finalizing -> succeeded | failed
+            planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
             any non-final -> cancelling -> cancelled
     shard:  ready -> leased -> done
             leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
@@ -55,9 +56,11 @@ FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.C
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.PLANNING, JobState.CANCELLING}),
-    JobState.PLANNING: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLING}),
+    JobState.PLANNING: frozenset(
+        {JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLING}
+    ),
     JobState.RUNNING: frozenset({JobState.PAUSED, JobState.FINALIZING, JobState.CANCELLING}),
-    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.CANCELLING}),
+    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}),
     JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLING}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),

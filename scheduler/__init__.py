@@ -1,0 +1,1 @@
+"""Submit, dispatch, sweep, finish and control; the Celery app."""

@@ -1,0 +1,138 @@
+"""The PostgreSQL role of the SQL console: it may read the published views and do nothing else."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any
+
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from db.database import CONSOLE_ROLE, Database, grant_console
+from jobs.errors import ConflictError, refuse
+
+CONNECTIONS = 8
+"""Queries of the console at once, over all of its processes."""
+
+_SETTINGS = (
+    "default_transaction_read_only = on",
+    "statement_timeout = '600s'",  # the console sets its own, shorter
+    "lock_timeout = '2s'",
+    "idle_in_transaction_session_timeout = '60s'",
+)
+_OPTIONAL_SETTINGS = (
+    "temp_file_limit = '1GB'",  # superusers only
+    "client_connection_check_interval = '1s'",  # from PostgreSQL 14: stop when nobody listens
+)
+
+# All overloads, in every schema. A read-only transaction does not stop what is listed here: large
+# objects, locks that outlive a statement, settings (the time limit among them), messages, WAL
+# records, sleeping, functions that run a text as SQL, other sessions, other servers.
+_DANGEROUS = (
+    r"^(lo_.*|lowrite|loread|pg_(try_)?advisory_.*|set_config|pg_notify|pg_sleep.*"
+    r"|.*_to_xml|.*_to_xmlschema|.*_to_xml_and_xmlschema|ts_stat|ts_rewrite"
+    r"|pg_(cancel|terminate)_backend|pg_export_snapshot|pg_logical_.*|pg_replication_.*"
+    r"|pg_create_.*|pg_drop_.*|pg_current_xact_id|txid_current|pg_read_.*|pg_ls_.*"
+    r"|pg_stat_file|pg_stat_reset.*|dblink.*)$"
+)
+_EXECUTABLE = """
+SELECT p.oid::regprocedure::text FROM pg_proc p
+WHERE p.prokind = 'f' AND p.proname ~ :names AND has_function_privilege(:role, p.oid, 'EXECUTE')
+ORDER BY 1
+"""
+# Who runs Headwise keeps the functions: migrations take an advisory lock.
+_OWNERS = """
+SELECT DISTINCT quote_ident(r.rolname) FROM pg_roles r WHERE NOT r.rolsuper AND (
+    r.rolname = current_user
+    OR r.oid IN (SELECT relowner FROM pg_class WHERE oid = to_regclass('job'))
+)
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def create_console_role(database_url: str, password: str) -> str:
+    """Create or update the console's role and return the address for HEADWISE_CONSOLE_URL.
+
+    `database_url` is that of an administrator; best a superuser, for only the owner of PostgreSQL's
+    own functions can take the dangerous ones from PUBLIC (those that stay are logged). Roles belong
+    to the whole server, the rights on functions and views to this database.
+    Raises InputError (no PostgreSQL, no password, no right), ConflictError (no schema yet) and
+    UnavailableError.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "postgresql":
+        raise refuse("database_url", url.drivername, "only PostgreSQL has roles")
+    if not password:
+        raise refuse("password", None, "must not be empty")
+    database = Database(url.set(drivername="postgresql+psycopg").render_as_string(False))
+    try:
+        if not database.schema_is_current():
+            raise ConflictError("The database has no current schema. Start Headwise once, first.")
+        _retry(database, password)
+    finally:
+        database.close()
+    console = database.engine.url.set(username=CONSOLE_ROLE, password=password)
+    return console.render_as_string(hide_password=False)
+
+
+def _retry(database: Database, password: str) -> None:
+    """Roles are shared by all databases of a server, where another may be doing the same."""
+    for attempt in range(10):
+        try:
+            with database.write() as connection:
+                _make(connection, password)
+            return
+        except DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            if state == "42501":
+                remedy = "Use the address of an administrator of the server."
+                user = database.engine.url.username
+                raise refuse("database_url", user, str(error.orig), remedy) from error
+            # XX000 "tuple concurrently updated", or the other one's CREATE ROLE came first.
+            if state not in ("XX000", "23505", "42710") or attempt == 9:
+                raise
+            time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - no secret
+
+
+def _make(connection: Connection, password: str) -> None:
+    run = connection.exec_driver_sql
+    driver: Any = connection.connection.driver_connection
+    # The server gets a verifier only: statements end up in its log.
+    verifier = driver.pgconn.encrypt_password(
+        password.encode(), CONSOLE_ROLE.encode(), b"scram-sha-256"
+    ).decode()
+    exists = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+    verb = "ALTER" if connection.execute(exists, {"role": CONSOLE_ROLE}).scalar() else "CREATE"
+    run(
+        f"{verb} ROLE {CONSOLE_ROLE} LOGIN NOSUPERUSER NOINHERIT NOCREATEDB NOCREATEROLE "
+        f"NOREPLICATION NOBYPASSRLS CONNECTION LIMIT {CONNECTIONS} PASSWORD '{verifier}'"
+    )
+    schema = connection.execute(text("SELECT quote_ident(current_schema())")).scalar()
+    for setting in (*_SETTINGS, f"search_path = {schema}, pg_temp"):
+        run(f"ALTER ROLE {CONSOLE_ROLE} SET {setting}")
+    for setting in _OPTIONAL_SETTINGS:
+        run("SAVEPOINT setting")
+        try:
+            run(f"ALTER ROLE {CONSOLE_ROLE} SET {setting}")
+        except DBAPIError as error:
+            run("ROLLBACK TO SAVEPOINT setting")
+            _log.warning("The console's role goes without %s: %s", setting, error.orig)
+    run(f"GRANT USAGE ON SCHEMA {schema} TO {CONSOLE_ROLE}")
+    run(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {CONSOLE_ROLE}")
+    grant_console(connection)
+    _revoke_functions(connection)
+
+
+def _revoke_functions(connection: Connection) -> None:
+    asked = {"names": _DANGEROUS, "role": CONSOLE_ROLE}
+    functions = ", ".join(connection.execute(text(_EXECUTABLE), asked).scalars())
+    if not functions:
+        return
+    for owner in connection.execute(text(_OWNERS)).scalars().all():
+        connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {functions} TO {owner}")
+    connection.exec_driver_sql(f"REVOKE EXECUTE ON FUNCTION {functions} FROM PUBLIC")
+    if left := connection.execute(text(_EXECUTABLE), asked).scalars().all():
+        _log.warning("Only a superuser can take these from the console: %s", ", ".join(left))

@@ -1,0 +1,193 @@
+"""The SQL console's query on SQLite; runs in the child process and imports nothing else.
+
+A read-only file is not enough: SQLite would still attach and create other files, change settings
+and make temporary tables. The authorizer stops all of it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from db.console_child import Output, Refused, limit, say
+
+MAX_VALUE = 10_000_000
+"""Longest text or blob SQLite may make, in bytes."""
+BUSY_SECONDS = 5
+
+FUNCTIONS = frozenset(
+    # aggregates and windows
+    "avg count group_concat max median min percentile percentile_cont percentile_disc string_agg "
+    "sum total cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank "
+    "rank row_number "
+    # text and values
+    "abs char coalesce concat concat_ws glob hex if ifnull iif instr length like likelihood likely "
+    "lower ltrim nullif octet_length quote random replace round rtrim sign sqlite_version substr "
+    "substring trim typeof unhex unicode unlikely upper "
+    # dates
+    "current_date current_time current_timestamp date datetime julianday strftime time timediff "
+    "unixepoch "
+    # JSON
+    "-> ->> json json_array json_array_length json_error_position json_extract json_group_array "
+    "json_group_object json_insert json_object json_patch json_pretty json_quote json_remove "
+    "json_replace json_set json_type json_valid "
+    # mathematics
+    "acos acosh asin asinh atan atan2 atanh ceil ceiling cos cosh degrees exp floor ln log log10 "
+    "log2 mod pi pow power radians sin sinh sqrt tan tanh trunc".split()
+)
+"""What a query may call on SQLite. Not here: whatever loads code, reads files or makes a long
+value out of a short call (load_extension, readfile, printf, format, zeroblob, randomblob)."""
+TABLE_FUNCTIONS = ("json_each", "json_tree")
+
+
+_ACTIONS = {
+    getattr(sqlite3, name): name.removeprefix("SQLITE_").replace("_", " ")
+    for name in dir(sqlite3)
+    if name.startswith(
+        ("SQLITE_CREATE_", "SQLITE_DROP_", "SQLITE_ALTER_")  # and, by name:
+    )
+    or name
+    in [
+        "SQLITE_ANALYZE",
+        "SQLITE_ATTACH",
+        "SQLITE_DELETE",
+        "SQLITE_DETACH",
+        "SQLITE_INSERT",
+        "SQLITE_PRAGMA",
+        "SQLITE_REINDEX",
+        "SQLITE_SAVEPOINT",
+        "SQLITE_TRANSACTION",
+        "SQLITE_UPDATE",
+    ]
+}
+
+
+class Guard:
+    """The authorizer: denies by default and remembers what it denied first.
+
+    SQLite says in whose body a table is read, but gives the name of a common table expression
+    like that of a view: WITH jobs AS (SELECT * FROM job) would look like the view `jobs`. And for
+    a table of which no column is read (count(*)) it says only what the FROM clause said. So the
+    database is attached under a name made for this process, and a published view is a temporary
+    view over a second one with such a name: no query can know them.
+    """
+
+    def __init__(self, views: Sequence[tuple[str, str]]) -> None:
+        secret = secrets.token_hex(16)
+        self.schema = f"db_{secret}"
+        self.views = {name: (f"{name}_{secret}", select) for name, select in views}
+        self.bodies = frozenset(body for body, _ in self.views.values())
+        self.tables: frozenset[str] = frozenset()
+        self.denied: Refused | None = None
+
+    def prepare(self, connection: sqlite3.Connection, uri: str) -> None:
+        """Attach the database, make the temporary views, learn the names of the tables."""
+        connection.execute("ATTACH ? AS " + self.schema, (uri,))
+        for name, (body, select) in self.views.items():
+            select = select.replace("{schema}", self.schema)
+            connection.execute(f"CREATE TEMP VIEW {body} AS {select}")
+            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {body}")  # noqa: S608
+        # A table-valued function is made at its first use, by statements that are denied later.
+        for function in TABLE_FUNCTIONS:
+            connection.execute(f"SELECT 1 FROM {function}('[]')")  # noqa: S608
+        names = connection.execute(
+            f"SELECT lower(name) FROM {self.schema}.sqlite_master "  # noqa: S608
+            "UNION SELECT lower(name) FROM pragma_module_list"
+        )
+        self.tables = frozenset(name for (name,) in names) - self.views.keys() - {*TABLE_FUNCTIONS}
+
+    def __call__(
+        self, action: int, first: str | None, second: str | None, db: str | None, body: str | None
+    ) -> int:
+        """sqlite3's callback; `body` is the view or common table expression being read."""
+        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and first is not None:
+            allowed = self._may_read(first, second, db, body)
+            refused = Refused("table", name=first)
+        elif action == sqlite3.SQLITE_FUNCTION and second is not None:
+            allowed = second.lower() in FUNCTIONS
+            refused = Refused("function", name=second.lower())
+        else:
+            allowed = False
+            refused = Refused("statement", name=_ACTIONS.get(action, ""))
+        if allowed:
+            return sqlite3.SQLITE_OK
+        self.denied = self.denied or refused
+        return sqlite3.SQLITE_DENY
+
+    def _may_read(self, table: str, column: str | None, db: str | None, body: str | None) -> bool:
+        if db == self.schema:
+            # Without a column `db` is what was written, else where the name was found.
+            return body in self.bodies or column == ""
+        if db == "temp":
+            return table in self.views or table in self.bodies
+        if db == "main":
+            return table in TABLE_FUNCTIONS
+        # No column and no schema: a view, or a common table expression, which is no table.
+        name = table.lower()
+        hidden = name in self.tables or name.startswith(("sqlite_", "pragma_"))
+        return column == "" and not hidden
+
+
+def run(request: dict[str, Any], output: Output) -> None:
+    """Run the request's query; raises Refused."""
+    limit(request["memory"], request["seconds"])
+    guard = Guard(request["views"])
+    try:
+        connection = sqlite3.connect(":memory:", uri=True, isolation_level=None)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        guard.prepare(connection, request["address"])
+        connection.execute("PRAGMA trusted_schema=0")
+        connection.execute("PRAGMA query_only=1")
+    except sqlite3.Error as error:
+        raise Refused("unavailable", str(error).replace(guard.schema, "main")) from None
+    for category, most in (
+        (sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE),
+        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
+        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50),
+        (sqlite3.SQLITE_LIMIT_VDBE_OP, 1_000_000),
+        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+        (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+    ):
+        connection.setlimit(category, most)
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    connection.set_authorizer(guard)
+    say({"ready": True})
+    try:
+        _fetch_sqlite(connection, request["sql"], output)
+    except sqlite3.Error as error:
+        raise guard.denied or _refusal(error, guard) from None
+
+
+def _fetch_sqlite(connection: sqlite3.Connection, sql: str, output: Output) -> None:
+    cursor = connection.execute(sql)
+    if cursor.description is None:  # only comments
+        raise Refused("empty")
+    output.columns([column[0] for column in cursor.description])
+    complete = True
+    while complete and (rows := cursor.fetchmany(output.wanted())):
+        complete = output.rows(rows)
+    say({"end": True, "truncated": not complete})
+
+
+def _refusal(error: sqlite3.Error, guard: Guard) -> Refused:
+    message = str(error).replace(guard.schema + ".", "")
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if message.startswith("no such table: "):
+        return Refused("missing", message, message.removeprefix("no such table: "))
+    if "one statement at a time" in message:
+        return Refused("stacked", message)
+    if code == sqlite3.SQLITE_TOOBIG:
+        return Refused("value", message)
+    if code == sqlite3.SQLITE_NOMEM:
+        return Refused("memory", message)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR):
+        return Refused("unavailable", message)
+    return Refused("sql", message)

@@ -1,0 +1,245 @@
+"""The scheduler's side of the state machine: plan, wake, expire, finish, and what users ask for.
+
+Any number of schedulers may run these at once; each statement changes a row only from the state
+it expects, so the second of two does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from db import store, tables
+from db.database import Database
+from db.leases import Claim, end_attempt
+from db.statements import (
+    CANCEL,
+    CANCEL_READY,
+    CANCELLED,
+    COMPLETE,
+    DISPATCHED,
+    EXPIRE,
+    EXPIRED,
+    FINISHED,
+    PAUSE,
+    PLANNED,
+    PLANNING_FAILED,
+    PRUNE_WORKERS,
+    RATE,
+    RESUME,
+    TO_FINISH,
+    TO_PLAN,
+    WAITING,
+    WORK,
+    WORKERS_ALIVE,
+)
+from jobs.errors import ConflictError, NotFoundError
+from jobs.merge import head_importance, importance_hash
+from jobs.plan import Rate
+from jobs.states import MAX_LOSSES, JobState, ShardState
+
+CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """A job that needs its shards."""
+
+    job_id: int
+    kind: str
+    spec: str
+    queue: str
+    labels: str
+    layers: int
+    heads: int
+    examples: int
+    """0 when the data is still to be loaded (hub datasets)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What there is for a scheduler to do."""
+
+    plan: bool
+    expire: bool
+    sweep: bool
+    finish: bool
+
+
+def pending_work(database: Database) -> Work:
+    """Look, without writing, what there is to do."""
+    with database.read() as connection:
+        row = connection.execute(database.sql(WORK)).one()
+    return Work(plan=bool(row[0]), expire=bool(row[1]), sweep=bool(row[2]), finish=bool(row[3]))
+
+
+def take_plans(database: Database) -> list[PlanRequest]:
+    """Move queued jobs to planning and return all that are there."""
+    j = tables.job.c
+    columns = (j.id.label("job_id"), j.kind, j.spec, j.queue, j.labels, j.layers, j.heads)
+    with database.write() as connection:
+        ids = [row[0] for row in connection.execute(database.sql(TO_PLAN))]
+        if not ids:
+            return []
+        query = select(*columns, j.examples).where(j.id.in_(ids)).order_by(j.id)
+        return [PlanRequest(**row._mapping) for row in connection.execute(query)]
+
+
+def write_plan(
+    database: Database,
+    job_id: int,
+    bounds: Sequence[tuple[int, int]],
+    examples: Sequence[tuple[Any, ...]] | None,
+    fingerprint: str | None,
+) -> bool:
+    """Write a job's shards (and examples, where its data was loaded just now) and let it run.
+
+    Returns False, and writes nothing, when another planner was faster or the job was cancelled.
+    """
+    with database.write() as connection:
+        current = select(tables.job.c.data_fingerprint).where(tables.job.c.id == job_id)
+        known = connection.execute(current).scalar()
+        values = {
+            "job_id": job_id,
+            "examples": bounds[-1][1],
+            "fingerprint": fingerprint or known,
+        }
+        if connection.execute(database.sql(PLANNED), values).rowcount != 1:
+            return False
+        if examples is not None:
+            store.insert_examples(connection, job_id, examples)
+        rows = [
+            {
+                "job_id": job_id,
+                "shard_no": number,
+                "lo": lo,
+                "hi": hi,
+                "state": ShardState.READY.value,
+                "available_at": 0.0,
+            }
+            for number, (lo, hi) in enumerate(bounds)
+        ]
+        connection.execute(insert(tables.shard), rows)
+    return True
+
+
+def fail_plan(database: Database, job_id: int, message: str) -> None:
+    """The job's data cannot be loaded: it fails before any work starts."""
+    with database.write() as connection:
+        connection.execute(database.sql(PLANNING_FAILED), {"job_id": job_id, "error": message})
+
+
+def expire_leases(database: Database) -> list[Claim]:
+    """Take shards back from silent workers; a shard that keeps losing workers fails."""
+    expired = []
+    with database.write() as connection:
+        for row in connection.execute(database.sql(EXPIRED)).all():
+            held = Claim(job_id=row.job_id, shard_no=row.shard_no, fence=row.fence, lo=0, hi=0)
+            error = f"the lease expired: worker {row.owner} was silent, killed or stuck"
+            values = {**held.key, "error": error, "limit": MAX_LOSSES}
+            if connection.execute(database.sql(EXPIRE), values).rowcount:
+                end_attempt(connection, database, held, outcome="lost", error=error)
+                expired.append(held)
+    return expired
+
+
+def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]:
+    """Per queue: idle workers, and all workers, that were seen within `grace` seconds."""
+    counts: dict[str, tuple[int, int]] = {}
+    with database.read() as connection:
+        rows = connection.execute(database.sql(WORKERS_ALIVE), {"grace": grace})
+        for queue, state, number in rows:
+            idle, alive = counts.get(queue, (0, 0))
+            counts[queue] = (idle + (number if state == "idle" else 0), alive + number)
+    return counts
+
+
+def waiting_shards(database: Database, again: float, limit: int) -> list[tuple[str, int, int]]:
+    """(queue, job, shard) of ready shards without a wake-up in the last `again` seconds."""
+    with database.read() as connection:
+        rows = connection.execute(database.sql(WAITING), {"again": again, "limit": limit})
+        return [(row[0], row[1], row[2]) for row in rows]
+
+
+def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> None:
+    """Remember that a wake-up was published for these (job, shard)."""
+    with database.write() as connection:
+        rows = [{"job_id": job_id, "shard_no": shard_no} for job_id, shard_no in shards]
+        connection.execute(database.sql(DISPATCHED), rows)
+
+
+def sweep_jobs(database: Database) -> None:
+    """Cancel what is cancelling; move jobs whose shards are all final to finalizing."""
+    with database.write() as connection:
+        connection.execute(database.sql(CANCEL_READY))
+        connection.execute(database.sql(CANCELLED))
+        connection.execute(database.sql(COMPLETE))
+
+
+def finish_jobs(database: Database) -> list[int]:
+    """Merge the sums of finalizing jobs into head importance and end them."""
+    finished = []
+    with database.write() as connection:
+        for (job_id,) in connection.execute(database.sql(TO_FINISH)).all():
+            heads = head_importance(store.read_sums(connection, job_id))
+            store.insert_importance(connection, job_id, heads)
+            error = _failures(connection, job_id, computed=bool(heads))
+            values = {
+                "job_id": job_id,
+                "state": (JobState.FAILED if error else JobState.SUCCEEDED).value,
+                "error": error,
+                "result_hash": importance_hash(heads),
+            }
+            connection.execute(database.sql(FINISHED), values)
+            finished.append(int(job_id))
+    return finished
+
+
+def prune_workers(database: Database, age: float) -> None:
+    """Forget workers that were not seen for `age` seconds."""
+    with database.write() as connection:
+        connection.execute(database.sql(PRUNE_WORKERS), {"age": age})
+
+
+def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
+    """Seconds per example measured on models of this shape, if any were."""
+    values = {"kind": kind, "layers": layers, "heads": heads}
+    with database.read() as connection:
+        pace, examples = connection.execute(database.sql(RATE), values).one()
+    if not pace:
+        return None
+    basis = f"measured on {examples:,} examples with models of {layers} layers x {heads} heads"
+    return Rate(seconds_per_example=float(pace), basis=basis)
+
+
+def set_control(database: Database, job_id: int, action: str) -> None:
+    """Pause, resume, cancel or delete a job.
+
+    Raises NotFoundError for an unknown job, ConflictError where its state does not allow it.
+    """
+    with database.write() as connection:
+        query = select(tables.job.c.state).where(tables.job.c.id == job_id)
+        state = connection.execute(query).scalar()
+        if state is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        if action == "delete":
+            if state not in ("succeeded", "failed", "cancelled"):
+                raise ConflictError(f"Job {job_id} is {state}: cancel it before deleting it.")
+            store.delete_job(connection, job_id)
+        elif not connection.execute(database.sql(CONTROLS[action]), {"job_id": job_id}).rowcount:
+            raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
+
+
+def _failures(connection: Connection, job_id: int, *, computed: bool) -> str | None:
+    """Why a job with failed shards, or without a single good example, did not succeed."""
+    s = tables.shard.c
+    query = select(s.shard_no, s.error).where(s.job_id == job_id)
+    failed = connection.execute(query.where(s.state == "failed").order_by(s.shard_no)).all()
+    if failed:
+        total = len(connection.execute(query).all())
+        first = f"shard {failed[0].shard_no}: {failed[0].error}"
+        return f"{len(failed)} of {total} shards failed; the importance leaves them out. {first}"
+    return None if computed else "every example failed; see the examples' errors"

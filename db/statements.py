@@ -1,0 +1,209 @@
+"""The SQL of the state machine, named and described. `db.leases` and `db.lifecycle` run it.
+
+`{clock}` is the database's clock in seconds, `{lock}` row locks that skip locked rows where the
+database has them: SQLite has one writer at a time, so its BEGIN IMMEDIATE already excludes others.
+Every UPDATE names the states that it leaves: run twice, it changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+CLAIM = """
+UPDATE shard
+SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} + :lease,
+    progress = 0, error = NULL
+WHERE state = 'ready' AND (job_id, shard_no) = (
+    SELECT s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
+    WHERE s.state = 'ready' AND s.available_at <= {clock}
+      AND j.state = 'running' AND j.control = 'run' AND j.queue = :queue
+    ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT 1 {lock_shard})
+RETURNING job_id, shard_no, fence, lo, hi
+"""
+"""Lease the best ready shard of a queue: highest priority, then oldest job, then first shard."""
+
+HEARTBEAT = """
+UPDATE shard SET lease_until = {clock} + :lease, progress = :progress
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
+"""
+"""Renew a lease and learn what the user wants. No row: the lease is lost."""
+
+HOLD = """
+SELECT lo, hi FROM shard
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased' {for_update}
+"""
+"""Lock the shard for a commit. No row: another attempt has it, and this one is a zombie."""
+
+DONE = """
+UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :failed, lease_until = NULL,
+    error = NULL
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+"""
+"""The last statement of a commit; must touch one row."""
+
+RELEASE = """
+UPDATE shard SET state = CASE WHEN j.state = 'cancelling' THEN 'cancelled' ELSE 'ready' END,
+    lease_until = NULL, progress = 0, dispatched_at = NULL
+FROM job j
+WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard_no
+  AND shard.fence = :fence AND shard.state = 'leased'
+"""
+"""Hand a shard back: stopped on request; nothing is counted against it."""
+
+RECORD_ERROR = """
+UPDATE shard SET errors = errors + 1, error = :error, lease_until = NULL, progress = 0,
+    dispatched_at = NULL, available_at = {clock} + :backoff,
+    state = CASE WHEN errors + 1 >= :limit THEN 'failed' ELSE 'ready' END
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+RETURNING state
+"""
+"""The runner raised: try again later, or fail the shard at its limit."""
+
+INSERT_SITE = """
+INSERT INTO site (job_id, site, layer, kind, heads, name)
+VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
+"""
+"""The first shard of a job names the model's sites."""
+
+ERRORS = "SELECT errors FROM shard WHERE job_id = :job_id AND shard_no = :shard_no"
+
+BEAT = """
+INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
+                    started_at, seen_at)
+VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
+        {clock}, {clock})
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
+    shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at
+"""
+"""A worker says that it is alive, and what it is doing."""
+
+WORKERS_ALIVE = """
+SELECT queue, state, COUNT(*) FROM worker
+WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
+"""
+
+PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
+
+RATE = """
+SELECT SUM(a.seconds) / SUM(a.examples), SUM(a.examples)
+FROM attempt a JOIN job j ON j.id = a.job_id
+WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :layers
+  AND j.heads = :heads AND a.finished_at > {clock} - 2592000
+"""
+"""Measured seconds per example on models of this shape in the last 30 days."""
+
+END_ATTEMPT = """
+UPDATE attempt SET finished_at = {clock}, outcome = :outcome, examples = :examples,
+    seconds = :seconds, error = :error, log_tail = :log_tail
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND outcome IS NULL
+"""
+
+EXPIRED = """
+SELECT s.job_id, s.shard_no, s.fence, s.owner FROM shard s
+WHERE s.state = 'leased' AND s.lease_until < {clock}
+ORDER BY s.lease_until LIMIT 100 {lock_shard}
+"""
+"""Shards whose worker has been silent for a whole lease."""
+
+EXPIRE = """
+UPDATE shard SET losses = losses + 1, lease_until = NULL, progress = 0, dispatched_at = NULL,
+    error = :error, state = CASE WHEN losses + 1 >= :limit THEN 'failed' ELSE 'ready' END
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+"""
+
+WAITING = """
+SELECT j.queue, s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
+WHERE s.state = 'ready' AND s.available_at <= {clock} AND j.state = 'running' AND j.control = 'run'
+  AND (s.dispatched_at IS NULL OR s.dispatched_at < {clock} - :again)
+ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT :limit
+"""
+"""Ready shards for which no wake-up is under way."""
+
+DISPATCHED = """
+UPDATE shard SET dispatched_at = {clock}
+WHERE job_id = :job_id AND shard_no = :shard_no AND state = 'ready'
+"""
+
+WORK = """
+SELECT
+    EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'),
+    EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {clock}),
+    EXISTS (SELECT 1 FROM job WHERE state = 'cancelling' OR (
+        state IN ('running', 'paused') AND NOT EXISTS (
+            SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
+    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing')
+"""
+"""Is there anything to plan, expire, sweep or finish? Asked first, so that an idle scheduler
+never takes SQLite's write lock."""
+
+TO_PLAN = """
+UPDATE job SET state = 'planning'
+WHERE state IN ('queued', 'planning') AND control <> 'cancel'
+RETURNING id
+"""
+"""Jobs without shards. A planner that died left its job in planning, so those are taken again."""
+
+PLANNED = """
+UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
+    examples = :examples, data_fingerprint = :fingerprint, started_at = {clock}
+WHERE id = :job_id AND state = 'planning'
+"""
+"""The job has its shards. Must touch one row, or another planner was faster."""
+
+PLANNING_FAILED = """
+UPDATE job SET state = 'failed', error = :error, finished_at = {clock}
+WHERE id = :job_id AND state = 'planning'
+"""
+
+COMPLETE = """
+UPDATE job SET state = 'finalizing'
+WHERE state IN ('running', 'paused') AND control <> 'cancel' AND NOT EXISTS (
+    SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
+"""
+"""Jobs whose shards are all final."""
+
+TO_FINISH = "SELECT id FROM job WHERE state = 'finalizing' {lock_row}"
+
+FINISHED = """
+UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
+WHERE id = :job_id AND state = 'finalizing'
+"""
+
+CANCEL_READY = """
+UPDATE shard SET state = 'cancelled', lease_until = NULL
+WHERE state = 'ready' AND job_id IN (SELECT id FROM job WHERE state = 'cancelling')
+"""
+
+CANCELLED = """
+UPDATE job SET state = 'cancelled', finished_at = {clock}
+WHERE state = 'cancelling' AND NOT EXISTS (
+    SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
+"""
+
+PAUSE = """
+UPDATE job SET control = 'pause', state = CASE WHEN state = 'running' THEN 'paused' ELSE state END
+WHERE id = :job_id AND state IN ('queued', 'planning', 'running', 'paused') AND control <> 'cancel'
+"""
+
+RESUME = """
+UPDATE job SET control = 'run', state = CASE WHEN state = 'paused' THEN 'running' ELSE state END
+WHERE id = :job_id AND state IN ('queued', 'planning', 'running', 'paused') AND control <> 'cancel'
+"""
+
+CANCEL = """
+UPDATE job SET control = 'cancel', state = 'cancelling'
+WHERE id = :job_id AND state NOT IN ('succeeded', 'failed', 'cancelled')
+"""
+
+_LOCKS = {
+    "postgresql": {
+        "lock_shard": "FOR UPDATE OF s SKIP LOCKED",
+        "lock_row": "FOR UPDATE SKIP LOCKED",
+        "for_update": "FOR UPDATE",
+    },
+    "sqlite": {"lock_shard": "", "lock_row": "", "for_update": ""},
+}
+
+
+def render(statement: str, dialect: str, clock: str) -> str:
+    """The statement for one database."""
+    return statement.format(clock=clock, **_LOCKS[dialect])

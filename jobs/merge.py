@@ -1,0 +1,92 @@
+"""From per-shard sums to head importance. Shards are merged in their order, so the result does
+not depend on the order in which they arrived."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSums:
+    """The sums of one head over one shard."""
+
+    site: int
+    head: int
+    n: int
+    score_sum: float
+    score_squares: float
+    total_sum: float
+    absolute_total_sum: float
+    attention_max_sum: float
+    attention_mean_sum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadImportance:
+    """The importance of one head (paper, section 4.2: the expectation of its score)."""
+
+    site: int
+    head: int
+    rank: int
+    n: int
+    mean: float
+    std: float | None
+    """Sample standard deviation (n - 1); None for a single example."""
+    low: float | None
+    high: float | None
+    mean_total: float
+    mean_absolute_total: float
+    mean_attention_max: float
+    mean_attention_mean: float
+
+
+def head_importance(shards_in_order: Iterable[HeadSums]) -> list[HeadImportance]:
+    """Importance of every head, ordered by site and head; ties in rank go to the earlier head.
+
+    math.fsum makes each sum exact, so equal shards give identical bytes.
+    """
+    heads: dict[tuple[int, int], list[HeadSums]] = {}
+    for sums in shards_in_order:
+        heads.setdefault((sums.site, sums.head), []).append(sums)
+    merged = {place: _merge(parts) for place, parts in heads.items() if any(p.n for p in parts)}
+    order = sorted(merged, key=lambda place: (-merged[place].mean, place))
+    ranks = {place: rank for rank, place in enumerate(order, start=1)}
+    return [_ranked(merged[place], ranks[place]) for place in sorted(merged)]
+
+
+def importance_hash(heads: Iterable[HeadImportance]) -> str:
+    """SHA-256 over the importance table, numbers in full precision."""
+    lines = (f"{h.site} {h.head} {h.n} {h.mean!r} {h.std!r} {h.mean_total!r}" for h in heads)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _merge(parts: list[HeadSums]) -> HeadImportance:
+    n = sum(part.n for part in parts)
+    mean = math.fsum(part.score_sum for part in parts) / n
+    squares = math.fsum(part.score_squares for part in parts)
+    std = math.sqrt(max(0.0, squares - n * mean * mean) / (n - 1)) if n > 1 else None
+    half = None if std is None else Z95 * std / math.sqrt(n)
+    return HeadImportance(
+        site=parts[0].site,
+        head=parts[0].head,
+        rank=0,
+        n=n,
+        mean=mean,
+        std=std,
+        low=None if half is None else mean - half,
+        high=None if half is None else mean + half,
+        mean_total=math.fsum(part.total_sum for part in parts) / n,
+        mean_absolute_total=math.fsum(part.absolute_total_sum for part in parts) / n,
+        mean_attention_max=math.fsum(part.attention_max_sum for part in parts) / n,
+        mean_attention_mean=math.fsum(part.attention_mean_sum for part in parts) / n,
+    )
+
+
+def _ranked(head: HeadImportance, rank: int) -> HeadImportance:
+    return HeadImportance(**{**head.__dict__, "rank": rank})

@@ -1,0 +1,153 @@
+"""What a model is, read from its config.json: checked before a job exists, without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.data import allowed_path
+from jobs.errors import refuse
+from jobs.settings import Settings
+from jobs.spec import ModelSpec
+
+SUPPORTED_FAMILIES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
+"""transformers' `model_type`s that the engine supports; a test holds it against the engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What planning needs to know of a model."""
+
+    family: str
+    labels: tuple[str, ...]
+    layers: int
+    heads: int
+    max_length: int | None
+    revision: str | None
+    """Hub only: the commit that the revision means now; the job is pinned to it."""
+
+
+def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
+    """Read and check a model's configuration and the presence of its files.
+
+    Raises InputError when the model is unknown, is no classifier, belongs to a family that is not
+    supported, or has no safetensors weights.
+    """
+    if spec.is_local:
+        folder = allowed_path("model.name", spec.name, settings)
+        if not folder.is_dir():
+            raise refuse("model.name", spec.name, "no such folder", "Check the path on the server.")
+        _check_files(spec, {path.name for path in folder.iterdir()})
+        return _facts(spec, _config(folder / "config.json", spec.name), None)
+    config_file, files = _from_hub(spec)
+    _check_files(spec, files)
+    # The cache keeps files under snapshots/<commit>/.
+    return _facts(spec, _config(config_file, spec.name), config_file.parent.name)
+
+
+def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
+    from huggingface_hub import HfApi, hf_hub_download  # slow to import, hub models only
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        config = Path(hf_hub_download(spec.name, "config.json", revision=spec.revision))
+    except RepositoryNotFoundError:
+        raise refuse(
+            "model.name", spec.name, "is not on the hub", "Check the name, and HF_TOKEN if private."
+        ) from None
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise refuse(
+            "model.name",
+            spec.name,
+            f"cannot be fetched: {str(error).splitlines()[0]}",
+            "Check name and revision and that the hub can be reached, or give a local folder "
+            "(starting with '/' or './').",
+        ) from None
+    try:
+        return config, set(HfApi().list_repo_files(spec.name, revision=spec.revision))
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+        # Offline with a filled cache: what is in the snapshot is what there is.
+        return config, {path.name for path in config.parent.iterdir()}
+
+
+def _check_files(spec: ModelSpec, files: set[str]) -> None:
+    if "config.json" not in files:
+        raise refuse(
+            "model.name",
+            spec.name,
+            "has no config.json",
+            "Give a folder written by save_pretrained().",
+        )
+    if not files & {"model.safetensors", "model.safetensors.index.json"}:
+        pickled = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+        if pickled:
+            raise refuse(
+                "model.name",
+                spec.name,
+                f"has its weights as pickle only ({pickled[0]}), which can run code when loaded",
+                "Load them once where you trust them and save_pretrained() as safetensors.",
+            )
+        raise refuse("model.name", spec.name, "has no model.safetensors", "Save the weights there.")
+    if not files & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}:
+        raise refuse(
+            "model.name", spec.name, "has no tokenizer", "Save the tokenizer into the same folder."
+        )
+
+
+def _config(path: Path, name: str) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise refuse("model.name", name, f"config.json cannot be read: {error}", "") from None
+    if not isinstance(config, dict):
+        raise refuse("model.name", name, "config.json is not a JSON object", "")
+    return config
+
+
+def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> ModelFacts:
+    family = str(config.get("model_type", ""))
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if not any(name.endswith("ForSequenceClassification") for name in architectures):
+        raise refuse(
+            "model.name",
+            spec.name,
+            f"is no sequence classifier (architectures: {', '.join(architectures) or 'none'})",
+            "Give a model fine-tuned for sequence classification.",
+        )
+    if family not in SUPPORTED_FAMILIES:
+        raise refuse(
+            "model.name",
+            spec.name,
+            f"is of the unsupported family {family!r}",
+            f"Supported: {', '.join(SUPPORTED_FAMILIES)}.",
+        )
+    try:
+        names = config.get("id2label") or {
+            i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))
+        }
+        labels = tuple(str(names[key]) for key in sorted(names, key=int))
+        layers = int(config.get("num_hidden_layers", config.get("n_layers", 0)))
+        heads = int(config.get("num_attention_heads", config.get("n_heads", 0)))
+        length = config.get("max_position_embeddings")
+        # RoBERTa's positions start after the padding index.
+        offset = 2 if family in ("roberta", "xlm-roberta", "camembert") else 0
+        longest = None if length is None else int(length) - offset
+    except (TypeError, ValueError, AttributeError) as error:
+        raise refuse("model.name", spec.name, f"config.json is inconsistent: {error}", "") from None
+    if not (layers > 0 and heads > 0 and labels):
+        raise refuse("model.name", spec.name, "config.json names no layers, heads or labels", "")
+    return ModelFacts(
+        family=family,
+        labels=labels,
+        layers=layers,
+        heads=heads,
+        max_length=longest,
+        revision=revision,
+    )

@@ -1,0 +1,103 @@
+"""What a worker hands to the store: the numbers of one shard, and its sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteInfo:
+    """One attention module of the model."""
+
+    layer: int
+    kind: str
+    heads: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleResult:
+    """What is stored once per example. A failed example has only its `error`."""
+
+    predicted: int | None
+    target: int | None
+    probabilities: tuple[float, ...]
+    tokens: tuple[str, ...]
+    token_attribution: list[list[float]] | None
+    """[site, key token]: attribution summed over the site's heads and queries."""
+    truncated: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """The results of the examples lo .. hi - 1 of a job; E examples, S sites, H heads, k edges.
+
+    Rows of failed examples are NaN (or -1) and are not stored.
+    """
+
+    sites: tuple[SiteInfo, ...]
+    examples: tuple[ExampleResult, ...]
+    score: Floats
+    """[E, S, H] largest cell of the head's attribution."""
+    total: Floats
+    """[E, S, H] sum of the head's attribution."""
+    query: Ints
+    """[E, S, H] query position of the largest cell."""
+    key: Ints
+    """[E, S, H] key position of the largest cell."""
+    attention_max: Floats
+    """[E, S, H] largest attention probability."""
+    attention_mean: Floats
+    """[E, S, H] mean over queries of the row's largest attention probability."""
+    f0: Floats
+    """[E, S] target at zero attention."""
+    f1: Floats
+    """[E, S] target of the whole model."""
+    residual: Floats
+    """[E, S] completeness residual."""
+    points: Ints
+    """[E, S] integration points used."""
+    converged: Bools
+    """[E, S] whether the estimated error met the tolerance."""
+    edge_site: Ints
+    """[E, k] site of the strongest cells, -1 where there are fewer than k."""
+    edge_head: Ints
+    edge_query: Ints
+    edge_key: Ints
+    edge_value: Floats
+    edge_attention: Floats
+
+    @property
+    def ok(self) -> Bools:
+        """[E] the examples that did not fail."""
+        return np.array([example.error is None for example in self.examples], dtype=bool)
+
+
+SUM_NAMES = (
+    "score_sum",
+    "score_squares",
+    "total_sum",
+    "absolute_total_sum",
+    "attention_max_sum",
+    "attention_mean_sum",
+)
+
+
+def shard_sums(result: ShardResult) -> tuple[int, NDArray[np.float64]]:
+    """Number of examples counted and their sums, float64 [6, S, H], in the order of SUM_NAMES."""
+    ok = result.ok
+    columns = [
+        np.asarray(values, dtype=np.float64)[ok]
+        for values in (result.score, result.total, result.attention_max, result.attention_mean)
+    ]
+    score, total, attention_max, attention_mean = columns
+    parts = (score, score**2, total, np.abs(total), attention_max, attention_mean)
+    return int(ok.sum()), np.stack([part.sum(axis=0) for part in parts])

@@ -1,0 +1,69 @@
+"""The Celery app. A message only wakes a worker: the database says what there is to do.
+
+Messages are acknowledged when they arrive (a redelivery would mean nothing), results are not
+stored, and a wake-up that nobody took expires.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.transport.sqlalchemy import Transport
+
+from jobs.errors import UnavailableError
+from jobs.settings import Settings
+
+# The transport's default of one second would be most of a small job's latency. It takes no option
+# for this: its options go to create_engine.
+Transport.polling_interval = 0.25
+
+WAKE = "headwise.wake"
+WAKE_EXPIRES = 30.0
+"""Seconds after which a wake-up means nothing; by then the shard is announced again."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """The app for these settings."""
+    app = Celery("headwise", broker=settings.broker, set_as_current=False)
+    embedded = settings.broker.startswith("sqla+sqlite")
+    if embedded:
+        Path(settings.broker.removeprefix("sqla+sqlite:///")).parent.mkdir(
+            parents=True, exist_ok=True
+        )
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=settings.queue,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=5,
+        # kombu's SQL transport has no fanout: neither remote control nor events.
+        worker_enable_remote_control=not embedded,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+    )
+    return app
+
+
+def forget_delivered(settings: Settings) -> None:
+    """Delete delivered messages from the embedded broker, whose transport keeps them for ever."""
+    file = Path(settings.broker.removeprefix("sqla+sqlite:///"))
+    if not settings.broker.startswith("sqla+sqlite") or not file.exists():
+        return
+    with closing(sqlite3.connect(file, timeout=5)) as connection, connection:
+        connection.execute("DELETE FROM kombu_message WHERE visible = 0")
+
+
+def wake(app: Celery, queue: str) -> None:
+    """Publish one wake-up. Raises UnavailableError when the broker does not answer."""
+    broken = (OperationalError, OSError, *app.connection_for_write().connection_errors)
+    try:
+        app.send_task(WAKE, queue=queue, expires=WAKE_EXPIRES, retry=False, ignore_result=True)
+    except broken as error:
+        raise UnavailableError(f"The broker does not answer: {error}") from error

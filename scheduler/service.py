@@ -1,0 +1,129 @@
+"""The scheduler: a loop of small idempotent steps. Any number of them may run at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+
+import structlog
+from celery import Celery
+
+from db import lifecycle
+from db.database import Database
+from jobs.data import read_rows
+from jobs.errors import InputError, UnavailableError
+from jobs.plan import FIRST_GUESS, shard_bounds, shard_size
+from jobs.settings import Settings
+from jobs.spec import parse_spec
+from scheduler.celery_app import WAKE_EXPIRES, forget_delivered, make_app, wake
+from scheduler.submit import ALIVE_GRACE, example_rows
+
+log = structlog.get_logger()
+
+WORKERS_KEPT_SECONDS = 86_400.0
+
+
+class Scheduler:
+    """Plans, wakes, expires, sweeps and finishes, once per tick."""
+
+    def __init__(self, settings: Settings, database: Database, app: Celery | None = None) -> None:
+        self.settings = settings
+        self.database = database
+        self.app = app or make_app(settings)
+        self._knocked: dict[str, float] = {}
+        self._tidied = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop` is set. A database that is away is waited for."""
+        log.info("scheduler started", database=self.database.dialect)
+        while not stop.is_set():
+            try:
+                self.tick()
+            except UnavailableError as error:
+                log.warning("waiting for a service", error=str(error))
+                stop.wait(2.0)
+            stop.wait(self.settings.tick_seconds)
+        log.info("scheduler stopped")
+
+    def tick(self) -> None:
+        """One round of every step."""
+        work = lifecycle.pending_work(self.database)
+        if work.plan:
+            self.plan()
+        if work.expire:
+            for held in lifecycle.expire_leases(self.database):
+                log.warning("lease expired", job=held.job_id, shard=held.shard_no, fence=held.fence)
+        if work.sweep:
+            lifecycle.sweep_jobs(self.database)
+        if work.finish or work.sweep:
+            for job_id in lifecycle.finish_jobs(self.database):
+                log.info("job finished", job=job_id)
+        self.dispatch()
+        self._tidy()
+
+    def plan(self) -> None:
+        """Cut every queued job into shards; load its data first where it is on the hub."""
+        for request in lifecycle.take_plans(self.database):
+            try:
+                self._plan_one(request)
+            except InputError as error:
+                lifecycle.fail_plan(self.database, request.job_id, str(error))
+                log.warning("planning failed", job=request.job_id, error=str(error))
+
+    def _plan_one(self, request: lifecycle.PlanRequest) -> None:
+        spec = parse_spec(json.loads(request.spec))
+        examples, fingerprint, count = None, None, request.examples
+        if not count:
+            rows = read_rows(spec.data, self.settings)
+            examples = list(example_rows(rows, tuple(json.loads(request.labels)), spec))
+            fingerprint, count = rows.fingerprint(), len(rows)
+        rate = lifecycle.measured_rate(self.database, request.kind, request.layers, request.heads)
+        pace = rate.seconds_per_example if rate else FIRST_GUESS
+        _, alive = self._workers().get(request.queue, (0, 0))
+        size = shard_size(count, pace, self.settings.shard_seconds, alive)
+        bounds = shard_bounds(count, size)
+        if lifecycle.write_plan(self.database, request.job_id, bounds, examples, fingerprint):
+            log.info("job planned", job=request.job_id, shards=len(bounds), examples=count)
+
+    def dispatch(self) -> None:
+        """Wake idle workers: one message per waiting shard, at most one per idle worker.
+
+        A queue without a live worker gets one message per half minute, for a worker that is only
+        just starting: a worker that is awake asks the database for the rest.
+        """
+        waiting = lifecycle.waiting_shards(self.database, WAKE_EXPIRES, limit=100)
+        if not waiting:
+            return
+        workers = self._workers()
+        room = Counter({queue: idle for queue, (idle, _) in workers.items()})
+        sent = []
+        for queue, job_id, shard_no in waiting:
+            if queue not in workers and self._may_knock(queue):
+                room[queue] += 1
+            if room[queue] > 0:
+                room[queue] -= 1
+                wake(self.app, queue)
+                sent.append((job_id, shard_no))
+        # Marked after publishing: dying in between means one wake-up too many, not one too few.
+        if sent:
+            lifecycle.mark_dispatched(self.database, sent)
+
+    def _may_knock(self, queue: str) -> bool:
+        now = time.monotonic()
+        if now - self._knocked.get(queue, -WAKE_EXPIRES) < WAKE_EXPIRES:
+            return False
+        self._knocked[queue] = now
+        return True
+
+    def _tidy(self) -> None:
+        """Forget long-gone workers and delivered messages, once a minute."""
+        if time.monotonic() - self._tidied < 60:
+            return
+        self._tidied = time.monotonic()
+        lifecycle.prune_workers(self.database, WORKERS_KEPT_SECONDS)
+        forget_delivered(self.settings)
+
+    def _workers(self) -> dict[str, tuple[int, int]]:
+        return lifecycle.idle_workers(self.database, ALIVE_GRACE * self.settings.heartbeat_seconds)

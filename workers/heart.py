@@ -1,0 +1,127 @@
+"""The heart of a worker: a thread that keeps its lease alive and hears what the user wants."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import structlog
+
+from db import leases
+from db.database import Database
+from db.leases import Claim, WorkerIdentity
+from jobs.errors import UnavailableError
+from jobs.settings import Settings
+from jobs.states import Control
+
+log = structlog.get_logger()
+
+LOST = "lost"
+"""The lease is gone: what this attempt computed must be thrown away."""
+
+
+class Stopped(Exception):  # noqa: N818 - a request, not an error
+    """Raised inside a running attempt that must end: lease lost, pause, cancel or shutdown."""
+
+
+class Heart:
+    """Beats while the process lives; renews the lease of the shard that is held.
+
+    A lease is renewed only while the shard moves: a thread would otherwise keep alive the lease
+    of a computation that hangs.
+    """
+
+    def __init__(self, settings: Settings, database: Database, who: WorkerIdentity) -> None:
+        self.settings = settings
+        self.database = database
+        self.who = who
+        self.closing = threading.Event()
+        self._parent = os.getppid()
+        self._lock = threading.Lock()
+        self._held: Claim | None = None
+        self._why: str | None = None
+        self._progress = 0
+        self._moved_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Register the worker and begin to beat."""
+        self._beat()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop beating and say so."""
+        self.closing.set()
+        self._thread.join(timeout=5)
+        try:
+            leases.beat(self.database, self.who, "stopped", None)
+        except UnavailableError as error:
+            log.warning("could not sign off", error=str(error))
+
+    def hold(self, held: Claim) -> None:
+        """Begin to renew the lease of a shard."""
+        with self._lock:
+            self._held, self._why, self._progress = held, None, 0
+            self._moved_at = time.monotonic()
+        self._beat()
+
+    def release(self) -> None:
+        """The attempt has ended."""
+        with self._lock:
+            self._held = None
+
+    def idle(self) -> None:
+        """Say that there is nothing to do."""
+        self._beat()
+
+    def moved(self, done: int) -> None:
+        """Note progress; raises Stopped when the attempt must end."""
+        with self._lock:
+            self._progress, self._moved_at = done, time.monotonic()
+            why = self._why
+        if why is not None:
+            raise Stopped(why)
+
+    def stop_attempt(self, why: str) -> None:
+        """Make the running attempt end at its next batch; the first reason stays."""
+        with self._lock:
+            self._why = self._why or why
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the parent process has died: nobody would stop this one any more."""
+        return os.getppid() != self._parent
+
+    def _run(self) -> None:
+        while not self.closing.wait(self.settings.heartbeat_seconds):
+            if self.orphaned:
+                log.warning("the parent process is gone; stopping")
+                self.stop_attempt("the worker's parent process died")
+            try:
+                self._renew()
+                self._beat()
+            except UnavailableError as error:
+                log.warning("heartbeat failed", error=str(error))
+
+    def _renew(self) -> None:
+        with self._lock:
+            held, progress, still = self._held, self._progress, time.monotonic() - self._moved_at
+        if held is None:
+            return
+        if still > self.settings.stall_seconds:
+            log.error("the shard does not move; its lease is not renewed", seconds=round(still))
+            return
+        control = leases.heartbeat(self.database, held, progress, self.settings.lease_seconds)
+        with self._lock:
+            if self._held is not held or self._why:
+                return
+            if control is None:
+                self._why = LOST
+            elif control is not Control.RUN:
+                self._why = str(control)
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = self._held
+        leases.beat(self.database, self.who, "busy" if held else "idle", held)

@@ -1,0 +1,166 @@
+"""The worker's loop: claim the best ready shard, run it, settle it, ask again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import time
+import uuid
+from collections import deque
+
+import structlog
+import torch
+
+from db import leases, store
+from db.database import Database
+from db.leases import Claim, WorkerIdentity
+from db.store import ChangedModelError
+from jobs.errors import UnavailableError
+from jobs.logs import log_tail
+from jobs.outcome import Errored, HandedBack, LostLease, Outcome
+from jobs.settings import Settings
+from workers.heart import LOST, Heart, Stopped
+from workers.runner import Computed, ModelCache, run_shard
+
+log = structlog.get_logger()
+
+SETTLE_SECONDS = 120.0
+"""How long a computed shard waits for a database that is away before it is given up."""
+
+
+def identity(settings: Settings) -> WorkerIdentity:
+    """Who this process is; a restarted worker has another name."""
+    versions = {
+        name: importlib.metadata.version(name) for name in ("headwise", "torch", "transformers")
+    }
+    host = socket.gethostname()
+    return WorkerIdentity(
+        name=f"{host}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+        host=host,
+        pid=os.getpid(),
+        queue=settings.queue,
+        device=_device(settings.device),
+        versions=json.dumps({**versions, "python": platform.python_version()}),
+    )
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
+    return f"{wanted} {torch.cuda.get_device_name(wanted)}" if wanted != "cpu" else wanted
+
+
+class Worker:
+    """One process's worth of work. Make it after a fork: it opens connections and threads."""
+
+    def __init__(self, settings: Settings, database: Database | None = None) -> None:
+        self.settings = settings
+        self.database = database or Database(settings.database)
+        self.who = identity(settings)
+        self.models = ModelCache(settings)
+        self.heart = Heart(settings, self.database, self.who)
+        self.stopping = False
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+
+    def start(self) -> None:
+        """Register and begin to beat."""
+        self.heart.start()
+        log.info("worker ready", worker=self.who.name, queue=self.who.queue)
+
+    def close(self) -> None:
+        """Sign off."""
+        self.heart.close()
+        self.database.close()
+
+    def stop(self, why: str) -> None:
+        """Hand back the running shard at its next batch and claim no more."""
+        self.stopping = True
+        self.heart.stop_attempt(why)
+
+    def work(self) -> int:
+        """Run shards until none is ready; returns how many attempts were made."""
+        attempts = 0
+        while not self.stopping and not self.heart.orphaned:
+            held = leases.claim(self.database, self.who, self.settings.lease_seconds)
+            if held is None:
+                break
+            attempts += 1
+            self._attempt(held)
+        self.heart.idle()
+        return attempts
+
+    def _attempt(self, held: Claim) -> None:
+        # A stop that arrived before the shard was held must still reach it.
+        self.heart.hold(held)
+        if self.stopping:
+            self.heart.stop_attempt("shutdown")
+        context = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
+        with log_tail() as tail, structlog.contextvars.bound_contextvars(**context):
+            log.info("shard started", examples=held.hi - held.lo)
+            outcome = self._run(held)
+            try:
+                self._settle(held, outcome, tail)
+            except UnavailableError as error:
+                log.error("the database stayed away; the lease will expire", error=str(error))
+            finally:
+                self.heart.release()
+
+    def _run(self, held: Claim) -> Computed | Outcome:
+        try:
+            shard = store.read_shard(self.database, held)
+            return run_shard(shard, self.models, self.heart.moved)
+        except Stopped as stopped:
+            why = str(stopped)
+            return LostLease() if why == LOST else HandedBack(reason=why)
+        except UnavailableError as error:
+            return HandedBack(reason=str(error))
+        except Exception as error:
+            log.error("shard raised", exc_info=True)
+            return Errored(message=f"{type(error).__name__}: {error}")
+
+    def _settle(self, held: Claim, outcome: Computed | Outcome, tail: deque[str]) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return self._settle_once(held, outcome, tail)
+            except UnavailableError as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("waiting for the database", error=str(error))
+                time.sleep(1.0)
+
+    def _settle_once(self, held: Claim, outcome: Computed | Outcome, tail: deque[str]) -> None:
+        if isinstance(outcome, Computed):
+            self._commit(held, outcome, tail)
+        elif isinstance(outcome, HandedBack):
+            log.info("shard handed back", reason=outcome.reason)
+            leases.hand_back(self.database, held, outcome.reason, "\n".join(tail))
+        elif isinstance(outcome, Errored):
+            leases.record_error(
+                self.database,
+                held,
+                outcome.message,
+                permanent=outcome.permanent,
+                log_tail="\n".join(tail),
+            )
+        else:
+            log.warning("lease lost; the results are thrown away")
+
+    def _commit(self, held: Claim, computed: Computed, tail: deque[str]) -> None:
+        done = computed.completed
+        log.info("shard computed", seconds=round(done.seconds, 2))
+        try:
+            stored = store.commit_shard(
+                self.database, held, done, computed.fingerprint, "\n".join(tail)
+            )
+        except ChangedModelError as error:
+            leases.record_error(
+                self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
+            )
+            return
+        if not stored:
+            log.warning("commit refused: the lease was lost", worker=self.who.name)
