@@ -67,3 +67,15 @@ def wake(app: Celery, queue: str) -> None:
         app.send_task(WAKE, queue=queue, expires=WAKE_EXPIRES, retry=False, ignore_result=True)
     except broken as error:
         raise UnavailableError(f"The broker does not answer: {error}") from error
+
+
+def ping(settings: Settings) -> str:
+    """Connect to the broker once; returns its address without a password."""
+    app = make_app(settings)
+    with app.connection_for_write() as connection:
+        broken = (OperationalError, OSError, *connection.connection_errors)
+        try:
+            connection.ensure_connection(max_retries=1, timeout=5)
+        except broken as error:
+            raise UnavailableError(f"The broker does not answer: {error}") from error
+        return str(connection.as_uri())

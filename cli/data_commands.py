@@ -1,0 +1,147 @@
+"""Commands on results and on the installation: sql, export, schema, doctor."""
+
+from __future__ import annotations
+
+import csv
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from rich.table import Table
+
+from cli.context import opened, out, print_json
+from cli.doctor import examine
+from db import export as exports
+from db.console import Console, create_console_role
+from db.views import schema_page
+from jobs.errors import refuse
+from jobs.settings import load_settings, settings_page
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (sql, export, schema):
+        app.command(rich_help_panel="Results")(command)
+    app.command(rich_help_panel="Installation")(doctor)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="A SELECT on the published views; '-' reads it.")],
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
+) -> None:
+    """Query the results, read-only. `headwise schema` lists the views."""
+    statement = sys.stdin.read() if query == "-" else query
+    with opened() as (settings, _):
+        console = Console(settings)
+        if as_csv:
+            for block in console.csv(statement):
+                sys.stdout.buffer.write(block)
+            return
+        result = console.run(statement)
+    if as_json:
+        print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+        return
+    table = Table(*result.columns, box=None, pad_edge=False)
+    for row in result.rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    out.print(table)
+    if result.truncated:
+        out.print(f"Only the first {len(result.rows):,} rows; --csv gives all of them.")
+
+
+def export(
+    job: Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB")],
+    table: Annotated[str, typer.Option(help="Published view to export.")] = "head_importance",
+    to: Annotated[Path | None, typer.Option(help="File; .csv, .jsonl or .parquet.")] = None,
+) -> None:
+    """Write one job's rows of a published view to a file, or as CSV to the terminal."""
+    suffix = to.suffix if to else ".csv"
+    if suffix not in _WRITERS:
+        raise refuse("--to", str(to), "is of an unknown format", f"Known: {', '.join(_WRITERS)}.")
+    if to and not to.absolute().parent.is_dir():
+        raise refuse("--to", str(to), "its folder does not exist", "Create it first.")
+    view = exports.exportable(table)
+    with opened() as (_, database):
+        parts = exports.chunks(database, view, job)
+        first = next(parts, None)
+        if first is None:
+            raise refuse("job", job, f"has no rows in {table}", "`headwise jobs` lists the jobs.")
+        columns = [column.name for column in view.columns]
+        if to is None:
+            _write_csv(sys.stdout, columns, first, parts)
+        else:
+            _WRITERS[suffix](to, columns, first, parts)
+
+
+def schema(
+    settings: Annotated[bool, typer.Option("--settings", help="The settings instead.")] = False,
+) -> None:
+    """Print the published views (or the settings) as Markdown."""
+    sys.stdout.write(settings_page() if settings else schema_page())
+
+
+def doctor(
+    as_json: AsJson = False,
+    create_console_role_: Annotated[
+        bool,
+        typer.Option("--create-console-role", help="PostgreSQL: make the SQL console's role."),
+    ] = False,
+) -> int:
+    """Check the installation: settings, folders, database, broker, device, packages."""
+    settings = load_settings()
+    if create_console_role_:
+        url = create_console_role(settings.database, secrets.token_urlsafe(24))
+        out.print(f"HEADWISE_CONSOLE_URL={url}", markup=False, soft_wrap=True)
+        return 0
+    findings = examine(settings)
+    if as_json:
+        print_json({"version": version("headwise"), "checks": [f.__dict__ for f in findings]})
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+            out.print(f"{mark} {finding.name}: ", end="")
+            out.print(finding.detail, markup=False, soft_wrap=True)
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+Part = list[dict[str, Any]]
+
+
+def _write_csv(file: IO[str], columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(first)
+    for part in rest:
+        writer.writerows(part)
+
+
+def _to_csv(path: Path, columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        _write_csv(file, columns, first, rest)
+
+
+def _to_jsonl(path: Path, _columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for part in (first, *rest):
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+
+
+def _to_parquet(path: Path, _columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+    table = pa.Table.from_pylist(first)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        for part in rest:
+            writer.write_table(pa.Table.from_pylist(part, schema=table.schema))
+
+
+_WRITERS = {".csv": _to_csv, ".jsonl": _to_jsonl, ".parquet": _to_parquet}

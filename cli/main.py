@@ -1,0 +1,46 @@
+"""The `headwise` command: one line and exit status 2 for bad input, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from click import ClickException
+
+from cli import data_commands, job_commands, service_commands
+from cli.context import fail
+from jobs.errors import HeadwiseError
+
+app = typer.Typer(
+    name="headwise",
+    help="What every attention head of a transformer contributes to its predictions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+service_commands.register(app)
+job_commands.register(app)
+data_commands.register(app)
+
+
+def main() -> None:
+    """Run a command and end the process with its status."""
+    try:
+        status = app(standalone_mode=False)
+    except HeadwiseError as error:
+        status = fail(error)
+    except ClickException as error:
+        status = fail(HeadwiseError(error.format_message()))
+    except typer.Abort:
+        status = 130
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        # The reader of a pipe went away, e.g. `headwise jobs | head`.
+        sys.stderr.close()
+        status = 0
+    sys.exit(status or 0)
+
+
+if __name__ == "__main__":
+    main()

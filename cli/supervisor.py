@@ -1,0 +1,107 @@
+"""Keeps the processes of `headwise up` alive and ends them together."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 20.0
+"""How long a child may take to end after SIGTERM before it is killed."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One supervised process."""
+
+    name: str
+    arguments: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    retry_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start it in a process group of its own: a Ctrl-C must reach the supervisor only."""
+        command = [sys.executable, "-m", "cli.main", *self.arguments]
+        self.process = subprocess.Popen(
+            command, start_new_session=True, preexec_fn=_end_with_parent
+        )
+        self.started_at = time.monotonic()
+        log.info("started", process=self.name, pid=self.process.pid)
+
+    def check(self) -> None:
+        """Restart it when it has died: at once the first time, then ever more slowly."""
+        now = time.monotonic()
+        if self.process is not None and (status := self.process.poll()) is not None:
+            self.failures = 0 if now - self.started_at > 60 else self.failures + 1
+            self.retry_at = now + min(30.0, 0.5 * 2.0**self.failures)
+            self.process = None
+            log.warning("died; restarting", process=self.name, status=status)
+        if self.process is None and now >= self.retry_at:
+            self.start()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait for its end; kill it and its children at the deadline."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("killing", process=self.name)
+            self.process.kill()
+            self.process.wait()
+
+
+class Supervisor:
+    """Starts children, restarts those that die, stops all of them."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self.children = children
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Supervise until `stop` is set or a SIGTERM or SIGINT arrives."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
+        self.supervise()
+
+    def supervise(self) -> None:
+        """Supervise until `stop` is set; then end every child."""
+        try:
+            while not self.stop.is_set():
+                for child in self.children:
+                    child.check()
+                self.stop.wait(0.25)
+        finally:
+            self.shut_down()
+
+    def shut_down(self) -> None:
+        """Ask all to stop at once, then wait for each."""
+        for child in self.children:
+            child.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in self.children:
+            child.wait_until(deadline)
+        log.info("all processes stopped")
+
+
+def _end_with_parent() -> None:
+    """A child gets SIGTERM when its supervisor is killed, so that none is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,33 @@
+"""One job's rows of a published view, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import text
+
+from db.database import Database
+from db.views import VIEWS, View
+from jobs.errors import nearest, refuse
+
+CHUNK = 10_000
+
+
+def exportable(name: str) -> View:
+    """The published view of that name, if it has rows per job. Raises InputError."""
+    views = {view.name: view for view in VIEWS if view.name != "workers"}
+    if name not in views:
+        raise refuse("table", name, "is not a published table", nearest(name, views))
+    return views[name]
+
+
+def chunks(database: Database, view: View, job_id: int) -> Iterator[list[dict[str, Any]]]:
+    """The job's rows as dictionaries, up to 10,000 at a time."""
+    statement = text(f"SELECT * FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - a constant
+    with database.read() as connection:
+        result = connection.execution_options(stream_results=True).execute(
+            statement, {"job_id": job_id}
+        )
+        for part in result.mappings().partitions(CHUNK):
+            yield [dict(row) for row in part]

@@ -1,0 +1,40 @@
+"""The dashboard behind gunicorn: one process with threads, so that event streams can stay open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from jobs.settings import Settings
+from webui.app import create_app
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, Any] = {
+            "bind": f"{self.settings.host}:{self.settings.port}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": 64,
+            "graceful_timeout": 2,
+            "timeout": 60,
+            "loglevel": "warning",
+            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - a heartbeat file, never data
+            "control_socket_disable": True,
+        }
+        for key, value in options.items():
+            if key in self.cfg.settings:
+                self.cfg.set(key, value)
+
+    def load(self) -> Any:
+        return create_app(self.settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    _Server(settings).run()
