@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 BATCH_TOKENS = 2048
 
@@ -101,15 +102,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     labels = _label_names(options.model)
     pairs = read_pairs(options.data, options.limit)
     unknown = {pair.label for pair in pairs}.difference(labels)
-    if unknown or not pairs:
-        parser.error(
-            f"{options.data} has labels {sorted(unknown)}, the model only {labels}"
-            if unknown
-            else f"{options.data} holds no pairs"
-        )
+    if unknown:
+        parser.error(f"{options.data} has labels {sorted(unknown)}, the model only {labels}")
+    if not pairs:
+        parser.error(f"{options.data} holds no pairs")
     console = Console()
     scores = logits(options.model, pairs, console)
     predicted = scores.argmax(dim=1).tolist()

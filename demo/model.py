@@ -189,6 +189,8 @@ def _write(folder: Path, encoder: Path, stamp: dict[str, Any]) -> None:
 def _replace(target: Path, scratch: Path, stamp: dict[str, Any]) -> None:
     """Rename `scratch` to `target`, an outdated model there making way."""
     outdated = scratch.with_name(f"{scratch.name}.old")
+    if _holds(target, stamp):
+        return
     try:
         if target.exists():
             target.rename(outdated)
