@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-import time
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,8 +151,9 @@ def delete(job: JobId) -> None:
     _control(job, "delete")
 
 
-def follow_job(database: Database, job_id: int) -> int:
-    """Show a job's progress until it is final; returns 0 when it succeeded, else 1."""
+def follow_job(database: Database, job_id: int, stop: threading.Event | None = None) -> int:
+    """Show a job's progress until it is final or `stop` is set; returns 0 when it succeeded."""
+    stop = stop or threading.Event()
     job = queries.get_job(database, job_id)
     columns = (
         TextColumn("job {task.fields[job]} {task.fields[state]}"),
@@ -174,9 +175,8 @@ def follow_job(database: Database, job_id: int) -> int:
                 state=job.state.value,
                 rate=rate,
             )
-            if job.final:
+            if job.final or stop.wait(0.4):
                 break
-            time.sleep(0.4)
             job = queries.get_job(database, job_id)
     if job.error:
         out.print(f"{job.state.value}: {job.error}", markup=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from click import ClickException
 
 from cli import data_commands, job_commands, service_commands
 from cli.context import fail
@@ -29,10 +28,11 @@ def main() -> None:
         status = app(standalone_mode=False)
     except HeadwiseError as error:
         status = fail(error)
-    except ClickException as error:
-        status = fail(HeadwiseError(error.format_message()))
     except typer.Abort:
         status = 130
+    except typer.TyperException as error:
+        worded = getattr(error, "format_message", error.__str__)
+        status = fail(HeadwiseError(f"{worded()} See `headwise --help`."))
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ import typer
 from cli.context import out
 from cli.supervisor import Child, Supervisor
 from db.database import Database
+from jobs.errors import refuse
 from jobs.logs import configure_logs
 from jobs.settings import Settings, load_settings
 from scheduler.service import Scheduler
@@ -36,22 +39,36 @@ def prepare() -> Settings:
     return settings
 
 
-def children(workers: int) -> list[Child]:
+def children(workers: int, log_folder: Path | None = None) -> list[Child]:
     """The processes of a whole system on one machine."""
-    fleet = [
-        Child(name=f"worker {number}" if workers > 1 else "worker", arguments=["worker"])
-        for number in range(1, workers + 1)
-    ]
+    commands = {"scheduler": "scheduler", "dashboard": "web"}
+    commands |= {f"worker {number}": "worker" for number in range(1, workers + 1)}
     return [
-        Child(name="scheduler", arguments=["scheduler"]),
-        Child(name="dashboard", arguments=["web"]),
-        *fleet,
+        Child(name=name, arguments=[command], log_folder=log_folder)
+        for name, command in commands.items()
     ]
+
+
+def check_port(settings: Settings) -> None:
+    """Raises InputError when the dashboard's port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise refuse(
+                "HEADWISE_PORT",
+                settings.port,
+                f"cannot listen on {settings.host}: {error.strerror}",
+                "Stop the other process, or set HEADWISE_PORT to a free port.",
+            ) from None
 
 
 def up(workers: Workers = 1) -> None:
     """Start dashboard, scheduler and workers, and keep them alive until Ctrl-C."""
     settings = prepare()
+    check_port(settings)
     out.print(f"Dashboard: http://{settings.host}:{settings.port}   Data: {settings.home}")
     Supervisor(children(workers)).run()
 

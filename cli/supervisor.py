@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -26,6 +29,8 @@ class Child:
 
     name: str
     arguments: Sequence[str]
+    log_folder: Path | None = None
+    """Where its output goes, to NAME.log; None leaves it on the terminal."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -34,11 +39,22 @@ class Child:
     def start(self) -> None:
         """Start it in a process group of its own: a Ctrl-C must reach the supervisor only."""
         command = [sys.executable, "-m", "cli.main", *self.arguments]
-        self.process = subprocess.Popen(
-            command, start_new_session=True, preexec_fn=_end_with_parent
-        )
+        with self._output() as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
         self.started_at = time.monotonic()
         log.info("started", process=self.name, pid=self.process.pid)
+
+    def _output(self) -> AbstractContextManager[IO[bytes] | None]:
+        if self.log_folder is None:
+            return nullcontext()
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        return (self.log_folder / f"{self.name.replace(' ', '-')}.log").open("ab")
 
     def check(self) -> None:
         """Restart it when it has died: at once the first time, then ever more slowly."""

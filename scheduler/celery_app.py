@@ -46,7 +46,7 @@ def make_app(settings: Settings) -> Celery:
         # kombu's SQL transport has no fanout: neither remote control nor events.
         worker_enable_remote_control=not embedded,
         worker_send_task_events=False,
-        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
     )
     return app
 

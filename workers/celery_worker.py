@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import warnings
 from multiprocessing.synchronize import Event
 from typing import Protocol
 
 import structlog
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.exceptions import SecurityWarning
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from jobs.logs import configure_logs
 from jobs.settings import Settings
@@ -28,7 +35,16 @@ def run_worker(settings: Settings) -> int:
     """
     app = make_app(settings)
     _register(app, settings)
-    arguments = ["worker", "--pool=prefork", "--concurrency=1", f"--queues={settings.queue}"]
+    # Running as root is refused only with pickle, which this app does not accept; the banner and
+    # the warning would hide the log.
+    warnings.simplefilter("ignore", SecurityWarning)
+    arguments = [
+        "--quiet",
+        "worker",
+        "--pool=prefork",
+        "--concurrency=1",
+        f"--queues={settings.queue}",
+    ]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     arguments += [f"--loglevel={settings.log_level}"]
     return int(app.worker_main(arguments) or 0)
@@ -66,6 +82,7 @@ def _register(app: Celery, settings: Settings) -> None:
             worker.close()  # type: ignore[attr-defined]
 
     # Weak references would drop these local functions at once.
+    setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
     worker_shutting_down.connect(parent_stops, weak=False)
     worker_process_init.connect(child_starts, weak=False)
     worker_process_shutdown.connect(child_stops, weak=False)

