@@ -1,0 +1,187 @@
+"""The dashboard and its JSON API: the application factory, headers and error pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify, render_template, request, url_for
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from db.database import Database
+from db.views import VIEWS
+from jobs.errors import (
+    ConflictError,
+    HeadwiseError,
+    InputError,
+    NotFoundError,
+    Problem,
+    UnavailableError,
+)
+from jobs.settings import Settings
+from webui import format as formats
+from webui import words
+from webui.assets import VERSION
+from webui.web import Context, context, is_foreign, problem_json
+
+log = logging.getLogger(__name__)
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Plotly draws a heat map into an image with a data: address.
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+STATUS: dict[type[HeadwiseError], HTTPStatus] = {
+    InputError: HTTPStatus.BAD_REQUEST,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+SMALL_BODY = 1 << 20
+"""Largest body of a request that carries no file, in bytes."""
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application. Create it after a fork: it opens the database."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = (settings.upload_megabytes << 20) + SMALL_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
+    if settings.host in LOOPBACK:
+        # A page elsewhere can make its own name point here (DNS rebinding); it cannot fake this.
+        app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]", ".localhost"]
+    app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
+    app.jinja_env.filters.update(formats.FILTERS)
+    app.jinja_env.globals.update(
+        asset=_asset,
+        counted=formats.counted,
+        head_name=formats.head_name,
+        level=words.level,
+        views=VIEWS,
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    _register(app)
+    app.before_request(_refuse_foreign)
+    app.after_request(_add_headers)
+    app.register_error_handler(HeadwiseError, _on_headwise_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(Exception, _on_bug)
+    return app
+
+
+def _register(app: Flask) -> None:
+    from webui import api, assets, console, events, jobs, new_job, ops, results
+
+    for module in (assets, jobs, new_job, results, console, events, api, ops):
+        app.register_blueprint(module.blueprint)
+
+
+def _asset(name: str) -> str:
+    return url_for("assets.serve", version=VERSION, name=name)
+
+
+def _refuse_foreign() -> Response | None:
+    """There is no login yet: another site's page must not act in the user's name."""
+    if request.method in ("GET", "HEAD", "OPTIONS") or not is_foreign():
+        return None
+    problem = Problem(
+        field="Origin",
+        value=request.headers.get("Origin"),
+        message="the request comes from another site",
+        remedy="Send it from a page of this dashboard, or without an Origin header.",
+    )
+    return _error(HTTPStatus.FORBIDDEN, "Another site asked for this", [problem])
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-cache")
+    return response
+
+
+def _on_headwise_error(error: HeadwiseError) -> Response:
+    status = STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+    problems: list[Problem] = []
+    title = str(error)
+    if isinstance(error, InputError):
+        title, problems = "That does not work", list(error.problems)
+    elif isinstance(error, UnavailableError):
+        log.warning("unavailable: %s", error)
+        title = "The database does not answer"
+        problems = [Problem(field="server", value=None, message=str(error), remedy=_LATER)]
+    return _error(status, title, problems)
+
+
+_LATER = "Try again in a moment; `headwise doctor` says more."
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    status = HTTPStatus(error.code or 500)
+    message, remedy = str(error.description or status.phrase), ""
+    if isinstance(error, RequestEntityTooLarge):
+        limit = context().settings.upload_megabytes
+        message = f"the request is larger than the {limit} MB that an upload may have"
+        remedy = "Put the file into an allowed folder, or raise HEADWISE_UPLOAD_MEGABYTES."
+    elif status is HTTPStatus.NOT_FOUND:
+        message, remedy = "there is nothing at this address", "See the list of jobs."
+    problem = Problem(field="request", value=request.path, message=message, remedy=remedy)
+    response = _error(status, status.phrase, [problem])
+    # Flask lists the methods that are allowed in the error's own headers.
+    allowed = dict(error.get_headers()).get("Allow")
+    if allowed:
+        response.headers["Allow"] = allowed
+    return response
+
+
+def _on_bug(error: Exception) -> Response:
+    log.exception("request failed: %s %s", request.method, request.path, exc_info=error)
+    problem = Problem(
+        field="request",
+        value=request.path,
+        message="the server made a mistake; it is in the log with its cause",
+        remedy="Please report it.",
+    )
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [problem])
+
+
+def wants_json() -> bool:
+    """Whether an error is to be told as JSON: under /api, or where no HTML is accepted."""
+    best: Callable[..., str | None] = request.accept_mimetypes.best_match
+    return request.path.startswith("/api/") or (
+        best(["text/html", "application/json"], default="text/html") == "application/json"
+    )
+
+
+def _error(status: HTTPStatus, title: str, problems: list[Problem]) -> Response:
+    if not problems:
+        problems = [Problem(field="request", value=request.path, message=title)]
+    response: Any
+    if wants_json():
+        response = jsonify({"problems": [problem_json(problem) for problem in problems]})
+    else:
+        page = render_template("error.html", status=status, title=title, problems=problems)
+        response = Response(page, mimetype="text/html")
+    response.status_code = status
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response  # type: ignore[no-any-return]

@@ -1,0 +1,79 @@
+"""The SQL console on the published views."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+
+from db.console import Console
+from db.views import VIEWS
+from jobs.errors import InputError, Problem, UnavailableError
+from webui.saved_queries import SAVED
+from webui.web import clean, is_foreign, settings
+
+LONGEST_LINK = 3_000
+"""Characters of a query in an address; servers cut longer ones."""
+
+blueprint = Blueprint("console", __name__)
+
+
+@blueprint.get("/sql")
+def show() -> tuple[str, int]:
+    """The console; a query in the address (?q=) is run, unless another site's page leads here."""
+    sql = clean(request.args.get("q", ""))
+    return _page(sql, run=bool(sql.strip()) and not is_foreign())
+
+
+@blueprint.post("/sql")
+def run() -> Response | tuple[str, int]:
+    """Run a query: at an address that can be shared, where it fits into one."""
+    sql = clean(request.form.get("q", ""))
+    if len(quote(sql)) <= LONGEST_LINK:
+        return redirect(url_for(".show", q=sql), 303)  # type: ignore[return-value]
+    return _page(sql, run=True)
+
+
+@blueprint.route("/sql.csv", methods=["GET", "POST"])
+def download() -> Response | tuple[str, int]:
+    """The whole result as CSV."""
+    if is_foreign():
+        return _page(clean(request.values.get("q", "")), run=False)
+    sql = clean(request.values.get("q", ""))
+    rows = Console(settings()).csv(sql)
+    try:
+        # The first piece is made now, while an error can still be told as a page.
+        first = next(rows, b"")
+    except (InputError, UnavailableError):
+        return _page(sql, run=True)
+
+    def body() -> object:
+        yield first
+        yield from rows
+
+    response = Response(body(), mimetype="text/csv")  # type: ignore[arg-type]
+    response.headers["Content-Disposition"] = 'attachment; filename="headwise-query.csv"'
+    return response
+
+
+def _page(sql: str, *, run: bool) -> tuple[str, int]:
+    result, problems, status = None, [], 200
+    if run:
+        try:
+            result = Console(settings()).run(sql)
+        except InputError as error:
+            problems, status = list(error.problems), 400
+        except UnavailableError as error:
+            problems = [Problem(field="sql", value=None, message=str(error))]
+            status = 503
+    page = render_template(
+        "sql.html",
+        sql=sql,
+        result=result,
+        problems=problems,
+        saved=SAVED,
+        schema=VIEWS,
+        limits=settings(),
+        ran=run,
+    )
+    return page, status

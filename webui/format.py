@@ -1,0 +1,111 @@
+"""How numbers, durations and times are written on the pages."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+MISSING = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A measured number with `digits` significant digits; tiny and huge ones in powers of ten."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}×10{_superscript(int(exponent))}".replace("-", "−")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A number that always shows its sign."""
+    shown = number(value, digits)
+    return f"+{shown}" if value is not None and value > 0 and shown != MISSING else shown
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def counted(value: int, word: str) -> str:
+    """`1 shard`, `1,200 shards`."""
+    return f"{value:,} {word}{'' if value == 1 else 's'}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as percent; never rounded up to 100 nor down to 0."""
+    if share is None or not math.isfinite(share):
+        return MISSING
+    edge = 10.0**-digits
+    shown = 100 * share
+    if 0 < shown < edge:
+        return f"<{edge:g} %"
+    if 100 - edge < shown < 100:
+        return f">{100 - edge:g} %"
+    return f"{shown:.{digits}f} %".replace(f".{'0' * digits} %", " %")
+
+
+def rate(value: float | None) -> str:
+    """Examples per second."""
+    if value is None:
+        return MISSING
+    if value < 0.1:
+        return f"{number(value * 60, 2)} examples/min"
+    return f"{number(value, 3)} examples/s"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the two largest units that fit."""
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 0.95:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size:,} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
+def moment(seconds: float | None) -> Markup:
+    """A point in time as a <time> element: UTC here, turned into local time by the page."""
+    if seconds is None or not math.isfinite(seconds):
+        return Markup(MISSING)  # noqa: S704
+    when = datetime.fromtimestamp(seconds, UTC)
+    stamp, shown = when.isoformat(timespec="seconds"), when.strftime("%Y-%m-%d %H:%M UTC")
+    # Nothing here but digits: no user's text can enter.
+    return Markup(f'<time datetime="{stamp}">{shown}</time>')  # noqa: S704
+
+
+def head_name(layer: int, head: int, kind: str = "encoder") -> str:
+    """`L3 H7`; other kinds of attention are named: `cross L3 H7`."""
+    return f"L{layer} H{head}" if kind == "encoder" else f"{kind} L{layer} H{head}"
+
+
+FILTERS = {
+    "number": number,
+    "signed": signed,
+    "count": count,
+    "percent": percent,
+    "rate": rate,
+    "duration": duration,
+    "moment": moment,
+}
+
+
+def _superscript(value: int) -> str:
+    return str(value).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,0 +1,174 @@
+"""The list of jobs, a job's page, what can be asked of a job, workers and help."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+
+from db import queries, results
+from db.queries import Job
+from jobs.states import JobState, ShardState
+from scheduler.control import control
+from webui import heads, live
+from webui.web import choice, database, integer, optional_integer, settings, words
+
+PAGE = 25
+SHARD_PAGE = 20
+ACTIONS = ("pause", "resume", "cancel", "delete")
+STATES = tuple(state.value for state in JobState)
+
+blueprint = Blueprint("jobs", __name__)
+
+
+@blueprint.app_context_processor
+def _helpers() -> dict[str, object]:
+    return {"job_title": live.default_name, "progress_words": live.progress_words}
+
+
+@blueprint.get("/")
+def index() -> str:
+    """The list of jobs."""
+    state, contains = choice("state", STATES), words("q")
+    page = integer("page", 1, low=1, high=1_000_000)
+    opened = database()
+    total = queries.count_jobs(opened, state=state, contains=contains)
+    found = queries.list_jobs(
+        opened, state=state, contains=contains, limit=PAGE, offset=(page - 1) * PAGE
+    )
+    return render_template(
+        "jobs.html",
+        jobs=found,
+        total=total,
+        page=page,
+        pages=max(1, math.ceil(total / PAGE)),
+        state=state,
+        states=STATES,
+        q=contains,
+        live=any(not job.final for job in found) or not found,
+    )
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>")
+def show(job_id: int) -> str:
+    """A job: progress, results, shards."""
+    opened = database()
+    job = queries.get_job(opened, job_id)
+    return render_template(
+        "job.html",
+        job=job,
+        allowed=_allowed(job),
+        spec_rows=live.spec_rows(job.spec),
+        spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
+        **_shards(job),
+        **_results(job),
+    )
+
+
+@blueprint.post("/jobs/<int(max=2147483647):job_id>/<action>")
+def act(job_id: int, action: str) -> Response:
+    """Pause, resume, cancel or delete, then back to the page it was asked on."""
+    if action not in ACTIONS:
+        abort(404)
+    control(database(), job_id, action)
+    there = url_for(".index") if action == "delete" else url_for(".show", job_id=job_id)
+    return redirect(there, 303)  # type: ignore[return-value]
+
+
+@blueprint.get("/workers")
+def workers() -> str:
+    """Workers, alive and dead."""
+    found = queries.list_workers(database(), settings().heartbeat_seconds)
+    return render_template(
+        "workers.html",
+        workers=found,
+        alive=sum(worker.alive for worker in found),
+        dead_after=queries.dead_after(settings().heartbeat_seconds),
+    )
+
+
+@blueprint.get("/help")
+def help_page() -> str:
+    """What the numbers mean."""
+    return render_template("help.html")
+
+
+@blueprint.get("/about")
+def about() -> Response:
+    """An address that people try."""
+    return redirect(url_for(".help_page"), 301)  # type: ignore[return-value]
+
+
+def _allowed(job: Job) -> tuple[str, ...]:
+    if job.final:
+        return ("delete",)
+    if job.state is JobState.CANCELLING or job.control == "cancel":
+        return ()
+    if job.state is JobState.FINALIZING:
+        return ("cancel",)
+    return ("resume" if job.control == "pause" else "pause", "cancel")
+
+
+def _shards(job: Job) -> dict[str, object]:
+    state = choice("shards", tuple(state.value for state in ShardState))
+    page = integer("shard_page", 1, low=1, high=1_000_000)
+    counts = queries.shard_counts(database(), job.id)
+    total = counts.get(state, 0) if state else sum(counts.values())
+    found = queries.list_shards(
+        database(), job.id, state=state, limit=SHARD_PAGE, offset=(page - 1) * SHARD_PAGE
+    )
+    return {
+        "shard_list": found,
+        "shard_counts": counts,
+        "shard_state": state,
+        "shard_page": page,
+        "shard_pages": max(1, math.ceil(total / SHARD_PAGE)),
+    }
+
+
+def _results(job: Job) -> dict[str, object]:
+    opened = database()
+    filters = {
+        "only": choice("only", results.ONLY),
+        "predicted": optional_integer("predicted"),
+        "gold": optional_integer("gold"),
+        "contains": words("text"),
+    }
+    sort = choice("sort", heads.SORTS, "rank")
+    every = choice("heads", ("all",)) == "all"
+    after, before = integer("after", -1, low=-1), optional_integer("before")
+    if job.examples_done == 0:
+        return {"sites": [], "filters": filters, "sort": sort}
+    sites = results.list_sites(opened, job.id)
+    importance = results.get_importance(opened, job.id)
+    found = results.list_examples(
+        opened,
+        job.id,
+        after=after,
+        before=before,
+        limit=PAGE + 1,
+        **filters,  # type: ignore[arg-type]
+    )
+    # One more than a page was asked for, to know whether there is another page.
+    more = len(found) > PAGE
+    shown = found[-PAGE:] if before is not None else found[:PAGE]
+    rows = heads.rows(sites, importance.heads, sort)
+    completeness = results.get_completeness(opened, job.id, job.examples)
+    return {
+        "sites": sites,
+        "provisional": importance.provisional,
+        "head_rows": rows if every else rows[: heads.SHOWN],
+        "head_total": len(rows),
+        "every_head": every,
+        "chart": heads.chart(job.id, sites, importance.heads),
+        "sort": sort,
+        "completeness": [(sites[c.site], c) for c in completeness if c.site < len(sites)],
+        "completeness_chart": heads.completeness_chart(sites, completeness),
+        "confusion": results.get_confusion(opened, job.id),
+        "examples": shown,
+        "has_next": more if before is None else True,
+        "has_previous": more if before is not None else bool(shown) and after >= 0,
+        "filters": filters,
+        "filtered": bool(request.args.keys() & {"only", "predicted", "gold", "text"}),
+    }

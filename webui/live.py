@@ -1,0 +1,111 @@
+"""A job's progress as JSON: what the API sends, what the event stream sends, what pages show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db import queries
+from db.database import Database
+from db.queries import Job
+from jobs.spec import AttributionSpec
+from webui import format as formats
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job as the API sends it."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "name": job.name,
+        "user": job.user,
+        "state": job.state.value,
+        "control": job.control,
+        "final": job.final,
+        "priority": job.priority,
+        "queue": job.queue,
+        "examples": job.examples,
+        "examples_done": job.examples_done,
+        "examples_failed": job.examples_failed,
+        "examples_computed": job.computed,
+        "examples_per_second": job.rate,
+        "eta_seconds": job.eta,
+        "elapsed_seconds": job.elapsed,
+        "labels": list(job.labels),
+        "layers": job.layers,
+        "heads": job.heads,
+        "spec": job.spec,
+        "spec_hash": job.spec_hash,
+        "data_fingerprint": job.data_fingerprint,
+        "model_fingerprint": job.model_fingerprint,
+        "result_hash": job.result_hash,
+        "error": job.error,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def progress_json(database: Database, job_id: int) -> dict[str, Any]:
+    """What changes while a job runs, with the words that a page shows. Raises NotFoundError."""
+    job = queries.get_job(database, job_id)
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "control": job.control,
+        "final": job.final,
+        "examples": job.examples,
+        "examples_done": job.examples_done,
+        "examples_failed": job.examples_failed,
+        "examples_computed": job.computed,
+        "examples_per_second": job.rate,
+        "eta_seconds": job.eta,
+        "shards": queries.shard_counts(database, job_id),
+        "text": progress_words(job),
+    }
+
+
+def progress_words(job: Job) -> dict[str, str]:
+    """Progress in words, keyed as the pages' data-live attributes."""
+    done = job.computed / job.examples if job.examples else None
+    return {
+        "state": job.state.value,
+        "computed": formats.count(job.computed),
+        "share": formats.percent(done, 0),
+        "rate": formats.rate(job.rate),
+        "eta": formats.duration(job.eta),
+        "elapsed": formats.duration(job.elapsed),
+        "failed": formats.count(job.examples_failed),
+    }
+
+
+def default_name(job: Job) -> str:
+    """The job's name, or what it does in few words."""
+    if job.name:
+        return job.name
+    model, data = job.spec.get("model", {}), job.spec.get("data", {})
+    source = data.get("path") or data.get("dataset") or "data"
+    return f"{_last(model.get('name', 'model'))} on {_last(source)}"
+
+
+def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The specification as (dotted name, value, is the default) for reading."""
+    rows: list[tuple[str, str, bool]] = []
+    for name, value in spec.items():
+        if isinstance(value, dict):
+            rows += [(f"{name}.{key}", _shown(part), part is None) for key, part in value.items()]
+            continue
+        field = AttributionSpec.model_fields.get(name)
+        rows.append((name, _shown(value), field is not None and field.default == value))
+    return rows
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return formats.MISSING
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1] or path

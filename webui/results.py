@@ -1,0 +1,275 @@
+"""The pages of one head and of one example, and a job's tables as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+
+from db import queries, results
+from db.queries import Job
+from db.results import Example, Site
+from jobs.errors import NotFoundError
+from webui import heads, words
+from webui.format import head_name
+from webui.web import choice, database, integer, optional_integer
+
+BINS = 40
+EXPORTS = (
+    "head_importance",
+    "head_scores",
+    "examples",
+    "token_edges",
+    "completeness",
+    "shards",
+    "attempts",
+)
+"""Published views that a job's page offers as CSV."""
+
+blueprint = Blueprint("results", __name__)
+
+
+@blueprint.get(
+    "/jobs/<int(max=2147483647):job_id>/heads/<int(max=32767):layer>/<int(max=32767):head>"
+)
+def head(job_id: int, layer: int, head: int) -> str:
+    """One head: its scores, the examples where it is strongest, its frequent token pairs."""
+    opened = database()
+    job = queries.get_job(opened, job_id)
+    sites = results.list_sites(opened, job_id)
+    kind = choice("kind", {site.kind for site in sites} or {"encoder"}, "encoder")
+    site = next((s for s in sites if s.layer == layer and s.kind == kind), None)
+    if site is None or head >= site.heads:
+        raise NotFoundError(f"Job {job_id} has no results for head {head_name(layer, head, kind)}.")
+    importance = results.get_importance(opened, job_id)
+    own = next((h for h in importance.heads if (h.site, h.head) == (site.site, head)), None)
+    scores = results.head_scores(opened, job_id, site.site, head, job.examples)
+    place = {"site": site.site, "head": head, "examples": job.examples}
+    return render_template(
+        "head.html",
+        job=job,
+        site=site,
+        head=head,
+        name=head_name(layer, head, kind),
+        own=own,
+        heads_total=len(importance.heads),
+        provisional=importance.provisional,
+        histogram=histogram(scores),
+        sampled=len(scores),
+        strongest=[
+            (row, _at(row["tokens"], row["query"]), _at(row["tokens"], row["key"]))
+            for row in results.strongest_examples(opened, job_id, **place)
+        ],
+        searched=min(job.examples, results.SEARCHED),
+        pairs=results.frequent_pairs(opened, job_id, **place),
+        previous=_neighbour(sites, site, head, -1),
+        next=_neighbour(sites, site, head, +1),
+    )
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/examples/<int(max=2147483647):example_no>")
+def example(job_id: int, example_no: int) -> str:
+    """One example: its words coloured, its pairs, its heads."""
+    opened = database()
+    job = queries.get_job(opened, job_id)
+    found = results.get_example(opened, job_id, example_no)
+    sites = results.list_sites(opened, job_id)
+    scores = results.example_scores(opened, job_id, example_no)
+    edges = results.example_edges(opened, job_id, example_no)
+    site_no = optional_integer("site")
+    picture = _picture(found, sites, site_no)
+    edge_rows = [_edge(edge, sites, picture["words"], found) for edge in edges]
+    return render_template(
+        "example.html",
+        job=job,
+        example=found,
+        sites=sites,
+        site_no=site_no,
+        edges=edge_rows,
+        arcs={
+            "edges": [
+                {k: e[k] for k in ("q", "k", "value", "name")}
+                for e in edge_rows
+                if e["q"] is not None and e["k"] is not None
+            ]
+        },
+        grid=_grid(sites, scores, found),
+        completeness=[
+            (sites[row["site"]], row)
+            for row in results.example_sites(opened, job_id, example_no)
+            if row["site"] < len(sites)
+        ],
+        chosen=_chosen(sites, scores, edge_rows, found),
+        alike=results.alike_examples(opened, job_id, example_no, job.examples),
+        **picture,
+        **_neighbours(job, example_no),
+    )
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/export/<name>.csv")
+def export(job_id: int, name: str) -> Response:
+    """All rows of a published view that belong to the job, streamed as CSV."""
+    opened = database()
+    queries.get_job(opened, job_id)
+    if name not in EXPORTS:
+        raise NotFoundError(f"There is no export {name!r}. Known: {', '.join(EXPORTS)}.")
+    response = Response(_csv(results.export_view(opened, name, job_id)), mimetype="text/csv")
+    response.headers["Content-Disposition"] = (
+        f'attachment; filename="headwise-job-{job_id}-{name}.csv"'
+    )
+    return response
+
+
+def histogram(scores: list[float]) -> dict[str, Any]:
+    """Counts in BINS equal bins: lower edges, width and counts."""
+    if not scores:
+        return {"edges": [], "width": 0.0, "counts": []}
+    low, high = min(scores), max(scores)
+    width = (high - low) / BINS or 1.0
+    counts = [0] * BINS
+    for score in scores:
+        counts[min(BINS - 1, int((score - low) / width))] += 1
+    return {"edges": [low + i * width for i in range(BINS)], "width": width, "counts": counts}
+
+
+def escape_formula(value: object) -> object:
+    """A text that a spreadsheet would run as a formula, made harmless; numbers stay."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _csv(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for row in rows:
+        writer.writerow([escape_formula(value) for value in row])
+        if buffer.tell() > 65_536:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str, Any]:
+    """Words, their values at one site or on average over all, and the scale of the colours."""
+    attribution = found.token_attribution or []
+    if site_no is not None and site_no >= len(sites):
+        raise NotFoundError(f"The model has {len(sites)} layers: there is no site {site_no}.")
+    tokens = found.tokens or tuple(
+        f"#{i}" for i in range(len(attribution[0]) if attribution else 0)
+    )
+    texts = [text for text in (found.text_a, found.text_b) if text is not None]
+    read = words.read_words(tokens, texts if found.tokens else ())
+    if not attribution:
+        values = [0.0] * len(read)
+    elif site_no is not None:
+        values = words.sum_by_word(read, attribution[site_no])
+    else:
+        mean = [sum(column) / len(attribution) for column in zip(*attribution, strict=True)]
+        values = words.sum_by_word(read, mean)
+    segments: dict[int, list[tuple[int, words.Word, float]]] = {}
+    for index, (word, value) in enumerate(zip(read, values, strict=True)):
+        segments.setdefault(word.segment, []).append((index, word, value))
+    return {
+        "words": read,
+        "segments": list(segments.values()),
+        "scale": words.scale_of(read, values),
+    }
+
+
+def _edge(edge: Any, sites: list[Site], read: list[words.Word], found: Example) -> dict[str, Any]:
+    site = sites[edge["site"]] if edge["site"] < len(sites) else None
+    query, key = words.word_at(read, edge["query"]), words.word_at(read, edge["key"])
+    return {
+        "rank": edge["rank"],
+        "name": head_name(site.layer, edge["head"], site.kind) if site else "?",
+        "url_values": heads.url_values(site, edge["head"]) if site else None,
+        "place": (edge["site"], edge["head"]),
+        "q": query,
+        "k": key,
+        "query": _token(found, edge["query"]),
+        "key": _token(found, edge["key"]),
+        "value": edge["attribution"],
+        "attention": edge["attention"],
+    }
+
+
+def _grid(sites: list[Site], scores: list[Any], found: Example) -> dict[str, Any]:
+    """Scores of the example as rows of cells, one row per site."""
+    by_place = {(row["site"], row["head"]): row for row in scores}
+    top = max((abs(row["score"]) for row in scores), default=0.0)
+    lines = []
+    for site in sites:
+        cells = []
+        for head in range(site.heads):
+            row = by_place.get((site.site, head))
+            pair = f"{_token(found, row['query'])} reads {_token(found, row['key'])}" if row else ""
+            cells.append({"head": head, "row": row, "pair": pair})
+        lines.append({"site": site, "name": heads.site_name(site), "cells": cells})
+    return {"lines": lines, "top": top, "width": max((site.heads for site in sites), default=0)}
+
+
+def _chosen(
+    sites: list[Site], scores: list[Any], edges: list[dict[str, Any]], found: Example
+) -> dict[str, Any] | None:
+    """The head chosen in the grid (?at=site.head), by default the example's strongest."""
+    if not scores:
+        return None
+    best = max(scores, key=lambda row: row["score"])
+    at = request.args.get("at", "")
+    site_text, _, head_text = at.partition(".")
+    source = {"site": site_text, "head": head_text}
+    site_no = integer("site", best["site"], source=source)
+    head = integer("head", best["head"], source=source)
+    row = next((r for r in scores if (r["site"], r["head"]) == (site_no, head)), None)
+    if row is None or site_no >= len(sites):
+        raise NotFoundError(f"This example has no head {at!r} (given as site.head).")
+    site = sites[site_no]
+    return {
+        "row": row,
+        "name": head_name(site.layer, head, site.kind),
+        "url_values": heads.url_values(site, head),
+        "query": _token(found, row["query"]),
+        "key": _token(found, row["key"]),
+        "edges": [edge for edge in edges if edge["place"] == (site_no, head)],
+        "rank": 1 + sum(other["score"] > row["score"] for other in scores),
+        "total": len(scores),
+    }
+
+
+def _neighbours(job: Job, example_no: int) -> dict[str, Any]:
+    opened = database()
+    before = results.list_examples(opened, job.id, before=example_no, limit=1)
+    after = results.list_examples(opened, job.id, after=example_no, limit=1)
+    wrong = results.list_examples(opened, job.id, after=example_no, only="wrong", limit=1)
+    return {
+        "previous": before[0].example if before else None,
+        "next": after[0].example if after else None,
+        "next_wrong": wrong[0].example if wrong else None,
+    }
+
+
+def _neighbour(sites: list[Site], site: Site, head: int, step: int) -> dict[str, Any] | None:
+    """The head before or after this one, over the layers' borders."""
+    places = [(s, h) for s in sites for h in range(s.heads)]
+    at = places.index((site, head)) + step
+    if not 0 <= at < len(places):
+        return None
+    other, number = places[at]
+    name = head_name(other.layer, number, other.kind)
+    return {"name": name, "url_values": heads.url_values(other, number)}
+
+
+def _token(found: Example, position: int) -> str:
+    if found.tokens is None or not 0 <= position < len(found.tokens):
+        return f"#{position}"
+    return found.tokens[position]
+
+
+def _at(tokens: str | None, position: int) -> str:
+    parsed = results.parse_list(tokens)
+    return parsed[position] if 0 <= position < len(parsed) else f"#{position}"

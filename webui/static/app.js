@@ -1,0 +1,90 @@
+// On every page: local times, parts that renew themselves, links and filters that change a part of
+// the page in place. Without this script all of them work as ordinary links and forms.
+
+import { prepare, refresh } from './morph.js';
+
+document.documentElement.classList.add('js');
+prepare(document);
+
+// Parts with data-refresh="seconds" renew themselves while the page is seen.
+for (const part of document.querySelectorAll('[data-refresh]')) {
+  let misses = 0;
+  const step = async () => {
+    const seconds = Number(document.getElementById(part.id)?.dataset.refresh);
+    if (!seconds) return;
+    if (!document.hidden) {
+      try {
+        misses = (await refresh(location.href, `#${part.id}`)) ? 0 : misses + 1;
+      } catch {
+        misses += 1;
+      }
+    }
+    setTimeout(step, seconds * 1000 * Math.min(15, 2 ** misses));
+  };
+  setTimeout(step, Number(part.dataset.refresh) * 1000);
+}
+
+async function swap(url, selector, { push = true } = {}) {
+  try {
+    if (!(await refresh(url, selector))) throw new Error('not there');
+    if (push) history.pushState({ selector }, '', url);
+  } catch {
+    location.assign(url);
+  }
+}
+
+addEventListener('popstate', () => location.reload());
+
+document.addEventListener('click', (event) => {
+  const link = event.target.closest?.('a[data-swap]');
+  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0;
+  if (!link || !plain) return;
+  event.preventDefault();
+  swap(link.href, link.dataset.swap);
+});
+
+// A filter form renews its list while it is being filled in.
+for (const form of document.querySelectorAll('form[data-auto]')) {
+  let timer;
+  const update = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const url = new URL(form.action, location.href);
+      url.search = '';
+      for (const [name, value] of new FormData(form)) if (value) url.searchParams.set(name, value);
+      swap(url.href, form.dataset.auto);
+    }, 250);
+  };
+  form.addEventListener('input', update);
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    update();
+  });
+}
+
+// Arrow keys go to the neighbours, '/' to the search field.
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest('input, textarea, select, [role="radiogroup"], .scroll')) return;
+  if (event.key === '/') {
+    const search = document.querySelector('input[type="search"]');
+    if (search) {
+      event.preventDefault();
+      search.focus();
+    }
+    return;
+  }
+  document.querySelector(`[data-key-link="${event.key}"]`)?.click();
+});
+
+// Only one confirmation is open at a time; Escape closes it.
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape') return;
+  for (const open of document.querySelectorAll('details.confirm[open]')) {
+    open.open = false;
+    open.querySelector('summary').focus();
+  }
+});
+
+// After a refused form the first field at fault has the focus.
+(document.querySelector('#summary:not([hidden])') && document.querySelector('[aria-invalid="true"]'))?.focus();

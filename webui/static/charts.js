@@ -1,0 +1,206 @@
+// Charts by Plotly. Its bundle is large, so it is loaded when a chart comes near the window.
+
+const DARK = matchMedia('(prefers-color-scheme: dark)');
+let loading;
+
+function plotly() {
+  loading ??= new Promise((resolve, reject) => {
+    // Plotly looks for its style elements by id; this class tells it to leave them alone, because
+    // the page's policy forbids injected styles. The rules it needs are in style.css.
+    for (const id of ['global', 'modebar']) {
+      const marker = document.createElement('meta');
+      marker.id = `plotly.js-style-${id}`;
+      marker.className = 'no-inline-styles';
+      document.head.append(marker);
+    }
+    const script = document.createElement('script');
+    script.src = new URL('./plotly.min.js', import.meta.url);
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error('the chart library could not be loaded'));
+    document.head.append(script);
+  });
+  return loading;
+}
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name) => style.getPropertyValue(name).trim();
+  return DARK.matches
+    ? {
+        text: read('--text'), muted: read('--muted'), line: read('--line'), surface: read('--surface'),
+        sequential: [[0, '#1f252d'], [0.25, '#4d2f12'], [0.5, '#9a4a08'], [0.75, '#e07a1c'], [1, '#ffd29a']],
+        diverging: [[0, '#8fb8ff'], [0.25, '#2a68d4'], [0.5, '#1f252d'], [0.75, '#ce6208'], [1, '#ffbf80']],
+        bar: '#e07a1c', marks: ['#8fb2ff', '#f0b961', '#ff9389'],
+      }
+    : {
+        text: read('--text'), muted: read('--muted'), line: read('--line'), surface: read('--surface'),
+        sequential: [[0, '#fdf8f2'], [0.25, '#fbd3a5'], [0.5, '#f3983f'], [0.75, '#c45a0c'], [1, '#6b2a05']],
+        diverging: [[0, '#123f8c'], [0.25, '#5898f0'], [0.5, '#fbfaf8'], [0.75, '#f08a24'], [1, '#8a3a03']],
+        bar: '#f08a24', marks: ['#2750b8', '#c77700', '#a8231b'],
+      };
+}
+
+function layout(c, extra) {
+  return {
+    autosize: true,
+    paper_bgcolor: 'transparent',
+    plot_bgcolor: 'transparent',
+    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: c.muted },
+    margin: { l: 56, r: 16, t: 8, b: 44 },
+    hoverlabel: { bgcolor: c.surface, bordercolor: c.line, font: { color: c.text, size: 13 }, align: 'left' },
+    ...extra,
+  };
+}
+
+const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false };
+
+const short = (value) => {
+  if (value === null || value === undefined) return '–';
+  if (value === 0) return '0';
+  return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5 ? value.toExponential(2) : value.toPrecision(3);
+};
+
+function heads(element, data) {
+  const c = colours();
+  const shown = element.closest('figure').querySelector('[data-measures] input:checked')?.value ?? 'mean';
+  const measure = data.measures[shown];
+  const flat = measure.values.flat().filter((value) => value !== null);
+  const signed = flat.some((value) => value < 0);
+  const top = Math.max(...flat.map(Math.abs), 1e-12);
+  const text = measure.values.map((row, site) =>
+    row.map((value, head) => {
+      if (value === null) return '';
+      const lines = [`<b>${data.rows[site]} H${head}</b>`, `${measure.title}: ${short(value)}`];
+      if (shown === 'mean' && data.low[site][head] !== null) {
+        lines.push(`95 %: ${short(data.low[site][head])} to ${short(data.high[site][head])}`);
+      }
+      if (shown !== 'mean') lines.push(`Score: ${short(data.measures.mean.values[site][head])}`);
+      if (shown !== 'mean_total') lines.push(`Total: ${short(data.measures.mean_total.values[site][head])}`);
+      lines.push(`Rank ${data.rank[site][head]} of ${data.total}`);
+      return lines.join('<br>');
+    }));
+  const narrow = element.clientWidth < 520;
+  const height = Math.max(200, Math.min(760, data.rows.length * (narrow ? 30 : 38))) + 54;
+  const trace = {
+    type: 'heatmap', z: measure.values, y: data.rows,
+    x: Array.from({ length: data.heads }, (_, head) => `H${head}`),
+    text, hovertemplate: '%{text}<extra></extra>', xgap: 2, ygap: 2,
+    colorscale: signed ? c.diverging : c.sequential,
+    zmin: signed ? -top : 0, zmax: top,
+    colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: c.muted }, len: 1, lenmode: 'fraction', nticks: 5, exponentformat: 'power' },
+    showscale: !narrow,
+  };
+  const axes = {
+    xaxis: { side: 'bottom', fixedrange: true, ticks: '', showgrid: false, zeroline: false, tickangle: 0, nticks: narrow ? 6 : 40 },
+    yaxis: { autorange: 'reversed', fixedrange: true, ticks: '', showgrid: false, zeroline: false },
+  };
+  const margin = narrow ? { l: 34, r: 6, t: 4, b: 30 } : { l: 44, r: 8, t: 4, b: 34 };
+  return [[trace], layout(c, { ...axes, height, margin })];
+}
+
+function histogram(element, data) {
+  const c = colours();
+  const trace = {
+    type: 'bar', x: data.edges.map((edge) => edge + data.width / 2), y: data.counts,
+    width: data.width * 0.94, marker: { color: c.bar },
+    customdata: data.edges.map((edge) => [short(edge), short(edge + data.width)]),
+    hovertemplate: '%{y} examples<br>score %{customdata[0]} to %{customdata[1]}<extra></extra>',
+  };
+  return [[trace], layout(c, {
+    height: 280,
+    xaxis: { title: { text: 'score' }, fixedrange: true, gridcolor: c.line, zeroline: false },
+    yaxis: { title: { text: 'examples' }, fixedrange: true, gridcolor: c.line, zeroline: false },
+  })];
+}
+
+function completeness(element, data) {
+  const c = colours();
+  const line = (name, values, index, symbol) => ({
+    type: 'scatter', mode: 'lines+markers', name, x: data.rows, y: values.map((v) => (v > 0 ? v : null)),
+    line: { color: c.marks[index], width: 1.5, dash: ['solid', 'dash', 'dot'][index] },
+    marker: { size: 8, symbol, color: c.marks[index] },
+    hovertemplate: `${name}: %{y:.2e}<extra>%{x}</extra>`,
+  });
+  return [[
+    line('worst', data.worst, 2, 'diamond'),
+    line('95 %', data.p95, 1, 'square'),
+    line('median', data.median, 0, 'circle'),
+  ], layout(c, {
+    height: 300,
+    legend: { orientation: 'h', y: 1.12, x: 0, font: { color: c.text } },
+    margin: { l: 64, r: 16, t: 28, b: 34 },
+    xaxis: { fixedrange: true, gridcolor: c.line, type: 'category' },
+    yaxis: { type: 'log', title: { text: '|residual|' }, fixedrange: true, gridcolor: c.line, exponentformat: 'power', dtick: 1 },
+  })];
+}
+
+const KINDS = { heads, histogram, completeness };
+
+async function draw(element) {
+  const source = document.getElementById(element.dataset.from);
+  const data = JSON.parse(source.textContent);
+  try {
+    const Plotly = await plotly();
+    const [traces, look] = KINDS[element.dataset.chart](element, data);
+    await Plotly.react(element, traces, look, CONFIG);
+    element.drawn = source.textContent;
+    if (element.dataset.chart === 'heads' && !element.clickable) {
+      element.clickable = true;
+      element.on('plotly_click', ({ points: [{ pointNumber: [site, head] }] }) => {
+        const links = JSON.parse(document.getElementById(element.dataset.from).textContent).links;
+        if (links[site]?.[head]) location.assign(links[site][head]);
+      });
+    }
+  } catch (error) {
+    element.textContent = `No chart: ${error.message}. The table below has its numbers.`;
+  }
+}
+
+function measures(element) {
+  const figure = element.closest('figure');
+  const group = figure.querySelector('[data-measures]');
+  if (!group || group.childElementCount) return;
+  const data = JSON.parse(document.getElementById(element.dataset.from).textContent);
+  for (const [name, { title }] of Object.entries(data.measures)) {
+    const label = document.createElement('label');
+    const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'measure', value: name, checked: name === 'mean' });
+    const text = document.createElement('span');
+    text.textContent = title;
+    label.append(input, text);
+    group.append(label);
+  }
+  const explain = () => {
+    const shown = group.querySelector('input:checked').value;
+    figure.querySelector('[data-meaning]').textContent = `Colour: ${data.measures[shown].meaning}. Choose a cell to open its head.`;
+  };
+  group.hidden = false;
+  group.addEventListener('change', () => {
+    explain();
+    draw(element);
+  });
+  explain();
+}
+
+/** Draw every chart of the page that is near the window, and redraw those whose data changed. */
+export function showCharts() {
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target);
+    }
+  }, { rootMargin: '300px' });
+  const watch = () => {
+    for (const element of document.querySelectorAll('[data-chart]')) {
+      const text = document.getElementById(element.dataset.from)?.textContent;
+      if (element.dataset.chart === 'heads') measures(element);
+      if (element.drawn === undefined) near.observe(element);
+      else if (element.drawn !== text) draw(element);
+    }
+  };
+  watch();
+  document.addEventListener('headwise:updated', watch);
+  DARK.addEventListener('change', () => {
+    for (const element of document.querySelectorAll('.js-plotly-plot')) draw(element);
+  });
+}

@@ -1,0 +1,213 @@
+// The form of a new job: checked while it is filled in, with every problem at its field.
+
+const form = document.getElementById('job-form');
+const summary = document.getElementById('summary');
+const card = document.getElementById('estimate');
+const estimate = card.querySelector('[data-estimate]');
+const field = (name) => form.elements.namedItem(name);
+const touched = new Set();
+let running;
+let timer;
+
+function make(tag, text, attributes = {}) {
+  const element = Object.assign(document.createElement(tag), attributes);
+  element.textContent = text;
+  return element;
+}
+
+/** The same reading of the fields as the server's. */
+function submission() {
+  const read = (name) => (field(name)?.value ?? '').trim();
+  const given = (prefix, names) =>
+    Object.fromEntries(names.map((name) => [name, read(prefix + name)]).filter(([, value]) => value));
+  const source = read('source') === 'hub' ? ['dataset', 'config', 'split', 'revision'] : ['path'];
+  const rule = read('rule');
+  return {
+    spec: {
+      model: given('model.', ['name', 'revision']),
+      data: given('data.', [...source, 'text_columns', 'label_column', 'offset', 'limit', 'sample', 'seed']),
+      ...given('', ['max_length', 'target', 'output', 'rtol', 'max_points', 'dtype', 'device', 'edges']),
+      integration: rule === 'auto' ? rule : `${rule}:${read('points')}`,
+      keep_text: field('keep_text').checked,
+    },
+    ...given('', ['name', 'priority']),
+  };
+}
+
+const control = (name) => (name === 'integration' ? field('rule') : field(name));
+
+/** Whether a problem may be shown yet: not for fields that wait to be filled in. */
+function due(problem) {
+  const element = control(problem.field);
+  if (!element) return true;
+  const empty = !(element.value ?? '').trim();
+  return !empty || touched.has(problem.field);
+}
+
+function show(problems) {
+  for (const place of form.querySelectorAll('[data-problem]')) {
+    const mine = problems.filter((problem) => problem.field === place.dataset.problem);
+    place.textContent = mine.map((problem) => sentence(problem)).join(' ');
+    place.hidden = mine.length === 0;
+    const element = control(place.dataset.problem);
+    if (element instanceof Element) {
+      if (mine.length) element.setAttribute('aria-invalid', 'true');
+      else element.removeAttribute('aria-invalid');
+    }
+  }
+  const elsewhere = problems.filter((problem) => !form.querySelector(`[data-problem="${CSS.escape(problem.field)}"]`));
+  const list = make('ul', '', { className: 'problems' });
+  for (const problem of elsewhere) list.append(make('li', `${problem.field}: ${sentence(problem)}`));
+  summary.querySelector('[data-elsewhere]').replaceChildren(...(elsewhere.length ? [list] : []));
+  summary.querySelector('[data-count]').textContent = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+  summary.hidden = elsewhere.length === 0;
+}
+
+function sentence({ value, message, remedy }) {
+  const given = value === null || value === '' ? '' : ` (given: ${value})`;
+  return `${message}${given}. ${remedy}`.trim();
+}
+
+function duration(seconds) {
+  if (seconds === null) return 'unknown';
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+function showEstimate(found) {
+  const list = make('dl', '', { className: 'stats compact' });
+  const { examples, shards, seconds, basis } = found.estimate;
+  const numbers = [['Time', seconds === null ? 'unknown' : `about ${duration(seconds)}`], ['Shards', shards.toLocaleString()], ['Examples', examples.toLocaleString()]].reverse();
+  for (const [name, text] of numbers) {
+    const part = document.createElement('div');
+    part.append(make('dt', name), make('dd', text));
+    list.append(part);
+  }
+  const { layers, heads, labels } = found.model;
+  const about = make('p', `${layers} layers × ${heads} heads; labels ${labels.join(', ')}.`, { className: 'muted small' });
+  const parts = [list, make('p', `Time: ${basis}.`, { className: 'muted small' }), about];
+  if (found.existing_job !== null) {
+    const link = make('a', `job ${found.existing_job}`, { href: `/jobs/${found.existing_job}` });
+    const notice = make('p', 'The same work is under way: ', { className: 'notice' });
+    notice.append(link, '.');
+    parts.push(notice);
+  }
+  estimate.replaceChildren(...parts);
+  const options = ['predicted', 'gold', ...labels].map((value) => make('option', '', { value }));
+  document.getElementById('targets').replaceChildren(...options);
+}
+
+async function check() {
+  running?.abort();
+  running = new AbortController();
+  card.classList.add('busy');
+  try {
+    const response = await fetch(form.dataset.check, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(submission()),
+      signal: running.signal,
+    });
+    const found = await response.json();
+    const problems = found.problems ?? [];
+    show(problems.filter(due));
+    if (response.ok) showEstimate(found);
+    else {
+      const waiting = problems.filter((problem) => !due(problem)).map((problem) => problem.field);
+      const text = problems.some(due) ? 'Known when the problems are solved.' : `Still needed: ${waiting.join(', ')}.`;
+      estimate.replaceChildren(make('p', text, { className: 'muted' }));
+    }
+    card.classList.remove('busy');
+  } catch (error) {
+    if (error.name === 'AbortError') return;
+    card.classList.remove('busy');
+    estimate.replaceChildren(make('p', 'The server does not answer; submitting checks everything again.', { className: 'muted' }));
+  }
+}
+
+const soon = () => {
+  clearTimeout(timer);
+  timer = setTimeout(check, 350);
+};
+
+function showPreview({ columns, rows }) {
+  const place = form.querySelector('[data-preview-table]');
+  const table = make('table', '', { className: 'dense' });
+  const head = table.createTHead().insertRow();
+  for (const column of columns) {
+    const button = make('button', column, { type: 'button', title: `Use ${column} as a text column` });
+    button.addEventListener('click', () => useColumn(column));
+    const cell = make('th', '');
+    cell.append(button);
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  for (const row of rows.slice(0, 3)) {
+    const line = body.insertRow();
+    for (const column of columns) line.insertCell().textContent = row[column] ?? '';
+  }
+  place.replaceChildren(make('p', 'First rows. Choose a column to use it as text.', { className: 'hint' }), table);
+  place.hidden = false;
+}
+
+function useColumn(column) {
+  const element = field('data.text_columns');
+  const chosen = element.value.split(',').map((part) => part.trim()).filter(Boolean);
+  const next = chosen.includes(column) ? chosen.filter((one) => one !== column) : [...chosen, column].slice(-2);
+  element.value = next.join(', ');
+  touched.add('data.text_columns');
+  soon();
+}
+
+async function preview() {
+  const place = form.querySelector('[data-preview-table]');
+  const path = field('data.path').value.trim();
+  place.hidden = true;
+  if (!path || field('source').value !== 'file') return;
+  const response = await fetch(form.dataset.preview, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ path }),
+  });
+  if (response.ok) showPreview(await response.json());
+}
+
+async function upload(input) {
+  const place = form.querySelector('[data-problem="file"]');
+  const body = new FormData();
+  body.append('file', input.files[0]);
+  place.hidden = false;
+  place.textContent = 'Uploading…';
+  try {
+    const response = await fetch(form.dataset.upload, { method: 'POST', body });
+    const found = await response.json();
+    if (!response.ok) {
+      place.textContent = found.problems.map(sentence).join(' ');
+      return;
+    }
+    field('data.path').value = found.path;
+    // The file is on the server now: submitting must not send it again.
+    input.value = '';
+    place.textContent = '';
+    place.hidden = true;
+    showPreview(found);
+    soon();
+  } catch {
+    place.textContent = 'The upload broke off. Try again.';
+  }
+}
+
+form.addEventListener('input', (event) => {
+  if (event.target.id !== 'upload') soon();
+});
+form.addEventListener('change', (event) => {
+  if (event.target.id === 'upload') {
+    if (event.target.files.length) upload(event.target);
+    return;
+  }
+  touched.add(event.target.name === 'rule' ? 'integration' : event.target.name);
+  if (event.target.name === 'data.path') preview();
+  soon();
+});
+
+preview().catch(() => {});
+if (summary.hidden) soon();

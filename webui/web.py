@@ -1,0 +1,113 @@
+"""What every request needs: the settings, the database, and checked query parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import current_app, request
+
+from db.database import Database
+from jobs.errors import Problem, nearest, refuse
+from jobs.settings import Settings
+
+MAX_ID = 2**31 - 1
+"""Largest number that an integer column holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The application's own state: nothing that changes."""
+
+    settings: Settings
+    database: Database
+
+
+def context() -> Context:
+    """The running application's context."""
+    found: Context = current_app.extensions["headwise"]
+    return found
+
+
+def database() -> Database:
+    """The running application's database."""
+    return context().database
+
+
+def settings() -> Settings:
+    """The running application's settings."""
+    return context().settings
+
+
+def integer(
+    name: str,
+    default: int,
+    low: int = 0,
+    high: int = MAX_ID,
+    source: Mapping[str, str] | None = None,
+) -> int:
+    """A whole number from the query string. Raises InputError."""
+    raw = (request.args if source is None else source).get(name, "").strip()
+    if not raw:
+        return default
+    value = int(raw) if raw.removeprefix("-").isdecimal() and len(raw) < 12 else None
+    if value is None or not low <= value <= high:
+        raise refuse(
+            name, raw, f"must be a whole number from {low} to {high}", f"Default: {default}."
+        )
+    return value
+
+
+def optional_integer(name: str) -> int | None:
+    """A whole number from the query string, None where it is absent. Raises InputError."""
+    return integer(name, 0) if request.args.get(name, "").strip() else None
+
+
+def choice(name: str, known: Collection[str], default: str = "") -> str:
+    """One of a few words from the query string. Raises InputError."""
+    raw = request.args.get(name, "").strip()
+    if not raw:
+        return default
+    if raw not in known:
+        raise refuse(name, raw, "unknown value", nearest(raw, known))
+    return raw
+
+
+def words(name: str, longest: int = 200) -> str:
+    """Free text from the query string. Raises InputError."""
+    raw = clean(request.args.get(name, "")).strip()
+    if len(raw) > longest:
+        raise refuse(name, raw, f"is longer than {longest} characters", "Shorten it.")
+    return raw
+
+
+def clean(value: str) -> str:
+    """`value` without NUL, which PostgreSQL's text cannot hold."""
+    return value.replace("\0", "")
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as the API sends it; long values are cut."""
+    value = problem.value
+    if isinstance(value, str) and len(value) > 200:
+        value = value[:199] + "…"
+    elif not isinstance(value, str | int | float | bool | None):
+        shown = repr(value)
+        value = shown if len(shown) <= 200 else shown[:199] + "…"
+    return {
+        "field": problem.field,
+        "value": value,
+        "message": problem.message,
+        "remedy": problem.remedy,
+    }
+
+
+def is_foreign() -> bool:
+    """Whether another site's page makes the browser send this request."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        return True
+    origin = request.headers.get("Origin")
+    # Without the scheme: a proxy may end TLS before us.
+    return origin is not None and urlsplit(origin).netloc != request.host
