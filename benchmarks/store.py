@@ -1,0 +1,157 @@
+"""How fast a shard's results reach the database: head scores per second, per database.
+
+A whole commit is timed, as a worker makes it: shard row locked, examples, head scores, site
+results, edges, sums, attempt, state. `plain` is the same head scores through SQLAlchemy's
+executemany, the straightforward way.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from sqlalchemy import insert
+
+from db import leases, lifecycle, store, tables
+from db.database import Database
+from db.leases import WorkerIdentity
+from jobs.outcome import Completed
+from jobs.results import ExampleResult, ShardResult, SiteInfo
+
+LAYERS, HEADS, TOKENS, EDGES = 12, 12, 39, 16
+WHO = WorkerIdentity(
+    name="bench", host="bench", pid=1, queue="default", device="cpu", versions="{}"
+)
+
+
+def made_up_result(examples: int, seed: int = 0) -> ShardResult:
+    """Random numbers in the shape of a BERT-base shard on MNLI-length text."""
+    draw = np.random.default_rng(seed)
+    grid, per_site, cells = (examples, LAYERS, HEADS), (examples, LAYERS), (examples, EDGES)
+    tokens = tuple(f"tok{n}" for n in range(TOKENS))
+    attribution = [[0.001 * n for n in range(TOKENS)] for _ in range(LAYERS)]
+    example = ExampleResult(
+        predicted=1,
+        target=1,
+        probabilities=(0.1, 0.7, 0.2),
+        tokens=tokens,
+        token_attribution=attribution,
+        truncated=False,
+    )
+
+    def floats(shape: tuple[int, ...]) -> np.ndarray:
+        return draw.standard_normal(shape).astype(np.float32)
+
+    def positions(shape: tuple[int, ...], top: int = TOKENS) -> np.ndarray:
+        return draw.integers(0, top, shape, dtype=np.int32)
+
+    return ShardResult(
+        sites=tuple(
+            SiteInfo(layer=layer, kind="encoder", heads=HEADS, name=f"layer.{layer}")
+            for layer in range(LAYERS)
+        ),
+        examples=(example,) * examples,
+        score=floats(grid),
+        total=floats(grid),
+        query=positions(grid),
+        key=positions(grid),
+        attention_max=floats(grid),
+        attention_mean=floats(grid),
+        f0=floats(per_site),
+        f1=floats(per_site),
+        residual=floats(per_site),
+        points=positions(per_site),
+        converged=np.ones(per_site, dtype=bool),
+        edge_site=positions(cells, LAYERS),
+        edge_head=positions(cells, HEADS),
+        edge_query=positions(cells),
+        edge_key=positions(cells),
+        edge_value=floats(cells),
+        edge_attention=floats(cells),
+    )
+
+
+def make_job(database: Database, examples: int, shards: int) -> int:
+    """A running job with that many examples and shards."""
+    values = {
+        "kind": "attribution",
+        "name": "bench",
+        "spec": json.dumps({"keep_text": True}),
+        "spec_hash": "",
+        "user_name": "bench",
+        "priority": 0,
+        "queue": "default",
+        "state": "queued",
+        "control": "run",
+        "dedupe_key": None,
+        "idempotency_key": None,
+        "labels": '["a", "b", "c"]',
+        "layers": LAYERS,
+        "heads": HEADS,
+        "examples": examples,
+    }
+    rows = [(number, "a text", "another text", "", None) for number in range(examples)]
+    job_id = store.create_job(database, values, rows)
+    lifecycle.take_plans(database)
+    size = examples // shards
+    bounds = [(number * size, (number + 1) * size) for number in range(shards)]
+    lifecycle.write_plan(database, job_id, bounds, None, None)
+    return job_id
+
+
+def commits(database: Database, *, examples: int = 500, shards: int = 8) -> float:
+    """Median head scores per second over whole-shard commits."""
+    make_job(database, examples * shards, shards)
+    done = Completed(result=made_up_result(examples), seconds=1.0)
+    speeds = []
+    for _ in range(shards):
+        held = leases.claim(database, WHO, 60)
+        assert held is not None
+        started = time.perf_counter()
+        assert store.commit_shard(database, held, done, "fingerprint")
+        speeds.append(examples * LAYERS * HEADS / (time.perf_counter() - started))
+    return median(speeds[1:])
+
+
+def plain_inserts(database: Database, examples: int = 100) -> float:
+    """Head scores per second through SQLAlchemy's insert of dictionaries, head scores alone."""
+    result = made_up_result(examples)
+    started = time.perf_counter()
+    rows = [
+        {
+            "job_id": 999_999,
+            "example_no": example,
+            "site": site,
+            "head": head,
+            **{
+                name: getattr(result, name)[example, site, head].item()
+                for name in ("score", "total", "query", "key", "attention_max", "attention_mean")
+            },
+        }
+        for example in range(examples)
+        for site in range(LAYERS)
+        for head in range(HEADS)
+    ]
+    with database.write() as connection:
+        connection.execute(insert(tables.head_score), rows)
+    return len(rows) / (time.perf_counter() - started)
+
+
+def run(postgres_url: str | None) -> list[dict[str, object]]:
+    """A row per database."""
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        urls = {"SQLite": f"sqlite:///{Path(folder) / 'bench.sqlite'}"}
+        if postgres_url:
+            urls["PostgreSQL"] = postgres_url
+        for name, url in urls.items():
+            database = Database(url)
+            database.migrate()
+            speed, plain = commits(database), plain_inserts(database)
+            rows.append({"database": name, "head scores/s": speed, "plain": plain})
+            database.close()
+    return rows
