@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import make_url
@@ -104,21 +104,18 @@ class Console:
     def csv(self, sql: str, *, max_bytes: int = 100_000_000) -> Iterator[bytes]:
         """All rows of a query as CSV in UTF-8, header first, in pieces.
 
-        The query has ended, and every error of `run` was raised, before this returns: a reader
-        never gets half a file, and a slow one never keeps the database waiting. The result waits
-        in a temporary file; one above `max_bytes` is refused. No cell is a spreadsheet formula:
-        text that starts like one has an apostrophe before it.
+        The whole query runs before the first piece, which is where every error of `run` is raised:
+        a reader never gets half a file, and a slow one never keeps the database waiting. The
+        result waits in a temporary file; one above `max_bytes` is refused. No cell is a
+        spreadsheet formula: text that starts like one has an apostrophe before it.
         """
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _pieces
-        try:
+        with tempfile.TemporaryFile() as spool:
             with self._answer(sql, rows=None, size=max_bytes, csv=True) as answer:
                 for message in answer:
-                    spool.write(str(message.get("csv", "")).encode("utf-8", "replace"))
+                    spool.write(message["csv"].encode("utf-8", "replace"))
             spool.seek(0)
-        except BaseException:
-            spool.close()
-            raise
-        return _pieces(spool)
+            while piece := spool.read(1 << 16):
+                yield piece
 
     @contextmanager
     def _answer(self, sql: str, *, rows: int | None, size: int, csv: bool) -> Iterator[_Answer]:
@@ -263,12 +260,6 @@ def _environment() -> dict[str, str]:
 
 def _decode(value: dict[str, Any]) -> object:
     return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
-
-
-def _pieces(spool: IO[bytes]) -> Iterator[bytes]:
-    with spool:
-        while piece := spool.read(1 << 16):
-            yield piece
 
 
 def _check(sql: str) -> None:

@@ -6,6 +6,7 @@ takes one query and nothing else.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import threading
@@ -17,11 +18,12 @@ from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
 from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
-from psycopg.types.string import ByteaLoader, StrDumper, TextLoader
+from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
 from db.console_child import Output, Refused, limit, say
 
 _DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
+_EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF)\n"
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) (\S+)$")
 _CHECK = """
 SELECT current_setting('is_superuser') = 'on' OR bool_or(has_table_privilege(c.oid, 'SELECT'))
@@ -58,14 +60,15 @@ def run(request: dict[str, Any], output: Output) -> None:
     say({"ready": True})
     watchdog.start()
     try:
-        _fetch_postgresql(connection, request["sql"], output)
+        _fetch(connection, request["sql"], output)
     except psycopg.Error as error:
         raise Refused("time") if late.is_set() else _translate(error) from None
 
 
-def _fetch_postgresql(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
+def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
     # binary=True: the extended protocol, which takes one statement; DECLARE takes one query.
     connection.execute((_DECLARE + sql).encode(), binary=True)
+    _refuse_catalog(connection.execute((_EXPLAIN + sql).encode(), binary=True).fetchall())
     complete, named = True, False
     while complete:
         wanted = output.wanted()
@@ -78,6 +81,18 @@ def _fetch_postgresql(connection: psycopg.Connection[Any], sql: str, output: Out
         if len(rows) < wanted:
             break
     say({"end": True, "truncated": not complete})
+
+
+def _refuse_catalog(explained: list[tuple[Any, ...]]) -> None:
+    """Refuse PostgreSQL's own tables: every role may read most of them."""
+    nodes = [json.loads(explained[0][0])[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", ())
+        for kind, key in (("table", "Relation Name"), ("function", "Function Name")):
+            name = node.get(key, "")
+            if name.startswith(("pg_", "sql_")):  # sql_: those of information_schema
+                raise Refused(kind, name=name)
 
 
 def _translate(error: psycopg.Error) -> Refused:
@@ -99,6 +114,8 @@ def _translate(error: psycopg.Error) -> Refused:
         return Refused("memory", message)
     if not state and re.search("memory|synchronization", message):  # of libpq, not of the server
         return Refused("memory", message)
+    if "prepared statement" in message:  # bound no values for its $1
+        return Refused("sql", "a query takes no parameters")
     if not state or state[:2] in ("08", "57"):
         return Refused("unavailable", message)
     return Refused("sql", message + _place(error))
@@ -115,6 +132,7 @@ def _adapters() -> AdaptersMap:
     adapters = AdaptersMap(types=postgres.types)
     adapters.register_dumper(str, StrDumper)
     adapters.register_loader(0, TextLoader)  # of every type that has none
+    adapters.register_loader(0, TextBinaryLoader)  # of EXPLAIN
     adapters.register_loader("numeric", _NumericLoader)
     adapters.register_loader("bool", BoolLoader)
     adapters.register_loader("bytea", ByteaLoader)

@@ -6,7 +6,6 @@ and make temporary tables. The authorizer stops all of it.
 
 from __future__ import annotations
 
-import re
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -184,6 +183,8 @@ def _refusal(error: sqlite3.Error, guard: Guard) -> Refused:
         return Refused("missing", message, message.removeprefix("no such table: "))
     if "one statement at a time" in message:
         return Refused("stacked", message)
+    if "number of bindings" in message:
+        return Refused("sql", "a query takes no parameters")
     if code == sqlite3.SQLITE_TOOBIG:
         return Refused("value", message)
     if code == sqlite3.SQLITE_NOMEM:
