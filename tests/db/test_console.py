@@ -187,8 +187,8 @@ def contents(database: Database) -> object:
         if database.dialect == "sqlite":
             path = Path(str(database.engine.url.database))
             # The WAL and its index come and go with every connection.
-            names = {f.name for f in path.parent.iterdir() if not f.name.startswith(path.name)}
-            return rows, names, path.read_bytes()
+            files = {f.name for f in path.parent.iterdir() if not f.name.startswith(path.name)}
+            return rows, files, path.read_bytes()
         left = connection.execute(
             text(
                 "SELECT (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM "
@@ -252,7 +252,7 @@ ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("SELECT CASE WHEN 'abc' LIKE 'a%' THEN 'yes' ELSE 'no' END", [("yes",)]),
     ("SELECT 9223372036854775807", [(2**63 - 1,)]),
 )
-SQLITE_ANSWERS = (
+SQLITE_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("SELECT json_extract(spec, '$.limit') FROM jobs WHERE job_id = 1", [(2,)]),
     ("SELECT spec ->> 'limit' FROM jobs WHERE job_id = 1", [(2,)]),
     ("SELECT j.value FROM jobs, json_each(labels) j WHERE job_id = 1", [("no",), ("yes",)]),
@@ -261,7 +261,7 @@ SQLITE_ANSWERS = (
     ("SELECT x'00ff', 1e999, CAST(x'41ff' AS TEXT)", [(b"\0\xff", math.inf, "A\ufffd")]),
     ("SELECT strftime('%Y', created_at, 'unixepoch') FROM jobs LIMIT 1", [("1970",)]),
 )
-POSTGRESQL_ANSWERS = (
+POSTGRESQL_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("TABLE sites LIMIT 0", []),
     ("/* brackets */ ((SELECT 1))", [(1,)]),
     ("SELECT (spec::jsonb ->> 'limit')::int FROM jobs WHERE job_id = 1", [(2,)]),
