@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from db.console import Console
+from db.console import Console, QueryResult
 from db.views import VIEWS
 from jobs.errors import InputError, Problem, UnavailableError
 from webui.saved_queries import SAVED
@@ -56,6 +56,18 @@ def download() -> Response | tuple[str, int]:
     return response
 
 
+def _numeric(result: QueryResult | None) -> list[bool]:
+    """Which columns hold numbers, by their first value that is not null."""
+    if result is None:
+        return []
+    firsts = (
+        next((v for v in column if v is not None), None)
+        for column in zip(*result.rows, strict=True)
+    )
+    found = [isinstance(first, int | float) for first in firsts]
+    return found or [False] * len(result.columns)
+
+
 def _page(sql: str, *, run: bool) -> tuple[str, int]:
     result, problems, status = None, [], 200
     if run:
@@ -70,6 +82,7 @@ def _page(sql: str, *, run: bool) -> tuple[str, int]:
         "sql.html",
         sql=sql,
         result=result,
+        numeric=_numeric(result),
         problems=problems,
         saved=SAVED,
         schema=VIEWS,

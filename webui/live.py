@@ -88,20 +88,28 @@ def default_name(job: Job) -> str:
 
 
 def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """The specification as (dotted name, value, is the default) for reading."""
+    """The specification as (name, value, is the default) of what is set, for reading."""
     rows: list[tuple[str, str, bool]] = []
     for name, value in spec.items():
         if isinstance(value, dict):
-            rows += [(f"{name}.{key}", _shown(part), part is None) for key, part in value.items()]
+            rows += [
+                (f"{name}.{key}", _shown(part), key in _ZERO and part == 0)
+                for key, part in value.items()
+                if part is not None
+            ]
+            continue
+        if value is None or name in ("version", "kind"):
             continue
         field = AttributionSpec.model_fields.get(name)
         rows.append((name, _shown(value), field is not None and field.default == value))
     return rows
 
 
+_ZERO = ("offset", "seed")
+"""Parts of the data specification whose default is 0."""
+
+
 def _shown(value: object) -> str:
-    if value is None:
-        return formats.MISSING
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

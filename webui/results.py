@@ -91,7 +91,7 @@ def example(job_id: int, example_no: int) -> str:
         edges=edge_rows,
         arcs={
             "edges": [
-                {k: e[k] for k in ("q", "k", "value", "name")}
+                {k: e[k] for k in ("rank", "q", "k", "value", "name")}
                 for e in edge_rows
                 if e["q"] is not None and e["k"] is not None
             ]

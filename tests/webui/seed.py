@@ -167,6 +167,7 @@ def _shards(
                 "lease_until": now + 50 if state == "leased" else None,
                 "available_at": now - 120,
                 "progress": hi - lo if state == "done" else (hi - lo) // 2 * (state == "leased"),
+                "examples_failed": sum(n % 11 == 10 for n in range(lo, hi)) * (state == "done"),
                 "errors": 1 if number == 1 else 0,
                 "losses": 0,
                 "error": None,
@@ -191,7 +192,7 @@ def _shards(
                     "error": "RuntimeError: CUDA error: an illegal memory access"
                     if failed
                     else None,
-                    "log_tail": "12:00:01 info  shard started\n12:00:09 error RuntimeError: CUDA error"
+                    "log_tail": "12:00:01 info  shard started\n12:00:09 error RuntimeError"
                     if failed
                     else "12:00:01 info  shard started\n12:00:10 info  shard done",
                 }

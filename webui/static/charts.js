@@ -15,9 +15,15 @@ function plotly() {
     }
     const script = document.createElement('script');
     script.src = new URL('./plotly.min.js', import.meta.url);
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error('the chart library could not be loaded'));
     document.head.append(script);
+    // Its map library injects a style sheet when it loads: no map is drawn here.
+    document.head.appendChild = (node) =>
+      node.nodeName === 'STYLE' ? node : Node.prototype.appendChild.call(document.head, node);
+    script.onload = () => {
+      delete document.head.appendChild;
+      resolve(window.Plotly);
+    };
+    script.onerror = () => reject(new Error('the chart library could not be loaded'));
   });
   return loading;
 }

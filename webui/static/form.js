@@ -98,7 +98,15 @@ function showEstimate(found) {
   document.getElementById('targets').replaceChildren(...options);
 }
 
+function stillNeeded(names) {
+  const labels = names.map((name) => (form.querySelector(`label[for="${CSS.escape(name)}"]`)?.textContent ?? 'data file').toLowerCase());
+  return `Still needed: ${labels.join(', ')}.`;
+}
+
 async function check() {
+  const read = submission().spec;
+  const nothing = !read.model.name && !read.data.path && !read.data.dataset && !touched.size;
+  if (nothing) return;
   running?.abort();
   running = new AbortController();
   card.classList.add('busy');
@@ -115,7 +123,7 @@ async function check() {
     if (response.ok) showEstimate(found);
     else {
       const waiting = problems.filter((problem) => !due(problem)).map((problem) => problem.field);
-      const text = problems.some(due) ? 'Known when the problems are solved.' : `Still needed: ${waiting.join(', ')}.`;
+      const text = problems.some(due) ? 'Known when the problems are solved.' : stillNeeded(waiting);
       estimate.replaceChildren(make('p', text, { className: 'muted' }));
     }
     card.classList.remove('busy');
