@@ -19,7 +19,7 @@ PREFIX = "HEADWISE_"
 class Settings(BaseModel):
     """Everything that can be configured. Docs: docs/settings.md, generated from here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     home: Path = Field(
         default=Path("~/.headwise"),
@@ -106,7 +106,10 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # ~somebody
+            raise ValueError("names the home folder of an unknown user") from None
 
     @field_validator("database_url")
     @classmethod
@@ -121,7 +124,7 @@ class Settings(BaseModel):
     @classmethod
     def _known_broker(cls, value: str) -> str:
         if value and not value.startswith(
-            ("redis://", "rediss://", "amqp://", "amqps://", "sqla+")
+            ("redis://", "rediss://", "amqp://", "amqps://", "sqla+sqlite:///")
         ):
             raise ValueError("must start with redis://, amqp:// or sqla+sqlite:///")
         return value

@@ -1,0 +1,140 @@
+"""The queue's contract, on every broker: a message only wakes a worker, and may be lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from jobs.errors import UnavailableError
+from jobs.settings import Settings
+from scheduler.celery_app import forget_delivered, make_app, ping, wake
+from tests.conftest import missing
+from tests.stack import Stack, exactly_once
+
+REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
+RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")
+
+
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("redis", marks=pytest.mark.services),
+        pytest.param("rabbitmq", marks=pytest.mark.services),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> str:
+    """Address of a broker; empty for the embedded one."""
+    address = {"embedded": "", "redis": REDIS, "rabbitmq": RABBITMQ}[request.param]
+    if address:
+        parts = urlsplit(address)
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=3).close()
+        except OSError:
+            missing(f"{request.param} at {parts.hostname}:{parts.port}")
+    return address
+
+
+@pytest.fixture
+def settings(broker: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a queue of this test's own, deleted at the end."""
+    settings = Settings(home=tmp_path, broker_url=broker, queue=f"test-{uuid.uuid4().hex[:12]}")
+    yield settings
+    with make_app(settings).connection_for_write() as connection:
+        connection.default_channel.queue_delete(settings.queue)
+
+
+def received(settings: Settings, seconds: float = 3.0) -> int:
+    """Take every message from the queue; returns how many there were."""
+    app, count = make_app(settings), 0
+    with app.connection_for_read() as connection, connection.SimpleQueue(settings.queue) as queue:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                queue.get(block=False).ack()
+                count += 1
+            except queue.Empty:
+                time.sleep(0.05)
+                if count:
+                    return count
+    return count
+
+
+def test_each_wake_up_arrives_once(settings: Settings) -> None:
+    app = make_app(settings)
+    for _ in range(5):
+        wake(app, settings.queue)
+    time.sleep(0.5)
+    assert received(settings) == 5
+    assert received(settings, 0.5) == 0
+
+
+def test_queues_are_separate(settings: Settings) -> None:
+    wake(make_app(settings), settings.queue)
+    other = settings.model_copy(update={"queue": f"{settings.queue}-b"})
+    assert received(other, 0.5) == 0
+    assert received(settings) == 1
+
+
+def test_the_broker_answers_a_ping(settings: Settings) -> None:
+    assert "guest:guest" not in ping(settings)
+
+
+@pytest.mark.parametrize("address", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
+def test_a_broker_that_is_away_is_reported(address: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, broker_url=address)
+    with pytest.raises(UnavailableError, match="broker"):
+        wake(make_app(settings), "default")
+    with pytest.raises(UnavailableError, match="broker"):
+        ping(settings)
+
+
+def test_delivered_messages_do_not_pile_up_in_the_embedded_broker(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    app = make_app(settings)
+    for _ in range(3):
+        wake(app, settings.queue)
+    assert received(settings) == 3
+    wake(app, settings.queue)
+    size = _messages(settings)
+    forget_delivered(settings)
+    assert (size, _messages(settings)) == (4, 1)
+
+
+def _messages(settings: Settings) -> int:
+    import sqlite3
+
+    with sqlite3.connect(settings.home / "broker.sqlite") as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM kombu_message").fetchone()[0])
+
+
+def test_a_job_runs_over_every_broker(settings: Settings, tmp_path: Path) -> None:
+    stack = Stack(tmp_path, broker_url=settings.broker_url, queue=settings.queue)
+    try:
+        stack.start("scheduler")
+        stack.start("worker")
+        job = stack.submit(12)
+        stack.wait_for(f"SELECT state FROM jobs WHERE job_id = {job}", "succeeded")
+        exactly_once(stack, job, 12)
+    finally:
+        stack.stop()
+
+
+@pytest.mark.services
+def test_a_job_runs_on_postgresql_and_redis(postgres_url: str, tmp_path: Path) -> None:
+    queue = f"test-{uuid.uuid4().hex[:12]}"
+    stack = Stack(tmp_path, database_url=postgres_url, broker_url=REDIS, queue=queue)
+    try:
+        stack.start("scheduler")
+        stack.start("worker")
+        job = stack.submit(12)
+        stack.wait_for(f"SELECT state FROM jobs WHERE job_id = {job}", "succeeded")
+        exactly_once(stack, job, 12)
+    finally:
+        stack.stop()

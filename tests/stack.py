@@ -1,0 +1,156 @@
+"""A real stack for tests: real processes, with short leases, on any database and broker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from db.database import Database
+from jobs.settings import Settings, load_settings
+from scheduler.submit import check, submit
+from tests.tiny import bert_folder, pairs_file
+
+
+class Stack:
+    """The processes of a test, their settings and their database."""
+
+    def __init__(self, home: Path, *, database_url: str = "", **settings: object) -> None:
+        self.environment = {
+            "HEADWISE_HOME": str(home),
+            "HEADWISE_PORT": str(_free_port()),
+            "HEADWISE_LEASE_SECONDS": "2",
+            "HEADWISE_HEARTBEAT_SECONDS": "0.3",
+            "HEADWISE_TICK_SECONDS": "0.1",
+            "HEADWISE_SHARD_SECONDS": "10",
+            "HEADWISE_THREADS": "1",
+            **{f"HEADWISE_{key.upper()}": str(value) for key, value in settings.items()},
+        }
+        if database_url:
+            self.environment["HEADWISE_DATABASE_URL"] = database_url
+        self.settings: Settings = load_settings(self.environment)
+        self.database = Database(self.settings.database)
+        self.database.migrate()
+        self.home = home
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `headwise ARGUMENTS`; its output goes to a file in the data folder."""
+        log = (self.home / f"{arguments[0]}-{len(self.processes)}.log").open("wb")
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("HEADWISE_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env={**plain, **self.environment},
+            stdout=log,
+            stderr=log,
+            cwd=Path(__file__).parents[1],
+        )
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def submit(self, examples: int, **spec: Any) -> int:
+        """Submit a job on a tiny model; returns its number."""
+        model, data = self.home / "models/tiny", self.home / f"pairs-{examples}.jsonl"
+        if not model.exists():
+            bert_folder(model, layers=4)
+        raw = {
+            "spec": {
+                "model": {"name": str(model)},
+                "data": {
+                    "path": str(pairs_file(data, examples)),
+                    "text_columns": ["premise", "hypothesis"],
+                    "label_column": "label",
+                },
+                "integration": "gauss-legendre:8",
+                **spec,
+            },
+            "queue": self.settings.queue,
+        }
+        return submit(check(raw, self.settings, self.database), self.database)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows of a query."""
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    def wait_for(self, statement: str, expected: object, seconds: float = 90) -> None:
+        """Wait until the first column of the first row is what is expected."""
+        self.until(lambda: self.rows(statement)[:1] == [(expected,)], statement, seconds)
+
+    def until(self, holds: Callable[[], bool], what: str, seconds: float = 90) -> None:
+        """Wait until something holds; on a time-out fail with the logs."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-3000:] for path in self.home.glob("*.log"))
+                raise AssertionError(f"timed out waiting for {what}\n{logs}")
+            time.sleep(0.05)
+
+    def worker_pid(self) -> int:
+        """Process id of the computing child of the newest worker."""
+        return int(self.rows("SELECT pid FROM worker ORDER BY started_at DESC LIMIT 1")[0][0])
+
+    def stop(self) -> None:
+        """End everything, gently first."""
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+            process.kill()
+            process.wait()
+        self.database.close()
+
+
+def exactly_once(stack: Stack, job: int, examples: int) -> None:
+    """The invariants of a finished job."""
+    where = f"WHERE job_id = {job}"
+    assert stack.rows(f"SELECT state, examples_done FROM jobs {where}") == [("succeeded", examples)]
+    counts = f"SELECT COUNT(*), COUNT(DISTINCT example_no) FROM example_result {where}"
+    assert stack.rows(counts) == [(examples, examples)]
+    heads = stack.rows(f"SELECT SUM(heads) FROM sites {where}")[0][0]
+    assert stack.rows(f"SELECT COUNT(*) FROM head_scores {where}") == [(examples * heads,)]
+    assert stack.rows(f"SELECT DISTINCT n FROM head_importance {where}") == [(examples,)]
+    fences = stack.rows(f"SELECT SUM(fence) FROM shards {where}")
+    assert fences == stack.rows(f"SELECT COUNT(*) FROM attempts {where}")
+    winners = (
+        "SELECT COUNT(*) FROM example_result r JOIN shard s ON s.job_id = r.job_id "
+        "AND r.example_no >= s.lo AND r.example_no < s.hi AND r.fence <> s.fence "
+        f"WHERE r.job_id = {job}"
+    )
+    assert stack.rows(winners) == [(0,)]
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Those of the processes that still run."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            if status != "Z":
+                found.append(pid)
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Every descendant of a process."""
+    direct = Path(f"/proc/{pid}/task/{pid}/children")
+    listed = [int(child) for child in direct.read_text().split()] if direct.exists() else []
+    return [*listed, *(inner for child in listed for inner in children_of(child))]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,52 @@
+"""Tiny random models and data, made on the spot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+WORDS = (
+    "the a cat dog river bridge night morning sings sleeps runs waits loudly softly never always "
+    "under over near red green old young house garden rain snow and but because while"
+).split()
+
+
+def bert_folder(folder: Path, *, layers: int = 2, heads: int = 4, hidden: int = 32) -> Path:
+    """Save a random 3-class BERT with a word tokenizer; returns the folder."""
+    torch.manual_seed(0)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {token: number for number, token in enumerate([*special, *WORDS])}
+    BertTokenizer(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        # Wide enough that the integrand bends: the adaptive rule has something to do.
+        initializer_range=0.3,
+        id2label={0: "no", 1: "maybe", 2: "yes"},
+        label2id={"no": 0, "maybe": 1, "yes": 2},
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    return folder
+
+
+def pairs_file(path: Path, count: int) -> Path:
+    """Write `count` different labelled pairs as JSON lines; returns the path."""
+    labels = ("no", "maybe", "yes")
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            words = [WORDS[(number * 7 + place * 11) % len(WORDS)] for place in range(12)]
+            row = {
+                "premise": " ".join(words[: 4 + number % 5]),
+                "hypothesis": " ".join(words[8 - number % 3 :]),
+                "label": labels[number % 3],
+            }
+            file.write(json.dumps(row) + "\n")
+    return path
