@@ -13,8 +13,9 @@ from db.database import Database
 from jobs.errors import HeadwiseError
 from jobs.settings import Settings, load_settings
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -38,5 +39,5 @@ def print_json(value: object) -> None:
 def fail(error: HeadwiseError) -> int:
     """Report a user's error on one line; returns the exit status."""
     message = " ".join(str(error).split())
-    err.print(f"headwise: {message}", markup=False, soft_wrap=True)
+    err.print(f"headwise: {message}", soft_wrap=True)
     return 2

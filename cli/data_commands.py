@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -20,7 +21,7 @@ from cli.context import opened, out, print_json
 from cli.doctor import examine
 from db import export as exports
 from db.console import Console, create_console_role
-from db.views import schema_page
+from db.views import View, schema_page
 from jobs.errors import refuse
 from jobs.settings import load_settings, settings_page
 
@@ -76,11 +77,15 @@ def export(
         first = next(parts, None)
         if first is None:
             raise refuse("job", job, f"has no rows in {table}", "`headwise jobs` lists the jobs.")
-        columns = [column.name for column in view.columns]
         if to is None:
-            _write_csv(sys.stdout, columns, first, parts)
-        else:
-            _WRITERS[suffix](to, columns, first, parts)
+            _write_csv(sys.stdout, view, first, parts)
+            return
+        try:
+            _WRITERS[suffix](to, view, first, parts)
+        except OSError as error:
+            raise refuse(
+                "--to", str(to), f"cannot be written: {error}", "Choose another."
+            ) from None
 
 
 def schema(
@@ -101,7 +106,7 @@ def doctor(
     settings = load_settings()
     if create_console_role_:
         url = create_console_role(settings.database, secrets.token_urlsafe(24))
-        out.print(f"HEADWISE_CONSOLE_URL={url}", markup=False, soft_wrap=True)
+        out.print(f"HEADWISE_CONSOLE_URL={url}", soft_wrap=True)
         return 0
     findings = examine(settings)
     if as_json:
@@ -109,15 +114,16 @@ def doctor(
     else:
         for finding in findings:
             mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
-            out.print(f"{mark} {finding.name}: ", end="")
-            out.print(finding.detail, markup=False, soft_wrap=True)
+            out.print(f"{mark} {finding.name}: ", end="", markup=True)
+            out.print(finding.detail, soft_wrap=True)
     return 0 if all(finding.ok for finding in findings) else 1
 
 
 Part = list[dict[str, Any]]
 
 
-def _write_csv(file: IO[str], columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+def _write_csv(file: IO[str], view: View, first: Part, rest: Iterator[Part]) -> None:
+    columns = [column.name for column in view.columns]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(first)
@@ -125,23 +131,29 @@ def _write_csv(file: IO[str], columns: list[str], first: Part, rest: Iterator[Pa
         writer.writerows(part)
 
 
-def _to_csv(path: Path, columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+def _to_csv(path: Path, view: View, first: Part, rest: Iterator[Part]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        _write_csv(file, columns, first, rest)
+        _write_csv(file, view, first, rest)
 
 
-def _to_jsonl(path: Path, _columns: list[str], first: Part, rest: Iterator[Part]) -> None:
+def _to_jsonl(path: Path, _view: View, first: Part, rest: Iterator[Part]) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for part in (first, *rest):
+        for part in chain([first], rest):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part)
 
 
-def _to_parquet(path: Path, _columns: list[str], first: Part, rest: Iterator[Part]) -> None:
-    table = pa.Table.from_pylist(first)
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
-        for part in rest:
-            writer.write_table(pa.Table.from_pylist(part, schema=table.schema))
+def _to_parquet(path: Path, view: View, first: Part, rest: Iterator[Part]) -> None:
+    # Not guessed from the rows: a column that is empty in the first ones has a type all the same.
+    schema = pa.schema([(column.name, _ARROW[column.type]) for column in view.columns])
+    with pq.ParquetWriter(path, schema) as writer:
+        for part in chain([first], rest):
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
 
 
+_ARROW = {
+    "integer": pa.int64(),
+    "real": pa.float64(),
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+}
 _WRITERS = {".csv": _to_csv, ".jsonl": _to_jsonl, ".parquet": _to_parquet}

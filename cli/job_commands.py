@@ -179,7 +179,7 @@ def follow_job(database: Database, job_id: int, stop: threading.Event | None = N
                 break
             job = queries.get_job(database, job_id)
     if job.error:
-        out.print(f"{job.state.value}: {job.error}", markup=False)
+        out.print(f"{job.state.value}: {job.error}")
     return 0 if job.state is JobState.SUCCEEDED else 1
 
 
@@ -204,7 +204,7 @@ def _start_from(
         return {"spec": {}}
     try:
         raw = json.loads(spec.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise refuse("--spec", str(spec), f"cannot be read: {error}", "Give a JSON file.") from None
     return raw if isinstance(raw, dict) and "spec" in raw else {"spec": raw}
 
@@ -222,7 +222,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         raise refuse("--set", assignment, "is not key=value", "Write e.g. --set data.sample=500.")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     outer = ("name", "user", "priority", "queue", "idempotency_key")
     _put(raw, key if key in outer else f"spec.{key}", value)

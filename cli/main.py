@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -26,18 +27,20 @@ def main() -> None:
     """Run a command and end the process with its status."""
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except HeadwiseError as error:
         status = fail(error)
     except typer.Abort:
         status = 130
     except typer.TyperException as error:
-        worded = getattr(error, "format_message", error.__str__)
-        status = fail(HeadwiseError(f"{worded()} See `headwise --help`."))
+        worded = getattr(error, "format_message", error.__str__)().rstrip(".")
+        status = fail(HeadwiseError(f"{worded}. See `headwise --help`."))
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
-        # The reader of a pipe went away, e.g. `headwise jobs | head`.
-        sys.stderr.close()
+        # The reader of a pipe went away, e.g. `headwise jobs | head`; what is still buffered
+        # would fail again when Python flushes it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status or 0)
 

@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    URL,
     Connection,
     TextClause,
     create_engine,
@@ -21,13 +22,13 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from db.statements import render
 from db.tables import published
 from db.views import VIEW_NAMES, VIEWS, views_hash
-from jobs.errors import UnavailableError
+from jobs.errors import UnavailableError, refuse
 
 CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
@@ -45,11 +46,11 @@ class Database:
     """A database address and its connections. Open it after a fork, never before."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+        parsed = _parsed(url)
         self.dialect = parsed.get_backend_name()
         self.url = url
         if self.dialect == "sqlite":
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(str(parsed.database)).parent)
             # A pooled SQLite connection saves nothing and would keep the file open after a fork.
             self.engine = create_engine(
                 parsed, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
@@ -131,11 +132,30 @@ def _alembic_config() -> Config:
     return config
 
 
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # Without the value, which may hold a password.
+        remedy = "Write sqlite:////folder/file or postgresql://user:password@host:5432/name."
+        raise refuse("HEADWISE_DATABASE_URL", None, "is no database address", remedy) from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"The database's folder cannot be made: {error}") from error
+
+
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        # The class itself is how SQLite says that a file is broken or no database at all.
+        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+            raise
         shown = make_url(url).render_as_string(hide_password=True)
         raise UnavailableError(f"The database {shown} does not answer: {error.orig}") from error
 

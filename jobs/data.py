@@ -8,16 +8,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from jobs.errors import nearest, refuse
+from jobs.errors import InputError, nearest, refuse
 from jobs.settings import Settings
 from jobs.spec import DataSpec
 
@@ -57,8 +58,11 @@ class Preview:
 
 def allowed_path(field: str, given: str, settings: Settings) -> Path:
     """`given` as a real path inside one of the readable folders; links are followed first."""
-    path = Path(given).expanduser()
-    path = (path if path.is_absolute() else settings.home / path).resolve()
+    try:
+        path = Path(given).expanduser()
+        path = (path if path.is_absolute() else settings.home / path).resolve()
+    except (RuntimeError, ValueError) as error:  # an unknown ~user, a loop of links, a NUL
+        raise refuse(field, given, f"is no usable path: {error}", "Check the path.") from None
     if not any(path.is_relative_to(folder) for folder in settings.readable_folders):
         folders = ", ".join(str(folder) for folder in settings.readable_folders)
         raise refuse(
@@ -67,6 +71,12 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
             f"is outside the allowed folders ({folders})",
             "Move it there, or add its folder to HEADWISE_ALLOWED_FOLDERS and restart.",
         )
+    try:
+        unreadable = path.exists() and not os.access(path, os.R_OK)
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise refuse(field, given, f"is no usable path: {error}", "Check the path.") from None
+    if unreadable:
+        raise refuse(field, given, "cannot be read", "Give the server's user the permission.")
     return path
 
 
@@ -97,15 +107,18 @@ def read_rows(spec: DataSpec, settings: Settings) -> Rows:
 
 def label_index(raw: object, labels: tuple[str, ...], where: str) -> int | None:
     """A gold label as an index into the model's labels; None where the row has no label."""
-    if raw is None or raw == "" or raw == -1:
+    if isinstance(raw, float):
+        # A column of integers with gaps becomes floats with NaN in pandas.
+        raw = None if math.isnan(raw) else int(raw) if raw.is_integer() else raw
+    text = "" if raw is None else str(raw).strip()
+    if text in ("", "-1"):
         return None
     if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < len(labels):
         return raw
-    text = str(raw).strip()
     folded = [label.casefold() for label in labels]
     if text.casefold() in folded:
         return folded.index(text.casefold())
-    if text.isdecimal() and int(text) < len(labels):
+    if text.isdecimal() and len(text) < 6 and int(text) < len(labels):
         return int(text)
     shown = ", ".join(f"{i} {name}" for i, name in enumerate(labels))
     raise refuse(
@@ -147,7 +160,12 @@ def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
                     )
                 digest.update(block)
                 file.write(block)
-        preview(Path(temporary), rows=1)
+        try:
+            preview(Path(temporary), rows=1)
+        except InputError as error:
+            # The user knows the file by the name it had.
+            problems = [replace(p, field="file", value=filename) for p in error.problems]
+            raise InputError(problems) from None
         target = settings.uploads / f"{digest.hexdigest()[:32]}{suffix}"
         Path(temporary).replace(target)
     except BaseException:
@@ -223,10 +241,14 @@ def _jsonl(path: Path, longest: int) -> Iterator[Numbered]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                # Its own words would name line 1: the decoder sees one line.
+                reason = f"{error.msg} at column {error.colno}"
             raise refuse(
                 "data.path",
                 path.name,
-                f"line {number} is not JSON: {error}",
+                f"line {number} is not JSON: {reason}",
                 "One object per line.",
             ) from None
         if not isinstance(record, dict):
@@ -244,12 +266,12 @@ def _csv(path: Path, longest: int) -> Iterator[Numbered]:
     csv.field_size_limit(longest)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.DictReader(
-        (line for _, line in _lines(path, longest)), delimiter=delimiter, strict=True, restkey=""
+        (line for _, line in _lines(path, longest)), delimiter=delimiter, strict=True
     )
     try:
         for row, record in enumerate(reader):
             where = f"line {reader.line_num}"
-            if "" in record or None in record.values():
+            if None in record or None in record.values():
                 columns = len(reader.fieldnames or ())
                 raise refuse(
                     "data.path",
@@ -320,14 +342,33 @@ def _cell(record: Record, column: str | None, field: str, where: str) -> object:
 def _text(record: Record, column: str, where: str, settings: Settings) -> str:
     value = _cell(record, column, "data.text_columns", where)
     if not isinstance(value, str):
-        raise refuse("data.text_columns", value, f"{where}: column {column!r} is not text", "")
+        raise refuse(
+            "data.text_columns",
+            value,
+            f"{where}: column {column!r} is not text",
+            "Name a column of texts, or fill or remove the row.",
+        )
     if not value.strip():
         raise refuse(
             "data.text_columns", column, f"{where}: the text is empty", "Fill or remove the row."
         )
     if len(value) > settings.max_line_bytes:
         raise refuse("data.text_columns", column, f"{where}: the text is too long", "Shorten it.")
+    if not _storable(value):
+        raise refuse(
+            "data.text_columns",
+            column,
+            f"{where}: the text has a NUL character or half of a surrogate pair",
+            "Remove it: databases store Unicode text only.",
+        )
     return value
+
+
+def _storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _sampled(rows: Rows, spec: DataSpec) -> Rows:

@@ -72,6 +72,6 @@ def shorten(value: object, limit: int = 80) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean X?`, or the list of known names when none is near."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"Did you mean {match[0]!r}?" if match else f"Known: {', '.join(names)}."

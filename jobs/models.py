@@ -15,6 +15,9 @@ from jobs.spec import ModelSpec
 SUPPORTED_FAMILIES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 """transformers' `model_type`s that the engine supports; a test holds it against the engine."""
 
+MAX_LABELS = 10_000
+_SAVE_AGAIN = "Write the folder again with save_pretrained()."
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
@@ -49,10 +52,9 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
 
 def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
     from huggingface_hub import HfApi, hf_hub_download  # slow to import, hub models only
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         EntryNotFoundError,
-        HfHubHTTPError,
-        OfflineModeIsEnabled,
+        HTTPError,  # of its HTTP client, whichever that is
         RepositoryNotFoundError,
     )
 
@@ -62,17 +64,18 @@ def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
         raise refuse(
             "model.name", spec.name, "is not on the hub", "Check the name, and HF_TOKEN if private."
         ) from None
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except (EntryNotFoundError, HTTPError, OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise refuse(
             "model.name",
             spec.name,
-            f"cannot be fetched: {str(error).splitlines()[0]}",
+            f"cannot be fetched: {reason}",
             "Check name and revision and that the hub can be reached, or give a local folder "
             "(starting with '/' or './').",
         ) from None
     try:
         return config, set(HfApi().list_repo_files(spec.name, revision=spec.revision))
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+    except (HTTPError, OSError):
         # Offline with a filled cache: what is in the snapshot is what there is.
         return config, {path.name for path in config.parent.iterdir()}
 
@@ -104,16 +107,18 @@ def _check_files(spec: ModelSpec, files: set[str]) -> None:
 def _config(path: Path, name: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise refuse("model.name", name, f"config.json cannot be read: {error}", "") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"config.json cannot be read: {error}"
+        raise refuse("model.name", name, reason, _SAVE_AGAIN) from None
     if not isinstance(config, dict):
-        raise refuse("model.name", name, "config.json is not a JSON object", "")
+        raise refuse("model.name", name, "config.json is not a JSON object", _SAVE_AGAIN)
     return config
 
 
 def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> ModelFacts:
     family = str(config.get("model_type", ""))
-    architectures = [str(name) for name in config.get("architectures") or ()]
+    listed = config.get("architectures")
+    architectures = [str(name) for name in listed] if isinstance(listed, list) else []
     if not any(name.endswith("ForSequenceClassification") for name in architectures):
         raise refuse(
             "model.name",
@@ -129,9 +134,8 @@ def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> Mod
             f"Supported: {', '.join(SUPPORTED_FAMILIES)}.",
         )
     try:
-        names = config.get("id2label") or {
-            i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))
-        }
+        count = min(int(config.get("num_labels", 2)), MAX_LABELS + 1)
+        names = config.get("id2label") or {i: f"LABEL_{i}" for i in range(count)}
         labels = tuple(str(names[key]) for key in sorted(names, key=int))
         layers = int(config.get("num_hidden_layers", config.get("n_layers", 0)))
         heads = int(config.get("num_attention_heads", config.get("n_heads", 0)))
@@ -139,10 +143,12 @@ def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> Mod
         # RoBERTa's positions start after the padding index.
         offset = 2 if family in ("roberta", "xlm-roberta", "camembert") else 0
         longest = None if length is None else int(length) - offset
-    except (TypeError, ValueError, AttributeError) as error:
-        raise refuse("model.name", spec.name, f"config.json is inconsistent: {error}", "") from None
-    if not (layers > 0 and heads > 0 and labels):
-        raise refuse("model.name", spec.name, "config.json names no layers, heads or labels", "")
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"config.json is inconsistent: {error}"
+        raise refuse("model.name", spec.name, reason, _SAVE_AGAIN) from None
+    if not (layers > 0 and heads > 0 and 0 < len(labels) <= MAX_LABELS):
+        reason = f"config.json must name layers, heads and 1 to {MAX_LABELS:,} labels"
+        raise refuse("model.name", spec.name, reason, _SAVE_AGAIN)
     return ModelFacts(
         family=family,
         labels=labels,

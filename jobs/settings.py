@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -127,6 +128,10 @@ class Settings(BaseModel):
             ("redis://", "rediss://", "amqp://", "amqps://", "sqla+sqlite:///")
         ):
             raise ValueError("must start with redis://, amqp:// or sqla+sqlite:///")
+        try:
+            _ = urlsplit(value).port
+        except ValueError:
+            raise ValueError("has a port that is no number from 0 to 65535") from None
         return value
 
     @property

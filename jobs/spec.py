@@ -27,6 +27,7 @@ T = TypeVar("T", bound=BaseModel)
 
 MAX_ROWS = 10_000_000
 _HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
+_FOLDER = ("/", "./", "../", "~")
 _RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
 
 
@@ -49,14 +50,19 @@ class ModelSpec(_Frozen):
     @property
     def is_local(self) -> bool:
         """Whether `name` is a folder."""
-        return self.name.startswith(("/", "./", "../", "~"))
+        return self.name.startswith(_FOLDER)
+
+    @field_validator("name")
+    @classmethod
+    def _folder_or_hub_name(cls, value: str) -> str:
+        if not value.startswith(_FOLDER) and not re.match(_HUB_NAME, value):
+            raise ValueError("is neither a folder (start it with '/' or './') nor a hub name")
+        return value
 
     @model_validator(mode="after")
-    def _check_name(self) -> ModelSpec:
+    def _revision_is_for_the_hub(self) -> ModelSpec:
         if self.is_local and self.revision is not None:
             raise ValueError("a local folder has no revision; leave model.revision empty")
-        if not self.is_local and not re.match(_HUB_NAME, self.name):
-            raise ValueError("is neither a folder (start it with '/' or './') nor a hub name")
         return self
 
 
@@ -99,7 +105,10 @@ class DataSpec(_Frozen):
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
         if (self.path is None) == (self.dataset is None):
-            raise ValueError("needs exactly one of data.path (a file) and data.dataset (the hub)")
+            given = "neither" if self.path is None else f"{self.path!r} and {self.dataset!r}"
+            raise ValueError(
+                f"needs exactly one of data.path (a file) and data.dataset (the hub), got {given}"
+            )
         if self.dataset and not self.split:
             raise ValueError("a hub dataset needs data.split, e.g. 'validation'")
         if self.path and (self.config or self.split or self.revision):
@@ -186,6 +195,13 @@ class Submission(_Frozen):
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
     )
+
+    @field_validator("name", "user", "idempotency_key")
+    @classmethod
+    def _storable(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("has a NUL character, which databases cannot store")
+        return value
 
 
 def canonical_json(spec: AttributionSpec) -> str:

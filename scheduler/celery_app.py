@@ -56,8 +56,11 @@ def forget_delivered(settings: Settings) -> None:
     file = Path(settings.broker.removeprefix("sqla+sqlite:///"))
     if not settings.broker.startswith("sqla+sqlite") or not file.exists():
         return
-    with closing(sqlite3.connect(file, timeout=5)) as connection, connection:
-        connection.execute("DELETE FROM kombu_message WHERE visible = 0")
+    try:
+        with closing(sqlite3.connect(file, timeout=5)) as connection, connection:
+            connection.execute("DELETE FROM kombu_message WHERE visible = 0")
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"The broker does not answer: {error}") from error
 
 
 def wake(app: Celery, queue: str) -> None:

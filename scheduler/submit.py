@@ -164,7 +164,8 @@ def _estimate(
     rate = lifecycle.measured_rate(database, kind, facts.layers, facts.heads)
     grace = ALIVE_GRACE * settings.heartbeat_seconds
     _, alive = lifecycle.idle_workers(database, grace).get(submission.queue, (0, 0))
-    examples = len(rows) if rows else submission.spec.data.limit or 0
-    if rows is None and not submission.spec.data.limit:
+    data = submission.spec.data
+    examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)
+    if not examples:
         return Estimate(examples=0, shards=0, seconds=None, basis="known once the data is loaded")
     return estimate(examples, rate, settings.shard_seconds, alive)
