@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 
@@ -98,6 +99,17 @@ def head_name(layer: int, head: int, kind: str = "encoder") -> str:
     return f"L{layer} H{head}" if kind == "encoder" else f"{kind} L{layer} H{head}"
 
 
+def versions(stored: str) -> str:
+    """A worker's versions, a JSON object, as words."""
+    try:
+        found = json.loads(stored)
+    except ValueError:
+        return stored
+    if not isinstance(found, dict):
+        return stored
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
 FILTERS = {
     "number": number,
     "signed": signed,
@@ -106,6 +118,7 @@ FILTERS = {
     "rate": rate,
     "duration": duration,
     "moment": moment,
+    "versions": versions,
 }
 
 

@@ -36,6 +36,7 @@ PAIRS = (
     ),
     ("The bridge was repainted green after the war.", "The bridge has never been painted."),
 )
+VERSIONS = '{"headwise": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"}'
 LABELS = ("contradiction", "neutral", "entailment")
 
 
@@ -183,7 +184,7 @@ def _shards(
                     "fence": claim,
                     "worker": "orion-4121-1",
                     "device": "cuda:0 (NVIDIA A10)" if number % 2 else "cpu (2 threads)",
-                    "versions": "headwise 0.1.0, torch 2.13.0, transformers 5.23.0",
+                    "versions": VERSIONS,
                     "started_at": now - 110 + number,
                     "finished_at": now - 100 + number if ended else None,
                     "outcome": ("error" if failed else "done") if ended else None,
@@ -230,7 +231,7 @@ def _results(
                 "heads": heads,
                 "name": f"bert.encoder.layer.{s}.attention.self",
             }
-            for s in range(layers)
+            for s in range(layers if done else 0)
         ],
     )
     rows: dict[Any, list[dict[str, Any]]] = {
@@ -364,7 +365,7 @@ def seed_worker(database: Database, name: str, *, silent: float = 1.0, **values:
         "pid": 4121,
         "queue": "default",
         "device": "cpu (2 threads)",
-        "versions": "headwise 0.1.0, torch 2.13.0, transformers 5.23.0",
+        "versions": VERSIONS,
         "state": "idle",
         "job_id": None,
         "shard_no": None,

@@ -1,0 +1,99 @@
+"""The event stream: progress while the job runs, and an end when it is final."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from db import tables
+from db.database import Database
+from webui import events
+
+
+def parse(chunk: bytes) -> tuple[str, Any]:
+    """Name and data of one event."""
+    lines = dict(line.split(": ", 1) for line in chunk.decode().strip().splitlines())
+    return lines.get("event", ""), json.loads(lines["data"]) if "data" in lines else None
+
+
+def test_a_final_job_ends_at_once(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    job = seeding.seed_job(database)
+    answer = client.get(f"/jobs/{job}/events")
+    assert answer.mimetype == "text/event-stream"
+    assert answer.headers["Cache-Control"] == "no-store"
+    parts = answer.data.strip().split(b"\n\n")
+    assert parts[0] == b"retry: 3000"
+    name, news = parse(parts[1])
+    assert (name, news["final"], news["examples_done"]) == ("progress", True, 12)
+    assert parse(parts[2])[0] == "end"
+
+
+def test_news_until_the_end(
+    client: FlaskClient,
+    database: Database,
+    seeding: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(events, "QUIET_SECONDS", 0.02)
+    # A queued job: nothing in it moves with the clock.
+    job = seeding.seed_job(database, state="queued")
+    stream = iter(client.get(f"/jobs/{job}/events", buffered=False).response)
+    next(stream)
+    assert parse(next(stream))[1]["state"] == "queued"
+    assert next(stream) == b": still here\n\n"
+    with database.write() as connection:
+        connection.execute(update(tables.job).values(state="cancelled"))
+    told = [part for part in stream if not part.startswith(b":")]
+    assert [parse(part)[0] for part in told] == ["progress", "end"]
+    assert parse(told[0])[1]["state"] == "cancelled"
+
+
+def test_streams_are_limited_and_given_back(
+    client: FlaskClient,
+    database: Database,
+    seeding: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+    job = seeding.seed_job(database, state="queued")
+    for _ in range(2):
+        open_ones = [client.get(f"/jobs/{job}/events") for _ in range(events.MOST_STREAMS)]
+        assert client.get(f"/jobs/{job}/events").status_code == 503
+        for answer in open_ones:
+            answer.close()
+
+
+def test_a_stream_does_not_last_for_ever(
+    client: FlaskClient,
+    database: Database,
+    seeding: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(events, "LONGEST_SECONDS", 0.05)
+    job = seeding.seed_job(database, state="queued")
+    assert b"event: end" not in client.get(f"/jobs/{job}/events").data
+
+
+def test_a_deleted_job_ends_the_stream(
+    client: FlaskClient,
+    database: Database,
+    seeding: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+    job = seeding.seed_job(database, state="queued")
+    stream = iter(client.get(f"/jobs/{job}/events", buffered=False).response)
+    next(stream)
+    next(stream)
+    with database.write() as connection:
+        connection.execute(tables.job.delete())
+    assert b"event: end" not in b"".join(stream)

@@ -1,0 +1,72 @@
+"""Numbers, durations and shares in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from webui import format as formats
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (0, "0"),
+        (1.2345, "1.23"),
+        (-0.01, "−0.0100"),
+        (123456.7, "123,457"),
+        (2.5e-7, "2.50×10⁻⁷"),
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (3e9, "3.00×10⁹"),
+    ],
+)
+def test_number(value: float | None, wanted: str) -> None:
+    assert formats.number(value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        (0, "0 ms"),
+        (0.0001, "<1 ms"),
+        (0.25, "250 ms"),
+        (3.21, "3.2 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (3_725, "1 h 2 min"),
+        (90_000, "1 d 1 h"),
+        (None, "–"),
+    ],
+)
+def test_duration(seconds: float | None, wanted: str) -> None:
+    assert formats.duration(seconds) == wanted
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.5, "50 %"),
+        (0.99999, ">99.9 %"),
+        (0.00001, "<0.1 %"),
+        (0.123, "12.3 %"),
+        (None, "–"),
+    ],
+)
+def test_percent(share: float | None, wanted: str) -> None:
+    assert formats.percent(share) == wanted
+
+
+def test_moment_is_machine_readable() -> None:
+    assert 'datetime="1970-01-01T00:00:10+00:00"' in formats.moment(10.0)
+    assert formats.moment(None) == "–"
+
+
+def test_versions() -> None:
+    assert formats.versions('{"torch": "2.13"}') == "torch 2.13"
+    assert formats.versions("torch 2") == "torch 2"
+    assert formats.versions("[1]") == "[1]"

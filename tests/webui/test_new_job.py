@@ -1,0 +1,145 @@
+"""The form of a new job, without JavaScript."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from db import queries
+from db.database import Database
+from webui.new_job import DEFAULTS, to_form, to_submission
+
+HOSTILE = "<b onclick=x>\"'"
+
+
+def filled(submission: dict[str, Any], **changes: str) -> dict[str, str]:
+    """The form's fields as a browser would send them."""
+    return {**DEFAULTS, **to_form(submission), **changes}
+
+
+def test_submit(client: FlaskClient, database: Database, submission: dict[str, Any]) -> None:
+    answer = client.post("/jobs/new", data=filled(submission))
+    assert answer.status_code == 303
+    job = queries.get_job(database, 1)
+    assert (job.name, job.examples) == ("three rows", 3)
+    assert job.spec["keep_text"] is True
+    again = client.post("/jobs/new", data=filled(submission), follow_redirects=True)
+    assert "The same work was already under way" in again.text
+
+
+def test_check_only(client: FlaskClient, database: Database, submission: dict[str, Any]) -> None:
+    page = client.post("/jobs/new", data=filled(submission, do="check"))
+    assert page.status_code == 200
+    assert re.search(r"<dt>Examples</dt><dd>3</dd>", page.text)
+    assert queries.count_jobs(database) == 0
+
+
+def test_upload_with_the_form(
+    client: FlaskClient, database: Database, submission: dict[str, Any]
+) -> None:
+    rows = b'{"text": "a", "label": "yes"}\n'
+    data = {**filled(submission), "data.path": "", "upload": (io.BytesIO(rows), "mine.jsonl")}
+    assert client.post("/jobs/new", data=data).status_code == 303
+    assert "/uploads/" in queries.get_job(database, 1).spec["data"]["path"]
+    bad = {**filled(submission), "upload": (io.BytesIO(b"{"), "mine.jsonl")}
+    assert client.post("/jobs/new", data=bad).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model.name", ""),
+        ("model.name", HOSTILE),
+        ("data.path", "/etc/passwd"),
+        ("data.text_columns", "nothing"),
+        ("data.limit", "many"),
+        ("data.sample", "-1"),
+        ("max_length", "1"),
+        ("target", HOSTILE),
+        ("output", "loss"),
+        ("rtol", "0"),
+        ("max_points", "1e9"),
+        ("edges", "-1"),
+        ("device", "tpu"),
+        ("priority", "high"),
+        ("name", "x" * 300),
+    ],
+)
+def test_a_problem_is_told_at_its_field(empty: SimpleNamespace, field: str, value: str) -> None:
+    page = empty.client.post("/jobs/new", data=filled(empty.submission, **{field: value}))
+    assert page.status_code == 400
+    control = re.search(rf'<(?:input|select)[^>]* id="{re.escape(field)}"[^>]*>', page.text)
+    assert control is not None
+    assert 'aria-invalid="true"' in control[0]
+    assert f"problem-{field}" in control[0]
+    told = re.search(rf'<p[^>]* id="problem-{re.escape(field)}"[^>]*>(.*?)</p>', page.text, re.S)
+    assert told is not None
+    assert told[1].strip()
+    assert "<b onclick" not in page.text
+    # What was typed stays.
+    assert 'value="' + str(empty.submission["spec"]["data"]["label_column"]) in page.text
+
+
+def test_every_problem_at_once(empty: SimpleNamespace) -> None:
+    page = empty.client.post(
+        "/jobs/new", data=filled(empty.submission, **{"rtol": "2", "edges": "x", "data.seed": "-1"})
+    )
+    assert page.text.count('aria-invalid="true"') == 3
+    assert "3 problems" in page.text
+
+
+def test_fixed_rule_and_hub_data() -> None:
+    values = {
+        **DEFAULTS,
+        "model.name": "org/model",
+        "source": "hub",
+        "data.path": "left over",
+        "data.dataset": "nyu-mll/glue",
+        "data.text_columns": "premise, hypothesis",
+        "rule": "left-riemann",
+        "points": "20",
+        "keep_text": "",
+    }
+    raw = to_submission(values)
+    assert raw["spec"]["integration"] == "left-riemann:20"
+    assert raw["spec"]["data"] == {
+        "dataset": "nyu-mll/glue",
+        "text_columns": "premise, hypothesis",
+        "offset": "0",
+        "seed": "0",
+    }
+    assert raw["spec"]["keep_text"] is False
+    back = to_form(raw)
+    assert (back["rule"], back["points"], back["source"]) == ("left-riemann", "20", "hub")
+    assert to_submission({**values, **back}) == raw
+
+
+def test_clone_prefills(
+    client: FlaskClient, database: Database, submission: dict[str, Any]
+) -> None:
+    submission["spec"] |= {"integration": "gauss-legendre:7", "keep_text": False, "rtol": 0.01}
+    client.post("/api/v1/jobs", data=json.dumps(submission))
+    page = client.get("/jobs/new?clone=1").text
+    assert 'value="three rows"' in page
+    assert re.search(r'<option value="gauss-legendre" selected>', page)
+    assert 'name="points" inputmode="numeric" class="short" value="7"' in page
+    assert re.search(r'name="rtol"[^>]* value="0.01"', page)
+    assert not re.search(r'name="keep_text"[^>]*checked', page)
+    assert client.get("/jobs/new?clone=99").status_code == 404
+    assert client.get("/jobs/new?clone=x").status_code == 400
+
+
+def test_presets(empty: SimpleNamespace) -> None:
+    page = empty.client.get("/jobs/new").text
+    links = re.findall(r'href="(/jobs/new\?preset=[^"]+)"', page)
+    assert len(links) >= 3
+    for link in links:
+        assert empty.client.get(html.unescape(link)).status_code == 200
+    assert empty.client.get("/jobs/new?preset=none").status_code == 400
