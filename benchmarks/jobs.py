@@ -1,0 +1,91 @@
+"""What the job system costs: a job through queue, worker and database against the bare engine.
+
+Both attribute the same texts with the same model and settings, one after the other, on a warm
+process: the job's clock runs from submit to succeeded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import headwise
+from db import queries
+from db.database import Database
+from jobs.data import read_rows
+from jobs.settings import Settings, load_settings
+from jobs.spec import parse_submission
+from scheduler.submit import check, submit
+
+
+def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> dict[str, object]:
+    """Seconds of the bare engine and of the job, and the overhead as a share."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            "HEADWISE_HOME": folder,
+            "HEADWISE_ALLOWED_FOLDERS": f"{model}:{data.parent}",
+        }
+        settings = load_settings(environment)
+        database = Database(settings.database)
+        database.migrate()
+        processes = [_start(command, environment) for command in ("scheduler", "worker")]
+        try:
+            _job(settings, database, _raw(model, data, 8, rtol))
+            engine = _bare(settings, _raw(model, data, examples, rtol))
+            job = _job(settings, database, _raw(model, data, examples, rtol))
+            again = _bare(settings, _raw(model, data, examples, rtol))
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                process.wait()
+            database.close()
+    bare = (engine + again) / 2
+    return {"examples": examples, "engine": bare, "job": job, "overhead": job / bare - 1}
+
+
+def _raw(model: Path, data: Path, examples: int, rtol: float) -> dict[str, object]:
+    source = {"path": str(data), "text_columns": ["premise", "hypothesis"], "limit": examples}
+    return {"spec": {"model": {"name": str(model)}, "data": source, "rtol": rtol}}
+
+
+def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cli.main", command],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _job(settings: Settings, database: Database, raw: dict[str, object]) -> float:
+    started = time.perf_counter()
+    job_id = submit(check(raw, settings, database), database)
+    while not (job := queries.get_job(database, job_id)).final:
+        time.sleep(0.1)
+    if job.error:
+        raise RuntimeError(job.error)
+    return time.perf_counter() - started
+
+
+def _bare(settings: Settings, raw: dict[str, object]) -> float:
+    spec = parse_submission(raw).spec
+    rows = read_rows(spec.data, settings)
+    loaded = headwise.load(spec.model.name, device="cpu")
+    texts = list(zip(rows.text_a, rows.text_b or (), strict=True))
+    started = time.perf_counter()
+    headwise.attribute(
+        loaded.model,
+        loaded.tokenizer,
+        texts,
+        rtol=spec.rtol,
+        max_points=spec.max_points,
+        edges=spec.edges,
+        matrices=False,
+    )
+    return time.perf_counter() - started
