@@ -20,7 +20,7 @@ from headwise.result import Attribution, Floats
 class SiteResult:
     """One site of a batch, on the CPU; see ``Attribution`` for the meaning of the fields.
 
-    scores, totals, attention_max, attention_mean [B, H]; positions [B, H, 2];
+    scores, totals, attention_max, attention_mean [B, H]; positions [B, H, 2]; by_key [B, n];
     edges: values, attention, head, query, key, each [B, k]; matrix: [B, H, n, n] or None;
     finite: [B], false where a pass gave no finite number
     """
@@ -28,6 +28,7 @@ class SiteResult:
     scores: Tensor
     totals: Tensor
     positions: Tensor
+    by_key: Tensor
     attention_max: Tensor
     attention_mean: Tensor
     edge_value: Tensor
@@ -72,6 +73,7 @@ def summarize(
         scores=scores.cpu(),
         totals=totals.cpu(),
         positions=torch.stack([best // n, best % n], -1).cpu(),
+        by_key=attr.sum((1, 2)).float().cpu(),
         attention_max=row_max.amax(-1).cpu(),
         attention_mean=(row_max.sum(-1) / lengths[:, None]).cpu(),
         edge_value=values.cpu(),
@@ -121,6 +123,7 @@ class Collector:
         }
         self._errors: list[str | None] = [None] * e
         self._matrices: list[Floats | None] = [None] * e
+        self._tokens: list[Floats | None] = [None] * e
 
     def add(
         self,
@@ -148,6 +151,9 @@ class Collector:
                 self._add_site(example, row, site, result)
             self._add_edges(example, row, results)
             self._add_matrices(example, row, results)
+            n = len(self._encoded[example].ids)
+            by_key = [result.by_key[row, :n] for result in results]
+            self._tokens[example] = torch.stack(by_key).numpy()
 
     def _fail(self, example: int, reason: str) -> None:
         self._errors[example] = reason
@@ -195,6 +201,7 @@ class Collector:
             labels=self._labels,
             tokens=tuple(example.tokens for example in self._encoded),
             errors=tuple(self._errors),
+            token_attribution=tuple(self._tokens),
             matrices=tuple(self._matrices) if keep_matrices else None,
             **self._arrays,
         )

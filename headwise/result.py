@@ -26,6 +26,7 @@ Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 _FORMAT = "headwise-attribution-1"
+_RAGGED = ("token_attribution", "matrices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,8 @@ class Attribution:
     probabilities: float32 [E, C]
     truncated: the text was cut to the length limit, bool [E]
     errors: per example None, or why it failed
+    token_attribution: per example the sum of Attr over heads and queries, by key token,
+        float32 [S, n], None for a failed one
     matrices: per example Attr, float32 [S, H, n, n], None for a failed one; or None altogether
         if not asked for
     """
@@ -98,6 +101,7 @@ class Attribution:
     probabilities: Floats
     truncated: Bools
     errors: tuple[str | None, ...]
+    token_attribution: tuple[Floats | None, ...]
     matrices: tuple[Floats | None, ...] | None = None
 
     def __len__(self) -> int:
@@ -176,9 +180,10 @@ class Attribution:
             for name, value in vars(self).items()
             if isinstance(value, np.ndarray)
         }
-        for example, matrix in enumerate(self.matrices or ()):
-            if matrix is not None:
-                arrays[f"matrices.{example}"] = np.ascontiguousarray(matrix)
+        for name in _RAGGED:
+            for example, array in enumerate(getattr(self, name) or ()):
+                if array is not None:
+                    arrays[f"{name}.{example}"] = np.ascontiguousarray(array)
         header = {
             "format": _FORMAT,
             "sites": json.dumps([dataclasses.asdict(site) for site in self.sites]),
@@ -201,14 +206,17 @@ class Attribution:
         if header.get("format") != _FORMAT:
             raise OptionError(f"'{path}' does not hold an attribution of this version")
         tokens = tuple(tuple(example) for example in json.loads(header["tokens"]))
-        matrices = None
-        if json.loads(header["has_matrices"]):
-            matrices = tuple(arrays.pop(f"matrices.{e}", None) for e in range(len(tokens)))
+        ragged = {
+            name: tuple(arrays.pop(f"{name}.{e}", None) for e in range(len(tokens)))
+            for name in _RAGGED
+        }
+        has_matrices = json.loads(header["has_matrices"])
         return cls(
             sites=tuple(Site(**site) for site in json.loads(header["sites"])),
             labels=tuple(json.loads(header["labels"])),
             tokens=tokens,
             errors=tuple(json.loads(header["errors"])),
-            matrices=matrices,
+            token_attribution=ragged["token_attribution"],
+            matrices=ragged["matrices"] if has_matrices else None,
             **arrays,
         )

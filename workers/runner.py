@@ -110,12 +110,13 @@ def shard_result(result: Attribution) -> ShardResult:
 def _example(result: Attribution, number: int) -> ExampleResult:
     error = result.errors[number]
     failed = error is not None
+    by_token = result.token_attribution[number]
     return ExampleResult(
         predicted=None if failed else int(result.predicted[number]),
         target=None if failed else int(result.target[number]),
         probabilities=() if failed else tuple(map(float, result.probabilities[number])),
         tokens=result.tokens[number],
-        token_attribution=None,
+        token_attribution=None if by_token is None else by_token.tolist(),
         truncated=bool(result.truncated[number]),
         error=error,
     )

@@ -15,7 +15,7 @@ import headwise
 from scheduler.control import control
 from tests.stack import Stack, alive, children_of, exactly_once
 
-EXAMPLES = 240
+EXAMPLES = 120
 STATE = "SELECT state FROM jobs WHERE job_id = {}"
 
 
