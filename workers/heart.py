@@ -100,9 +100,9 @@ class Heart:
                 self.stop_attempt("the worker's parent process died")
             try:
                 self._renew()
-                self._beat()
             except UnavailableError as error:
-                log.warning("heartbeat failed", error=str(error))
+                log.warning("the lease could not be renewed", error=str(error))
+            self._beat()
 
     def _renew(self) -> None:
         with self._lock:
@@ -124,4 +124,8 @@ class Heart:
     def _beat(self) -> None:
         with self._lock:
             held = self._held
-        leases.beat(self.database, self.who, "busy" if held else "idle", held)
+        try:
+            leases.beat(self.database, self.who, "busy" if held else "idle", held)
+        except UnavailableError as error:
+            # Only the list of workers suffers; the lease has a heartbeat of its own.
+            log.warning("heartbeat failed", error=str(error))

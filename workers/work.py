@@ -13,6 +13,7 @@ from collections import deque
 
 import structlog
 import torch
+import transformers
 
 from db import leases, store
 from db.database import Database
@@ -68,6 +69,8 @@ class Worker:
 
     def start(self) -> None:
         """Register and begin to beat."""
+        # A progress bar per model load would fill the log.
+        transformers.utils.logging.disable_progress_bar()
         self.heart.start()
         log.info("worker ready", worker=self.who.name, queue=self.who.queue)
 
@@ -85,7 +88,12 @@ class Worker:
         """Run shards until none is ready; returns how many attempts were made."""
         attempts = 0
         while not self.stopping and not self.heart.orphaned:
-            held = leases.claim(self.database, self.who, self.settings.lease_seconds)
+            try:
+                held = leases.claim(self.database, self.who, self.settings.lease_seconds)
+            except UnavailableError as error:
+                # The scheduler announces the shard again once the database is back.
+                log.warning("no claim without the database", error=str(error))
+                break
             if held is None:
                 break
             attempts += 1
