@@ -115,6 +115,8 @@ def label_index(raw: object, labels: tuple[str, ...], where: str) -> int | None:
         return None
     if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < len(labels):
         return raw
+    if text in labels:
+        return labels.index(text)
     folded = [label.casefold() for label in labels]
     if text.casefold() in folded:
         return folded.index(text.casefold())
@@ -239,7 +241,7 @@ def _jsonl(path: Path, longest: int) -> Iterator[Numbered]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line.rstrip())
         except (ValueError, RecursionError) as error:
             reason = str(error)
             if isinstance(error, json.JSONDecodeError):
@@ -265,12 +267,18 @@ def _jsonl(path: Path, longest: int) -> Iterator[Numbered]:
 def _csv(path: Path, longest: int) -> Iterator[Numbered]:
     csv.field_size_limit(longest)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader(
-        (line for _, line in _lines(path, longest)), delimiter=delimiter, strict=True
-    )
+    number = 0
+
+    def lines() -> Iterator[str]:
+        # The reader's own line_num does not count a line that it refuses.
+        nonlocal number
+        for number, line in _lines(path, longest):  # noqa: B007
+            yield line
+
+    reader = csv.DictReader(lines(), delimiter=delimiter, strict=True)
     try:
         for row, record in enumerate(reader):
-            where = f"line {reader.line_num}"
+            where = f"line {number}"
             if None in record or None in record.values():
                 columns = len(reader.fieldnames or ())
                 raise refuse(
@@ -284,7 +292,7 @@ def _csv(path: Path, longest: int) -> Iterator[Numbered]:
         raise refuse(
             "data.path",
             path.name,
-            f"line {reader.line_num} is not CSV: {error}",
+            f"line {number} is not CSV: {error}",
             "Check its quotes.",
         ) from None
 
@@ -300,10 +308,10 @@ def _parquet(path: Path, _longest: int) -> Iterator[Numbered]:
                 for record in batch.to_pylist():
                     yield row, f"row {row}", record
                     row += 1
-    except (pa.ArrowException, OSError) as error:
-        raise refuse(
-            "data.path", path.name, f"is not Parquet: {error}", "Write it with pyarrow or pandas."
-        ) from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        # ValueError: strings that are no UTF-8; OverflowError: dates that Python does not know.
+        reason = "is not Parquet: " + " ".join(str(error).split())
+        raise refuse("data.path", path.name, reason, "Write it with pyarrow or pandas.") from None
 
 
 def _hub_records(spec: DataSpec) -> Iterator[Numbered]:
