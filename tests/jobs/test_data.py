@@ -1,0 +1,429 @@
+"""Reading data: what is selected, and how each kind of bad input is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as checked
+from hypothesis import strategies as st
+
+from jobs.data import label_index, preview, read_rows
+from jobs.errors import InputError, Problem
+from jobs.settings import Settings
+from jobs.spec import DataSpec
+from tests.inputs import LABELS, data_file, refused
+
+SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
+
+
+def spec_of(path: Path | str, **changes: Any) -> DataSpec:
+    return DataSpec.model_validate({"path": str(path), "text_columns": ["text"], **changes})
+
+
+def written(settings: Settings, name: str, content: bytes | str) -> Path:
+    path = settings.home / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def table_file(settings: Settings, suffix: str, rows: list[dict[str, Any]]) -> Path:
+    path = settings.home / f"data.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        separator = "\t" if suffix == "tsv" else ","
+        lines = [separator.join(str(row[key]) for key in rows[0]) for row in rows]
+        path.write_text("\n".join([separator.join(rows[0]), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_gives_the_same_rows(settings: Settings, suffix: str) -> None:
+    rows = [{"text": f"text {n}", "other": f"other {n}", "label": LABELS[n % 3]} for n in range(5)]
+    path = table_file(settings, suffix, rows)
+    found = read_rows(spec_of(path, text_columns=["text", "other"], label_column="label"), settings)
+    assert found.text_a == [f"text {n}" for n in range(5)]
+    assert found.text_b == [f"other {n}" for n in range(5)]
+    assert found.labels == ["no", "maybe", "yes", "no", "maybe"]
+    assert found.source_rows == [0, 1, 2, 3, 4]
+
+
+def test_one_text_column_gives_no_second_text(settings: Settings) -> None:
+    found = read_rows(spec_of(written(settings, "a.jsonl", '{"text": "x"}\n')), settings)
+    assert (found.text_a, found.text_b, found.labels) == (["x"], None, [None])
+
+
+def test_offset_limit_and_sample_select_rows_in_their_order(settings: Settings) -> None:
+    path = table_file(settings, "jsonl", [{"text": f"text {n}"} for n in range(50)])
+    some = read_rows(spec_of(path, offset=10, limit=5), settings)
+    assert some.source_rows == [10, 11, 12, 13, 14]
+    assert some.text_a[0] == "text 10"
+    drawn = read_rows(spec_of(path, sample=7, seed=3), settings)
+    assert len(drawn) == 7
+    assert drawn.source_rows == sorted(set(drawn.source_rows))
+    assert drawn.text_a == [f"text {n}" for n in drawn.source_rows]
+    assert drawn == read_rows(spec_of(path, sample=7, seed=3), settings)
+    assert drawn != read_rows(spec_of(path, sample=7, seed=4), settings)
+    assert len(read_rows(spec_of(path, sample=500), settings)) == 50
+
+
+def test_the_fingerprint_depends_on_texts_labels_and_row_numbers(settings: Settings) -> None:
+    rows = [{"text": "one", "label": "no"}, {"text": "two", "label": "yes"}]
+    path = table_file(settings, "jsonl", rows)
+    first = read_rows(spec_of(path, label_column="label"), settings).fingerprint()
+    assert first == read_rows(spec_of(path, label_column="label"), settings).fingerprint()
+    assert first != read_rows(spec_of(path), settings).fingerprint()
+    assert first != read_rows(spec_of(path, label_column="label", limit=1), settings).fingerprint()
+    table_file(settings, "jsonl", [{"text": "one!", "label": "no"}, rows[1]])
+    assert first != read_rows(spec_of(path, label_column="label"), settings).fingerprint()
+
+
+def test_rows_beyond_the_limit_are_not_looked_at(settings: Settings) -> None:
+    path = written(settings, "a.jsonl", '{"text": "good"}\nbroken\n')
+    assert len(read_rows(spec_of(path, limit=1), settings)) == 1
+
+
+def test_blank_lines_are_skipped_but_counted(settings: Settings) -> None:
+    path = written(settings, "a.jsonl", '\n{"text": "a"}\n\n  \n{"text": ""}\n')
+    refused(lambda: read_rows(spec_of(path), settings), "line 5", "text is empty")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_byte_order_mark_is_no_part_of_the_data(settings: Settings, name: str) -> None:
+    content = '{"text": "é"}\n' if name == "a.jsonl" else "text\né\n"
+    path = written(settings, name, b"\xef\xbb\xbf" + content.encode())
+    assert read_rows(spec_of(path), settings).text_a == ["é"]
+
+
+# Files that are refused: the path, the line, what is wrong, what to do.
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_empty_file(settings: Settings, suffix: str) -> None:
+    path = written(settings, f"a.{suffix}", b"")
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "data.path: is empty",
+        str(path)[:50],
+        "at least one row",
+    )
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", "\n \n"), ("a.csv", "text,label\n")])
+def test_a_file_without_rows(settings: Settings, name: str, content: str) -> None:
+    path = written(settings, name, content)
+    refused(lambda: read_rows(spec_of(path), settings), "data: selects no rows", "data is empty")
+
+
+def test_an_offset_past_the_end(settings: Settings) -> None:
+    path = data_file(settings.home / "a.jsonl", 3)
+    problem = refused(
+        lambda: read_rows(spec_of(path, text_columns=["premise"], offset=3), settings),
+        "selects no rows",
+        "given: 3",
+        "past its end",
+    )
+    assert problem.field == "data.offset"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "x"', "at column 13"),
+        ("{'text': 'x'}", "at column 2"),
+        ("[" * 100_000, "recursion"),
+        ('{"text": ' + "9" * 5000 + "}", "digits"),
+        ('["x"]', "is not a JSON object"),
+        ('"x"', "is not a JSON object"),
+    ],
+)
+def test_a_broken_json_line_is_named_by_its_number(
+    settings: Settings, line: str, reason: str
+) -> None:
+    path = written(settings, "a.jsonl", '{"text": "a"}\n\n' + line + "\n")
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "data.path",
+        "line 3 is not",
+        reason,
+        "a.jsonl",
+        "One object per line",
+    )
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_line_of_ten_megabytes(settings: Settings, name: str) -> None:
+    head = '{"text": "a"}\n' if name == "a.jsonl" else "text\n"
+    path = written(settings, name, head + "x" * 10_000_000)
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "line 2 is longer than 1,000,000 bytes",
+        name,
+        "HEADWISE_MAX_LINE_BYTES",
+    )
+
+
+def test_a_quoted_cell_over_many_lines_is_limited_too(settings: Settings) -> None:
+    path = written(settings, "a.csv", 'text\n"' + "word\n" * 300_000 + '"\n')
+    refused(lambda: read_rows(spec_of(path), settings), "is not CSV", "field limit", "a.csv")
+
+
+def test_a_text_that_is_too_long_in_parquet(settings: Settings) -> None:
+    path = table_file(settings, "parquet", [{"text": "x" * 1_000_001}])
+    refused(lambda: read_rows(spec_of(path), settings), "row 0", "too long", "Shorten it")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_binary_junk(settings: Settings, name: str) -> None:
+    path = written(settings, name, b"\x7fELF\x02\x01\x01\0\0\0junk")
+    refused(lambda: read_rows(spec_of(path), settings), "line 1 is binary", "Give a text file")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_utf16_counts_as_binary(settings: Settings, name: str) -> None:
+    path = written(settings, name, '{"text": "x"}\n'.encode("utf-16"))
+    refused(lambda: read_rows(spec_of(path), settings), "line 1 is binary")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_invalid_utf8_is_named_by_its_line(settings: Settings, name: str) -> None:
+    head = '{"text": "a"}\n' if name == "a.jsonl" else "text\n"
+    path = written(settings, name, head.encode() + b"caf\xe9\n")
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "line 2 is not valid UTF-8 at byte 3",
+        name,
+        "Save the file as UTF-8",
+    )
+
+
+@pytest.mark.parametrize("text", ["a\\u0000b", "\\ud800"])
+def test_a_text_that_no_database_can_store(settings: Settings, text: str) -> None:
+    path = written(settings, "a.jsonl", f'{{"text": "{text}"}}\n')
+    refused(lambda: read_rows(spec_of(path), settings), "line 1", "NUL", "surrogate", "Remove it")
+
+
+@pytest.mark.parametrize("row", ["only one", "one,two,three"])
+def test_a_csv_row_of_another_length(settings: Settings, row: str) -> None:
+    path = written(settings, "a.csv", f"text,label\ngood,no\n{row}\n")
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "line 3 does not have the 2 columns",
+        "a.csv",
+        "Quote texts that contain the separator",
+    )
+
+
+def test_quoted_csv_cells_may_hold_separators_quotes_and_line_ends(settings: Settings) -> None:
+    path = written(settings, "a.csv", 'text,label\r\n"one, ""two""\r\nthree",no\r\nfour,yes\r\n')
+    found = read_rows(spec_of(path, label_column="label"), settings)
+    assert found.text_a == ['one, "two"\r\nthree', "four"]
+    assert found.labels == ["no", "yes"]
+
+
+def test_an_unnamed_csv_column_is_no_ragged_row(settings: Settings) -> None:
+    """pandas writes its index so."""
+    path = written(settings, "a.csv", ",text\n0,one\n1,two\n")
+    assert read_rows(spec_of(path), settings).text_a == ["one", "two"]
+
+
+@pytest.mark.parametrize("row", ['"a"b', '"never closed'])
+def test_broken_quotes_in_csv(settings: Settings, row: str) -> None:
+    path = written(settings, "a.csv", f"text\ngood\n{row}\n")
+    refused(lambda: read_rows(spec_of(path), settings), "line 3 is not CSV", "Check its quotes")
+
+
+@pytest.mark.parametrize("content", [b"PAR1 but not really", b"PAR1\0\0\0\0\0\0\0\0PAR1", b"x"])
+def test_broken_parquet(settings: Settings, content: bytes) -> None:
+    path = written(settings, "a.parquet", content)
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "data.path: is not Parquet",
+        "a.parquet",
+        "pyarrow or pandas",
+    )
+
+
+def test_half_a_parquet_file(settings: Settings) -> None:
+    path = table_file(settings, "parquet", [{"text": f"text {n}"} for n in range(1000)])
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(lambda: read_rows(spec_of(path), settings), "is not Parquet", "data.parquet")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.json", "a.pickle", "noending"])
+def test_an_unknown_format(settings: Settings, name: str) -> None:
+    path = written(settings, name, "x")
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "data.path: is of an unknown format",
+        name,
+        "Known: .jsonl, .ndjson, .csv, .tsv, .parquet",
+    )
+
+
+# Columns, texts and labels.
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_missing_text_column_comes_with_the_nearest(settings: Settings, suffix: str) -> None:
+    path = table_file(settings, suffix, [{"text": "a", "label": "no"}])
+    problem = refused(
+        lambda: read_rows(spec_of(path, text_columns=["txet"]), settings),
+        "no such column",
+        "given: 'txet'",
+        "Did you mean 'text'?",
+    )
+    assert problem.field == "data.text_columns"
+
+
+def test_a_missing_label_column_comes_with_the_nearest(settings: Settings) -> None:
+    path = table_file(settings, "csv", [{"text": "a", "label": "no"}])
+    problem = refused(
+        lambda: read_rows(spec_of(path, label_column="labels"), settings), "Did you mean 'label'?"
+    )
+    assert problem.field == "data.label_column"
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\t"])
+def test_an_empty_text_is_named_by_its_row(settings: Settings, text: str) -> None:
+    path = table_file(settings, "jsonl", [{"text": "a"}, {"text": text}])
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "data.text_columns: line 2: the text is empty",
+        "given: 'text'",
+        "Fill or remove the row",
+    )
+
+
+@pytest.mark.parametrize("value", [5, 1.5, None, True, ["a"], {"a": 1}])
+def test_a_value_that_is_no_text_is_named_by_its_row(settings: Settings, value: object) -> None:
+    path = table_file(settings, "jsonl", [{"text": "a"}, {"text": value}])
+    refused(
+        lambda: read_rows(spec_of(path), settings),
+        "line 2: column 'text' is not text",
+        "Name a column of texts",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("maybe", 1),
+        (" MAYBE ", 1),
+        (2, 2),
+        ("2", 2),
+        (2.0, 2),
+        (None, None),
+        ("", None),
+        (" ", None),
+        (-1, None),
+        ("-1", None),
+        (float("nan"), None),
+    ],
+)
+def test_a_label_is_a_name_or_an_index_or_missing(raw: object, expected: int | None) -> None:
+    assert label_index(raw, LABELS, "row 0") == expected
+
+
+@pytest.mark.parametrize(
+    "raw", ["perhaps", 3, -2, True, 1.5, "3", "9" * 5000, float("inf"), [1], {"a": 1}]
+)
+def test_a_label_outside_the_models_is_refused_with_all_that_are_known(raw: object) -> None:
+    problem = refused(
+        lambda: label_index(raw, LABELS, "row 7"),
+        "row 7 has a label the model does not know",
+        "0 no, 1 maybe, 2 yes",
+        "leave data.label_column empty",
+    )
+    assert problem.field == "data.label_column"
+    assert problem.value == raw
+
+
+@checked(max_examples=80, deadline=None)
+@given(
+    labels=st.lists(
+        st.text(st.characters(categories=["L", "Nd", "P"]), min_size=1, max_size=6),
+        min_size=1,
+        max_size=5,
+        unique_by=str.casefold,
+    ),
+    data=st.data(),
+)
+def test_every_label_is_found_by_its_name_and_by_its_index(
+    labels: list[str], data: st.DataObject
+) -> None:
+    known = tuple(labels)
+    index = data.draw(st.integers(0, len(known) - 1))
+    assert label_index(index, known, "row 0") == index
+    if known[index] != "-1":
+        assert label_index(known[index], known, "row 0") == index
+        assert label_index(f" {known[index].casefold()} ", known, "row 0") in range(len(known))
+
+
+@checked(max_examples=80, deadline=None)
+@given(raw=st.none() | st.booleans() | st.integers() | st.floats() | st.text())
+def test_any_value_is_a_label_or_missing_or_refused(raw: object) -> None:
+    try:
+        found = label_index(raw, LABELS, "row 0")
+    except InputError:
+        return
+    assert found is None or found in range(3)
+
+
+def test_a_preview_shows_the_columns_and_the_first_rows(settings: Settings) -> None:
+    path = data_file(settings.home / "a.jsonl", 9)
+    head = preview(path, rows=2)
+    assert head.columns == ("premise", "hypothesis", "label")
+    assert [row["premise"] for row in head.rows] == ["text 0", "text 1"]
+    refused(lambda: preview(written(settings, "b.csv", "text\n")), "b.csv", "at least one row")
+
+
+# Any bytes at all.
+
+PARQUET = st.binary(max_size=200) | st.builds(
+    lambda cut, flip, value: _damaged(cut, flip, value),
+    st.integers(0, 400),
+    st.integers(0, 399),
+    st.integers(0, 255),
+)
+
+
+def _damaged(cut: int, flip: int, value: int) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["one", "two"], "label": ["no", "yes"]}), sink)
+    content = bytearray(sink.getvalue().to_pybytes())
+    content[flip % len(content)] = value
+    return bytes(content[: len(content) - cut] if cut % 2 else content)
+
+
+LINES = st.binary(max_size=300) | st.lists(
+    st.sampled_from([b'{"text": "a"}', b"text,label", b'"a', b'a"b', b"\xff", b"a,b", b'"', b"\r"])
+).map(b"\n".join)
+
+
+@checked(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(suffix=st.sampled_from(SUFFIXES), data=st.data())
+def test_any_file_is_read_or_refused_in_words(
+    settings: Settings, suffix: str, data: st.DataObject
+) -> None:
+    content = data.draw(PARQUET if suffix == "parquet" else LINES)
+    path = written(settings, f"any.{suffix}", content)
+    problems: tuple[Problem, ...] = ()
+    texts: list[str] = []
+    try:
+        texts = read_rows(spec_of(path, label_column="label"), settings).text_a
+    except InputError as error:
+        problems = error.problems
+    assert bool(texts) != bool(problems)
+    assert all(text.strip() for text in texts)
+    assert all(problem.field.startswith("data") for problem in problems)

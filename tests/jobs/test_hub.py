@@ -1,0 +1,191 @@
+"""Models and datasets on the hub, at the boundary of its two libraries: no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+from huggingface_hub.errors import HTTPError
+
+from jobs.data import read_rows
+from jobs.models import model_facts
+from jobs.settings import Settings
+from jobs.spec import DataSpec, ModelSpec
+from tests.inputs import CONFIG, refused
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL = ModelSpec(name="org/model", revision="main")
+DATA = DataSpec(
+    dataset="org/set", config="mnli", split="test", text_columns=("text",), label_column="label"
+)
+FILES = ["config.json", "model.safetensors", "tokenizer.json", "README.md"]
+
+
+class Response:
+    """As much of an HTTP response as the hub's errors look at."""
+
+    headers: dict[str, str] = {}  # noqa: RUF012
+    request = None
+    status_code = 404
+
+
+def hub_error(kind: type[Exception], message: str) -> Exception:
+    if issubclass(kind, errors.HfHubHTTPError):
+        return kind(message, response=Response())
+    return kind(message)
+
+
+class Hub:
+    """The hub that a test wants: files of a model, or an error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self.config: dict[str, Any] | Exception = CONFIG
+        self.files: list[str] | Exception = FILES
+        self.asked: list[tuple[str, str | None]] = []
+        self.snapshot = cache / "snapshots" / COMMIT
+        self.snapshot.mkdir(parents=True)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
+        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", self.listed)
+
+    def download(self, name: str, filename: str, *, revision: str | None = None) -> str:
+        self.asked.append((name, revision))
+        if isinstance(self.config, Exception):
+            raise self.config
+        (self.snapshot / filename).write_text(json.dumps(self.config))
+        return str(self.snapshot / filename)
+
+    def listed(self, name: str, *, revision: str | None = None) -> list[str]:
+        if isinstance(self.files, Exception):
+            raise self.files
+        return self.files
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    return Hub(monkeypatch, tmp_path / "cache")
+
+
+def test_a_model_is_pinned_to_the_commit_that_its_revision_means(
+    hub: Hub, settings: Settings
+) -> None:
+    found = model_facts(MODEL, settings)
+    assert found.revision == COMMIT
+    assert found.labels == ("no", "maybe", "yes")
+    assert hub.asked == [("org/model", "main")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "words"),
+    [
+        (errors.RepositoryNotFoundError, "404", ("is not on the hub", "HF_TOKEN")),
+        (errors.GatedRepoError, "gated", ("is not on the hub", "HF_TOKEN")),
+        (errors.RevisionNotFoundError, "no such revision", ("no such revision", "revision")),
+        (errors.RemoteEntryNotFoundError, "no config\nmore", ("cannot be fetched: no config",)),
+        (errors.LocalEntryNotFoundError, "offline", ("offline", "give a local folder")),
+        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", ("HF_HUB_OFFLINE",)),
+        (errors.HFValidationError, "bad name", ("bad name",)),
+        (HTTPError, "connection refused", ("connection refused", "hub can be reached")),
+        (TimeoutError, "", ("cannot be fetched: TimeoutError",)),
+    ],
+)
+def test_a_failing_hub_is_bad_input_in_words(
+    hub: Hub, settings: Settings, kind: type[Exception], message: str, words: tuple[str, ...]
+) -> None:
+    hub.config = hub_error(kind, message)
+    problem = refused(lambda: model_facts(MODEL, settings), "given: 'org/model'", *words)
+    assert problem.field == "model.name"
+
+
+@pytest.mark.parametrize("kind", [HTTPError, errors.OfflineModeIsEnabled])
+def test_without_network_the_cached_snapshot_is_what_there_is(
+    hub: Hub, settings: Settings, kind: type[Exception]
+) -> None:
+    hub.files = hub_error(kind, "no network")
+    refused(lambda: model_facts(MODEL, settings), "has no model.safetensors")
+    for name in FILES:
+        (hub.snapshot / name).touch()
+    assert model_facts(MODEL, settings).revision == COMMIT
+
+
+def test_a_hub_model_is_checked_like_a_folder(hub: Hub, settings: Settings) -> None:
+    hub.files = ["config.json", "pytorch_model.bin", "tokenizer.json"]
+    refused(lambda: model_facts(MODEL, settings), "pickle only", "pytorch_model.bin")
+    hub.files, hub.config = FILES, {**CONFIG, "architectures": ["BertModel"]}
+    refused(lambda: model_facts(MODEL, settings), "is no sequence classifier", "'org/model'")
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, result: object) -> list[Any]:
+    """`load_dataset` gives or raises `result`; returns the list of its calls' arguments."""
+    calls: list[Any] = []
+
+    def load(*args: object, **kwargs: object) -> object:
+        calls.append((args, kwargs))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return calls
+
+
+def labelled(labels: list[int]) -> datasets.Dataset:
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["entailment", "neutral", "contradiction"]),
+        }
+    )
+    rows = {"text": [f"text {n}" for n in range(len(labels))], "label": labels}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def test_rows_of_a_dataset_carry_the_names_of_their_labels(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """The model may number the same labels otherwise; -1 is no label."""
+    calls = answer(monkeypatch, labelled([2, 0, -1]))
+    rows = read_rows(DATA, settings)
+    assert rows.text_a == ["text 0", "text 1", "text 2"]
+    assert rows.labels == ["contradiction", "entailment", -1]
+    assert calls == [(("org/set", "mnli"), {"split": "test", "revision": None})]
+
+
+def test_a_dataset_is_never_run_as_code(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    calls = answer(monkeypatch, labelled([0]))
+    read_rows(DATA, settings)
+    assert "trust_remote_code" not in calls[0][1]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (datasets.exceptions.DatasetNotFoundError("not on the hub\nmore"), ("not on the hub",)),
+        (ValueError("Unknown split 'tset'"), ("Unknown split 'tset'",)),
+        (RuntimeError("Dataset scripts are no longer supported"), ("scripts",)),
+        (ConnectionError("no route"), ("no route", "the hub can be reached")),
+        (OSError(), ("cannot be loaded: OSError",)),
+    ],
+)
+def test_a_dataset_that_cannot_be_loaded_is_bad_input_in_words(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, error: Exception, words: tuple[str, ...]
+) -> None:
+    answer(monkeypatch, error)
+    problem = refused(
+        lambda: read_rows(DATA, settings), "given: 'org/set'", "config, split", *words
+    )
+    assert problem.field == "data.dataset"
+
+
+def test_a_dataset_without_the_column(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    answer(monkeypatch, labelled([0]))
+    spec = DATA.model_copy(update={"text_columns": ("txt",)})
+    refused(lambda: read_rows(spec, settings), "row 0 has no such column", "Did you mean 'text'?")
+    spec = DATA.model_copy(update={"label_column": "gold"})
+    refused(lambda: read_rows(spec, settings), "data.label_column", "'gold'", "Known: label, text")

@@ -1,0 +1,55 @@
+"""The one definition of states and transitions is whole and consistent."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.states import (
+    FINAL_JOB_STATES,
+    FINAL_SHARD_STATES,
+    JOB_TRANSITIONS,
+    MAX_ERRORS,
+    SHARD_TRANSITIONS,
+    JobState,
+    ShardState,
+    backoff_seconds,
+)
+
+
+def reachable(table: dict[str, frozenset[str]], start: str) -> set[str]:
+    found, todo = set(), [start]
+    while todo:
+        state = todo.pop()
+        if state not in found:
+            found.add(state)
+            todo += table[state]
+    return found
+
+
+TABLES = [
+    pytest.param(JobState, JOB_TRANSITIONS, FINAL_JOB_STATES, JobState.QUEUED, id="job"),
+    pytest.param(ShardState, SHARD_TRANSITIONS, FINAL_SHARD_STATES, ShardState.READY, id="shard"),
+]
+
+
+@pytest.mark.parametrize(("states", "table", "final", "start"), TABLES)
+def test_every_state_has_its_transitions_and_can_be_reached_and_left(
+    states: type[JobState], table: dict[str, frozenset[str]], final: frozenset[str], start: str
+) -> None:
+    assert set(table) == set(states)
+    assert {state for state, after in table.items() if not after} == final
+    assert reachable(table, start) == set(states)
+    assert all(reachable(table, state) & final for state in states)
+    assert all(state not in after for state, after in table.items())
+
+
+def test_any_unfinished_job_can_be_cancelled() -> None:
+    for state in set(JobState) - FINAL_JOB_STATES - {JobState.CANCELLING}:
+        assert JobState.CANCELLING in JOB_TRANSITIONS[state]
+
+
+def test_the_wait_after_an_error_grows_to_a_limit() -> None:
+    waits = [backoff_seconds(errors) for errors in range(1, 10)]
+    assert waits[0] == 2.0
+    assert waits == sorted(waits)
+    assert waits[MAX_ERRORS - 1] < waits[-1] == 300.0
