@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import headwise
@@ -23,8 +24,22 @@ from jobs.spec import parse_submission
 from scheduler.submit import check, submit
 
 
-def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> dict[str, object]:
-    """Seconds of the bare engine and of the job, and the overhead as a share."""
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Seconds of the bare engine and of the job, and what the job adds as a share."""
+
+    examples: int
+    engine: float
+    job: float
+
+    @property
+    def overhead(self) -> float:
+        """What the job adds to the bare engine's time, as a share of it."""
+        return self.job / self.engine - 1
+
+
+def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
+    """Measure the bare engine, the job, and the bare engine again: its mean is compared."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "HEADWISE_HOME": folder,
@@ -45,8 +60,7 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> dict[s
             for process in processes:
                 process.wait()
             database.close()
-    bare = (engine + again) / 2
-    return {"examples": examples, "engine": bare, "job": job, "overhead": job / bare - 1}
+    return Row(examples=examples, engine=(engine + again) / 2, job=job)
 
 
 def _raw(model: Path, data: Path, examples: int, rtol: float) -> dict[str, object]:

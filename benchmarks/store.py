@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -141,9 +142,18 @@ def plain_inserts(database: Database, examples: int = 100) -> float:
     return len(rows) / (time.perf_counter() - started)
 
 
-def run(postgres_url: str | None) -> list[dict[str, object]]:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Head scores per second: in whole commits, and alone through plain inserts."""
+
+    database: str
+    commits: float
+    plain: float
+
+
+def run(postgres_url: str | None) -> list[Row]:
     """A row per database."""
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         urls = {"SQLite": f"sqlite:///{Path(folder) / 'bench.sqlite'}"}
         if postgres_url:
@@ -151,7 +161,7 @@ def run(postgres_url: str | None) -> list[dict[str, object]]:
         for name, url in urls.items():
             database = Database(url)
             database.migrate()
-            speed, plain = commits(database), plain_inserts(database)
-            rows.append({"database": name, "head scores/s": speed, "plain": plain})
+            speed = commits(database)
+            rows.append(Row(database=name, commits=speed, plain=plain_inserts(database)))
             database.close()
     return rows
