@@ -1,0 +1,331 @@
+"""Checking and submitting: bad input is refused before a job row exists, good work is one job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.database import Database
+from db.leases import beat
+from jobs.errors import ConflictError, InputError, NotFoundError
+from jobs.models import ModelFacts
+from jobs.settings import Settings
+from jobs.spec import parse_spec, spec_hash
+from scheduler import submit as submit_module
+from scheduler.control import control
+from scheduler.presets import DEMO_DATA, DEMO_MODEL, presets
+from scheduler.submit import check, submit
+from tests.inputs import data_file, model_folder, raw_submission, refused
+from tests.support import ALICE, planned_job
+
+
+def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def test_a_good_submission_becomes_a_queued_job_with_its_examples(
+    database: Database, settings: Settings
+) -> None:
+    raw = raw_submission(settings.home) | {"name": "mine", "user": "ada", "priority": 3}
+    found = check(raw, settings, database)
+    assert rows(database, "SELECT COUNT(*) FROM job") == [(0,)]
+    assert found.existing_job is None
+    assert (found.estimate.examples, found.estimate.shards, found.estimate.seconds) == (6, 1, None)
+    job = submit(found, database)
+    columns = "name, user_name, priority, queue, state, control, examples, layers, heads, labels"
+    assert rows(database, f"SELECT {columns} FROM job WHERE id = {job}") == [
+        ("mine", "ada", 3, "default", "queued", "run", 6, 2, 4, '["no", "maybe", "yes"]')
+    ]
+    stored = "SELECT example_no, source_row, text_a, text_b, gold FROM example ORDER BY 1"
+    assert rows(database, stored) == [(n, n, f"text {n}", f"second {n}", n % 3) for n in range(6)]
+    (spec, digest), *_ = rows(database, "SELECT spec, spec_hash FROM job")
+    assert spec_hash(parse_spec(json.loads(spec))) == digest
+
+
+def test_the_hash_of_a_text_does_not_need_the_text(database: Database, settings: Settings) -> None:
+    submit(check(raw_submission(settings.home, data={"limit": 1}), settings, database), database)
+    expected = hashlib.sha256(json.dumps(["text 0", "second 0"]).encode()).hexdigest()
+    assert rows(database, "SELECT text_hash FROM example") == [(expected,)]
+
+
+def bad(settings: Settings, database: Database, *words: str, **spec: Any) -> None:
+    """The spec is refused with these words and leaves nothing in the database."""
+    refused(lambda: check(raw_submission(settings.home, **spec), settings, database), *words)
+    assert rows(database, "SELECT COUNT(*) FROM job") == [(0,)]
+    assert rows(database, "SELECT COUNT(*) FROM example") == [(0,)]
+
+
+def test_an_unknown_model_folder(database: Database, settings: Settings) -> None:
+    name = str(settings.home / "nothing")
+    bad(settings, database, "model.name: no such folder", "nothing", model={"name": name})
+
+
+def test_a_model_outside_the_allowed_folders(database: Database, settings: Settings) -> None:
+    folder = model_folder(settings.home.parent / "elsewhere")
+    words = ("model.name: is outside the allowed folders", "HEADWISE_ALLOWED_FOLDERS")
+    bad(settings, database, *words, model={"name": str(folder)})
+
+
+def test_a_model_that_is_no_classifier(database: Database, settings: Settings) -> None:
+    model_folder(settings.home / "model", architectures=["BertModel"])
+    bad(settings, database, "model.name: is no sequence classifier", "fine-tuned")
+
+
+def test_a_missing_text_column(database: Database, settings: Settings) -> None:
+    words = ("data.text_columns", "'premis'", "Did you mean 'premise'?")
+    bad(settings, database, *words, data={"text_columns": ["premis"]})
+
+
+def test_an_empty_text(database: Database, settings: Settings) -> None:
+    (settings.home / "pairs.jsonl").write_text('{"premise": " ", "hypothesis": "b", "label": 0}')
+    bad(settings, database, "data.text_columns: line 1: the text is empty", "'premise'")
+
+
+def test_a_gold_label_outside_the_models(database: Database, settings: Settings) -> None:
+    row = {"premise": "a", "hypothesis": "b", "label": "perhaps"}
+    (settings.home / "pairs.jsonl").write_text(json.dumps(row))
+    words = ("data.label_column: row 0", "'perhaps'", "0 no, 1 maybe, 2 yes")
+    bad(settings, database, *words)
+
+
+def test_a_target_outside_the_models_labels(database: Database, settings: Settings) -> None:
+    words = ("target: is not a label of the model", "'perhaps'", "no, maybe, yes")
+    bad(settings, database, *words, target="perhaps")
+
+
+def test_a_gold_target_without_a_label_column(database: Database, settings: Settings) -> None:
+    words = ("target 'gold' needs data.label_column",)
+    bad(settings, database, *words, target="gold", data={"label_column": None})
+
+
+def test_a_gold_target_with_a_row_without_label(database: Database, settings: Settings) -> None:
+    lines = [{"premise": "a", "hypothesis": "b", "label": label} for label in ("no", None)]
+    (settings.home / "pairs.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    words = ("target: row 1 has no gold label", "'gold'", "Use 'predicted', or label every row")
+    bad(settings, database, *words, target="gold")
+
+
+def test_a_row_without_label_is_good_when_the_target_is_another(
+    database: Database, settings: Settings
+) -> None:
+    row = {"premise": "a", "hypothesis": "b", "label": ""}
+    (settings.home / "pairs.jsonl").write_text(json.dumps(row))
+    submit(check(raw_submission(settings.home), settings, database), database)
+    assert rows(database, "SELECT gold FROM example") == [(None,)]
+
+
+def test_more_word_pieces_than_the_model_has_positions(
+    database: Database, settings: Settings
+) -> None:
+    words = ("max_length: is more than the model's 64 positions", "given: 65", "Give less")
+    bad(settings, database, *words, max_length=65)
+    check(raw_submission(settings.home, max_length=64), settings, database)
+
+
+def test_two_sources(database: Database, settings: Settings) -> None:
+    words = ("exactly one of data.path", "data.dataset", "'org/set'")
+    bad(settings, database, *words, data={"dataset": "org/set", "split": "test"})
+
+
+def test_an_unknown_key(database: Database, settings: Settings) -> None:
+    words = ("data.limits: unknown key", "given: 3", "Did you mean 'limit'?")
+    bad(settings, database, *words, data={"limits": 3})
+
+
+def test_problems_of_model_and_data_are_reported_together(
+    database: Database, settings: Settings
+) -> None:
+    raw = raw_submission(settings.home, model={"name": "/nowhere"}, data={"path": "none.jsonl"})
+    with pytest.raises(InputError) as caught:
+        check(raw, settings, database)
+    assert [p.field for p in caught.value.problems] == ["model.name", "data.path"]
+
+
+# The same work twice.
+
+
+def test_the_same_unfinished_work_is_one_job(database: Database, settings: Settings) -> None:
+    raw = raw_submission(settings.home)
+    job = submit(check(raw, settings, database), database)
+    again = check(raw, settings, database)
+    assert again.existing_job == job
+    assert submit(again, database) == job
+    assert rows(database, "SELECT COUNT(*) FROM job") == [(1,)]
+    assert rows(database, "SELECT COUNT(*) FROM example") == [(6,)]
+
+
+@pytest.mark.parametrize("difference", ["user", "spec", "data"])
+def test_other_work_is_another_job(database: Database, settings: Settings, difference: str) -> None:
+    raw = raw_submission(settings.home)
+    first = submit(check(raw, settings, database), database)
+    if difference == "user":
+        raw["user"] = "somebody"
+    elif difference == "spec":
+        raw["spec"]["edges"] = 3
+    else:
+        data_file(settings.home / "pairs.jsonl", rows=7)
+    assert submit(check(raw, settings, database), database) != first
+
+
+def test_finished_work_may_be_submitted_again(database: Database, settings: Settings) -> None:
+    raw = raw_submission(settings.home)
+    first = submit(check(raw, settings, database), database)
+    with database.write() as connection:
+        connection.execute(text("UPDATE job SET state = 'succeeded'"))
+    again = check(raw, settings, database)
+    assert again.existing_job is None
+    assert submit(again, database) != first
+
+
+def test_an_idempotency_key_means_one_job_for_ever(database: Database, settings: Settings) -> None:
+    raw = raw_submission(settings.home) | {"idempotency_key": "k"}
+    first = submit(check(raw, settings, database), database)
+    with database.write() as connection:
+        connection.execute(text("UPDATE job SET state = 'succeeded'"))
+    raw["spec"]["edges"] = 3
+    assert submit(check(raw, settings, database), database) == first
+    assert submit(check(raw | {"user": "somebody"}, settings, database), database) != first
+
+
+def test_the_same_submit_twice_at_once_is_one_job(database: Database, settings: Settings) -> None:
+    found = check(raw_submission(settings.home), settings, database)
+    jobs: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: jobs.append(submit(found, database))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(jobs) == 4
+    assert len(set(jobs)) == 1
+    assert rows(database, "SELECT COUNT(*) FROM example") == [(6,)]
+
+
+# Hub data, estimates.
+
+
+def hub_spec(settings: Settings, **data: Any) -> dict[str, Any]:
+    hub = {"path": None, "dataset": "org/set", "split": "test", "label_column": None}
+    return raw_submission(settings.home, data={**hub, **data})
+
+
+def test_hub_data_is_left_to_the_scheduler(database: Database, settings: Settings) -> None:
+    found = check(hub_spec(settings), settings, database)
+    assert found.rows is None
+    assert (found.estimate.examples, found.estimate.seconds) == (0, None)
+    submit(found, database)
+    assert rows(database, "SELECT examples, data_fingerprint FROM job") == [(0, None)]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [({"limit": 500}, 500), ({"sample": 20}, 20), ({"limit": 500, "sample": 20}, 20)],
+)
+def test_the_size_of_hub_data_is_estimated_from_its_limits(
+    database: Database, settings: Settings, data: dict[str, int], expected: int
+) -> None:
+    found = check(hub_spec(settings, **data), settings, database)
+    assert found.estimate.examples == expected
+
+
+def test_a_hub_model_is_pinned_to_a_commit(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = ModelFacts(
+        family="bert", labels=("no", "maybe", "yes"), layers=2, heads=4, max_length=64,
+        revision="c0ffee",
+    )  # fmt: skip
+    monkeypatch.setattr(submit_module, "model_facts", lambda *_: facts)
+    raw = raw_submission(settings.home, model={"name": "org/model", "revision": "main"})
+    found = check(raw, settings, database)
+    assert found.submission.spec.model.revision == "c0ffee"
+
+
+def test_an_estimate_comes_from_measured_rates_and_live_workers(
+    database: Database, settings: Settings
+) -> None:
+    job = planned_job(database, examples=6, size=6)
+    with database.write() as connection:
+        connection.execute(text("UPDATE job SET layers = 2, heads = 4, state = 'succeeded'"))
+        connection.execute(
+            text(
+                "INSERT INTO attempt (job_id, shard_no, fence, worker, device, versions, "
+                "started_at, finished_at, outcome, examples, seconds) VALUES "
+                f"({job}, 0, 1, 'w', 'cpu', '', 0, 4102444800, 'done', 10, 20)"
+            )
+        )
+    raw = raw_submission(settings.home)
+    found = check(raw, settings, database).estimate
+    assert found.seconds == pytest.approx(6 * 2.0)
+    assert "10 examples with models of 2 layers x 4 heads" in found.basis
+    for name in ("a", "b"):
+        beat(database, replace(ALICE, name=name), "idle", None)
+    found = check(raw, settings, database).estimate
+    assert found.seconds == pytest.approx(6.0)
+    assert found.shards == 2
+
+
+# Presets and control.
+
+
+def test_every_preset_is_a_good_submission_once_the_demo_is_there(
+    database: Database, settings: Settings
+) -> None:
+    assert "Demo: natural language inference" not in presets(settings)
+    (settings.home / DEMO_DATA).parent.mkdir()
+    model_folder(settings.home / DEMO_MODEL)
+    data_file(settings.home / DEMO_DATA)
+    found = presets(settings)
+    assert next(iter(found)) == "Demo: natural language inference"
+    assert len(found) == 5
+    for raw in found.values():
+        assert check(raw, settings, database).estimate.examples == 6
+
+
+def test_presets_without_the_demo_leave_only_model_and_data_to_fill_in(
+    database: Database, settings: Settings
+) -> None:
+    raw_submission(settings.home)
+    for raw in presets(settings).values():
+        raw["spec"]["model"]["name"] = str(settings.home / "model")
+        raw["spec"]["data"]["path"] = "pairs.jsonl"
+        check(raw, settings, database)
+
+
+def state_of(database: Database, job: int) -> tuple[str, str]:
+    return rows(database, f"SELECT state, control FROM job WHERE id = {job}")[0]  # type: ignore[return-value]
+
+
+def test_what_a_user_may_ask_of_a_job(database: Database) -> None:
+    job = planned_job(database)
+    control(database, job, "pause")
+    assert state_of(database, job) == ("paused", "pause")
+    control(database, job, "resume")
+    assert state_of(database, job) == ("running", "run")
+    with pytest.raises(ConflictError, match="cancel it before deleting"):
+        control(database, job, "delete")
+    control(database, job, "cancel")
+    assert state_of(database, job) == ("cancelling", "cancel")
+    with pytest.raises(ConflictError, match="cancelling: it cannot resume now"):
+        control(database, job, "resume")
+
+
+def test_an_unknown_action_comes_with_the_nearest(database: Database) -> None:
+    problem = refused(
+        lambda: control(database, 1, "cancle"), "given: 'cancle'", "Did you mean 'cancel'?"
+    )
+    assert problem.field == "action"
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "delete"])
+def test_an_unknown_job(database: Database, action: str) -> None:
+    with pytest.raises(NotFoundError, match="no job 99"):
+        control(database, 99, action)
