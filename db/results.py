@@ -23,8 +23,8 @@ from jobs.merge import HeadImportance, HeadSums, head_importance
 
 SAMPLE = 4_000
 """Examples that a distribution or a quantile is computed from."""
-SEARCHED = 100_000
-"""Examples that are searched for the strongest of a head."""
+SEARCHED = 50_000
+"""Examples that are searched for the strongest of a head, and that accuracy is counted on."""
 ALIKE = 1_000
 """Examples that are compared to find similar ones."""
 
@@ -48,34 +48,36 @@ _PICK = """
 WITH RECURSIVE pick(n) AS (
     SELECT 0 UNION ALL SELECT n + :step FROM pick WHERE n + :step < :examples)
 """
-"""Every step-th example number: each is then looked up by key, whatever the table's size."""
+"""Every step-th example number: each is then looked up by key, whatever the table's size.
+CROSS JOIN, which SQLite does not reorder: it would scan the job's rows otherwise."""
 
 COMPLETENESS = (
     _PICK
     + """
 SELECT c.site, c.f1 - c.f0 AS change, c.residual, c.points, c.converged
-FROM pick JOIN site_result c ON c.job_id = :job_id AND c.example_no = pick.n
+FROM pick CROSS JOIN site_result c WHERE c.job_id = :job_id AND c.example_no = pick.n
 """
 )
 
 HEAD_SCORES = (
     _PICK
     + """
-SELECT h.score FROM pick JOIN head_score h ON h.job_id = :job_id AND h.example_no = pick.n
+SELECT h.score FROM pick CROSS JOIN head_score h WHERE h.job_id = :job_id AND h.example_no = pick.n
     AND h.site = :site AND h.head = :head
 """
 )
 
 STRONGEST = (
-    _PICK
+    _PICK  # noqa: S608 - constants
     + """
 SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
     substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b
-FROM pick JOIN head_score h ON h.job_id = :job_id AND h.example_no = pick.n
-    AND h.site = :site AND h.head = :head
-JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
-JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
-ORDER BY h.score DESC, h.example_no LIMIT :limit
+FROM (SELECT s.example_no, s.score, s.total, s.query, s.key FROM pick CROSS JOIN head_score s
+      WHERE s.job_id = :job_id AND s.example_no = pick.n AND s.site = :site AND s.head = :head
+      ORDER BY s.score DESC, s.example_no LIMIT :limit) h
+JOIN example_result r ON r.job_id = :job_id AND r.example_no = h.example_no
+JOIN example e ON e.job_id = :job_id AND e.example_no = h.example_no
+ORDER BY h.score DESC, h.example_no
 """
 )
 
@@ -84,8 +86,9 @@ PAIRS = (
     + """
 SELECT t.query_token, t.key_token, COUNT(*) AS n, SUM(t.attribution) AS attribution,
     AVG(t.attention) AS attention
-FROM pick JOIN edge t ON t.job_id = :job_id AND t.example_no = pick.n
-WHERE t.site = :site AND t.head = :head AND t.query_token IS NOT NULL
+FROM pick CROSS JOIN edge t
+WHERE t.job_id = :job_id AND t.example_no = pick.n
+    AND t.site = :site AND t.head = :head AND t.query_token IS NOT NULL
 GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIMIT :limit
 """
 )
@@ -94,10 +97,10 @@ ALIKE_EXAMPLES = (
     _PICK
     + """
 SELECT b.example_no, SUM(a.score * b.score) AS dot, SUM(b.score * b.score) AS square
-FROM pick JOIN head_score b ON b.job_id = :job_id AND b.example_no = pick.n
-JOIN head_score a ON a.job_id = :job_id AND a.example_no = :example
-    AND a.site = b.site AND a.head = b.head
-WHERE pick.n <> :example GROUP BY b.example_no
+FROM pick CROSS JOIN head_score b CROSS JOIN head_score a
+WHERE b.job_id = :job_id AND b.example_no = pick.n AND pick.n <> :example
+    AND a.job_id = :job_id AND a.example_no = :example AND a.site = b.site AND a.head = b.head
+GROUP BY b.example_no
 """
 )
 
@@ -120,7 +123,16 @@ SELECT r.example_no, e.source_row, e.gold, r.predicted, r.target, r.probabilitie
     r.error, {texts}
 """
 
-CONFUSION = "SELECT e.gold, r.predicted, COUNT(*) AS n" + _EXAMPLES + "GROUP BY e.gold, r.predicted"
+CONFUSION = (
+    _PICK
+    + """
+SELECT e.gold, r.predicted, COUNT(*) AS n
+FROM pick CROSS JOIN example_result r CROSS JOIN example e
+WHERE r.job_id = :job_id AND r.example_no = pick.n AND e.job_id = :job_id AND e.example_no = pick.n
+    AND e.gold IS NOT NULL AND r.predicted IS NOT NULL
+GROUP BY e.gold, r.predicted
+"""
+)
 
 EXAMPLE_SCORES = """
 SELECT site, head, score, total, query, key, attention_max, attention_mean
@@ -268,9 +280,9 @@ def get_example(database: Database, job_id: int, example: int) -> Example:
     return _example(rows[0])
 
 
-def get_confusion(database: Database, job_id: int) -> dict[tuple[int | None, int | None], int]:
-    """Number of examples by gold and predicted label."""
-    rows = _rows(database, CONFUSION, job_id)
+def get_confusion(database: Database, job_id: int, examples: int) -> dict[tuple[int, int], int]:
+    """Labelled examples by gold and predicted label, of up to SEARCHED evenly spaced ones."""
+    rows = _rows(database, CONFUSION, job_id, **_picked(examples, SEARCHED))
     return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}
 
 

@@ -6,6 +6,8 @@ const card = document.getElementById('estimate');
 const estimate = card.querySelector('[data-estimate]');
 const field = (name) => form.elements.namedItem(name);
 const touched = new Set();
+// What is wrong with the file itself; checking says so only when the rest can be read.
+let fileProblems = [];
 let running;
 let timer;
 
@@ -119,6 +121,7 @@ async function check() {
     });
     const found = await response.json();
     const problems = found.problems ?? [];
+    if (!problems.some(({ field: name }) => name === 'data.path')) problems.push(...fileProblems);
     show(problems.filter(due));
     if (response.ok) showEstimate(found);
     else {
@@ -172,11 +175,17 @@ async function preview() {
   const place = form.querySelector('[data-preview-table]');
   const path = field('data.path').value.trim();
   place.hidden = true;
+  fileProblems = [];
   if (!path || field('source').value !== 'file') return;
   const response = await fetch(form.dataset.preview, {
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ path }),
   });
-  if (response.ok) showPreview(await response.json());
+  const found = await response.json();
+  if (response.ok) showPreview(found);
+  else if (response.status === 400) {
+    fileProblems = found.problems;
+    soon();
+  }
 }
 
 async function upload(input) {
@@ -193,6 +202,7 @@ async function upload(input) {
       return;
     }
     field('data.path').value = found.path;
+    fileProblems = [];
     // The file is on the server now: submitting must not send it again.
     input.value = '';
     place.textContent = '';
