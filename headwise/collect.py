@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +49,30 @@ def attribution_matrix(tape: Tape, site: int, attention: Tensor, gradient: Tenso
     return by_cell.mul_(attention)
 
 
+def attribution_norm(
+    tape: Tape, site: int, attention: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The L2 norm of Attr over heads and cells, as ``integrate_auto`` asks for it."""
+
+    def norm(gradients: Tensor, examples: Tensor) -> Tensor:
+        value = tape.value[site].index_select(0, examples)
+        weights = attention[:, :, : gradients.shape[1]].index_select(0, examples)
+        by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
+        return by_cell.mul_(weights).flatten(1).norm(dim=1)
+
+    return norm
+
+
 def summarize(
-    tape: Tape, site: int, integral: Integral, lengths: Tensor, edges: int, keep_matrix: bool
+    tape: Tape,
+    site: int,
+    attention: Tensor,
+    integral: Integral,
+    lengths: Tensor,
+    edges: int,
+    keep_matrix: bool,
 ) -> SiteResult:
     """Maxima, sums and largest cells of one site; lengths [B] tell tokens from padding."""
-    attention = tape.attention(site)
     batch, heads, n, _ = attention.shape
     rows = integral.gradient.shape[1]
     attr = attribution_matrix(tape, site, attention[:, :, :rows], integral.gradient)
@@ -143,7 +162,9 @@ class Collector:
             self._arrays["predicted"][example] = int(predicted[row])
             self._arrays["probabilities"][example] = probabilities[row].cpu().numpy()
             self._arrays["target"][example] = int(target[row])
-            broken = [site.name for site, r in zip(self._sites, results) if not r.finite[row]]
+            broken = [
+                site.name for site, r in zip(self._sites, results, strict=True) if not r.finite[row]
+            ]
             if broken:
                 self._fail(example, f"the gradient at {broken[0]} is not a finite number")
                 continue

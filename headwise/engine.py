@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.collect import Collector, SiteResult, summarize
+from headwise.collect import Collector, SiteResult, attribution_norm, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError
 from headwise.integrate import integrate_auto, integrate_fixed
 from headwise.loading import label_names
 from headwise.objective import OUTPUTS, Label, Objective, label_index
 from headwise.passes import Passes, TokenBudget, is_out_of_memory
-from headwise.quadrature import Rule, parse_integration
+from headwise.quadrature import MAX_POINTS, Rule, parse_integration
 from headwise.replay import Replay
 from headwise.result import Attribution
 
@@ -175,8 +175,8 @@ def _options(
         raise OptionError(f"output {output!r} needs two classes; this model has one: use 'logit'")
     if not (isinstance(rtol, float | int) and 0 < rtol < 1):
         raise OptionError(f"rtol must be between 0 and 1, not {rtol!r}")
-    if max_points < 1:
-        raise OptionError(f"max_points must be at least 1, not {max_points}")
+    if not 3 <= max_points <= MAX_POINTS:
+        raise OptionError(f"max_points must be from 3 to {MAX_POINTS}, not {max_points}")
     if edges < 0:
         raise OptionError(f"edges must be at least 0, not {edges}")
     golden = None
@@ -291,12 +291,17 @@ def _attribute_batch(
     lengths = inputs["attention_mask"].sum(1)
     results: list[SiteResult] = []
     for site, end in enumerate(ends):
-        if options.rule is None:
-            assert end is not None
-            integral = integrate_auto(passes, site, end, options.rtol, options.max_points)
-        else:
+        attention = tape.attention(site)
+        if end is None:
+            assert options.rule is not None
             integral = integrate_fixed(passes, site, options.rule)
-        results.append(summarize(tape, site, integral, lengths, options.edges, options.matrices))
+        else:
+            end = end[:, : replay.rows_needed(site, end.shape[1])]
+            norm = attribution_norm(tape, site, attention)
+            integral = integrate_auto(passes, site, end, norm, options.rtol, options.max_points)
+        results.append(
+            summarize(tape, site, attention, integral, lengths, options.edges, options.matrices)
+        )
     probabilities = options.objective.probabilities(tape.logits.detach())
     collector.add(batch, results, probabilities, predicted, target)
 

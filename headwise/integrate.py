@@ -1,14 +1,40 @@
-"""The integral of dF/dO along the path, per example and site."""
+"""The integral of dF/dO along the path, per example and site.
+
+How ``integrate_auto`` chooses the points. It uses three nested rules (``lobatto_levels``) whose
+nodes include both ends of the path: a = 1 costs one backward pass for all sites together, and
+a = 0 is needed for F(0) anyway. After each level the error of the attribution is estimated,
+relative to its L2 norm, by the larger of
+
+    c1 |residual|                 residual = sum over nodes of w <O, g> - (F(1) - F(0))
+    c2 sqrt(|residual| |null|)    null = the attribution with the nodes' null weights for w
+
+The residual is the one component of the error that is known exactly, and in the median 2.7
+times the error; the null rule guards against its vanishing by chance, as it sees all cells. The
+constants are set on fine-tuned MiniLM classifiers (MNLI, SST-2) such that about 2 % of the pairs
+of example and site that pass miss their tolerance. Pairs that fail go on to the next level and
+keep what has been evaluated; behind the third level stands one Gauss-Legendre rule.
+
+The choice depends on the example alone, never on its batch or on what ran before.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headwise.passes import Passes
-from headwise.quadrature import Rule
+from headwise.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
+
+_RESIDUAL_FACTOR = 0.5
+_NULL_FACTOR = 0.2
+# Rounding leaves this many units in the last place of F in the residual; less is not an error.
+_ROUNDING_UNITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +43,8 @@ class Integral:
 
     gradient: integral of dF/dO, [B, m, H, d]
     f0, f1: F(0), F(1), float64 [B]
-    points: gradient evaluations, int [B]; converged: bool [B]
+    points: nodes evaluated, both ends included, int [B]
+    converged: bool [B], the estimated error met the tolerance
     """
 
     gradient: Tensor
@@ -55,9 +82,118 @@ def integrate_fixed(passes: Passes, site: int, rule: Rule) -> Integral:
 
 
 def integrate_auto(
-    passes: Passes, site: int, end: Tensor, rtol: float, max_points: int
+    passes: Passes,
+    site: int,
+    end: Tensor,
+    norm: Callable[[Tensor, Tensor], Tensor],
+    rtol: float,
+    max_points: int,
 ) -> Integral:
-    """Raise the number of points until the estimated error meets ``rtol``."""
-    from headwise.quadrature import gauss_legendre
+    """Raise the number of points of each example until its estimated error meets ``rtol``.
 
-    return integrate_fixed(passes, site, gauss_legendre(8))
+    end: dF/dO at a = 1, [B, m, H, d]
+    norm: norm(gradients, examples) is the L2 norm of A * (G V'), [b], for integrals [b, m, H, d]
+        of dF/dO of these examples [b]
+    rtol: relative to the norm of the site's attribution; besides, an error within the rounding
+        of F (8 units in the last place) always passes, so that a site that does next to nothing
+        costs no points
+    max_points: the most points of a pair; if that does not suffice, it is not converged
+    """
+    device, batch = end.device, len(end)
+    full, _ = passes.objective.value(passes.tape.logits.detach(), passes.target)
+    everyone = torch.arange(batch, device=device)
+    start = passes.evaluate(site, everyone, torch.zeros(batch, device=device))
+    assert start.gradient is not None
+    search = _Search(
+        passes=passes,
+        site=site,
+        norm=norm,
+        rtol=rtol,
+        difference=full - start.value,
+        scale=torch.stack([full.abs(), start.value.abs(), torch.ones_like(full)]).amax(0),
+        active=everyone,
+        gradients=torch.stack([start.gradient, end]),
+        result=torch.zeros_like(end),
+        points=torch.full((batch,), 2, device=device),
+        converged=torch.zeros(batch, dtype=torch.bool, device=device),
+    )
+    # One more node per decade was cheapest for tolerances of 1e-2, 1e-3 and 1e-4.
+    interior = min(8, max(1, round(1 - math.log10(rtol))), max_points - 2)
+    levels = [r for r in lobatto_levels(interior) if len(r.nodes) <= max_points]
+    for rule in levels:
+        search.refine(rule)
+        if not len(search.active):
+            break
+    if len(search.active) and max_points > len(levels[-1].nodes):
+        search.restart(gauss_legendre(max_points))
+    return Integral(
+        gradient=search.result,
+        f0=start.value,
+        f1=full,
+        points=search.points,
+        converged=search.converged,
+    )
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """The state of ``integrate_auto``: what the b examples that have not met rtol have so far.
+
+    active: their indices in the batch, [b]
+    gradients: dF/dO at the nodes of the last rule, in its order, [k, b, m, H, d]
+    difference, scale: F(1) - F(0) and the magnitude of F for rounding, float64 [B]
+    result, points, converged: as in Integral, for the whole batch
+    """
+
+    passes: Passes
+    site: int
+    norm: Callable[[Tensor, Tensor], Tensor]
+    rtol: float
+    difference: Tensor
+    scale: Tensor
+    active: Tensor
+    gradients: Tensor
+    result: Tensor
+    points: Tensor
+    converged: Tensor
+
+    def refine(self, rule: Rule) -> None:
+        """Evaluate the nodes of a rule that are new, and let those that meet rtol go."""
+        new = self._evaluate(rule.nodes[len(self.gradients) :])
+        self.gradients = torch.cat([self.gradients, new])
+        self._settle(rule)
+
+    def restart(self, rule: Rule) -> None:
+        """Evaluate a rule from nothing."""
+        self.gradients = self._evaluate(rule.nodes)
+        self._settle(rule)
+
+    def _evaluate(self, nodes: NDArray[np.float64]) -> Tensor:
+        count = len(self.active)
+        points = torch.as_tensor(nodes, device=self.active.device).repeat_interleave(count)
+        part = self.passes.evaluate(self.site, self.active.repeat(len(nodes)), points)
+        assert part.gradient is not None
+        self.points[self.active] += len(nodes)
+        return part.gradient.view(len(nodes), count, *part.gradient.shape[1:])
+
+    def _settle(self, rule: Rule) -> None:
+        integral = self._weighted(rule.weights)
+        size = self.norm(integral, self.active).double()
+        null = self.norm(self._weighted(null_weights(rule.nodes)), self.active).double()
+        output = self.passes.output(self.site).index_select(0, self.active)
+        total = (output * integral).sum((1, 2, 3), dtype=torch.float64)
+        residual = (total - self.difference[self.active]).abs()
+        error = torch.maximum(_RESIDUAL_FACTOR * residual, _NULL_FACTOR * (residual * null).sqrt())
+        unit = torch.finfo(integral.dtype).eps
+        good = error <= self.rtol * size + _ROUNDING_UNITS * unit * self.scale[self.active]
+        # What is not finite will not become so; it is reported as a failed example.
+        done = good | ~residual.isfinite()
+        self.result[self.active] = integral
+        self.converged[self.active] = good
+        self.active = self.active[~done]
+        self.gradients = self.gradients[:, ~done]
+
+    def _weighted(self, weights: NDArray[np.float64]) -> Tensor:
+        return torch.einsum(
+            "k,kbmhd->bmhd", torch.as_tensor(weights).to(self.gradients), self.gradients
+        )

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
@@ -333,7 +334,8 @@ class Replay:
         def handler(
             module: nn.Module, query: Tensor, _: Tensor, __: Tensor, mask: Any, scale: float
         ) -> Tensor:
-            assert block.key is not None and block.value is not None
+            assert block.key is not None
+            assert block.value is not None
             shape = (*hidden.shape[:2], query.shape[1], query.shape[3])
             key = block.key(hidden).view(shape).transpose(1, 2)
             value = block.value(hidden).view(shape).transpose(1, 2)
@@ -432,7 +434,7 @@ class Replay:
             self.model(**probe)
         if not order:
             raise UnsupportedModelError("its attention does not use transformers' interface")
-        for (_, result), (given, _) in zip(chained, chained[1:], strict=False):
+        for (_, result), (given, _) in pairwise(chained):
             if not torch.equal(result, given):
                 raise UnsupportedModelError("its layers do not form a chain")
         self._blocks = order
