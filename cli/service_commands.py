@@ -32,7 +32,11 @@ def prepare() -> Settings:
     """Settings, logs and an up-to-date database, checked before a process starts."""
     settings = load_settings()
     configure_logs(settings)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot be made: {error.strerror}"
+        raise refuse("HEADWISE_HOME", str(settings.home), reason, "Choose another.") from None
     database = Database(settings.database)
     database.migrate()
     database.close()

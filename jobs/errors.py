@@ -65,9 +65,12 @@ class UnavailableError(HeadwiseError):
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """`repr(value)` cut to `limit` characters, so that a message stays one line."""
+    """`repr(value)` cut in its middle to `limit` characters: the end of a path says most."""
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    tail = limit // 2
+    return text[: limit - tail - 1] + "…" + text[-tail:]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
