@@ -236,7 +236,7 @@ VIEWS: tuple[View, ...] = (
             ("low", "i.low", "real", "Lower end of the 95 % interval of the mean."),
             ("high", "i.high", "real", "Upper end of the 95 % interval of the mean."),
             ("mean_total", "i.mean_total", "real", "Mean of the total."),
-            ("mean_absolute_total", "i.mean_absolute_total", "real", "Mean of |total|."),
+            ("mean_absolute_total", "i.mean_absolute_total", "real", "Mean of the absolute total."),
             ("mean_attention_max", "i.mean_attention_max", "real", "Mean of attention_max."),
             ("mean_attention_mean", "i.mean_attention_mean", "real", "Mean of attention_mean."),
         ),

@@ -1,0 +1,89 @@
+"""The tree stays readable: files of bounded length, and nothing of one particular machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 400
+TOO_LONG: set[str] = {"headwise/replay.py"}
+"""Still to be split; a file that was must leave this list."""
+
+# Written so that this file does not match itself.
+PRIVATE = re.compile(
+    r"(?<![\w.])/(?:wor[k]/|roo[t]/|User[s]/|opt/pyp[i])"
+    r"|file:///op[t]"
+    r"|\bpyp[i]\.org|pythonhoste[d]\.org|\bregistry\.(?:npmj[s]|yarnpk[g])"
+    r"|--(?:extra-)?index-url[ =]https?:"
+)
+
+
+@cache
+def tracked() -> dict[str, str]:
+    """Tracked text files and their content."""
+    if not (ROOT / ".git").exists():
+        missing("a git checkout")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    texts = {}
+    for name in filter(None, names):
+        path = ROOT / name
+        content = path.read_bytes() if path.is_file() else b"\0"
+        if b"\0" not in content:
+            texts[name] = content.decode("utf-8")
+    return texts
+
+
+def lengths() -> dict[str, int]:
+    exempt = ("tests/", "db/migrations/versions/")
+    return {
+        name: len(text.splitlines())
+        for name, text in tracked().items()
+        if not name.startswith(exempt)
+    }
+
+
+def test_no_file_is_too_long() -> None:
+    assert len(lengths()) > 50
+    assert {name: n for name, n in lengths().items() if n > LONGEST and name not in TOO_LONG} == {}
+
+
+def test_the_list_of_files_that_are_too_long_is_current() -> None:
+    assert {name for name in TOO_LONG if lengths().get(name, 0) <= LONGEST} == set()
+
+
+def test_no_machine_path_or_registry_is_named() -> None:
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in tracked().items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if PRIVATE.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cd /wor" + "k/main",
+        "open('/roo" + "t/.cache')",
+        "https://pyp" + "i.org/simple",
+        "--index-url " + "https://mirror.example/simple",
+        "file:///op" + "t/mirror",
+    ],
+)
+def test_the_pattern_finds_what_it_should(line: str) -> None:
+    assert PRIVATE.search(line)
+
+
+def test_no_two_tracked_names_differ_in_case_only() -> None:
+    folded = [name.casefold() for name in tracked()]
+    assert len(set(folded)) == len(folded)
