@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     labels = _label_names(options.model)
     pairs = read_pairs(options.data, options.limit)
     unknown = {pair.label for pair in pairs}.difference(labels)

@@ -52,7 +52,7 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
 
 def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
     from huggingface_hub import HfApi, hf_hub_download  # slow to import, hub models only
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    from huggingface_hub.errors import (
         EntryNotFoundError,
         HTTPError,  # of its HTTP client, whichever that is
         RepositoryNotFoundError,
