@@ -100,22 +100,19 @@ class Scheduler:
         room = Counter({queue: idle for queue, (idle, _) in workers.items()})
         sent = []
         for queue, job_id, shard_no in waiting:
-            if queue not in workers and self._may_knock(queue):
-                room[queue] += 1
-            if room[queue] > 0:
-                room[queue] -= 1
+            knocking = queue not in workers and self._may_knock(queue)
+            if knocking or room[queue] > 0:
                 wake(self.app, queue)
+                room[queue] -= not knocking
+                if knocking:
+                    self._knocked[queue] = time.monotonic()
                 sent.append((job_id, shard_no))
         # Marked after publishing: dying in between means one wake-up too many, not one too few.
         if sent:
             lifecycle.mark_dispatched(self.database, sent)
 
     def _may_knock(self, queue: str) -> bool:
-        now = time.monotonic()
-        if now - self._knocked.get(queue, -WAKE_EXPIRES) < WAKE_EXPIRES:
-            return False
-        self._knocked[queue] = now
-        return True
+        return time.monotonic() - self._knocked.get(queue, -WAKE_EXPIRES) >= WAKE_EXPIRES
 
     def _tidy(self) -> None:
         """Forget long-gone workers and delivered messages, once a minute."""
