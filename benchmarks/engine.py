@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def run(
         _measure(padded, len(few), loaded, lambda: _reference(loaded, few, PADDED_LENGTH))
         _measure(plain, len(few), loaded, lambda: _reference(loaded, few, None))
         for row, rtol in zip(ours, RTOLS, strict=True):
-            _measure(row, len(texts), loaded, lambda rtol=rtol: _attribute(loaded, texts, rtol))
+            _measure(row, len(texts), loaded, partial(_attribute, loaded, texts, rtol))
     log("128 points")
     exact = _matrices(
         headwise.attribute(
@@ -182,9 +183,7 @@ def _matrices(result: headwise.Attribution) -> Matrices:
     return [matrices for matrices in result.matrices if matrices is not None]
 
 
-def _reference(
-    loaded: LoadedModel, texts: Sequence[headwise.Text], length: int | None
-) -> Matrices:
+def _reference(loaded: LoadedModel, texts: Sequence[headwise.Text], length: int | None) -> Matrices:
     results = []
     for text in texts:
         parts = (text,) if isinstance(text, str) else text

@@ -58,7 +58,8 @@ def attribution_norm(
         value = tape.value[site].index_select(0, examples)
         weights = attention[:, :, : gradients.shape[1]].index_select(0, examples)
         by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
-        return by_cell.mul_(weights).flatten(1).norm(dim=1)
+        size: Tensor = torch.linalg.vector_norm(by_cell.mul_(weights), dim=(1, 2, 3))
+        return size
 
     return norm
 

@@ -247,14 +247,20 @@ def _budget(model: PreTrainedModel, tokens: int | None) -> TokenBudget:
 
 
 def _batches(encoded: Sequence[Encoded], budget: TokenBudget) -> list[list[int]]:
-    """Examples of similar length together, shortest first, each batch within the budget."""
+    """Examples of similar length together, shortest first.
+
+    A batch takes a quarter of the budget, as each pass has several points of every example, and
+    at most a tenth of it is padding.
+    """
     order = sorted(range(len(encoded)), key=lambda e: len(encoded[e].ids), reverse=True)
     batches: list[list[int]] = []
-    start = 0
-    while start < len(order):
-        size = budget.rows(len(encoded[order[start]].ids))
-        batches.append(order[start : start + size])
-        start += size
+    longest = 0
+    for example in order:
+        n = len(encoded[example].ids)
+        if not batches or n < 0.9 * longest or len(batches[-1]) >= budget.rows(4 * longest):
+            batches.append([])
+            longest = n
+        batches[-1].append(example)
     return batches[::-1]
 
 

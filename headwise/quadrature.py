@@ -89,7 +89,7 @@ def _interpolatory(nodes: NDArray[np.float64]) -> Rule:
     moments = np.zeros(len(nodes))
     moments[0] = 1
     weights = np.linalg.solve(legendre.legvander(nodes, len(nodes) - 1).T, moments)
-    return Rule(nodes=(nodes + 1) / 2, weights=weights)
+    return Rule(nodes=(nodes + 1) / 2, weights=weights.astype(np.float64))
 
 
 def _optimal_extension(nodes: NDArray[np.float64], added: int) -> NDArray[np.float64]:

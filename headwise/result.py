@@ -148,7 +148,8 @@ class Attribution:
         good = np.array([error is None for error in self.errors], dtype=bool)
         if not good.any():
             return np.full(self.scores.shape[1:], math.nan, dtype=np.float32)
-        return self.scores[good].mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean: Floats = self.scores[good].mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per example, site and head, as a pandas DataFrame."""
