@@ -66,10 +66,12 @@ def duration(seconds: float | None) -> str:
     """Seconds in the two largest units that fit."""
     if seconds is None or not math.isfinite(seconds):
         return MISSING
-    if 0 < seconds < 0.001:
+    if seconds <= 0:
+        return "0 s"
+    if seconds < 0.001:
         return "<1 ms"
     if seconds < 0.95:
-        return f"{max(0.0, seconds) * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

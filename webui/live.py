@@ -7,7 +7,7 @@ from typing import Any
 from db import queries
 from db.database import Database
 from db.queries import Job
-from jobs.spec import AttributionSpec
+from jobs.spec import AttributionSpec, DataSpec, ModelSpec
 from webui import format as formats
 
 
@@ -90,18 +90,18 @@ def default_name(job: Job) -> str:
 def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """The specification as (name, value, is the default) of what is set, for reading."""
     rows: list[tuple[str, str, bool]] = []
-    for name, value in spec.items():
+    # Stored with sorted keys; read in the order in which they are documented.
+    for name, field in AttributionSpec.model_fields.items():
+        value = spec.get(name)
         if isinstance(value, dict):
+            inner = (ModelSpec if name == "model" else DataSpec).model_fields
             rows += [
-                (f"{name}.{key}", _shown(part), key in _ZERO and part == 0)
-                for key, part in value.items()
-                if part is not None
+                (f"{name}.{key}", _shown(value[key]), key in _ZERO and value[key] == 0)
+                for key in inner
+                if value.get(key) is not None
             ]
-            continue
-        if value is None or name in ("version", "kind"):
-            continue
-        field = AttributionSpec.model_fields.get(name)
-        rows.append((name, _shown(value), field is not None and field.default == value))
+        elif value is not None and name not in ("version", "kind"):
+            rows.append((name, _shown(value), field.default == value))
     return rows
 
 

@@ -158,7 +158,10 @@ def test_a_click_in_the_heat_map_opens_the_head(page: Page, stage: SimpleNamespa
     # In the middle of the lower right cell.
     webdriver.ActionChains(page.driver).move_to_element_with_offset(
         plot, plot.size["width"] // 4, plot.size["height"] // 4
-    ).pause(0.3).click().perform()
+    ).pause(0.3).perform()
+    page.until(lambda: "Rank" in page.one("[data-chart='heads'] .hoverlayer").text)
+    assert page.complaints() == []
+    webdriver.ActionChains(page.driver).click().perform()
     page.until(lambda: page.driver.current_url.endswith(f"/jobs/{job}/heads/1/1"))
 
 
@@ -192,6 +195,23 @@ def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
         connection.execute(update(tables.job).values(state="succeeded", finished_at=2e9))
     page.until(lambda: page.one("#status .chip").text == "succeeded")
     page.until(lambda: page.count("details.confirm form[action$='/delete']") == 1)
+    assert page.complaints() == []
+
+
+def test_first_results_appear_with_their_charts(page: Page, stage: SimpleNamespace) -> None:
+    job = stage.seed.seed_job(stage.database, state="running")
+
+    def set_shards(state: str) -> None:
+        with stage.database.write() as connection:
+            connection.execute(update(tables.shard).values(state=state))
+
+    set_shards("ready")
+    page.open(f"/jobs/{job}")
+    page.until(lambda: "No results yet" in page.one("main").text)
+    set_shards("done")
+    page.one("[data-chart='heads'].js-plotly-plot .hm image")
+    assert page.count("[data-measures] label") == 5
+    assert "provisional" in page.one("#heads").text
     assert page.complaints() == []
 
 

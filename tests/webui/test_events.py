@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,14 @@ from db.database import Database
 from webui import events
 
 
+@pytest.fixture(autouse=True)
+def _every_stream_is_given_back() -> Iterator[None]:
+    yield
+    for _ in range(events.MOST_STREAMS):
+        assert events._free.acquire(blocking=False)
+    events._free.release(events.MOST_STREAMS)
+
+
 def parse(chunk: bytes) -> tuple[str, Any]:
     """Name and data of one event."""
     lines = dict(line.split(": ", 1) for line in chunk.decode().strip().splitlines())
@@ -25,7 +34,7 @@ def test_a_final_job_ends_at_once(
     client: FlaskClient, database: Database, seeding: SimpleNamespace
 ) -> None:
     job = seeding.seed_job(database)
-    answer = client.get(f"/jobs/{job}/events")
+    answer = client.get(f"/jobs/{job}/events", buffered=True)
     assert answer.mimetype == "text/event-stream"
     assert answer.headers["Cache-Control"] == "no-store"
     parts = answer.data.strip().split(b"\n\n")
@@ -45,7 +54,8 @@ def test_news_until_the_end(
     monkeypatch.setattr(events, "QUIET_SECONDS", 0.02)
     # A queued job: nothing in it moves with the clock.
     job = seeding.seed_job(database, state="queued")
-    stream = iter(client.get(f"/jobs/{job}/events", buffered=False).response)
+    answer = client.get(f"/jobs/{job}/events", buffered=False)
+    stream = iter(answer.response)
     next(stream)
     assert parse(next(stream))[1]["state"] == "queued"
     assert next(stream) == b": still here\n\n"
@@ -54,6 +64,7 @@ def test_news_until_the_end(
     told = [part for part in stream if not part.startswith(b":")]
     assert [parse(part)[0] for part in told] == ["progress", "end"]
     assert parse(told[0])[1]["state"] == "cancelled"
+    answer.close()
 
 
 def test_streams_are_limited_and_given_back(
@@ -80,7 +91,8 @@ def test_a_stream_does_not_last_for_ever(
     monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(events, "LONGEST_SECONDS", 0.05)
     job = seeding.seed_job(database, state="queued")
-    assert b"event: end" not in client.get(f"/jobs/{job}/events").data
+    with client.get(f"/jobs/{job}/events") as answer:
+        assert b"event: end" not in answer.data
 
 
 def test_a_deleted_job_ends_the_stream(
@@ -91,9 +103,11 @@ def test_a_deleted_job_ends_the_stream(
 ) -> None:
     monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
     job = seeding.seed_job(database, state="queued")
-    stream = iter(client.get(f"/jobs/{job}/events", buffered=False).response)
+    answer = client.get(f"/jobs/{job}/events", buffered=False)
+    stream = iter(answer.response)
     next(stream)
     next(stream)
     with database.write() as connection:
         connection.execute(tables.job.delete())
     assert b"event: end" not in b"".join(stream)
+    answer.close()

@@ -28,7 +28,7 @@ def test_number(value: float | None, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "wanted"),
     [
-        (0, "0 ms"),
+        (0, "0 s"),
         (0.0001, "<1 ms"),
         (0.25, "250 ms"),
         (3.21, "3.2 s"),

@@ -66,6 +66,7 @@ const short = (value) => {
   return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5 ? value.toExponential(2) : value.toPrecision(3);
 };
 
+// No <b> and no powers in texts: Plotly would write them as inline styles.
 function heads(element, data) {
   const c = colours();
   const shown = element.closest('figure').querySelector('[data-measures] input:checked')?.value ?? 'mean';
@@ -76,7 +77,7 @@ function heads(element, data) {
   const text = measure.values.map((row, site) =>
     row.map((value, head) => {
       if (value === null) return '';
-      const lines = [`<b>${data.rows[site]} H${head}</b>`, `${measure.title}: ${short(value)}`];
+      const lines = [`${data.rows[site]} H${head}`, `${measure.title}: ${short(value)}`];
       if (shown === 'mean' && data.low[site][head] !== null) {
         lines.push(`95 %: ${short(data.low[site][head])} to ${short(data.high[site][head])}`);
       }
@@ -93,7 +94,7 @@ function heads(element, data) {
     text, hovertemplate: '%{text}<extra></extra>', xgap: 2, ygap: 2,
     colorscale: signed ? c.diverging : c.sequential,
     zmin: signed ? -top : 0, zmax: top,
-    colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: c.muted }, len: 1, lenmode: 'fraction', nticks: 5, exponentformat: 'power' },
+    colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: c.muted }, len: 1, lenmode: 'fraction', nticks: 5, exponentformat: 'e' },
     showscale: !narrow,
   };
   const axes = {
@@ -136,7 +137,7 @@ function completeness(element, data) {
     legend: { orientation: 'h', y: 1.12, x: 0, font: { color: c.text } },
     margin: { l: 64, r: 16, t: 28, b: 34 },
     xaxis: { fixedrange: true, gridcolor: c.line, type: 'category' },
-    yaxis: { type: 'log', title: { text: '|residual|' }, fixedrange: true, gridcolor: c.line, exponentformat: 'power', dtick: 1 },
+    yaxis: { type: 'log', title: { text: '|residual|' }, fixedrange: true, gridcolor: c.line, exponentformat: 'e', dtick: 1 },
   })];
 }
 

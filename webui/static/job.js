@@ -11,6 +11,7 @@ if (status && status.dataset.final !== 'true') follow(status);
 function follow(element) {
   const title = document.title;
   let seen = '';
+  let renewed = performance.now();
   let polling;
 
   const show = (news) => {
@@ -24,13 +25,15 @@ function follow(element) {
       bar.value = news.examples_computed;
     }
     document.title = news.final ? title : `${news.text.share} ${title}`;
+    // The tables follow at once when a shard or the job changes state, else every ten seconds.
     const now = JSON.stringify([news.state, news.control, news.shards]);
-    if (seen && now !== seen) renew(news.final);
+    if (seen && (now !== seen || performance.now() - renewed > 10_000)) renew(news.final);
     seen = now;
   };
 
   // The first results and the last ones change the whole page; in between its live parts do.
   const renew = async (final) => {
+    renewed = performance.now();
     const whole = final || !document.getElementById('heads');
     try {
       await refresh(location.href, whole ? '#main' : '#status,#shards,#heads,#completeness');
