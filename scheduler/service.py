@@ -10,7 +10,7 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import lifecycle
+from db import lifecycle, queries
 from db.database import Database
 from jobs.data import read_rows
 from jobs.errors import InputError, UnavailableError
@@ -18,7 +18,7 @@ from jobs.plan import FIRST_GUESS, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
 from scheduler.celery_app import WAKE_EXPIRES, forget_delivered, make_app, wake
-from scheduler.submit import ALIVE_GRACE, example_rows
+from scheduler.submit import example_rows
 
 log = structlog.get_logger()
 
@@ -123,4 +123,5 @@ class Scheduler:
         forget_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:
-        return lifecycle.idle_workers(self.database, ALIVE_GRACE * self.settings.heartbeat_seconds)
+        grace = queries.dead_after(self.settings.heartbeat_seconds)
+        return lifecycle.idle_workers(self.database, grace)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from db import lifecycle, store
+from db import lifecycle, queries, store
 from db.database import Database
 from jobs.data import Rows, label_index, read_rows
 from jobs.errors import InputError, Problem, refuse
@@ -17,9 +17,6 @@ from jobs.plan import Estimate, estimate
 from jobs.settings import Settings
 from jobs.spec import AttributionSpec, Submission, canonical_json, parse_submission, spec_hash
 from jobs.states import Control, JobState
-
-ALIVE_GRACE = 3.0
-"""A worker counts as alive for this many heartbeats after its last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +159,7 @@ def _estimate(
 ) -> Estimate:
     kind = submission.spec.kind
     rate = lifecycle.measured_rate(database, kind, facts.layers, facts.heads)
-    grace = ALIVE_GRACE * settings.heartbeat_seconds
+    grace = queries.dead_after(settings.heartbeat_seconds)
     _, alive = lifecycle.idle_workers(database, grace).get(submission.queue, (0, 0))
     data = submission.spec.data
     examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)
