@@ -15,6 +15,10 @@ import pytest
 
 from db.database import Database
 
+# Tiny models: a second thread only waits for the first. Read when torch is imported, also by the
+# processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 STRICT = os.environ.get("CI") == "true"
