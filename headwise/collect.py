@@ -77,6 +77,8 @@ def summarize(
     batch, heads, n, _ = attention.shape
     rows = integral.gradient.shape[1]
     attr = attribution_matrix(tape, site, attention[:, :, :rows], integral.gradient)
+    if attr.dtype not in (torch.float32, torch.float64):
+        attr, attention = attr.float(), attention.float()  # sums and NumPy want more
     if rows < n:
         # The rows that cannot influence the output have a gradient of exactly zero.
         attr = torch.cat([attr, attr.new_zeros(batch, heads, n - rows, n)], dim=2)

@@ -3,16 +3,18 @@
 How ``integrate_auto`` chooses the points. It uses three nested rules (``lobatto_levels``) whose
 nodes include both ends of the path: a = 1 costs one backward pass for all sites together, and
 a = 0 is needed for F(0) anyway. After each level the error of the attribution is estimated,
-relative to its L2 norm, by the larger of
+relative to its L2 norm over heads and cells, by the largest of
 
-    c1 |residual|                 residual = sum over nodes of w <O, g> - (F(1) - F(0))
-    c2 sqrt(|residual| |null|)    null = the attribution with the nodes' null weights for w
+    0.5 |residual|     residual = sum over nodes of w <O, g> - (F(1) - F(0))
+    0.1 null^1.5       null = norm of the attribution with the nodes' null weights for w
+    0.3 change^1.5     change = norm of the difference to the level before
 
-The residual is the one component of the error that is known exactly, and in the median 2.7
-times the error; the null rule guards against its vanishing by chance, as it sees all cells. The
-constants are set on fine-tuned MiniLM classifiers (MNLI, SST-2) such that about 2 % of the pairs
-of example and site that pass miss their tolerance. Pairs that fail go on to the next level and
-keep what has been evaluated; behind the third level stands one Gauss-Legendre rule.
+each relative too. The residual is the one component of the error that is known exactly; in the
+median it is 2.7 times the error. The others see all cells and guard against its vanishing by
+chance; the error is of a higher order than they are, hence the power (as in QUADPACK). The
+constants are set on fine-tuned MiniLM classifiers (MNLI, SST-2) such that about 2 % of the
+pairs of example and site miss their tolerance. Pairs that fail go on to the next level and keep
+what has been evaluated; behind the third level stands one Gauss-Legendre rule.
 
 The choice depends on the example alone, never on its batch or on what ran before.
 """
@@ -31,8 +33,7 @@ from torch import Tensor
 from headwise.passes import Passes
 from headwise.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
 
-_RESIDUAL_FACTOR = 0.5
-_NULL_FACTOR = 0.2
+_RESIDUAL_FACTOR, _NULL_FACTOR, _CHANGE_FACTOR, _POWER = 0.5, 0.1, 0.3, 1.5
 # Rounding leaves this many units in the last place of F in the residual; less is not an error.
 _ROUNDING_UNITS = 8
 
@@ -143,6 +144,7 @@ class _Search:
     gradients: dF/dO at the nodes of the last rule, in its order, [k, b, m, H, d]
     difference, scale: F(1) - F(0) and the magnitude of F for rounding, float64 [B]
     result, points, converged: as in Integral, for the whole batch
+    comparable: ``result`` is that of the level before
     """
 
     passes: Passes
@@ -156,6 +158,7 @@ class _Search:
     result: Tensor
     points: Tensor
     converged: Tensor
+    comparable: bool = False
 
     def refine(self, rule: Rule) -> None:
         """Evaluate the nodes of a rule that are new, and let those that meet rtol go."""
@@ -164,7 +167,8 @@ class _Search:
         self._settle(rule)
 
     def restart(self, rule: Rule) -> None:
-        """Evaluate a rule from nothing."""
+        """Evaluate a rule from nothing; it has so many points that the last level tells little."""
+        self.comparable = False
         self.gradients = self._evaluate(rule.nodes)
         self._settle(rule)
 
@@ -180,14 +184,24 @@ class _Search:
         integral = self._weighted(rule.weights)
         size = self.norm(integral, self.active).double()
         null = self.norm(self._weighted(null_weights(rule.nodes)), self.active).double()
+        before = self.result[self.active] if self.comparable else integral
+        change = self.norm(integral - before, self.active).double()
         output = self.passes.output(self.site).index_select(0, self.active)
         total = (output * integral).sum((1, 2, 3), dtype=torch.float64)
         residual = (total - self.difference[self.active]).abs()
-        error = torch.maximum(_RESIDUAL_FACTOR * residual, _NULL_FACTOR * (residual * null).sqrt())
+        shrink = size.clamp_min(torch.finfo(torch.float64).tiny) ** (1 - _POWER)
+        error = torch.stack(
+            [
+                _RESIDUAL_FACTOR * residual,
+                _NULL_FACTOR * null**_POWER * shrink,
+                _CHANGE_FACTOR * change**_POWER * shrink,
+            ]
+        ).amax(0)
         unit = torch.finfo(integral.dtype).eps
         good = error <= self.rtol * size + _ROUNDING_UNITS * unit * self.scale[self.active]
         # What is not finite will not become so; it is reported as a failed example.
         done = good | ~residual.isfinite()
+        self.comparable = True
         self.result[self.active] = integral
         self.converged[self.active] = good
         self.active = self.active[~done]

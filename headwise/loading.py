@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import HFValidationError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -44,7 +45,15 @@ _TOKENIZER_FILES = (
     "tokenizer.model",
 )
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
-_LOAD_ERRORS = (OSError, ValueError, KeyError, HfHubHTTPError, HFValidationError)
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    HfHubHTTPError,
+    HFValidationError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,13 +192,14 @@ def _read_model(
     name: str, revision: str | None, config: Any, dtype: torch.dtype
 ) -> PreTrainedModel:
     try:
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             name,
             revision=revision,
             config=config,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except _LOAD_ERRORS as error:
         # Only an OSError about safetensors is about the format; there is no own error type.
@@ -200,7 +210,14 @@ def _read_model(
         raise ModelNotFoundError(
             f"the weights of model {name!r} cannot be read: {_first_line(error)}"
         ) from error
-    return model
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UnsupportedModelError(
+            f"the weights of model {name!r} lack {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}: they would be random; is it a classifier?"
+        )
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _read_tokenizer(

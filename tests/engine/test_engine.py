@@ -1,0 +1,292 @@
+"""What ``attribute`` promises besides the numbers: batches, memory, restoring, broken examples."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertTokenizer
+
+import headwise
+from headwise.errors import OptionError, TokenizerError
+from headwise.passes import Passes
+from headwise.replay import Replay
+from tests.engine.conftest import VOCABULARY, random_inputs, tiny
+
+WORDS = [f"w{number}" for number in range(VOCABULARY - 5)]
+
+
+@pytest.fixture
+def tokenizer():
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return BertTokenizer(vocab={token: i for i, token in enumerate([*special, *WORDS])})
+
+
+def numbers(result):
+    """All float arrays of a result, and its matrices."""
+    arrays = [getattr(result, field.name) for field in dataclasses.fields(result)]
+    floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    return [*floats, *(matrix for matrix in result.matrices if matrix is not None)]
+
+
+def assert_close(one, other, tolerance):
+    for a, b in zip(numbers(one), numbers(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("integration", ["auto", "gauss-legendre:4"])
+def test_results_do_not_depend_on_batching(integration):
+    """One by one, in small and in large batches, in another order: 1e-5, single precision.
+
+    The cells are at most of magnitude 1 here, so this is absolute.
+    """
+    model = tiny(dtype=torch.float32, spread=0.15)
+    inputs = random_inputs(model, (3, 12, 8, 8, 5, 12, 9, 2, 8, 7))
+    options = {"integration": integration, "rtol": 1e-2}
+    whole = headwise.attribute_encoded(model, inputs, token_budget=5000, **options)
+    small = headwise.attribute_encoded(model, inputs, token_budget=1, **options)
+    assert_close(whole, small, 1e-5)
+    assert whole.points.tolist() == small.points.tolist()
+    back = headwise.attribute_encoded(model, inputs[::-1], token_budget=60, **options)
+    np.testing.assert_allclose(back.scores[::-1], whole.scores, atol=1e-5)
+
+
+def test_budget_is_halved_and_remembered_when_memory_runs_out(monkeypatch):
+    """A device with memory for 24 tokens in a pass gives the same result (1e-6, float64)."""
+    model = tiny()
+    inputs = random_inputs(model, (6, 6, 6, 6, 6))
+    want = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:4")
+    refused = []
+    run = Passes._pass
+
+    def limited(self, site, examples, points, gradient):
+        if len(examples) * self.tokens_per_row(site) > 24:
+            refused.append(len(examples))
+            raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+        return run(self, site, examples, points, gradient)
+
+    monkeypatch.setattr(Passes, "_pass", limited)
+    model = tiny()  # a new one: budgets are remembered per model
+    got = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:4")
+    assert_close(got, want, 1e-6)
+    assert refused
+    refused.clear()
+    headwise.attribute_encoded(model, inputs, integration="gauss-legendre:4")
+    assert not refused
+
+
+def test_batch_is_split_when_recording_runs_out_of_memory(monkeypatch):
+    model = tiny()
+    inputs = random_inputs(model, (6, 6, 6, 6))
+    want = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")
+    record = Replay.record
+
+    def limited(self, given):
+        if len(given["input_ids"]) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory (simulated)")
+        return record(self, given)
+
+    monkeypatch.setattr(Replay, "record", limited)
+    got = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")
+    assert_close(got, want, 1e-6)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Passes, "_pass", broken)
+    model = tiny()
+    with pytest.raises(RuntimeError, match="something else"):
+        headwise.attribute_encoded(model, random_inputs(model, (6, 6)))
+
+
+def state(model):
+    hooks = [
+        (len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__, m.training)
+        for m in model.modules()
+    ]
+    needs = [parameter.requires_grad for parameter in model.parameters()]
+    return hooks, needs, model.config._attn_implementation
+
+
+@pytest.mark.parametrize("stop", [None, ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("call", [1, 3])
+def test_model_is_left_as_found(stop, call):
+    """Partly in training mode, partly frozen, with an attention setting of its own."""
+    model = tiny(dtype=torch.float32)
+    model.set_attn_implementation("eager")
+    model.bert.encoder.layer[1].train()
+    model.classifier.weight.requires_grad_(False)
+    before = state(model)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    inputs = random_inputs(model, (5, 9))
+    copies = [{name: array.copy() for name, array in example.items()} for example in inputs]
+    calls = []
+
+    def progress(done, total):
+        calls.append((done, total))
+        if stop is not None and len(calls) == call:
+            raise stop
+
+    if stop is None:
+        headwise.attribute_encoded(model, inputs, progress=progress)
+    else:
+        with pytest.raises(stop):
+            headwise.attribute_encoded(model, inputs, progress=progress)
+        assert len(calls) == call
+    assert state(model) == before
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    for example, copy in zip(inputs, copies, strict=True):
+        assert all((example[name] == copy[name]).all() for name in copy)
+
+
+def test_dropout_is_off_in_a_model_in_training_mode():
+    model = tiny(hidden_dropout_prob=0.5)
+    inputs = random_inputs(model, (5,))
+    want = headwise.attribute_encoded(model, inputs)
+    assert_close(headwise.attribute_encoded(model.train(), inputs), want, 1e-12)
+    assert model.training
+
+
+def test_progress_rises_to_the_total_and_comes_between_sites():
+    model = tiny()
+    calls = []
+    headwise.attribute_encoded(
+        model,
+        random_inputs(model, (4, 9, 12)),
+        token_budget=8,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    done = [number for number, _ in calls]
+    assert done == sorted(done)
+    assert calls[-1] == (3, 3)
+    assert {total for _, total in calls} == {3}
+    assert done.count(0) > len(model.bert.encoder.layer)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("integration", ["auto", "gauss-legendre:3"])
+def test_a_broken_example_fails_alone(value, integration):
+    """A token whose embedding is broken, in a batch with sound ones."""
+    model = tiny()
+    inputs = random_inputs(model, (6, 6, 6))
+    broken = VOCABULARY - 1
+    for example in inputs:
+        example["input_ids"] %= broken
+    want = headwise.attribute_encoded(model, inputs, integration=integration)
+    inputs[1]["input_ids"][3] = broken
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight[broken] = value
+    got = headwise.attribute_encoded(model, inputs, integration=integration, token_budget=1000)
+    assert got.errors[0] is got.errors[2] is None
+    assert "not a finite number" in got.errors[1]
+    assert got.predicted[1] == -1
+    for name in ("scores", "totals", "f0", "residual", "probabilities", "edge_value"):
+        assert np.isnan(getattr(got, name)[1]).all()
+        np.testing.assert_allclose(
+            getattr(got, name)[[0, 2]], getattr(want, name)[[0, 2]], atol=1e-6
+        )
+    assert not got.converged[1].any()
+    assert got.matrices[1] is None
+    assert got.edges()[1] == ()
+    np.testing.assert_allclose(got.importance(), want.scores[[0, 2]].mean(0), atol=1e-6)
+
+
+def test_a_model_of_nan_fails_every_example():
+    model = tiny()
+    with torch.no_grad():
+        model.bert.encoder.layer[0].output.dense.weight.fill_(float("nan"))
+    result = headwise.attribute_encoded(model, random_inputs(model, (4, 5)))
+    assert all(result.errors)
+    assert np.isnan(result.importance()).all()
+
+
+def test_texts_and_pairs(tokenizer):
+    model = tiny()
+    result = headwise.attribute(
+        model, tokenizer, ["w1 w2", ("w3", "w4 w5"), ("w6", "")], integration="gauss-legendre:2"
+    )
+    assert result.tokens[0] == ("[CLS]", "w1", "w2", "[SEP]")
+    assert result.tokens[1] == ("[CLS]", "w3", "[SEP]", "w4", "w5", "[SEP]")
+    ids = tokenizer("w3", "w4 w5")
+    encoded = headwise.attribute_encoded(model, [ids], integration="gauss-legendre:2")
+    np.testing.assert_allclose(result.matrices[1], encoded.matrices[0], atol=1e-7)
+    assert not result.truncated.any()
+
+
+def test_long_texts_are_truncated_and_marked(tokenizer):
+    model = tiny("roberta")  # 40 positions, of which RoBERTa does not use the first two
+    long, short = " ".join(WORDS), "w1"
+    result = headwise.attribute(model, tokenizer, [long, short], integration="gauss-legendre:1")
+    assert result.truncated.tolist() == [True, False]
+    assert [len(tokens) for tokens in result.tokens] == [38, 3]
+    assert result.tokens[0][-1] == "[SEP]"
+    cut = headwise.attribute(
+        model, tokenizer, [(long, long), short], max_length=10, integration="gauss-legendre:1"
+    )
+    assert cut.truncated.tolist() == [True, False]
+    assert len(cut.tokens[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "gold"}, "gold"),
+        ({"target": "nonsense"}, "'nonsense'.*LABEL_0"),
+        ({"target": 3}, "3 is no label"),
+        ({"target": -1}, "-1 is no label"),
+        ({"target": "gold", "gold": ["LABEL_0", "LABEL_1"]}, "2 labels for 1"),
+        ({"target": "gold", "gold": ["LABEL_9"]}, r"gold\[0\].*LABEL_9"),
+        ({"output": "loss"}, "output 'loss'"),
+        ({"integration": "simpson"}, "integration 'simpson'"),
+        ({"rtol": 0}, "rtol"),
+        ({"rtol": -1e-3}, "rtol"),
+        ({"rtol": float("nan")}, "rtol"),
+        ({"rtol": 1}, "rtol"),
+        ({"max_points": 2}, "max_points"),
+        ({"edges": -1}, "edges"),
+        ({"token_budget": 0}, "token_budget"),
+        ({"max_length": 3}, "max_length 3"),
+        ({"max_length": 41}, "max_length 41.*40"),
+    ],
+)
+def test_bad_options_are_named(tokenizer, options, message):
+    with pytest.raises(OptionError, match=message):
+        headwise.attribute(tiny(), tokenizer, ["w1"], **options)
+
+
+@pytest.mark.parametrize("text", [None, 3, ("w1",), ("w1", None), ("a", "b", "c"), b"w1"])
+def test_bad_texts_are_named_by_position(tokenizer, text):
+    with pytest.raises(OptionError, match=r"texts\[1\]"):
+        headwise.attribute(tiny(), tokenizer, ["w1", text])
+
+
+def test_one_string_is_not_a_sequence_of_texts(tokenizer):
+    with pytest.raises(OptionError, match="not one string"):
+        headwise.attribute(tiny(), tokenizer, "w1")
+
+
+def test_holes_in_the_attention_mask_are_refused():
+    example = {"input_ids": [2, 3, 4], "attention_mask": [0, 1, 1]}
+    with pytest.raises(OptionError, match="input 0: attention_mask"):
+        headwise.attribute_encoded(tiny(), [example])
+
+
+def test_probability_of_one_class_is_refused():
+    with pytest.raises(OptionError, match="logit"):
+        headwise.attribute_encoded(tiny(labels=1), [{"input_ids": [2, 3]}])
+
+
+def test_tokenizer_of_another_model_is_refused():
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *(f"w{number}" for number in range(500))]
+    tokenizer = BertTokenizer(vocab={token: i for i, token in enumerate(words)})
+    with pytest.raises(TokenizerError, match="do not belong together"):
+        headwise.attribute(tiny(), tokenizer, ["w499"])
+
+
+def test_no_texts_give_an_empty_result(tokenizer):
+    result = headwise.attribute(tiny(), tokenizer, [])
+    assert len(result) == 0
+    assert result.scores.shape == (0, 3, 4)
