@@ -101,35 +101,38 @@ def integrate_auto(
     max_points: the most points of a pair; if that does not suffice, it is not converged
     """
     device, batch = end.device, len(end)
-    full, _ = passes.objective.value(passes.tape.logits.detach(), passes.target)
+    # One more node per decade was cheapest for tolerances of 1e-2, 1e-3 and 1e-4.
+    interior = min(8, max(1, round(1 - math.log10(rtol))), max_points - 2)
+    levels = [r for r in lobatto_levels(interior) if len(r.nodes) <= max_points]
     everyone = torch.arange(batch, device=device)
-    start = passes.evaluate(site, everyone, torch.zeros(batch, device=device))
-    assert start.gradient is not None
+    inner = torch.as_tensor(levels[0].nodes[:-1], device=device)
+    part = passes.evaluate(site, everyone.repeat(len(inner)), inner.repeat_interleave(batch))
+    assert part.gradient is not None
+    gradients = torch.cat([part.gradient.view(-1, *end.shape), end[None]])
+    start = part.value[:batch]
+    full, _ = passes.objective.value(passes.tape.logits.detach(), passes.target)
     search = _Search(
         passes=passes,
         site=site,
         norm=norm,
         rtol=rtol,
-        difference=full - start.value,
-        scale=torch.stack([full.abs(), start.value.abs(), torch.ones_like(full)]).amax(0),
+        difference=full - start,
+        scale=torch.stack([full.abs(), start.abs(), torch.ones_like(full)]).amax(0),
         active=everyone,
-        gradients=torch.stack([start.gradient, end]),
+        gradients=gradients,
         result=torch.zeros_like(end),
-        points=torch.full((batch,), 2, device=device),
+        points=torch.full((batch,), len(gradients), device=device),
         converged=torch.zeros(batch, dtype=torch.bool, device=device),
     )
-    # One more node per decade was cheapest for tolerances of 1e-2, 1e-3 and 1e-4.
-    interior = min(8, max(1, round(1 - math.log10(rtol))), max_points - 2)
-    levels = [r for r in lobatto_levels(interior) if len(r.nodes) <= max_points]
-    for rule in levels:
+    search.settle(levels[0])
+    for rule in levels[1:]:
         search.refine(rule)
-        if not len(search.active):
-            break
-    if len(search.active) and max_points > len(levels[-1].nodes):
-        search.restart(gauss_legendre(max_points))
+    left = max_points - len(levels[-1].nodes)
+    if left > len(levels[-1].nodes):
+        search.restart(gauss_legendre(left))
     return Integral(
         gradient=search.result,
-        f0=start.value,
+        f0=start,
         f1=full,
         points=search.points,
         converged=search.converged,
@@ -161,16 +164,20 @@ class _Search:
     comparable: bool = False
 
     def refine(self, rule: Rule) -> None:
-        """Evaluate the nodes of a rule that are new, and let those that meet rtol go."""
+        """Evaluate the nodes of a rule that are new."""
+        if not len(self.active):
+            return
         new = self._evaluate(rule.nodes[len(self.gradients) :])
         self.gradients = torch.cat([self.gradients, new])
-        self._settle(rule)
+        self.settle(rule)
 
     def restart(self, rule: Rule) -> None:
         """Evaluate a rule from nothing; it has so many points that the last level tells little."""
+        if not len(self.active):
+            return
         self.comparable = False
         self.gradients = self._evaluate(rule.nodes)
-        self._settle(rule)
+        self.settle(rule)
 
     def _evaluate(self, nodes: NDArray[np.float64]) -> Tensor:
         count = len(self.active)
@@ -180,7 +187,8 @@ class _Search:
         self.points[self.active] += len(nodes)
         return part.gradient.view(len(nodes), count, *part.gradient.shape[1:])
 
-    def _settle(self, rule: Rule) -> None:
+    def settle(self, rule: Rule) -> None:
+        """Integrate by a rule whose nodes are evaluated; let those that meet rtol go."""
         integral = self._weighted(rule.weights)
         size = self.norm(integral, self.active).double()
         null = self.norm(self._weighted(null_weights(rule.nodes)), self.active).double()

@@ -48,7 +48,7 @@ def test_points_are_those_of_a_level():
     model = tiny(spread=0.4)
     result = headwise.attribute_encoded(model, random_inputs(model, [8] * 6), rtol=1e-3)
     sizes = [len(rule.nodes) for rule in lobatto_levels(4)]
-    assert set(result.points.ravel()) <= {*sizes, sizes[-1] + 64}
+    assert set(result.points.ravel()) <= {*sizes, 64}
     assert len(set(result.points.ravel())) > 1
 
 
@@ -68,7 +68,9 @@ def test_residual_is_the_error_of_the_sum():
     result = headwise.attribute_encoded(model, random_inputs(model, [5, 9]), rtol=1e-3)
     total = result.totals.astype(float).sum(-1)
     np.testing.assert_allclose(total - (result.f1 - result.f0), result.residual, atol=1e-6)
-    exact = headwise.attribute_encoded(model, random_inputs(model, [5, 9]), rtol=1e-8)
+    exact = headwise.attribute_encoded(
+        model, random_inputs(model, [5, 9]), rtol=1e-8, max_points=256
+    )
     assert np.abs(exact.residual).max() < 1e-7
 
 

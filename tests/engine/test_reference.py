@@ -96,7 +96,7 @@ def test_auto_agrees_too():
     """To 1e-6 of the largest cell against 128 points, asking for 1e-7 (float64)."""
     model = tiny(seed=1)
     inputs = random_inputs(model, [6, 8])
-    result = headwise.attribute_encoded(model, inputs, rtol=1e-7)
+    result = headwise.attribute_encoded(model, inputs, rtol=1e-7, max_points=256)
     assert result.converged.all()
     for number, example in enumerate(inputs):
         assert_same(result, number, reference(model, example, gauss_legendre(128), chunk=128))
@@ -122,7 +122,7 @@ def test_sigmoid_outputs():
     """A multi-label model has one sigmoid per class: the gradient is that of its logit, scaled."""
     model = tiny(problem_type="multi_label_classification")
     inputs = random_inputs(model, [7])
-    probability = headwise.attribute_encoded(model, inputs, target=1, rtol=1e-6)
+    probability = headwise.attribute_encoded(model, inputs, target=1, rtol=1e-6, max_points=256)
     p = 1 / (
         1 + np.exp(-reference(model, inputs[0], gauss_legendre(1), target=1, output="logit").f1)
     )
