@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("engine", "jobs", "store"))
     parser.add_argument("--model", type=Path, help="folder; the demo model by default")
     parser.add_argument("--data", type=Path, default=PAIRS, help="premise-hypothesis JSON lines")
-    parser.add_argument("--examples", type=int, default=96, help="of the engine's benchmark")
+    parser.add_argument("--examples", type=int, default=64, help="of the engine's benchmark")
     parser.add_argument("--job-examples", type=int, default=288)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
