@@ -114,8 +114,8 @@ def _messages(settings: Settings) -> int:
         return int(connection.execute("SELECT COUNT(*) FROM kombu_message").fetchone()[0])
 
 
-def test_a_job_runs_over_every_broker(settings: Settings, tmp_path: Path) -> None:
-    stack = Stack(tmp_path, broker_url=settings.broker_url, queue=settings.queue)
+def runs_a_job(stack: Stack) -> None:
+    """A job goes through real scheduler and worker processes, every example once."""
     try:
         stack.start("scheduler")
         stack.start("worker")
@@ -124,17 +124,13 @@ def test_a_job_runs_over_every_broker(settings: Settings, tmp_path: Path) -> Non
         exactly_once(stack, job, 12)
     finally:
         stack.stop()
+
+
+def test_a_job_runs_over_every_broker(settings: Settings, tmp_path: Path) -> None:
+    runs_a_job(Stack(tmp_path, broker_url=settings.broker_url, queue=settings.queue))
 
 
 @pytest.mark.services
 def test_a_job_runs_on_postgresql_and_redis(postgres_url: str, tmp_path: Path) -> None:
     queue = f"test-{uuid.uuid4().hex[:12]}"
-    stack = Stack(tmp_path, database_url=postgres_url, broker_url=REDIS, queue=queue)
-    try:
-        stack.start("scheduler")
-        stack.start("worker")
-        job = stack.submit(12)
-        stack.wait_for(f"SELECT state FROM jobs WHERE job_id = {job}", "succeeded")
-        exactly_once(stack, job, 12)
-    finally:
-        stack.stop()
+    runs_a_job(Stack(tmp_path, database_url=postgres_url, broker_url=REDIS, queue=queue))
