@@ -6,6 +6,7 @@ Every process builds it once with `load_settings()` and passes it on.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jobs.errors import InputError, Problem, nearest
 
 PREFIX = "HEADWISE_"
+_HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
 class Settings(BaseModel):
@@ -48,6 +50,13 @@ class Settings(BaseModel):
     )
     host: str = Field(default="127.0.0.1", description="Address the dashboard listens on.")
     port: int = Field(default=8600, ge=1, le=65535, description="Port the dashboard listens on.")
+    trusted_hosts: str = Field(
+        default="",
+        description="Host names, separated by ',', that the dashboard answers to beside localhost, "
+        "for use behind a proxy (docs/proxy.md): headwise.example.org, or .example.org for that "
+        "name and all below it; no scheme, port or path. Default: only localhost when it listens "
+        "there, else every name.",
+    )
     queue: str = Field(
         default="default",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
@@ -133,6 +142,15 @@ class Settings(BaseModel):
         except ValueError:
             raise ValueError("has a port that is no number from 0 to 65535") from None
         return value
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _host_names(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no host name")
+        return ",".join(names)
 
     @property
     def database(self) -> str:

@@ -24,7 +24,7 @@ from jobs.settings import Settings
 from webui import format as formats
 from webui import words
 from webui.assets import VERSION
-from webui.web import Context, context, is_foreign, problem_json
+from webui.web import Context, context, is_foreign, is_host_of, problem_json
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,6 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = (settings.upload_megabytes << 20) + SMALL_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
-    if settings.host in LOOPBACK:
-        # A page elsewhere can make its own name point here (DNS rebinding); it cannot fake this.
-        app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]", ".localhost"]
     app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
     app.jinja_env.filters.update(formats.FILTERS)
     app.jinja_env.globals.update(
@@ -82,6 +79,7 @@ def create_app(settings: Settings) -> Flask:
     app.jinja_env.policies["json.dumps_kwargs"] = {}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     _register(app)
+    app.before_request(_refuse_other_names)
     app.before_request(_refuse_foreign)
     app.after_request(_add_headers)
     app.register_error_handler(HeadwiseError, _on_headwise_error)
@@ -99,6 +97,26 @@ def _register(app: Flask) -> None:
 
 def _asset(name: str) -> str:
     return url_for("assets.serve", version=VERSION, name=name)
+
+
+def _refuse_other_names() -> Response | None:
+    """A page elsewhere can make its own name point here (DNS rebinding); it cannot fake Host.
+
+    Not Flask's TRUSTED_HOSTS, which knows no IPv6 addresses.
+    """
+    settings = context().settings
+    named = tuple(filter(None, settings.trusted_hosts.split(",")))
+    if is_host_of(request.host, (*LOOPBACK, ".localhost", *named)):
+        return None
+    if not named and settings.host not in LOOPBACK:
+        return None
+    problem = Problem(
+        field="Host",
+        value=request.host,
+        message="the dashboard does not answer to this name",
+        remedy="Open it as localhost, or add the name to HEADWISE_TRUSTED_HOSTS and restart.",
+    )
+    return _error(HTTPStatus.BAD_REQUEST, "Unknown host name", [problem])
 
 
 def _refuse_foreign() -> Response | None:

@@ -16,8 +16,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
+        host = self.settings.host
         options: dict[str, Any] = {
-            "bind": f"{self.settings.host}:{self.settings.port}",
+            "bind": f"{f'[{host}]' if ':' in host else host}:{self.settings.port}",
             "worker_class": "gthread",
             "workers": 1,
             "threads": 64,

@@ -104,6 +104,15 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     }
 
 
+def is_host_of(host: str, names: Collection[str]) -> bool:
+    """Whether a Host header is one of `names`, with any port; `.example.org` means all below it."""
+    own = urlsplit(f"//{host}").hostname or ""
+    return any(
+        own == name.removeprefix(".") or (name.startswith(".") and own.endswith(name))
+        for name in names
+    )
+
+
 def is_foreign() -> bool:
     """Whether another site's page makes the browser send this request."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):

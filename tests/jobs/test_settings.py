@@ -61,6 +61,11 @@ def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
         ("BROKER_URL", "sqla+foo", ("redis://, amqp:// or sqla+sqlite:///",)),
         ("BROKER_URL", "redis://h:port/0", ("port that is no number",)),
         ("BROKER_URL", "amqp://h:99999//", ("port that is no number",)),
+        ("TRUSTED_HOSTS", "https://h.org", ("'https://h.org' is no host name", "no scheme")),
+        ("TRUSTED_HOSTS", "h.org:8600", ("'h.org:8600' is no host name", "no scheme, port")),
+        ("TRUSTED_HOSTS", "a.org,h.org/x", ("'h.org/x' is no host name", "or path")),
+        ("TRUSTED_HOSTS", "*.h.org", ("'*.h.org' is no host name", ".example.org")),
+        ("TRUSTED_HOSTS", "a.org b.org", ("is no host name", "separated by ','")),
         ("HOME", "~nobody-of-that-name/x", ("unknown user", "The data folder")),
     ],
 )
@@ -69,6 +74,11 @@ def test_a_bad_value_is_named_with_its_key_and_meaning(
 ) -> None:
     problem = refused(lambda: load_settings({PREFIX + key: value}), f"given: {value!r}", *words)
     assert problem.field == PREFIX + key
+
+
+def test_trusted_hosts_are_read_as_host_headers_spell_them() -> None:
+    settings = load_settings({"HEADWISE_TRUSTED_HOSTS": " Heads.Example.org, .lab.example ,"})
+    assert settings.trusted_hosts == "heads.example.org,.lab.example"
 
 
 def test_every_problem_is_reported_at_once() -> None:

@@ -238,6 +238,47 @@ def test_other_host_names_are_refused(empty: SimpleNamespace) -> None:
     problems(empty.client.get("/api/v1/jobs", headers={"Host": "evil.example"}), 400)
 
 
+def hosts_answered(settings: Settings, **changes: str) -> set[str]:
+    """Which of HOSTS get an answer with these settings; the others get a problem with a remedy."""
+    app = create_app(settings.model_copy(update=changes))
+    client = app.test_client()
+    answered = set()
+    for host in HOSTS:
+        answer = client.get("/api/v1/jobs", headers={"Host": host})
+        if answer.status_code == 200:
+            answered.add(host)
+        else:
+            (problem,) = problems(answer, 400)
+            assert (problem["field"], problem["value"]) == ("Host", host)
+            assert "HEADWISE_TRUSTED_HOSTS" in problem["remedy"]
+    app.extensions["headwise"].database.close()
+    return answered
+
+
+LOCAL = {"127.0.0.1:8600", "localhost", "[::1]:8600"}
+HOSTS = {*LOCAL, "heads.example.org", "a.lab.example:8443", "lab.example", "evillab.example"}
+
+
+def test_names_of_a_proxy_are_answered_when_they_are_trusted(settings: Settings) -> None:
+    assert hosts_answered(settings) == LOCAL
+    assert hosts_answered(settings, host="::1") == LOCAL
+    assert hosts_answered(settings, host="0.0.0.0") == HOSTS
+    one = hosts_answered(settings, trusted_hosts="heads.example.org")
+    assert one == {*LOCAL, "heads.example.org"}
+    below = hosts_answered(settings, trusted_hosts=".lab.example", host="0.0.0.0")
+    assert below == {*LOCAL, "a.lab.example:8443", "lab.example"}
+
+
+def test_a_trusted_name_may_act_in_its_own_name(
+    settings: Settings, submission: dict[str, Any]
+) -> None:
+    app = create_app(settings.model_copy(update={"trusted_hosts": "heads.example.org"}))
+    own = {"Host": "heads.example.org", "Origin": "https://heads.example.org"}
+    answer = app.test_client().post("/api/v1/check", json=submission, headers=own)
+    assert answer.status_code == 200
+    app.extensions["headwise"].database.close()
+
+
 def test_upload_preview_and_limits(client: FlaskClient, settings: Settings) -> None:
     def send(content: bytes, name: str) -> Any:
         return client.post("/api/v1/uploads", **multipart("file", content, name))
