@@ -17,6 +17,7 @@ from headwise.errors import (
     UnsupportedModelError,
 )
 from headwise.loading import LoadedModel, load
+from headwise.options import Options
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
 
@@ -28,6 +29,7 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "OptionError",
+    "Options",
     "Site",
     "Text",
     "TokenizerError",

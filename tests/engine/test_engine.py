@@ -1,6 +1,9 @@
 """What ``attribute`` promises besides the numbers: batches, memory, restoring, broken examples."""
 
 import dataclasses
+import inspect
+import re
+import typing
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from transformers import BertTokenizer
 
 import headwise
 from headwise.errors import OptionError, TokenizerError
+from headwise.options import Arguments, Options
 from headwise.passes import Passes
 from headwise.replay import Replay
 from tests.engine.conftest import VOCABULARY, random_inputs, tiny
@@ -254,6 +258,23 @@ def test_long_texts_are_truncated_and_marked(tokenizer):
 def test_bad_options_are_named(tokenizer, options, message):
     with pytest.raises(OptionError, match=message):
         headwise.attribute(tiny(), tokenizer, ["w1"], **options)
+
+
+def test_every_option_is_typed_documented_and_shown():
+    """Type checkers read Arguments, help() the signature, readers the docstring."""
+    fields = [field.name for field in dataclasses.fields(Options)]
+    assert list(typing.get_type_hints(Arguments)) == fields
+    assert typing.get_type_hints(Arguments) == typing.get_type_hints(Options)
+    for function in (headwise.attribute, headwise.attribute_encoded):
+        shown = inspect.signature(function).parameters
+        assert list(shown)[-len(fields) :] == fields
+        assert shown["rtol"].default == 1e-3
+    assert all(re.search(rf"^    (\w+, )*{name}\b", Options.__doc__, re.M) for name in fields)
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="integratoin"):
+        headwise.attribute_encoded(tiny(), [], integratoin="auto")
 
 
 @pytest.mark.parametrize("text", [None, 3, ("w1",), ("w1", None), ("a", "b", "c"), b"w1"])

@@ -1,0 +1,134 @@
+"""What ``attribute`` can be told: one set of keyword arguments, checked in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, TypeVar
+
+from transformers import PreTrainedModel
+
+from headwise.errors import OptionError
+from headwise.loading import label_names
+from headwise.objective import OUTPUTS, Label, Objective, label_index
+from headwise.quadrature import MAX_POINTS, Rule, parse_integration
+
+Progress = Callable[[int, int], object]
+
+
+class Arguments(TypedDict, total=False):
+    """The keyword arguments of ``Options``, for type checkers."""
+
+    target: Label
+    gold: Sequence[Label] | None
+    output: str
+    integration: str
+    rtol: float
+    max_points: int
+    edges: int
+    matrices: bool
+    token_budget: int | None
+    progress: Progress | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to attribute, and what to keep; the keyword arguments of ``attribute``.
+
+    target: the class whose output is attributed: ``predicted``, ``gold``, a label's name or index
+    gold: one label per text, by name or index; needed for target ``gold``
+    output: ``probability``, ``logit`` or ``log-probability`` of that class
+    integration: ``auto`` chooses the points per example and site until the estimated relative
+        error of the attribution (L2 norm over all heads and cells of the site) meets ``rtol``;
+        ``gauss-legendre:m`` and ``left-riemann:m`` are fixed rules of m points
+    rtol: the estimated relative error at which ``auto`` stops, between 0 and 1
+    max_points: the most points ``auto`` spends on one example and site
+    edges: how many largest cells to keep per example
+    matrices: keep the whole attribution, float32 [S, H, n, n] per example
+    token_budget: tokens (rows x length) in one pass through the model; halved, and remembered
+        for the model, when memory runs out
+    progress: called as ``progress(done, total)`` in examples, after every pass; an exception
+        from it ends the work, with the model restored
+
+    Raises OptionError for a value that no model can have.
+    """
+
+    target: Label = "predicted"
+    gold: Sequence[Label] | None = None
+    output: str = "probability"
+    integration: str = "auto"
+    rtol: float = 1e-3
+    max_points: int = 64
+    edges: int = 16
+    matrices: bool = True
+    token_budget: int | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise OptionError(f"output {self.output!r} is unknown; use one of {', '.join(OUTPUTS)}")
+        if not (isinstance(self.rtol, float | int) and 0 < self.rtol < 1):
+            raise OptionError(f"rtol must be between 0 and 1, not {self.rtol!r}")
+        if not 3 <= self.max_points <= MAX_POINTS:
+            raise OptionError(f"max_points must be from 3 to {MAX_POINTS}, not {self.max_points}")
+        if self.edges < 0:
+            raise OptionError(f"edges must be at least 0, not {self.edges}")
+        if self.token_budget is not None and self.token_budget < 1:
+            raise OptionError(f"token_budget must be at least 1, not {self.token_budget}")
+        if self.target == "gold" and self.gold is None:
+            raise OptionError("target 'gold' needs the gold labels: pass gold=[...]")
+        parse_integration(self.integration)
+
+    @property
+    def rule(self) -> Rule | None:
+        """The fixed rule of ``integration``, or None for ``auto``."""
+        return parse_integration(self.integration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What is differentiated for each example: options, read for one model.
+
+    fixed: a label for all examples, or None: per example, gold or predicted
+    gold: a label per example, or None: the predicted one
+    """
+
+    objective: Objective
+    fixed: int | None
+    gold: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, options: Options, count: int) -> Targets:
+        """Raises OptionError for a label that the model has not, or not ``count`` gold labels."""
+        labels, target = label_names(model), options.target
+        if len(labels) < 2 and options.output != "logit":
+            raise OptionError(
+                f"output {options.output!r} needs two classes; this model has one: use 'logit'"
+            )
+        gold = None
+        if options.gold is not None:
+            if len(options.gold) != count:
+                raise OptionError(f"gold has {len(options.gold)} labels for {count} examples")
+            gold = tuple(label_index(g, labels, f"gold[{i}]") for i, g in enumerate(options.gold))
+        per_example = target in ("gold", "predicted")
+        return cls(
+            objective=Objective(
+                output=options.output,
+                exclusive=model.config.problem_type != "multi_label_classification",
+            ),
+            fixed=None if per_example else label_index(target, labels, "target"),
+            gold=gold if target == "gold" else None,
+        )
+
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def takes_options(function: _F) -> _F:
+    """Show the options with their defaults, not ``**options``, to help() and completion."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = inspect.signature(Options).parameters.values()
+    setattr(function, "__signature__", signature.replace(parameters=[*own, *options]))  # noqa: B010
+    return function
