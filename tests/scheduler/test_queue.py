@@ -11,10 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from kombu.transport.virtual import base
 
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
-from scheduler.celery_app import forget_delivered, make_app, ping, wake
+from scheduler.celery_app import POLL_SECONDS, forget_delivered, make_app, ping, wake
 from tests.conftest import missing
 from tests.stack import Stack, exactly_once
 
@@ -105,6 +106,28 @@ def test_delivered_messages_do_not_pile_up_in_the_embedded_broker(tmp_path: Path
     size = _messages(settings)
     forget_delivered(settings)
     assert (size, _messages(settings)) == (4, 1)
+
+
+def test_waiting_on_the_embedded_broker_ends_after_one_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery hears of its shutdown between two waits only, however long they may be."""
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        assert len(naps) < 3
+        time.sleep(seconds)
+
+    monkeypatch.setattr(base, "sleep", nap)
+    app = make_app(Settings(home=tmp_path))
+    with (
+        app.connection_for_read() as connection,
+        connection.SimpleQueue("default"),
+        pytest.raises(TimeoutError),
+    ):
+        connection.drain_events(timeout=600)
+    assert naps in ([], [POLL_SECONDS])
 
 
 def _messages(settings: Settings) -> int:
