@@ -1,9 +1,9 @@
-"""From integrals to the numbers of a result: Attr, its maxima and largest cells."""
+"""From the cells that a method gives to the numbers of a result: maxima, sums, largest cells."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from headwise.encoding import Encoded
-from headwise.integrate import Integral
-from headwise.replay import Site, Tape
+from headwise.replay import Site
 from headwise.result import Attribution, Floats
 
 
@@ -43,54 +42,57 @@ class SiteResult:
     finite: Tensor
 
 
-def attribution_matrix(tape: Tape, site: int, attention: Tensor, gradient: Tensor) -> Tensor:
-    """Attr_h = A_h * (G_h V_h'), [B, H, m, n], from G, the integral of dF/dO, [B, m, H, d]."""
-    by_cell = gradient.transpose(1, 2) @ tape.value[site].transpose(-1, -2)
-    return by_cell.mul_(attention)
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """What a method says of one site of a batch of B examples.
 
+    values: one number per cell, [B, H, m, n], of the first m query rows; the others are zero
+    points: gradient evaluations, int [B]
+    converged: bool [B]
+    f0, f1: F(0) and F(1), float64 [B], or None where the method defines none
+    token_weight: [B, H, n], for a method that gives one value per token. Its values stand on the
+        diagonal, no other cell counts, and an edge's attention is the token's weight.
+    """
 
-def attribution_norm(
-    tape: Tape, site: int, attention: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The L2 norm of Attr over heads and cells, as ``integrate_auto`` asks for it."""
-
-    def norm(gradients: Tensor, examples: Tensor) -> Tensor:
-        value = tape.value[site].index_select(0, examples)
-        weights = attention[:, :, : gradients.shape[1]].index_select(0, examples)
-        by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
-        size: Tensor = torch.linalg.vector_norm(by_cell.mul_(weights), dim=(1, 2, 3))
-        return size
-
-    return norm
+    values: Tensor
+    points: Tensor
+    converged: Tensor
+    f0: Tensor | None = None
+    f1: Tensor | None = None
+    token_weight: Tensor | None = None
 
 
 def summarize(
-    tape: Tape,
-    site: int,
-    attention: Tensor,
-    integral: Integral,
-    lengths: Tensor,
-    edges: int,
-    keep_matrix: bool,
+    cells: Cells, attention: Tensor, lengths: Tensor, edges: int, keep_matrix: bool
 ) -> SiteResult:
-    """Maxima, sums and largest cells of one site; lengths [B] tell tokens from padding."""
+    """Maxima, sums and largest cells of one site.
+
+    attention: [B, H, n, n]; lengths: [B], to tell tokens from padding
+    """
     batch, heads, n, _ = attention.shape
-    rows = integral.gradient.shape[1]
-    attr = attribution_matrix(tape, site, attention[:, :, :rows], integral.gradient)
+    attr, shown = cells.values, attention
     if attr.dtype not in (torch.float32, torch.float64):
-        attr, attention = attr.float(), attention.float()  # sums and NumPy want more
+        attr = attr.float()  # sums and NumPy want more
+    attention, rows = attention.to(attr.dtype), attr.shape[2]
     if rows < n:
         # The rows that cannot influence the output have a gradient of exactly zero.
         attr = torch.cat([attr, attr.new_zeros(batch, heads, n - rows, n)], dim=2)
     real = torch.arange(n, device=lengths.device) < lengths[:, None]
-    cells = (real[:, :, None] & real[:, None, :])[:, None]
-    attr = attr.masked_fill(~cells, 0)
-    ranked = attr.masked_fill(~cells, -math.inf).flatten(1)
+    tokens = (real[:, :, None] & real[:, None, :])[:, None]
+    counted = tokens
+    if cells.token_weight is not None:
+        counted = tokens & torch.eye(n, dtype=torch.bool, device=lengths.device)
+        shown = cells.token_weight[:, :, None].expand_as(attr)
+    attr = attr.masked_fill(~counted, 0)
+    ranked = attr.masked_fill(~counted, -math.inf).flatten(1)
     scores, best = ranked.view(batch, heads, n * n).max(-1)
     values, cell = ranked.topk(min(edges, ranked.shape[1]), dim=1)
-    row_max = attention.masked_fill(~cells, 0).amax(-1)
+    row_max = attention.masked_fill(~tokens, 0).amax(-1)
     totals = attr.sum((2, 3), dtype=torch.float64)
-    finite = totals.isfinite().all(1) & integral.f0.isfinite() & integral.f1.isfinite()
+    undefined = totals.new_full((batch,), math.nan)
+    finite = totals.isfinite().all(1)
+    for end in (cells.f0, cells.f1):
+        finite &= True if end is None else end.isfinite()
     return SiteResult(
         scores=scores.cpu(),
         totals=totals.cpu(),
@@ -99,14 +101,14 @@ def summarize(
         attention_max=row_max.amax(-1).cpu(),
         attention_mean=(row_max.sum(-1) / lengths[:, None]).cpu(),
         edge_value=values.cpu(),
-        edge_attention=attention.flatten(1).gather(1, cell).cpu(),
+        edge_attention=shown.flatten(1).gather(1, cell).float().cpu(),
         edge_cell=torch.stack([cell // (n * n), cell // n % n, cell % n], -1).cpu(),
         matrix=attr.float().cpu() if keep_matrix else None,
-        f0=integral.f0.cpu(),
-        f1=integral.f1.cpu(),
+        f0=(undefined if cells.f0 is None else cells.f0).cpu(),
+        f1=(undefined if cells.f1 is None else cells.f1).cpu(),
         total=totals.sum(1).cpu(),
-        points=integral.points.cpu(),
-        converged=integral.converged.cpu(),
+        points=cells.points.cpu(),
+        converged=cells.converged.cpu(),
         finite=finite.cpu(),
     )
 
@@ -115,10 +117,16 @@ class Collector:
     """The arrays of an Attribution, filled batch by batch."""
 
     def __init__(
-        self, sites: tuple[Site, ...], labels: tuple[str, ...], encoded: Sequence[Encoded], k: int
+        self,
+        method: str,
+        sites: tuple[Site, ...],
+        labels: tuple[str, ...],
+        encoded: Sequence[Encoded],
+        k: int,
     ) -> None:
         e, s, h = len(encoded), len(sites), max(site.heads for site in sites)
-        self._sites, self._labels, self._encoded, self._k = sites, labels, encoded, k
+        self._method, self._sites, self._labels = method, sites, labels
+        self._encoded, self._k = encoded, k
 
         def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
             fill = math.nan if np.issubdtype(dtype, np.floating) else -1
@@ -221,9 +229,12 @@ class Collector:
     def result(self, *, keep_matrices: bool) -> Attribution:
         """The complete result."""
         return Attribution(
+            method=self._method,
             sites=self._sites,
             labels=self._labels,
             tokens=tuple(example.tokens for example in self._encoded),
+            word_index=tuple(example.word_index for example in self._encoded),
+            word_texts=tuple(example.word_texts for example in self._encoded),
             errors=tuple(self._errors),
             token_attribution=tuple(self._tokens),
             matrices=tuple(self._matrices) if keep_matrices else None,

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import OptionError, TokenizerError
+
+_BLANK = "\u2581"  # with which SentencePiece marks a blank before a word
 
 Text = str | tuple[str, str]
 
@@ -23,12 +25,16 @@ class Encoded:
     ids: token ids, with the special tokens
     token_types: segment ids, or None where the model has none
     tokens: the tokens as strings, same length as ids
+    word_index: the word that each token is a piece of, same length as ids
+    word_texts: the words as they stand in the text; a special token is a word of its own
     truncated: the text was longer than allowed
     """
 
     ids: tuple[int, ...]
     token_types: tuple[int, ...] | None = None
     tokens: tuple[str, ...] = ()
+    word_index: tuple[int, ...] = ()
+    word_texts: tuple[str, ...] = ()
     truncated: bool = False
 
 
@@ -67,11 +73,15 @@ def encode(
         ids = tuple(int(token) for token in whole["input_ids"])
         _check_vocabulary(model, ids)
         types = whole.get("token_type_ids") if "token_type_ids" in names else None
+        tokens = tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(ids)))
+        word_index, word_texts = _words(whole, parts, tokens)
         encoded.append(
             Encoded(
                 ids=ids,
                 token_types=None if types is None else tuple(int(kind) for kind in types),
-                tokens=tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(ids))),
+                tokens=tokens,
+                word_index=word_index,
+                word_texts=word_texts,
                 truncated=truncated,
             )
         )
@@ -91,14 +101,51 @@ def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
         if n == 0 or any(bit != 1 for bit in mask[:n]):
             raise OptionError(f"input {index}: attention_mask must be ones, then zeros as padding")
         types = example.get("token_type_ids")
+        tokens = tuple(str(token) for token in ids[:n])
         encoded.append(
             Encoded(
                 ids=tuple(ids[:n]),
                 token_types=None if types is None else tuple(int(kind) for kind in types[:n]),
-                tokens=tuple(str(token) for token in ids[:n]),
+                tokens=tokens,
+                word_index=tuple(range(n)),
+                word_texts=tokens,
             )
         )
     return encoded
+
+
+def _words(
+    encoding: BatchEncoding, parts: Sequence[str], tokens: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Index of each token's word, and the words, from what the tokenizer knows of its pieces.
+
+    A tokenizer written in Python knows nothing of them: every token is a word then.
+    """
+    if not encoding.is_fast:
+        return tuple(range(len(tokens))), tuple(tokens)
+    index: list[int] = []
+    spans: list[tuple[str, int, int]] = []  # the text, and where in it the word stands
+    before: tuple[int, int] | None = None
+    sequences = encoding.sequence_ids()
+    for position, word in enumerate(encoding.word_ids()):
+        sequence = sequences[position]
+        if word is None or sequence is None:
+            spans.append((tokens[position], 0, len(tokens[position])))
+            before = None
+        else:
+            start, end = encoding.token_to_chars(position) or (0, 0)
+            # Some SentencePiece tokenizers count a whole text as one word, but mark the blanks.
+            if (word, sequence) != before or tokens[position].startswith(_BLANK):
+                spans.append((parts[sequence], start, end))
+            else:
+                text, first, _ = spans[-1]
+                spans[-1] = (text, first, end)
+            before = (word, sequence)
+        index.append(len(spans) - 1)
+    texts = [text[start:end].strip() for text, start, end in spans]
+    first_token = {word: position for position, word in reversed([*enumerate(index)])}
+    # A piece that stands for no character is shown as the token that it is.
+    return tuple(index), tuple(text or tokens[first_token[w]] for w, text in enumerate(texts))
 
 
 def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[str, Tensor]:

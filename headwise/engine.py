@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.collect import Collector, SiteResult, attribution_norm, summarize
+from headwise.collect import Collector, SiteResult, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError
-from headwise.integrate import integrate_auto, integrate_fixed
 from headwise.loading import label_names
+from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
 from headwise.passes import Passes, TokenBudget, is_out_of_memory
+from headwise.precision import LoweredReplay, arithmetic, widened
 from headwise.replay import Replay
 from headwise.result import Attribution
 
@@ -80,15 +81,19 @@ def attribute_encoded(
 
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
     targets = Targets.of(model, options, len(encoded))
-    budget = _budget(model, options.token_budget)
+    budget = _budget(model, options)
     done = 0
 
     def tick() -> None:
         if options.progress is not None:
             options.progress(done, len(encoded))
 
-    with Replay(model) as replay:
-        collector = Collector(replay.sites, label_names(model), encoded, options.edges)
+    with (
+        arithmetic(model.device, options.precision, options.deterministic),
+        LoweredReplay(model, options.precision) as replay,
+    ):
+        labels = label_names(model)
+        collector = Collector(options.method, replay.sites, labels, encoded, options.edges)
         # Longest first: if memory does not suffice, that shows at the start.
         waiting = _batches(encoded, budget)
         while waiting:
@@ -107,9 +112,11 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
     return collector.result(keep_matrices=options.matrices)
 
 
-def _budget(model: PreTrainedModel, tokens: int | None) -> TokenBudget:
-    if tokens is not None:
-        return TokenBudget(tokens)
+def _budget(model: PreTrainedModel, options: Options) -> TokenBudget:
+    if options.token_budget is not None:
+        return TokenBudget(options.token_budget)
+    if options.deterministic:
+        return TokenBudget.default(model.device)
     if model not in _budgets:
         _budgets[model] = TokenBudget.default(model.device)
     return _budgets[model]
@@ -146,15 +153,17 @@ def _attribute_batch(
     """All sites of one batch; its results go to the collector only when it is complete."""
     pad_id = replay.model.config.pad_token_id or 0
     inputs = pad([encoded[e] for e in batch], pad_id, replay.device)
-    rule = options.rule
-    with torch.set_grad_enabled(rule is None):
+    differentiate = needs_ends(options)
+    with torch.set_grad_enabled(differentiate):
         tape = replay.record(inputs)
         predicted = tape.logits.detach().argmax(-1)
         target = _targets(targets, batch, predicted)
-        ends: Sequence[Tensor | None] = [None] * len(replay.sites)
-        if rule is None:
+        ends: Sequence[Tensor] = ()
+        if differentiate:
             value, _ = targets.objective.value(tape.logits, target)
             ends = torch.autograd.grad(value.sum(), tape.output)
+    if options.precision == "bf16":
+        tape, ends = widened(tape), [end.float() for end in ends]
     tick()
     passes = Passes(
         replay=replay,
@@ -165,19 +174,14 @@ def _attribute_batch(
         tick=tick,
     )
     lengths = inputs["attention_mask"].sum(1)
+    method = method_for(
+        Batch(options=options, passes=passes, ends=ends, examples=batch, lengths=lengths)
+    )
     results: list[SiteResult] = []
-    for site, end in enumerate(ends):
+    for site in range(len(replay.sites)):
         attention = tape.attention(site)
-        if end is None:
-            assert rule is not None
-            integral = integrate_fixed(passes, site, rule)
-        else:
-            end = end[:, : replay.rows_needed(site, end.shape[1])]
-            norm = attribution_norm(tape, site, attention)
-            integral = integrate_auto(passes, site, end, norm, options.rtol, options.max_points)
-        results.append(
-            summarize(tape, site, attention, integral, lengths, options.edges, options.matrices)
-        )
+        cells = method(site, attention)
+        results.append(summarize(cells, attention, lengths, options.edges, options.matrices))
     probabilities = targets.objective.probabilities(tape.logits.detach())
     collector.add(batch, results, probabilities, predicted, target)
 

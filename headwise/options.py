@@ -12,7 +12,16 @@ from transformers import PreTrainedModel
 from headwise.errors import OptionError
 from headwise.loading import label_names
 from headwise.objective import OUTPUTS, Label, Objective, label_index
+from headwise.precision import PRECISIONS
 from headwise.quadrature import MAX_POINTS, Rule, parse_integration
+
+METHODS = (
+    "integrated-gradients",
+    "attention-gradient",
+    "attention",
+    "random",
+    "embedding-gradient",
+)
 
 Progress = Callable[[int, int], object]
 
@@ -20,6 +29,7 @@ Progress = Callable[[int, int], object]
 class Arguments(TypedDict, total=False):
     """The keyword arguments of ``Options``, for type checkers."""
 
+    method: str
     target: Label
     gold: Sequence[Label] | None
     output: str
@@ -29,6 +39,9 @@ class Arguments(TypedDict, total=False):
     edges: int
     matrices: bool
     token_budget: int | None
+    seed: int
+    precision: str
+    deterministic: bool
     progress: Progress | None
 
 
@@ -36,6 +49,10 @@ class Arguments(TypedDict, total=False):
 class Options:
     """How to attribute, and what to keep; the keyword arguments of ``attribute``.
 
+    method: ``integrated-gradients``, the paper's Attr; or to compare with it, see
+        ``headwise.methods``: ``attention-gradient``, ``attention``, ``random`` and
+        ``embedding-gradient``, of which only the second uses ``output``, and none uses
+        ``integration``, ``rtol`` and ``max_points``
     target: the class whose output is attributed: ``predicted``, ``gold``, a label's name or index
     gold: one label per text, by name or index; needed for target ``gold``
     output: ``probability``, ``logit`` or ``log-probability`` of that class
@@ -48,12 +65,19 @@ class Options:
     matrices: keep the whole attribution, float32 [S, H, n, n] per example
     token_budget: tokens (rows x length) in one pass through the model; halved, and remembered
         for the model, when memory runs out
+    seed: of method ``random``; an example's numbers depend on it and the example's index alone
+    precision: of the model's passes, sums being in single precision at least: ``float32`` leaves
+        the model as it is, whatever its own data type; ``bf16`` is torch's autocast; ``tf32`` is
+        for a GPU
+    deterministic: the same bytes on every run on the same machine, by torch's deterministic
+        algorithms; the budget is then ``token_budget`` or the default, never a remembered one
     progress: called as ``progress(done, total)`` in examples, after every pass; an exception
         from it ends the work, with the model restored
 
     Raises OptionError for a value that no model can have.
     """
 
+    method: str = METHODS[0]
     target: Label = "predicted"
     gold: Sequence[Label] | None = None
     output: str = "probability"
@@ -63,11 +87,18 @@ class Options:
     edges: int = 16
     matrices: bool = True
     token_budget: int | None = None
+    seed: int = 0
+    precision: str = PRECISIONS[0]
+    deterministic: bool = False
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        if self.output not in OUTPUTS:
-            raise OptionError(f"output {self.output!r} is unknown; use one of {', '.join(OUTPUTS)}")
+        known = {"method": METHODS, "output": OUTPUTS, "precision": PRECISIONS}
+        for name, choices in known.items():
+            if (value := getattr(self, name)) not in choices:
+                raise OptionError(f"{name} {value!r} is unknown; use one of {', '.join(choices)}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise OptionError(f"seed must be an integer of at least 0, not {self.seed!r}")
         if not (isinstance(self.rtol, float | int) and 0 < self.rtol < 1):
             raise OptionError(f"rtol must be between 0 and 1, not {self.rtol!r}")
         if not 3 <= self.max_points <= MAX_POINTS:

@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
+from headwise.picture import Picture, example_picture, summary_picture
 from headwise.replay import Site
+from headwise.words import Words, merge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +27,9 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
-_FORMAT = "headwise-attribution-1"
+_FORMAT = "headwise-attribution-2"
 _RAGGED = ("token_attribution", "matrices")
+_HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +48,15 @@ class Edge:
 class Attribution:
     """Attribution of E examples to the H heads of S sites; n is an example's number of tokens.
 
-    Attr is the paper's Attr_h(A), one value per cell (query, key); only real tokens count,
-    padding never. Sites with fewer than H heads, and failed examples, hold NaN (positions -1).
+    Attr is the paper's Attr_h(A), one value per cell (query, key), or what ``method`` puts in its
+    place (see ``headwise.methods``); only real tokens count, padding never. Sites with fewer than
+    H heads, and failed examples, hold NaN (positions -1).
 
+    Method ``embedding-gradient`` gives one value per token, not per pair. It stands in the cell
+    (token, token); all other cells are zero in ``matrices`` and left out of scores and edges,
+    and ``edge_attention`` is the head's mean attention to the token.
+
+    method: which method made it
     sites, labels: the model's sites in order, and the names of its C classes
     scores: largest cell of Attr, float32 [E, S, H]
     totals: sum over the cells of Attr, float32 [E, S, H]
@@ -57,16 +66,18 @@ class Attribution:
         This is the confidence of Voita et al. (2019). The mean over all cells would be 1/n for
         every head.
     f0, f1: F(0) and F(1), the target scalar without and with the site's attention,
-        float64 [E, S]
+        float64 [E, S]; NaN where the method has none: only integrated gradients have both
     residual: (sum over heads and cells of Attr) - (F(1) - F(0)), float64 [E, S]; zero if the
         integral is exact
-    points: gradient evaluations spent, int32 [E, S]
-    converged: the estimated relative error met rtol, bool [E, S]; NaN-free fixed rules count as
-        converged, as they estimate nothing
+    points: points of the method at which a gradient counts, int32 [E, S]
+    converged: the estimated relative error met rtol, bool [E, S]; what is free of NaN and
+        estimates nothing, a fixed rule or another method, counts as converged
     edge_site, edge_head, edge_query, edge_key: the largest cells over all sites and heads,
         largest first, int32 [E, k], -1 where there are fewer
     edge_value, edge_attention: Attr and attention probability there, float32 [E, k]
     tokens: per example its n tokens
+    word_index, word_texts: per example the word that each token is a piece of, and the words;
+        every token is a word where the tokenizer does not tell
     predicted, target: label indices, int32 [E]; predicted is -1 for failed examples
     probabilities: float32 [E, C]
     truncated: the text was cut to the length limit, bool [E]
@@ -77,6 +88,7 @@ class Attribution:
         if not asked for
     """
 
+    method: str
     sites: tuple[Site, ...]
     labels: tuple[str, ...]
     scores: Floats
@@ -96,6 +108,8 @@ class Attribution:
     edge_value: Floats
     edge_attention: Floats
     tokens: tuple[tuple[str, ...], ...]
+    word_index: tuple[tuple[int, ...], ...]
+    word_texts: tuple[tuple[str, ...], ...]
     predicted: Ints
     target: Ints
     probabilities: Floats
@@ -108,39 +122,72 @@ class Attribution:
         """Number of examples."""
         return len(self.tokens)
 
-    def matrix(self, example: int, layer: int, head: int) -> Floats:
+    def matrix(self, example: int, layer: int, head: int, kind: str | None = None) -> Floats:
         """Attr of one head, float32 [n, n], rows are queries.
 
+        kind: which of the layer's sites, where it has several, as the layer of a decoder has
+
         Raises OptionError if matrices were not kept, the example failed, or there is no such
-        layer or head.
+        layer or head, or more than one.
         """
+        matrices = self._kept_matrices(example)
+        sites = [s for s in self.sites if s.layer == layer and kind in (None, s.kind)]
+        if len(sites) > 1:
+            kinds = ", ".join(repr(site.kind) for site in sites)
+            raise OptionError(f"layer {layer} has several sites: pass kind, one of {kinds}")
+        if not sites or not 0 <= head < sites[0].heads:
+            of_kind = "" if kind is None else f" of kind {kind!r}"
+            raise OptionError(f"there is no layer {layer}{of_kind} with a head {head}")
+        matrix: Floats = matrices[sites[0].index, head]
+        return matrix
+
+    def _kept_matrices(self, example: int) -> Floats:
         if self.matrices is None:
             raise OptionError("matrices were not kept; use attribute(..., matrices=True)")
         matrices = self.matrices[example]
         if matrices is None:
             raise OptionError(f"example {example} failed: {self.errors[example]}")
-        site = next((site for site in self.sites if site.layer == layer), None)
-        if site is None or not 0 <= head < site.heads:
-            raise OptionError(f"there is no layer {layer} with a head {head}")
-        matrix: Floats = matrices[site.index, head]
-        return matrix
+        return matrices
+
+    def words(self) -> tuple[Words | None, ...]:
+        """Per example its words with the attribution summed over their pieces, None if failed."""
+        kept = self.matrices or [None] * len(self)
+        return tuple(
+            None if by_token is None else merge(self.sites, texts, index, by_token, matrices)
+            for texts, index, by_token, matrices in zip(
+                self.word_texts, self.word_index, self.token_attribution, kept, strict=True
+            )
+        )
+
+    def picture(self, example: int) -> Picture:
+        """One example as a page: its words, strongest pairs and heads; shown by a notebook.
+
+        Raises OptionError for an example that there is not.
+        """
+        if not -len(self) <= example < len(self):
+            raise OptionError(f"there is no example {example}; there are {len(self)}")
+        return example_picture(self, example % len(self))
+
+    def _repr_html_(self) -> str:
+        return summary_picture(self)._repr_html_()
 
     def edges(self, k: int | None = None) -> tuple[tuple[Edge, ...], ...]:
         """Per example its k largest cells, largest first (all that were kept by default)."""
+        return tuple(self.edges_of(example, k) for example in range(len(self)))
+
+    def edges_of(self, example: int, k: int | None = None) -> tuple[Edge, ...]:
+        """``edges`` of one example."""
         return tuple(
-            tuple(
-                Edge(
-                    site=self.sites[self.edge_site[example, rank]],
-                    head=int(self.edge_head[example, rank]),
-                    query=int(self.edge_query[example, rank]),
-                    key=int(self.edge_key[example, rank]),
-                    value=float(self.edge_value[example, rank]),
-                    attention=float(self.edge_attention[example, rank]),
-                )
-                for rank in range(self.edge_site.shape[1])[:k]
-                if self.edge_site[example, rank] >= 0
+            Edge(
+                site=self.sites[self.edge_site[example, rank]],
+                head=int(self.edge_head[example, rank]),
+                query=int(self.edge_query[example, rank]),
+                key=int(self.edge_key[example, rank]),
+                value=float(self.edge_value[example, rank]),
+                attention=float(self.edge_attention[example, rank]),
             )
-            for example in range(len(self))
+            for rank in range(self.edge_site.shape[1])[:k]
+            if self.edge_site[example, rank] >= 0
         )
 
     def importance(self) -> Floats:
@@ -185,39 +232,38 @@ class Attribution:
             for example, array in enumerate(getattr(self, name) or ()):
                 if array is not None:
                     arrays[f"{name}.{example}"] = np.ascontiguousarray(array)
-        header = {
-            "format": _FORMAT,
-            "sites": json.dumps([dataclasses.asdict(site) for site in self.sites]),
-            "labels": json.dumps(self.labels),
-            "tokens": json.dumps(self.tokens),
-            "errors": json.dumps(self.errors),
-            "has_matrices": json.dumps(self.matrices is not None),
-        }
-        save_file(arrays, Path(path), metadata=header)
+        header = {name: getattr(self, name) for name in _HEADER}
+        header["sites"] = [dataclasses.asdict(site) for site in self.sites]
+        header["has_matrices"] = self.matrices is not None
+        # One entry only: safetensors writes several in an order that changes from run to run.
+        save_file(arrays, Path(path), metadata={_FORMAT: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
         """Read what ``save`` wrote. Raises OptionError if the file is something else."""
         try:
             with safe_open(Path(path), framework="numpy") as file:
-                header: dict[str, str] = file.metadata() or {}
+                stored: dict[str, str] = file.metadata() or {}
                 arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise OptionError(f"'{path}' is not a safetensors file: {error}") from error
-        if header.get("format") != _FORMAT:
+        if _FORMAT not in stored:
             raise OptionError(f"'{path}' does not hold an attribution of this version")
-        tokens = tuple(tuple(example) for example in json.loads(header["tokens"]))
+        header = json.loads(stored[_FORMAT])
+        tokens = tuple(tuple(example) for example in header["tokens"])
         ragged = {
             name: tuple(arrays.pop(f"{name}.{e}", None) for e in range(len(tokens)))
             for name in _RAGGED
         }
-        has_matrices = json.loads(header["has_matrices"])
         return cls(
-            sites=tuple(Site(**site) for site in json.loads(header["sites"])),
-            labels=tuple(json.loads(header["labels"])),
+            method=header["method"],
+            sites=tuple(Site(**site) for site in header["sites"]),
+            labels=tuple(header["labels"]),
             tokens=tokens,
-            errors=tuple(json.loads(header["errors"])),
+            word_index=tuple(tuple(example) for example in header["word_index"]),
+            word_texts=tuple(tuple(example) for example in header["word_texts"]),
+            errors=tuple(header["errors"]),
             token_attribution=ragged["token_attribution"],
-            matrices=ragged["matrices"] if has_matrices else None,
+            matrices=ragged["matrices"] if header["has_matrices"] else None,
             **arrays,
         )

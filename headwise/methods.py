@@ -1,0 +1,264 @@
+"""What a cell of a head's attention is worth: the paper's integral, and four ways beside it.
+
+With A the attention probabilities of a site, O = A V what its output projection receives, and
+F the target scalar:
+
+integrated-gradients: Attr_h(A) = A_h * integral over a in [0, 1] of dF(a A)/dA_h, equation 2 of
+    Hao et al. (AAAI 2021). As dF/dA_h = (dF/dO_h) V_h', only the integral of dF/dO is computed.
+attention-gradient: A_h * dF/dA_h at a = 1, one point. F(1) is kept; F(0) is not defined.
+attention: A_h itself.
+random: uniform in [0, 1), from a generator seeded by the seed and the example's index.
+embedding-gradient: one value per token: the head's attention to it, averaged over the queries,
+    times the gradient of minus the target's logit by the token's embedding, averaged over the
+    embedding and over six points; see ``EmbeddingGradient``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headwise.collect import Cells
+from headwise.integrate import Integral, integrate_auto, integrate_fixed
+from headwise.options import Options
+from headwise.passes import Passes
+from headwise.patching import attend, handling
+from headwise.precision import autocast
+from headwise.replay import Tape
+
+_EMBEDDING_STEPS = 5
+
+Method = Callable[[int, Tensor], Cells]
+"""(site, its attention [B, H, n, n]) -> Cells"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a method may look at.
+
+    ends: dF/dO at a = 1 per site, [B, n, H, d], if ``needs_ends``
+    examples: their indices in the call
+    lengths: tokens of each, int [B]
+    """
+
+    options: Options
+    passes: Passes
+    ends: Sequence[Tensor]
+    examples: Sequence[int]
+    lengths: Tensor
+
+    def per_example(self, value: int | bool) -> Tensor:
+        """The same value for every example, [B]."""
+        return torch.full((len(self.examples),), value, device=self.lengths.device)
+
+
+def needs_ends(options: Options) -> bool:
+    """Whether the method uses the gradient at a = 1, one backward pass for all sites."""
+    if options.method == "integrated-gradients":
+        return options.rule is None
+    return options.method == "attention-gradient"
+
+
+def method_for(batch: Batch) -> Method:
+    """The method that the options name, for one batch."""
+    builders: dict[str, Callable[[Batch], Method]] = {
+        "integrated-gradients": _integrated_gradients,
+        "attention-gradient": _attention_gradient,
+        "attention": _attention,
+        "random": _random,
+        "embedding-gradient": _embedding_gradient,
+    }
+    return builders[batch.options.method](batch)
+
+
+def attribution_matrix(tape: Tape, site: int, attention: Tensor, gradient: Tensor) -> Tensor:
+    """A_h * (G_h V_h'), [B, H, n, n], from G, dF/dO or its integral, [B, m, H, d]."""
+    by_cell = gradient.transpose(1, 2) @ tape.value[site].transpose(-1, -2)
+    if gradient.shape[1] == attention.shape[2]:
+        return by_cell.mul_(attention)
+    return tape.placed(site, by_cell.mul_(_relevant(tape, site, attention)))
+
+
+def _relevant(tape: Tape, site: int, attention: Tensor) -> Tensor:
+    """The query rows of a site that matter, [B, H, m, n]."""
+    return tape.relevant(site, attention.transpose(1, 2)).transpose(1, 2)
+
+
+def _integrated_gradients(batch: Batch) -> Method:
+    options, passes = batch.options, batch.passes
+
+    def cells(site: int, attention: Tensor) -> Cells:
+        integral = integrate(site, attention)
+        return Cells(
+            values=attribution_matrix(passes.tape, site, attention, integral.gradient),
+            f0=integral.f0,
+            f1=integral.f1,
+            points=integral.points,
+            converged=integral.converged,
+        )
+
+    def integrate(site: int, attention: Tensor) -> Integral:
+        if options.rule is not None:
+            return integrate_fixed(passes, site, options.rule)
+        end = batch.ends[site]
+        end = passes.tape.relevant(site, end)
+        norm = _norm(passes.tape, site, attention)
+        return integrate_auto(passes, site, end, norm, options.rtol, options.max_points)
+
+    return cells
+
+
+def _norm(tape: Tape, site: int, attention: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The L2 norm of Attr over heads and cells, as ``integrate_auto`` asks for it."""
+
+    def norm(gradients: Tensor, examples: Tensor) -> Tensor:
+        value = tape.value[site].index_select(0, examples)
+        weights = _relevant(tape, site, attention).index_select(0, examples)
+        by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
+        size: Tensor = torch.linalg.vector_norm(by_cell.mul_(weights), dim=(1, 2, 3))
+        return size
+
+    return norm
+
+
+def _attention_gradient(batch: Batch) -> Method:
+    passes = batch.passes
+    full, _ = passes.objective.value(passes.tape.logits.detach(), passes.target)
+
+    def cells(site: int, attention: Tensor) -> Cells:
+        return Cells(
+            values=attribution_matrix(passes.tape, site, attention, batch.ends[site]),
+            f1=full,
+            points=batch.per_example(1),
+            converged=batch.per_example(True),
+        )
+
+    return cells
+
+
+def _attention(batch: Batch) -> Method:
+    def cells(_: int, attention: Tensor) -> Cells:
+        return Cells(
+            values=attention,
+            points=batch.per_example(0),
+            converged=batch.per_example(True),
+        )
+
+    return cells
+
+
+def _random(batch: Batch) -> Method:
+    # Sites are asked for in their order, so each generator goes on from site to site.
+    generators = [np.random.default_rng((batch.options.seed, e)) for e in batch.examples]
+
+    def cells(_: int, attention: Tensor) -> Cells:
+        values = torch.zeros(attention.shape)
+        for row, (generator, n) in enumerate(zip(generators, batch.lengths.tolist(), strict=True)):
+            drawn = generator.random((attention.shape[1], n, n), dtype=np.float32)
+            values[row, :, :n, :n] = torch.from_numpy(drawn)
+        return Cells(
+            values=values.to(attention.device),
+            points=batch.per_example(0),
+            converged=batch.per_example(True),
+        )
+
+    return cells
+
+
+def _embedding_gradient(batch: Batch) -> Method:
+    source = EmbeddingGradient(batch)
+
+    def cells(site: int, _: Tensor) -> Cells:
+        mean = source.mean_attention[site]
+        return Cells(
+            values=torch.diag_embed(mean * source.gradient(site)),
+            points=batch.per_example(_EMBEDDING_STEPS + 1),
+            converged=batch.per_example(True),
+            token_weight=mean,
+        )
+
+    return cells
+
+
+class EmbeddingGradient:
+    """The mean gradient of the embeddings over six points, for method ``embedding-gradient``.
+
+    A head's mean attention row a, [n], is scaled to 0/5 a, 1/5 a, ..., 5/5 a, and each is given
+    to the model as its attention mask. The loss is minus the logit of the target; its gradient by
+    the embeddings is averaged over the embedding's width, then over the six points.
+
+    Transformers reads a mask as yes or no: any value but zero lets a token be seen, and where
+    none may be seen, all are seen equally. So the points 1/5 to 5/5 give the same gradient, that
+    at 0/5 belongs to uniform attention, and heads whose rows are zero in the same places share
+    both: mostly two passes do for all sites and points.
+
+    mean_attention: per site [B, H, n]
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        tape = batch.passes.tape
+        n = tape.inputs["input_ids"].shape[1]
+        self._real = torch.arange(n, device=batch.lengths.device) < batch.lengths[:, None]
+        self.mean_attention = [
+            (tape.attention(site) * self._real[:, None, :, None]).sum(2)
+            / batch.lengths[:, None, None]
+            for site in range(len(tape.calls))
+        ]
+        self._by_pattern: dict[bytes, Tensor] = {}
+        self._uniform = self._embeddings_gradient(self._real, _uniform_attention)
+
+    def gradient(self, site: int) -> Tensor:
+        """[B, H, n]"""
+        seen = self.mean_attention[site] > 0
+        patterns, head_pattern = torch.unique(seen, dim=1, return_inverse=True)
+        found = [self._masked(patterns[:, index]) for index in range(patterns.shape[1])]
+        masked = torch.stack(found, 1)[:, head_pattern]
+        steps = _EMBEDDING_STEPS
+        return (self._uniform[:, None] + steps * masked) / (steps + 1)
+
+    def _masked(self, seen: Tensor) -> Tensor:
+        # What the mean attention does not see in an example may be a token or padding.
+        key = seen.cpu().numpy().tobytes()
+        if key not in self._by_pattern:
+            self._by_pattern[key] = self._embeddings_gradient(seen, attend)
+        return self._by_pattern[key]
+
+    def _embeddings_gradient(self, mask: Tensor, handler: Callable[..., Tensor]) -> Tensor:
+        """Gradient of minus the target's logit by the embeddings, averaged over width, [B, n]."""
+        passes = self._batch.passes
+        model, device = passes.replay.model, passes.replay.device
+        embeddings: list[Tensor] = []
+
+        def leaf(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            embeddings.append(output.detach().requires_grad_())
+            return embeddings[-1]
+
+        hook = model.get_input_embeddings().register_forward_hook(leaf)
+        inputs = {**passes.tape.inputs, "attention_mask": mask.long()}
+        try:
+            with (
+                torch.enable_grad(),
+                handling(handler),
+                autocast(self._batch.options.precision, device),
+            ):
+                logits = model(**inputs).logits
+        finally:
+            hook.remove()
+        loss = -logits.gather(1, passes.target[:, None]).sum()
+        (gradient,) = torch.autograd.grad(loss, embeddings)
+        passes.tick()
+        return gradient.mean(2)
+
+
+def _uniform_attention(call: Attention) -> Tensor:
+    """Attention with every score lost in the mask's huge negative number, but not its gradient."""
+    key = call.key - call.key.detach()
+    query = call.query - call.query.detach()
+    flat = replace(call, key=call.key.detach(), query=query)
+    raise NotImplementedError(flat, key)

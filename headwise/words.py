@@ -1,0 +1,83 @@
+"""Attribution by words: the sum over the pieces that a tokenizer cuts a word into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwise.errors import OptionError
+from headwise.replay import Site
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordPair:
+    """One cell of a head's attribution between words, and its value; query and key are words."""
+
+    site: Site
+    head: int
+    query: int
+    key: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The w words of one example; special tokens are words of their own, so no sum is lost.
+
+    texts: as they stand in the text, [w]
+    pieces: the positions of each word's tokens
+    attribution: sum of Attr over heads and queries, by key word, float32 [S, w]
+    matrix: Attr summed over the pieces of the query word and of the key word, float32
+        [S, H, w, w], or None if the result has no matrices
+    """
+
+    sites: tuple[Site, ...]
+    texts: tuple[str, ...]
+    pieces: tuple[tuple[int, ...], ...]
+    attribution: Floats
+    matrix: Floats | None
+
+    def pairs(self, k: int) -> tuple[WordPair, ...]:
+        """The k largest cells over all sites and heads, largest first.
+
+        Raises OptionError if the result has no matrices.
+        """
+        if self.matrix is None:
+            raise OptionError("matrices were not kept; use attribute(..., matrices=True)")
+        ranked = np.where(np.isnan(self.matrix), -math.inf, self.matrix).ravel()
+        order = np.argsort(-ranked, kind="stable")[:k]
+        cells = np.stack(np.unravel_index(order, self.matrix.shape), axis=1).tolist()
+        return tuple(
+            WordPair(site=self.sites[site], head=head, query=query, key=key, value=float(value))
+            for (site, head, query, key), value in zip(cells, ranked[order], strict=True)
+            if math.isfinite(value)
+        )
+
+
+def merge(
+    sites: tuple[Site, ...],
+    texts: Sequence[str],
+    index: Sequence[int],
+    by_token: Floats,
+    matrix: Floats | None,
+) -> Words:
+    """Sum by words.
+
+    index: the word of each token, [n]; by_token: [S, n]; matrix: [S, H, n, n] or None
+    """
+    belongs = np.zeros((len(index), len(texts)))
+    belongs[np.arange(len(index)), list(index)] = 1
+    merged = None if matrix is None else (belongs.T @ matrix @ belongs).astype(np.float32)
+    return Words(
+        sites=sites,
+        texts=tuple(texts),
+        pieces=tuple(tuple(np.flatnonzero(column).tolist()) for column in belongs.T),
+        attribution=(by_token @ belongs).astype(np.float32),
+        matrix=merged,
+    )
