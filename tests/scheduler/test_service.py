@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from db import leases, lifecycle, store
 from db.database import Database
+from jobs.data import Rows
 from jobs.errors import InputError, Problem, UnavailableError
 from jobs.settings import Settings
 from scheduler import service
@@ -47,6 +48,25 @@ def scheduler(database: Database, settings: Settings, app: Any) -> Scheduler:
     return Scheduler(settings, database, app)
 
 
+@pytest.fixture
+def two_workers(database: Database) -> None:
+    """Alice and Bob have nothing to do."""
+    leases.beat(database, ALICE, "idle", None)
+    leases.beat(database, BOB, "idle", None)
+
+
+@pytest.fixture
+def one_worker(database: Database) -> None:
+    """Alice has nothing to do."""
+    leases.beat(database, ALICE, "idle", None)
+
+
+def commit_everything(database: Database) -> None:
+    """Alice computes every shard that is ready."""
+    while held := leases.claim(database, ALICE, 60):
+        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+
+
 def test_an_idle_tick_does_nothing(scheduler: Scheduler, app: Any) -> None:
     scheduler.tick()
     assert app.sent == []
@@ -62,10 +82,10 @@ def test_a_tick_cuts_a_job_into_shards_and_lets_it_run(
     assert rows(database, "SELECT started_at IS NOT NULL FROM job")[0][0]
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_there_is_a_shard_for_every_live_worker(
     scheduler: Scheduler, database: Database, settings: Settings
 ) -> None:
-    leases.beat(database, ALICE, "idle", None)
     leases.beat(database, BOB, "busy", None)
     submitted(database, settings)
     scheduler.tick()
@@ -108,16 +128,29 @@ class HubRows:
         return self.result
 
 
+@pytest.fixture
+def loaded(database: Database, settings: Settings) -> Rows:
+    """Six good rows, as the hub would give them."""
+    rows = check(raw_submission(settings.home), settings, database).rows
+    assert rows is not None
+    return rows
+
+
+@pytest.fixture
+def hub(
+    database: Database, settings: Settings, loaded: Rows, monkeypatch: pytest.MonkeyPatch
+) -> HubRows:
+    """A job on hub data is submitted, and the hub gives it good rows."""
+    submitted(database, settings, data=HUB)
+    return HubRows(monkeypatch, loaded)
+
+
 HUB = {"path": None, "dataset": "org/set", "split": "test", "label_column": "label"}
 
 
 def test_hub_data_is_loaded_and_stored_while_planning(
-    scheduler: Scheduler, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, database: Database, hub: HubRows, loaded: Rows
 ) -> None:
-    submitted(database, settings, data=HUB)
-    loaded = check(raw_submission(settings.home), settings, database).rows
-    assert loaded is not None
-    HubRows(monkeypatch, loaded)
     scheduler.tick()
     assert states(database) == ["running"]
     assert rows(database, "SELECT examples, data_fingerprint FROM job") == [
@@ -128,11 +161,10 @@ def test_hub_data_is_loaded_and_stored_while_planning(
 
 
 def test_hub_data_that_cannot_be_loaded_fails_the_job_in_words(
-    scheduler: Scheduler, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, database: Database, hub: HubRows
 ) -> None:
-    submitted(database, settings, data=HUB)
     problem = Problem(field="data.dataset", value="org/set", message="cannot be loaded: offline")
-    HubRows(monkeypatch, InputError(problem))
+    hub.result = InputError(problem)
     scheduler.tick()
     assert rows(database, "SELECT state, error FROM job") == [
         ("failed", "data.dataset: cannot be loaded: offline (given: 'org/set').")
@@ -143,13 +175,9 @@ def test_hub_data_that_cannot_be_loaded_fails_the_job_in_words(
 
 
 def test_hub_labels_that_the_model_does_not_know_fail_the_job(
-    scheduler: Scheduler, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, database: Database, hub: HubRows, loaded: Rows
 ) -> None:
-    submitted(database, settings, data=HUB)
-    loaded = check(raw_submission(settings.home), settings, database).rows
-    assert loaded is not None
     loaded.labels[4] = "perhaps"
-    HubRows(monkeypatch, loaded)
     scheduler.tick()
     ((state, error),) = rows(database, "SELECT state, error FROM job")
     assert state == "failed"
@@ -157,11 +185,10 @@ def test_hub_labels_that_the_model_does_not_know_fail_the_job(
 
 
 def test_one_bad_job_does_not_stop_the_others(
-    scheduler: Scheduler, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, database: Database, settings: Settings, hub: HubRows
 ) -> None:
-    submitted(database, settings, data=HUB)
     submitted(database, settings)
-    HubRows(monkeypatch, InputError(Problem(field="data", value=None, message="broken")))
+    hub.result = InputError(Problem(field="data", value=None, message="broken"))
     scheduler.tick()
     assert states(database) == ["failed", "running"]
 
@@ -169,23 +196,22 @@ def test_one_bad_job_does_not_stop_the_others(
 # Waking workers.
 
 
+@pytest.mark.usefixtures("two_workers")
 def test_every_idle_worker_is_woken_once(
     scheduler: Scheduler, database: Database, app: Any
 ) -> None:
     planned_job(database)
-    leases.beat(database, ALICE, "idle", None)
-    leases.beat(database, BOB, "idle", None)
     scheduler.tick()
     assert app.sent == ["default", "default"]
     marked = "SELECT shard_no FROM shard WHERE dispatched_at IS NOT NULL ORDER BY 1"
     assert rows(database, marked) == [(0,), (1,)]
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_a_shard_is_announced_again_when_nobody_took_it(
     scheduler: Scheduler, database: Database, app: Any
 ) -> None:
     planned_job(database, size=6)
-    leases.beat(database, ALICE, "idle", None)
     scheduler.tick()
     scheduler.tick()
     assert app.sent == ["default"]
@@ -211,21 +237,20 @@ def test_a_queue_without_workers_gets_one_message_for_one_that_is_starting(
     assert sorted(app.sent) == ["default", "gpu"]
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_workers_of_another_queue_are_not_woken(
     scheduler: Scheduler, database: Database, app: Any
 ) -> None:
     planned_job(database, queue="gpu")
-    leases.beat(database, ALICE, "idle", None)
     scheduler.tick()
     assert app.sent == ["gpu"]
 
 
+@pytest.mark.usefixtures("two_workers")
 def test_a_worker_that_was_not_seen_for_long_does_not_count(
     scheduler: Scheduler, database: Database, app: Any
 ) -> None:
     planned_job(database)
-    leases.beat(database, ALICE, "idle", None)
-    leases.beat(database, BOB, "idle", None)
     execute(database, "UPDATE worker SET seen_at = seen_at - 3600")
     scheduler.tick()
     assert app.sent == ["default"]
@@ -322,8 +347,7 @@ def test_a_tick_finishes_a_job_whose_shards_are_done(
     scheduler: Scheduler, database: Database
 ) -> None:
     planned_job(database)
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    commit_everything(database)
     scheduler.tick()
     assert states(database) == ["succeeded"]
     assert rows(database, "SELECT COUNT(*), MIN(n), MAX(n) FROM head_importance") == [(6, 6, 6)]
@@ -334,8 +358,7 @@ def test_a_job_with_a_failed_shard_says_so(scheduler: Scheduler, database: Datab
     held = leases.claim(database, ALICE, 60)
     assert held is not None
     leases.record_error(database, held, "out of memory", permanent=True)
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    commit_everything(database)
     scheduler.tick()
     ((state, error),) = rows(database, "SELECT state, error FROM job")
     assert state == "failed"
@@ -354,8 +377,7 @@ def test_two_schedulers_do_everything_once(
     assert states(database) == ["running"] * 5
     per_job = "SELECT COUNT(*), SUM(hi - lo) FROM shard GROUP BY job_id"
     assert rows(database, per_job) == [(1, 6)] * 5
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    commit_everything(database)
     at_once([scheduler.tick for scheduler in schedulers])
     at_once([scheduler.tick for scheduler in schedulers])
     assert states(database) == ["succeeded"] * 5
@@ -369,9 +391,8 @@ def at_once(calls: list[Callable[[], None]]) -> None:
             future.result()
 
 
+@pytest.mark.usefixtures("two_workers")
 def test_a_worker_gone_for_a_day_is_forgotten(scheduler: Scheduler, database: Database) -> None:
-    leases.beat(database, ALICE, "idle", None)
-    leases.beat(database, BOB, "idle", None)
     execute(database, "UPDATE worker SET seen_at = seen_at - 90000 WHERE name = 'bob'")
     scheduler.tick()
     assert rows(database, "SELECT name FROM worker") == [("alice",)]

@@ -24,6 +24,17 @@ def _every_stream_is_given_back() -> Iterator[None]:
     events._free.release(events.MOST_STREAMS)
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def queued(database: Database, seeding: SimpleNamespace) -> int:
+    """A queued job: nothing in it moves with the clock."""
+    return int(seeding.seed_job(database, state="queued"))
+
+
 def parse(chunk: bytes) -> tuple[str, Any]:
     """Name and data of one event."""
     lines = dict(line.split(": ", 1) for line in chunk.decode().strip().splitlines())
@@ -45,16 +56,10 @@ def test_a_final_job_ends_at_once(
 
 
 def test_news_until_the_end(
-    client: FlaskClient,
-    database: Database,
-    seeding: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
+    client: FlaskClient, database: Database, queued: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(events, "QUIET_SECONDS", 0.02)
-    # A queued job: nothing in it moves with the clock.
-    job = seeding.seed_job(database, state="queued")
-    answer = client.get(f"/jobs/{job}/events", buffered=False)
+    answer = client.get(f"/jobs/{queued}/events", buffered=False)
     stream = iter(answer.response)
     next(stream)
     assert parse(next(stream))[1]["state"] == "queued"
@@ -67,43 +72,26 @@ def test_news_until_the_end(
     answer.close()
 
 
-def test_streams_are_limited_and_given_back(
-    client: FlaskClient,
-    database: Database,
-    seeding: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
-    job = seeding.seed_job(database, state="queued")
+def test_streams_are_limited_and_given_back(client: FlaskClient, queued: int) -> None:
     for _ in range(2):
-        open_ones = [client.get(f"/jobs/{job}/events") for _ in range(events.MOST_STREAMS)]
-        assert client.get(f"/jobs/{job}/events").status_code == 503
+        open_ones = [client.get(f"/jobs/{queued}/events") for _ in range(events.MOST_STREAMS)]
+        assert client.get(f"/jobs/{queued}/events").status_code == 503
         for answer in open_ones:
             answer.close()
 
 
 def test_a_stream_does_not_last_for_ever(
-    client: FlaskClient,
-    database: Database,
-    seeding: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
+    client: FlaskClient, queued: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(events, "LONGEST_SECONDS", 0.05)
-    job = seeding.seed_job(database, state="queued")
-    with client.get(f"/jobs/{job}/events") as answer:
+    with client.get(f"/jobs/{queued}/events") as answer:
         assert b"event: end" not in answer.data
 
 
 def test_a_deleted_job_ends_the_stream(
-    client: FlaskClient,
-    database: Database,
-    seeding: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
+    client: FlaskClient, database: Database, queued: int
 ) -> None:
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
-    job = seeding.seed_job(database, state="queued")
-    answer = client.get(f"/jobs/{job}/events", buffered=False)
+    answer = client.get(f"/jobs/{queued}/events", buffered=False)
     stream = iter(answer.response)
     next(stream)
     next(stream)
