@@ -9,9 +9,8 @@ import multiprocessing
 import threading
 import warnings
 from multiprocessing.synchronize import Event
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-import structlog
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import (
@@ -25,7 +24,8 @@ from jobs.logs import configure_logs
 from jobs.settings import Settings
 from scheduler.celery_app import WAKE, make_app
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from workers.work import Worker
 
 
 def run_worker(settings: Settings) -> int:
@@ -50,44 +50,50 @@ def run_worker(settings: Settings) -> int:
     return int(app.worker_main(arguments) or 0)
 
 
-class _Stoppable(Protocol):
-    def stop(self, why: str) -> None: ...
+class _Child:
+    """The computing process: its Worker, made after the fork."""
 
+    def __init__(self, settings: Settings, shutdown: Event) -> None:
+        self.settings = settings
+        self.shutdown = shutdown
+        self._worker: Worker | None = None
 
-def _stop_on(shutdown: Event, worker: _Stoppable) -> None:
-    shutdown.wait()
-    worker.stop("the worker is shutting down")
+    def start(self) -> None:
+        """Load torch, register, and stop when the parent says so."""
+        from workers.work import Worker  # imports torch, so only here in the child
+
+        configure_logs(self.settings)
+        self._worker = worker = Worker(self.settings)
+        worker.start()
+        threading.Thread(target=self._stop_on_shutdown, args=(worker,), daemon=True).start()
+
+    def work(self) -> None:
+        """Run shards until none is ready."""
+        if self._worker is None:
+            raise RuntimeError("a wake-up came before the child had started")
+        self._worker.work()
+
+    def close(self) -> None:
+        """Sign off, if it ever started."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _stop_on_shutdown(self, worker: Worker) -> None:
+        self.shutdown.wait()
+        worker.stop("the worker is shutting down")
 
 
 def _register(app: Celery, settings: Settings) -> None:
     # Shared memory: set in the parent on shutdown, seen in the child between two batches.
     shutdown = multiprocessing.get_context("fork").Event()
-    state: dict[str, object] = {}
-
-    def parent_stops(**_: object) -> None:
-        shutdown.set()
-
-    def child_starts(**_: object) -> None:
-        from workers.work import Worker  # imports torch, so only here in the child
-
-        configure_logs(settings)
-        worker = Worker(settings)
-        worker.start()
-        state["worker"] = worker
-        threading.Thread(target=_stop_on, args=(shutdown, worker), daemon=True).start()
-
-    def child_stops(**_: object) -> None:
-        worker = state.pop("worker", None)
-        if worker is not None:
-            worker.close()  # type: ignore[attr-defined]
-
+    child = _Child(settings, shutdown)
     # Weak references would drop these local functions at once.
     setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
-    worker_shutting_down.connect(parent_stops, weak=False)
-    worker_process_init.connect(child_starts, weak=False)
-    worker_process_shutdown.connect(child_stops, weak=False)
+    worker_shutting_down.connect(lambda **_: shutdown.set(), weak=False)
+    worker_process_init.connect(lambda **_: child.start(), weak=False)
+    worker_process_shutdown.connect(lambda **_: child.close(), weak=False)
 
     @app.task(name=WAKE, ignore_result=True)  # type: ignore[untyped-decorator]
     def wake() -> None:
-        worker = state["worker"]
-        worker.work()  # type: ignore[attr-defined]
+        child.work()
