@@ -18,8 +18,10 @@ from headwise.errors import (
 )
 from headwise.loading import LoadedModel, load
 from headwise.options import Options
+from headwise.picture import Picture
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
+from headwise.words import WordPair, Words
 
 __all__ = [
     "Attribution",
@@ -30,11 +32,14 @@ __all__ = [
     "ModelNotFoundError",
     "OptionError",
     "Options",
+    "Picture",
     "Site",
     "Text",
     "TokenizerError",
     "UnsafeWeightsError",
     "UnsupportedModelError",
+    "WordPair",
+    "Words",
     "attribute",
     "attribute_encoded",
     "load",

@@ -1,0 +1,114 @@
+"""Pictures: self-contained, escaped, and with a number for every colour."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from transformers import BertTokenizer
+
+import headwise
+from headwise.errors import OptionError
+from tests.engine.conftest import random_inputs, tiny
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text; complains of tags that do not match."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def result():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "so", "<", ">", "script", "/", "alert"]
+    words += ["(", "1", ")"]
+    tokenizer = BertTokenizer(vocab={token: i for i, token in enumerate(words)})
+    model = tiny()
+    model.config.id2label = {0: EVIL, 1: "b", 2: "c"}
+    return headwise.attribute(model, tokenizer, [EVIL, f"so {EVIL}", "so", "so"], target=0)
+
+
+def test_texts_and_labels_are_escaped(result):
+    for html in (result._repr_html_(), result.picture(1)._repr_html_()):
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+        tags = {tag for tag, _ in Reader(html).tags}
+        assert tags <= {
+            "div", "style", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td",
+            "span", "small",
+        }  # fmt: skip
+
+
+def test_nothing_is_loaded_from_elsewhere(result, tmp_path):
+    path = tmp_path / "picture.html"
+    result.picture(0).save(path)
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert not re.search(r"https?:|\bsrc=|\bhref=|url\(|@import", page)
+    tags = Reader(page).tags
+    assert ("html", {"lang": "en"}) in tags
+    assert ("meta", {"charset": "utf-8"}) in tags
+
+
+def test_every_head_has_its_number(result):
+    text = " ".join(Reader(result._repr_html_()).text).replace("\u2212", "-")
+    for score in result.importance().ravel():
+        assert f"{score:+.3f}" in text
+    cells = [a for tag, a in Reader(result._repr_html_()).tags if tag == "td" and a.get("style")]
+    assert len(cells) > 12
+
+
+def test_words_have_what_is_attributed_to_them(result):
+    html = result.picture(2)._repr_html_().replace("&minus;", "-")
+    totals = result.token_attribution[2].sum(0)
+    assert len(totals) == 3
+    found = re.findall(r'<span class="word"[^>]*>(.*?)<small>(.*?)</small>', html)
+    assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
+    for (_, number), total in zip(found, totals, strict=True):
+        assert float(number) == pytest.approx(total, abs=5e-4)
+
+
+def test_the_strongest_pairs_are_listed(result):
+    edge = result.edges()[2][0]
+    words = result.tokens[2]
+    row = f'<td class="text">{words[edge.query]}</td><td class="text">{words[edge.key]}</td>'
+    assert row in result.picture(2)._repr_html_()
+
+
+def test_failed_and_no_examples(result):
+    model = tiny()
+    model.classifier.weight.data.fill_(float("nan"))
+    failed = headwise.attribute_encoded(model, random_inputs(model, [3]))
+    assert "failed: the model&#x27;s output" in failed._repr_html_()
+    assert "failed" in failed.picture(0)._repr_html_()
+    none = headwise.attribute_encoded(tiny(), [])
+    assert "0 examples" in none._repr_html_()
+    with pytest.raises(OptionError, match="no example 4"):
+        result.picture(4)
+    assert result.picture(-1).title == result.picture(3).title
+
+
+def test_negative_and_missing_numbers_have_their_own_look():
+    model = tiny()
+    result = headwise.attribute_encoded(model, random_inputs(model, [5]), output="logit")
+    result.scores[0, 0, 0], result.scores[0, 0, 1] = np.nan, -0.25
+    html = result.picture(0)._repr_html_()
+    assert "&ndash;" in html
+    assert re.search(r'style="background: rgba\(217[^"]*">&minus;0.250<', html)
