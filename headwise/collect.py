@@ -73,10 +73,7 @@ def summarize(
     attr, shown = cells.values, attention
     if attr.dtype not in (torch.float32, torch.float64):
         attr = attr.float()  # sums and NumPy want more
-    attention, rows = attention.to(attr.dtype), attr.shape[2]
-    if rows < n:
-        # The rows that cannot influence the output have a gradient of exactly zero.
-        attr = torch.cat([attr, attr.new_zeros(batch, heads, n - rows, n)], dim=2)
+    attention = attention.to(attr.dtype)
     real = torch.arange(n, device=lengths.device) < lengths[:, None]
     tokens = (real[:, :, None] & real[:, None, :])[:, None]
     counted = tokens

@@ -1,8 +1,11 @@
-"""Finding a model's layers and attention modules by watching it run."""
+"""Finding a model's layers and attention modules by watching it run.
+
+Two batches of different shape tell which arguments of a layer have one row per example and which
+one per position; autograd tells which of them depend on a site.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,89 +16,285 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.errors import UnsupportedModelError
-from headwise.patching import attend, handling
+from headwise.patching import Attention, attend, handling
+from headwise.recording import LayerCall, Recorder, Recording
+from headwise.tape import Inputs, Site
 
 
 @dataclass(kw_only=True)
 class Block:
-    """A layer with its attention module and what discovery learnt about it."""
+    """One call of a layer, and what discovery learnt about it.
+
+    first, stop: its sites are first, ..., stop - 1
+    hidden: the leaf of its arguments that is its hidden state
+    live: leaves of its arguments that depend on a site; batched: with one row per example;
+        positional: with one row per position in dimension 1
+    output_live, output_batched: the same for its output
+    chained: its output is the hidden state of the next block
+    projections: per site the linear layers that only compute its query, key and value
+    key, value: the layers that compute these from the block's hidden state, if such exist
+    """
 
     module: nn.Module
-    attention: nn.Module
-    returns_tuple: bool = False
-    projections: list[nn.Linear] = field(default_factory=list)
+    first: int
+    stop: int
+    hidden: int
+    live: frozenset[int]
+    batched: frozenset[int]
+    positional: frozenset[int]
+    output_live: frozenset[int]
+    output_batched: frozenset[int]
+    chained: bool = False
+    projections: dict[int, list[nn.Linear]] = field(default_factory=dict)
     key: nn.Linear | None = None
     value: nn.Linear | None = None
 
 
-def hidden_of(output: Any) -> Tensor:
-    hidden = output[0] if isinstance(output, tuple) else output
-    if not isinstance(hidden, Tensor):
-        raise UnsupportedModelError("its layers do not return a tensor")
-    return hidden
+@dataclass(kw_only=True)
+class Plan:
+    """The structure of a model.
+
+    constants: modules outside the layers whose output depends on no site, per call the leaves
+        of the output that have one row per example
+    one_row: the sites of the last block influence the logits through the needed row alone
+    """
+
+    blocks: list[Block]
+    sites: tuple[Site, ...]
+    constants: dict[nn.Module, list[frozenset[int]]]
+    one_row: bool
+
+    @property
+    def modules(self) -> dict[nn.Module, None]:
+        return dict.fromkeys(block.module for block in self.blocks)
 
 
-def find_blocks(model: PreTrainedModel, probe: dict[str, Tensor]) -> list[Block]:
-    """Run once and watch which layers call the attention interface, and how."""
-    running: list[Block] = []
-    order: list[Block] = []
-    chained: list[tuple[Tensor, Tensor]] = []
-    linears: list[tuple[nn.Linear, Tensor, Tensor]] = []
+class _Observer(Recorder):
+    """A recording that also keeps linear layers, and views of the layers' hidden states."""
 
-    def handler(module: nn.Module, query: Tensor, key: Tensor, *rest: Any) -> Tensor:
+    def __init__(self, layers: dict[nn.Module, None], outside: list[nn.Module]) -> None:
+        super().__init__(layers, outside, None)
+        self.linears: list[tuple[nn.Linear, tuple[int, int], Tensor, Tensor]] = []
+        self.views: list[Tensor] = []
+        self.hidden: list[int] = []
+        self.live_calls: list[Attention] = []
+
+    def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
+        super().hook(stack, model)
+        for layer in self.modules:
+            for module in layer.modules():
+                if isinstance(module, nn.Linear):
+                    stack.callback(module.register_forward_hook(self.linear).remove)
+
+    def linear(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        assert isinstance(module, nn.Linear)
+        when = (len(self.layers), len(self.calls))
+        self.linears.append((module, when, args[0], output))
+
+    def attention(self, call: Attention) -> Tensor:
+        self.live_calls.append(call)
+        return super().attention(call)
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        super().before(module, args, kwargs)
+        given = self.layers[-1].given
+        states = [i for i, leaf in enumerate(given) if _is_state(leaf)]
+        if not states:
+            raise UnsupportedModelError("its layers take no hidden state [batch, n, width]")
+        hidden = states[0]
+        before = given[hidden]
+        view = before.view_as(before) if before.requires_grad else before.detach().requires_grad_()
+        self.hidden.append(hidden)
+        self.views.append(view)
+        args = tuple(view if value is before else value for value in args)
+        return args, {k: view if value is before else value for k, value in kwargs.items()}
+
+
+def _is_state(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.is_floating_point()
+
+
+def discover(model: PreTrainedModel, probes: tuple[Inputs, Inputs]) -> Plan:
+    """Find the structure of a model; its attention goes through our interface already."""
+    layers = _layers(model, probes[0])
+    inside = {module for layer in layers for module in layer.modules()}
+    outside = [m for m in model.modules() if m not in inside and not _contains(m, layers)]
+    one, two = _Observer(layers, outside), _Observer(layers, outside)
+    with torch.enable_grad():
+        first, second = one.run(model, probes[0]), two.run(model, probes[1])
+        if [x.module for x in first.layers] != [x.module for x in second.layers]:
+            raise UnsupportedModelError("its layers depend on the input")
+        shapes = [probe["input_ids"].shape for probe in probes]
+        blocks = [
+            _block(one, index, call, other, shapes)
+            for index, (call, other) in enumerate(zip(first.layers, second.layers, strict=True))
+        ]
+        for (block, following), call, then in zip(
+            pairwise(blocks), first.layers, first.layers[1:], strict=False
+        ):
+            state = then.given[following.hidden]
+            block.chained = any(call.output[i] is state for i in block.output_live)
+        sites = _sites(model, one, blocks)
+        last = blocks[-1]
+        one_row = _confined(first, last)
+    _find_projections(one, blocks)
+    constants = _constants(model, first, second, shapes)
+    return Plan(blocks=blocks, sites=sites, constants=constants, one_row=one_row)
+
+
+def _layers(model: PreTrainedModel, probe: Inputs) -> dict[nn.Module, None]:
+    """The children of those outermost ModuleLists that contain a site."""
+    parent: dict[nn.Module, nn.ModuleList] = {}
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            parent.update((child, module) for child in module)
+    running: list[nn.Module] = []
+    lists: dict[nn.ModuleList, None] = {}
+    count = 0
+
+    def handler(call: Attention) -> Tensor:
+        nonlocal count
         if not running:
             raise UnsupportedModelError("attention is called outside a list of layers")
-        block = running[-1]
-        if block.attention is not block.module:
-            raise UnsupportedModelError("a layer has more than one attention module")
-        block.attention = module
-        inside = set(module.modules())
-        block.projections = [linear for linear, _, _ in linears if linear in inside]
-        if query.shape[:2] == key.shape[:2]:
-            given = chained_inputs[-1]
-            block.key = _projection_of(key, given, linears)
-            block.value = _projection_of(rest[0], given, linears)
-        order.append(block)
-        return attend(module, query, key, *rest)
+        if call.query.shape[2] != call.key.shape[2]:
+            raise UnsupportedModelError("its attention is not from all tokens to all tokens")
+        count += 1
+        lists[parent[running[0]]] = None
+        return attend(call)
 
-    chained_inputs: list[Tensor] = []
-
-    def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if not arguments or not isinstance(arguments[0], Tensor):
-            raise UnsupportedModelError("its layers take no hidden state as first argument")
-        running.append(Block(module=module, attention=module))
-        chained_inputs.append(arguments[0])
-        linears.clear()
-
-    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        block = running.pop()
-        block.returns_tuple = isinstance(output, tuple)
-        if block.attention is not block.module:
-            chained.append((chained_inputs.pop(), hidden_of(output)))
-
-    def linear_done(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        linears.append((module, arguments[0], output))  # type: ignore[arg-type]
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                stack.callback(module.register_forward_hook(linear_done).remove)
-            if isinstance(module, nn.ModuleList):
-                for layer in module:
-                    stack.callback(layer.register_forward_pre_hook(before).remove)
-                    stack.callback(layer.register_forward_hook(after).remove)
+    with ExitStack() as stack, torch.no_grad():
+        for module in parent:
+            hook = module.register_forward_pre_hook(lambda m, _: running.append(m))
+            stack.callback(hook.remove)
+            hook = module.register_forward_hook(lambda *_: (running.pop(), None)[1])
+            stack.callback(hook.remove)
         stack.enter_context(handling(handler))
         model(**probe)
-    if not order:
+    if not count:
         raise UnsupportedModelError("its attention does not use transformers' interface")
-    for (_, result), (given, _) in pairwise(chained):
-        if not _same(result, given):
-            raise UnsupportedModelError("its layers do not form a chain")
-    return order
+    return dict.fromkeys(layer for each in lists for layer in each)
+
+
+def _contains(module: nn.Module, layers: dict[nn.Module, None]) -> bool:
+    return any(child in layers for child in module.modules())
+
+
+def _shared_size(one: Any, two: Any, sizes: tuple[int, int], dim: int) -> bool:
+    """Whether a dimension is as long as the batch, or the text, in both probes."""
+    return (
+        isinstance(one, Tensor)
+        and isinstance(two, Tensor)
+        and one.dim() > dim
+        and (one.shape[dim], two.shape[dim]) == sizes
+    )
+
+
+def _live(leaves: list[Any]) -> frozenset[int]:
+    return frozenset(i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.requires_grad)
+
+
+def _matching(one: list[Any], two: list[Any], shapes: list[torch.Size], dim: int) -> frozenset[int]:
+    if len(one) != len(two):
+        raise UnsupportedModelError("its layers' arguments depend on the input")
+    sizes = (shapes[0][dim], shapes[1][dim])
+    return frozenset(
+        i for i, pair in enumerate(zip(one, two, strict=True)) if _shared_size(*pair, sizes, dim)
+    )
+
+
+def _block(
+    observer: _Observer, index: int, call: LayerCall, other: LayerCall, shapes: list[torch.Size]
+) -> Block:
+    block = Block(
+        module=call.module,
+        first=call.first,
+        stop=call.stop,
+        hidden=observer.hidden[index],
+        live=_live(call.given),
+        batched=_matching(call.given, other.given, shapes, 0),
+        positional=_matching(call.given, other.given, shapes, 1),
+        output_live=_live(call.output),
+        output_batched=_matching(call.output, other.output, shapes, 0),
+    )
+    if not (block.live <= block.batched and block.output_live <= block.output_batched):
+        raise UnsupportedModelError("its layers' hidden states are not [batch, n, width]")
+    return block
+
+
+def _sites(model: PreTrainedModel, observer: _Observer, blocks: list[Block]) -> tuple[Site, ...]:
+    names = {module: name for name, module in model.named_modules()}
+    sites: list[Site] = []
+    layers = {"encoder": -1, "decoder": -1}
+    for block, view in zip(blocks, observer.views, strict=True):
+        kinds = [_kind(observer.live_calls[i], view) for i in range(block.first, block.stop)]
+        stack = "encoder" if set(kinds) <= {"encoder"} else "decoder"
+        layers[stack] += 1
+        for index, kind in enumerate(kinds, start=block.first):
+            call = observer.calls[index]
+            sites.append(
+                Site(
+                    index=index,
+                    layer=layers[stack],
+                    kind=kind,
+                    heads=call.query.shape[1],
+                    name=names[call.module],
+                )
+            )
+    return tuple(sites)
+
+
+def _kind(call: Attention, hidden: Tensor) -> str:
+    if not call.key.requires_grad:
+        return "cross"
+    (gradient,) = torch.autograd.grad(call.key.sum(), hidden, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        return "cross"
+    mask = call.mask
+    if mask is None or mask.shape[-2] == 1:
+        return "encoder"
+    closed = ~mask[:1] if mask.dtype == torch.bool else mask[:1] < -1e4
+    n = mask.shape[-1]
+    upper = torch.ones(n, n, dtype=torch.bool, device=mask.device).triu(1)
+    return "decoder" if bool(closed[..., upper].all()) else "encoder"
+
+
+def _confined(recording: Recording, last: Block) -> bool:
+    """Whether O of the last block's sites influences the logits at one position each."""
+    sites = range(last.first, last.stop)
+    if not sites:
+        return False
+    direction = torch.randn(recording.logits.shape, generator=torch.Generator().manual_seed(0)).to(
+        recording.logits
+    )
+    outputs = [recording.outputs[i] for i in sites]
+    hidden = next(recording.layers[-1].output[i] for i in sorted(last.output_live))
+    gradients = torch.autograd.grad(
+        recording.logits, [hidden, *outputs], direction, retain_graph=True, allow_unused=True
+    )
+    rows = [None if g is None else g.flatten(2).ne(0).any(-1) for g in gradients]
+    return all(r is not None and bool((r.sum(1) == 1).all()) for r in rows) and all(
+        torch.equal(r, rows[0]) for r in rows[1:] if r is not None and rows[0] is not None
+    )
+
+
+def _find_projections(observer: _Observer, blocks: list[Block]) -> None:
+    for number, (block, view) in enumerate(zip(blocks, observer.views, strict=True), start=1):
+        for site in range(block.first, block.stop):
+            call = observer.live_calls[site]
+            within = set(call.module.modules())
+            linears = [
+                (linear, given, output)
+                for linear, when, given, output in observer.linears
+                if when == (number, site) and linear in within
+            ]
+            block.projections[site] = [linear for linear, _, _ in linears]
+            if site == block.first and call.query.shape[1] == call.key.shape[1]:
+                block.key = _projection_of(call.key, view, linears)
+                block.value = _projection_of(call.value, view, linears)
 
 
 def _projection_of(
-    tensor: Tensor, hidden: Tensor, linears: Sequence[tuple[nn.Linear, Tensor, Tensor]]
+    tensor: Tensor, hidden: Tensor, linears: list[tuple[nn.Linear, Tensor, Tensor]]
 ) -> nn.Linear | None:
     """The layer whose output on the block's input, split into heads, is this key or value."""
     for linear, given, output in linears:
@@ -114,14 +313,28 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def probe_inputs(model: PreTrainedModel, seed: int) -> dict[str, Tensor]:
-    """Two random texts of seven tokens, the second padded by two."""
-    vocabulary = model.get_input_embeddings().num_embeddings
-    pad = model.config.pad_token_id or 0
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(0, vocabulary, (2, 7), generator=generator)
-    ids[ids == pad] = (pad + 1) % vocabulary
-    mask = torch.ones_like(ids)
-    ids[1, 5:] = pad
-    mask[1, 5:] = 0
-    return {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+def _constants(
+    model: PreTrainedModel, one: Recording, two: Recording, shapes: list[torch.Size]
+) -> dict[nn.Module, list[frozenset[int]]]:
+    """Outermost modules that give floating-point numbers which depend on no site."""
+    found: dict[nn.Module, list[frozenset[int]]] = {}
+
+    def search(module: nn.Module) -> None:
+        calls, others = one.constants.get(module, []), two.constants.get(module, [])
+        leaves = [x for call, _ in calls for x in call]
+        if (
+            leaves
+            and len(calls) == len(others)
+            and all(
+                isinstance(x, Tensor) and x.is_floating_point() and not x.requires_grad
+                for x in leaves
+            )
+        ):
+            pairs = zip(calls, others, strict=True)
+            found[module] = [_matching(a, b, shapes, 0) for (a, _), (b, _) in pairs]
+            return
+        for child in module.children():
+            search(child)
+
+    search(model)
+    return found

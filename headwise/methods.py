@@ -27,7 +27,7 @@ from headwise.collect import Cells
 from headwise.integrate import Integral, integrate_auto, integrate_fixed
 from headwise.options import Options
 from headwise.passes import Passes
-from headwise.patching import attend, handling
+from headwise.patching import Attention, attend, handling
 from headwise.precision import autocast
 from headwise.replay import Tape
 
@@ -258,7 +258,11 @@ class EmbeddingGradient:
 
 def _uniform_attention(call: Attention) -> Tensor:
     """Attention with every score lost in the mask's huge negative number, but not its gradient."""
-    key = call.key - call.key.detach()
-    query = call.query - call.query.detach()
-    flat = replace(call, key=call.key.detach(), query=query)
-    raise NotImplementedError(flat, key)
+    call = call.repeated()
+    scores = call.query @ call.key.transpose(-1, -2) * call.scale
+    scores = scores - scores.detach()
+    if call.mask is not None and call.mask.dtype == torch.bool:
+        scores = scores.masked_fill(~call.mask, float("-inf"))
+    elif call.mask is not None:
+        scores = scores + call.mask
+    return (scores.softmax(-1) @ call.value).transpose(1, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headwise.objective import Objective
-from headwise.replay import Replay, Tape
+from headwise.replay import Group, Replay, Tape
 
 # Rows x tokens of one pass. On a CPU the activations of a larger batch fall out of the cache.
 _CPU_TOKENS = 1024
@@ -71,8 +71,7 @@ class Passes:
 
     def output(self, site: int) -> Tensor:
         """O of a site, its rows that matter, [B, m, H, d]."""
-        full = self.tape.output[site].detach()
-        return full[:, : self.replay.rows_needed(site, full.shape[1])]
+        return self.tape.relevant(site, self.tape.output[site].detach())
 
     def evaluate(
         self, site: int, examples: Tensor, points: Tensor, *, gradient: bool = True
@@ -104,14 +103,15 @@ class Passes:
     def tokens_per_row(self, site: int) -> int:
         """Tokens that one row of a pass from this site has to carry."""
         # Behind a site of which one row matters, a pass works on one token per text.
-        return self.replay.rows_needed(site, self.tape.hidden[site].shape[1])
+        return self.tape.length if self.tape.rows(site) is None else 1
 
     def _pass(self, site: int, examples: Tensor, points: Tensor, gradient: bool) -> Evaluation:
         output = self.output(site).index_select(0, examples)
         scaled = output * points.to(output.dtype)[:, None, None, None]
         with torch.set_grad_enabled(gradient):
             leaf = scaled.requires_grad_(gradient)
-            logits = self.replay.logits(self.tape, site, examples, leaf)
+            group = Group(site=site, rows=examples, output=leaf)
+            logits = self.replay.logits(self.tape, [group])
             value, odds = self.objective.value(logits, self.target.index_select(0, examples))
             grad = torch.autograd.grad(value.sum(), leaf)[0] if gradient else None
         return Evaluation(value=value.detach(), odds=odds.detach(), gradient=grad)

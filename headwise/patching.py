@@ -10,20 +10,111 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import bidirectional_mask_function
+from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
 from headwise.errors import UnsupportedModelError
 
 ATTENTION_NAME = "headwise"
 
-Handler = Callable[..., Tensor]
-"""(module, query, key, value, mask, scale) -> O, [B, n, H, d]; the rest as for ``attend``."""
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """One call of an attention module.
+
+    query [B, H, q, d], key and value [B, H', n, d], H a multiple of H'; mask broadcastable to
+    [B, H, q, n], True where a key takes part, or a float that is added to the scores; scale of
+    the scores; softcap c, for c tanh(scores / c); sinks [H], the scores of one more key per head
+    that has no value.
+    """
+
+    module: nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    scale: float
+    softcap: float | None = None
+    sinks: Tensor | None = None
+
+    def head(self, rows: int) -> Attention:
+        """The first rows of the batch."""
+        mask = self.mask
+        if mask is not None and len(mask) > 1:
+            mask = mask[:rows]
+        query, key, value = self.query[:rows], self.key[:rows], self.value[:rows]
+        return replace(self, query=query, key=key, value=value, mask=mask)
+
+    def at(self, position: Tensor) -> Attention:
+        """The same for one query per example; a mask with all queries is cut to these [B]."""
+        mask = self.mask
+        if mask is not None and mask.shape[-2] > 1:
+            mask = mask.expand(len(position), *mask.shape[1:])
+            mask = mask[torch.arange(len(position), device=mask.device), :, position][:, :, None]
+        return replace(self, mask=mask)
+
+    def repeated(self) -> Attention:
+        """With a key and a value for every query head."""
+        heads = self.query.shape[1]
+        return replace(self, key=_repeated(self.key, heads), value=_repeated(self.value, heads))
+
+    def recorded(self) -> Attention:
+        """The same without gradients, and as ``repeated``."""
+        query, key, value = (t.detach() for t in (self.query, self.key, self.value))
+        return replace(self, query=query, key=key, value=value).repeated()
+
+    def widened(self) -> Attention:
+        """The same in single precision."""
+        mask = self.mask
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.float()
+        query, key, value = self.query.float(), self.key.float(), self.value.float()
+        return replace(self, query=query, key=key, value=value, mask=mask)
+
+    def probabilities(self) -> Tensor:
+        """A, [B, H, q, n]."""
+        key = _repeated(self.key, self.query.shape[1])
+        scores = self.query @ key.transpose(-1, -2) * self.scale
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if self.mask is not None and self.mask.dtype == torch.bool:
+            scores = scores.masked_fill(~self.mask, float("-inf"))
+        elif self.mask is not None:
+            scores = scores + self.mask
+        if self.sinks is None:
+            return scores.softmax(-1)
+        sinks = self.sinks.to(scores.dtype).view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+        return torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+
+
+def _repeated(tensor: Tensor, heads: int) -> Tensor:
+    """Grouped-query attention: each key and value head serves several query heads."""
+    if tensor.shape[1] == heads:
+        return tensor
+    return tensor.repeat_interleave(heads // tensor.shape[1], 1)
+
+
+Handler = Callable[[Attention], Tensor]
+"""Gives O, [B, q, H, d]; see ``attend``."""
 
 _handler: ContextVar[Handler] = ContextVar("headwise_attention")
+_no_masks: ContextVar[bool] = ContextVar("headwise_no_masks", default=False)
+
+# They change how attention is computed, or are for other kernels, but do not change its result:
+# a window is in the mask already.
+_HARMLESS = frozenset(
+    {
+        *("dropout", "sliding_window", "position_ids", "cache_position", "deterministic"),
+        *("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "num_items_in_batch"),
+        *("output_attentions", "output_hidden_states", "output_router_logits", "use_cache"),
+        *("return_dict", "logits_to_keep", "layer_idx", "past_key_values", "token_type_ids"),
+    }
+)
 
 
 def _attention_function(
@@ -33,10 +124,41 @@ def _attention_function(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    **_: object,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **others: object,
 ) -> tuple[Tensor, None]:
-    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    return _handler.get()(module, query, key, value, attention_mask, scale), None
+    unknown = [k for k, v in others.items() if k not in _HARMLESS and v is not None]
+    if unknown:
+        raise UnsupportedModelError(f"its attention takes {', '.join(sorted(unknown))}")
+    if is_causal and attention_mask is None and query.shape[2] > 1:
+        raise UnsupportedModelError("its attention is causal without a mask")
+    mask = attention_mask
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(query.dtype)
+    if position_bias is not None:
+        mask = _biased(position_bias.to(query.dtype), mask)
+    call = Attention(
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        mask=mask,
+        scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        softcap=softcap,
+        sinks=s_aux,
+    )
+    return _handler.get()(call), None
+
+
+def _biased(bias: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return bias
+    if mask.dtype == torch.bool:
+        return torch.where(mask, bias, torch.finfo(bias.dtype).min)
+    return bias + mask
 
 
 def _mask_function(
@@ -46,26 +168,41 @@ def _mask_function(
     *,
     attention_mask: Tensor | None = None,
     mask_function: Callable[..., Any] | None = None,
-    **_: object,
+    **options: Any,
 ) -> Tensor | None:
-    """Boolean padding mask [batch, 1, 1, keys], or None if nothing is padded."""
-    if mask_function is not bidirectional_mask_function:
-        raise UnsupportedModelError("its attention is causal, windowed or otherwise restricted")
-    if attention_mask is None or bool(attention_mask.all()):
+    """Boolean mask: [B, 1, 1, keys] or None for padding alone, otherwise [B, 1, queries, keys]."""
+    if _no_masks.get():
         return None
-    return attention_mask.bool()[:, None, None, :]
+    if mask_function is bidirectional_mask_function:
+        if attention_mask is None or bool(attention_mask.all()):
+            return None
+        return attention_mask.bool()[:, None, None, :]
+    options.update(allow_is_causal_skip=False, allow_is_bidirectional_skip=False)
+    if mask_function is not None:
+        options["mask_function"] = mask_function
+    mask: Tensor = sdpa_mask(
+        batch_size, q_length, kv_length, attention_mask=attention_mask, **options
+    )
+    # A padded query may see no key at all; any distribution will do, but not 0 / 0.
+    return mask | ~mask.any(-1, keepdim=True)
 
 
 AttentionInterface.register(ATTENTION_NAME, _attention_function)
 AttentionMaskInterface.register(ATTENTION_NAME, _mask_function)
 
 
-def attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
-) -> Tensor:
-    """Fused attention; the result is O, [B, n, H, d]."""
+def attend(call: Attention) -> Tensor:
+    """O, [B, q, H, d], by a fused kernel where there is one."""
+    heads = call.query.shape[1]
+    value = _repeated(call.value, heads)
+    if call.softcap is not None or call.sinks is not None:
+        return (call.probabilities() @ value).transpose(1, 2)
     output = nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scale
+        call.query,
+        _repeated(call.key, heads),
+        value,
+        attn_mask=call.mask,
+        scale=call.scale,
     )
     return output.transpose(1, 2)
 
@@ -77,6 +214,16 @@ def handling(handler: Handler) -> Iterator[None]:
         yield
     finally:
         _handler.reset(token)
+
+
+@contextmanager
+def without_masks() -> Iterator[None]:
+    """Build no masks: every layer is given those of a tape."""
+    token = _no_masks.set(True)
+    try:
+        yield
+    finally:
+        _no_masks.reset(token)
 
 
 @contextmanager
@@ -99,10 +246,13 @@ def forward_replaced(
 
 
 def no_projection(module: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """A stand-in for a projection whose result is not used: right shape, no work, no memory."""
+    """A stand-in for a projection whose result is not used: right shape, no work, no memory.
+
+    It is NaN, so that a result that uses it after all cannot go unnoticed.
+    """
     features = module.out_features
 
     def forward(hidden: Tensor) -> Tensor:
-        return hidden.new_zeros(()).expand(*hidden.shape[:-1], features)
+        return hidden.new_full((), float("nan")).expand(*hidden.shape[:-1], features)
 
     return forward
