@@ -172,7 +172,7 @@ def follow_job(database: Database, job_id: int, stop: threading.Event | None = N
                 task,
                 total=job.examples or None,
                 completed=job.computed,
-                state=job.state.value,
+                state=job.waiting or job.state.value,
                 rate=rate,
             )
             if job.final or stop.wait(0.4):

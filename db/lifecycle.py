@@ -25,6 +25,8 @@ from db.statements import (
     EXPIRED,
     FINISHED,
     PAUSE,
+    PLAN_LATER,
+    PLAN_TRIES,
     PLANNED,
     PLANNING_FAILED,
     PRUNE_WORKERS,
@@ -39,7 +41,13 @@ from db.statements import (
 from jobs.errors import ConflictError, NotFoundError
 from jobs.merge import head_importance, importance_hash
 from jobs.plan import Rate
-from jobs.states import MAX_LOSSES, JobState, ShardState
+from jobs.states import (
+    MAX_LOSSES,
+    MAX_PLAN_TRIES,
+    JobState,
+    ShardState,
+    plan_backoff_seconds,
+)
 
 CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
 
@@ -130,6 +138,23 @@ def fail_plan(database: Database, job_id: int, message: str) -> None:
     """The job's data cannot be loaded: it fails before any work starts."""
     with database.write() as connection:
         connection.execute(database.sql(PLANNING_FAILED), {"job_id": job_id, "error": message})
+
+
+def plan_later(database: Database, job_id: int, message: str) -> float | None:
+    """Put a job back whose data cannot be had now; returns the seconds until its next try.
+
+    At the last try it fails instead, and None is returned.
+    """
+    with database.write() as connection:
+        values: dict[str, Any] = {"job_id": job_id}
+        tries = int(connection.execute(database.sql(PLAN_TRIES), values).scalar() or 0) + 1
+        if tries >= MAX_PLAN_TRIES:
+            values["error"] = f"{message.rstrip('.')}. Given up after {tries} tries."
+            connection.execute(database.sql(PLANNING_FAILED), values)
+            return None
+        values |= {"tries": tries, "backoff": plan_backoff_seconds(tries), "error": message}
+        connection.execute(database.sql(PLAN_LATER), values)
+    return float(values["backoff"])
 
 
 def expire_leases(database: Database) -> list[Claim]:

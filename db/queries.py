@@ -10,13 +10,14 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, text
 
 from db.database import Database
 from jobs.errors import NotFoundError
-from jobs.states import FINAL_JOB_STATES, JobState
+from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
 
 RATE_WINDOW = 120.0
 """Seconds that a running job's rate looks back."""
@@ -25,6 +26,7 @@ _JOB = """
 SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.queue, j.examples,
     j.examples_done, j.examples_failed, j.layers, j.heads, j.labels, j.spec, j.spec_hash,
     j.data_fingerprint, j.model_fingerprint, j.result_hash, j.error, j.created_at, j.started_at,
+    CASE WHEN j.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at, t.plan_tries,
     j.finished_at, {clock} AS now,
     COALESCE((SELECT SUM(s.progress) FROM shard s
               WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
@@ -111,6 +113,10 @@ class Job:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    plan_at: float | None
+    """When a queued job whose data could not be had from the hub is planned again."""
+    plan_tries: int
+    """How often it was planned in vain."""
     now: float
     """The database's clock at the time of the query."""
     rate: float | None = None
@@ -132,6 +138,15 @@ class Job:
         if self.started_at is None:
             return None
         return max(0.0, (self.finished_at or self.now) - self.started_at)
+
+    @property
+    def waiting(self) -> str | None:
+        """What a queued job waits for, where it is not a scheduler."""
+        if self.plan_at is None:
+            return None
+        when = datetime.fromtimestamp(self.plan_at, UTC).strftime("%H:%M:%S UTC")
+        tries = f"{self.plan_tries} of {MAX_PLAN_TRIES} failed"
+        return f"waiting for the hub, next try at {when} ({tries})"
 
     @property
     def eta(self) -> float | None:

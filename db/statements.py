@@ -125,7 +125,8 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND state = 'ready'
 
 WORK = """
 SELECT
-    EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'),
+    EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'
+        AND plan_at <= {clock}),
     EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {clock}),
     EXISTS (SELECT 1 FROM job WHERE state = 'cancelling' OR (
         state IN ('running', 'paused') AND NOT EXISTS (
@@ -137,14 +138,22 @@ never takes SQLite's write lock."""
 
 TO_PLAN = """
 UPDATE job SET state = 'planning'
-WHERE state IN ('queued', 'planning') AND control <> 'cancel'
+WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {clock}
 RETURNING id
 """
 """Jobs without shards. A planner that died left its job in planning, so those are taken again."""
 
+PLAN_TRIES = "SELECT plan_tries FROM job WHERE id = :job_id"
+
+PLAN_LATER = """
+UPDATE job SET state = 'queued', plan_tries = :tries, plan_at = {clock} + :backoff, error = :error
+WHERE id = :job_id AND state = 'planning'
+"""
+"""The hub does not answer: the job waits in the queue until it is tried again."""
+
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
-    examples = :examples, data_fingerprint = :fingerprint, started_at = {clock}
+    examples = :examples, data_fingerprint = :fingerprint, started_at = {clock}, error = NULL
 WHERE id = :job_id AND state = 'planning'
 """
 """The job has its shards. Must touch one row, or another planner was faster."""

@@ -46,6 +46,8 @@ job = Table(
     Column("state", Text, nullable=False),
     Column("control", Text, nullable=False),
     Column("error", Text),
+    Column("plan_tries", Integer, nullable=False, server_default=text("0")),
+    Column("plan_at", Double, nullable=False, server_default=text("0")),
     Column("dedupe_key", Text),
     Column("idempotency_key", Text),
     Column("data_fingerprint", Text),

@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from jobs.errors import InputError, nearest, refuse
+from jobs.errors import HubUnavailableError, InputError, nearest, refuse
+from jobs.hub import hub_is_away
 from jobs.settings import Settings
 from jobs.spec import DataSpec
 
@@ -81,7 +82,10 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
 
 
 def read_rows(spec: DataSpec, settings: Settings) -> Rows:
-    """The rows that the spec selects. Raises InputError naming the row at fault."""
+    """The rows that the spec selects.
+
+    Raises InputError naming the row at fault, HubUnavailableError when the hub does not answer.
+    """
     records = _hub_records(spec) if spec.dataset else _file_records(spec, settings)
     stop = None if spec.limit is None else spec.offset + spec.limit
     rows = Rows(
@@ -316,13 +320,17 @@ def _parquet(path: Path, _longest: int) -> Iterator[Numbered]:
 
 def _hub_records(spec: DataSpec) -> Iterator[Numbered]:
     import datasets  # slow to import, needed for hub data only
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError  # of its HTTP client, whichever that is
 
     try:
         table = datasets.load_dataset(
             spec.dataset, spec.config, split=spec.split, revision=spec.revision
         )
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, HTTPError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if hub_is_away(error):
+            raise HubUnavailableError(f"The hub does not answer: {reason}") from error
         raise refuse(
             "data.dataset",
             spec.dataset,

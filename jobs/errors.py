@@ -5,6 +5,7 @@
     ├── NotFoundError       no such job, example or page of results
     ├── ConflictError       the request does not fit the job's state
     └── UnavailableError    a database or broker that cannot be reached
+        └── HubUnavailableError     the hub, while a job's data is loaded: tried again later
 
 At the edges they become a 4xx (503 for UnavailableError) in the API and one line with exit
 status 2 on the command line.
@@ -62,6 +63,10 @@ class ConflictError(HeadwiseError):
 
 class UnavailableError(HeadwiseError):
     """A service that Headwise needs does not answer."""
+
+
+class HubUnavailableError(UnavailableError):
+    """The hub does not answer now, or not without an error of its own."""
 
 
 def shorten(value: object, limit: int = 80) -> str:

@@ -2,6 +2,7 @@
 
     job:    queued -> planning -> running <-> paused -> finalizing -> succeeded | failed
             planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
+                        | queued (the hub does not answer; planned again after a backoff)
             any non-final -> cancelling -> cancelled
     shard:  ready -> leased -> done
             leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
@@ -57,7 +58,13 @@ FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.C
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.PLANNING, JobState.CANCELLING}),
     JobState.PLANNING: frozenset(
-        {JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLING}
+        {
+            JobState.QUEUED,
+            JobState.RUNNING,
+            JobState.PAUSED,
+            JobState.FAILED,
+            JobState.CANCELLING,
+        }
     ),
     JobState.RUNNING: frozenset({JobState.PAUSED, JobState.FINALIZING, JobState.CANCELLING}),
     JobState.PAUSED: frozenset({JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}),
@@ -82,6 +89,14 @@ MAX_ERRORS = 3
 """A shard that raised this often is poison and fails."""
 MAX_LOSSES = 5
 """A shard whose lease expired this often fails: it kills its workers."""
+
+MAX_PLAN_TRIES = 12
+"""A job whose data the hub did not give in this many tries fails, after about 35 minutes."""
+
+
+def plan_backoff_seconds(tries: int) -> float:
+    """Seconds to wait before a job that was planned `tries` times in vain is planned again."""
+    return min(300.0, 10.0 * 2.0 ** max(0, tries - 1))
 
 
 def backoff_seconds(errors: int) -> float:

@@ -13,7 +13,7 @@ from celery import Celery
 from db import lifecycle, queries
 from db.database import Database
 from jobs.data import read_rows
-from jobs.errors import InputError, UnavailableError
+from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.plan import FIRST_GUESS, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
@@ -68,6 +68,9 @@ class Scheduler:
         for request in lifecycle.take_plans(self.database):
             try:
                 self._plan_one(request)
+            except HubUnavailableError as error:
+                wait = lifecycle.plan_later(self.database, request.job_id, str(error))
+                log.warning("waiting for the hub", job=request.job_id, wait=wait, error=str(error))
             except InputError as error:
                 lifecycle.fail_plan(self.database, request.job_id, str(error))
                 log.warning("planning failed", job=request.job_id, error=str(error))

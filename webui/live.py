@@ -39,6 +39,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "model_fingerprint": job.model_fingerprint,
         "result_hash": job.result_hash,
         "error": job.error,
+        "plan_at": job.plan_at,
+        "plan_tries": job.plan_tries,
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -59,6 +61,9 @@ def progress_json(database: Database, job_id: int) -> dict[str, Any]:
         "examples_computed": job.computed,
         "examples_per_second": job.rate,
         "eta_seconds": job.eta,
+        "waiting": job.waiting,
+        "plan_at": job.plan_at,
+        "plan_tries": job.plan_tries,
         "shards": queries.shard_counts(database, job_id),
         "text": progress_words(job),
     }

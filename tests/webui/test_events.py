@@ -99,3 +99,19 @@ def test_a_deleted_job_ends_the_stream(
         connection.execute(tables.job.delete())
     assert b"event: end" not in b"".join(stream)
     answer.close()
+
+
+def test_a_job_that_waits_for_the_hub_says_so(
+    client: FlaskClient, database: Database, queued: int
+) -> None:
+    with database.write() as connection:
+        wait = {"plan_tries": 2, "plan_at": 1_700_000_000.0, "error": "The hub does not answer."}
+        connection.execute(update(tables.job).values(**wait))
+    words = "waiting for the hub, next try at 22:13:20 UTC (2 of 12 failed)"
+    with client.get(f"/jobs/{queued}/events", buffered=False) as answer:
+        stream = iter(answer.response)
+        next(stream)
+        assert parse(next(stream))[1]["waiting"] == words
+    page = client.get(f"/jobs/{queued}").text
+    assert f"This job is {words}. The hub does not answer." in page
+    assert words in client.get("/").text

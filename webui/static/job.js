@@ -26,7 +26,7 @@ function follow(element) {
     }
     document.title = news.final ? title : `${news.text.share} ${title}`;
     // The tables follow at once when a shard or the job changes state, else every ten seconds.
-    const now = JSON.stringify([news.state, news.control, news.shards]);
+    const now = JSON.stringify([news.state, news.control, news.shards, news.plan_tries]);
     if (seen && (now !== seen || performance.now() - renewed > 10_000)) renew(news.final);
     seen = now;
   };
