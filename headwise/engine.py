@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.collect import Collector, SiteResult, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError
+from headwise.interrupt import interrupts_held
 from headwise.loading import label_names
 from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
@@ -50,8 +51,9 @@ def attribute(
     max_length: cut texts to this many tokens, special ones included; the model's limit otherwise
     options: see ``Options``
 
-    The model is left as it was found, also after an exception. An example whose output is not
-    finite fails alone: its reason is in ``errors``, its numbers are NaN.
+    The model is left as it was found, also after an exception. Ctrl-C takes effect behind the
+    pass that is running, so that it cannot come in the middle of putting things back. An example
+    whose output is not finite fails alone: its reason is in ``errors``, its numbers are NaN.
 
     Raises OptionError for a bad argument and UnsupportedModelError for a model whose attention
     cannot be replayed.
@@ -85,10 +87,12 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
     done = 0
 
     def tick() -> None:
+        check_interrupt()
         if options.progress is not None:
             options.progress(done, len(encoded))
 
     with (
+        interrupts_held() as check_interrupt,
         arithmetic(model.device, options.precision, options.deterministic),
         LoweredReplay(model, options.precision) as replay,
     ):
