@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headwise import integrate
 from headwise.collect import Cells
-from headwise.integrate import Integral, integrate_auto, integrate_fixed
+from headwise.integrate import Search
 from headwise.options import Options
 from headwise.passes import Passes
-from headwise.patching import Attention, attend, handling
+from headwise.patching import Attention, Handler, attend, handling
 from headwise.precision import autocast
 from headwise.replay import Tape
 
@@ -91,36 +92,40 @@ def _relevant(tape: Tape, site: int, attention: Tensor) -> Tensor:
 
 def _integrated_gradients(batch: Batch) -> Method:
     options, passes = batch.options, batch.passes
+    tape = passes.tape
+    sites = range(len(tape.output))
+
+    def searching(site: int) -> Search:
+        if options.rule is not None:
+            return integrate.fixed(passes, site, options.rule)
+        end = tape.relevant(site, batch.ends[site])
+        norm = _norm(tape, site)
+        return integrate.search(passes, site, end, norm, options.rtol, options.max_points)
+
+    integrals = integrate.run(passes, [searching(site) for site in sites])
 
     def cells(site: int, attention: Tensor) -> Cells:
-        integral = integrate(site, attention)
+        integral = integrals[site]
         return Cells(
-            values=attribution_matrix(passes.tape, site, attention, integral.gradient),
+            values=attribution_matrix(tape, site, attention, integral.gradient),
             f0=integral.f0,
             f1=integral.f1,
             points=integral.points,
             converged=integral.converged,
         )
 
-    def integrate(site: int, attention: Tensor) -> Integral:
-        if options.rule is not None:
-            return integrate_fixed(passes, site, options.rule)
-        end = batch.ends[site]
-        end = passes.tape.relevant(site, end)
-        norm = _norm(passes.tape, site, attention)
-        return integrate_auto(passes, site, end, norm, options.rtol, options.max_points)
-
     return cells
 
 
-def _norm(tape: Tape, site: int, attention: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The L2 norm of Attr over heads and cells, as ``integrate_auto`` asks for it."""
+def _norm(tape: Tape, site: int) -> integrate.Norm:
+    """The L2 norm of Attr over heads and cells, as ``integrate.search`` asks for it."""
+    weights = _relevant(tape, site, tape.attention(site))
 
     def norm(gradients: Tensor, examples: Tensor) -> Tensor:
         value = tape.value[site].index_select(0, examples)
-        weights = _relevant(tape, site, attention).index_select(0, examples)
         by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
-        size: Tensor = torch.linalg.vector_norm(by_cell.mul_(weights), dim=(1, 2, 3))
+        by_cell *= weights.index_select(0, examples)
+        size: Tensor = torch.linalg.vector_norm(by_cell, dim=(1, 2, 3))
         return size
 
     return norm
@@ -173,13 +178,14 @@ def _random(batch: Batch) -> Method:
 def _embedding_gradient(batch: Batch) -> Method:
     source = EmbeddingGradient(batch)
 
-    def cells(site: int, _: Tensor) -> Cells:
-        mean = source.mean_attention[site]
+    def cells(site: int, attention: Tensor) -> Cells:
+        mean = source.mean_attention(site, attention)
         return Cells(
-            values=torch.diag_embed(mean * source.gradient(site)),
+            values=torch.diag_embed(mean * source.gradient(mean)),
             points=batch.per_example(_EMBEDDING_STEPS + 1),
             converged=batch.per_example(True),
             token_weight=mean,
+            defined=source.has_part_in(site),
         )
 
     return cells
@@ -190,32 +196,40 @@ class EmbeddingGradient:
 
     A head's mean attention row a, [n], is scaled to 0/5 a, 1/5 a, ..., 5/5 a, and each is given
     to the model as its attention mask. The loss is minus the logit of the target; its gradient by
-    the embeddings is averaged over the embedding's width, then over the six points.
+    the embeddings is averaged over the embedding's width, then over the six points. Of an encoder
+    with a decoder, only the encoder takes part: the classification head reads its first token.
 
     Transformers reads a mask as yes or no: any value but zero lets a token be seen, and where
     none may be seen, all are seen equally. So the points 1/5 to 5/5 give the same gradient, that
     at 0/5 belongs to uniform attention, and heads whose rows are zero in the same places share
     both: mostly two passes do for all sites and points.
 
-    mean_attention: per site [B, H, n]
+    Where a LayerNorm follows the embeddings, as in BERT and BART, the gradient's mean over the
+    width is zero: adding a number to all of an embedding changes nothing behind the norm. What
+    comes out is then rounding. The method is here to be compared with.
     """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        tape = batch.passes.tape
-        n = tape.inputs["input_ids"].shape[1]
+        self._encoder_only = bool(batch.passes.replay.model.config.is_encoder_decoder)
+        n = batch.passes.tape.inputs["input_ids"].shape[1]
         self._real = torch.arange(n, device=batch.lengths.device) < batch.lengths[:, None]
-        self.mean_attention = [
-            (tape.attention(site) * self._real[:, None, :, None]).sum(2)
-            / batch.lengths[:, None, None]
-            for site in range(len(tape.calls))
-        ]
         self._by_pattern: dict[bytes, Tensor] = {}
-        self._uniform = self._embeddings_gradient(self._real, _uniform_attention)
+        self._uniform = self._embeddings_gradient(self._real, self._uniform_attention)
 
-    def gradient(self, site: int) -> Tensor:
-        """[B, H, n]"""
-        seen = self.mean_attention[site] > 0
+    def has_part_in(self, site: int) -> bool:
+        """Whether the site is among what the recipe runs."""
+        return not self._encoder_only or self._batch.passes.replay.sites[site].kind == "encoder"
+
+    def mean_attention(self, site: int, attention: Tensor) -> Tensor:
+        """Mean attention to each token over the queries of a site, [B, H, n]."""
+        rows = attention * self._real[:, None, :, None]
+        return rows.sum(2) / self._batch.lengths[:, None, None]
+
+    def gradient(self, mean_attention: Tensor) -> Tensor:
+        """The mean gradient for every head, [B, H, n]."""
+        # Padding is hidden anyway; of a token that a head never sees, the recipe makes padding.
+        seen = mean_attention > 0
         patterns, head_pattern = torch.unique(seen, dim=1, return_inverse=True)
         found = [self._masked(patterns[:, index]) for index in range(patterns.shape[1])]
         masked = torch.stack(found, 1)[:, head_pattern]
@@ -223,31 +237,35 @@ class EmbeddingGradient:
         return (self._uniform[:, None] + steps * masked) / (steps + 1)
 
     def _masked(self, seen: Tensor) -> Tensor:
-        # What the mean attention does not see in an example may be a token or padding.
         key = seen.cpu().numpy().tobytes()
         if key not in self._by_pattern:
             self._by_pattern[key] = self._embeddings_gradient(seen, attend)
         return self._by_pattern[key]
 
-    def _embeddings_gradient(self, mask: Tensor, handler: Callable[..., Tensor]) -> Tensor:
+    def _embeddings_gradient(self, mask: Tensor, handler: Handler) -> Tensor:
         """Gradient of minus the target's logit by the embeddings, averaged over width, [B, n]."""
         passes = self._batch.passes
-        model, device = passes.replay.model, passes.replay.device
+        model = passes.replay.model
+        source = model.get_encoder() if self._encoder_only else model
         embeddings: list[Tensor] = []
 
         def leaf(_: nn.Module, __: Any, output: Tensor) -> Tensor:
             embeddings.append(output.detach().requires_grad_())
             return embeddings[-1]
 
-        hook = model.get_input_embeddings().register_forward_hook(leaf)
+        hook = source.get_input_embeddings().register_forward_hook(leaf)
         inputs = {**passes.tape.inputs, "attention_mask": mask.long()}
         try:
             with (
                 torch.enable_grad(),
                 handling(handler),
-                autocast(self._batch.options.precision, device),
+                autocast(self._batch.options.precision, passes.replay.device),
             ):
-                logits = model(**inputs).logits
+                output = source(**inputs)
+                if self._encoder_only:
+                    logits = model.classification_head(output.last_hidden_state[:, 0])
+                else:
+                    logits = output.logits
         finally:
             hook.remove()
         loss = -logits.gather(1, passes.target[:, None]).sum()
@@ -255,14 +273,10 @@ class EmbeddingGradient:
         passes.tick()
         return gradient.mean(2)
 
-
-def _uniform_attention(call: Attention) -> Tensor:
-    """Attention with every score lost in the mask's huge negative number, but not its gradient."""
-    call = call.repeated()
-    scores = call.query @ call.key.transpose(-1, -2) * call.scale
-    scores = scores - scores.detach()
-    if call.mask is not None and call.mask.dtype == torch.bool:
-        scores = scores.masked_fill(~call.mask, float("-inf"))
-    elif call.mask is not None:
-        scores = scores + call.mask
-    return (scores.softmax(-1) @ call.value).transpose(1, 2)
+    def _uniform_attention(self, call: Attention) -> Tensor:
+        """Attention whose scores are lost in the mask's huge number, but not their gradients."""
+        call = call.repeated()
+        scores = call.query @ call.key.transpose(-1, -2) * call.scale
+        scores = scores - scores.detach()
+        scores = scores.masked_fill(~self._real[:, None, None, :], float("-inf"))
+        return (scores.softmax(-1) @ call.value).transpose(1, 2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,15 +44,31 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """F and its gradient at R points of paths.
+class Request:
+    """R points of paths of one site: at ``points[r] * O`` of example ``examples[r]``.
 
-    value: F, odds: log odds of the target, float64 [R]
+    examples: indices in the batch, [R]; points: a, float64 [R]; gradient: dF/dO is wanted
+    """
+
+    site: int
+    examples: Tensor
+    points: Tensor
+    gradient: bool = True
+
+    def part(self, start: int, stop: int | None) -> Request:
+        """Some of its rows."""
+        return replace(self, examples=self.examples[start:stop], points=self.points[start:stop])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """F and its gradient at the R points of a request.
+
+    value: F, float64 [R]
     gradient: dF/dO, [R, m, H, d], m being the query rows that matter; None if not asked for
     """
 
     value: Tensor
-    odds: Tensor
     gradient: Tensor | None
 
 
@@ -73,48 +90,83 @@ class Passes:
         """O of a site, its rows that matter, [B, m, H, d]."""
         return self.tape.relevant(site, self.tape.output[site].detach())
 
-    def evaluate(
-        self, site: int, examples: Tensor, points: Tensor, *, gradient: bool = True
-    ) -> Evaluation:
-        """F at ``points[r] * O`` of example ``examples[r]``, both [R]; splits as needed."""
-        parts: list[Evaluation] = []
-        start = 0
-        length = self.tokens_per_row(site)
-        while start < len(points):
-            stop = start + self.budget.rows(length)
-            try:
-                part = self._pass(site, examples[start:stop], points[start:stop], gradient)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.budget.rows(length) == 1:
-                    raise
-                self.budget.halve()
-                _release(self.replay.device)
-                continue
-            parts.append(part)
-            start = stop
-            self.tick()
-        gradients = [part.gradient for part in parts if part.gradient is not None]
-        return Evaluation(
-            value=torch.cat([part.value for part in parts]),
-            odds=torch.cat([part.odds for part in parts]),
-            gradient=torch.cat(gradients) if gradients else None,
-        )
+    def full_value(self) -> Tensor:
+        """F(1), the same for all sites, float64 [B]."""
+        return self.objective.value(self.tape.logits.detach(), self.target)[0]
 
     def tokens_per_row(self, site: int) -> int:
         """Tokens that one row of a pass from this site has to carry."""
         # Behind a site of which one row matters, a pass works on one token per text.
         return self.tape.length if self.tape.rows(site) is None else 1
 
-    def _pass(self, site: int, examples: Tensor, points: Tensor, gradient: bool) -> Evaluation:
-        output = self.output(site).index_select(0, examples)
-        scaled = output * points.to(output.dtype)[:, None, None, None]
-        with torch.set_grad_enabled(gradient):
-            leaf = scaled.requires_grad_(gradient)
-            group = Group(site=site, rows=examples, output=leaf)
-            logits = self.replay.logits(self.tape, [group])
-            value, odds = self.objective.value(logits, self.target.index_select(0, examples))
-            grad = torch.autograd.grad(value.sum(), leaf)[0] if gradient else None
-        return Evaluation(value=value.detach(), odds=odds.detach(), gradient=grad)
+    def sites_together(self) -> int:
+        """Sites of which one point per example fits into one pass."""
+        return max(1, self.budget.rows(self.tape.length) // len(self.target))
+
+    def evaluate(self, requests: Sequence[Request]) -> list[Evaluation]:
+        """Answer requests for different sites, in as many passes as the budget wants."""
+        found: list[list[Evaluation]] = [[] for _ in requests]
+        pending = deque(sorted(enumerate(requests), key=lambda asked: asked[1].site))
+        while pending:
+            taken = self._take(pending)
+            try:
+                parts = self._pass([request for _, request in taken])
+            except (RuntimeError, MemoryError) as error:
+                rows = sum(len(request.points) for _, request in taken)
+                if not is_out_of_memory(error) or rows == 1:
+                    raise
+                self.budget.halve()
+                _release(self.replay.device)
+                pending.extendleft(reversed(taken))
+                continue
+            for (index, _), part in zip(taken, parts, strict=True):
+                found[index].append(part)
+            self.tick()
+        return [_joined(parts) for parts in found]
+
+    def _take(self, pending: deque[tuple[int, Request]]) -> list[tuple[int, Request]]:
+        """Remove the rows of the next pass, at least one, each site at most once."""
+        taken: list[tuple[int, Request]] = []
+        left = self.budget.tokens
+        while pending and not (taken and taken[-1][0] == pending[0][0]):
+            index, request = pending[0]
+            rows = left // self.tokens_per_row(request.site)
+            if taken and rows < min(len(request.points), len(self.target)):
+                break  # A few rows of one more site would not pay for starting it here.
+            pending.popleft()
+            rows = max(rows, 1)
+            taken.append((index, request.part(0, rows)))
+            if rows < len(request.points):
+                pending.appendleft((index, request.part(rows, None)))
+            left -= rows * self.tokens_per_row(request.site)
+        return taken
+
+    def _pass(self, requests: Sequence[Request]) -> list[Evaluation]:
+        """One run of the model for all rows of the requests, sites in ascending order."""
+        groups = []
+        with torch.set_grad_enabled(any(request.gradient for request in requests)):
+            for request in requests:
+                output = self.output(request.site).index_select(0, request.examples)
+                scale = request.points.to(output.dtype)[:, None, None, None]
+                leaf = (output * scale).requires_grad_(request.gradient)
+                groups.append(Group(site=request.site, rows=request.examples, output=leaf))
+            target = self.target.index_select(0, torch.cat([group.rows for group in groups]))
+            value, _ = self.objective.value(self.replay.logits(self.tape, groups), target)
+            leaves = [group.output for group in groups if group.output.requires_grad]
+            gradients = iter(torch.autograd.grad(value.sum(), leaves) if leaves else ())
+        values = torch.split(value.detach(), [len(group.rows) for group in groups])
+        return [
+            Evaluation(value=part, gradient=next(gradients) if request.gradient else None)
+            for part, request in zip(values, requests, strict=True)
+        ]
+
+
+def _joined(parts: Sequence[Evaluation]) -> Evaluation:
+    gradients = [part.gradient for part in parts if part.gradient is not None]
+    return Evaluation(
+        value=torch.cat([part.value for part in parts]),
+        gradient=torch.cat(gradients) if gradients else None,
+    )
 
 
 def _release(device: torch.device) -> None:

@@ -55,14 +55,14 @@ def lobatto_levels(interior: int) -> tuple[Rule, ...]:
     """Three nested rules with both ends among their nodes, for integration to a tolerance.
 
     The first is Gauss-Lobatto with so many interior nodes, k; the others are its optimal
-    extensions (Kronrod 1965, Patterson 1968) to 2k + 1 and 4k + 3. The first lists its nodes in
-    order, the others those of the rule before, then their own. All weights are positive (k from
-    1 to 8).
+    extensions (Kronrod 1965, Patterson 1968) to 2k + 1 and 4k + 3. Each lists the two ends first,
+    then the nodes of the rule before, then its own. All weights are positive (k from 0, the
+    trapezoidal rule, to 8).
     """
     highest = np.zeros(interior + 2)
     highest[-1] = 1
     inner = legendre.legroots(legendre.legder(highest)).real
-    nodes = np.concatenate([[-1.0], np.sort(inner), [1.0]])
+    nodes = np.concatenate([[-1.0, 1.0], np.sort(inner)])
     rules = [_interpolatory(nodes)]
     added = interior + 1
     for _ in range(2):

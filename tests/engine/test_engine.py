@@ -63,11 +63,13 @@ def test_budget_is_halved_and_remembered_when_memory_runs_out(monkeypatch):
     refused = []
     run = Passes._pass
 
-    def limited(self, site, examples, points, gradient):
-        if len(examples) * self.tokens_per_row(site) > 24:
-            refused.append(len(examples))
+    def limited(self, requests):
+        rows = [len(request.points) for request in requests]
+        tokens = [self.tokens_per_row(request.site) for request in requests]
+        if np.dot(rows, tokens) > 24:
+            refused.append(sum(rows))
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
-        return run(self, site, examples, points, gradient)
+        return run(self, requests)
 
     monkeypatch.setattr(Passes, "_pass", limited)
     model = tiny()  # a new one: budgets are remembered per model
