@@ -22,7 +22,7 @@ from jobs.errors import (
 )
 from jobs.settings import Settings
 from webui import format as formats
-from webui import words
+from webui import heads, words
 from webui.assets import VERSION
 from webui.web import Context, context, is_foreign, is_host_of, problem_json
 
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
         asset=_asset,
         counted=formats.counted,
         head_name=formats.head_name,
+        site_name=heads.site_name,
         level=words.level,
         views=VIEWS,
     )

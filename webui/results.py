@@ -40,7 +40,8 @@ def head(job_id: int, layer: int, head: int) -> str:
     opened = database()
     job = queries.get_job(opened, job_id)
     sites = results.list_sites(opened, job_id)
-    kind = choice("kind", {site.kind for site in sites} or {"encoder"}, "encoder")
+    kinds = [site.kind for site in sites] or ["encoder"]
+    kind = choice("kind", set(kinds), "encoder" if "encoder" in kinds else kinds[0])
     site = next((s for s in sites if s.layer == layer and s.kind == kind), None)
     if site is None or head >= site.heads:
         raise NotFoundError(f"Job {job_id} has no results for head {head_name(layer, head, kind)}.")
@@ -158,7 +159,7 @@ def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str
     """Words, their values at one site or on average over all, and the scale of the colours."""
     attribution = found.token_attribution or []
     if site_no is not None and site_no >= len(sites):
-        raise NotFoundError(f"The model has {len(sites)} layers: there is no site {site_no}.")
+        raise NotFoundError(f"The model has {len(sites)} sites: there is no site {site_no}.")
     tokens = found.tokens or tuple(
         f"#{i}" for i in range(len(attribution[0]) if attribution else 0)
     )

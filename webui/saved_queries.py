@@ -5,7 +5,7 @@ from __future__ import annotations
 SAVED: tuple[tuple[str, str], ...] = (
     (
         "The ten most important heads of the newest job",
-        """SELECT rank, layer, head, mean, low, high, n
+        """SELECT rank, kind, layer, head, mean, low, high, n
 FROM head_importance
 WHERE job_id = (SELECT MAX(job_id) FROM head_importance)
 ORDER BY rank
@@ -13,16 +13,16 @@ LIMIT 10""",
     ),
     (
         "Which layers matter most",
-        """SELECT layer, SUM(mean) AS importance, MAX(mean) AS strongest_head,
+        """SELECT kind, layer, SUM(mean) AS importance, MAX(mean) AS strongest_head,
        AVG(mean_attention_max) AS attention
 FROM head_importance
 WHERE job_id = (SELECT MAX(job_id) FROM head_importance)
-GROUP BY layer
-ORDER BY layer""",
+GROUP BY kind, layer
+ORDER BY kind, layer""",
     ),
     (
         "Heads whose attention is high and whose importance is low",
-        """SELECT layer, head, rank, mean, mean_attention_max
+        """SELECT kind, layer, head, rank, mean, mean_attention_max
 FROM head_importance
 WHERE job_id = (SELECT MAX(job_id) FROM head_importance) AND mean_attention_max > 0.5
 ORDER BY mean
@@ -40,7 +40,7 @@ LIMIT 25""",
     ),
     (
         "Strongest pairs between two words of the text",
-        """SELECT example, layer, head, query_token, key_token, attribution
+        """SELECT example, kind, layer, head, query_token, key_token, attribution
 FROM token_edges
 WHERE job_id = (SELECT MAX(job_id) FROM token_edges)
   AND query_token NOT LIKE '[%' AND key_token NOT LIKE '[%' AND query <> key
@@ -65,23 +65,23 @@ ORDER BY gold, predicted""",
     ),
     (
         "Does the attribution add up? By layer",
-        """SELECT layer, COUNT(*) AS examples, AVG(ABS(residual)) AS mean_residual,
+        """SELECT kind, layer, COUNT(*) AS examples, AVG(ABS(residual)) AS mean_residual,
        MAX(ABS(residual)) AS worst_residual, AVG(points) AS points,
        AVG(CASE WHEN converged THEN 1.0 ELSE 0.0 END) AS converged
 FROM completeness
 WHERE job_id = (SELECT MAX(job_id) FROM completeness)
-GROUP BY layer
-ORDER BY layer""",
+GROUP BY kind, layer
+ORDER BY kind, layer""",
     ),
     (
         "Which heads differ between right and wrong predictions",
-        """SELECT h.layer, h.head,
+        """SELECT h.kind, h.layer, h.head,
        AVG(CASE WHEN e.gold = e.predicted THEN h.score END) AS right_score,
        AVG(CASE WHEN e.gold <> e.predicted THEN h.score END) AS wrong_score
 FROM head_scores h
 JOIN examples e ON e.job_id = h.job_id AND e.example = h.example
 WHERE h.job_id = (SELECT MAX(job_id) FROM examples) AND e.example < 1000
-GROUP BY h.layer, h.head
+GROUP BY h.kind, h.layer, h.head
 ORDER BY ABS(AVG(CASE WHEN e.gold = e.predicted THEN h.score END)
            - AVG(CASE WHEN e.gold <> e.predicted THEN h.score END)) DESC
 LIMIT 20""",

@@ -101,7 +101,9 @@ function heads(element, data) {
     xaxis: { side: 'bottom', fixedrange: true, ticks: '', showgrid: false, zeroline: false, tickangle: 0, nticks: narrow ? 6 : 40 },
     yaxis: { autorange: 'reversed', fixedrange: true, ticks: '', showgrid: false, zeroline: false },
   };
-  const margin = narrow ? { l: 34, r: 6, t: 4, b: 30 } : { l: 44, r: 8, t: 4, b: 34 };
+  // Rows of other kinds than the encoder's have longer names: `decoder L11`.
+  const wider = 6.5 * Math.max(0, ...data.rows.map((row) => row.length - 3));
+  const margin = narrow ? { l: 34 + wider, r: 6, t: 4, b: 30 } : { l: 44 + wider, r: 8, t: 4, b: 34 };
   return [[trace], layout(c, { ...axes, height, margin })];
 }
 
@@ -136,7 +138,7 @@ function completeness(element, data) {
     height: 300,
     legend: { orientation: 'h', y: 1.12, x: 0, font: { color: c.text } },
     margin: { l: 64, r: 16, t: 28, b: 34 },
-    xaxis: { fixedrange: true, gridcolor: c.line, type: 'category' },
+    xaxis: { fixedrange: true, gridcolor: c.line, type: 'category', automargin: true },
     yaxis: { type: 'log', title: { text: '|residual|' }, fixedrange: true, gridcolor: c.line, exponentformat: 'e', dtick: 1 },
   })];
 }
