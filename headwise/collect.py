@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Cells:
     f0, f1: F(0) and F(1), float64 [B], or None where the method defines none
     token_weight: [B, H, n], for a method that gives one value per token. Its values stand on the
         diagonal, no other cell counts, and an edge's attention is the token's weight.
+    defined: whether the method says anything of this site; if not, its numbers are NaN
     """
 
     values: Tensor
@@ -60,6 +62,7 @@ class Cells:
     f0: Tensor | None = None
     f1: Tensor | None = None
     token_weight: Tensor | None = None
+    defined: bool = True
 
 
 def summarize(
@@ -90,7 +93,7 @@ def summarize(
     finite = totals.isfinite().all(1)
     for end in (cells.f0, cells.f1):
         finite &= True if end is None else end.isfinite()
-    return SiteResult(
+    result = SiteResult(
         scores=scores.cpu(),
         totals=totals.cpu(),
         positions=torch.stack([best // n, best % n], -1).cpu(),
@@ -107,6 +110,25 @@ def summarize(
         points=cells.points.cpu(),
         converged=cells.converged.cpu(),
         finite=finite.cpu(),
+    )
+    return result if cells.defined else _undefined(result)
+
+
+def _undefined(result: SiteResult) -> SiteResult:
+    """The same without what the method has not said: NaN, and no edges."""
+    nothing = {
+        field.name: torch.full_like(value, math.nan)
+        for field in dataclasses.fields(result)
+        if isinstance(value := getattr(result, field.name), Tensor) and value.is_floating_point()
+    }
+    attention = {name: getattr(result, name) for name in ("attention_max", "attention_mean")}
+    edges = {name: nothing[name][:, :0] for name in ("edge_value", "edge_attention")}
+    return dataclasses.replace(
+        result,
+        **{**nothing, **attention, **edges},
+        edge_cell=result.edge_cell[:, :0],
+        positions=torch.full_like(result.positions, -1),
+        points=torch.zeros_like(result.points),
     )
 
 

@@ -121,7 +121,9 @@ def load(
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:
     """Names of a model's classes, by index."""
     names = model.config.id2label or {}
-    return tuple(str(names.get(index, f"LABEL_{index}")) for index in range(model.num_labels))
+    return tuple(
+        str(names.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels)
+    )
 
 
 def _resolve_device(device: str) -> torch.device:

@@ -204,9 +204,9 @@ class EmbeddingGradient:
     at 0/5 belongs to uniform attention, and heads whose rows are zero in the same places share
     both: mostly two passes do for all sites and points.
 
-    Where a LayerNorm follows the embeddings, as in BERT and BART, the gradient's mean over the
-    width is zero: adding a number to all of an embedding changes nothing behind the norm. What
-    comes out is then rounding. The method is here to be compared with.
+    Where everything reads the embeddings through a LayerNorm, as in BERT, BART and GPT-2, the
+    gradient's mean over the width is zero: adding a number to all of an embedding changes nothing
+    behind the norm. What comes out is then rounding. The method is here to be compared with.
     """
 
     def __init__(self, batch: Batch) -> None:

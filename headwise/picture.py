@@ -136,7 +136,7 @@ def _words(result: Attribution, example: int) -> str:
     assert by_token is not None
     texts = result.word_texts[example]
     totals = np.zeros(len(texts))
-    np.add.at(totals, list(result.word_index[example]), by_token.sum(0, dtype=np.float64))
+    np.add.at(totals, list(result.word_index[example]), np.nansum(by_token, 0, dtype=np.float64))
     largest = _largest(totals)
     spans = " ".join(
         f'<span class="word" style="{_colour(value, largest)}">{escape(text)}'

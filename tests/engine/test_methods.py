@@ -6,13 +6,19 @@ Models are in double precision; results are stored in single precision, hence 1e
 import numpy as np
 import pytest
 import torch
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
 
 import headwise
 from benchmarks.reference import attribute_one
 from headwise.errors import OptionError
 from headwise.options import METHODS
 from headwise.result import Attribution
-from tests.engine.conftest import random_inputs, tiny
+from tests.engine.conftest import VOCABULARY, random_inputs, tiny
 
 LENGTHS = (9, 4, 7, 2)
 
@@ -87,10 +93,12 @@ def test_random_depends_on_seed_and_index_alone():
 def notebook(model, example, target):
     """The notebook's recipe, head by head and point by point, gradients cleared in between."""
     inputs = model_inputs(example)
-    embeddings = model.get_input_embeddings()(inputs.pop("input_ids")).detach().requires_grad_()
+    encoder_only = model.config.is_encoder_decoder
+    source = model.get_encoder() if encoder_only else model
+    embeddings = source.get_input_embeddings()(inputs.pop("input_ids")).detach().requires_grad_()
     del inputs["attention_mask"]
     with torch.no_grad():
-        output = model(inputs_embeds=embeddings, output_attentions=True, **inputs)
+        output = source(inputs_embeds=embeddings, output_attentions=True, **inputs)
     layers = []
     for attention in output.attentions:
         heads = []
@@ -98,8 +106,12 @@ def notebook(model, example, target):
             row = head.mean(dim=0)[None]
             gradients = []
             for step in range(6):
-                masked = model(inputs_embeds=embeddings, attention_mask=step / 5 * row, **inputs)
-                loss = -masked.logits[0, target]
+                masked = source(inputs_embeds=embeddings, attention_mask=step / 5 * row, **inputs)
+                if encoder_only:
+                    logits = model.classification_head(masked.last_hidden_state[:, 0, :])
+                else:
+                    logits = masked.logits
+                loss = -logits[0, target]
                 gradients.append(torch.autograd.grad(loss, embeddings)[0].mean(dim=2))
             heads.append((row * torch.stack(gradients).mean(dim=0))[0])
         layers.append(torch.stack(heads))
@@ -144,6 +156,62 @@ def test_embedding_gradient(family_model):
         assert edges[0].attention == pytest.approx(float(mean), abs=1e-6)
     assert (result.points == 6).all()
     assert np.isnan(result.f1).all()
+
+
+def tiny_gpt2():
+    """A causal classifier, which reads the last token, less the first norm."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=40, num_labels=3,
+        pad_token_id=0, bos_token_id=2, eos_token_id=2, initializer_range=0.3,
+    )  # fmt: skip
+    model = GPT2ForSequenceClassification(config).double().eval()
+    model.transformer.h[0].ln_1 = torch.nn.Identity()
+    return model
+
+
+def tiny_bart():
+    """The notebook's kind of model, less the norm behind the embeddings."""
+    torch.manual_seed(0)
+    config = BartConfig(
+        vocab_size=VOCABULARY, d_model=32, encoder_layers=2, decoder_layers=2, num_labels=3,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+        decoder_ffn_dim=64, max_position_embeddings=40, init_std=0.3, pad_token_id=1,
+        bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None,
+    )  # fmt: skip
+    model = BartForSequenceClassification(config).double().eval()
+    model.model.encoder.layernorm_embedding = torch.nn.Identity()
+    return model
+
+
+@pytest.mark.parametrize("build", [tiny_bart, tiny_gpt2])
+def test_embedding_gradient_of_decoders(build):
+    """Of BART only the encoder takes part; its other sites have no numbers."""
+    model = build()
+    generator = np.random.default_rng(0)
+    inputs = [{"input_ids": np.append(generator.integers(3, VOCABULARY, n), 2)} for n in (8, 3, 6)]
+    result = headwise.attribute_encoded(
+        model, inputs, method="embedding-gradient", target=1, token_budget=10_000
+    )
+    model.set_attn_implementation("eager")
+    counted = [site.index for site in result.sites if build is tiny_gpt2 or site.kind == "encoder"]
+    others = [site.index for site in result.sites if site.index not in counted]
+    assert len(others) == (4 if build is tiny_bart else 0)
+    for number, example in enumerate(inputs):
+        want = notebook(model, example, 1)
+        scale = np.abs(want).max()
+        assert scale > 1e-3
+        got = np.diagonal(result.matrices[number], axis1=2, axis2=3)
+        np.testing.assert_allclose(got[counted], want, atol=1e-6 * scale)
+        assert np.isnan(got[others]).all()
+        assert all(edge.site.index in counted for edge in result.edges()[number])
+    assert result.errors == (None,) * 3
+    for array in (result.scores, result.totals, result.words()[0].matrix[None]):
+        assert np.isnan(array[:, others]).all()
+        assert np.isfinite(array[:, counted]).all()
+    assert (result.positions[:, others] == -1).all()
+    assert (result.attention_max[:, others] > 0).all()
+    assert "&ndash;" in result._repr_html_() or not others
 
 
 def test_embedding_gradient_is_rounding_behind_a_layer_norm():

@@ -115,6 +115,24 @@ def test_no_such_head(result):
             result.matrix(0, layer, head)
 
 
+def test_a_layer_with_several_sites_needs_a_kind(result):
+    """As the layers of a decoder have; here made from the sites of an encoder."""
+    kinds = (("decoder", 0), ("cross", 0), ("decoder", 1))
+    sites = tuple(
+        dataclasses.replace(site, kind=kind, layer=layer)
+        for site, (kind, layer) in zip(result.sites, kinds, strict=True)
+    )
+    several = dataclasses.replace(result, sites=sites)
+    with pytest.raises(OptionError, match="kind, one of 'decoder', 'cross'"):
+        several.matrix(0, 0, 2)
+    np.testing.assert_array_equal(several.matrix(0, 0, 2, "cross"), result.matrix(0, 1, 2))
+    np.testing.assert_array_equal(several.matrix(0, 1, 2), result.matrix(0, 2, 2))
+    with pytest.raises(OptionError, match="no layer 1 of kind 'cross'"):
+        several.matrix(0, 1, 2, "cross")
+    assert set(several.to_dataframe().kind) == {"decoder", "cross"}
+    assert "cross 0" in several._repr_html_()
+
+
 def test_data_frame(result):
     frame = result.to_dataframe()
     assert len(frame) == 3 * 3 * 4
