@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ def check(raw: object, settings: Settings, database: Database) -> Checked:
 
     Raises InputError with every problem that was found.
     """
+    if isinstance(raw, Mapping):
+        raw = {"queue": settings.queue, **raw}
     submission = parse_submission(raw)
     spec = submission.spec
     problems: list[Problem] = []

@@ -329,3 +329,12 @@ def test_an_unknown_action_comes_with_the_nearest(database: Database) -> None:
 def test_an_unknown_job(database: Database, action: str) -> None:
     with pytest.raises(NotFoundError, match="no job 99"):
         control(database, 99, action)
+
+
+def test_a_job_goes_to_the_queue_of_the_settings_unless_it_names_one(
+    database: Database, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"queue": "gpu"})
+    raw = raw_submission(settings.home)
+    assert check(raw, settings, database).submission.queue == "gpu"
+    assert check({**raw, "queue": "cpu"}, settings, database).submission.queue == "cpu"
