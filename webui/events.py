@@ -14,7 +14,7 @@ from jobs.errors import HeadwiseError
 from webui.live import progress_json
 from webui.web import database
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 QUIET_SECONDS = 15.0
 """A comment is sent after this long without news: proxies close silent connections."""
 LONGEST_SECONDS = 600.0

@@ -14,7 +14,7 @@ from db.database import Database
 from jobs.states import JobState
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
-PAGES = ("/", "/jobs/new", "/workers", "/help", "/sql")
+PAGES = ("/", "/jobs/new", "/explain", "/workers", "/help", "/sql")
 JOB_PAGES = ("", "/heads/0/0", "/heads/5/11", "/examples/0", "/examples/10")
 
 

@@ -24,6 +24,11 @@ function follow(element) {
       bar.max = news.examples || 1;
       bar.value = news.examples_computed;
     }
+    // A page that only waits goes on to the result.
+    if (element.dataset.then && (news.final || news.examples_done > 0)) {
+      location.replace(element.dataset.then);
+      return;
+    }
     document.title = news.final ? title : `${news.text.share} ${title}`;
     // The tables follow at once when a shard or the job changes state, else every ten seconds.
     const now = JSON.stringify([news.state, news.control, news.shards, news.plan_tries]);
