@@ -29,7 +29,17 @@ FAMILIES = {
 VOCABULARY = 60
 
 
-def tiny(family="bert", *, dtype=torch.float64, spread=0.3, layers=3, labels=3, seed=0, **extra):
+def tiny(
+    family="bert",
+    *,
+    dtype=torch.float64,
+    spread=0.3,
+    layers=3,
+    labels=3,
+    seed=0,
+    positions=40,
+    **extra,
+):
     """A random classifier: 3 layers of 4 heads, 32 wide; ``spread`` makes the path bend."""
     config_class, model_class = FAMILIES[family]
     if family == "distilbert":
@@ -46,7 +56,7 @@ def tiny(family="bert", *, dtype=torch.float64, spread=0.3, layers=3, labels=3, 
         sizes["embedding_size"] = 16
     config = config_class(
         vocab_size=VOCABULARY,
-        max_position_embeddings=40,
+        max_position_embeddings=positions,
         initializer_range=spread,
         num_labels=labels,
         pad_token_id=1 if "roberta" in family or family == "camembert" else 0,
