@@ -279,7 +279,14 @@ def test_phones_need_no_sideways_scrolling(page: Page, stage: SimpleNamespace, d
     )
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    paths = ["/", "/jobs/new", f"/jobs/{job}", f"/jobs/{job}/heads/5/3", f"/jobs/{job}/examples/0"]
+    paths = [
+        "/",
+        "/jobs/new",
+        "/explain",
+        f"/jobs/{job}",
+        f"/jobs/{job}/heads/5/3",
+        f"/jobs/{job}/examples/0",
+    ]
     for path in [*paths, "/sql", "/workers", "/help", "/jobs/99"]:
         page.open(path)
         width = page.script("return document.documentElement.scrollWidth")

@@ -78,6 +78,23 @@ def test_submit_watch_and_click_through(stack: Stack, browser: Chrome, tmp_path:
     assert severe == []
 
 
+def test_a_text_is_explained(stack: Stack, browser: Chrome, tmp_path: Path) -> None:
+    model = bert_folder(tmp_path / "models/tiny")
+    address = f"http://127.0.0.1:{stack.settings.port}"
+    stack.start("up")
+    stack.until(lambda: _answers(address), "the dashboard")
+
+    browser.get(f"{address}/explain")
+    browser.find_element(By.NAME, "model").send_keys(str(model))
+    browser.find_element(By.NAME, "text").send_keys("the old cat sings")
+    browser.find_element(By.CSS_SELECTOR, "main form button").click()
+    # The page that waits goes on by itself.
+    WebDriverWait(browser, 90).until(lambda page: page.current_url.endswith("/jobs/1/examples/0"))
+    assert "old cat sings" in browser.find_element(By.ID, "words").text
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == []
+
+
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=2) as response:
