@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.errors import UnsupportedModelError
+from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.patching import Attention, attend, handling
 from headwise.recording import LayerCall, Recorder, Recording
 from headwise.tape import Inputs, Site
@@ -78,11 +78,17 @@ class _Observer(Recorder):
         self.views: list[Tensor] = []
         self.hidden: list[int] = []
         self.live_calls: list[Attention] = []
+        self.owners: list[nn.Module] = []
+        self.running: list[nn.Module] = []
 
     def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
         super().hook(stack, model)
         for layer in self.modules:
             for module in layer.modules():
+                hook = module.register_forward_pre_hook(lambda m, _: self.running.append(m))
+                stack.callback(hook.remove)
+                hook = module.register_forward_hook(lambda *_: (self.running.pop(), None)[1])
+                stack.callback(hook.remove)
                 if isinstance(module, nn.Linear):
                     stack.callback(module.register_forward_hook(self.linear).remove)
 
@@ -93,6 +99,7 @@ class _Observer(Recorder):
 
     def attention(self, call: Attention) -> Tensor:
         self.live_calls.append(call)
+        self.owners.append(call.module or self.running[-1])
         return super().attention(call)
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -136,10 +143,28 @@ def discover(model: PreTrainedModel, probes: tuple[Inputs, Inputs]) -> Plan:
             block.chained = any(call.output[i] is state for i in block.output_live)
         sites = _sites(model, one, blocks)
         last = blocks[-1]
-        one_row = _confined(first, last)
+        shown = any(call.weights is not None for call in one.calls)
+        one_row = _confined(first, last) and not shown
     _find_projections(one, blocks)
     constants = _constants(model, first, second, shapes)
     return Plan(blocks=blocks, sites=sites, constants=constants, one_row=one_row)
+
+
+def uses_interface(model: PreTrainedModel, probe: Inputs) -> bool:
+    """Whether attention goes through transformers' interface, ours being the one set."""
+    found = False
+
+    def handler(call: Attention) -> Tensor:
+        nonlocal found
+        found = True
+        return attend(call)
+
+    try:
+        with torch.no_grad(), handling(handler):
+            model(**probe)
+    except FAILURES:
+        return found
+    return found
 
 
 def _layers(model: PreTrainedModel, probe: Inputs) -> dict[nn.Module, None]:
@@ -171,7 +196,9 @@ def _layers(model: PreTrainedModel, probe: Inputs) -> dict[nn.Module, None]:
         stack.enter_context(handling(handler))
         model(**probe)
     if not count:
-        raise UnsupportedModelError("its attention does not use transformers' interface")
+        raise UnsupportedModelError(
+            "no attention is found: no softmax(QK') that is multiplied by V"
+        )
     return dict.fromkeys(layer for each in lists for layer in each)
 
 
@@ -225,8 +252,11 @@ def _sites(model: PreTrainedModel, observer: _Observer, blocks: list[Block]) -> 
     names = {module: name for name, module in model.named_modules()}
     sites: list[Site] = []
     layers = {"encoder": -1, "decoder": -1}
+    crossing = bool(getattr(model.config, "is_encoder_decoder", False))
     for block, view in zip(blocks, observer.views, strict=True):
-        kinds = [_kind(observer.live_calls[i], view) for i in range(block.first, block.stop)]
+        kinds = [
+            _kind(observer.live_calls[i], view, crossing) for i in range(block.first, block.stop)
+        ]
         stack = "encoder" if set(kinds) <= {"encoder"} else "decoder"
         layers[stack] += 1
         for index, kind in enumerate(kinds, start=block.first):
@@ -237,25 +267,30 @@ def _sites(model: PreTrainedModel, observer: _Observer, blocks: list[Block]) -> 
                     layer=layers[stack],
                     kind=kind,
                     heads=call.query.shape[1],
-                    name=names[call.module],
+                    name=names[observer.owners[index]],
                 )
             )
     return tuple(sites)
 
 
-def _kind(call: Attention, hidden: Tensor) -> str:
-    if not call.key.requires_grad:
+def _kind(call: Attention, hidden: Tensor, crossing: bool) -> str:
+    """The kind of a site; in an encoder-decoder, values not from the layer's own input cross."""
+    if crossing and not _depends(call.value, hidden):
         return "cross"
-    (gradient,) = torch.autograd.grad(call.key.sum(), hidden, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        return "cross"
-    mask = call.mask
+    mask = call.mask if call.weights is None else call.weights > 0
     if mask is None or mask.shape[-2] == 1:
         return "encoder"
     closed = ~mask[:1] if mask.dtype == torch.bool else mask[:1] < -1e4
     n = mask.shape[-1]
     upper = torch.ones(n, n, dtype=torch.bool, device=mask.device).triu(1)
     return "decoder" if bool(closed[..., upper].all()) else "encoder"
+
+
+def _depends(tensor: Tensor, source: Tensor) -> bool:
+    if not tensor.requires_grad:
+        return False
+    (gradient,) = torch.autograd.grad(tensor.sum(), source, retain_graph=True, allow_unused=True)
+    return gradient is not None
 
 
 def _confined(recording: Recording, last: Block) -> bool:
@@ -281,7 +316,7 @@ def _find_projections(observer: _Observer, blocks: list[Block]) -> None:
     for number, (block, view) in enumerate(zip(blocks, observer.views, strict=True), start=1):
         for site in range(block.first, block.stop):
             call = observer.live_calls[site]
-            within = set(call.module.modules())
+            within = set(observer.owners[site].modules())
             linears = [
                 (linear, given, output)
                 for linear, when, given, output in observer.linears

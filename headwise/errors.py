@@ -37,3 +37,7 @@ class UnsupportedModelError(ModelError):
 
 class TokenizerError(ModelError):
     """The tokenizer is missing or unusable."""
+
+
+FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+"""What the code of a model raises that cannot do what is asked of it."""

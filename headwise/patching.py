@@ -7,14 +7,16 @@ the time of a context. Both are undone on leaving it, also by an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
@@ -25,15 +27,16 @@ ATTENTION_NAME = "headwise"
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """One call of an attention module.
+    """One call of attention.
 
+    module: which calls, where it says so
     query [B, H, q, d], key and value [B, H', n, d], H a multiple of H'; mask broadcastable to
     [B, H, q, n], True where a key takes part, or a float that is added to the scores; scale of
     the scores; softcap c, for c tanh(scores / c); sinks [H], the scores of one more key per head
-    that has no value.
+    that has no value. Where a model has only shown A, weights is A, [B, H, q, n], and query and
+    key have a width of 0.
     """
 
-    module: nn.Module
     query: Tensor
     key: Tensor
     value: Tensor
@@ -41,6 +44,8 @@ class Attention:
     scale: float
     softcap: float | None = None
     sinks: Tensor | None = None
+    weights: Tensor | None = None
+    module: nn.Module | None = None
 
     def head(self, rows: int) -> Attention:
         """The first rows of the batch."""
@@ -48,7 +53,8 @@ class Attention:
         if mask is not None and len(mask) > 1:
             mask = mask[:rows]
         query, key, value = self.query[:rows], self.key[:rows], self.value[:rows]
-        return replace(self, query=query, key=key, value=value, mask=mask)
+        weights = None if self.weights is None else self.weights[:rows]
+        return replace(self, query=query, key=key, value=value, mask=mask, weights=weights)
 
     def at(self, position: Tensor) -> Attention:
         """The same for one query per example; a mask with all queries is cut to these [B]."""
@@ -66,7 +72,8 @@ class Attention:
     def recorded(self) -> Attention:
         """The same without gradients, and as ``repeated``."""
         query, key, value = (t.detach() for t in (self.query, self.key, self.value))
-        return replace(self, query=query, key=key, value=value).repeated()
+        weights = None if self.weights is None else self.weights.detach()
+        return replace(self, query=query, key=key, value=value, weights=weights).repeated()
 
     def widened(self) -> Attention:
         """The same in single precision."""
@@ -74,10 +81,13 @@ class Attention:
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.float()
         query, key, value = self.query.float(), self.key.float(), self.value.float()
-        return replace(self, query=query, key=key, value=value, mask=mask)
+        weights = None if self.weights is None else self.weights.float()
+        return replace(self, query=query, key=key, value=value, mask=mask, weights=weights)
 
     def probabilities(self) -> Tensor:
         """A, [B, H, q, n]."""
+        if self.weights is not None:
+            return self.weights
         key = _repeated(self.key, self.query.shape[1])
         scores = self.query @ key.transpose(-1, -2) * self.scale
         if self.softcap is not None:
@@ -195,7 +205,7 @@ def attend(call: Attention) -> Tensor:
     """O, [B, q, H, d], by a fused kernel where there is one."""
     heads = call.query.shape[1]
     value = _repeated(call.value, heads)
-    if call.softcap is not None or call.sinks is not None:
+    if not (call.softcap is None and call.sinks is None and call.weights is None):
         return (call.probabilities() @ value).transpose(1, 2)
     output = nn.functional.scaled_dot_product_attention(
         call.query,
@@ -207,11 +217,101 @@ def attend(call: Attention) -> Tensor:
     return output.transpose(1, 2)
 
 
+class _Intercepting(TorchFunctionMode):
+    """Finds attention that is written out: a softmax whose result is multiplied by values.
+
+    Torch's own fused attention, called without transformers' interface, is found as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shapes: MutableMapping[Tensor, torch.Size] = WeakTensorKeyDictionary()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name, kwargs = getattr(function, "__name__", ""), kwargs or {}
+        first = args[0] if args else None
+        if name == "scaled_dot_product_attention":
+            return _fused(*args, **kwargs)
+        shape = self._shapes.get(first) if isinstance(first, Tensor) else None
+        if shape is not None and name in _PRODUCTS and args[1].shape[-2] == shape[-1]:
+            return _product(shape, args[0], args[1])
+        result = function(*args, **kwargs)
+        if name == "softmax" and result.dim() == 4:
+            self._shapes[result] = result.shape
+        elif shape is not None and name in _SAME_NUMBERS and isinstance(result, Tensor):
+            self._shapes[result] = shape
+        return result
+
+
+_PRODUCTS = frozenset({"matmul", "bmm", "__matmul__"})
+_SAME_NUMBERS = frozenset(
+    {"dropout", "dropout_", "to", "type_as", "float", "view", "reshape", "contiguous", "type"}
+)
+
+
+def _product(shape: torch.Size, weights: Tensor, values: Tensor) -> Tensor:
+    """The product of A, which has been [B, H, q, n], and V, by way of the handler."""
+    weights = weights.view(shape)
+    batch, heads, queries, keys = shape
+    value = values.expand(*weights.shape[:-2], *values.shape[-2:]) if values.dim() == 4 else values
+    value = value.reshape(batch, heads, keys, -1)
+    call = Attention(
+        query=value.new_empty(batch, heads, queries, 0),
+        key=value.new_empty(batch, heads, keys, 0),
+        value=value,
+        mask=None,
+        scale=1.0,
+        weights=weights,
+    )
+    output = _handler.get()(call).transpose(1, 2)
+    return output if values.dim() == 4 else output.reshape(-1, *output.shape[2:])
+
+
+def _fused(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if is_causal:
+        n = query.shape[2]
+        attn_mask = torch.ones(1, 1, n, n, dtype=torch.bool, device=query.device).tril()
+    call = Attention(
+        query=query,
+        key=key,
+        value=value,
+        mask=attn_mask,
+        scale=query.shape[-1] ** -0.5 if scale is None else scale,
+    )
+    return _handler.get()(call).transpose(1, 2)
+
+
+_intercepts: ContextVar[bool] = ContextVar("headwise_intercepts", default=False)
+
+
 @contextmanager
-def handling(handler: Handler) -> Iterator[None]:
-    token = _handler.set(handler)
+def intercepting(wanted: bool) -> Iterator[None]:
+    """Whether, in this context, handlers are also given attention outside the interface."""
+    token = _intercepts.set(wanted)
     try:
         yield
+    finally:
+        _intercepts.reset(token)
+
+
+@contextmanager
+def handling(handler: Handler) -> Iterator[None]:
+    """Hand all attention to a handler."""
+    token = _handler.set(handler)
+    try:
+        with _Intercepting() if _intercepts.get() else nullcontext():
+            yield
     finally:
         _handler.reset(token)
 

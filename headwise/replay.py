@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.discovery import Plan, discover
-from headwise.errors import UnsupportedModelError
+from headwise.discovery import Plan, discover, uses_interface
+from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.passing import Features, Pass
-from headwise.patching import ATTENTION_NAME, forward_replaced, without_masks
+from headwise.patching import ATTENTION_NAME, forward_replaced, intercepting, without_masks
 from headwise.recording import Recorder
 from headwise.selfcheck import choose_features, native_logits
 from headwise.tape import Entry, Group, Inputs, Site, Tape
@@ -90,6 +90,10 @@ class Replay:
         recording = Recorder(self.plan.modules, self.plan.constants, last).run(self.model, inputs)
         if [call.module for call in recording.layers] != [block.module for block in blocks]:
             raise UnsupportedModelError("its layers depend on the input")
+        n = inputs["input_ids"].shape[1]
+        shapes = [(call.query.shape[2], call.key.shape[2]) for call in recording.calls]
+        if shapes != [(n, n)] * len(self.plan.sites):
+            raise UnsupportedModelError("its attention is not from all tokens to all tokens")
         entries = [
             Entry(
                 given=[_detached(leaf) for leaf in call.given],
@@ -98,7 +102,7 @@ class Replay:
             )
             for call in recording.layers
         ]
-        shapes = {
+        constants = {
             module: [([(x.shape, x.dtype) for x in leaves], spec) for leaves, spec in calls]
             for module, calls in recording.constants.items()
         }
@@ -108,7 +112,7 @@ class Replay:
             calls=recording.calls,
             output=recording.outputs,
             entries=entries,
-            constants=shapes,
+            constants=constants,
             needed=recording.needed,
             last=blocks[-1].first,
         )
@@ -140,9 +144,18 @@ class Replay:
         for config in _configs(model):
             stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
             config._attn_implementation = ATTENTION_NAME
-        self.plan = discover(model, probes)
-        with torch.no_grad():
-            choose_features(self, probes[0], native)
+        written_out = not uses_interface(model, probes[0])
+        if written_out:
+            for config in _configs(model):
+                config._attn_implementation = "eager"
+        stack.enter_context(intercepting(written_out))
+        try:
+            self.plan = discover(model, probes)
+            with torch.no_grad():
+                choose_features(self, probes[0], native)
+        except FAILURES as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UnsupportedModelError(f"it cannot be recorded: {reason}") from error
 
 
 def _configs(model: nn.Module) -> list[Any]:

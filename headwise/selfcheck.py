@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headwise.errors import UnsupportedModelError
+from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.passing import Features
 from headwise.patching import Attention, attend, handling
 from headwise.tape import Group, Inputs, Tape
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from headwise.replay import Replay
 
 _PROBES = 5
-# What a model that cannot do something raises, in our experience of transformers.
-FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, LookupError)
 
 
 def native_logits(model: PreTrainedModel) -> tuple[tuple[Inputs, Inputs], Tensor]:

@@ -1,0 +1,139 @@
+"""A tiny random classifier of any architecture of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+VOCABULARY, LABELS = 64, 3
+PADDING, BEGIN, END = 0, 1, 2
+FIRST_TOKEN = 5
+"""Smaller ids have a meaning: padding, begin, end, separator, mask."""
+
+_WIDTH, _HEADS, _LAYERS = 32, 4, 2
+
+_INNER = (
+    *("intermediate_size", "d_ff", "d_inner", "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim"),
+    *("n_inner", "ffn_dim", "dff", "ffn_hidden_size", "block_ff_dim", "moe_intermediate_size"),
+    *("shared_expert_intermediate_size", "shared_intermediate_size"),
+)
+_DEPTH = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
+    *("decoder_layers", "num_decoder_layers"),
+)
+_HEAD_COUNTS = (
+    *("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
+    "decoder_attention_heads",
+)
+# Values for attributes of these names, whatever the architecture.
+_SIZES: dict[str, Any] = {
+    **dict.fromkeys(
+        ("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "word_embed_proj_dim"), _WIDTH
+    ),
+    **dict.fromkeys(_INNER, 48),
+    **dict.fromkeys(_DEPTH, _LAYERS),
+    **dict.fromkeys(_HEAD_COUNTS, _HEADS),
+    **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "multi_query_group_num"), 2),
+    **dict.fromkeys(("head_dim", "d_kv", "d_head", "kv_channels", "embedding_size"), 8),
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"), 64
+    ),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "moe_topk"), 2),
+    **dict.fromkeys(("sliding_window", "attention_window_size", "window_size"), 4),
+    "local_attention": 6,
+    "vocab_size": VOCABULARY,
+    "type_vocab_size": 2,
+    "num_labels": LABELS,
+    "pad_token_id": PADDING,
+    "bos_token_id": BEGIN,
+    "eos_token_id": END,
+    "decoder_start_token_id": END,
+    "cls_token_id": BEGIN,
+    "sep_token_id": END,
+    "initializer_range": 0.2,
+    "init_std": 0.2,
+    "mlp_only_layers": [],
+    "first_k_dense_replace": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_shared_experts": 1,
+    "pad_idx": PADDING,
+}
+# What the names do not tell.
+_SPECIAL: dict[str, dict[str, Any]] = {
+    **{
+        kind: {"num_key_value_heads": _HEADS, "head_dim": 8}
+        for kind in ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "minicpm3", "mistral4")
+    },
+    **{kind: {"head_dim": 8} for kind in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral")},
+    "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
+    "squeezebert": {"embedding_size": _WIDTH},
+    "gptj": {"rotary_dim": 4},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "esm": {"vocab_size": VOCABULARY, "position_embedding_type": "rotary", "mask_token_id": 4},
+    "lilt": {"channel_shrink_ratio": 2, "hidden_size": 48},
+    "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
+    "xlm-roberta-xl": {"hidden_size": _WIDTH},
+    "markuplm": {"max_xpath_tag_unit_embeddings": 8, "max_xpath_subs_unit_embeddings": 8},
+}
+# Attributes that the configurations of these types have, but do not take.
+_NOT_TAKEN = {"falcon": {"head_dim"}}
+
+
+def text_types() -> dict[str, str]:
+    """Model type -> class name, for all of transformers' sequence classifiers, sorted."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as NAMES,
+    )
+
+    return {str(kind): str(NAMES[kind]) for kind in sorted(NAMES)}
+
+
+def tiny_config(kind: str, **extra: Any) -> PretrainedConfig:
+    """A configuration with a few small layers; ``extra`` goes over all that is known here."""
+    config_class = CONFIG_MAPPING[kind]
+    default = config_class()
+    wanted = {name: value for name, value in _SIZES.items() if _known(default, name)}
+    mapped = set(default.attribute_map)
+    wanted = {name: value for name, value in wanted.items() if name not in mapped}
+    wanted |= {name: _SIZES[name] for name in _TOKENS}
+    wanted = {k: v for k, v in wanted.items() if k not in _NOT_TAKEN.get(kind, ())}
+    wanted |= _SPECIAL.get(kind, {})
+    config: PretrainedConfig = config_class(**{**wanted, **extra})
+    return config
+
+
+_TOKENS = ("num_labels", "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+
+
+def _known(config: PretrainedConfig, name: str) -> bool:
+    return getattr(config, name, None) is not None
+
+
+def tiny_model(kind: str, **extra: Any) -> PreTrainedModel:
+    """A random model of that configuration, in double precision and eval mode."""
+    torch.manual_seed(0)
+    config = tiny_config(kind, **extra)
+    config._experts_implementation = "eager"  # the grouped kernels know no double precision
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Norms of ones and biases of zeros would hide mistakes with them.
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            elif not bool(parameter.isfinite().all()):
+                raise ValueError(f"{name} is not initialized")
+    return model.double().eval()
