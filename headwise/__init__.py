@@ -16,6 +16,7 @@ from headwise.errors import (
     UnsafeWeightsError,
     UnsupportedModelError,
 )
+from headwise.heads import AnswerPosition, NextToken
 from headwise.loading import LoadedModel, load
 from headwise.options import Options
 from headwise.picture import Picture
@@ -24,12 +25,14 @@ from headwise.result import Attribution, Edge
 from headwise.words import WordPair, Words
 
 __all__ = [
+    "AnswerPosition",
     "Attribution",
     "Edge",
     "HeadwiseError",
     "LoadedModel",
     "ModelError",
     "ModelNotFoundError",
+    "NextToken",
     "OptionError",
     "Options",
     "Picture",
