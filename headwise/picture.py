@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from headwise.replay import Site
-    from headwise.result import Attribution
+    from headwise.result import Attribution, Edge
+    from headwise.words import WordPair, Words
 
 _EXAMPLES, _PAIRS = 3, 8
 _POSITIVE, _NEGATIVE = "37, 99, 235", "217, 119, 6"
@@ -32,7 +33,7 @@ _STYLE = """
 .headwise th, .headwise td { padding: 0.15em 0.5em; text-align: right; background: none;
   border: 1px solid rgba(128, 128, 128, 0.4); font-variant-numeric: tabular-nums; }
 .headwise th { font-weight: 500; }
-.headwise td.text { text-align: left; }
+.headwise .text { text-align: left; }
 .headwise .words { margin: 0.5em 0; line-height: 2.6; }
 .headwise .word { display: inline-block; margin: 0.1em; padding: 0 0.3em; line-height: 1.3;
   border-radius: 3px; text-align: center; }
@@ -102,7 +103,7 @@ def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) 
     heads = "".join(f'<th scope="col">{head}</th>' for head in range(values.shape[1]))
     rows = []
     for site, row in zip(sites, values, strict=True):
-        name = f"{site.kind} {site.layer}" if len(kinds) > 1 else str(site.layer)
+        name = _layer(site, len(kinds) > 1)
         cells = "".join(
             f'<td style="{_colour(value, largest)}">{_number(value)}</td>' for value in row.tolist()
         )
@@ -127,47 +128,52 @@ def _example(result: Attribution, example: int) -> str:
         f" predicted {escape(result.labels[predicted])} ({probability:.3f}),"
         f" attributed {escape(result.labels[target])}</p>"
     )
-    return title + about + _words(result, example) + _pairs(result, example)
+    words = result.words_of(example)
+    assert words is not None
+    return title + about + _words(words) + _pairs(result, example, words)
 
 
-def _words(result: Attribution, example: int) -> str:
+def _words(words: Words) -> str:
     """Every word, coloured by what is attributed to it as a key, over all sites and heads."""
-    by_token = result.token_attribution[example]
-    assert by_token is not None
-    texts = result.word_texts[example]
-    totals = np.zeros(len(texts))
-    np.add.at(totals, list(result.word_index[example]), np.nansum(by_token, 0, dtype=np.float64))
+    totals = np.nan_to_num(words.attribution).sum(axis=0, dtype=np.float64)
     largest = _largest(totals)
     spans = " ".join(
         f'<span class="word" style="{_colour(value, largest)}">{escape(text)}'
         f"<small>{_number(value)}</small></span>"
-        for text, value in zip(texts, totals.tolist(), strict=True)
+        for text, value in zip(words.texts, totals.tolist(), strict=True)
     )
     return f'<div class="words">{spans}</div>'
 
 
-def _pairs(result: Attribution, example: int) -> str:
-    """The largest cells, as pairs of words."""
-    edges = result.edges_of(example, _PAIRS)
-    if not edges:
+def _pairs(result: Attribution, example: int, words: Words) -> str:
+    """The largest cells between words, or between their pieces where matrices were not kept."""
+    pairs: Sequence[WordPair | Edge]
+    if words.matrix is not None:
+        caption, pairs, texts = "words", words.pairs(_PAIRS), words.texts
+    else:
+        caption, pairs, texts = "tokens", result.edges_of(example, _PAIRS), result.tokens[example]
+    if not pairs:
         return ""
-    largest = _largest(np.array([edge.value for edge in edges]))
-    texts, index = result.word_texts[example], result.word_index[example]
-    kinds = {site.kind for site in result.sites}
+    largest = _largest(np.array([pair.value for pair in pairs]))
+    several = len({site.kind for site in result.sites}) > 1
     rows = "".join(
-        f'<tr><td class="text">{escape(texts[index[edge.query]])}</td>'
-        f'<td class="text">{escape(texts[index[edge.key]])}</td>'
-        f"<td>{escape(edge.site.kind) + ' ' if len(kinds) > 1 else ''}{edge.site.layer}</td>"
-        f"<td>{edge.head}</td><td>{edge.attention:.2f}</td>"
-        f'<td style="{_colour(edge.value, largest)}">{_number(edge.value)}</td></tr>'
-        for edge in edges
+        f'<tr><td class="text">{escape(texts[pair.query])}</td>'
+        f'<td class="text">{escape(texts[pair.key])}</td>'
+        f"<td>{escape(_layer(pair.site, several))}</td><td>{pair.head}</td>"
+        f'<td style="{_colour(pair.value, largest)}">{_number(pair.value)}</td></tr>'
+        for pair in pairs
     )
-    names = ("query", "key", "layer", "head", "attention", "attribution")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        "<table><caption>Strongest pairs of words</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<table><caption>Strongest pairs of {caption}</caption>"
+        '<thead><tr><th scope="col" class="text">query</th><th scope="col" class="text">key</th>'
+        '<th scope="col">layer</th><th scope="col">head</th><th scope="col">attribution</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _layer(site: Site, several: bool) -> str:
+    """A site's layer, with its kind where there are several kinds."""
+    return f"{site.kind} {site.layer}" if several else str(site.layer)
 
 
 def _largest(values: NDArray[np.floating]) -> float:

@@ -151,12 +151,19 @@ class Attribution:
 
     def words(self) -> tuple[Words | None, ...]:
         """Per example its words with the attribution summed over their pieces, None if failed."""
-        kept = self.matrices or [None] * len(self)
-        return tuple(
-            None if by_token is None else merge(self.sites, texts, index, by_token, matrices)
-            for texts, index, by_token, matrices in zip(
-                self.word_texts, self.word_index, self.token_attribution, kept, strict=True
-            )
+        return tuple(self.words_of(example) for example in range(len(self)))
+
+    def words_of(self, example: int) -> Words | None:
+        """``words`` of one example."""
+        by_token = self.token_attribution[example]
+        if by_token is None:
+            return None
+        return merge(
+            self.sites,
+            self.word_texts[example],
+            self.word_index[example],
+            by_token,
+            None if self.matrices is None else self.matrices[example],
         )
 
     def picture(self, example: int) -> Picture:

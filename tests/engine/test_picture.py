@@ -1,5 +1,6 @@
 """Pictures: self-contained, escaped, and with a number for every colour."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -86,10 +87,21 @@ def test_words_have_what_is_attributed_to_them(result):
 
 
 def test_the_strongest_pairs_are_listed(result):
-    edge = result.edges()[2][0]
-    words = result.tokens[2]
-    row = f'<td class="text">{words[edge.query]}</td><td class="text">{words[edge.key]}</td>'
-    assert row in result.picture(2)._repr_html_()
+    """Of words; of tokens where matrices were not kept."""
+    pair = result.words()[2].pairs(1)[0]
+    words = result.words()[2].texts
+    row = f'<td class="text">{words[pair.query]}</td><td class="text">{words[pair.key]}</td>'
+    html = result.picture(2)._repr_html_()
+    assert row in html
+    assert "pairs of words" in html
+    plain = dataclasses.replace(result, matrices=None)
+    edge = plain.edges()[2][0]
+    tokens = plain.tokens[2]
+    row = f'<td class="text">{tokens[edge.query]}</td><td class="text">{tokens[edge.key]}</td>'
+    assert row in plain.picture(2)._repr_html_()
+    assert "pairs of tokens" in plain.picture(2)._repr_html_()
+    without = dataclasses.replace(plain, edge_site=plain.edge_site[:, :0])
+    assert "pairs" not in without.picture(2)._repr_html_()
 
 
 def test_failed_and_no_examples(result):
