@@ -11,6 +11,9 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 VOCABULARY, LABELS = 64, 3
 PADDING, BEGIN, END = 0, 1, 2
@@ -76,10 +79,19 @@ _SIZES: dict[str, Any] = {
 _SPECIAL: dict[str, dict[str, Any]] = {
     **{
         kind: {"num_key_value_heads": _HEADS, "head_dim": 8}
-        for kind in ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "minicpm3", "mistral4")
+        for kind in ("axk1", "axk2", "deepseek_v3", "minicpm3", "mistral4")
     },
     **{kind: {"head_dim": 8} for kind in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral")},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
+    "esmc": {"num_key_value_heads": _HEADS},
+    "deepseek_v2": {"num_key_value_heads": _HEADS, "num_experts_per_tok": 2},
+    "roc_bert": {
+        "pronunciation_vocab_size": VOCABULARY,
+        "shape_vocab_size": VOCABULARY,
+        "pronunciation_embed_dim": 8,
+        "shape_embed_dim": 8,
+    },
+    "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     "squeezebert": {"embedding_size": _WIDTH},
     "gptj": {"rotary_dim": 4},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -93,13 +105,9 @@ _SPECIAL: dict[str, dict[str, Any]] = {
 _NOT_TAKEN = {"falcon": {"head_dim"}}
 
 
-def text_types() -> dict[str, str]:
-    """Model type -> class name, for all of transformers' sequence classifiers, sorted."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as NAMES,
-    )
-
-    return {str(kind): str(NAMES[kind]) for kind in sorted(NAMES)}
+def classifiers() -> list[str]:
+    """The model types of all of transformers' sequence classifiers, sorted."""
+    return sorted(str(kind) for kind in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
 
 
 def tiny_config(kind: str, **extra: Any) -> PretrainedConfig:
@@ -123,17 +131,25 @@ def _known(config: PretrainedConfig, name: str) -> bool:
     return getattr(config, name, None) is not None
 
 
-def tiny_model(kind: str, **extra: Any) -> PreTrainedModel:
-    """A random model of that configuration, in double precision and eval mode."""
-    torch.manual_seed(0)
+def tiny_model(kind: str, limit: int = 30_000_000, **extra: Any) -> PreTrainedModel:
+    """A random model of that configuration, in double precision and eval mode.
+
+    Raises ValueError if it has more than ``limit`` parameters: its sizes have other names.
+    """
     config = tiny_config(kind, **extra)
     config._experts_implementation = "eager"  # the grouped kernels know no double precision
+    with torch.device("meta"):
+        empty = AutoModelForSequenceClassification.from_config(config)
+    count = sum(parameter.numel() for parameter in empty.parameters())
+    if count > limit:
+        raise ValueError(f"its configuration has sizes of its own: {count:,} parameters")
+    torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             # Norms of ones and biases of zeros would hide mistakes with them.
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            elif not bool(parameter.isfinite().all()):
-                raise ValueError(f"{name} is not initialized")
+        # Large against what the layers add, which makes the path smooth.
+        model.get_input_embeddings().weight.mul_(4)
     return model.double().eval()

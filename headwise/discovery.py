@@ -29,6 +29,7 @@ class Block:
     hidden: the leaf of its arguments that is its hidden state
     live: leaves of its arguments that depend on a site; batched: with one row per example;
         positional: with one row per position in dimension 1
+    several: leaves with so many rows per example, as one per head
     output_live, output_batched: the same for its output
     chained: its output is the hidden state of the next block
     projections: per site the linear layers that only compute its query, key and value
@@ -42,6 +43,7 @@ class Block:
     live: frozenset[int]
     batched: frozenset[int]
     positional: frozenset[int]
+    several: dict[int, int]
     output_live: frozenset[int]
     output_batched: frozenset[int]
     chained: bool = False
@@ -229,6 +231,17 @@ def _matching(one: list[Any], two: list[Any], shapes: list[torch.Size], dim: int
     )
 
 
+def _several(one: list[Any], two: list[Any], shapes: list[torch.Size]) -> dict[int, int]:
+    found = {}
+    for index, value in enumerate(one):
+        if isinstance(value, Tensor) and value.dim() > 1:
+            count, rest = divmod(value.shape[0], shapes[0][0])
+            sizes = (count * shapes[0][0], count * shapes[1][0])
+            if count > 1 and not rest and _shared_size(value, two[index], sizes, 0):
+                found[index] = count
+    return found
+
+
 def _block(
     observer: _Observer, index: int, call: LayerCall, other: LayerCall, shapes: list[torch.Size]
 ) -> Block:
@@ -240,6 +253,7 @@ def _block(
         live=_live(call.given),
         batched=_matching(call.given, other.given, shapes, 0),
         positional=_matching(call.given, other.given, shapes, 1),
+        several=_several(call.given, other.given, shapes),
         output_live=_live(call.output),
         output_batched=_matching(call.output, other.output, shapes, 0),
     )

@@ -70,10 +70,17 @@ class Pass:
 
     def pick(self, value: Tensor) -> Tensor:
         """The rows of this pass of a recorded tensor [B, ...], each tensor once."""
-        if self.batch == 1:
+        if self.batch == 1 and value.dim() > 3:  # masks; models may need hidden states dense
             return value.expand(len(self.rows), *value.shape[1:])
         if id(value) not in self._selected:
             self._selected[id(value)] = value.index_select(0, self.rows)
+        return self._selected[id(value)]
+
+    def _pick_several(self, value: Tensor, count: int) -> Tensor:
+        """The rows of this pass of a recorded tensor [B * count, ...], [R, count, ...]."""
+        if id(value) not in self._selected:
+            split = value.view(self.batch, count, *value.shape[1:])
+            self._selected[id(value)] = split.index_select(0, self.rows)
         return self._selected[id(value)]
 
     def replacements(self) -> dict[nn.Module, Callable[..., Any]]:
@@ -143,6 +150,11 @@ class Pass:
         block, recorded = self.plan.blocks[index], self.tape.entries[index].given
         given: list[Any] = []
         for position, value in enumerate(recorded):
+            if position in block.several and isinstance(value, Tensor):
+                given.append(
+                    self._pick_several(value, block.several[position])[:active].flatten(0, 1)
+                )
+                continue
             if position not in block.batched or not isinstance(value, Tensor):
                 given.append(value)
                 continue

@@ -265,7 +265,7 @@ def _product(shape: torch.Size, weights: Tensor, values: Tensor) -> Tensor:
         scale=1.0,
         weights=weights,
     )
-    output = _handler.get()(call).transpose(1, 2)
+    output = _handler.get()(call).transpose(1, 2).contiguous()
     return output if values.dim() == 4 else output.reshape(-1, *output.shape[2:])
 
 
@@ -289,7 +289,7 @@ def _fused(
         mask=attn_mask,
         scale=query.shape[-1] ** -0.5 if scale is None else scale,
     )
-    return _handler.get()(call).transpose(1, 2)
+    return _handler.get()(call).transpose(1, 2).contiguous()
 
 
 _intercepts: ContextVar[bool] = ContextVar("headwise_intercepts", default=False)

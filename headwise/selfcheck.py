@@ -68,7 +68,8 @@ def choose_features(replay: Replay, probe: Inputs, native: Tensor) -> None:
     """Compare replays with the model itself, on random token ids, one example padded.
 
     1. The logits through our attention function equal those of the model's own.
-    2. For every site, replacing O by O / 2 in a replay gives what the complete model gives
+    2. Padding changes nothing: texts share batches.
+    3. For every site, replacing O by O / 2 in a replay gives what the complete model gives
        when the same is done in its ordinary forward pass; one site at a time, and all of them
        in one replay.
     With all short cuts first; if that disagrees, with those of them that do not spoil it.
@@ -89,6 +90,11 @@ def choose_features(replay: Replay, probe: Inputs, native: Tensor) -> None:
             "its attention is not softmax(QK')V under its mask: through this library its logits "
             f"differ by {difference:.1e}"
         )
+    alone = {name: tensor[-1:, :-2] for name, tensor in probe.items()}
+    with handling(attend):
+        unpadded = replay.model(**alone).logits
+    if not _close(unpadded, tape.logits[-1:], exact * size):
+        raise UnsupportedModelError("its logits depend on the padding of a text")
     expected = [_halved(replay, tape, site) for site in range(len(replay.sites))]
     if all(float((logits - native).abs().max()) == 0 for logits in expected):
         raise UnsupportedModelError("its attention has no influence on its logits")

@@ -12,8 +12,33 @@ from jobs.errors import refuse
 from jobs.settings import Settings
 from jobs.spec import ModelSpec
 
-SUPPORTED_FAMILIES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
+SUPPORTED_FAMILIES = (
+    *("albert", "arcee", "bart", "bert", "biogpt", "bloom", "camembert", "ctrl"),
+    *("data2vec-text", "deberta", "deberta-v2", "deepseek_v2", "deepseek_v3", "distilbert"),
+    *("doge", "electra", "ernie", "eurobert", "exaone4", "falcon", "gemma", "gemma2"),
+    *("gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss"),
+    *("gptj", "gte", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "ibert", "jetmoe"),
+    *("llama", "mbart", "megatron-bert", "minicpm3", "ministral", "ministral3", "mistral"),
+    *("mixtral", "mobilebert", "modernbert", "modernbert-decoder", "mpnet", "mpt", "mt5"),
+    *("nemotron", "nomic_bert", "olmo", "olmo2", "olmo3", "openai-gpt", "opt", "persimmon"),
+    *("phi", "phi3", "phimoe", "plbart", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
+    *("rembert", "roberta", "roberta-prelayernorm", "roformer", "seed_oss", "smollm3"),
+    *("stablelm", "starcoder2", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl"),
+)
 """transformers' `model_type`s that the engine supports; a test holds it against the engine."""
+
+# Families name the same things differently.
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+_LENGTH = ("max_position_embeddings", "n_positions", "max_seq_len")
+_OFFSET = frozenset(
+    {
+        *("camembert", "data2vec-text", "ibert", "mpnet", "roberta", "roberta-prelayernorm"),
+        *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
+_UNLIMITED = frozenset({"mt5", "t5", "umt5"})
+"""Their positions are relative; what they call a length is that of their training."""
 
 MAX_LABELS = 10_000
 _SAVE_AGAIN = "Write the folder again with save_pretrained()."
@@ -26,6 +51,7 @@ class ModelFacts:
     family: str
     labels: tuple[str, ...]
     layers: int
+    """Attention modules: a decoder's layer that also looks at an encoder has two."""
     heads: int
     max_length: int | None
     revision: str | None
@@ -115,6 +141,19 @@ def _config(path: Path, name: str) -> dict[str, Any]:
     return config
 
 
+def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """The value under the first of these names that the configuration has; 0 if none."""
+    return next((config[name] for name in names if config.get(name) is not None), 0)
+
+
+def _sites(config: dict[str, Any]) -> int:
+    if not config.get("is_encoder_decoder"):
+        return int(_first(config, _LAYERS))
+    encoder = int(_first(config, ("encoder_layers", *_LAYERS)))
+    decoder = int(_first(config, ("decoder_layers", "num_decoder_layers", *_LAYERS)))
+    return encoder + 2 * decoder
+
+
 def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> ModelFacts:
     family = str(config.get("model_type", ""))
     listed = config.get("architectures")
@@ -137,11 +176,11 @@ def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> Mod
         count = min(int(config.get("num_labels", 2)), MAX_LABELS + 1)
         names = config.get("id2label") or {i: f"LABEL_{i}" for i in range(count)}
         labels = tuple(str(names[key]) for key in sorted(names, key=int))
-        layers = int(config.get("num_hidden_layers", config.get("n_layers", 0)))
-        heads = int(config.get("num_attention_heads", config.get("n_heads", 0)))
-        length = config.get("max_position_embeddings")
+        layers = _sites(config)
+        heads = int(_first(config, _HEADS))
+        length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
         # RoBERTa's positions start after the padding index.
-        offset = 2 if family in ("roberta", "xlm-roberta", "camembert") else 0
+        offset = 2 if family in _OFFSET else 0
         longest = None if length is None else int(length) - offset
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"config.json is inconsistent: {error}"

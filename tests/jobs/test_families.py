@@ -6,54 +6,63 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import headwise
+from benchmarks.architectures import PAGE
+from benchmarks.tiny import END, tiny_model
 from jobs.models import SUPPORTED_FAMILIES, model_facts
 from jobs.settings import Settings
 from jobs.spec import ModelSpec
 
-LAYERS, HEADS, POSITIONS = 2, 2, 24
+# One of each way to name sizes and to count positions; sites of two layers.
+SITES = {
+    "bert": 2,
+    "roberta": 2,
+    "distilbert": 2,
+    "mpnet": 2,
+    "deberta-v2": 2,
+    "albert": 2,
+    "modernbert": 2,
+    "gpt2": 2,
+    "mpt": 2,
+    "llama": 2,
+    "bart": 6,
+    "t5": 6,
+}
+POSITIONS = 24
+HEADS = 4
 
 
-def tiny(family: str) -> torch.nn.Module:
-    """A random classifier of the family; DistilBERT has its own names for everything."""
-    sizes = {
-        "hidden_size": 16,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": 32,
-    }
-    if family == "distilbert":
-        sizes = {"dim": 16, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": 32}
-    config = AutoConfig.for_model(
-        family,
-        **sizes,
-        vocab_size=40,
-        max_position_embeddings=POSITIONS,
-        id2label={0: "no", 1: "maybe", 2: "yes"},
-        label2id={"no": 0, "maybe": 1, "yes": 2},
-    )
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(config).eval()
-
-
-@pytest.mark.parametrize("family", SUPPORTED_FAMILIES)
+@pytest.mark.parametrize("family", SITES)
 def test_a_supported_family_is_read_and_computed(
     settings: Settings, tmp_path: Path, family: str
 ) -> None:
-    model = tiny(family)
+    sizes = {"n_positions": POSITIONS} if family == "gpt2" else {}
+    if family not in ("gpt2", "mpt", "t5"):
+        sizes = {"max_position_embeddings": POSITIONS}
+    names = {0: "no", 1: "maybe", 2: "yes"}
+    # RoBERTa's positions start after the padding index, which is 1 in all that were published.
+    padding = {"pad_token_id": 1, "bos_token_id": 0} if family in ("roberta", "mpnet") else {}
+    model = tiny_model(
+        family, id2label=names, label2id={v: k for k, v in names.items()}, **padding, **sizes
+    ).float()
     folder = settings.home / "model"
     model.save_pretrained(folder)
     (folder / "tokenizer.json").write_text("{}")
     facts = model_facts(ModelSpec(name=str(folder)), settings)
     assert (facts.family, facts.labels) == (family, ("no", "maybe", "yes"))
-    assert (facts.layers, facts.heads) == (LAYERS, HEADS)
+    assert (facts.layers, facts.heads) == (SITES[family], HEADS)
 
     # The longest input that the facts promise.
-    assert facts.max_length is not None
-    ids = np.arange(facts.max_length) % 30 + 5
-    result = headwise.attribute_encoded(model, [{"input_ids": ids}], integration="gauss-legendre:8")
+    assert (facts.max_length is None) == (family == "t5")
+    ids = np.arange(facts.max_length or POSITIONS) % 30 + 5
+    ids[-1] = END
+    result = headwise.attribute_encoded(model, [{"input_ids": ids}], integration="gauss-legendre:2")
     assert result.scores.shape == (1, facts.layers, facts.heads)
     assert np.isfinite(result.scores).all()
+
+
+def test_the_families_are_those_that_work() -> None:
+    works = PAGE.read_text().split("## Refused")[0]
+    assert [f for f in SUPPORTED_FAMILIES if f"| `{f}` |" not in works] == []
+    assert set(SITES) <= set(SUPPORTED_FAMILIES)

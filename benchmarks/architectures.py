@@ -1,0 +1,205 @@
+"""Which architectures of transformers the engine computes, and how exactly: a page for the docs.
+
+    python -m benchmarks.architectures
+
+tries a tiny random model of every class that transformers lists as sequence classifier, compares
+it in double precision with the naive reference and writes docs/architectures.md. It needs no
+network and gives the same page every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+import headwise
+from benchmarks.reference import Reference, attribute_one
+from benchmarks.tiny import END, FIRST_TOKEN, VOCABULARY, classifiers, tiny_model
+from headwise.errors import FAILURES
+from headwise.quadrature import Rule, gauss_legendre
+
+PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+LENGTHS = (20, 18)  # near enough to share a batch, with padding
+_POINTS, _MANY_POINTS = 8, 32
+_MAX_PARAMETERS = 5_000_000
+# They need images, layouts or entities, or have no configuration for text alone.
+NOT_TEXT = {
+    "canine": "reads characters, not tokens",
+    "layoutlmv2": "needs images and boxes",
+    "layoutlmv3": "needs images and boxes",
+    "lilt": "needs boxes",
+    "markuplm": "needs the paths of its markup",
+    "modernvbert": "needs images",
+    "perceiver": "reads bytes into latents; its attention is not from tokens to tokens",
+    "ultravbert": "needs images",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What became of one model type.
+
+    sites: how many of each kind; empty if refused
+    residual: largest completeness residual, relative to the largest |F(1) - F(0)|
+    difference: largest difference of a cell to the reference, relative to the largest cell
+    reason: why it is refused
+    """
+
+    kind: str
+    sites: dict[str, int]
+    residual: float = 0.0
+    difference: float = 0.0
+    reason: str = ""
+
+
+def examples() -> list[dict[str, np.ndarray]]:
+    """Two random texts of different lengths that end with the end-of-text token."""
+    generator = np.random.default_rng(0)
+    texts = [generator.integers(FIRST_TOKEN, VOCABULARY, n) for n in LENGTHS]
+    for text in texts:
+        text[-1] = END
+    return [{"input_ids": text} for text in texts]
+
+
+def reference(model: PreTrainedModel, ids: np.ndarray, rule: Rule) -> Reference:
+    """The naive result of one text."""
+    text = torch.as_tensor(ids)[None]
+    inputs = {"input_ids": text, "attention_mask": torch.ones_like(text)}
+    options: dict[str, Any] = {"nodes": rule.nodes, "weights": rule.weights, "share": False}
+    try:
+        return attribute_one(model, inputs, **options)
+    except FAILURES:
+        return attribute_one(model, inputs, **options, written_out=True)
+
+
+def compare(model: PreTrainedModel) -> tuple[headwise.Attribution, float]:
+    """The result for two texts in one batch, and its largest relative difference."""
+    texts, rule = examples(), gauss_legendre(_POINTS)
+    result = headwise.attribute_encoded(model, texts, integration=f"gauss-legendre:{_POINTS}")
+    assert result.matrices is not None
+    worst = 0.0
+    for cells, text in zip(result.matrices, texts, strict=True):
+        if cells is None:
+            return result, float("nan")
+        want = reference(model, text["input_ids"], rule).attribution
+        if want.shape != cells.shape:
+            return result, float("nan")
+        worst = max(worst, float(np.abs(cells - want).max() / np.abs(want).max()))
+    return result, worst
+
+
+def examine(kind: str) -> Finding:
+    """Try one model type."""
+    if kind in NOT_TEXT:
+        return Finding(kind=kind, sites={}, reason=NOT_TEXT[kind])
+    try:
+        model = tiny_model(kind, _MAX_PARAMETERS)
+    except Exception as error:  # noqa: BLE001 - a configuration may raise anything
+        return Finding(kind=kind, sites={}, reason=f"not tried: {_reason(error)}")
+    try:
+        result, difference = compare(model)
+        many = headwise.attribute_encoded(
+            model, examples(), integration=f"gauss-legendre:{_MANY_POINTS}"
+        )
+    except headwise.UnsupportedModelError as error:
+        return Finding(kind=kind, sites={}, reason=_reason(error))
+    sites = [site.kind for site in result.sites]
+    return Finding(
+        kind=kind,
+        sites={each: sites.count(each) for each in dict.fromkeys(sites)},
+        residual=float(np.abs(many.residual).max() / np.abs(many.f1 - many.f0).max()),
+        difference=difference,
+    )
+
+
+def _reason(error: Exception) -> str:
+    lines = (str(error) or type(error).__name__).splitlines()
+    reason = " ".join(line.strip() for line in lines).split("is not supported: ")[-1]
+    short = reason if len(reason) <= 120 else reason[:117] + "..."
+    return short.replace("|", "/")
+
+
+def page(findings: list[Finding]) -> str:
+    """The page, in Markdown."""
+    working = [f for f in findings if f.sites and f.difference < 1e-6]
+    rows = [
+        f"| `{f.kind}` | {', '.join(f'{n} {kind}' for kind, n in f.sites.items())} "
+        f"| {_power(f.residual)} | {_power(f.difference)} |"
+        for f in working
+    ]
+    refused = [
+        f"| `{f.kind}` | {f.reason or f'differs from the reference by {f.difference:.0e}'} |"
+        for f in findings
+        if f not in working
+    ]
+    return _PAGE.format(
+        version=transformers.__version__,
+        count=len(working),
+        total=len(findings),
+        points=_POINTS,
+        many=_MANY_POINTS,
+        working="\n".join(rows),
+        refused="\n".join(refused),
+    )
+
+
+def _power(value: float) -> str:
+    """Order of magnitude, which is the same on every machine."""
+    return "< 1e-10" if value < 1e-10 else f"< 1e{int(np.ceil(np.log10(value * 1.000001)))}"
+
+
+_PAGE = """# Architectures
+
+The engine asks a model for no name. It finds attention by watching the model run, and accepts a
+model only if a numerical check on random token ids passes; see `headwise/selfcheck.py`. This page
+is the measurement behind it, written by `python -m benchmarks.architectures`: of the {total} model
+types that transformers {version} lists as sequence classifiers, {count} work.
+
+Each was tried as a tiny random model in double precision, with two texts of different lengths in
+one batch. *Residual*: sum of the attribution minus (F(1) - F(0)), with `gauss-legendre:{many}`,
+relative to the largest F(1) - F(0); a random model may bend its path much, so a large number here
+says that {many} points were few. Two causes cannot be helped by more points: mixtures of experts
+choose their experts by steps, and where a norm follows the output projection at once (Gemma 2 and
+3, GLM-4, OLMo 2 and 3, EXAONE 4) scaling the attention changes nothing until it is nearly zero.
+*Difference*: of the largest cell to a naive computation with full
+attention matrices, with {points} points in both; results are kept in single precision, which is
+worth 1e-7.
+
+| model type | sites (two layers) | residual | difference |
+|---|---|---|---|
+{working}
+
+## Refused
+
+A model of these types is refused with the reason, before any number is computed. *Not tried*: this
+page's way to make a tiny configuration does not fit; a model of the type is checked as any other.
+
+| model type | reason |
+|---|---|
+{refused}
+"""
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    warnings.simplefilter("ignore")
+    logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    findings = []
+    for kind in classifiers():
+        findings.append(examine(kind))
+        print(findings[-1], flush=True)
+    PAGE.write_text(page(findings), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
