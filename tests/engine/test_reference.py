@@ -102,8 +102,24 @@ def test_auto_agrees_too():
         assert_same(result, number, reference(model, example, gauss_legendre(128), chunk=128))
 
 
-def test_a_head_that_reads_all_tokens_is_computed_in_full():
-    """The shortcut for first-token classifiers must not be taken by one that pools all tokens."""
+def test_a_head_that_reads_several_tokens_is_computed_in_full():
+    """The shortcut for first-token classifiers must not be taken by one that pools several."""
+
+    class ThreeTokens(torch.nn.Module):
+        def forward(self, hidden):
+            return hidden[:, :3].mean(1)
+
+    model = tiny()
+    model.bert.pooler = ThreeTokens()
+    inputs = random_inputs(model, [6, 6])
+    result = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:3")
+    for number, example in enumerate(inputs):
+        assert_same(result, number, reference(model, example, gauss_legendre(3)))
+        assert np.abs(result.matrices[number][-1, :, 1:]).max() > 0
+
+
+def test_a_head_that_reads_padding_is_refused():
+    """Texts share batches, so what a text gives must not depend on its padding."""
 
     class MeanPooler(torch.nn.Module):
         def forward(self, hidden):
@@ -111,11 +127,9 @@ def test_a_head_that_reads_all_tokens_is_computed_in_full():
 
     model = tiny()
     model.bert.pooler = MeanPooler()
-    inputs = random_inputs(model, [6, 6])
-    result = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:3")
-    for number, example in enumerate(inputs):
-        assert_same(result, number, reference(model, example, gauss_legendre(3)))
-        assert np.abs(result.matrices[number][-1, :, 1:]).max() > 0
+    inputs = random_inputs(model, [6])
+    with pytest.raises(headwise.UnsupportedModelError, match="depend on the padding"):
+        headwise.attribute_encoded(model, inputs, integration="gauss-legendre:3")
 
 
 def test_sigmoid_outputs():
