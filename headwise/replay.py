@@ -17,10 +17,13 @@ never computed wrongly.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +31,7 @@ from transformers import PreTrainedModel
 
 from headwise.discovery import Plan, discover, uses_interface
 from headwise.errors import FAILURES, UnsupportedModelError
+from headwise.linear import faster_linears
 from headwise.passing import Features, Pass
 from headwise.patching import ATTENTION_NAME, forward_replaced, intercepting, without_masks
 from headwise.recording import Recorder
@@ -140,15 +144,16 @@ class Replay:
             if getattr(config, "use_cache", None):
                 stack.callback(setattr, config, "use_cache", config.use_cache)
                 config.use_cache = False
+        known = _known.get(model)
+        if known is not None and known.fits(model):
+            self._intercept(stack, known.written_out)
+            self.plan, self.features = known.plan, known.features
+            return
         probes, native = native_logits(model)
-        for config in _configs(model):
-            stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
-            config._attn_implementation = ATTENTION_NAME
-        written_out = not uses_interface(model, probes[0])
-        if written_out:
-            for config in _configs(model):
-                config._attn_implementation = "eager"
-        stack.enter_context(intercepting(written_out))
+        with ExitStack() as trial:
+            _set_attention(trial, model, ATTENTION_NAME)
+            written_out = not uses_interface(model, probes[0])
+        self._intercept(stack, written_out)
         try:
             self.plan = discover(model, probes)
             with torch.no_grad():
@@ -156,6 +161,47 @@ class Replay:
         except FAILURES as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UnsupportedModelError(f"it cannot be recorded: {reason}") from error
+        # What broken weights hide must be looked for again when they are mended.
+        if native.isfinite().all():
+            _known[model] = _Known(
+                modules=_parts(model),
+                written_out=written_out,
+                plan=self.plan,
+                features=self.features,
+            )
+
+    def _intercept(self, stack: ExitStack, written_out: bool) -> None:
+        _set_attention(stack, self.model, "eager" if written_out else ATTENTION_NAME)
+        stack.enter_context(intercepting(written_out))
+        stack.enter_context(forward_replaced(faster_linears(self.model)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What was found out about a model, good for as long as it has the same modules."""
+
+    modules: list[nn.Module]
+    written_out: bool
+    plan: Plan
+    features: Features
+
+    def fits(self, model: PreTrainedModel) -> bool:
+        now = _parts(model)
+        return len(now) == len(self.modules) and all(map(operator.is_, now, self.modules))
+
+
+_known: WeakKeyDictionary[PreTrainedModel, _Known] = WeakKeyDictionary()
+
+
+def _parts(model: PreTrainedModel) -> list[nn.Module]:
+    """All modules but the model itself, to which a value of ``_known`` must not refer."""
+    return [module for module in model.modules() if module is not model]
+
+
+def _set_attention(stack: ExitStack, model: nn.Module, name: str) -> None:
+    for config in _configs(model):
+        stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
+        config._attn_implementation = name
 
 
 def _configs(model: nn.Module) -> list[Any]:

@@ -11,6 +11,7 @@ import torch
 from transformers import BertTokenizer
 
 import headwise
+import headwise.replay
 from headwise.errors import OptionError, TokenizerError
 from headwise.options import Arguments, Options
 from headwise.passes import Passes
@@ -313,3 +314,27 @@ def test_no_texts_give_an_empty_result(tokenizer):
     result = headwise.attribute(tiny(), tokenizer, [])
     assert len(result) == 0
     assert result.scores.shape == (0, 3, 4)
+
+
+def test_a_model_is_checked_once_and_again_when_it_is_another(monkeypatch):
+    """A replaced head may read other tokens; what was found out about the old one is void."""
+    model = tiny()
+    headwise.attribute_encoded(model, random_inputs(model, (6,)), integration="gauss-legendre:2")
+    checks = []
+    check = headwise.replay.choose_features
+    monkeypatch.setattr(
+        headwise.replay, "choose_features", lambda *given: [checks.append(1), check(*given)]
+    )
+    inputs = random_inputs(model, (6, 8))
+    first = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")
+    assert not checks
+
+    class Mean(torch.nn.Module):
+        def forward(self, hidden):
+            return hidden[:, :2].mean(1)
+
+    model.bert.pooler = Mean()
+    second = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")
+    assert checks == [1]
+    assert np.abs(first.matrices[0][-1, :, 1:]).max() == 0
+    assert np.abs(second.matrices[0][-1, :, 1:]).max() > 0
