@@ -160,8 +160,8 @@ def _power(value: float) -> str:
 _PAGE = """# Architectures
 
 The engine asks a model for no name. It finds attention by watching the model run, and accepts a
-model only if a numerical check on random token ids passes; see `headwise/selfcheck.py`. This page
-is the measurement behind it, written by `python -m benchmarks.architectures`: of the {total} model
+model only if a numerical check on random token ids passes; see `headwise/replay/selfcheck.py`. This
+page is the measurement behind it, written by `python -m benchmarks.architectures`: of the {total} model
 types that transformers {version} lists as sequence classifiers, {count} work.
 
 Each was tried as a tiny random model in double precision, with two texts of different lengths in

@@ -28,9 +28,9 @@ from headwise.collect import Cells
 from headwise.integrate import Search
 from headwise.options import Options
 from headwise.passes import Passes
-from headwise.patching import Attention, Handler, attend, handling
 from headwise.precision import autocast
 from headwise.replay import Tape
+from headwise.replay.patching import Attention, Handler, attend, handling
 
 _EMBEDDING_STEPS = 5
 

@@ -11,7 +11,7 @@ from benchmarks.architectures import PAGE, compare, examine, examples, page
 from benchmarks.tiny import classifiers, tiny_model
 from headwise.errors import UnsupportedModelError
 from headwise.replay import Group, Replay
-from headwise.selfcheck import probe_inputs
+from headwise.replay.selfcheck import probe_inputs
 
 KINDS = {
     "bert": "ee",

@@ -11,7 +11,7 @@ import torch
 from transformers import BertTokenizer
 
 import headwise
-import headwise.replay
+import headwise.replay.model
 from headwise.errors import OptionError, TokenizerError
 from headwise.options import Arguments, Options
 from headwise.passes import Passes
@@ -321,9 +321,9 @@ def test_a_model_is_checked_once_and_again_when_it_is_another(monkeypatch):
     model = tiny()
     headwise.attribute_encoded(model, random_inputs(model, (6,)), integration="gauss-legendre:2")
     checks = []
-    check = headwise.replay.choose_features
+    check = headwise.replay.model.choose_features
     monkeypatch.setattr(
-        headwise.replay, "choose_features", lambda *given: [checks.append(1), check(*given)]
+        headwise.replay.model, "choose_features", lambda *given: [checks.append(1), check(*given)]
     )
     inputs = random_inputs(model, (6, 8))
     first = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")

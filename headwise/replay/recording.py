@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 from transformers import PreTrainedModel
 
-from headwise.patching import Attention, attend, handling
-from headwise.tape import Inputs
+from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.tape import Inputs
 
 
 @dataclass(kw_only=True)

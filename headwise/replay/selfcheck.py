@@ -10,12 +10,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
-from headwise.passing import Features
-from headwise.patching import Attention, attend, handling
-from headwise.tape import Group, Inputs, Tape
+from headwise.replay.passing import Features
+from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.tape import Group, Inputs, Tape
 
 if TYPE_CHECKING:
-    from headwise.replay import Replay
+    from headwise.replay.model import Replay
 
 _PROBES = 5
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from headwise.discovery import Block, Plan
-from headwise.patching import (
+from headwise.replay.discovery import Block, Plan
+from headwise.replay.patching import (
     Attention,
     attend,
     forward_replaced,
     handling,
     no_projection,
 )
-from headwise.tape import Group, Tape
+from headwise.replay.tape import Group, Tape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ attention interface; the *blocks* are the layers that contain them, the children
 A replay runs the model's own forward with the forward of the blocks replaced: a block before the
 first site gives its recorded output, a later one runs. What lies between the blocks, such as the
 way from an encoder to a decoder, is the model's own code. A model is accepted only if a numerical
-check on random token ids passes (``headwise.selfcheck``), so an unsupported one is refused and
+check on random token ids passes (``selfcheck``), so an unsupported one is refused and
 never computed wrongly.
 """
 
@@ -29,16 +29,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.discovery import Plan, discover, uses_interface
 from headwise.errors import FAILURES, UnsupportedModelError
-from headwise.linear import faster_linears
-from headwise.passing import Features, Pass
-from headwise.patching import ATTENTION_NAME, forward_replaced, intercepting, without_masks
-from headwise.recording import Recorder
-from headwise.selfcheck import choose_features, native_logits
-from headwise.tape import Entry, Group, Inputs, Site, Tape
-
-__all__ = ["Group", "Inputs", "Replay", "Site", "Tape"]
+from headwise.replay.discovery import Plan, discover, uses_interface
+from headwise.replay.linear import faster_linears
+from headwise.replay.passing import Features, Pass
+from headwise.replay.patching import ATTENTION_NAME, forward_replaced, intercepting, without_masks
+from headwise.replay.recording import Recorder
+from headwise.replay.selfcheck import choose_features, native_logits
+from headwise.replay.tape import Entry, Group, Inputs, Site, Tape
 
 
 class Replay:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
-from headwise.patching import Attention, attend, handling
-from headwise.recording import LayerCall, Recorder, Recording
-from headwise.tape import Inputs, Site
+from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.recording import LayerCall, Recorder, Recording
+from headwise.replay.tape import Inputs, Site
 
 
 @dataclass(kw_only=True)
