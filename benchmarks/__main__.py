@@ -1,8 +1,10 @@
 """Run every benchmark on the bundled model and data, print the tables, write docs/benchmarks.md.
 
     python -m benchmarks [--only engine|jobs|store] [--model FOLDER] [--data FILE.jsonl]
+    python -m benchmarks --only engine --device cuda --precision bf16  # printed, not written
 
-Takes some minutes. Numbers are ratios within one run wherever two things are compared.
+Takes about a quarter of an hour. Numbers are ratios within one run wherever two things are
+compared.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import torch
 import transformers
 
+import headwise
 from benchmarks import engine, jobs, store
 from demo.model import build
+from headwise.precision import PRECISIONS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
@@ -38,26 +43,68 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder; the demo model by default")
     parser.add_argument("--data", type=Path, default=PAIRS, help="premise-hypothesis JSON lines")
     parser.add_argument("--examples", type=int, default=64, help="of the engine's benchmark")
+    parser.add_argument("--bert-examples", type=int, default=16, help="of BERT-base's shape")
     parser.add_argument("--job-examples", type=int, default=288)
+    parser.add_argument("--device", default="auto", help="of the engine's benchmark")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="likewise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or build(Path(folder) / "model")
         if options.only in (None, "engine"):
-            publish("engine", engine_section(model, options.data, options.examples))
+            usual = options.precision == "float32" and not options.device.startswith("cuda")
+            publish("engine", engine_section(model, options), write=usual)
         if options.only in (None, "jobs"):
             publish("jobs", jobs_section(model, options.data, options.job_examples))
     if options.only in (None, "store"):
         publish("store", store_section())
 
 
-def engine_section(model: Path, data: Path, examples: int) -> str:
-    """The engine against the naive reference."""
+def engine_section(model: Path, options: argparse.Namespace) -> str:
+    """The engine against others, on the demo model and on BERT-base's shape."""
+    loaded = headwise.load(model, device=options.device)
+    small = engine.Setting(
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        texts=some_pairs(options.data, options.examples),
+        precision=options.precision,
+    )
+    say("demo model" if options.model is None else str(options.model))
+    demo = engine.run(small, log=say)
+    tokenizer = loaded.tokenizer
+    large = replace(
+        small,
+        model=engine.bert_base(len(tokenizer), int(tokenizer.pad_token_id), loaded.model.device),
+        texts=some_pairs(options.data, options.bert_examples),
+    )
+    say("BERT-base's shape")
+    bert = engine.run(large, exact_examples=4, exact=engine.EXACT_SMOOTH, log=say)
+    return "\n\n".join(
+        [
+            machine(loaded.model.device),
+            heading("Demo model" if options.model is None else model.name, small, demo),
+            engine.page(demo),
+            heading("BERT-base's shape, freshly initialised", large, bert),
+            engine.page(bert),
+        ]
+    )
+
+
+def some_pairs(data: Path, count: int) -> list[tuple[str, str]]:
+    """That many of the pairs, in strides: not all from one source."""
     with data.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    lines = lines[:: max(1, len(lines) // examples)][:examples]
-    texts = [(line["premise"], line["hypothesis"]) for line in lines]
-    rows = engine.run(model, texts, log=say)
-    return f"{machine()}, {len(texts)} pairs\n\n{engine.table(rows)}"
+    lines = lines[:: max(1, len(lines) // count)][:count]
+    return [(line["premise"], line["hypothesis"]) for line in lines]
+
+
+def heading(name: str, setting: engine.Setting, report: engine.Report) -> str:
+    """Which model and texts a table is about."""
+    config = setting.model.config
+    return (
+        f"### {name}\n\n{config.num_hidden_layers} layers, {config.num_attention_heads} heads, "
+        f"{config.hidden_size} wide; {len(report.lengths)} pairs of {report.lengths.mean():.1f} "
+        "word pieces on average"
+    )
 
 
 def jobs_section(model: Path, data: Path, examples: int) -> str:
@@ -93,9 +140,11 @@ def store_section() -> str:
     return "\n".join(lines)
 
 
-def publish(section: str, text: str) -> None:
-    """Print a section and put it between its marks in the page."""
+def publish(section: str, text: str, write: bool = True) -> None:
+    """Print a section and, to ``write``, put it between its marks in the page."""
     say(text)
+    if not write:
+        return
     start, end = MARK.format(section), MARK.format(f"end of {section}")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(start)
@@ -103,11 +152,12 @@ def publish(section: str, text: str) -> None:
     PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
-def machine() -> str:
+def machine(device: torch.device | None = None) -> str:
     """What the numbers were measured on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
+    name = torch.cuda.get_device_name(device) if gpu else "no GPU"
     return (
-        f"{platform.machine()}, {os.cpu_count()} CPU cores, {device}; Python "
+        f"{platform.machine()}, {os.cpu_count()} CPU cores, {name}; Python "
         f"{platform.python_version()}, torch {torch.__version__}, transformers "
         f"{transformers.__version__}"
     )

@@ -1,40 +1,48 @@
-"""Speed and error of ``headwise.attribute`` against the naive reference, in one run.
+"""Speed and error of ``headwise.attribute`` against others, and what it costs, in one run.
 
     python -m benchmarks.engine --model FOLDER --data FILE.jsonl --examples 96
 
-The reference runs 20 left-Riemann points, one example at a time, padded to 128 tokens as the
-paper's code does it, and not padded. The error of a pair (example, site) is the L2 norm over all
-heads and cells of the difference to 128 Gauss-Legendre points, relative to their norm.
+The others run 20 left Riemann points, one example and attention module at a time: the naive
+reference, padded to 128 tokens as the paper's code does it, and not padded, and Captum, not
+padded. The error of a pair (example, site) is the L2 norm over all heads and cells of the
+difference to many Gauss-Legendre points, relative to their norm.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
-import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import (
+    BatchEncoding,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 import headwise
+from benchmarks import cost
+from benchmarks.cost import Cost, PlainForward, Shape, matrix_rate, needed_flops
+from benchmarks.measure import PeakMemory, T, timed
+from benchmarks.peers import STEPS, captum_one
 from benchmarks.reference import attribute_one
-from headwise.loading import LoadedModel
+from headwise.precision import PRECISIONS
 
 PADDED_LENGTH = 128
 RTOLS = (1e-2, 1e-3, 1e-4)
+PRICED = RTOLS[:2]
 EXACT = "gauss-legendre:128"
-T = TypeVar("T")
+EXACT_SMOOTH = "gauss-legendre:32"
+"""Enough for a freshly initialised model, whose paths are smooth."""
 
 Matrices = Sequence[NDArray[np.float32]]
 
@@ -44,90 +52,189 @@ class Row:
     """One line of the table.
 
     seconds: per example; errors: relative, one per pair; points: mean per pair;
-    memory: peak above what was in use before, bytes; within: share of pairs within rtol
+    memory: peak above what was in use before, bytes; within: share of pairs within rtol;
+    flops: needed per example, see ``benchmarks.cost``
     """
 
     name: str
     seconds: float = float("inf")
     errors: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    points: float = 20
+    points: float = STEPS
     memory: int = 0
     within: float | None = None
+    flops: float | None = None
 
 
-class _PeakMemory:
-    """Peak memory of a block: the GPU's if there is one, else the process's, by sampling."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The rows, the costs (the plain forward pass first), and the machine's FLOPs per second.
 
-    def __init__(self, device: str) -> None:
-        self._cuda = device.startswith("cuda")
-        self.bytes = 0
+    lengths: tokens of every text
+    """
 
-    def __enter__(self) -> _PeakMemory:
-        gc.collect()
-        if sys.platform == "linux":
-            # What an earlier row freed must not hide what this one takes.
-            ctypes.CDLL(None).malloc_trim(0)
-        if self._cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-        self._base = torch.cuda.memory_allocated() if self._cuda else _resident()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._cuda and not self._stop.wait(0.005):
-            self.bytes = max(self.bytes, _resident() - self._base)
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._cuda:
-            torch.cuda.synchronize()
-            self.bytes = torch.cuda.max_memory_allocated() - self._base
+    rows: Sequence[Row]
+    costs: Sequence[Cost]
+    rate: float
+    lengths: NDArray[np.int64]
+    precision: str
+    on_cpu: bool
 
 
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all rows share. ``precision`` is that of the engine and the plain forward pass."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    texts: Sequence[headwise.Text]
+    precision: str = "float32"
+
+    def measure(self, row: Row, count: int, work: Callable[[], T]) -> T:
+        """Take over time and memory of work on so many examples, the best and the most."""
+        with PeakMemory(self.model.device) as peak:
+            result, seconds = timed(self.model.device, work)
+        row.seconds = min(row.seconds, seconds / count)
+        row.memory = max(row.memory, peak.bytes)
+        return result
+
+    def attribute(
+        self, texts: Sequence[headwise.Text], rtol: float = 1e-2, integration: str = "auto"
+    ) -> headwise.Attribution:
+        return headwise.attribute(
+            self.model,
+            self.tokenizer,
+            texts,
+            integration=integration,
+            rtol=rtol,
+            max_length=PADDED_LENGTH,
+            # What the others are compared with is never lowered.
+            precision=self.precision if integration == "auto" else "float32",
+        )
+
+    def one_by_one(
+        self,
+        texts: Sequence[headwise.Text],
+        attribute: Callable[[PreTrainedModel, BatchEncoding], NDArray[np.float32]],
+        padded: bool = False,
+    ) -> Matrices:
+        """Attribute text by text."""
+        results: list[NDArray[np.float32]] = []
+        for text in texts:
+            parts = (text,) if isinstance(text, str) else text
+            inputs = self.tokenizer(
+                *parts,
+                truncation=True,
+                max_length=PADDED_LENGTH,
+                padding="max_length" if padded else False,
+                return_tensors="pt",
+            ).to(self.model.device)
+            results.append(attribute(self.model, inputs))
+        return results
 
 
 def run(
-    model_dir: str | Path,
-    texts: Sequence[headwise.Text],
+    setting: Setting,
     *,
     exact_examples: int = 12,
+    exact: str = EXACT,
     repeats: int = 2,
-    device: str = "auto",
     log: Callable[[str], object] = lambda _: None,
-) -> list[Row]:
-    """Measure; every row's time is the best of ``repeats`` interleaved rounds.
+) -> Report:
+    """Measure; every time is the best of ``repeats`` interleaved rounds.
 
-    The 128 points run on examples spread evenly over the texts' lengths, the reference on every
-    second one of those.
+    The exact points run on examples spread evenly over the texts' lengths, the reference and
+    Captum on every second one of those.
     """
-    loaded = headwise.load(model_dir, device=device)
-    order = sorted(range(len(texts)), key=lambda i: len(_ids(loaded, texts[i])))
-    chosen = _spread(order, exact_examples)
-    few = [texts[i] for i in chosen[::2]]
-    log(f"128 points on {len(chosen)} examples")
-    exact = _matrices(_attribute(loaded, [texts[i] for i in chosen], 1e-2, EXACT))
-    padded, plain = Row(name="reference, padded to 128"), Row(name="reference")
-    ours = [Row(name=f"headwise, rtol {rtol:g}") for rtol in RTOLS]
+    shape, device, texts = Shape.of(setting.model), setting.model.device, setting.texts
+    plain = PlainForward(
+        model=setting.model,
+        tokenizer=setting.tokenizer,
+        texts=texts,
+        max_length=PADDED_LENGTH,
+        precision=setting.precision,
+    )
+    chosen = _spread(np.argsort(plain.lengths, kind="stable").tolist(), exact_examples)
+    log(f"{exact} on {len(chosen)} examples")
+    truth = kept_matrices(setting.attribute([texts[i] for i in chosen], integration=exact))
+    suffix = "" if setting.precision == "float32" else f", {setting.precision}"
+    others = [Row(name=name) for name in _OTHERS]
+    ours = [Row(name=f"headwise, rtol {rtol:g}{suffix}") for rtol in RTOLS]
+    rate = 0.0
     for number in range(repeats):
         log(f"round {number + 1} of {repeats}")
-        for row, length in ((padded, PADDED_LENGTH), (plain, None)):
-            plainly = partial(_reference, loaded, few, length)
-            row.errors = _errors(_measure(row, len(few), loaded, plainly), exact[::2])
+        for row in others:
+            _measure_other(setting, row, [texts[i] for i in chosen[::2]], truth[::2])
         for row, rtol in zip(ours, RTOLS, strict=True):
-            work = partial(_attribute, loaded, texts, rtol)
-            result = _measure(row, len(texts), loaded, work)
-            matrices = _matrices(result)
-            row.errors = _errors([matrices[i] for i in chosen], exact)
-            row.points = float(result.points.mean())
-            row.within = float((row.errors <= rtol).mean())
-    return [padded, plain, *ours]
+            result = _measure_ours(setting, row, rtol, chosen, truth)
+            row.flops = needed_flops(shape, plain.lengths, result.points) / len(texts)
+        plain.measure()
+        rate = max(rate, matrix_rate(shape, device, setting.precision))
+    return Report(
+        rows=[*others, *ours],
+        costs=_costs(shape, plain, ours),
+        rate=rate,
+        lengths=plain.lengths,
+        precision=setting.precision,
+        on_cpu=device.type == "cpu",
+    )
+
+
+def _measure_other(
+    setting: Setting, row: Row, texts: Sequence[headwise.Text], truth: Matrices
+) -> None:
+    attribute, padded = _OTHERS[row.name]
+    work = partial(setting.one_by_one, texts, attribute, padded)
+    row.errors = relative_errors(setting.measure(row, len(texts), work), truth)
+
+
+def _measure_ours(
+    setting: Setting, row: Row, rtol: float, chosen: Sequence[int], truth: Matrices
+) -> headwise.Attribution:
+    texts = setting.texts
+    result = setting.measure(row, len(texts), partial(setting.attribute, texts, rtol))
+    matrices = kept_matrices(result)
+    row.errors = relative_errors([matrices[i] for i in chosen], truth)
+    row.points = float(result.points.mean())
+    row.within = float((row.errors <= rtol).mean())
+    return result
+
+
+def _costs(shape: Shape, plain: PlainForward, ours: Sequence[Row]) -> list[Cost]:
+    forward = cost.forward_flops(shape, plain.lengths) / len(plain.lengths)
+    priced = [row for row, rtol in zip(ours, RTOLS, strict=True) if rtol in PRICED]
+    return [
+        Cost(name="plain forward pass", seconds=plain.seconds, flops=forward),
+        *(Cost(name=row.name, seconds=row.seconds, flops=row.flops or 0) for row in priced),
+    ]
+
+
+def _reference(model: PreTrainedModel, inputs: BatchEncoding) -> NDArray[np.float32]:
+    to_numpy = torch.Tensor.numpy
+    # The reference turns its results into NumPy's arrays, which are on the CPU.
+    with patch.object(torch.Tensor, "numpy", lambda tensor: to_numpy(tensor.cpu())):
+        result = attribute_one(
+            model, inputs, nodes=np.arange(STEPS) / STEPS, weights=np.full(STEPS, 1 / STEPS)
+        )
+    return result.attribution.astype(np.float32)
+
+
+# How each runs on one example, and whether that is padded; ratios are against the first two.
+_OTHERS = {
+    "reference, padded to 128": (_reference, True),
+    "reference": (_reference, False),
+    "Captum, integrated gradients": (captum_one, False),
+}
+
+
+def bert_base(vocabulary: int, padding: int, device: torch.device) -> PreTrainedModel:
+    """A freshly initialised classifier of BERT-base's shape for three classes.
+
+    vocabulary: number of tokens; padding: the id of the padding token
+    """
+    config = BertConfig(vocab_size=vocabulary, num_labels=3, pad_token_id=padding)
+    torch.manual_seed(0)
+    model: PreTrainedModel = BertForSequenceClassification(config).to(device).eval()
+    return model
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -148,12 +255,17 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _ids(loaded: LoadedModel, text: headwise.Text) -> list[int]:
-    parts = (text,) if isinstance(text, str) else text
-    ids: list[int] = loaded.tokenizer(*parts, truncation=True, max_length=PADDED_LENGTH)[
-        "input_ids"
-    ]
-    return ids
+def page(report: Report) -> str:
+    """Both tables of one model."""
+    threads = f" with {torch.get_num_threads()} threads" if report.on_cpu else ""
+    return "\n\n".join(
+        [
+            table(report.rows),
+            "What one attribution costs. The machine's rate, of a matrix product in "
+            f"{report.precision}{threads}, was {report.rate / 1e9:.0f} GFLOP/s.",
+            cost.table(report.costs, report.rate),
+        ]
+    )
 
 
 def _spread(order: Sequence[int], count: int) -> list[int]:
@@ -162,52 +274,13 @@ def _spread(order: Sequence[int], count: int) -> list[int]:
     return [order[int((i + 0.5) * len(order) / count)] for i in range(count)]
 
 
-def _measure(row: Row, count: int, loaded: LoadedModel, work: Callable[[], T]) -> T:
-    with _PeakMemory(loaded.device) as peak:
-        start = time.perf_counter()
-        result = work()
-        row.seconds = min(row.seconds, (time.perf_counter() - start) / count)
-    row.memory = max(row.memory, peak.bytes)
-    return result
-
-
-def _attribute(
-    loaded: LoadedModel, texts: Sequence[headwise.Text], rtol: float, integration: str = "auto"
-) -> headwise.Attribution:
-    return headwise.attribute(
-        loaded.model,
-        loaded.tokenizer,
-        texts,
-        integration=integration,
-        rtol=rtol,
-        max_length=PADDED_LENGTH,
-    )
-
-
-def _matrices(result: headwise.Attribution) -> Matrices:
+def kept_matrices(result: headwise.Attribution) -> Matrices:
+    """The matrices of all examples that did not fail."""
     assert result.matrices is not None
     return [matrices for matrices in result.matrices if matrices is not None]
 
 
-def _reference(loaded: LoadedModel, texts: Sequence[headwise.Text], length: int | None) -> Matrices:
-    results = []
-    for text in texts:
-        parts = (text,) if isinstance(text, str) else text
-        inputs = loaded.tokenizer(
-            *parts,
-            truncation=True,
-            max_length=PADDED_LENGTH,
-            padding="max_length" if length else False,
-            return_tensors="pt",
-        ).to(loaded.device)
-        reference = attribute_one(
-            loaded.model, inputs, nodes=np.arange(20) / 20, weights=np.full(20, 1 / 20)
-        )
-        results.append(reference.attribution.astype(np.float32))
-    return results
-
-
-def _errors(results: Matrices, exact: Matrices) -> NDArray[np.float64]:
+def relative_errors(results: Matrices, exact: Matrices) -> NDArray[np.float64]:
     """Relative error of every pair (example, site); the cells of padding are zero."""
     pairs = [
         np.linalg.norm(site[:, :n, :n] - exact_site) / np.linalg.norm(exact_site)
@@ -227,6 +300,7 @@ def main() -> None:
     parser.add_argument("--exact-examples", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     arguments = parser.parse_args()
     columns = arguments.columns.split(",")
     with arguments.data.open(encoding="utf-8") as file:
@@ -234,15 +308,20 @@ def main() -> None:
     # A stride, so that the examples do not all come from one source.
     lines = lines[:: max(1, len(lines) // arguments.examples)][: arguments.examples]
     texts = [tuple(line[column] for column in columns) for line in lines]
-    rows = run(
-        arguments.model,
-        [text[0] if len(text) == 1 else text for text in texts],
+    loaded = headwise.load(arguments.model, device=arguments.device)
+    setting = Setting(
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        texts=[text[0] if len(text) == 1 else text for text in texts],
+        precision=arguments.precision,
+    )
+    report = run(
+        setting,
         exact_examples=arguments.exact_examples,
         repeats=arguments.repeats,
-        device=arguments.device,
         log=lambda line: print(line, flush=True),
     )
-    print(table(rows))
+    print(page(report))
 
 
 if __name__ == "__main__":
