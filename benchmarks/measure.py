@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +13,13 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+_RESET = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Peak memory of a block: the GPU's if there is one, else the process's, by sampling.
+    """Peak memory of a block: the GPU's if there is one, else the process's where Linux counts it.
 
-    bytes: above what was in use before
+    bytes: above what was in use before; 0 where nobody counts
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -29,28 +28,24 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         gc.collect()
-        if sys.platform == "linux":
-            # What an earlier row freed must not hide what this one takes.
-            ctypes.CDLL(None).malloc_trim(0)
         if self._cuda:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        self._base = torch.cuda.memory_allocated() if self._cuda else _resident()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+            self._base = torch.cuda.memory_allocated()
+        elif sys.platform == "linux":
+            # What an earlier row freed must not hide what this one takes.
+            ctypes.CDLL(None).malloc_trim(0)
+            # The kernel counts the peak itself: a thread that samples would slow a busy machine.
+            _RESET.write_text("5")
+            self._base = _peak()
         return self
 
-    def _watch(self) -> None:
-        while not self._cuda and not self._stop.wait(0.005):
-            self.bytes = max(self.bytes, _resident() - self._base)
-
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
         if self._cuda:
             torch.cuda.synchronize()
             self.bytes = torch.cuda.max_memory_allocated() - self._base
+        elif sys.platform == "linux":
+            self.bytes = _peak() - self._base
 
 
 def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
@@ -68,6 +63,7 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _peak() -> int:
+    """Most memory that the process had since the count was reset, bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])

@@ -203,11 +203,11 @@ def attribute_one(
     if not known:
         raise ValueError("no attention is seen: is it written out?")
     return Reference(
-        attribution=torch.stack(maps).double().numpy(),
-        attention=torch.cat([attention for _, attention in known]).double().numpy(),
+        attribution=torch.stack(maps).double().cpu().numpy(),
+        attention=torch.cat([attention for _, attention in known]).double().cpu().numpy(),
         f0=np.array(ends),
         f1=np.full(len(ends), full),
-        probabilities=logits.softmax(-1)[0].double().numpy(),
+        probabilities=logits.softmax(-1)[0].double().cpu().numpy(),
     )
 
 

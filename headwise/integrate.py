@@ -46,8 +46,6 @@ _ENDS_FACTOR = 0.3
 # An interior point multiplies the null rule's norm by about this times the change between the ends.
 _GAIN = 0.5
 _MOST_INTERIOR, _STRONGEST_BEND = 8, 2.5
-# Rounding leaves this many units in the last place of F in the residual; less is not an error.
-_ROUNDING_UNITS = 8
 
 Norm = Callable[[Tensor, Tensor], Tensor]
 """norm(gradients, examples): the L2 norm of A * (G V'), [b], for integrals [b, m, H, d]."""
@@ -135,8 +133,7 @@ def search(
 
     end: dF/dO at a = 1, [B, m, H, d]
     rtol: relative to the norm of the site's attribution; besides, an error within the rounding
-        of F (8 units in the last place) always passes, so that a site that does next to nothing
-        costs no points
+        of F always passes, so that a site that does next to nothing costs no points
     max_points: the most points of a pair, at least 3; if that does not suffice, it is not
         converged
     """
@@ -288,9 +285,9 @@ class _Group:
         relative = null / size.clamp_min(torch.finfo(torch.float64).tiny)
         allowed = pairs.rtol * size
         magnitude = torch.stack([f0.abs(), f1.abs(), torch.ones_like(f0)]).amax(0)
-        rounding = _ROUNDING_UNITS * torch.finfo(integral.dtype).eps * magnitude
-        # Gradients keep their digits where F loses them: half precision is no excuse for null.
-        single = rounding.minimum(_ROUNDING_UNITS * torch.finfo(torch.float32).eps * magnitude)
+        rounding = pairs.passes.rounding * magnitude
+        # Gradients keep their digits where F loses them: low precision is no excuse for null.
+        single = rounding.minimum(8 * torch.finfo(torch.float32).eps * magnitude)
         good = _RESIDUAL_FACTOR * residual <= allowed + rounding
         good &= error_of_null(relative) * size <= allowed + single
         pairs.result[active] = integral

@@ -76,6 +76,7 @@ class Evaluation:
 class Passes:
     """One recorded batch, ready to be evaluated anywhere on its paths.
 
+    rounding: relative error of F by rounding alone
     tick: called after every pass, so that a caller may stop the work by an exception
     """
 
@@ -84,6 +85,7 @@ class Passes:
     objective: Objective
     target: Tensor
     budget: TokenBudget
+    rounding: float
     tick: Callable[[], None]
 
     def output(self, site: int) -> Tensor:
