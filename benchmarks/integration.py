@@ -2,7 +2,7 @@
 
     python -m benchmarks.integration --model FOLDER [--data FILE.jsonl --columns premise,hypothesis]
 
-Prints two Markdown tables. The first: the share of pairs (example, site) whose error against 128
+Prints two Markdown tables. The first: the share of pairs (example, site) whose error against 48
 Gauss-Legendre points is within rtol, and what the completeness residual says of the others. The
 second, per site: the error of four Gauss-Legendre points, the ratio of the attribution's sizes at
 the two ends of the path, and the points that ``auto`` spends. Without data: random token ids of 8
@@ -26,7 +26,8 @@ import headwise
 from headwise.encoding import encode
 
 RTOLS = (1e-2, 1e-3, 1e-4)
-EXACT, FEW = "gauss-legendre:128", "gauss-legendre:4"
+# On the models tried, 128 points differ from these by less than 1e-6.
+EXACT, FEW = "gauss-legendre:48", "gauss-legendre:4"
 _MAX_LENGTH = 128
 Errors = NDArray[np.float64]
 

@@ -28,7 +28,7 @@ from headwise.loading import label_names
 from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
 from headwise.passes import Passes, TokenBudget, is_out_of_memory
-from headwise.precision import LoweredReplay, arithmetic, rounding, widened
+from headwise.precision import LoweredReplay, arithmetic, rounding_unit, widened
 from headwise.replay import Replay
 from headwise.result import Attribution
 
@@ -175,7 +175,7 @@ def _attribute_batch(
         objective=targets.objective,
         target=target,
         budget=budget,
-        rounding=rounding(options.precision, tape.logits.dtype),
+        unit=rounding_unit(options.precision, tape.logits.dtype),
         tick=tick,
     )
     lengths = inputs["attention_mask"].sum(1)

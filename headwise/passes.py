@@ -65,10 +65,12 @@ class Evaluation:
     """F and its gradient at the R points of a request.
 
     value: F, float64 [R]
+    rounding: what rounding may have done to it, float64 [R]
     gradient: dF/dO, [R, m, H, d], m being the query rows that matter; None if not asked for
     """
 
     value: Tensor
+    rounding: Tensor
     gradient: Tensor | None
 
 
@@ -76,7 +78,7 @@ class Evaluation:
 class Passes:
     """One recorded batch, ready to be evaluated anywhere on its paths.
 
-    rounding: relative error of F by rounding alone
+    unit: relative error of the logits by rounding alone
     tick: called after every pass, so that a caller may stop the work by an exception
     """
 
@@ -85,16 +87,22 @@ class Passes:
     objective: Objective
     target: Tensor
     budget: TokenBudget
-    rounding: float
+    unit: float
     tick: Callable[[], None]
 
     def output(self, site: int) -> Tensor:
         """O of a site, its rows that matter, [B, m, H, d]."""
         return self.tape.relevant(site, self.tape.output[site].detach())
 
-    def full_value(self) -> Tensor:
-        """F(1), the same for all sites, float64 [B]."""
-        return self.objective.value(self.tape.logits.detach(), self.target)[0]
+    def full_value(self) -> Evaluation:
+        """F(1), the same for all sites, [B], without gradient."""
+        return self._evaluation(*self.objective.value(self.tape.logits.detach(), self.target))
+
+    def _evaluation(self, value: Tensor, odds: Tensor) -> Evaluation:
+        # A probability near 0 or 1 keeps more digits than the logits it comes from.
+        logit = odds.abs().maximum(value.abs()).clamp_min(1)
+        rounding = self.unit * self.objective.slope(odds) * logit
+        return Evaluation(value=value, rounding=rounding, gradient=None)
 
     def tokens_per_row(self, site: int) -> int:
         """Tokens that one row of a pass from this site has to carry."""
@@ -153,13 +161,16 @@ class Passes:
                 leaf = (output * scale).requires_grad_(request.gradient)
                 groups.append(Group(site=request.site, rows=request.examples, output=leaf))
             target = self.target.index_select(0, torch.cat([group.rows for group in groups]))
-            value, _ = self.objective.value(self.replay.logits(self.tape, groups), target)
+            value, odds = self.objective.value(self.replay.logits(self.tape, groups), target)
             leaves = [group.output for group in groups if group.output.requires_grad]
             gradients = iter(torch.autograd.grad(value.sum(), leaves) if leaves else ())
-        values = torch.split(value.detach(), [len(group.rows) for group in groups])
+        sizes = [len(group.rows) for group in groups]
+        parts = zip(
+            torch.split(value.detach(), sizes), torch.split(odds.detach(), sizes), strict=True
+        )
         return [
-            Evaluation(value=part, gradient=next(gradients) if request.gradient else None)
-            for part, request in zip(values, requests, strict=True)
+            replace(self._evaluation(*part), gradient=next(gradients) if request.gradient else None)
+            for part, request in zip(parts, requests, strict=True)
         ]
 
 
@@ -167,6 +178,7 @@ def _joined(parts: Sequence[Evaluation]) -> Evaluation:
     gradients = [part.gradient for part in parts if part.gradient is not None]
     return Evaluation(
         value=torch.cat([part.value for part in parts]),
+        rounding=torch.cat([part.rounding for part in parts]),
         gradient=torch.cat(gradients) if gradients else None,
     )
 

@@ -55,14 +55,14 @@ def arithmetic(device: torch.device, precision: str, deterministic: bool) -> Ite
         yield
 
 
-def rounding(precision: str, dtype: torch.dtype) -> float:
+def rounding_unit(precision: str, dtype: torch.dtype) -> float:
     """Relative error that rounding alone leaves in a model's output."""
     if precision == "tf32":
         return 2.0**-11
     if precision == "bf16" or dtype in (torch.bfloat16, torch.float16):
         # Sums are in single precision; the output is rounded once, to half a unit.
         return torch.finfo(torch.bfloat16 if precision == "bf16" else dtype).eps / 2
-    return 8 * torch.finfo(dtype).eps
+    return 2 * torch.finfo(dtype).eps
 
 
 class LoweredReplay(Replay):
