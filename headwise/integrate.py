@@ -32,7 +32,7 @@ The choice depends on the example alone, never on its batch or on what ran befor
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -254,7 +254,6 @@ class _Group:
     active: Tensor
     bend: Tensor
     gradients: Tensor
-    _fresh: Tensor = field(init=False)
 
     def request(self) -> Request:
         """What the next rule needs in addition."""

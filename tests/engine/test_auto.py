@@ -5,19 +5,9 @@ import pytest
 import torch
 
 import headwise
+from benchmarks.integration import relative_errors
 from headwise.quadrature import lobatto_levels
 from tests.engine.conftest import random_inputs, tiny
-
-
-def relative_errors(result, exact):
-    """L2 norm of the difference over heads and cells, relative, [E, S]."""
-    return np.array(
-        [
-            np.linalg.norm((a - b).reshape(len(a), -1), axis=1)
-            / np.linalg.norm(b.reshape(len(b), -1), axis=1)
-            for a, b in zip(result.matrices, exact.matrices, strict=True)
-        ]
-    )
 
 
 @pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4])
