@@ -23,6 +23,7 @@ from headwise.picture import Picture
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
 from headwise.words import WordPair, Words
+from trees import Node, Tree
 
 __all__ = [
     "AnswerPosition",
@@ -33,12 +34,14 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "NextToken",
+    "Node",
     "OptionError",
     "Options",
     "Picture",
     "Site",
     "Text",
     "TokenizerError",
+    "Tree",
     "UnsafeWeightsError",
     "UnsupportedModelError",
     "WordPair",

@@ -14,6 +14,7 @@ from torch import Tensor
 from headwise.encoding import Encoded
 from headwise.replay import Site
 from headwise.result import Attribution, Floats
+from trees import Interactions, interactions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class SiteResult:
 
     scores, totals, attention_max, attention_mean [B, H]; positions [B, H, 2]; by_key [B, n];
     edges: values, attention, head, query, key, each [B, k]; matrix: [B, H, n, n] or None;
+    summed: the same summed over heads, [B, n, n];
     finite: [B], false where a pass gave no finite number
     """
 
@@ -34,6 +36,7 @@ class SiteResult:
     edge_value: Tensor
     edge_attention: Tensor
     edge_cell: Tensor
+    summed: Tensor
     matrix: Tensor | None
     f0: Tensor
     f1: Tensor
@@ -103,6 +106,7 @@ def summarize(
         edge_value=values.cpu(),
         edge_attention=shown.flatten(1).gather(1, cell).float().cpu(),
         edge_cell=torch.stack([cell // (n * n), cell // n % n, cell % n], -1).cpu(),
+        summed=attr.sum(1).float().cpu(),
         matrix=attr.float().cpu() if keep_matrix else None,
         f0=(undefined if cells.f0 is None else cells.f0).cpu(),
         f1=(undefined if cells.f1 is None else cells.f1).cpu(),
@@ -173,6 +177,7 @@ class Collector:
         self._errors: list[str | None] = [None] * e
         self._matrices: list[Floats | None] = [None] * e
         self._tokens: list[Floats | None] = [None] * e
+        self._interactions: list[Interactions | None] = [None] * e
 
     def add(
         self,
@@ -205,6 +210,8 @@ class Collector:
             n = len(self._encoded[example].ids)
             by_key = [result.by_key[row, :n] for result in results]
             self._tokens[example] = torch.stack(by_key).numpy()
+            summed = torch.stack([result.summed[row, :n, :n] for result in results])
+            self._interactions[example] = interactions(summed.numpy(), self._sites)
 
     def _fail(self, example: int, reason: str) -> None:
         self._errors[example] = reason
@@ -256,6 +263,7 @@ class Collector:
             word_texts=tuple(example.word_texts for example in self._encoded),
             errors=tuple(self._errors),
             token_attribution=tuple(self._tokens),
+            interactions=tuple(self._interactions),
             matrices=tuple(self._matrices) if keep_matrices else None,
             **self._arrays,
         )

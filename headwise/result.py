@@ -18,6 +18,8 @@ from headwise.errors import OptionError
 from headwise.picture import Picture, example_picture, summary_picture
 from headwise.replay import Site
 from headwise.words import Words, merge
+from trees import Interactions, Tree, build, interactions
+from trees.build import RULES, TAU, TAU_LAST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
-_FORMAT = "headwise-attribution-2"
+_FORMAT = "headwise-attribution-3"
 _RAGGED = ("token_attribution", "matrices")
 _HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "errors")
 
@@ -84,6 +86,8 @@ class Attribution:
     errors: per example None, or why it failed
     token_attribution: per example the sum of Attr over heads and queries, by key token,
         float32 [S, n], None for a failed one
+    interactions: per example the strongest cells of Attr summed over heads, which ``tree`` is
+        built from, None for a failed one
     matrices: per example Attr, float32 [S, H, n, n], None for a failed one; or None altogether
         if not asked for
     """
@@ -116,6 +120,7 @@ class Attribution:
     truncated: Bools
     errors: tuple[str | None, ...]
     token_attribution: tuple[Floats | None, ...]
+    interactions: tuple[Interactions | None, ...]
     matrices: tuple[Floats | None, ...] | None = None
 
     def __len__(self) -> int:
@@ -165,6 +170,38 @@ class Attribution:
             by_token,
             None if self.matrices is None else self.matrices[example],
         )
+
+    def tree(
+        self,
+        example: int,
+        *,
+        root: str | int = RULES[0],
+        tau: float = TAU,
+        tau_last: float = TAU_LAST,
+    ) -> Tree:
+        """The attribution tree of one example, by the paper's Algorithm 1; a notebook draws it.
+
+        root: ``classifier``, the token that the classifier reads, as in the paper; ``outgoing``,
+            the rule of the paper's code; or a position. See ``trees.build``.
+        tau: threshold of edges, as a share of their layer's largest cell; below 0.2 only where
+            matrices were kept
+        tau_last: the same for the last layer
+
+        Raises OptionError for an example that failed or that there is not, and for bad arguments.
+        """
+        if not -len(self) <= example < len(self):
+            raise OptionError(f"there is no example {example}; there are {len(self)}")
+        found = self.interactions[example]
+        if found is None:
+            raise OptionError(f"example {example} failed: {self.errors[example]}")
+        if self.matrices is not None and tau < found.floor:
+            summed = np.nansum(self._kept_matrices(example), axis=1)
+            found = interactions(summed, self.sites, floor=max(tau, 0))
+        try:
+            tokens = self.tokens[example]
+            return build(found, self.sites, tokens, root=root, tau=tau, tau_last=tau_last)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
 
     def picture(self, example: int) -> Picture:
         """One example as a page: its words, strongest pairs and heads; shown by a notebook.
@@ -239,6 +276,10 @@ class Attribution:
             for example, array in enumerate(getattr(self, name) or ()):
                 if array is not None:
                     arrays[f"{name}.{example}"] = np.ascontiguousarray(array)
+        for example, found in enumerate(self.interactions):
+            if found is not None:
+                packed = np.frombuffer(found.to_json().encode(), dtype=np.uint8)
+                arrays[f"interactions.{example}"] = packed
         header = {name: getattr(self, name) for name in _HEADER}
         header["sites"] = [dataclasses.asdict(site) for site in self.sites]
         header["has_matrices"] = self.matrices is not None
@@ -262,6 +303,7 @@ class Attribution:
             name: tuple(arrays.pop(f"{name}.{e}", None) for e in range(len(tokens)))
             for name in _RAGGED
         }
+        packed = [arrays.pop(f"interactions.{e}", None) for e in range(len(tokens))]
         return cls(
             method=header["method"],
             sites=tuple(Site(**site) for site in header["sites"]),
@@ -271,6 +313,10 @@ class Attribution:
             word_texts=tuple(tuple(example) for example in header["word_texts"]),
             errors=tuple(header["errors"]),
             token_attribution=ragged["token_attribution"],
+            interactions=tuple(
+                None if found is None else Interactions.from_json(found.tobytes().decode())
+                for found in packed
+            ),
             matrices=ragged["matrices"] if header["has_matrices"] else None,
             **arrays,
         )

@@ -1,0 +1,159 @@
+"""Trees of attributions, and what becomes of a model without their edges."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertTokenizer
+from transformers.models.bert import modeling_bert
+
+import headwise
+from headwise.cutting import KINDS, cut_experiment, cut_logits
+from headwise.errors import OptionError
+from headwise.replay import Replay
+from tests.engine.conftest import random_inputs, tiny
+from trees import build, interactions
+
+WORDS = "so it is that we are here now".split()
+
+
+@pytest.fixture(scope="module")
+def result():
+    model = tiny()
+    return headwise.attribute_encoded(model, random_inputs(model, [9, 5, 7]))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    return BertTokenizer(vocab={token: i for i, token in enumerate(words)})
+
+
+def test_a_tree_is_built_from_the_matrices_summed_over_heads(result):
+    for example, matrices in enumerate(result.matrices):
+        summed = matrices.sum(1)
+        tokens = result.tokens[example]
+        for root in ("classifier", "outgoing", 2):
+            expected = build(interactions(summed, result.sites), result.sites, tokens, root=root)
+            assert result.tree(example, root=root) == expected
+        tree = result.tree(example)
+        assert tree.nodes[0].position == 0, "[CLS], which alone reads in the last layer"
+        (site, query, key), *_ = tree.edges()
+        assert tree.nodes[1].value == pytest.approx(summed[site, query, key], rel=1e-4)
+        assert len(tree.nodes) > 2
+
+
+def test_no_matrices_are_needed_unless_tau_is_small(result, tmp_path):
+    lowest = result.tree(0, tau=0.0)
+    assert len(lowest.nodes) == 9
+    result.save(tmp_path / "result.safetensors")
+    plain = dataclasses.replace(result, matrices=None)
+    assert plain.tree(0) == result.tree(0)
+    assert headwise.Attribution.load(tmp_path / "result.safetensors").tree(1) == result.tree(1)
+    with pytest.raises(OptionError, match=r"tau must be from 0\.2, which is what was kept"):
+        plain.tree(0, tau=0.1)
+
+
+def test_bad_arguments(result):
+    with pytest.raises(OptionError, match="root 'top' is unknown"):
+        result.tree(0, root="top")
+    with pytest.raises(OptionError, match="there is no example 3; there are 3"):
+        result.tree(3)
+    broken = tiny()
+    broken.classifier.weight.data.fill_(float("nan"))
+    failed = headwise.attribute_encoded(broken, random_inputs(broken, [3]))
+    with pytest.raises(OptionError, match="example 0 failed: the model's output"):
+        failed.tree(0)
+
+
+def encoded(model, length, rows):
+    ids = torch.as_tensor(random_inputs(model, [length])[0]["input_ids"]).expand(rows, -1)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@pytest.mark.parametrize("site", range(3))
+def test_cutting_all_cells_is_attention_of_zero(site):
+    """The naive way: the module's context is replaced by zeros."""
+    model, n = tiny(), 6
+    inputs = encoded(model, n, 2)
+    everything = [(site, query, key) for query in range(n) for key in range(n)]
+    with Replay(model) as replay, torch.no_grad():
+        got = cut_logits(replay, inputs, [everything, []])
+    whole = model(**inputs).logits[0]
+    module = model.bert.encoder.layer[site].attention.self
+    hook = module.register_forward_hook(lambda _, __, out: (torch.zeros_like(out[0]), *out[1:]))
+    with torch.no_grad():
+        without = model(**inputs).logits[0]
+    hook.remove()
+    assert torch.allclose(got[0], without, atol=1e-12)
+    assert torch.allclose(got[1], whole, atol=1e-12)
+    assert not torch.allclose(without, whole, atol=1e-3)
+
+
+def test_cutting_single_cells_changes_their_weights_alone(monkeypatch):
+    """The naive way: transformers' eager attention with the cells' weights zeroed."""
+    model = tiny(attn_implementation="eager")
+    inputs = encoded(model, 6, 1)
+    cut = [(0, 1, 2), (2, 0, 3), (2, 0, 5)]
+    with Replay(model) as replay, torch.no_grad():
+        got = cut_logits(replay, inputs, [cut])
+    sites = iter(range(3))
+
+    def eager(module, query, key, value, mask, scaling=None, **_):
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        site = next(sites)
+        for place, reads, read in cut:
+            if place == site:
+                weights[:, :, reads, read] = 0
+        return (weights @ value).transpose(1, 2), weights
+
+    monkeypatch.setattr(modeling_bert, "eager_attention_forward", eager)
+    with torch.no_grad():
+        expected = model(**inputs).logits
+    assert torch.allclose(got, expected, atol=1e-12)
+
+
+def test_the_experiment(tokenizer):
+    model = tiny()
+    texts = [" ".join(WORDS[i : i + 5]) for i in range(4)]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = cut_experiment(model, tokenizer, texts)
+    assert set(first.change) == set(KINDS)
+    assert all(len(values) == 4 and np.abs(values).max() > 0 for values in first.change.values())
+    again = cut_experiment(model, tokenizer, texts)
+    assert all((again.change[kind] == first.change[kind]).all() for kind in KINDS)
+    other = cut_experiment(model, tokenizer, texts, seed=1)
+    assert (other.change["tree"] == first.change["tree"]).all()
+    assert (other.change["random"] != first.change["random"]).any()
+    mean, half = first.difference("random")
+    assert mean == pytest.approx(first.mean("tree")[0] - first.mean("random")[0])
+    assert half > 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_change_is_that_of_the_target_without_the_tree(tokenizer):
+    model = tiny()
+    result = headwise.attribute(model, tokenizer, [" ".join(WORDS)], rtol=1e-2)
+    inputs = dict(tokenizer([" ".join(WORDS)], return_tensors="pt"))
+    with Replay(model) as replay, torch.no_grad():
+        whole, cut = cut_logits(
+            replay,
+            {name: tensor.expand(2, -1) for name, tensor in inputs.items()},
+            [[], result.tree(0).edges()],
+        ).softmax(-1)
+    target = int(result.target[0])
+    found = cut_experiment(model, tokenizer, [" ".join(WORDS)])
+    assert found.change["tree"][0] == pytest.approx(float(cut[target] - whole[target]))
+    assert found.probability[0] == pytest.approx(float(whole[target]))
+    assert found.edges.tolist() == [len(result.tree(0).edges())]
+    assert np.isnan(found.mean("tree")[1]), "one text has no interval"
+
+
+def test_what_cannot_be_compared(tokenizer):
+    model = tiny()
+    with pytest.raises(OptionError, match="draws must be at least 1, not 0"):
+        cut_experiment(model, tokenizer, ["so"], draws=0)
+    model.classifier.weight.data.fill_(float("nan"))
+    with pytest.raises(OptionError, match="no edge to cut: all texts failed"):
+        cut_experiment(model, tokenizer, ["so"])
