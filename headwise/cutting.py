@@ -29,11 +29,11 @@ from trees.build import RULES, TAU, TAU_LAST
 Cut = Sequence[tuple[int, int, int]]
 """(site, query, key) of the cells that are cut."""
 
-KINDS = ("tree", "attention", "random", "random keys")
+KINDS = ("tree", "attention", "attention keys", "random", "random keys")
 """Whose cells are cut, as many in each site as the tree has there: the tree's edges; the strongest
-by attention, summed over heads; any at random; at random, but read by the same tokens as the
-tree's. The third is the easier one to beat: in a last layer of which the classifier reads one
-token, most cells do nothing."""
+by attention, summed over heads; any at random. Of a last layer of which the classifier reads one
+token most cells do nothing, so those are easy to beat; the kinds of ``keys`` are the same choices
+among the keys of each token that reads in the tree, as many as it reads there."""
 
 _NORMAL = 1.959964
 """The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
@@ -154,24 +154,25 @@ def _cuts(
     attention: Sequence[NDArray[np.float32]], tree: Cut, draws: int, generator: np.random.Generator
 ) -> dict[str, list[Cut]]:
     """What is cut for each of KINDS, with several draws where it is random."""
-    cuts: dict[str, list[Any]] = {kind: [[]] for kind in KINDS[:2]}
-    cuts |= {kind: [[] for _ in range(draws)] for kind in KINDS[2:]}
+    cuts: dict[str, list[Any]] = {
+        kind: [[] for _ in range(draws if kind.startswith("random") else 1)] for kind in KINDS
+    }
     cuts["tree"] = [tree]
     for site in sorted({edge[0] for edge in tree}):
-        queries = [query for s, query, _ in tree if s == site]
+        readers = [query for s, query, _ in tree if s == site]
         # What a causal model cannot read is no edge. A cell (i, i) is none either.
         weights = attention[site] * ~np.eye(len(attention[site]), dtype=bool)
         cells = np.argwhere(weights > 0)
-        strongest = np.argsort(-weights[tuple(cells.T)], kind="stable")[: len(queries)]
-        cuts["attention"][0] += [(site, *cells[i].tolist()) for i in strongest]
-        for draw in cuts["random"]:
-            chosen = generator.choice(len(cells), min(len(queries), len(cells)), replace=False)
-            draw += [(site, *cells[i].tolist()) for i in chosen]
-        for draw in cuts["random keys"]:
-            for query in sorted(set(queries)):
-                keys = np.flatnonzero(weights[query] > 0)
-                chosen = generator.choice(keys, min(queries.count(query), len(keys)), replace=False)
-                draw += [(site, query, int(key)) for key in chosen]
+        parts = [
+            (cells[cells[:, 0] == query], readers.count(query)) for query in sorted(set(readers))
+        ]
+        for kind, pools in (("", [(cells, len(readers))]), (" keys", parts)):
+            for pool, count in pools:
+                order = np.argsort(-weights[tuple(pool.T)], kind="stable")[:count]
+                cuts["attention" + kind][0] += [(site, *cell) for cell in pool[order].tolist()]
+                for draw in cuts["random" + kind]:
+                    chosen = generator.permutation(len(pool))[:count]
+                    draw += [(site, *cell) for cell in pool[chosen].tolist()]
     return cuts
 
 

@@ -276,10 +276,11 @@ def _site(
     largest, other = _rounded(values.max()), _rounded(others.max(initial=0))
     tops = [top for top in (largest, other) if top > 0]
     least = floor * min(tops, default=0)
-    order = np.argsort(-flat, axis=None, kind="stable")[: MOST * length]
-    cells = ((int(c) // length, int(c) % length, _rounded(flat.flat[c])) for c in order)
-    kept = tuple(cell for cell in cells if cell[2] > max(least, 0))
-    return SiteCells(largest=largest, largest_other=other, cells=kept)
+    queries, keys = np.nonzero(flat > least)
+    order = np.argsort(-flat[queries, keys], kind="stable")[: MOST * length]
+    places = zip(queries[order].tolist(), keys[order].tolist(), strict=True)
+    cells = tuple((query, key, _rounded(flat[query, key])) for query, key in places)
+    return SiteCells(largest=largest, largest_other=other, cells=cells)
 
 
 def _outgoing(flat: NDArray[np.float64], sites: Sequence[Place], classifier: int) -> int:

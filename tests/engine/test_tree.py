@@ -9,7 +9,7 @@ from transformers import BertTokenizer
 from transformers.models.bert import modeling_bert
 
 import headwise
-from headwise.cutting import KINDS, cut_experiment, cut_logits
+from headwise.cutting import KINDS, _cuts, cut_experiment, cut_logits
 from headwise.errors import OptionError
 from headwise.replay import Replay
 from tests.engine.conftest import random_inputs, tiny
@@ -148,6 +148,29 @@ def test_the_change_is_that_of_the_target_without_the_tree(tokenizer):
     assert found.probability[0] == pytest.approx(float(whole[target]))
     assert found.edges.tolist() == [len(result.tree(0).edges())]
     assert np.isnan(found.mean("tree")[1]), "one text has no interval"
+
+
+def test_as_many_cells_are_cut_of_every_kind():
+    generator = np.random.default_rng(0)
+    attention = [generator.random((6, 6)).astype(np.float32) for _ in range(3)]
+    attention[0] = np.tril(attention[0])  # a causal layer
+    tree = [(2, 0, 3), (2, 0, 4), (1, 3, 2), (0, 4, 1)]
+    cuts = _cuts(attention, tree, 3, generator)
+    assert {kind: len(several) for kind, several in cuts.items()} == {
+        "tree": 1, "attention": 1, "attention keys": 1, "random": 3, "random keys": 3
+    }  # fmt: skip
+    for kind, several in cuts.items():
+        for cut in several:
+            assert len(set(cut)) == 4
+            assert sorted(site for site, _, _ in cut) == [0, 1, 2, 2]
+            assert all(query != key and attention[site][query, key] > 0 for site, query, key in cut)
+            if kind.endswith("keys"):
+                assert [c[:2] for c in sorted(cut)] == [c[:2] for c in sorted(tree)]
+    weights = attention[2] * ~np.eye(6, dtype=bool)
+    found = {cell[1:] for cell in cuts["attention"][0] if cell[0] == 2}
+    assert found == {divmod(int(i), 6) for i in np.argsort(-weights.ravel())[:2]}
+    found = {cell[2] for cell in cuts["attention keys"][0] if cell[0] == 2}
+    assert found == set(np.argsort(-weights[0])[:2].tolist())
 
 
 def test_what_cannot_be_compared(tokenizer):
