@@ -1,0 +1,156 @@
+"""Candidate triggers from the stored edges of an attribution job. What a trigger is:
+`jobs.triggers`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from itertools import groupby
+
+from sqlalchemy import Connection, RowMapping, text
+
+from db.database import Database
+from db.queries import get_job
+from jobs.errors import ConflictError
+from jobs.triggers import (
+    OFFICIAL,
+    SPECIAL_TOKENS,
+    Candidate,
+    Cell,
+    MiningRule,
+    Trigger,
+    merge,
+    spans,
+)
+
+_STORED = """
+FROM edge t JOIN edge s ON s.job_id = t.job_id AND s.example_no = t.example_no AND s.rank = 1
+WHERE t.job_id = :job_id AND t.example_no < :examples
+"""
+_CHOSEN = "(NOT :one_head OR (t.site = s.site AND t.head = s.head))"
+"""The cells of the head that has the largest one of all, or of every head."""
+
+CELLS = f"""
+WITH ranked AS (
+    SELECT t.example_no, t.site, t.head, t.query, t.key,
+        CAST(t.attribution AS DOUBLE PRECISION) AS value,
+        ROW_NUMBER() OVER (PARTITION BY t.example_no ORDER BY t.rank) AS place
+    {_STORED} AND {_CHOSEN}),
+scored AS (
+    SELECT ranked.*, SUM(value) OVER (PARTITION BY example_no) AS score,
+        MAX(value) OVER (PARTITION BY example_no) AS largest
+    FROM ranked WHERE place <= :cells)
+SELECT c.example_no, p.layer, p.kind, c.head, c.query, c.key, c.value, c.score, r.tokens,
+    CASE WHEN e.text_b IS NULL THEN 1 ELSE 2 END AS texts,
+    CASE WHEN :label = 'gold' THEN e.gold ELSE r.predicted END AS label
+FROM scored c
+JOIN site p ON p.job_id = :job_id AND p.site = c.site
+JOIN example_result r ON r.job_id = :job_id AND r.example_no = c.example_no
+JOIN example e ON e.job_id = :job_id AND e.example_no = c.example_no
+WHERE c.score >= :threshold AND c.value >= :ratio * c.largest AND r.tokens IS NOT NULL
+    AND CASE WHEN :label = 'gold' THEN e.gold ELSE r.predicted END IS NOT NULL
+ORDER BY c.example_no, c.place
+"""  # noqa: S608 - constants
+"""Cells of each example, the largest first: as many as the rule wants, those too weak for it and
+the examples whose sum is too small left out."""
+
+CUT_OFF = f"""
+SELECT COUNT(*) FROM (
+    SELECT t.example_no {_STORED} GROUP BY t.example_no
+    HAVING COUNT(CASE WHEN {_CHOSEN} THEN 1 END) < :cells
+        AND COUNT(*) = (SELECT MAX(m.rank) FROM edge m
+                        WHERE m.job_id = :job_id AND m.example_no < :examples)
+        AND MIN(t.attribution) >= :ratio * MAX(t.attribution)) AS cut
+"""  # noqa: S608 - constants
+"""Examples of which more cells of the head may belong to the trigger than were stored."""
+
+COUNTS = """
+SELECT COUNT(*) AS examples, COUNT(r.tokens) AS kept,
+    COUNT((SELECT t.rank FROM edge t WHERE t.job_id = r.job_id AND t.example_no = r.example_no
+           AND t.rank = 1)) AS with_edges
+FROM example_result r
+WHERE r.job_id = :job_id AND r.example_no < :examples AND r.error IS NULL
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mined:
+    """The triggers of a job, and what they were chosen from."""
+
+    triggers: list[Trigger]
+    """By class, the strongest first."""
+    tokens: dict[tuple[int, int], tuple[str, ...]]
+    """The tokens of the triggers' first sources by job and example, for random controls."""
+    examples: int
+    """Examples that were looked at."""
+    candidates: int
+    """Those whose cells passed the rule."""
+    undivided: int
+    """Candidates left out, as their tokens do not show where each text begins and ends."""
+    cut_off: int
+    """Examples that may lack a cell because the job stored too few edges."""
+
+
+def mine_triggers(
+    database: Database,
+    job_id: int,
+    rule: MiningRule = OFFICIAL,
+    special: Collection[str] = SPECIAL_TOKENS,
+) -> Mined:
+    """Triggers from the edges of a finished attribution job.
+
+    special: the tokens that the model's tokenizer puts around texts
+
+    Raises NotFoundError for an unknown job, and ConflictError for one that is of another kind, is
+    not finished, or has kept no edges or no texts.
+    """
+    job = get_job(database, job_id)
+    if job.kind != "attribution" or not job.final:
+        state = f"{job.kind}, {job.state}"
+        raise ConflictError(f"Triggers come from a finished attribution; job {job_id} is {state}.")
+    values = {"job_id": job_id, **asdict(rule)}
+    with database.read() as connection:
+        examples = _examples(connection, job_id, rule)
+        rows = list(connection.execute(text(CELLS), values).mappings())
+        cut_off = int(connection.execute(text(CUT_OFF), values).scalar_one())
+    grouped = groupby(rows, key=lambda row: int(row["example_no"]))
+    found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
+    divided = [c for c in found if spans(c.tokens, c.texts, special) is not None]
+    triggers = merge(divided, rule, special)
+    first = {trigger.sources[0].example for trigger in triggers}
+    return Mined(
+        triggers=triggers,
+        tokens={(c.job, c.example): c.tokens for c in divided if c.example in first},
+        examples=examples,
+        candidates=len(found),
+        undivided=len(found) - len(divided),
+        cut_off=cut_off,
+    )
+
+
+def _examples(connection: Connection, job_id: int, rule: MiningRule) -> int:
+    """How many examples there are to look at; ConflictError if none has what is needed."""
+    values = {"job_id": job_id, "examples": rule.examples}
+    counts = connection.execute(text(COUNTS), values).mappings().one()
+    for column, what, remedy in (
+        ("examples", "has no results", "Choose another job"),
+        ("kept", "did not keep its texts", "Run it again with keep_text = true"),
+        ("with_edges", "stored no edges", "Run it again with edges of at least 16"),
+    ):
+        if not counts[column]:
+            raise ConflictError(f"Job {job_id} {what}: no trigger can be found. {remedy}.")
+    return int(counts["examples"])
+
+
+def _candidate(job_id: int, example: int, rows: list[RowMapping]) -> Candidate:
+    names = ("layer", "kind", "head", "query", "key", "value")
+    return Candidate(
+        job=job_id,
+        example=example,
+        label=rows[0]["label"],
+        tokens=tuple(json.loads(rows[0]["tokens"])),
+        texts=rows[0]["texts"],
+        cells=tuple(Cell(**{name: row[name] for name in names}) for row in rows),
+        score=rows[0]["score"],
+    )

@@ -1,0 +1,298 @@
+"""Triggers: the tokens whose interaction an attribution found, to be put into other texts.
+
+Hao et al., AAAI 2021, section 5: "adversarial triggers". What they are is here; `db.triggers` mines
+them, `headwise.attack` puts them into texts and runs the model, `stats.attack` counts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from jobs.errors import InputError, Problem
+
+SPECIAL_TOKENS = frozenset(
+    "[CLS] [SEP] [PAD] <s> </s> <pad> <cls> <sep> <bos> <eos> <|endoftext|>".split()
+)
+"""Tokens that tokenizers put around texts and that are not part of them."""
+
+CLASSES = ("predicted", "gold")
+
+
+class TriggerToken(NamedTuple):
+    """One token of a trigger; a plain tuple, so that `headwise.attack` takes it as it is."""
+
+    token: str
+    """The word piece."""
+    segment: int
+    """0 for the first text, 1 for the second of a pair."""
+    position: float
+    """Place among the n tokens of its text, counted from 1, divided by n: in (0, 1]."""
+    word: str
+    """The word that it is a piece of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a head's matrix: its value is an attribution, or an attention probability."""
+
+    layer: int
+    kind: str
+    head: int
+    query: int
+    key: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An example and the cells to make a trigger of, the largest first."""
+
+    job: int
+    example: int
+    label: int
+    """The class it counts for."""
+    tokens: tuple[str, ...]
+    texts: int
+    """1, or 2 for a pair."""
+    cells: tuple[Cell, ...]
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a trigger came from."""
+
+    job: int
+    example: int
+    cells: tuple[Cell, ...]
+    """Empty for a random control."""
+    positions: tuple[int, ...]
+    """Positions of the trigger's tokens in the example."""
+    tokens: tuple[TriggerToken, ...]
+    score: float
+    """Sum of the values of the rule's cells, also of one that is too weak to give tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A trigger of one class, and every example that it was found in, the strongest first.
+
+    Found in several, the same tokens stand at different places: it has those of the first.
+    """
+
+    label: int
+    sources: tuple[Source, ...]
+
+    @property
+    def tokens(self) -> tuple[TriggerToken, ...]:
+        """What is inserted, ordered by text and place."""
+        return self.sources[0].tokens
+
+    @property
+    def support(self) -> int:
+        """Number of examples it was found in."""
+        return len(self.sources)
+
+    @property
+    def mean_score(self) -> float:
+        """Mean score over its sources."""
+        return sum(source.score for source in self.sources) / self.support
+
+    @property
+    def max_score(self) -> float:
+        """Largest score of its sources."""
+        return self.sources[0].score
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningRule:
+    """How triggers are chosen; the defaults are the paper's official code.
+
+    Raises InputError for values that select nothing.
+    """
+
+    label: str = "predicted"
+    """The class a trigger belongs to: the example's `predicted` or `gold` one."""
+    examples: int = 500
+    """Take the first so many examples of the job."""
+    cells: int = 2
+    """Most cells of an example's trigger."""
+    one_head: bool = True
+    """All of them from the head that has the example's largest cell; else from any head."""
+    threshold: float = 0.02
+    """Smallest sum of the cells."""
+    ratio: float = 0.2
+    """A cell smaller than this share of the largest gives no tokens, but counts in the sum."""
+    support: int = 1
+    """Fewest examples that have the trigger."""
+    per_class: int | None = None
+    """Most triggers of a class, the strongest first."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("examples", "cells", "support", "per_class")
+        problems = [
+            Problem(field=name, value=value, message="must be at least 1")
+            for name in at_least_one
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        if self.label not in CLASSES:
+            known = " or ".join(map(repr, CLASSES))
+            problems.append(Problem(field="label", value=self.label, message=f"must be {known}"))
+        if not 0 <= self.ratio <= 1:
+            problems.append(Problem(field="ratio", value=self.ratio, message="must be from 0 to 1"))
+        if problems:
+            raise InputError(problems)
+
+
+OFFICIAL = MiningRule()
+"""github.com/YRdddream/attattr, run_adver_connection.py and run_adver_evaluate.py."""
+
+
+def spans(
+    tokens: Sequence[str], texts: int, special: Collection[str] = SPECIAL_TOKENS
+) -> tuple[range, ...] | None:
+    """Positions of each text: the runs between special tokens.
+
+    None where there are not as many runs as texts: an empty text, a special token typed into one,
+    or a tokenizer that puts nothing between the two.
+    """
+    runs = groupby(range(len(tokens)), key=lambda position: tokens[position] in special)
+    found = [list(positions) for is_special, positions in runs if not is_special]
+    if len(found) != texts:
+        return None
+    return tuple(range(run[0], run[-1] + 1) for run in found)
+
+
+def words(pieces: Sequence[str]) -> list[str]:
+    """The word that each piece of a text belongs to, for WordPiece, SentencePiece and BPE.
+
+    Marks that are neither letters nor digits are words of their own.
+    """
+    marked = [piece.startswith(("\u0120", "\u2581")) for piece in pieces]
+    prefixed = any(piece.startswith("##") for piece in pieces) or not any(marked)
+    starts = []
+    for place, piece in enumerate(pieces):
+        begins = not piece.startswith("##") if prefixed else marked[place]
+        apart = not (_is_word(piece) and place and _is_word(pieces[place - 1]))
+        starts.append(begins or apart)
+    number = np.cumsum(starts).tolist()
+    plain = [piece.removeprefix("##") if prefixed else piece for piece in pieces]
+    grouped: dict[int, str] = {}
+    for word, piece in zip(number, plain, strict=True):
+        grouped[word] = grouped.get(word, "") + piece
+    return [_readable(grouped[word]) for word in number]
+
+
+def _is_word(piece: str) -> bool:
+    return any(character.isalnum() for character in piece.lstrip("\u0120\u2581"))
+
+
+def _readable(word: str) -> str:
+    """Without the marks of blanks, and byte-level BPE's characters turned back into text."""
+    if "\u2581" in word:
+        return word.replace("\u2581", "")
+    try:
+        return bytes(_BYTES[character] for character in word).decode().strip()
+    except (KeyError, UnicodeDecodeError):
+        return word  # characters of its own, not of bytes
+
+
+def _byte_characters() -> dict[str, int]:
+    """The character that byte-level BPE (Radford et al. 2019) writes for each byte."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + n): b for n, b in enumerate(hidden)}
+
+
+_BYTES = _byte_characters()
+
+
+def merge(
+    candidates: Iterable[Candidate],
+    rule: MiningRule = OFFICIAL,
+    special: Collection[str] = SPECIAL_TOKENS,
+) -> list[Trigger]:
+    """Triggers of candidates, by class, the strongest first; equal ones of a class are merged.
+
+    Equal means the same pieces of the same words in the same texts. Of the rule, `support` and
+    `per_class` are applied here; the cells have been chosen by the rest of it.
+    """
+    found: dict[tuple[int, tuple[tuple[str, int, str], ...]], list[Source]] = {}
+    for candidate in candidates:
+        source = _source(candidate, special)
+        if source.tokens:
+            what = tuple((token.token, token.segment, token.word) for token in source.tokens)
+            found.setdefault((candidate.label, what), []).append(source)
+    triggers = []
+    for (label, _), sources in found.items():
+        sources.sort(key=lambda source: (-source.score, source.job, source.example))
+        if len(sources) >= rule.support:
+            triggers.append(Trigger(label=label, sources=tuple(sources)))
+    triggers.sort(key=lambda t: (t.label, -t.max_score, t.sources[0].example, t.tokens))
+    classes = groupby(triggers, key=lambda trigger: trigger.label)
+    return [trigger for _, group in classes for trigger in list(group)[: rule.per_class]]
+
+
+def _source(candidate: Candidate, special: Collection[str]) -> Source:
+    source = Source(
+        job=candidate.job,
+        example=candidate.example,
+        cells=candidate.cells,
+        positions=(),
+        tokens=(),
+        score=candidate.score,
+    )
+    texts = spans(candidate.tokens, candidate.texts, special) or ()
+    positions = {position for cell in candidate.cells for position in (cell.query, cell.key)}
+    return _placed(source, candidate.tokens, texts, positions)
+
+
+def _placed(
+    source: Source, tokens: Sequence[str], texts: Sequence[range], positions: Collection[int]
+) -> Source:
+    """With the tokens at those positions; special tokens, which are in no text, are dropped."""
+    placed = []
+    for segment, text in enumerate(texts):
+        whole = words([tokens[position] for position in text])
+        placed += [
+            (p, TriggerToken(tokens[p], segment, (place + 1) / len(text), whole[place]))
+            for place, p in enumerate(text)
+            if p in positions
+        ]
+    return replace(
+        source, positions=tuple(p for p, _ in placed), tokens=tuple(token for _, token in placed)
+    )
+
+
+def random_controls(
+    triggers: Sequence[Trigger],
+    examples: Mapping[tuple[int, int], tuple[str, ...]],
+    seed: int,
+    special: Collection[str] = SPECIAL_TOKENS,
+) -> list[Trigger]:
+    """For each trigger, as many tokens of the same texts of its first source, drawn at random.
+
+    examples: the tokens of those sources, by job and example. The trigger's own tokens are not
+    drawn, unless a text has too few others. Their score is 0. A control depends on the seed and
+    its trigger alone.
+    """
+    controls = []
+    for trigger in triggers:
+        first = trigger.sources[0]
+        generator = random.Random(f"{seed} {first.job} {first.example} {first.positions}")  # noqa: S311
+        tokens = examples[first.job, first.example]
+        texts = spans(tokens, 2, special) or spans(tokens, 1, special) or ()
+        drawn: list[int] = []
+        for segment, text in enumerate(texts):
+            count = sum(token.segment == segment for token in first.tokens)
+            others = [position for position in text if position not in first.positions]
+            drawn += generator.sample(others if len(others) >= count else list(text), count)
+        source = _placed(replace(first, cells=(), score=0.0), tokens, texts, drawn)
+        controls.append(Trigger(label=trigger.label, sources=(source,)))
+    return controls
