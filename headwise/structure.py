@@ -1,0 +1,245 @@
+"""Removing attention heads: smaller projections, with the outputs of the masked model.
+
+A head is removed with its rows of the query, key and value projections and its columns of the
+output projection, which Michel et al. (2019, "Are Sixteen Heads Really Better than One?") mask.
+Which these are is found out by ``headwise.wiring``; a model whose logits then differ from those of
+the mask on random token ids is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from headwise.errors import FAILURES, OptionError, UnsupportedModelError
+from headwise.replay import Inputs, Replay, Site
+from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.selfcheck import native_logits
+from headwise.shrinking import Cut, cut_of
+from headwise.wiring import Mask, Watch, Wiring
+
+# Some models compute parts in single precision even where all else is double.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
+_HALF_TOLERANCE = 5e-2
+
+
+def remove_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
+    """A copy without the heads of a mask, in eval mode; the model itself stays as it is.
+
+    mask: bool [sites, heads], True where a head is removed, sites as in ``Replay(model).sites``
+
+    Its logits are those of the model with the removed heads' part of what enters the output
+    projection set to zero. Where all heads of a module go, its output is the output projection's
+    bias. Query heads that share a key and a value may go unevenly. Raises OptionError for a mask
+    that does not fit, UnsupportedModelError where the outputs would not be the same.
+    """
+    return cut_heads(model, mask)[0]
+
+
+def cut_heads(
+    model: PreTrainedModel, mask: ArrayLike
+) -> tuple[PreTrainedModel, list[Cut], tuple[Site, ...], Mask]:
+    """As ``remove_heads``, with what was done to which module, all sites, and the mask."""
+    with Replay(model) as replay:
+        sites = replay.sites
+        removed = checked_mask(mask, sites)
+        wirings = _wirings(replay, model, removed)
+        probes, expected = _masked_logits(replay, removed)
+        cuts = [
+            cut_of(model.get_submodule(wiring.site.name), wiring, ~removed[wiring.site.index])
+            for wiring in wirings
+        ]
+    pruned = copy.deepcopy(model).eval()
+    try:
+        for cut in cuts:
+            cut.apply(pruned)
+        with torch.no_grad():
+            logits = [pruned(**probe).logits for probe in probes]
+    except FAILURES as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise _refusal(model, f"the smaller model does not run: {reason}") from error
+    _compare(model, logits, expected)
+    return pruned, cuts, sites, removed
+
+
+def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
+    """A copy, in eval mode, with the output projection's columns of the heads of a mask zeroed.
+
+    It has the shapes of the model, and the logits of ``remove_heads``; same errors.
+    """
+    with Replay(model) as replay:
+        removed = checked_mask(mask, replay.sites)
+        wirings = _wirings(replay, model, removed)
+        probes, expected = _masked_logits(replay, removed)
+    zeroed = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for wiring in wirings:
+            layer = zeroed.get_submodule(wiring.output)
+            lost = removed[wiring.site.index, : wiring.site.heads]
+            columns = torch.as_tensor(wiring.columns[:, lost].any(1))
+            rows = layer.weight if isinstance(layer, Conv1D) else layer.weight.t()
+            rows[columns.to(rows.device)] = 0
+        _compare(model, [zeroed(**probe).logits for probe in probes], expected)
+    return zeroed
+
+
+def checked_mask(mask: ArrayLike, sites: Sequence[Site]) -> Mask:
+    """The mask as an array; raises OptionError if it does not fit the sites."""
+    array = np.asarray(mask)
+    shape = (len(sites), max(site.heads for site in sites))
+    if array.dtype != np.bool_ or array.shape != shape:
+        raise OptionError(
+            f"mask has type {array.dtype} and shape {list(array.shape)}; give one bool per "
+            f"attention module and head, {list(shape)}, True where the head is removed"
+        )
+    for site in sites:
+        if array[site.index, site.heads :].any():
+            raise OptionError(
+                f"mask removes head {site.heads} or a later one of site {site.index} "
+                f"({site.name}), which has {site.heads} heads; set these to False"
+            )
+    return array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Size and speed of two models.
+
+    parameters: of the first and the second; attention_parameters: of these in the projections in
+        front of and behind the first one's attention
+    seconds: median of a forward pass over ``batch`` texts of ``length`` tokens
+    """
+
+    parameters: tuple[int, int]
+    attention_parameters: tuple[int, int]
+    seconds: tuple[float, float]
+    batch: int
+    length: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster the second is."""
+        return self.seconds[0] / self.seconds[1]
+
+
+def describe(
+    model: PreTrainedModel,
+    pruned: PreTrainedModel,
+    *,
+    batch: int = 1,
+    length: int = 128,
+    runs: int = 15,
+) -> Comparison:
+    """Measure a model, in eval mode, and what ``remove_heads`` made of it, in turns."""
+    layers = _attention_layers(model)
+    ids = torch.randint(
+        model.config.get_text_config().vocab_size,
+        (batch, length),
+        generator=torch.Generator().manual_seed(0),
+    ).to(model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs + 1):
+        for each, times in zip((model, pruned), seconds, strict=True):
+            times.append(_forward_seconds(each, inputs))
+    medians = [statistics.median(times[1:]) for times in seconds]  # the first warms up
+    return Comparison(
+        parameters=(_count(model), _count(pruned)),
+        attention_parameters=(_count(model, layers), _count(pruned, layers)),
+        seconds=(medians[0], medians[1]),
+        batch=batch,
+        length=length,
+    )
+
+
+def _attention_layers(model: PreTrainedModel) -> list[str]:
+    """Qualified names of the projections in front of and behind all attention modules."""
+    with Replay(model) as replay:
+        watch = Watch(replay, _probes(replay)[0])
+        wirings = {site.name: watch.wiring(site) for site in replay.sites}.values()
+    return [name for wiring in wirings for name in (*wiring.inputs, wiring.output)]
+
+
+def _count(model: PreTrainedModel, layers: Sequence[str] = ("",)) -> int:
+    modules = [model.get_submodule(name) for name in layers]
+    return sum(p.numel() for p in {p for m in modules for p in m.parameters()})
+
+
+def _forward_seconds(model: PreTrainedModel, inputs: Inputs) -> float:
+    with torch.inference_mode():
+        start = time.perf_counter()
+        model(**inputs).logits.cpu()
+        return time.perf_counter() - start
+
+
+def _refusal(model: PreTrainedModel, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"heads of model type {model.config.model_type!r} ({type(model).__name__}) cannot be "
+        f"removed with these masks: {reason}"
+    )
+
+
+def _wirings(replay: Replay, model: PreTrainedModel, removed: Mask) -> list[Wiring]:
+    """The wiring of every module that loses heads, once where several sites share it."""
+    found: dict[str, Wiring] = {}
+    watch = Watch(replay, _probes(replay)[0])
+    for site in replay.sites:
+        others = [other.index for other in replay.sites if other.name == site.name]
+        rows = removed[others]
+        if not rows.any() or site.name in found:
+            continue
+        if (rows != rows[0]).any():
+            raise _refusal(
+                model,
+                f"{site.name} is one module that serves {len(others)} layers, sites "
+                f"{', '.join(map(str, others))}; give them the same mask",
+            )
+        try:
+            found[site.name] = watch.wiring(site)
+        except UnsupportedModelError as error:
+            raise _refusal(model, f"{site.name}: {error}") from error
+    return list(found.values())
+
+
+def _probes(replay: Replay) -> tuple[Inputs, Inputs]:
+    with handling(attend):
+        return native_logits(replay.model)[0]
+
+
+def _masked_logits(replay: Replay, removed: Mask) -> tuple[tuple[Inputs, Inputs], list[Tensor]]:
+    """Random inputs, and the logits of the model that masks O."""
+    probes, expected = _probes(replay), []
+    for probe in probes:
+        sites = iter(removed)
+
+        def handler(call: Attention, sites: Any = sites) -> Tensor:
+            output = attend(call)
+            keep = torch.as_tensor(~next(sites)[: output.shape[2]], device=output.device)
+            return output * keep[:, None].to(output.dtype)
+
+        with torch.no_grad(), handling(handler):
+            expected.append(replay.model(**probe).logits)
+    return probes, expected
+
+
+def _compare(model: PreTrainedModel, logits: list[Tensor], expected: list[Tensor]) -> None:
+    for got, wanted in zip(logits, expected, strict=True):
+        if not wanted.isfinite().all():
+            raise _refusal(model, "its logits are not finite")
+        size = max(1.0, float(wanted.abs().max()))
+        difference = float((got - wanted).abs().max()) / size
+        if not difference <= _TOLERANCE.get(wanted.dtype, _HALF_TOLERANCE):
+            raise _refusal(
+                model, f"the logits would differ by {difference:.1e} from those of the mask"
+            )

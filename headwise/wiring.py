@@ -1,0 +1,136 @@
+"""Which features of which linear layers belong to which attention heads.
+
+Found by autograd in one forward pass on random token ids, without names: an output of a projection
+belongs to the heads whose query, key or value changes with it, an input of the output projection
+to the head that it changes with. That holds for fused and interleaved projections as well.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from headwise.errors import UnsupportedModelError
+from headwise.replay import Inputs, Replay, Site
+from headwise.replay.patching import Attention, attend, handling
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """Which features of which layers belong to which heads of a site.
+
+    inputs: per projection in front of the attention, bool [output features, heads]
+    output, columns: the output projection, bool [input features, heads]
+    """
+
+    site: Site
+    inputs: dict[str, Mask]
+    output: str
+    columns: Mask
+
+
+class Watch:
+    """One forward pass in which the graph is cut behind every linear layer and attention.
+
+    products: every call of a linear layer: its name, input and output
+    attentions: per site how many of them came before, the call, and its O, [B, n, H, d]
+    """
+
+    def __init__(self, replay: Replay, inputs: Inputs) -> None:
+        self.products: list[tuple[str, Tensor, Tensor]] = []
+        self.attentions: list[tuple[int, Attention, Tensor]] = []
+        with ExitStack() as stack:
+            for name, module in replay.model.named_modules():
+                if type(module) in (nn.Linear, Conv1D):
+                    hook = module.register_forward_hook(
+                        lambda _, args, output, name=name: self._product(name, args[0], output)
+                    )
+                    stack.callback(hook.remove)
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(handling(self._attention))
+            replay.model(**inputs)
+
+    def _product(self, name: str, given: Tensor, output: Tensor) -> Tensor:
+        leaf = output.detach().requires_grad_()
+        self.products.append((name, given, leaf))
+        return leaf.clone()  # some models add to it in place
+
+    def _attention(self, call: Attention) -> Tensor:
+        output = attend(call).detach().requires_grad_()
+        self.attentions.append((len(self.products), call.repeated(), output))
+        return output
+
+    @torch.enable_grad()
+    def wiring(self, site: Site) -> Wiring:
+        """Raises UnsupportedModelError where no layer's features belong to single heads."""
+        bounds = [0, *(count for count, _, _ in self.attentions), len(self.products)]
+        first, here, stop = bounds[site.index : site.index + 3]
+        _, call, output = self.attentions[site.index]
+        name, columns = self._output(output, self.products[here:stop])
+        inputs = self._inputs(call, self.products[first:here])
+        return Wiring(site=site, inputs=inputs, output=name, columns=columns)
+
+    @staticmethod
+    def _inputs(call: Attention, products: list[tuple[str, Tensor, Tensor]]) -> dict[str, Mask]:
+        scores = (call.query, call.key) if call.weights is None else (call.weights,)
+        heads = call.value.shape[1]
+        leaves = [leaf for _, _, leaf in products]
+        used = {name: np.zeros((leaf.shape[-1], heads), dtype=bool) for name, _, leaf in products}
+        for head in range(heads):
+            parts = [_noise_sum(tensor[:, head]) for tensor in (*scores, call.value)]
+            gradients = torch.autograd.grad(
+                torch.stack(parts).sum(), leaves, retain_graph=True, allow_unused=True
+            )
+            for (name, _, _), gradient in zip(products, gradients, strict=True):
+                if gradient is not None:
+                    used[name][:, head] |= _nonzero(gradient)
+        used = {name: each for name, each in used.items() if each.any()}
+        if not used:
+            raise UnsupportedModelError("no plain linear layer gives its query, key and value")
+        return used
+
+    @staticmethod
+    def _output(output: Tensor, products: list[tuple[str, Tensor, Tensor]]) -> tuple[str, Mask]:
+        for name, given, _ in products:
+            if not given.requires_grad:
+                continue
+            direction = torch.ones_like(given).requires_grad_()
+            (back,) = torch.autograd.grad(
+                given, output, direction, create_graph=True, allow_unused=True
+            )
+            if back is None:
+                continue
+            # The derivative of J'v in v, times a change of one head: what follows that head.
+            columns = np.stack(
+                [
+                    _nonzero(
+                        torch.autograd.grad(
+                            _noise_sum(back[:, :, head]), direction, retain_graph=True
+                        )[0]
+                    )
+                    for head in range(output.shape[2])
+                ],
+                axis=1,
+            )
+            if (columns.sum(1) == 1).all():
+                return name, columns
+            raise UnsupportedModelError("its heads are mixed before its output projection")
+        raise UnsupportedModelError("its output projection is no plain linear layer")
+
+
+def _noise_sum(tensor: Tensor) -> Tensor:
+    noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    return (tensor * noise.to(tensor)).sum()
+
+
+def _nonzero(gradient: Tensor) -> NDArray[np.bool_]:
+    """[features], whether any position's is not zero."""
+    return np.asarray(gradient.ne(0).flatten(0, -2).any(0).cpu())
