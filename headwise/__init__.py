@@ -5,6 +5,8 @@ result = headwise.attribute(loaded.model, loaded.tokenizer, texts)
 result.importance()  # [sites, heads]
 """
 
+from headwise.attack import AttackResult, Attempt, evaluate_triggers, try_attack
+from headwise.attended import AttentionCell, TextCells, attention_cells
 from headwise.encoding import Text
 from headwise.engine import attribute, attribute_encoded
 from headwise.errors import (
@@ -27,6 +29,9 @@ from trees import Node, Tree
 
 __all__ = [
     "AnswerPosition",
+    "AttackResult",
+    "Attempt",
+    "AttentionCell",
     "Attribution",
     "Edge",
     "HeadwiseError",
@@ -40,13 +45,17 @@ __all__ = [
     "Picture",
     "Site",
     "Text",
+    "TextCells",
     "TokenizerError",
     "Tree",
     "UnsafeWeightsError",
     "UnsupportedModelError",
     "WordPair",
     "Words",
+    "attention_cells",
     "attribute",
     "attribute_encoded",
+    "evaluate_triggers",
     "load",
+    "try_attack",
 ]

@@ -60,7 +60,7 @@ def encode(
     Raises OptionError for anything but strings or pairs of strings, and for a ``max_length``
     that the model has no positions for or that leaves no room for text.
     """
-    limit = _effective_limit(model, tokenizer, max_length)
+    limit = effective_limit(model, tokenizer, max_length)
     names = _accepted_inputs(model)
     encoded = []
     for index, text in enumerate(texts):
@@ -177,9 +177,10 @@ def _parts(index: int, text: object) -> tuple[str, ...]:
     raise OptionError(f"texts[{index}] must be a string or a pair of strings, not {text!r:.80}")
 
 
-def _effective_limit(
+def effective_limit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> int | None:
+    """Tokens that a text is cut to, with the special ones; see ``encode``."""
     limit = length_limit(model)
     if max_length is None:
         # Tokenizers without a limit report an astronomically large one.

@@ -1,0 +1,124 @@
+"""The strongest cells of raw attention, to compare those of attribution with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise.encoding import Text, pad
+from headwise.errors import OptionError
+from headwise.inserting import Inserter, Prepared
+from headwise.options import Progress
+from headwise.predicting import budget_for, in_batches, pad_id
+from headwise.replay import Replay, Site
+
+
+class AttentionCell(NamedTuple):
+    """One cell of a head's attention and its probability."""
+
+    site: Site
+    head: int
+    query: int
+    key: int
+    value: float
+
+
+class TextCells(NamedTuple):
+    """The tokens of a text and its strongest cells, largest first."""
+
+    tokens: tuple[str, ...]
+    cells: tuple[AttentionCell, ...]
+
+
+def attention_cells(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    *,
+    cells: int = 2,
+    one_head: bool = True,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    progress: Progress | None = None,
+) -> list[TextCells]:
+    """The cells with the largest attention probability, special tokens left out: triggers to
+    compare those of attribution with.
+
+    cells: how many per text; fewer where it has fewer
+    one_head: all of the head that has the largest; else of all heads
+
+    Raises OptionError for a bad argument, UnsupportedModelError as ``attribute`` does, and
+    TokenizerError for a tokenizer that does not tell special tokens from others.
+    """
+    if cells < 1:
+        raise OptionError(f"cells must be at least 1, not {cells}")
+    inserter = Inserter(
+        model=model, tokenizer=tokenizer, insertion="tokens", segments="both", max_length=max_length
+    )
+    prepared = [inserter.prepare(text, max_length) for text in texts]
+    found: dict[int, TextCells] = {}
+
+    def work(batch: list[int]) -> None:
+        rows = [prepared[e] for e in batch]
+        found.update(zip(batch, _batch_cells(replay, rows, cells, one_head), strict=True))
+        if progress is not None:
+            progress(len(found), len(texts))
+
+    with torch.no_grad(), Replay(model) as replay:
+        # A quarter, as the attention of all heads is kept.
+        budget = budget_for(model, token_budget)
+        in_batches([text.encoded for text in prepared], budget, work, share=4)
+    return [found[e] for e in range(len(texts))]
+
+
+def _batch_cells(
+    replay: Replay, texts: Sequence[Prepared], cells: int, one_head: bool
+) -> list[TextCells]:
+    inputs = pad([text.encoded for text in texts], pad_id(replay.model), replay.device)
+    tape = replay.record(inputs)
+    n = tape.length
+    # True for the tokens of the text itself: neither special nor padding.
+    own = torch.zeros(len(texts), n, dtype=torch.bool, device=replay.device)
+    for row, text in enumerate(texts):
+        own[row, [i for i, sequence in enumerate(text.sequences) if sequence is not None]] = True
+    pairs = (own[:, :, None] & own[:, None, :])[:, None]
+    best = [
+        tape.attention(site.index).masked_fill(~pairs, -1).flatten(2).topk(min(cells, n * n))
+        for site in replay.sites
+    ]
+    values = torch.cat([top.values for top in best], 1).float().cpu()
+    places = torch.cat([top.indices for top in best], 1).cpu()
+    heads = [(site, head) for site in replay.sites for head in range(site.heads)]
+    return [
+        TextCells(
+            text.encoded.tokens,
+            _strongest(heads, values[row], places[row], n, cells, one_head),
+        )
+        for row, text in enumerate(texts)
+    ]
+
+
+def _strongest(
+    heads: Sequence[tuple[Site, int]],
+    values: Tensor,
+    places: Tensor,
+    n: int,
+    cells: int,
+    one_head: bool,
+) -> tuple[AttentionCell, ...]:
+    """The largest of each head's largest cells, values and flat places [heads, k]."""
+    ranked = values.clone()
+    if one_head:
+        ranked[torch.arange(len(heads)) != int(values[:, 0].argmax())] = -1
+    order = ranked.flatten().argsort(descending=True, stable=True)[:cells].tolist()
+    found = []
+    for cell in order:
+        (site, head), place = heads[cell // values.shape[1]], int(places.flatten()[cell])
+        value = float(ranked.flatten()[cell])
+        if value >= 0:
+            found.append(AttentionCell(site, head, place // n, place % n, value))
+    return tuple(found)

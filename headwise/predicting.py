@@ -1,0 +1,101 @@
+"""Classifying texts by plain forward passes, those of similar length together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from headwise.encoding import Encoded, pad
+from headwise.errors import OptionError
+from headwise.objective import Objective
+from headwise.passes import TokenBudget, is_out_of_memory
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+class Classifier:
+    """Plain forward passes over texts of similar length."""
+
+    def __init__(self, model: PreTrainedModel, token_budget: int | None) -> None:
+        self.model = model
+        self.budget = budget_for(model, token_budget)
+        self.objective = Objective(
+            output="probability",
+            exclusive=model.config.problem_type != "multi_label_classification",
+        )
+
+    def classify(
+        self, texts: Sequence[Encoded], tick: Callable[[int], None] = lambda more: None
+    ) -> tuple[Ints, Floats]:
+        """Class [N], -1 where the output is not finite, and probabilities [N, C], NaN there.
+
+        tick: called after each pass with the number of its texts
+        """
+        predicted = np.full(len(texts), -1, dtype=np.int32)
+        probabilities = np.full((len(texts), self.model.config.num_labels), np.nan, np.float32)
+
+        def work(batch: list[int]) -> None:
+            inputs = pad([texts[e] for e in batch], pad_id(self.model), self.model.device)
+            logits = self.model(**inputs).logits
+            finite = logits.isfinite().all(1).cpu().numpy()
+            rows = np.array(batch)[finite]
+            predicted[rows] = logits.argmax(1).cpu().numpy()[finite]
+            probabilities[rows] = self.objective.probabilities(logits).cpu().numpy()[finite]
+            tick(len(batch))
+
+        in_batches(texts, self.budget, work)
+        return predicted, probabilities
+
+
+def in_batches(
+    texts: Sequence[Encoded], budget: TokenBudget, work: Callable[[list[int]], None], share: int = 1
+) -> None:
+    """Do the work for all texts, those of similar length together, longest first.
+
+    share: a batch has this part of the budget. It is halved when memory runs out.
+    """
+    order = sorted(range(len(texts)), key=lambda e: len(texts[e].ids), reverse=True)
+    while order:
+        n = len(texts[order[0]].ids)
+        rows = budget.rows(share * n)
+        # At most a tenth of a batch is padding.
+        batch = [e for e in order[:rows] if len(texts[e].ids) >= 0.9 * n]
+        try:
+            work(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(batch) == 1:
+                raise
+            budget.halve()
+            continue
+        del order[: len(batch)]
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Without gradients and dropout; every module's mode is put back on leaving."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.callback(setattr, module, "training", module.training)
+        model.eval()
+        stack.enter_context(torch.no_grad())
+        yield
+
+
+def budget_for(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:
+    """Tokens of one pass; raises OptionError for less than one."""
+    if token_budget is None:
+        return TokenBudget.default(model.device)
+    if token_budget < 1:
+        raise OptionError(f"token_budget must be at least 1, not {token_budget}")
+    return TokenBudget(token_budget)
+
+
+def pad_id(model: PreTrainedModel) -> int:
+    """What to pad with; it is masked."""
+    return int(model.config.pad_token_id or 0)
