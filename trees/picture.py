@@ -120,7 +120,8 @@ def _node(tree: Tree, node: Node, x: float, y: float) -> str:
     return (
         f'<g class="tree-node" tabindex="0" role="img" aria-label="{words}"><title>{words}</title>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_DOT}"/>'
-        f'<text x="{x + 2 * _DOT:.1f}" y="{y + 4.5:.1f}">{_safe(_short(node.token))}</text></g>'
+        f'<text x="{x + 2 * _DOT:.1f}" y="{y + 4.5:.1f}" stroke="#ffffff" stroke-width="3"'
+        f' paint-order="stroke">{_safe(_short(node.token))}</text></g>'
     )
 
 
