@@ -18,12 +18,14 @@ from headwise.errors import (
     UnsafeWeightsError,
     UnsupportedModelError,
 )
+from headwise.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned
 from headwise.heads import AnswerPosition, NextToken
 from headwise.loading import LoadedModel, load
 from headwise.options import Options
 from headwise.picture import Picture
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
+from headwise.structure import Comparison, describe, remove_heads, zero_heads
 from headwise.words import WordPair, Words
 from trees import Node, Tree
 
@@ -33,6 +35,7 @@ __all__ = [
     "Attempt",
     "AttentionCell",
     "Attribution",
+    "Comparison",
     "Edge",
     "HeadwiseError",
     "LoadedModel",
@@ -43,6 +46,7 @@ __all__ = [
     "OptionError",
     "Options",
     "Picture",
+    "PrunedModel",
     "Site",
     "Text",
     "TextCells",
@@ -55,7 +59,14 @@ __all__ = [
     "attention_cells",
     "attribute",
     "attribute_encoded",
+    "describe",
     "evaluate_triggers",
     "load",
+    "load_pruned",
+    "remove_heads",
+    "save_masked",
+    "save_onnx",
+    "save_pruned",
     "try_attack",
+    "zero_heads",
 ]
