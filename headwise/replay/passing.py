@@ -1,7 +1,8 @@
 """One replay: the rows of several sites on their way through the blocks.
 
 The rows are sorted by site, so those that have started are always a prefix of the batch, and a
-block runs on that prefix alone.
+block runs on that prefix alone. A row continues the tape or, where several rows share what comes
+before, an earlier row.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Pass:
         self.groups = {group.site: group for group in groups}
         self.rows = torch.cat([group.rows for group in groups])
         self.batch = len(tape.logits)
+        keeps = [group.keep for group in groups if group.keep is not None]
+        self.keep = torch.cat(keeps) if keeps else None
+        self._parents = _parents(groups)
         self._selected: dict[int, Tensor] = {}
         self._started: list[int] = [0]
         for site in range(len(plan.sites)):
@@ -164,9 +168,25 @@ class Pass:
             elif len(live) >= active:
                 given.append(live[:active])
             else:
-                new = value.index_select(0, self.rows[len(live) : active])
-                given.append(torch.cat([live, new]))
+                given.append(self._continued(live, value, active))
         return given
+
+    def _continued(self, live: Tensor, recorded: Tensor, count: int) -> Tensor:
+        """The live rows, and behind them, up to ``count``, those that continue one or the tape."""
+        start = len(live)
+        new = recorded.index_select(0, self.rows[start:count])
+        sources = [self._ancestor(row, start) for row in range(start, count)]
+        if any(source >= 0 for source in sources):
+            source = self.rows.new_tensor(sources)
+            forked = (source >= 0).nonzero().squeeze(1)
+            new = new.index_copy(0, forked, live.index_select(0, source[forked]).to(new.dtype))
+        return torch.cat([live, new])
+
+    def _ancestor(self, row: int, before: int) -> int:
+        """The row before ``before`` that a row continues, or -1 for the tape."""
+        while row >= before:
+            row = self._parents[row] if self._parents else -1
+        return row
 
     def _output(self, index: int, output: Any, active: int) -> Any:
         """What a block returns: its output for the active rows, the recorded for the others."""
@@ -182,12 +202,11 @@ class Pass:
         for position in block.output_batched:
             if not isinstance(leaves[position], Tensor):
                 continue
-            rest = self.pick(leaves[position])[active:]
             if computed is not None and position in block.output_live:
-                rest = torch.cat([computed[position], rest])
-            elif computed is not None:
-                rest = self.pick(leaves[position])
-            leaves[position] = rest
+                every = self._continued(computed[position], leaves[position], len(self.rows))
+            else:
+                every = self.pick(leaves[position])
+            leaves[position] = every
         return tree_unflatten(leaves, entry.output_spec)
 
     def _empty(self, index: int) -> Tensor:
@@ -215,11 +234,18 @@ class Pass:
             site = next(sites)
             old, here = self.started(site), self.started(site + 1)
             parts = [compute(call.head(old))] if old else []
+            recorded = self.tape.relevant(site, self.tape.output[site].detach())
+            if self.keep is not None:
+                live = parts[0] if old else recorded[:0]
+                whole = self._continued(live, recorded, active) if active > old else live
+                factors = self.keep[:active, site, : whole.shape[2]]
+                return whole * factors[:, None, :, None].to(whole.dtype)
             if here > old:
-                parts.append(self.groups[site].output)
+                replacement = self.groups[site].output
+                assert replacement is not None
+                parts.append(replacement)
             if active > here:
-                later = self.tape.relevant(site, self.tape.output[site].detach())
-                parts.append(later.index_select(0, self.rows[here:active]))
+                parts.append(recorded.index_select(0, self.rows[here:active]))
             return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         return handler
@@ -279,6 +305,17 @@ class Pass:
             return attend(replace(full, query=call.query).at(rows))
 
         return compute
+
+
+def _parents(groups: Sequence[Group]) -> list[int]:
+    """Per row of all groups the row that it continues, or -1; empty if all continue the tape."""
+    if all(group.parents is None for group in groups):
+        return []
+    parents: list[int] = []
+    for group in groups:
+        given = group.parents
+        parents += [-1] * len(group.rows) if given is None else given.tolist()
+    return parents
 
 
 def _capture(run: Callable[[], Any]) -> Attention:

@@ -40,11 +40,18 @@ class Group:
     rows: [r], for each row the example of the tape that it belongs to
     output: [r, m, H, d], the replacement of O; m is 1 where ``Tape.rows(site)`` names the one
         query row that matters, otherwise n
+    keep: [r, S, H], in place of output: factors of O of each head at all S sites, 1 before
+        ``site``. All groups of a replay have them, or none.
+    parents: [r], with keep: the row of the replay that a row continues, counted over all groups,
+        which starts at an earlier site and has the same factors before this one; -1 where the
+        tape is continued. None: all continue the tape.
     """
 
     site: int
     rows: Tensor
-    output: Tensor
+    output: Tensor | None = None
+    keep: Tensor | None = None
+    parents: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Statistics over examples and heads, mergeable over shards. NumPy alone, for torch-free images."""

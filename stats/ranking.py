@@ -1,0 +1,210 @@
+"""Importance of heads from sums over examples: errors, ranks and the ranks' bootstrap intervals.
+
+The bootstrap is Poisson's: each example enters each replicate with a Poisson(1) weight of its own
+instead of being drawn (Chamandy, Muralidharan, Najmi, Naidu 2012, "Estimating uncertainty for
+massive data streams"). The weights depend on seed and example number alone, so that the sums of
+shards add up to those of the whole, however it was cut.
+
+Everywhere NaN in a mean or sum marks a head that the site does not have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+REPLICATES = 200
+_CHUNK = 4096
+# P(X <= k) for X of Poisson(1); 64-bit uniform numbers tell nothing beyond.
+_POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """How much each of the H heads of S sites matters, by one source.
+
+    source: where it is from, such as ``attattr`` or ``taylor``
+    n: number of examples
+    mean, standard_error: float64 [S, H], NaN for heads that the site does not have; the error is
+        NaN for a single example
+    rank: 1 for the most important head, ties in order of site and head; int32 [S, H], -1 for
+        heads that the site does not have
+    rank_low, rank_high: the 95 % bootstrap interval of the rank, int32 [S, H]
+    """
+
+    source: str
+    n: int
+    mean: Doubles
+    standard_error: Doubles
+    rank: Ints
+    rank_low: Ints
+    rank_high: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceSums:
+    """Sums over examples of the values [S, H] of each; ``+`` merges shards.
+
+    n: examples counted; total, squares: float64 [S, H]
+    weights [B], replicates [B, S, H]: see ``bootstrap_sums``
+    """
+
+    n: int
+    total: Doubles
+    squares: Doubles
+    weights: Doubles
+    replicates: Doubles
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.floating[Any]],
+        example_numbers: NDArray[np.integer[Any]],
+        *,
+        replicates: int = REPLICATES,
+        seed: int = 0,
+    ) -> ImportanceSums:
+        """The sums of some examples' values [E, S, H]; a failed example is NaN throughout."""
+        good = ~np.isnan(values).all((1, 2))
+        values = values[good].astype(np.float64)
+        weights, sums = bootstrap_sums(values, example_numbers[good], replicates, seed)
+        return cls(
+            n=len(values),
+            total=values.sum(0),
+            squares=(values**2).sum(0),
+            weights=weights,
+            replicates=sums,
+        )
+
+    def __add__(self, other: ImportanceSums) -> ImportanceSums:
+        return ImportanceSums(
+            n=self.n + other.n,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            weights=self.weights + other.weights,
+            replicates=self.replicates + other.replicates,
+        )
+
+    def importance(self, source: str) -> Importance:
+        """Raises ValueError if there are no examples."""
+        if not self.n:
+            raise ValueError("importance needs at least one example that has not failed")
+        mean = self.total / self.n
+        error = np.full_like(mean, math.nan)
+        if self.n > 1:
+            variance = np.maximum(self.squares - self.n * mean**2, 0) / (self.n - 1)
+            error = np.sqrt(variance / self.n)
+        low, high = ranks_of(self.replicates)
+        return Importance(
+            source=source,
+            n=self.n,
+            mean=mean,
+            standard_error=error,
+            rank=ranks(mean[None])[0],
+            rank_low=low,
+            rank_high=high,
+        )
+
+
+def bootstrap_weights(
+    example_numbers: NDArray[np.integer[Any]], replicates: int = REPLICATES, seed: int = 0
+) -> Doubles:
+    """Poisson(1) weights [E, B] of examples.
+
+    From Philox, a counter-based generator (Salmon et al. 2011): the key is the seed, the counter
+    the example's number. Only raw bits are used, which NumPy promises never to change.
+    """
+    bits = np.empty((len(example_numbers), replicates), dtype=np.uint64)
+    for row, number in enumerate(example_numbers):
+        generator = np.random.Philox(key=seed, counter=[0, int(number), 0, 0])
+        bits[row] = generator.random_raw(replicates)
+    uniform = (bits >> np.uint64(11)) * 2.0**-53
+    return np.searchsorted(_POISSON, uniform, side="right").astype(np.float64)
+
+
+def bootstrap_sums(
+    values: NDArray[np.floating[Any]],
+    example_numbers: NDArray[np.integer[Any]],
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[Doubles, Doubles]:
+    """Sums of weights [B] and of weighted values [B, S, H]; those of shards add up.
+
+    values: [E, S, H]; example_numbers: [E], each example's number in the whole data
+    """
+    weights = np.zeros(replicates)
+    sums = np.zeros((replicates, *values.shape[1:]))
+    for start in range(0, len(values), _CHUNK):
+        part = values[start : start + _CHUNK].astype(np.float64)
+        each = bootstrap_weights(example_numbers[start : start + _CHUNK], replicates, seed)
+        weights += each.sum(0)
+        sums += np.tensordot(each, part, axes=(0, 0))
+    return weights, sums
+
+
+def ranks(means: NDArray[np.floating[Any]]) -> Ints:
+    """Ranks of [B, S, H], 1 for the largest, ties in order of site and head; -1 where NaN."""
+    flat = means.reshape(len(means), -1)
+    order = np.argsort(-flat, axis=1, kind="stable")  # NaN comes last
+    found = np.empty(flat.shape, dtype=np.int32)
+    np.put_along_axis(found, order, np.arange(1, flat.shape[1] + 1, dtype=np.int32)[None], axis=1)
+    found[np.isnan(flat)] = -1
+    return found.reshape(means.shape)
+
+
+def ranks_of(sums: Doubles) -> tuple[Ints, Ints]:
+    """The 95 % interval of each head's rank, from replicates [B, S, H]: two of [S, H].
+
+    Percentiles of the replicates' ranks, rounded outwards. All heads of a replicate have the same
+    weights, so its sums rank as its means do.
+    """
+    each = ranks(sums)
+    low = np.percentile(each, 2.5, axis=0, method="lower")
+    high = np.percentile(each, 97.5, axis=0, method="higher")
+    return low.astype(np.int32), high.astype(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """How two importances go together over n heads; NaN where one of them is constant."""
+
+    pearson: float
+    spearman: float
+    n: int
+
+
+def correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> Correlation:
+    """Pearson's and Spearman's correlation of two means [S, H] over the heads that both have.
+
+    Raises ValueError for means of different shape.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"importances of shapes {a.shape} and {b.shape} cannot be compared")
+    both = ~(np.isnan(a) | np.isnan(b))
+    one, other = a[both].astype(np.float64), b[both].astype(np.float64)
+    return Correlation(
+        pearson=_pearson(one, other),
+        spearman=_pearson(_average_ranks(one), _average_ranks(other)),
+        n=len(one),
+    )
+
+
+def _pearson(a: Doubles, b: Doubles) -> float:
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _average_ranks(values: Doubles) -> Doubles:
+    """Ranks from 1, equal values sharing the mean of theirs."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    means: Doubles = last - (counts - 1) / 2
+    return means[index]

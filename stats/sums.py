@@ -1,0 +1,124 @@
+"""What masked evaluations add up to, shard by shard, and accuracy, loss and macro F1 from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Longs = NDArray[np.int64]
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
+
+
+class Estimate(NamedTuple):
+    """A number per mask with its 95 % interval, each float64 [M]; NaN without examples."""
+
+    value: Doubles
+    low: Doubles
+    high: Doubles
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSums:
+    """Sums over examples for M masks and C classes; ``+`` merges shards of the same masks.
+
+    loss_sum, loss_squares: of the cross-entropy and of its square, float64 [M]
+    confusion: examples by gold and predicted class, int64 [M, C, C]
+    failed: examples that are not counted, as their output is not finite, int64 [M]
+    """
+
+    loss_sum: Doubles
+    loss_squares: Doubles
+    confusion: Longs
+    failed: Longs
+
+    @classmethod
+    def of(
+        cls, loss: Doubles, predicted: NDArray[np.int32], gold: NDArray[np.int32], classes: int
+    ) -> MaskSums:
+        """The sums of examples: loss and predicted [M, E], -1 for a failed one; gold [E]."""
+        good = predicted >= 0
+        losses = np.where(good, loss, 0.0)
+        cell = np.where(good, gold * classes + predicted, classes * classes)
+        counts = [np.bincount(row, minlength=classes * classes + 1)[:-1] for row in cell]
+        return cls(
+            loss_sum=losses.sum(1),
+            loss_squares=(losses**2).sum(1),
+            confusion=np.array(counts, dtype=np.int64).reshape(-1, classes, classes),
+            failed=(~good).sum(1),
+        )
+
+    def __add__(self, other: MaskSums) -> MaskSums:
+        return MaskSums(
+            loss_sum=self.loss_sum + other.loss_sum,
+            loss_squares=self.loss_squares + other.loss_squares,
+            confusion=self.confusion + other.confusion,
+            failed=self.failed + other.failed,
+        )
+
+    @property
+    def n(self) -> Longs:
+        """Examples counted, int64 [M]."""
+        n: Longs = self.confusion.sum((1, 2))
+        return n
+
+    def accuracy(self) -> Estimate:
+        """Share of right predictions, with Wilson's score interval (Wilson 1927)."""
+        n, right = self._n(), np.trace(self.confusion, axis1=1, axis2=2)
+        share = right / n
+        centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        half = Z95 / (1 + Z95**2 / n) * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+        # Rounding must not leave the share outside its interval at 0 and 1.
+        return Estimate(share, np.minimum(centre - half, share), np.maximum(centre + half, share))
+
+    def loss(self) -> Estimate:
+        """Mean cross-entropy, with the normal interval; no interval for a single example."""
+        n = self._n()
+        mean = self.loss_sum / n
+        rest = np.maximum(self.loss_squares - n * mean**2, 0)
+        variance = np.divide(rest, n - 1, out=np.full_like(mean, math.nan), where=n > 1)
+        half = Z95 * np.sqrt(variance / n)
+        return Estimate(mean, mean - half, mean + half)
+
+    def macro_f1(self) -> Estimate:
+        """Mean of the classes' F1, with the interval of the multivariate delta method.
+
+        Takahashi, Yamamoto, Kuchiba, Koyama (2022), "Confidence interval for micro-averaged F1
+        and macro-averaged F1 scores": the confusion matrix is multinomial, and the variance is
+        that of the gradient of F1 under it. A class that is neither gold nor predicted anywhere
+        does not count. The interval has no width where every prediction is right.
+        """
+        share = self.confusion / self._n()[:, None, None]
+        right = np.diagonal(share, axis1=1, axis2=2)
+        size = share.sum(2) + share.sum(1)  # [M, C]: gold and predicted
+        occurs = size > 0
+        safe = np.where(occurs, size, 1)
+        classes = np.maximum(occurs.sum(1), 1)
+        value = (2 * right / safe).sum(1) / classes
+        fall = 2 * right / safe**2
+        gradient = -(fall[:, :, None] + fall[:, None, :])
+        gradient += (2 / safe)[:, :, None] * np.eye(share.shape[1])
+        gradient /= classes[:, None, None]
+        mean = (share * gradient).sum((1, 2))
+        variance = (share * gradient**2).sum((1, 2)) - mean**2
+        half = Z95 * np.sqrt(np.maximum(variance, 0) / self._n())
+        return Estimate(value, np.maximum(value - half, 0), np.minimum(value + half, 1))
+
+    def _n(self) -> Doubles:
+        n = self.n.astype(np.float64)
+        n[n == 0] = math.nan
+        return n
+
+
+def choose_step(sums: MaskSums, points: float) -> int:
+    """The last of the masks whose accuracy is at most so many points below that of the first."""
+    accuracy = sums.accuracy().value
+    # A difference of exactly so many points passes, whatever its rounding.
+    passing = np.nonzero(accuracy >= accuracy[0] - points / 100 - 1e-12)[0]
+    return int(passing[-1]) if len(passing) else 0
