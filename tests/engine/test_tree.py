@@ -5,7 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from transformers import BertTokenizer
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    BertTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
 from transformers.models.bert import modeling_bert
 
 import headwise
@@ -180,3 +186,43 @@ def test_what_cannot_be_compared(tokenizer):
     model.classifier.weight.data.fill_(float("nan"))
     with pytest.raises(OptionError, match="no edge to cut: all texts failed"):
         cut_experiment(model, tokenizer, ["so"])
+
+
+def test_a_causal_model_reads_its_last_token_and_no_later_one():
+    config = GPT2Config(
+        vocab_size=60, n_positions=40, n_embd=32, n_layer=3, n_head=4, num_labels=3,
+        initializer_range=0.3, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = GPT2ForSequenceClassification(config).eval()
+    tree = headwise.attribute_encoded(model, random_inputs(model, [6, 9])).tree(1)
+    assert tree.nodes[0].position == 8
+    assert len(tree.nodes) > 2
+    assert all(query > key for _, query, key in tree.edges())
+
+
+def test_an_encoder_decoder_model_has_a_tree_of_both():
+    """Cutting what the tree reads by cross-attention changes the output."""
+    config = BartConfig(
+        vocab_size=60, max_position_embeddings=40, d_model=32, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+        decoder_ffn_dim=64, num_labels=3, init_std=0.3, pad_token_id=1, bos_token_id=0,
+        eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = BartForSequenceClassification(config).eval()
+    ids = [0, 10, 11, 12, 13, 14, 2]
+    result = headwise.attribute_encoded(model, [{"input_ids": ids}], rtol=1e-2)
+    tree = result.tree(0)
+    assert (tree.nodes[0].side, tree.nodes[0].position) == ("decoder", 6), "it reads the last </s>"
+    assert {node.side for node in tree.nodes} == {"encoder", "decoder"}
+    crossing = [n for n in tree.nodes if n.kind == "cross"]
+    assert all(n.side == "encoder" and tree.nodes[n.parent].side == "decoder" for n in crossing)
+    inputs = {"input_ids": torch.tensor([ids] * 2), "attention_mask": torch.ones(2, 7).long()}
+    with Replay(model) as replay, torch.no_grad():
+        cut = [edge for edge in tree.edges() if replay.sites[edge[0]].kind == "cross"]
+        assert cut
+        without, whole = cut_logits(replay, inputs, [cut, []])
+    with torch.no_grad():
+        assert torch.allclose(whole, model(**inputs).logits[0], atol=1e-5)
+    assert not torch.allclose(without, whole, atol=1e-3)
