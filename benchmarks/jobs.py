@@ -20,7 +20,7 @@ from db import queries
 from db.database import Database
 from jobs.data import read_rows
 from jobs.settings import Settings, load_settings
-from jobs.spec import parse_submission
+from jobs.spec import AttributionSpec, parse_submission
 from scheduler.submit import check, submit
 
 
@@ -89,6 +89,7 @@ def _job(settings: Settings, database: Database, raw: dict[str, object]) -> floa
 
 def _bare(settings: Settings, raw: dict[str, object]) -> float:
     spec = parse_submission(raw).spec
+    assert isinstance(spec, AttributionSpec)
     rows = read_rows(spec.data, settings)
     loaded = headwise.load(spec.model.name, device="cpu")
     texts = list(zip(rows.text_a, rows.text_b or (), strict=True))

@@ -21,7 +21,7 @@ from db import leases, lifecycle, store, tables
 from db.database import Database
 from db.leases import WorkerIdentity
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, ShardResult, SiteInfo
+from jobs.results import AttributionResult, ExampleResult, SiteInfo
 
 LAYERS, HEADS, TOKENS, EDGES = 12, 12, 39, 16
 WHO = WorkerIdentity(
@@ -29,7 +29,7 @@ WHO = WorkerIdentity(
 )
 
 
-def made_up_result(examples: int, seed: int = 0) -> ShardResult:
+def made_up_result(examples: int, seed: int = 0) -> AttributionResult:
     """Random numbers in the shape of a BERT-base shard on MNLI-length text."""
     draw = np.random.default_rng(seed)
     grid, per_site, cells = (examples, LAYERS, HEADS), (examples, LAYERS), (examples, EDGES)
@@ -50,7 +50,7 @@ def made_up_result(examples: int, seed: int = 0) -> ShardResult:
     def positions(shape: tuple[int, ...], top: int = TOKENS) -> np.ndarray:
         return draw.integers(0, top, shape, dtype=np.int32)
 
-    return ShardResult(
+    return AttributionResult(
         sites=tuple(
             SiteInfo(layer=layer, kind="encoder", heads=HEADS, name=f"layer.{layer}")
             for layer in range(LAYERS)

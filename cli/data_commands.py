@@ -21,7 +21,8 @@ from cli.context import opened, out, print_json
 from cli.doctor import examine
 from db import export as exports
 from db.console import Console, create_console_role
-from db.views import View, schema_page
+from db.view_parts import View
+from db.views import schema_page
 from jobs.errors import refuse
 from jobs.settings import load_settings, settings_page
 

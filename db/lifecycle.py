@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from db import store, tables
 from db.database import Database
+from db.kinds import KINDS
 from db.leases import Claim, end_attempt
+from db.prepared import Prepared
 from db.statements import (
     CANCEL,
+    CANCEL_CHILDREN,
     CANCEL_READY,
     CANCELLED,
     COMPLETE,
     DISPATCHED,
     EXPIRE,
     EXPIRED,
+    FAIL_CHILDREN,
     FINISHED,
     PAUSE,
     PLAN_LATER,
@@ -35,11 +39,11 @@ from db.statements import (
     TO_FINISH,
     TO_PLAN,
     WAITING,
+    WAITING_CHILD,
     WORK,
     WORKERS_ALIVE,
 )
 from jobs.errors import ConflictError, NotFoundError
-from jobs.merge import head_importance, importance_hash
 from jobs.plan import Rate
 from jobs.states import (
     MAX_LOSSES,
@@ -49,6 +53,7 @@ from jobs.states import (
     plan_backoff_seconds,
 )
 
+NOTHING = Prepared()
 CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
 
 
@@ -96,12 +101,27 @@ def take_plans(database: Database) -> list[PlanRequest]:
         return [PlanRequest(**row._mapping) for row in connection.execute(query)]
 
 
+def prepare(
+    database: Database, request: PlanRequest, spec: Any, loaded: Sequence[tuple[Any, ...]] | None
+) -> Prepared:
+    """What the job's kind plans besides shards. Raises InputError where that is impossible."""
+    e = tables.example.c
+    columns = (e.source_row, e.text_a, e.text_b, e.text_hash, e.gold)
+    query = select(*columns).where(e.job_id == request.job_id).order_by(e.example_no)
+    with database.read() as connection:
+        examples = loaded
+        if examples is None:
+            examples = [tuple(row) for row in connection.execute(query)]
+        return KINDS[request.kind].plan(connection, request.job_id, spec, examples)
+
+
 def write_plan(
     database: Database,
     job_id: int,
     bounds: Sequence[tuple[int, int]],
     examples: Sequence[tuple[Any, ...]] | None,
     fingerprint: str | None,
+    prepared: Prepared = NOTHING,
 ) -> bool:
     """Write a job's shards (and examples, where its data was loaded just now) and let it run.
 
@@ -114,11 +134,20 @@ def write_plan(
             "job_id": job_id,
             "examples": bounds[-1][1],
             "fingerprint": fingerprint or known,
+            "cost": prepared.cost,
         }
         if connection.execute(database.sql(PLANNED), values).rowcount != 1:
             return False
+        if prepared.examples is not None:
+            own = tables.example.c.job_id == job_id
+            connection.execute(delete(tables.example).where(own))
+            examples = prepared.examples
         if examples is not None:
             store.insert_examples(connection, job_id, examples)
+        for table, planned in prepared.rows.items():
+            if planned:
+                rows = [{"job_id": job_id, **row} for row in planned]
+                connection.execute(insert(table), rows)
         rows = [
             {
                 "job_id": job_id,
@@ -197,26 +226,27 @@ def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> No
 
 
 def sweep_jobs(database: Database) -> None:
-    """Cancel what is cancelling; move jobs whose shards are all final to finalizing."""
+    """Cancel what is cancelling; fail what a lost job was needed for; then on to finalizing."""
     with database.write() as connection:
         connection.execute(database.sql(CANCEL_READY))
         connection.execute(database.sql(CANCELLED))
+        while connection.execute(database.sql(FAIL_CHILDREN)).rowcount:
+            pass
         connection.execute(database.sql(COMPLETE))
 
 
 def finish_jobs(database: Database) -> list[int]:
-    """Merge the sums of finalizing jobs into head importance and end them."""
+    """Merge what the shards of finalizing jobs left into their results, and end them."""
     finished = []
     with database.write() as connection:
-        for (job_id,) in connection.execute(database.sql(TO_FINISH)).all():
-            heads = head_importance(store.read_sums(connection, job_id))
-            store.insert_importance(connection, job_id, heads)
-            error = _failures(connection, job_id, computed=bool(heads))
+        for job_id, kind in connection.execute(database.sql(TO_FINISH)).all():
+            result_hash = KINDS[kind].finish(connection, job_id)
+            error = _failures(connection, job_id, computed=result_hash is not None)
             values = {
                 "job_id": job_id,
                 "state": (JobState.FAILED if error else JobState.SUCCEEDED).value,
                 "error": error,
-                "result_hash": importance_hash(heads),
+                "result_hash": result_hash,
             }
             connection.execute(database.sql(FINISHED), values)
             finished.append(int(job_id))
@@ -230,14 +260,14 @@ def prune_workers(database: Database, age: float) -> None:
 
 
 def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
-    """Seconds per example measured on models of this shape, if any were."""
+    """Seconds per unit of cost measured on models of this shape, if any were."""
     values = {"kind": kind, "layers": layers, "heads": heads}
     with database.read() as connection:
         pace, examples = connection.execute(database.sql(RATE), values).one()
     if not pace:
         return None
     basis = f"measured on {examples:,} examples with models of {layers} layers x {heads} heads"
-    return Rate(seconds_per_example=float(pace), basis=basis)
+    return Rate(seconds_per_unit=float(pace), basis=basis)
 
 
 def set_control(database: Database, job_id: int, action: str) -> None:
@@ -253,9 +283,14 @@ def set_control(database: Database, job_id: int, action: str) -> None:
         if action == "delete":
             if state not in ("succeeded", "failed", "cancelled"):
                 raise ConflictError(f"Job {job_id} is {state}: cancel it before deleting it.")
+            child = connection.execute(database.sql(WAITING_CHILD), {"job_id": job_id}).scalar()
+            if child is not None:
+                raise ConflictError(f"Job {child} needs job {job_id} and is not finished.")
             store.delete_job(connection, job_id)
         elif not connection.execute(database.sql(CONTROLS[action]), {"job_id": job_id}).rowcount:
             raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
+        elif action == "cancel":
+            connection.execute(database.sql(CANCEL_CHILDREN), {"job_id": job_id})
 
 
 def _failures(connection: Connection, job_id: int, *, computed: bool) -> str | None:
@@ -266,5 +301,5 @@ def _failures(connection: Connection, job_id: int, *, computed: bool) -> str | N
     if failed:
         total = len(connection.execute(query).all())
         first = f"shard {failed[0].shard_no}: {failed[0].error}"
-        return f"{len(failed)} of {total} shards failed; the importance leaves them out. {first}"
+        return f"{len(failed)} of {total} shards failed; the results leave them out. {first}"
     return None if computed else "every example failed; see the examples' errors"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +52,12 @@ WHERE a.job_id IN :job_ids AND (a.finished_at IS NULL OR a.finished_at > :since)
   AND (a.outcome IS NULL OR a.outcome = 'done')
 """
 """The attempts that made the progress of the last while: finished in it, or running."""
+
+PARENTS = """
+SELECT p.job_id, p.parent_id, q.state FROM job_parent p
+JOIN job q ON q.id = p.parent_id WHERE p.job_id IN :job_ids ORDER BY p.parent_id
+"""
+CHILDREN = "SELECT job_id FROM job_parent WHERE parent_id = :job_id ORDER BY job_id"
 
 SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard WHERE job_id = :job_id GROUP BY state"
 
@@ -119,6 +125,8 @@ class Job:
     """How often it was planned in vain."""
     now: float
     """The database's clock at the time of the query."""
+    parents: tuple[tuple[int, JobState], ...] = ()
+    """The jobs that it needs, and their states."""
     rate: float | None = None
     """Examples per second: of the last while when running, of the whole job when final."""
 
@@ -142,6 +150,9 @@ class Job:
     @property
     def waiting(self) -> str | None:
         """What a queued job waits for, where it is not a scheduler."""
+        unfinished = [str(job) for job, state in self.parents if state is not JobState.SUCCEEDED]
+        if unfinished and self.state is JobState.QUEUED:
+            return f"waiting for job {' and '.join(unfinished)}"
         if self.plan_at is None:
             return None
         when = datetime.fromtimestamp(self.plan_at, UTC).strftime("%H:%M:%S UTC")
@@ -249,6 +260,12 @@ def get_job(database: Database, job_id: int) -> Job:
         return _with_rates(connection, rows)[0]
 
 
+def list_children(database: Database, job_id: int) -> list[int]:
+    """The jobs that need this one."""
+    with database.read() as connection:
+        return list(connection.execute(text(CHILDREN), {"job_id": job_id}).scalars())
+
+
 def shard_counts(database: Database, job_id: int) -> dict[str, int]:
     """Number of a job's shards by state."""
     with database.read() as connection:
@@ -337,7 +354,19 @@ def _with_rates(connection: Connection, rows: Sequence[RowMapping]) -> list[Job]
         values = {"job_ids": running, "since": rows[0]["now"] - RATE_WINDOW}
         for job_id, started, finished, examples in connection.execute(statement, values):
             recent[job_id].append((started, finished, examples))
-    return [_job(row, recent_rate(recent[row["job_id"]], row["now"])) for row in rows]
+    parents: dict[int, list[tuple[int, JobState]]] = defaultdict(list)
+    statement = text(PARENTS).bindparams(bindparam("job_ids", expanding=True))
+    for own, other, state in connection.execute(
+        statement, {"job_ids": [r["job_id"] for r in rows]}
+    ):
+        parents[own].append((other, JobState(state)))
+    return [
+        replace(
+            _job(row, recent_rate(recent[row["job_id"]], row["now"])),
+            parents=tuple(parents[row["job_id"]]),
+        )
+        for row in rows
+    ]
 
 
 def recent_rate(

@@ -84,12 +84,12 @@ WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
 PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 
 RATE = """
-SELECT SUM(a.seconds) / SUM(a.examples), SUM(a.examples)
+SELECT SUM(a.seconds) / SUM(a.examples * j.cost), SUM(a.examples)
 FROM attempt a JOIN job j ON j.id = a.job_id
 WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :layers
   AND j.heads = :heads AND a.finished_at > {clock} - 2592000
 """
-"""Measured seconds per example on models of this shape in the last 30 days."""
+"""Measured seconds per unit of cost on models of this shape in the last 30 days."""
 
 END_ATTEMPT = """
 UPDATE attempt SET finished_at = {clock}, outcome = :outcome, examples = :examples,
@@ -123,25 +123,36 @@ UPDATE shard SET dispatched_at = {clock}
 WHERE job_id = :job_id AND shard_no = :shard_no AND state = 'ready'
 """
 
-WORK = """
+_PARENTS_DONE = """NOT EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.parent_id
+    WHERE p.job_id = job.id AND q.state <> 'succeeded')"""
+
+_PARENT_LOST = """EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.parent_id
+    WHERE p.job_id = job.id AND q.state IN ('failed', 'cancelled'))"""
+
+WORK = f"""
 SELECT
     EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'
-        AND plan_at <= {clock}),
-    EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {clock}),
+        AND plan_at <= {{clock}} AND {_PARENTS_DONE}),
+    EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {{clock}}),
     EXISTS (SELECT 1 FROM job WHERE state = 'cancelling' OR (
+        state = 'queued' AND {_PARENT_LOST}) OR (
         state IN ('running', 'paused') AND NOT EXISTS (
             SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
     EXISTS (SELECT 1 FROM job WHERE state = 'finalizing')
-"""
+"""  # noqa: S608 - constants of this file
 """Is there anything to plan, expire, sweep or finish? Asked first, so that an idle scheduler
 never takes SQLite's write lock."""
 
-TO_PLAN = """
+TO_PLAN = f"""
 UPDATE job SET state = 'planning'
-WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {clock}
+WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {{clock}}
+  AND {_PARENTS_DONE}
 RETURNING id
-"""
-"""Jobs without shards. A planner that died left its job in planning, so those are taken again."""
+"""  # noqa: S608 - constants of this file
+"""Jobs without shards whose parents have all succeeded. A planner that died left its job in
+planning, so those are taken again."""
 
 PLAN_TRIES = "SELECT plan_tries FROM job WHERE id = :job_id"
 
@@ -153,10 +164,21 @@ WHERE id = :job_id AND state = 'planning'
 
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
-    examples = :examples, data_fingerprint = :fingerprint, started_at = {clock}, error = NULL
+    examples = :examples, data_fingerprint = :fingerprint, cost = COALESCE(:cost, cost),
+    started_at = {clock}, error = NULL
 WHERE id = :job_id AND state = 'planning'
 """
 """The job has its shards. Must touch one row, or another planner was faster."""
+
+FAIL_CHILDREN = f"""
+UPDATE job SET state = 'failed', finished_at = {{clock}}, error = (
+    SELECT 'job ' || q.id || ', which this needs, ' || CASE q.state
+        WHEN 'failed' THEN 'failed: ' || COALESCE(q.error, '') ELSE 'was cancelled' END
+    FROM job_parent p JOIN job q ON q.id = p.parent_id
+    WHERE p.job_id = job.id AND q.state IN ('failed', 'cancelled') ORDER BY q.id LIMIT 1)
+WHERE state = 'queued' AND {_PARENT_LOST}
+"""  # noqa: S608 - constants of this file
+"""A parent did not succeed. Children of children follow when it is run again."""
 
 PLANNING_FAILED = """
 UPDATE job SET state = 'failed', error = :error, finished_at = {clock}
@@ -170,7 +192,7 @@ WHERE state IN ('running', 'paused') AND control <> 'cancel' AND NOT EXISTS (
 """
 """Jobs whose shards are all final."""
 
-TO_FINISH = "SELECT id FROM job WHERE state = 'finalizing' {lock_row}"
+TO_FINISH = "SELECT id, kind FROM job WHERE state = 'finalizing' {lock_row}"
 
 FINISHED = """
 UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
@@ -201,6 +223,20 @@ WHERE id = :job_id AND state IN ('queued', 'planning', 'running', 'paused') AND 
 CANCEL = """
 UPDATE job SET control = 'cancel', state = 'cancelling'
 WHERE id = :job_id AND state NOT IN ('succeeded', 'failed', 'cancelled')
+"""
+
+CANCEL_CHILDREN = """
+WITH RECURSIVE below(id) AS (
+    SELECT job_id FROM job_parent WHERE parent_id = :job_id
+    UNION SELECT p.job_id FROM job_parent p JOIN below b ON p.parent_id = b.id)
+UPDATE job SET control = 'cancel', state = 'cancelling'
+WHERE state NOT IN ('succeeded', 'failed', 'cancelled') AND id IN (SELECT id FROM below)
+"""
+"""Everything that needs a cancelled job is cancelled with it."""
+
+WAITING_CHILD = """
+SELECT MIN(j.id) FROM job_parent p JOIN job j ON j.id = p.job_id
+WHERE p.parent_id = :job_id AND j.state NOT IN ('succeeded', 'failed', 'cancelled')
 """
 
 _LOCKS = {

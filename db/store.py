@@ -1,66 +1,121 @@
-"""Writing: a new job with its examples, a whole shard's results, a job's importance."""
+"""Writing: new jobs with their examples, and a whole shard's results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, false, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from db import tables
-from db.bulk import insert_arrays, insert_rows
+from db import rankings, tables
+from db.bulk import insert_rows
 from db.database import Database
+from db.kinds import KINDS
 from db.leases import Claim, end_attempt
 from db.statements import DONE, HOLD, INSERT_SITE
 from jobs.errors import HeadwiseError
-from jobs.merge import HeadImportance, HeadSums
 from jobs.outcome import Completed
-from jobs.results import SUM_NAMES, ShardResult, shard_sums
+from jobs.results import ShardResult
 from jobs.states import FINAL_JOB_STATES
+from stats.ranking import ImportanceSums
+
+R = TypeVar("R")
 
 
 class ChangedModelError(HeadwiseError):
     """The model's files differ from those that earlier shards of the job were computed with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to be written."""
+
+    values: Mapping[str, Any]
+    """Column values of the job's row."""
+    examples: Sequence[tuple[Any, ...]] | None
+    """source_row, text_a, text_b, text_hash, gold; None when they are loaded while planning."""
+    parents: Sequence[int] = ()
+    reuse_since: float | None = None
+    """A succeeded job with the same results, planned after this time, is taken instead."""
+
+
 def create_job(
     database: Database,
-    values: dict[str, Any],
+    values: Mapping[str, Any],
     examples: Sequence[tuple[Any, ...]] | None,
+    parents: Sequence[int] = (),
 ) -> int:
     """Insert a job and, when given, its examples in one transaction; returns the job's number.
 
-    `examples` rows: source_row, text_a, text_b, text_hash, gold. A job with the same idempotency
-    key, or with the same dedupe key and not yet final, is returned instead of a second one.
+    A job with the same idempotency key, or with the same dedupe key and not yet final, is returned
+    instead of a second one.
     """
-    try:
-        with database.write() as connection:
-            row = {**values, "created_at": database.sql("{clock}")}
-            inserted = connection.execute(insert(tables.job).values(row))
-            job_id = int((inserted.inserted_primary_key or (0,))[0])
-            if examples is not None:
-                insert_examples(connection, job_id, examples)
-            return job_id
-    except IntegrityError:
-        existing = find_job(database, values)
-        if existing is None:
-            raise
+    job = NewJob(values=values, examples=examples, parents=parents)
+    return write_jobs(database, lambda connection: write_job(database, connection, job))
+
+
+def write_jobs(database: Database, work: Callable[[Connection], R]) -> R:
+    """Run `work`, which calls `write_job`, in one transaction.
+
+    Where another process has just written one of the same jobs, everything is done anew.
+    """
+    for last in (False, False, True):
+        try:
+            with database.write() as connection:
+                return work(connection)
+        except IntegrityError:
+            if last:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def write_job(database: Database, connection: Connection, job: NewJob) -> int:
+    """Insert a job within a transaction, unless there is one to take instead."""
+    existing = find_job(connection, job.values)
+    if existing is None and job.reuse_since is not None:
+        existing = find_results(connection, job.values, job.reuse_since)
+    if existing is not None:
         return existing
+    row = {**job.values, "created_at": database.sql("{clock}")}
+    inserted = connection.execute(insert(tables.job).values(row))
+    job_id = int((inserted.inserted_primary_key or (0,))[0])
+    if job.examples is not None:
+        insert_examples(connection, job_id, job.examples)
+    if job.parents:
+        rows = [{"job_id": job_id, "parent_id": parent} for parent in sorted(set(job.parents))]
+        connection.execute(insert(tables.job_parent), rows)
+    return job_id
 
 
-def find_job(database: Database, values: dict[str, Any]) -> int | None:
-    """The job that `values` would duplicate, if there is one."""
+def find_job(connection: Connection, values: Mapping[str, Any]) -> int | None:
+    """The job that `values` would duplicate, if there is one: not final, or of the same key."""
     job = tables.job.c
-    alike = (job.dedupe_key == values["dedupe_key"]) & job.state.not_in(FINAL_JOB_STATES)
+    alike = false()
+    if (key := values["dedupe_key"]) is not None:
+        alike |= (job.dedupe_key == key) & job.state.not_in(FINAL_JOB_STATES)
     if (key := values["idempotency_key"]) is not None:
         alike |= (job.user_name == values["user_name"]) & (job.idempotency_key == key)
-    with database.read() as connection:
-        found = connection.execute(select(job.id).where(alike)).scalar()
+    found = connection.execute(select(job.id).where(alike)).scalar()
+    return None if found is None else int(found)
+
+
+def find_results(connection: Connection, values: Mapping[str, Any], since: float) -> int | None:
+    """The newest succeeded job of the same specification and data that was planned after `since`.
+
+    Data that is loaded while planning has no fingerprint yet: no job is known to be the same.
+    """
+    job = tables.job.c
+    if values["data_fingerprint"] is None:
+        return None
+    same = (job.spec_hash == values["spec_hash"]) & (
+        job.data_fingerprint == values["data_fingerprint"]
+    )
+    query = select(job.id).where(same & (job.state == "succeeded") & (job.started_at > since))
+    found = connection.execute(query.order_by(job.id.desc()).limit(1)).scalar()
     return None if found is None else int(found)
 
 
@@ -78,8 +133,12 @@ class ShardInput:
     """What a worker needs to compute a shard."""
 
     spec: str
+    lo: int
+    """Number of the first example."""
     texts: list[tuple[str, str | None]]
     gold: list[int | None]
+    planned: Any = None
+    """What the kind's plan left for its shards, see `db.kinds`."""
 
 
 def read_shard(database: Database, held: Claim) -> ShardInput:
@@ -88,10 +147,15 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
     mine = (e.job_id == held.job_id) & e.example_no.between(held.lo, held.hi - 1)
     query = select(e.text_a, e.text_b, e.gold).where(mine).order_by(e.example_no)
     with database.read() as connection:
-        spec = connection.execute(select(j.spec).where(j.id == held.job_id)).scalar_one()
+        job = connection.execute(select(j.kind, j.spec).where(j.id == held.job_id)).one()
         rows = connection.execute(query).all()
+        planned = KINDS[job.kind].inputs(connection, held.job_id)
     return ShardInput(
-        spec=spec, texts=[(row[0], row[1]) for row in rows], gold=[row[2] for row in rows]
+        spec=job.spec,
+        lo=held.lo,
+        texts=[(row[0], row[1]) for row in rows],
+        gold=[row[2] for row in rows],
+        planned=planned,
     )
 
 
@@ -104,17 +168,20 @@ def commit_shard(
     model differs from the job's.
     """
     result = done.result
+    ok = result.ok
+    # Before the transaction: drawing the bootstrap takes a while for a large shard.
+    numbers = np.arange(held.lo, held.hi)
+    sums = {
+        source: ImportanceSums.of(np.where(ok[:, None, None], values, np.nan), numbers)
+        for source, values in result.ranked.items()
+    }
     with database.write() as connection:
         if connection.execute(database.sql(HOLD), held.key).first() is None:
             return False
-        keep_text = _pin_model(connection, held.job_id, fingerprint, result)
-        ok = result.ok
-        numbers = held.lo + np.flatnonzero(ok)
+        kind, keep_text = _pin_model(connection, held.job_id, fingerprint, result)
         _insert_example_results(connection, held, result, keep_text)
-        _insert_head_scores(connection, held.job_id, numbers, result)
-        _insert_site_results(connection, held.job_id, numbers, result)
-        _insert_edges(connection, held, result, keep_text)
-        _insert_sums(connection, held, result)
+        rankings.insert_sums(connection, held, sums)
+        KINDS[kind].commit(connection, held, result, keep_text)
         if not keep_text:
             _forget_texts(connection, held)
         end_attempt(
@@ -133,37 +200,27 @@ def commit_shard(
     return True
 
 
-def insert_importance(connection: Connection, job_id: int, heads: Sequence[HeadImportance]) -> None:
-    """Write a job's head importance, replacing what an interrupted finish left."""
-    connection.execute(delete(tables.importance).where(tables.importance.c.job_id == job_id))
-    if heads:
-        rows = [{"job_id": job_id, **head.__dict__} for head in heads]
-        connection.execute(insert(tables.importance), rows)
-
-
-def read_sums(connection: Connection, job_id: int) -> Iterator[HeadSums]:
-    """The per-shard sums of a job in shard order."""
-    s = tables.shard_sum.c
-    columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
-    query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
-    for row in connection.execute(query):
-        yield HeadSums(**row._mapping)
-
-
 def delete_job(connection: Connection, job_id: int) -> None:
     """Delete a job and everything it left."""
     for table in tables.RESULT_TABLES:
         connection.execute(delete(table).where(table.c.job_id == job_id))
     connection.execute(delete(tables.job).where(tables.job.c.id == job_id))
+    steps = select(tables.study_step.c.study_id)
+    connection.execute(delete(tables.study).where(tables.study.c.id.not_in(steps)))
 
 
-def _pin_model(connection: Connection, job_id: int, fingerprint: str, result: ShardResult) -> bool:
-    """The first shard fixes the model's fingerprint and sites; returns whether texts are kept."""
+def _pin_model(
+    connection: Connection, job_id: int, fingerprint: str, result: ShardResult
+) -> tuple[str, bool]:
+    """The first shard fixes the model's fingerprint and sites.
+
+    Returns the job's kind and whether texts are kept.
+    """
     job = tables.job
     unset = (job.c.id == job_id) & job.c.model_fingerprint.is_(None)
     connection.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
-    query = select(job.c.model_fingerprint, job.c.spec).where(job.c.id == job_id)
-    pinned, spec = connection.execute(query).one()
+    query = select(job.c.model_fingerprint, job.c.kind, job.c.spec).where(job.c.id == job_id)
+    pinned, kind, spec = connection.execute(query).one()
     if pinned != fingerprint:
         raise ChangedModelError(
             f"the model's files changed while the job ran (fingerprint {fingerprint[:12]}, "
@@ -174,109 +231,41 @@ def _pin_model(connection: Connection, job_id: int, fingerprint: str, result: Sh
         for number, info in enumerate(result.sites)
     ]
     connection.execute(text(INSERT_SITE), rows)
-    return bool(json.loads(spec)["keep_text"])
+    return kind, bool(json.loads(spec)["keep_text"])
 
 
 def _insert_example_results(
     connection: Connection, held: Claim, result: ShardResult, keep_text: bool
 ) -> None:
-    names = [column.name for column in tables.example_result.columns]
-    rows = (
-        (
-            held.job_id,
-            number,
-            held.fence,
-            example.predicted,
-            example.target,
-            json.dumps([float(f"{p:.7g}") for p in example.probabilities]),
-            json.dumps(example.tokens, ensure_ascii=False) if keep_text else None,
-            _compact(example.token_attribution),
-            example.truncated,
-            example.error,
-        )
+    by_name = (
+        {
+            "job_id": held.job_id,
+            "example_no": number,
+            "fence": held.fence,
+            "predicted": example.predicted,
+            "target": example.target,
+            "probabilities": json.dumps([float(f"{p:.7g}") for p in example.probabilities]),
+            "tokens": _tokens(example.tokens) if keep_text else None,
+            "token_attribution": _compact(example.token_attribution),
+            "interactions": example.interactions,
+            "truncated": example.truncated,
+            "error": example.error,
+        }
         for number, example in enumerate(result.examples, start=held.lo)
     )
+    names = [column.name for column in tables.example_result.columns]
+    rows = ([row[name] for name in names] for row in by_name)
     insert_rows(connection, tables.example_result, names, rows)
+
+
+def _tokens(tokens: tuple[str, ...] | None) -> str | None:
+    return None if tokens is None else json.dumps(tokens, ensure_ascii=False)
 
 
 def _compact(rows: list[list[float]] | None) -> str | None:
     if rows is None:
         return None
     return "[" + ",".join("[" + ",".join(f"{v:.5g}" for v in row) + "]" for row in rows) + "]"
-
-
-def _insert_head_scores(
-    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: ShardResult
-) -> None:
-    ok = result.ok
-    _, sites, heads = result.score.shape
-    # Sites with fewer heads than the widest are padded with NaN.
-    real = np.array([[h < info.heads for h in range(heads)] for info in result.sites])
-    keep = np.broadcast_to(real, (len(numbers), sites, heads)).ravel()
-    site, head = np.meshgrid(np.arange(sites), np.arange(heads), indexing="ij")
-    grid = {
-        "job_id": np.full(keep.shape, job_id),
-        "example_no": np.repeat(numbers, sites * heads),
-        "site": np.tile(site.ravel(), len(numbers)),
-        "head": np.tile(head.ravel(), len(numbers)),
-    }
-    for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
-        grid[name] = getattr(result, name)[ok].ravel()
-    columns = {name: values[keep] for name, values in grid.items()}
-    insert_arrays(connection, tables.head_score, columns)
-
-
-def _insert_site_results(
-    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: ShardResult
-) -> None:
-    ok, sites = result.ok, len(result.sites)
-    columns: dict[str, NDArray[Any]] = {
-        "job_id": np.full(len(numbers) * sites, job_id),
-        "example_no": np.repeat(numbers, sites),
-        "site": np.tile(np.arange(sites), len(numbers)),
-    }
-    for name in ("f0", "f1", "residual", "points", "converged"):
-        columns[name] = getattr(result, name)[ok].ravel()
-    insert_arrays(connection, tables.site_result, columns)
-
-
-def _insert_edges(
-    connection: Connection, held: Claim, result: ShardResult, keep_text: bool
-) -> None:
-    names = [column.name for column in tables.edge.columns]
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        fields = (result.edge_site, result.edge_head, result.edge_query, result.edge_key)
-        lists = [field.tolist() for field in (*fields, result.edge_value, result.edge_attention)]
-        for number, example in enumerate(result.examples):
-            if example.error is not None:
-                continue
-            cells = zip(*(values[number] for values in lists), strict=True)
-            for rank, (site, head, query, key, value, attention) in enumerate(cells, start=1):
-                if site < 0:
-                    break
-                tokens = (example.tokens[query], example.tokens[key]) if keep_text else (None, None)
-                place = (held.job_id, held.lo + number, rank, site, head, query, key)
-                yield (*place, *tokens, value, attention)
-
-    insert_rows(connection, tables.edge, names, rows())
-
-
-def _insert_sums(connection: Connection, held: Claim, result: ShardResult) -> None:
-    count, sums = shard_sums(result)
-    rows = [
-        {
-            "job_id": held.job_id,
-            "shard_no": held.shard_no,
-            "site": site,
-            "head": head,
-            "n": count,
-            **{name: float(sums[i, site, head]) for i, name in enumerate(SUM_NAMES)},
-        }
-        for site, info in enumerate(result.sites)
-        for head in range(info.heads)
-    ]
-    connection.execute(insert(tables.shard_sum), rows)
 
 
 def _forget_texts(connection: Connection, held: Claim) -> None:

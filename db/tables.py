@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -56,6 +57,7 @@ job = Table(
     Column("layers", Integer),
     Column("heads", Integer),
     Column("examples", Integer, nullable=False),
+    Column("cost", Double, nullable=False, server_default=text("1")),
     Column("result_hash", Text),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
@@ -71,6 +73,42 @@ job = Table(
     Index("uq_job_idempotency", "user_name", "idempotency_key", unique=True),
     sqlite_autoincrement=True,
 )
+
+job_parent = Table(
+    "job_parent",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("parent_id", Integer, primary_key=True),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(
+        ["parent_id"], ["job.id"], ondelete="CASCADE", name="fk_job_parent_parent"
+    ),
+    Index("ix_job_parent_parent", "parent_id"),
+)
+"""Which earlier jobs a job needs: those that its specification names."""
+
+study = Table(
+    "study",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+study_step = Table(
+    "study_step",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("position", SmallInteger, nullable=False),
+    Column("job_id", Integer, nullable=False),
+    ForeignKeyConstraint(["study_id"], ["study.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    Index("ix_study_step_job", "job_id"),
+)
+"""A study's jobs by the names they have in it. A finished job may be a step of several studies."""
 
 shard = Table(
     "shard",
@@ -153,6 +191,7 @@ example_result = Table(
     Column("probabilities", Text),
     Column("tokens", Text),
     Column("token_attribution", Text),
+    Column("interactions", Text),
     Column("truncated", Boolean, nullable=False),
     Column("error", Text),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
@@ -254,8 +293,137 @@ importance = Table(
     Column("mean_attention_mean", Double, nullable=False),
 )
 
+ranking_sum = Table(
+    "ranking_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("total", LargeBinary, nullable=False),
+    Column("squares", LargeBinary, nullable=False),
+    Column("weights", LargeBinary, nullable=False),
+    Column("replicates", LargeBinary, nullable=False),
+)
+"""What a shard adds to the rankings: little-endian float64 arrays; total and squares [S, H],
+weights [B] and replicates [B, S, H] of the bootstrap. Deleted when the job ends."""
+
+ranking = Table(
+    "ranking",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("standard_error", Double),
+    Column("rank", Integer, nullable=False),
+    Column("rank_low", Integer),
+    Column("rank_high", Integer),
+)
+
+head_value = Table(
+    "head_value",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("value", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+mask = Table(
+    "mask",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("mask_no", Integer, primary_key=True),
+    Column("removed", Integer, nullable=False),
+    Column("heads", Text, nullable=False),
+)
+"""A pruning job's distinct sets of removed heads: a JSON list of [site, head]."""
+
+curve_point = Table(
+    "curve_point",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("point_no", Integer, primary_key=True),
+    Column("source_no", SmallInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("draw", SmallInteger, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("share", Double, nullable=False),
+    Column("removed", Integer, nullable=False),
+    Column("mask_no", Integer, nullable=False),
+)
+"""The points of a pruning job's curves; several may have the same mask."""
+
+mask_sum = Table(
+    "mask_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("mask_no", Integer, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("loss_sum", Double, nullable=False),
+    Column("loss_squares", Double, nullable=False),
+    Column("confusion", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+mask_result = Table(
+    "mask_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("mask_no", Integer, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    *(
+        Column(measure + end, Double)
+        for measure in ("accuracy", "macro_f1", "loss")
+        for end in ("", "_low", "_high")
+    ),
+)
+
+attack_trigger = Table(
+    "attack_trigger",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("label", SmallInteger),
+    Column("parts", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("support", Integer),
+    Column("strength", Double),
+    Column("origin_job", Integer),
+    Column("origin_example", Integer),
+)
+
+trigger_sum = Table(
+    "trigger_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("model_no", SmallInteger, primary_key=True),
+    Column("gold", SmallInteger, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("before_correct", BigInteger, nullable=False),
+    Column("after_correct", BigInteger, nullable=False),
+    Column("flipped", BigInteger, nullable=False),
+    Column("after", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 published = Table("published", metadata, Column("views_hash", Text, primary_key=True))
 """One row: which version of the published views the database has."""
 
-RESULT_TABLES = (head_score, site_result, edge, shard_sum, importance, example_result, site)
+RESULT_TABLES = (
+    *(head_score, site_result, edge, head_value, shard_sum, ranking_sum, importance, ranking),
+    *(curve_point, mask_sum, mask_result, mask, trigger_sum, attack_trigger),
+    *(example_result, site),
+)
 """Everything a job leaves behind, in the order in which it is deleted."""

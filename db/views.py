@@ -7,62 +7,23 @@ description; a test holds both against the database and against the page.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A published column."""
-
-    name: str
-    expression: str
-    type: str
-    meaning: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """A published view: `SELECT columns FROM source`."""
-
-    name: str
-    meaning: str
-    source: str
-    columns: tuple[Column, ...]
-
-    @property
-    def select(self) -> str:
-        """The view's SELECT statement."""
-        listed = ", ".join(f"{c.expression} AS {c.name}" for c in self.columns)
-        return f"SELECT {listed} FROM {self.source}"  # noqa: S608 - constants of this file
-
-
-def _columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
-
+from db.kind_views import KIND_VIEWS
+from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
 
 _DONE = (
     "COALESCE((SELECT SUM(d.hi - d.lo) FROM shard d WHERE d.job_id = j.id AND d.state = 'done'), 0)"
 )
 _FAILED = "COALESCE((SELECT SUM(f.examples_failed) FROM shard f WHERE f.job_id = j.id), 0)"
-_JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
-_EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
-_LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
-_KIND = ("kind", "s.kind", "text", "Kind of attention: encoder, decoder or cross.")
-_HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
 
-
-def _of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
-    return tuple((n, e.format(table), t, m) for n, e, t, m in rows)
-
-
-VIEWS: tuple[View, ...] = (
+_OWN_VIEWS: tuple[View, ...] = (
     View(
         name="jobs",
         meaning="One row per job.",
         source="job j",
-        columns=_columns(
+        columns=columns(
             ("job_id", "j.id", "integer", "Number of the job."),
-            ("kind", "j.kind", "text", "Kind of job: attribution."),
+            ("kind", "j.kind", "text", "Kind of job: attribution, importance, pruning or attack."),
             ("name", "j.name", "text", "Name given by its user."),
             ("user_name", "j.user_name", "text", "Who submitted it."),
             (
@@ -84,7 +45,7 @@ VIEWS: tuple[View, ...] = (
             ("spec_hash", "j.spec_hash", "text", "SHA-256 of the specification."),
             ("data_fingerprint", "j.data_fingerprint", "text", "SHA-256 over the job's rows."),
             ("model_fingerprint", "j.model_fingerprint", "text", "SHA-256 over the model's files."),
-            ("result_hash", "j.result_hash", "text", "SHA-256 over the head importance."),
+            ("result_hash", "j.result_hash", "text", "SHA-256 over the job's results."),
             ("error", "j.error", "text", "Why it failed."),
             ("created_at", "j.created_at", "real", "Submitted, seconds since 1970 UTC."),
             (
@@ -100,7 +61,7 @@ VIEWS: tuple[View, ...] = (
         name="shards",
         meaning="One row per shard, the unit of work, retry and commit.",
         source="shard s",
-        columns=_columns(
+        columns=columns(
             ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
             ("shard", "s.shard_no", "integer", "Shard within the job, from 0."),
             ("first_example", "s.lo", "integer", "First example in it."),
@@ -118,7 +79,7 @@ VIEWS: tuple[View, ...] = (
         name="attempts",
         meaning="One row per claim of a shard by a worker.",
         source="attempt a",
-        columns=_columns(
+        columns=columns(
             ("job_id", "a.job_id", "integer", "Job, see jobs.job_id."),
             ("shard", "a.shard_no", "integer", "Shard within the job."),
             ("fence", "a.fence", "integer", "Number of the claim, from 1."),
@@ -137,7 +98,7 @@ VIEWS: tuple[View, ...] = (
         name="workers",
         meaning="One row per worker process seen.",
         source="worker w",
-        columns=_columns(
+        columns=columns(
             ("worker", "w.name", "text", "Name: host, process and start."),
             ("host", "w.host", "text", "Machine."),
             ("queue", "w.queue", "text", "Queue it serves."),
@@ -154,8 +115,8 @@ VIEWS: tuple[View, ...] = (
         meaning="One row per example whose shard is done.",
         source="example_result r JOIN example e ON e.job_id = r.job_id "
         "AND e.example_no = r.example_no",
-        columns=_columns(
-            *_of("r", _JOB, _EXAMPLE),
+        columns=columns(
+            *of("r", JOB, EXAMPLE),
             ("source_row", "e.source_row", "integer", "Row of the data it came from, from 0."),
             ("text_a", "e.text_a", "text", "First text; null when texts are not kept."),
             ("text_b", "e.text_b", "text", "Second text of a pair."),
@@ -190,11 +151,11 @@ VIEWS: tuple[View, ...] = (
         name="sites",
         meaning="One row per attention module of a job's model.",
         source="site s",
-        columns=_columns(
+        columns=columns(
             ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
             ("site", "s.site", "integer", "Number of the site, from 0."),
-            _LAYER,
-            _KIND,
+            LAYER,
+            KIND,
             ("heads", "s.heads", "integer", "Heads in it."),
             ("module", "s.name", "text", "Name of the module in the model."),
         ),
@@ -203,8 +164,8 @@ VIEWS: tuple[View, ...] = (
         name="head_scores",
         meaning="One row per example and head.",
         source="head_score h JOIN site s ON s.job_id = h.job_id AND s.site = h.site",
-        columns=_columns(
-            *_of("h", _JOB, _EXAMPLE, _LAYER, _KIND, _HEAD),
+        columns=columns(
+            *of("h", JOB, EXAMPLE, LAYER, KIND, HEAD),
             (
                 "score",
                 "h.score",
@@ -227,8 +188,8 @@ VIEWS: tuple[View, ...] = (
         name="head_importance",
         meaning="One row per head of a finished job.",
         source="importance i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
-        columns=_columns(
-            *_of("i", _JOB, _LAYER, _KIND, _HEAD),
+        columns=columns(
+            *of("i", JOB, LAYER, KIND, HEAD),
             ("rank", "i.rank", "integer", "1 is the most important head."),
             ("n", "i.n", "integer", "Examples counted."),
             ("mean", "i.mean", "real", "Mean score: the paper's importance of the head."),
@@ -245,10 +206,10 @@ VIEWS: tuple[View, ...] = (
         name="token_edges",
         meaning="The strongest cells of each example over all its heads.",
         source="edge t JOIN site s ON s.job_id = t.job_id AND s.site = t.site",
-        columns=_columns(
-            *_of("t", _JOB, _EXAMPLE),
+        columns=columns(
+            *of("t", JOB, EXAMPLE),
             ("rank", "t.rank", "integer", "1 is the strongest cell of the example."),
-            *_of("t", _LAYER, _KIND, _HEAD),
+            *of("t", LAYER, KIND, HEAD),
             ("query", "t.query", "integer", "Query position."),
             ("key", "t.key", "integer", "Key position."),
             ("query_token", "t.query_token", "text", "Word piece at the query position."),
@@ -261,8 +222,8 @@ VIEWS: tuple[View, ...] = (
         name="completeness",
         meaning="One row per example and site: does the attribution add up?",
         source="site_result c JOIN site s ON s.job_id = c.job_id AND s.site = c.site",
-        columns=_columns(
-            *_of("c", _JOB, _EXAMPLE, _LAYER, _KIND),
+        columns=columns(
+            *of("c", JOB, EXAMPLE, LAYER, KIND),
             ("f0", "c.f0", "real", "Target with the site's attention set to zero."),
             ("f1", "c.f1", "real", "Target of the whole model."),
             ("residual", "c.residual", "real", "Sum of the attribution minus (f1 - f0)."),
@@ -270,8 +231,32 @@ VIEWS: tuple[View, ...] = (
             ("converged", "c.converged", "boolean", "Whether the estimated error met rtol."),
         ),
     ),
+    View(
+        name="job_parents",
+        meaning="Which earlier jobs a job needs.",
+        source="job_parent p",
+        columns=columns(
+            *of("p", JOB),
+            ("parent_id", "p.parent_id", "integer", "The job that it needs."),
+        ),
+    ),
+    View(
+        name="study_steps",
+        meaning="The jobs of each study: jobs that were submitted together.",
+        source="study_step t JOIN study y ON y.id = t.study_id",
+        columns=columns(
+            ("study_id", "t.study_id", "integer", "Number of the study."),
+            ("study", "y.name", "text", "Its name."),
+            ("user_name", "y.user_name", "text", "Who submitted it."),
+            ("step", "t.step", "text", "Name of the job in the study."),
+            ("position", "t.position", "integer", "Place of the step, from 0."),
+            ("job_id", "t.job_id", "integer", "Job; one that was finished before may be taken."),
+            ("created_at", "y.created_at", "real", "Submitted, seconds since 1970 UTC."),
+        ),
+    ),
 )
 
+VIEWS: tuple[View, ...] = (*_OWN_VIEWS, *KIND_VIEWS)
 VIEW_NAMES = tuple(view.name for view in VIEWS)
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 from jobs.errors import HubUnavailableError, InputError, nearest, refuse
 from jobs.hub import hub_is_away
 from jobs.settings import Settings
-from jobs.spec import DataSpec
+from jobs.spec_parts import DataSpec
 
 Record = Mapping[str, object]
 Numbered = tuple[int, str, Record]

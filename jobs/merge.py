@@ -46,6 +46,24 @@ class HeadImportance:
     mean_attention_mean: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadRank:
+    """A head's place in the ranking by one source of importance."""
+
+    source: str
+    site: int
+    head: int
+    n: int
+    mean: float
+    standard_error: float | None
+    """Of the mean; None for a single example."""
+    rank: int
+    """1 is the most important head; ties go to the earlier head."""
+    rank_low: int | None
+    rank_high: int | None
+    """Ends of the rank's 95 % bootstrap interval."""
+
+
 def head_importance(shards_in_order: Iterable[HeadSums]) -> list[HeadImportance]:
     """Importance of every head, ordered by site and head; ties in rank go to the earlier head.
 
@@ -63,6 +81,16 @@ def head_importance(shards_in_order: Iterable[HeadSums]) -> list[HeadImportance]
 def importance_hash(heads: Iterable[HeadImportance]) -> str:
     """SHA-256 over the importance table, numbers in full precision."""
     lines = (f"{h.site} {h.head} {h.n} {h.mean!r} {h.std!r} {h.mean_total!r}" for h in heads)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def ranking_hash(heads: Iterable[HeadRank]) -> str:
+    """SHA-256 over rankings, numbers in full precision."""
+    lines = (
+        f"{h.source} {h.site} {h.head} {h.n} {h.mean!r} {h.standard_error!r} {h.rank_low} "
+        f"{h.rank_high}"
+        for h in heads
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

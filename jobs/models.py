@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jobs.data import allowed_path
 from jobs.errors import refuse
 from jobs.settings import Settings
-from jobs.spec import ModelSpec
+from jobs.spec_parts import ModelSpec
 
 SUPPORTED_FAMILIES = (
     *("albert", "arcee", "bart", "bert", "biogpt", "bloom", "camembert", "ctrl"),
@@ -56,6 +56,8 @@ class ModelFacts:
     max_length: int | None
     revision: str | None
     """Hub only: the commit that the revision means now; the job is pinned to it."""
+    changed_at: float = 0.0
+    """When a local folder's files last changed; 0 for a commit, which cannot change."""
 
 
 def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
@@ -68,8 +70,11 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
         folder = allowed_path("model.name", spec.name, settings)
         if not folder.is_dir():
             raise refuse("model.name", spec.name, "no such folder", "Check the path on the server.")
-        _check_files(spec, {path.name for path in folder.iterdir()})
-        return _facts(spec, _config(folder / "config.json", spec.name), None)
+        inside = list(folder.iterdir())
+        _check_files(spec, {path.name for path in inside})
+        facts = _facts(spec, _config(folder / "config.json", spec.name), None)
+        # Not the time of modification, which copying keeps.
+        return replace(facts, changed_at=max(path.stat().st_ctime for path in inside))
     config_file, files = _from_hub(spec)
     _check_files(spec, files)
     # The cache keeps files under snapshots/<commit>/.

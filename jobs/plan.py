@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MAX_SHARD_EXAMPLES = 20_000
-FIRST_GUESS = 0.25
-"""Seconds per example before anything was measured: a 6-layer model on two CPU cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """A measured speed."""
+    """A speed: seconds for a unit of a kind's cost, see `JobSpec.cost`."""
 
-    seconds_per_example: float
+    seconds_per_unit: float
     basis: str
     """Where it comes from, in words."""
+    measured: bool = True
+
+
+def guess(unit_seconds: float) -> Rate:
+    """The speed of a kind before anything was measured."""
+    basis = "nothing measured yet; the first shards will tell"
+    return Rate(seconds_per_unit=unit_seconds, basis=basis, measured=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +52,15 @@ def shard_bounds(examples: int, size: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def estimate(examples: int, rate: Rate | None, shard_seconds: float, workers: int) -> Estimate:
-    """Shards and time for a number of examples."""
-    pace = rate.seconds_per_example if rate else FIRST_GUESS
-    shards = len(shard_bounds(examples, shard_size(examples, pace, shard_seconds, workers)))
+def estimate(
+    examples: int, rate: Rate, cost: float, shard_seconds: float, workers: int
+) -> Estimate:
+    """Shards and time for a number of examples of that cost each."""
+    seconds = rate.seconds_per_unit * cost
+    shards = len(shard_bounds(examples, shard_size(examples, seconds, shard_seconds, workers)))
     return Estimate(
         examples=examples,
         shards=shards,
-        seconds=examples * pace / max(1, workers) if rate else None,
-        basis=rate.basis if rate else "nothing measured yet; the first shards will tell",
+        seconds=examples * seconds / max(1, workers) if rate.measured else None,
+        basis=rate.basis,
     )

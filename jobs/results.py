@@ -26,25 +26,56 @@ class SiteInfo:
 class ExampleResult:
     """What is stored once per example. A failed example has only its `error`."""
 
-    predicted: int | None
-    target: int | None
-    probabilities: tuple[float, ...]
-    tokens: tuple[str, ...]
-    token_attribution: list[list[float]] | None
+    predicted: int | None = None
+    target: int | None = None
+    probabilities: tuple[float, ...] = ()
+    tokens: tuple[str, ...] | None = None
+    token_attribution: list[list[float]] | None = None
     """[site, key token]: attribution summed over the site's heads and queries."""
-    truncated: bool
+    interactions: str | None = None
+    """What the example's attribution tree is built from, see `trees.Interactions`; JSON."""
+    truncated: bool = False
     error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """The results of the examples lo .. hi - 1 of a job; E examples, S sites, H heads, k edges.
+    """The results of the examples lo .. hi - 1 of a job: what every kind's have.
 
-    Rows of failed examples are NaN (or -1) and are not stored.
+    E examples, S sites, H heads; rows of failed examples are NaN (or -1) and are not stored.
     """
 
     sites: tuple[SiteInfo, ...]
     examples: tuple[ExampleResult, ...]
+
+    @property
+    def ok(self) -> Bools:
+        """[E] the examples that did not fail."""
+        return np.array([example.error is None for example in self.examples], dtype=bool)
+
+    @property
+    def ranked(self) -> dict[str, Floats]:
+        """By source, [E, S, H]: the values whose means rank the heads."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceResult(ShardResult):
+    """Importance of heads per example, by Taylor expansion or leaving one head out."""
+
+    values: dict[str, Floats]
+    """By source, [E, S, H]; heads that a site does not have are NaN."""
+
+    @property
+    def ranked(self) -> dict[str, Floats]:
+        """The values themselves."""
+        return self.values
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionResult(ShardResult):
+    """Attribution of every head on every example; k edges."""
+
     score: Floats
     """[E, S, H] largest cell of the head's attribution."""
     total: Floats
@@ -76,9 +107,14 @@ class ShardResult:
     edge_attention: Floats
 
     @property
-    def ok(self) -> Bools:
-        """[E] the examples that did not fail."""
-        return np.array([example.error is None for example in self.examples], dtype=bool)
+    def ranked(self) -> dict[str, Floats]:
+        """Named as in `jobs.spec.ATTRIBUTION_SOURCES`."""
+        return {
+            "attattr": self.score,
+            "attattr-total": self.total,
+            "attattr-absolute-total": np.abs(self.total),
+            "attention": self.attention_max,
+        }
 
 
 SUM_NAMES = (
@@ -91,7 +127,7 @@ SUM_NAMES = (
 )
 
 
-def shard_sums(result: ShardResult) -> tuple[int, NDArray[np.float64]]:
+def shard_sums(result: AttributionResult) -> tuple[int, NDArray[np.float64]]:
     """Number of examples counted and their sums, float64 [6, S, H], in the order of SUM_NAMES."""
     ok = result.ok
     columns = [

@@ -10,127 +10,32 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from jobs.errors import InputError, Problem, nearest
+from jobs.errors import InputError, Problem, nearest, refuse
+from jobs.spec_parts import Frozen, JobSpec
 
-T = TypeVar("T", bound=BaseModel)
+ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
+"""Means of: the head's largest cell (the paper's importance), the sum of its cells, the absolute
+value of that sum, and the largest attention probability."""
 
-MAX_ROWS = 10_000_000
-_HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
-_FOLDER = ("/", "./", "../", "~")
 _RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class ModelSpec(_Frozen):
-    """Which model: a local folder, or a hub name with a revision."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=500,
-        description="Local folder (starts with '/', './' or '~'), or hub name like 'org/model'.",
-    )
-    revision: str | None = Field(
-        default=None, max_length=100, description="Hub only: branch, tag or commit. Default: main."
-    )
-
-    @property
-    def is_local(self) -> bool:
-        """Whether `name` is a folder."""
-        return self.name.startswith(_FOLDER)
-
-    @field_validator("name")
-    @classmethod
-    def _folder_or_hub_name(cls, value: str) -> str:
-        if not value.startswith(_FOLDER) and not re.match(_HUB_NAME, value):
-            raise ValueError("is neither a folder (start it with '/' or './') nor a hub name")
-        return value
-
-    @model_validator(mode="after")
-    def _revision_is_for_the_hub(self) -> ModelSpec:
-        if self.is_local and self.revision is not None:
-            raise ValueError("a local folder has no revision; leave model.revision empty")
-        return self
-
-
-class DataSpec(_Frozen):
-    """Which examples: a JSONL, CSV or Parquet file, or a dataset on the hub."""
-
-    path: str | None = Field(
-        default=None,
-        max_length=1000,
-        description="JSONL, CSV or Parquet file in an allowed folder.",
-    )
-    dataset: str | None = Field(
-        default=None, pattern=_HUB_NAME, description="Hub dataset, e.g. 'nyu-mll/glue'."
-    )
-    config: str | None = Field(default=None, max_length=100, description="Hub: configuration.")
-    split: str | None = Field(default=None, max_length=100, description="Hub: split.")
-    revision: str | None = Field(default=None, max_length=100, description="Hub: revision.")
-    text_columns: tuple[str, ...] = Field(
-        min_length=1, max_length=2, description="One text column, or two for pairs."
-    )
-    label_column: str | None = Field(
-        default=None, max_length=200, description="Column with the gold label: a name or an index."
-    )
-    offset: int = Field(default=0, ge=0, le=MAX_ROWS, description="Rows to skip at the start.")
-    limit: int | None = Field(
-        default=None, ge=1, le=MAX_ROWS, description="Largest number of rows to take. Default: all."
-    )
-    sample: int | None = Field(
-        default=None, ge=1, le=MAX_ROWS, description="Draw this many of those rows at random."
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the sample.")
-
-    @field_validator("text_columns", mode="before")
-    @classmethod
-    def _split_columns(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataSpec:
-        if (self.path is None) == (self.dataset is None):
-            given = "neither" if self.path is None else f"{self.path!r} and {self.dataset!r}"
-            raise ValueError(
-                f"needs exactly one of data.path (a file) and data.dataset (the hub), got {given}"
-            )
-        if self.dataset and not self.split:
-            raise ValueError("a hub dataset needs data.split, e.g. 'validation'")
-        if self.path and (self.config or self.split or self.revision):
-            raise ValueError("data.config, data.split and data.revision belong to a hub dataset")
-        if any(not name.strip() for name in self.text_columns):
-            raise ValueError("data.text_columns has an empty name")
-        return self
-
-
-class AttributionSpec(_Frozen):
+class AttributionSpec(JobSpec):
     """Self-attention attribution (Hao et al., AAAI 2021) of every head on every example."""
 
-    version: Literal[1] = 1
     kind: Literal["attribution"] = "attribution"
-    model: ModelSpec
-    data: DataSpec
-    max_length: int | None = Field(
-        default=None,
-        ge=4,
-        le=100_000,
-        description="Longest input in word pieces. Default: model's.",
-    )
     target: str = Field(
         default="predicted",
         min_length=1,
@@ -153,19 +58,28 @@ class AttributionSpec(_Frozen):
     max_points: int = Field(
         default=64, ge=4, le=1024, description="auto: most points per example and site."
     )
-    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
-        default="float32", description="Number format of the model."
-    )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = Field(
-        default="auto", description="Device; 'auto' leaves it to the worker."
-    )
     edges: int = Field(
         default=16, ge=0, le=1000, description="Strongest token pairs kept per example."
     )
-    keep_text: bool = Field(
-        default=True,
-        description="Store texts and tokens with the results; if not, a hash and positions only.",
-    )
+    unit_seconds: ClassVar[float] = 0.25
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The paper's score, two other sums of the attribution, and attention to compare with."""
+        return ATTRIBUTION_SOURCES
+
+    @property
+    def needs_gold(self) -> bool:
+        """The gold label as the target."""
+        return self.target == "gold"
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """The target must be a label."""
+        if self.target in ("predicted", "gold", *labels):
+            return []
+        remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."
+        message = "is not a label of the model"
+        return [Problem(field="target", value=self.target, message=message, remedy=remedy)]
 
     @field_validator("integration")
     @classmethod
@@ -184,16 +98,66 @@ class AttributionSpec(_Frozen):
         return self
 
 
-class Submission(_Frozen):
+class ImportanceSpec(JobSpec):
+    """Importance of heads by other means: Taylor expansion or leaving one head out."""
+
+    kind: Literal["importance"] = "importance"
+    method: Literal["taylor", "leave-one-out"] = Field(
+        description="'taylor' (Michel et al., 2019) or 'leave-one-out' (accuracy and loss)."
+    )
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """Taylor's expansion, or what the loss and the accuracy lose with the head."""
+        if self.method == "taylor":
+            return ("taylor",)
+        return ("leave-one-out-loss", "leave-one-out-accuracy")
+
+    @property
+    def needs_gold(self) -> bool:
+        """Both methods need the loss."""
+        return True
+
+    def cost(self, layers: int, heads: int) -> float:
+        """Forward passes: a backward pass counts as two, layers before the head are shared."""
+        return 3.0 if self.method == "taylor" else 1.0 + 0.6 * layers * heads
+
+    @model_validator(mode="after")
+    def _needs_labels(self) -> ImportanceSpec:
+        if self.data.label_column is None:
+            raise ValueError(f"method {self.method!r} needs data.label_column: gold labels")
+        return self
+
+
+Spec = AttributionSpec | ImportanceSpec
+"""A specification of any kind."""
+SPECS: dict[str, type[JobSpec]] = {one.model_fields["kind"].default: one for one in get_args(Spec)}
+"""The kinds of jobs: the one list of them; the other layers' registries have the same keys."""
+
+
+def _kind_of(raw: object) -> str | None:
+    if isinstance(raw, JobSpec):
+        return raw.kind
+    return str(raw.get("kind", "attribution")) if isinstance(raw, Mapping) else None
+
+
+class Submission(Frozen):
     """A spec with what the queue needs to know of it."""
 
-    spec: AttributionSpec
+    spec: Annotated[
+        Annotated[AttributionSpec, Tag("attribution")]
+        | Annotated[ImportanceSpec, Tag("importance")],
+        Discriminator(_kind_of),
+    ]
     name: str = Field(default="", max_length=200, description="Shown in lists.")
     user: str = Field(default="local", min_length=1, max_length=100)
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
     queue: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
+    )
+    again: bool = Field(
+        default=False, description="Run it even where a finished job has the same results."
     )
 
     @field_validator("name", "user", "idempotency_key")
@@ -204,42 +168,49 @@ class Submission(_Frozen):
         return value
 
 
-def canonical_json(spec: AttributionSpec) -> str:
+def canonical_json(spec: JobSpec) -> str:
     """The spec as JSON with sorted keys: equal specs give equal text."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
-def spec_hash(spec: AttributionSpec) -> str:
+def spec_hash(spec: JobSpec) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
-def parse_spec(raw: object) -> AttributionSpec:
-    """A spec from decoded JSON. Raises InputError with every problem found."""
-    return _parse(AttributionSpec, raw, "spec")
+def parse_spec(raw: object) -> Spec:
+    """A spec of any kind from decoded JSON. Raises InputError with every problem found."""
+    return parse_submission({"spec": raw}).spec
 
 
 def parse_submission(raw: object) -> Submission:
     """A submission from decoded JSON. Raises InputError with every problem found."""
-    return _parse(Submission, raw, "submission")
-
-
-def _parse(model: type[T], raw: object, what: str) -> T:
     if not isinstance(raw, Mapping):
-        raise InputError(
-            Problem(
-                field=what, value=raw, message="must be a JSON object", remedy="See docs/jobs.md."
-            )
-        )
+        raise _no_object("submission", raw)
+    if "spec" in raw and not isinstance(raw["spec"], Mapping):
+        raise _no_object("spec", raw["spec"])
     try:
-        return model.model_validate(raw)
+        return Submission.model_validate(raw)
     except ValidationError as error:
-        raise InputError([_problem(model, item) for item in error.errors()]) from None
+        raise InputError([_problem(item) for item in error.errors()]) from None
 
 
-def _problem(model: type[BaseModel], item: Any) -> Problem:
+def _no_object(what: str, raw: object) -> InputError:
+    return refuse(what, raw, "must be a JSON object", "See docs/jobs.md.")
+
+
+def _problem(item: Any) -> Problem:
+    if item["type"] == "union_tag_invalid":
+        kind = item["input"]["kind"]
+        return Problem(
+            field="kind", value=kind, message="is no kind of job", remedy=nearest(str(kind), SPECS)
+        )
     path = [str(part) for part in item["loc"]]
-    field = ".".join(path).removeprefix("spec.") or "spec"
+    model: type[BaseModel] = Submission
+    if path[0] == "spec" and len(path) > 1:
+        # The second part of the path is the kind.
+        model, path = SPECS[path[1]], path[2:]
+    field = ".".join(path) or "spec"
     owner = _model_at(model, path[:-1])
     if item["type"] == "extra_forbidden":
         return Problem(
@@ -260,10 +231,18 @@ def _problem(model: type[BaseModel], item: Any) -> Problem:
 
 
 def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel] | None:
+    """The model that holds the last part of a path; list indices are part of paths."""
     for part in path:
+        if part.isdecimal():
+            continue
         info = model.model_fields.get(part)
-        inner = info.annotation if info else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = info.annotation if info else None
+        inner = next((a for a in (annotation, *get_args(annotation)) if _is_model(a)), None)
+        if inner is None:
             return None
         model = inner
     return model
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,6 +1,7 @@
 """Every state of a job and of a shard, and every transition: the only definition.
 
     job:    queued -> planning -> running <-> paused -> finalizing -> succeeded | failed
+            queued -> failed (a job that it needs did not succeed)
             planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
                         | queued (the hub does not answer; planned again after a backoff)
             any non-final -> cancelling -> cancelled
@@ -56,7 +57,7 @@ FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANC
 FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED})
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.PLANNING, JobState.CANCELLING}),
+    JobState.QUEUED: frozenset({JobState.PLANNING, JobState.FAILED, JobState.CANCELLING}),
     JobState.PLANNING: frozenset(
         {
             JobState.QUEUED,

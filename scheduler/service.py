@@ -14,7 +14,7 @@ from db import lifecycle, queries
 from db.database import Database
 from jobs.data import read_rows
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
-from jobs.plan import FIRST_GUESS, shard_bounds, shard_size
+from jobs.plan import guess, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
 from scheduler.celery_app import WAKE_EXPIRES, forget_delivered, make_app, wake
@@ -82,12 +82,19 @@ class Scheduler:
             rows = read_rows(spec.data, self.settings)
             examples = list(example_rows(rows, tuple(json.loads(request.labels)), spec))
             fingerprint, count = rows.fingerprint(), len(rows)
-        rate = lifecycle.measured_rate(self.database, request.kind, request.layers, request.heads)
-        pace = rate.seconds_per_example if rate else FIRST_GUESS
+        prepared = lifecycle.prepare(self.database, request, spec, examples)
+        if prepared.examples is not None:
+            count = len(prepared.examples)
+        cost = prepared.cost or spec.cost(request.layers, request.heads)
+        known = lifecycle.measured_rate(self.database, request.kind, request.layers, request.heads)
+        rate = known or guess(spec.unit_seconds)
         _, alive = self._workers().get(request.queue, (0, 0))
+        pace = rate.seconds_per_unit * cost
         size = shard_size(count, pace, self.settings.shard_seconds, alive)
         bounds = shard_bounds(count, size)
-        if lifecycle.write_plan(self.database, request.job_id, bounds, examples, fingerprint):
+        if lifecycle.write_plan(
+            self.database, request.job_id, bounds, examples, fingerprint, prepared
+        ):
             log.info("job planned", job=request.job_id, shards=len(bounds), examples=count)
 
     def dispatch(self) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from db import lifecycle, queries, store
 from db.database import Database
+from db.store import NewJob
 from jobs.data import Rows, label_index, read_rows
 from jobs.errors import InputError, Problem, refuse
 from jobs.models import ModelFacts, model_facts
-from jobs.plan import Estimate, estimate
+from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
 from jobs.spec import AttributionSpec, Submission, canonical_json, parse_submission, spec_hash
+from jobs.spec_parts import JobSpec
 from jobs.states import Control, JobState
+from scheduler.references import Parent, check_references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,27 +31,35 @@ class Checked:
     rows: Rows | None
     """None for hub data, which the scheduler loads."""
     estimate: Estimate
-    existing_job: int | None
+    existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
+    same_as: int | None = None
+    """A succeeded job with the same results: taken instead, unless it is to run again."""
 
 
-def check(raw: object, settings: Settings, database: Database) -> Checked:
+def check(
+    raw: object,
+    settings: Settings,
+    database: Database,
+    pending: Mapping[int, Parent] | None = None,
+) -> Checked:
     """Check a submission against the model, the data and the settings; nothing is written.
 
-    Raises InputError with every problem that was found.
+    `pending` are jobs that will be written before it, by the numbers that it calls them. Raises
+    InputError with every problem that was found.
     """
-    if isinstance(raw, Mapping):
-        raw = {"queue": settings.queue, **raw}
-    submission = parse_submission(raw)
+    submission = read_submission(raw, settings)
     spec = submission.spec
     problems: list[Problem] = []
     facts: ModelFacts | None = None
     rows: Rows | None = None
     try:
         facts = model_facts(spec.model, settings)
-        _check_against_model(spec, facts)
+        problems += _misfits(spec, facts)
+        submission = pinned(submission, facts)
     except InputError as error:
         problems += error.problems
+    problems += check_references(submission.spec, settings, database, pending or {})
     try:
         rows = None if spec.data.dataset else read_rows(spec.data, settings)
         if rows and facts:
@@ -57,57 +68,83 @@ def check(raw: object, settings: Settings, database: Database) -> Checked:
         problems += error.problems
     if problems or facts is None:
         raise InputError(problems)
-    submission = _pinned(submission, facts)
-    return Checked(
+    found = Checked(
         submission=submission,
         facts=facts,
         rows=rows,
         estimate=_estimate(submission, facts, rows, settings, database),
-        existing_job=store.find_job(database, _keys(submission, rows)),
     )
+    job = new_job(found)
+    with database.read() as connection:
+        existing = store.find_job(connection, job.values)
+        same = None
+        if existing is None and job.reuse_since is not None:
+            same = store.find_results(connection, job.values, job.reuse_since)
+    return replace(found, existing_job=existing, same_as=same)
+
+
+def read_submission(raw: object, settings: Settings) -> Submission:
+    """A submission with the queue of the settings where it names none. Raises InputError."""
+    return parse_submission({"queue": settings.queue, **raw} if isinstance(raw, Mapping) else raw)
 
 
 def submit(checked: Checked, database: Database) -> int:
-    """Write the job, and return its number: the existing one's where it is the same work."""
+    """Write the job, and return its number.
+
+    Where a job is the same work and not finished, or has the same results, that one's number.
+    """
+    job = new_job(checked, examples=True)
+    return store.write_jobs(database, lambda connection: store.write_job(database, connection, job))
+
+
+def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
+    """The job's row, and its examples where asked for."""
     submission, facts, rows = checked.submission, checked.facts, checked.rows
+    spec = submission.spec
+    fingerprint = rows.fingerprint() if rows else None
+    work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
     values: dict[str, Any] = {
-        "kind": submission.spec.kind,
+        "kind": spec.kind,
         "name": submission.name,
-        "spec": canonical_json(submission.spec),
-        "spec_hash": spec_hash(submission.spec),
+        "spec": canonical_json(spec),
+        "spec_hash": spec_hash(spec),
         "user_name": submission.user,
         "priority": submission.priority,
         "queue": submission.queue,
         "state": JobState.QUEUED.value,
         "control": Control.RUN.value,
-        "data_fingerprint": rows.fingerprint() if rows else None,
+        "data_fingerprint": fingerprint,
         "labels": json.dumps(facts.labels, ensure_ascii=False),
         "layers": facts.layers,
         "heads": facts.heads,
         "examples": len(rows) if rows else 0,
-        **_keys(submission, rows),
+        "cost": spec.cost(facts.layers, facts.heads),
+        "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
+        "idempotency_key": submission.idempotency_key,
     }
-    examples = list(example_rows(rows, facts.labels, submission.spec)) if rows else None
-    return store.create_job(database, values, examples)
+    return NewJob(
+        values=values,
+        examples=list(example_rows(rows, facts.labels, spec)) if rows and examples else None,
+        parents=[reference.job for reference in spec.references()],
+        reuse_since=None if submission.again else facts.changed_at,
+    )
 
 
-def gold_labels(rows: Rows, labels: tuple[str, ...], spec: AttributionSpec) -> list[int | None]:
+def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:
     """Gold labels as indices. Raises InputError naming the first row that does not fit."""
     found = [
         label_index(raw, labels, f"row {number}")
         for raw, number in zip(rows.labels, rows.source_rows, strict=True)
     ]
-    if spec.target == "gold" and None in found:
-        row = rows.source_rows[found.index(None)]
-        raise refuse(
-            "target", "gold", f"row {row} has no gold label", "Use 'predicted', or label every row."
-        )
+    if spec.needs_gold and None in found:
+        message = f"row {rows.source_rows[found.index(None)]} has no gold label"
+        if isinstance(spec, AttributionSpec):
+            raise refuse("target", "gold", message, "Use 'predicted', or label every row.")
+        raise refuse("data.label_column", spec.data.label_column, message, "Label every row.")
     return found
 
 
-def example_rows(
-    rows: Rows, labels: tuple[str, ...], spec: AttributionSpec
-) -> Iterator[tuple[Any, ...]]:
+def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> Iterator[tuple[Any, ...]]:
     """Rows for the store: source_row, text_a, text_b, text_hash, gold."""
     second = rows.text_b or [None] * len(rows)  # type: ignore[list-item]
     gold = gold_labels(rows, labels, spec)
@@ -116,40 +153,27 @@ def example_rows(
         yield row, a, b, digest, label
 
 
-def _check_against_model(spec: AttributionSpec, facts: ModelFacts) -> None:
-    if spec.target not in ("predicted", "gold", *facts.labels):
-        raise refuse(
-            "target",
-            spec.target,
-            "is not a label of the model",
-            f"Give 'predicted', 'gold' or one of: {', '.join(facts.labels)}.",
-        )
+def _misfits(spec: JobSpec, facts: ModelFacts) -> list[Problem]:
+    problems = spec.misfits(facts.labels)
     if spec.max_length and facts.max_length and spec.max_length > facts.max_length:
-        raise refuse(
-            "max_length",
-            spec.max_length,
-            f"is more than the model's {facts.max_length} positions",
-            "Give less, or leave it empty.",
+        problems.append(
+            Problem(
+                field="max_length",
+                value=spec.max_length,
+                message=f"is more than the model's {facts.max_length} positions",
+                remedy="Give less, or leave it empty.",
+            )
         )
+    return problems
 
 
-def _pinned(submission: Submission, facts: ModelFacts) -> Submission:
+def pinned(submission: Submission, facts: ModelFacts) -> Submission:
     """Pin a hub revision to the commit it means now: every shard must run the same model."""
     spec = submission.spec
     if facts.revision is None or spec.model.revision == facts.revision:
         return submission
     model = spec.model.model_copy(update={"revision": facts.revision})
     return submission.model_copy(update={"spec": spec.model_copy(update={"model": model})})
-
-
-def _keys(submission: Submission, rows: Rows | None) -> dict[str, str | None]:
-    data = rows.fingerprint() if rows else ""
-    work = f"{submission.user} {spec_hash(submission.spec)} {data}"
-    return {
-        "user_name": submission.user,
-        "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
-        "idempotency_key": submission.idempotency_key,
-    }
 
 
 def _estimate(
@@ -159,12 +183,13 @@ def _estimate(
     settings: Settings,
     database: Database,
 ) -> Estimate:
-    kind = submission.spec.kind
-    rate = lifecycle.measured_rate(database, kind, facts.layers, facts.heads)
+    spec = submission.spec
+    rate = lifecycle.measured_rate(database, spec.kind, facts.layers, facts.heads)
     grace = queries.dead_after(settings.heartbeat_seconds)
     _, alive = lifecycle.idle_workers(database, grace).get(submission.queue, (0, 0))
     data = submission.spec.data
     examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)
     if not examples:
         return Estimate(examples=0, shards=0, seconds=None, basis="known once the data is loaded")
-    return estimate(examples, rate, settings.shard_seconds, alive)
+    cost = spec.cost(facts.layers, facts.heads)
+    return estimate(examples, rate or guess(spec.unit_seconds), cost, settings.shard_seconds, alive)

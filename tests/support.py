@@ -11,7 +11,7 @@ from db import lifecycle, store
 from db.database import Database
 from db.leases import WorkerIdentity
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, ShardResult, SiteInfo
+from jobs.results import AttributionResult, ExampleResult, SiteInfo
 
 ALICE = WorkerIdentity(name="alice", host="h", pid=1, queue="default", device="cpu", versions="{}")
 BOB = WorkerIdentity(name="bob", host="h", pid=2, queue="default", device="cpu", versions="{}")
@@ -51,7 +51,7 @@ def planned_job(database: Database, examples: int = 6, size: int = 2, **changes:
     return job_id
 
 
-def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> ShardResult:
+def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> AttributionResult:
     """Results that depend on the example's number only, so that any shard plan gives the same."""
     count = hi - lo
     number = np.arange(lo, hi, dtype=np.float32)
@@ -61,7 +61,7 @@ def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> ShardRe
     score[bad] = np.nan
     per_site = np.repeat(number[:, None], SITES, axis=1)
     cells = np.tile(np.arange(EDGES, dtype=np.int32), (count, 1))
-    return ShardResult(
+    return AttributionResult(
         sites=tuple(
             SiteInfo(layer=n, kind="encoder", heads=HEADS, name=f"layer.{n}") for n in range(SITES)
         ),

@@ -7,7 +7,8 @@ from typing import Any
 from db import queries
 from db.database import Database
 from db.queries import Job
-from jobs.spec import AttributionSpec, DataSpec, ModelSpec
+from jobs.spec import SPECS
+from jobs.spec_parts import DataSpec, ModelSpec
 from webui import format as formats
 
 
@@ -41,6 +42,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": job.error,
         "plan_at": job.plan_at,
         "plan_tries": job.plan_tries,
+        "parents": [parent for parent, _ in job.parents],
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -96,7 +98,7 @@ def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """The specification as (name, value, is the default) of what is set, for reading."""
     rows: list[tuple[str, str, bool]] = []
     # Stored with sorted keys; read in the order in which they are documented.
-    for name, field in AttributionSpec.model_fields.items():
+    for name, field in SPECS[spec.get("kind", "attribution")].model_fields.items():
         value = spec.get(name)
         if isinstance(value, dict):
             inner = (ModelSpec if name == "model" else DataSpec).model_fields

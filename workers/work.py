@@ -24,7 +24,8 @@ from jobs.logs import log_tail
 from jobs.outcome import Errored, HandedBack, LostLease, Outcome
 from jobs.settings import Settings
 from workers.heart import LOST, Heart, Stopped
-from workers.runner import Computed, ModelCache, run_shard
+from workers.run import ModelCache
+from workers.runner import Computed, run_shard
 
 log = structlog.get_logger()
 

@@ -467,7 +467,7 @@ def test_measured_rate(database: Database) -> None:
     finish_all(database)
     rate = lifecycle.measured_rate(database, "attribution", SITES, HEADS)
     assert rate is not None
-    assert rate.seconds_per_example == pytest.approx(3 * 0.5 / 6)
+    assert rate.seconds_per_unit == pytest.approx(3 * 0.5 / 6)
     assert lifecycle.measured_rate(database, "attribution", SITES + 1, HEADS) is None
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jobs.data import label_index, preview, read_rows
 from jobs.errors import InputError, Problem
 from jobs.settings import Settings
-from jobs.spec import DataSpec
+from jobs.spec_parts import DataSpec
 from tests.inputs import LABELS, data_file, refused
 
 SUFFIXES = ("jsonl", "csv", "tsv", "parquet")

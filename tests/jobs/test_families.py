@@ -12,7 +12,7 @@ from benchmarks.architectures import PAGE
 from benchmarks.tiny import END, tiny_model
 from jobs.models import SUPPORTED_FAMILIES, model_facts
 from jobs.settings import Settings
-from jobs.spec import ModelSpec
+from jobs.spec_parts import ModelSpec
 
 # One of each way to name sizes and to count positions; sites of two layers.
 SITES = {

@@ -15,7 +15,7 @@ from jobs.data import allowed_path, read_rows, save_upload
 from jobs.errors import InputError
 from jobs.models import model_facts
 from jobs.settings import Settings
-from jobs.spec import DataSpec, ModelSpec
+from jobs.spec_parts import DataSpec, ModelSpec
 from tests.inputs import data_file, model_folder, refused
 
 ROW = b'{"text": "a"}\n'

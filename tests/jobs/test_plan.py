@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.plan import (
-    FIRST_GUESS,
     MAX_SHARD_EXAMPLES,
     Rate,
     estimate,
+    guess,
     shard_bounds,
     shard_size,
 )
@@ -63,19 +63,19 @@ def test_the_size_of_a_shard(examples: int, pace: float, workers: int, expected:
 
 
 def test_an_estimate_from_a_measured_rate() -> None:
-    rate = Rate(seconds_per_example=0.5, basis="measured on 100 examples")
-    found = estimate(1000, rate, shard_seconds=60.0, workers=2)
+    rate = Rate(seconds_per_unit=0.25, basis="measured on 100 examples")
+    found = estimate(1000, rate, cost=2.0, shard_seconds=60.0, workers=2)
     assert (found.examples, found.shards, found.seconds) == (1000, 9, 250.0)
     assert found.basis == rate.basis
 
 
 def test_an_estimate_without_workers_counts_one() -> None:
-    rate = Rate(seconds_per_example=0.5, basis="")
-    assert estimate(10, rate, 60.0, 0).seconds == 5.0
+    rate = Rate(seconds_per_unit=0.5, basis="")
+    assert estimate(10, rate, 1.0, 60.0, 0).seconds == 5.0
 
 
 def test_an_estimate_before_anything_was_measured_names_no_time() -> None:
-    found = estimate(1000, None, shard_seconds=60.0, workers=1)
+    found = estimate(1000, guess(0.25), cost=2.0, shard_seconds=60.0, workers=1)
     assert found.seconds is None
-    assert found.shards == -(-1000 // int(60 / FIRST_GUESS))
+    assert found.shards == -(-1000 // int(60 / 0.5))
     assert "nothing measured yet" in found.basis

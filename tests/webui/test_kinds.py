@@ -17,7 +17,7 @@ from sqlalchemy import text
 from db import leases, lifecycle, store
 from db.database import Database
 from jobs.outcome import Completed
-from jobs.results import ShardResult, SiteInfo
+from jobs.results import AttributionResult, SiteInfo
 from tests.support import ALICE, EDGES, planned_job, result_of
 
 KINDS = (("encoder", 3), ("decoder", 2), ("cross", 2))
@@ -31,7 +31,7 @@ HEADS = [
 WIDEST = 3
 
 
-def encoder_decoder(lo: int, hi: int) -> ShardResult:
+def encoder_decoder(lo: int, hi: int) -> AttributionResult:
     """Three kinds of attention with the same layer numbers; every site has scores of its own."""
     count, sites = hi - lo, LAYERS * len(KINDS)
     infos = tuple(

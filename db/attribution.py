@@ -1,0 +1,155 @@
+"""What an attribution job stores: scores, edges, completeness, and head importance at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, insert, select
+
+from db import rankings, tables
+from db.bulk import insert_arrays, insert_rows
+from db.leases import Claim
+from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
+from jobs.results import SUM_NAMES, AttributionResult, shard_sums
+from jobs.spec import ATTRIBUTION_SOURCES
+
+_MEANS = ("mean", "mean_total", "mean_absolute_total", "mean_attention_max")
+"""Columns of head importance that are the sources' means, in their order."""
+
+
+def commit(connection: Connection, held: Claim, result: AttributionResult, keep_text: bool) -> None:
+    """Write a shard's rows."""
+    numbers = held.lo + np.flatnonzero(result.ok)
+    _insert_head_scores(connection, held.job_id, numbers, result)
+    _insert_site_results(connection, held.job_id, numbers, result)
+    _insert_edges(connection, held, result, keep_text)
+    _insert_sums(connection, held, result)
+
+
+def finish(connection: Connection, job_id: int) -> str | None:
+    """Merge the sums into head importance; returns its hash, None where nothing was computed."""
+    heads = head_importance(_read_sums(connection, job_id))
+    connection.execute(delete(tables.importance).where(tables.importance.c.job_id == job_id))
+    if not heads:
+        return None
+    rows = [{"job_id": job_id, **head.__dict__} for head in heads]
+    connection.execute(insert(tables.importance), rows)
+    ranked = rankings.merge(connection, job_id)
+    # Shards that were done before there were rankings left no replicates.
+    whole = bool(ranked) and ranked[0].n == heads[0].n
+    rankings.write(connection, job_id, ranked if whole else _ranked_without_intervals(heads))
+    return importance_hash(heads)
+
+
+def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
+    """The rankings that head importance implies."""
+    found = []
+    for source, name in zip(ATTRIBUTION_SOURCES, _MEANS, strict=True):
+        mean = attrgetter(name)
+        order = sorted(heads, key=lambda head: (head.site, head.head))
+        order.sort(key=mean, reverse=True)
+        for rank, head in enumerate(order, start=1):
+            error = head.std / math.sqrt(head.n) if name == "mean" and head.std else None
+            found.append(
+                HeadRank(
+                    source=source,
+                    site=head.site,
+                    head=head.head,
+                    n=head.n,
+                    mean=mean(head),
+                    standard_error=error,
+                    rank=rank,
+                    rank_low=None,
+                    rank_high=None,
+                )
+            )
+    return found
+
+
+def _read_sums(connection: Connection, job_id: int) -> Iterator[HeadSums]:
+    """The per-shard sums of a job in shard order."""
+    s = tables.shard_sum.c
+    columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
+    query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
+    for row in connection.execute(query):
+        yield HeadSums(**row._mapping)
+
+
+def _insert_head_scores(
+    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
+) -> None:
+    ok = result.ok
+    _, sites, heads = result.score.shape
+    # Sites with fewer heads than the widest are padded with NaN.
+    real = np.array([[h < info.heads for h in range(heads)] for info in result.sites])
+    keep = np.broadcast_to(real, (len(numbers), sites, heads)).ravel()
+    site, head = np.meshgrid(np.arange(sites), np.arange(heads), indexing="ij")
+    grid = {
+        "job_id": np.full(keep.shape, job_id),
+        "example_no": np.repeat(numbers, sites * heads),
+        "site": np.tile(site.ravel(), len(numbers)),
+        "head": np.tile(head.ravel(), len(numbers)),
+    }
+    for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
+        grid[name] = getattr(result, name)[ok].ravel()
+    columns = {name: values[keep] for name, values in grid.items()}
+    insert_arrays(connection, tables.head_score, columns)
+
+
+def _insert_site_results(
+    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
+) -> None:
+    ok, sites = result.ok, len(result.sites)
+    columns: dict[str, NDArray[Any]] = {
+        "job_id": np.full(len(numbers) * sites, job_id),
+        "example_no": np.repeat(numbers, sites),
+        "site": np.tile(np.arange(sites), len(numbers)),
+    }
+    for name in ("f0", "f1", "residual", "points", "converged"):
+        columns[name] = getattr(result, name)[ok].ravel()
+    insert_arrays(connection, tables.site_result, columns)
+
+
+def _insert_edges(
+    connection: Connection, held: Claim, result: AttributionResult, keep_text: bool
+) -> None:
+    names = [column.name for column in tables.edge.columns]
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        fields = (result.edge_site, result.edge_head, result.edge_query, result.edge_key)
+        lists = [field.tolist() for field in (*fields, result.edge_value, result.edge_attention)]
+        for number, example in enumerate(result.examples):
+            if example.error is not None:
+                continue
+            cells = zip(*(values[number] for values in lists), strict=True)
+            for rank, (site, head, query, key, value, attention) in enumerate(cells, start=1):
+                if site < 0:
+                    break
+                kept = example.tokens if keep_text else None
+                tokens = (kept[query], kept[key]) if kept else (None, None)
+                place = (held.job_id, held.lo + number, rank, site, head, query, key)
+                yield (*place, *tokens, value, attention)
+
+    insert_rows(connection, tables.edge, names, rows())
+
+
+def _insert_sums(connection: Connection, held: Claim, result: AttributionResult) -> None:
+    count, sums = shard_sums(result)
+    rows = [
+        {
+            "job_id": held.job_id,
+            "shard_no": held.shard_no,
+            "site": site,
+            "head": head,
+            "n": count,
+            **{name: float(sums[i, site, head]) for i, name in enumerate(SUM_NAMES)},
+        }
+        for site, info in enumerate(result.sites)
+        for head in range(info.heads)
+    ]
+    connection.execute(insert(tables.shard_sum), rows)

@@ -1,0 +1,35 @@
+"""What an importance job stores: a value per example and head, and rankings at its end."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlalchemy import Connection
+
+from db import rankings, tables
+from db.bulk import insert_rows
+from db.leases import Claim
+from jobs.merge import ranking_hash
+from jobs.results import ImportanceResult
+
+
+def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
+    """Write a shard's values."""
+    numbers = held.lo + np.flatnonzero(result.ok)
+    names = [column.name for column in tables.head_value.columns]
+    for source, values in result.values.items():
+        good = np.asarray(values)[result.ok]
+        places = np.argwhere(np.isfinite(good))
+        rows = (
+            (held.job_id, source, int(numbers[example]), site, head, value)
+            for (example, site, head), value in zip(
+                places.tolist(), good[tuple(places.T)].tolist(), strict=True
+            )
+        )
+        insert_rows(connection, tables.head_value, names, rows)
+
+
+def finish(connection: Connection, job_id: int) -> str | None:
+    """Merge the sums into rankings; returns their hash, None where nothing was computed."""
+    heads = rankings.merge(connection, job_id)
+    rankings.write(connection, job_id, heads)
+    return ranking_hash(heads) if heads else None

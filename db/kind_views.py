@@ -1,0 +1,126 @@
+"""The published views of what importance, pruning and attack jobs leave."""
+
+from __future__ import annotations
+
+from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
+
+KIND_VIEWS: tuple[View, ...] = (
+    View(
+        name="importances",
+        meaning="One row per head and source of importance of a finished job: its rankings.",
+        source="ranking i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
+        columns=columns(
+            *of("i", JOB),
+            (
+                "source",
+                "i.source",
+                "text",
+                "attattr (mean score), attattr-total, attattr-absolute-total, attention, taylor, "
+                "leave-one-out-loss or leave-one-out-accuracy.",
+            ),
+            *of("i", LAYER, KIND, HEAD),
+            ("n", "i.n", "integer", "Examples counted."),
+            ("mean", "i.mean", "real", "Importance: a mean over the examples."),
+            ("standard_error", "i.standard_error", "real", "Standard error of the mean."),
+            ("rank", "i.rank", "integer", "1 is the most important head of the source."),
+            (
+                "rank_low",
+                "i.rank_low",
+                "integer",
+                "Lower end of the rank's 95 % bootstrap interval; null in jobs of old versions.",
+            ),
+            ("rank_high", "i.rank_high", "integer", "Upper end of it."),
+        ),
+    ),
+    View(
+        name="head_values",
+        meaning="One row per example, head and source of an importance job.",
+        source="head_value v JOIN site s ON s.job_id = v.job_id AND s.site = v.site",
+        columns=columns(
+            *of("v", JOB),
+            ("source", "v.source", "text", "As in importances."),
+            *of("v", EXAMPLE, LAYER, KIND, HEAD),
+            (
+                "value",
+                "v.value",
+                "real",
+                "taylor: absolute sum of A * dL/dA; leave-one-out: what the loss gains, or the "
+                "accuracy loses, without the head.",
+            ),
+        ),
+    ),
+    View(
+        name="pruning_points",
+        meaning="One row per point of a pruning job's curves.",
+        source="curve_point p JOIN mask m ON m.job_id = p.job_id AND m.mask_no = p.mask_no "
+        "LEFT JOIN mask_result r ON r.job_id = p.job_id AND r.mask_no = p.mask_no",
+        columns=columns(
+            *of("p", JOB),
+            ("point", "p.point_no", "integer", "Point within the job, from 0."),
+            ("source_number", "p.source_no", "integer", "Which of the job's sources, from 0."),
+            ("source", "p.source", "text", "Source of importance, as in importances; or random."),
+            ("draw", "p.draw", "integer", "Draw of a random order, from 0."),
+            ("direction", "p.direction", "text", "least or most: which heads go first."),
+            ("scope", "p.scope", "text", "global, or layer: the same number in each layer."),
+            ("share", "p.share", "real", "Share of the heads that are removed."),
+            ("removed", "p.removed", "integer", "Heads that are removed."),
+            ("mask", "p.mask_no", "integer", "Mask within the job; equal ones are computed once."),
+            ("heads_removed", "m.heads", "text", "The removed heads, a JSON list of [site, head]."),
+            ("n", "r.n", "integer", "Examples evaluated."),
+            *(
+                (f"{name}{end}", f"r.{name}{end}", "real", f"{which}{words}.")
+                for name, words in (
+                    ("accuracy", "accuracy"),
+                    ("macro_f1", "macro F1"),
+                    ("loss", "mean cross-entropy"),
+                )
+                for end, which in (
+                    ("", "With those heads removed: "),
+                    ("_low", "Lower end of the 95 % interval of the "),
+                    ("_high", "Upper end of the 95 % interval of the "),
+                )
+            ),
+        ),
+    ),
+    View(
+        name="trigger_results",
+        meaning="One row per trigger, model and gold class of an attack job.",
+        source="(SELECT job_id, trigger_no, model_no, gold, SUM(n) AS n, "
+        "SUM(before_correct) AS before_correct, SUM(after_correct) AS after_correct, "
+        "SUM(flipped) AS flipped FROM trigger_sum GROUP BY job_id, trigger_no, model_no, gold) r "
+        "JOIN attack_trigger t ON t.job_id = r.job_id AND t.trigger_no = r.trigger_no",
+        columns=columns(
+            *of("r", JOB),
+            ("trigger", "r.trigger_no", "integer", "Trigger within the job, from 0."),
+            ("kind", "t.kind", "text", "mined, given, or a control: random or attention."),
+            ("label", "t.label", "integer", "Label that it was mined for, an index."),
+            ("text", "t.text", "text", "The trigger, readable."),
+            ("parts", "t.parts", "text", "Its tokens with segment and place, JSON."),
+            ("support", "t.support", "integer", "Examples that it was found in."),
+            ("strength", "t.strength", "real", "Sum of its attributions where it is strongest."),
+            ("origin_job", "t.origin_job", "integer", "Job that it was mined from."),
+            ("origin_example", "t.origin_example", "integer", "Example where it is strongest."),
+            ("model", "r.model_no", "integer", "0 is the job's own model; others follow."),
+            ("gold", "r.gold", "integer", "Gold label of the examples, an index."),
+            ("n", "CAST(r.n AS BIGINT)", "integer", "Examples that it was put into."),
+            (
+                "before_correct",
+                "CAST(r.before_correct AS BIGINT)",
+                "integer",
+                "Predicted correctly without it.",
+            ),
+            (
+                "after_correct",
+                "CAST(r.after_correct AS BIGINT)",
+                "integer",
+                "Predicted correctly with it.",
+            ),
+            (
+                "flipped",
+                "CAST(r.flipped AS BIGINT)",
+                "integer",
+                "Predicted correctly without it and wrongly with it.",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,45 @@
+"""What the database does differently for each kind of job: one entry per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import attribution, importance
+from db.leases import Claim
+from db.prepared import Prepared
+
+
+def _no_plan(
+    _connection: Connection, _job_id: int, _spec: Any, _examples: Sequence[tuple[Any, ...]]
+) -> Prepared:
+    return Prepared()
+
+
+def _no_inputs(_connection: Connection, _job_id: int) -> Any:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of job. Every function runs in the caller's transaction."""
+
+    commit: Callable[[Connection, Claim, Any, bool], None]
+    """(connection, held, result, keep_text): write a shard's rows."""
+    finish: Callable[[Connection, int], str | None]
+    """(connection, job): merge the shards' sums in shard order, write the job's results in place of
+    what an interrupted finish left, and return their hash; None where nothing was computed."""
+    plan: Callable[[Connection, int, Any, Sequence[tuple[Any, ...]]], Prepared] = _no_plan
+    """(connection, job, spec, examples): what it needs besides examples; reads only. All parents
+    have succeeded. Raises InputError: the job then fails with its message."""
+    inputs: Callable[[Connection, int], Any] = _no_inputs
+    """(connection, job): what a worker needs of the plan for any shard."""
+
+
+KINDS: dict[str, Kind] = {
+    "attribution": Kind(commit=attribution.commit, finish=attribution.finish),
+    "importance": Kind(commit=importance.commit, finish=importance.finish),
+}

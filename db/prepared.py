@@ -1,0 +1,21 @@
+"""What planning adds to a job besides its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Computed outside of any write transaction, written with the shards."""
+
+    rows: Mapping[Table, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Rows without their `job_id`, by table."""
+    examples: Sequence[tuple[Any, ...]] | None = None
+    """Other examples in place of the job's: source_row, text_a, text_b, text_hash, gold."""
+    cost: float | None = None
+    """Work per example, where it is known only now."""

@@ -1,0 +1,107 @@
+"""Rankings of heads by source: the shards' sums, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from itertools import groupby
+from operator import add
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from db import tables
+from db.leases import Claim
+from jobs.merge import HeadRank
+from stats.ranking import Importance, ImportanceSums
+
+_FLOAT = np.dtype("<f8")
+_ARRAYS = ("total", "squares", "weights", "replicates")
+
+
+def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:
+    """Write what a shard adds to the ranking by each source."""
+    place = {"job_id": held.job_id, "shard_no": held.shard_no}
+    rows = [
+        {
+            **place,
+            "source": source,
+            "n": part.n,
+            **{name: getattr(part, name).astype(_FLOAT).tobytes() for name in _ARRAYS},
+        }
+        for source, part in sums.items()
+    ]
+    if rows:
+        connection.execute(insert(tables.ranking_sum), rows)
+
+
+def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
+    """The rankings that the shards done so far add up to, in shard order.
+
+    Without intervals the replicates, which are most of the bytes, are not read.
+    """
+    s, sites = tables.ranking_sum.c, tables.site.c
+    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    grid = (len(heads), max(heads, default=0))
+    names = _ARRAYS if intervals else _ARRAYS[:2]
+    query = select(s.source, s.n, *(s[name] for name in names)).where(s.job_id == job_id)
+    found: list[HeadRank] = []
+    rows = connection.execute(query.order_by(s.source, s.shard_no))
+    for source, parts in groupby(rows, key=lambda row: str(row.source)):
+        sums = reduce(add, (_sums(row, grid, intervals=intervals) for row in parts))
+        if sums.n:
+            found += _ranks(sums.importance(source), intervals=intervals)
+    return found
+
+
+def write(connection: Connection, job_id: int, heads: Iterable[HeadRank]) -> None:
+    """Write a job's final rankings; what they were made from is not needed any more."""
+    for table in (tables.ranking, tables.ranking_sum):
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    rows = [{"job_id": job_id, **head.__dict__} for head in heads]
+    if rows:
+        connection.execute(insert(tables.ranking), rows)
+
+
+def read(connection: Connection, job_id: int, source: str) -> NDArray[np.float64]:
+    """A finished job's mean importance by one source, [S, H]; NaN where a site has no such head."""
+    r = tables.ranking.c
+    mine = (r.job_id == job_id) & (r.source == source)
+    rows = connection.execute(select(r.site, r.head, r.mean).where(mine)).all()
+    grid = np.full([1 + max((row[axis] for row in rows), default=-1) for axis in (0, 1)], np.nan)
+    for site, head, mean in rows:
+        grid[site, head] = mean
+    return grid
+
+
+def _sums(
+    row: Row[tuple[object, ...]], grid: tuple[int, int], *, intervals: bool
+) -> ImportanceSums:
+    total, squares = (_array(stored).reshape(grid) for stored in (row.total, row.squares))
+    weights = _array(row.weights) if intervals else np.ones(1)
+    replicates = _array(row.replicates).reshape(-1, *grid) if intervals else total[None]
+    return ImportanceSums(
+        n=row.n, total=total, squares=squares, weights=weights, replicates=replicates
+    )
+
+
+def _array(stored: bytes) -> NDArray[np.float64]:
+    return np.frombuffer(stored, dtype=_FLOAT)
+
+
+def _ranks(found: Importance, *, intervals: bool) -> list[HeadRank]:
+    return [
+        HeadRank(
+            source=found.source,
+            site=site,
+            head=head,
+            n=found.n,
+            mean=float(found.mean[site, head]),
+            standard_error=float(found.standard_error[site, head]) if found.n > 1 else None,
+            rank=int(found.rank[site, head]),
+            rank_low=int(found.rank_low[site, head]) if intervals else None,
+            rank_high=int(found.rank_high[site, head]) if intervals else None,
+        )
+        for site, head in np.argwhere(found.rank > 0).tolist()
+    ]

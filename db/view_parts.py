@@ -1,0 +1,48 @@
+"""What published views are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A published column."""
+
+    name: str
+    expression: str
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A published view: `SELECT columns FROM source`."""
+
+    name: str
+    meaning: str
+    source: str
+    columns: tuple[Column, ...]
+
+    @property
+    def select(self) -> str:
+        """The view's SELECT statement."""
+        listed = ", ".join(f"{c.expression} AS {c.name}" for c in self.columns)
+        return f"SELECT {listed} FROM {self.source}"  # noqa: S608 - constants of this file
+
+
+def columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
+    """Columns from name, expression, type and meaning."""
+    return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
+
+
+JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
+EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
+LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
+KIND = ("kind", "s.kind", "text", "Kind of attention: encoder, decoder or cross.")
+HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
+
+
+def of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
+    """Columns of a table, given by its alias."""
+    return tuple((n, e.format(table), t, m) for n, e, t, m in rows)

@@ -1,0 +1,183 @@
+"""What the specifications of all kinds of jobs share: model, data, and references to other jobs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from jobs.errors import Problem
+
+MAX_ROWS = 10_000_000
+_HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
+_FOLDER = ("/", "./", "../", "~")
+
+
+class Frozen(BaseModel):
+    """Immutable, and no key but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class ModelSpec(Frozen):
+    """Which model: a local folder, or a hub name with a revision."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=500,
+        description="Local folder (starts with '/', './' or '~'), or hub name like 'org/model'.",
+    )
+    revision: str | None = Field(
+        default=None, max_length=100, description="Hub only: branch, tag or commit. Default: main."
+    )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether `name` is a folder."""
+        return self.name.startswith(_FOLDER)
+
+    @field_validator("name")
+    @classmethod
+    def _folder_or_hub_name(cls, value: str) -> str:
+        if not value.startswith(_FOLDER) and not re.match(_HUB_NAME, value):
+            raise ValueError("is neither a folder (start it with '/' or './') nor a hub name")
+        return value
+
+    @model_validator(mode="after")
+    def _revision_is_for_the_hub(self) -> ModelSpec:
+        if self.is_local and self.revision is not None:
+            raise ValueError("a local folder has no revision; leave model.revision empty")
+        return self
+
+
+class DataSpec(Frozen):
+    """Which examples: a JSONL, CSV or Parquet file, or a dataset on the hub."""
+
+    path: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="JSONL, CSV or Parquet file in an allowed folder.",
+    )
+    dataset: str | None = Field(
+        default=None, pattern=_HUB_NAME, description="Hub dataset, e.g. 'nyu-mll/glue'."
+    )
+    config: str | None = Field(default=None, max_length=100, description="Hub: configuration.")
+    split: str | None = Field(default=None, max_length=100, description="Hub: split.")
+    revision: str | None = Field(default=None, max_length=100, description="Hub: revision.")
+    text_columns: tuple[str, ...] = Field(
+        min_length=1, max_length=2, description="One text column, or two for pairs."
+    )
+    label_column: str | None = Field(
+        default=None, max_length=200, description="Column with the gold label: a name or an index."
+    )
+    offset: int = Field(default=0, ge=0, le=MAX_ROWS, description="Rows to skip at the start.")
+    limit: int | None = Field(
+        default=None, ge=1, le=MAX_ROWS, description="Largest number of rows to take. Default: all."
+    )
+    sample: int | None = Field(
+        default=None, ge=1, le=MAX_ROWS, description="Draw this many of those rows at random."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the sample.")
+
+    @field_validator("text_columns", mode="before")
+    @classmethod
+    def _split_columns(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        if (self.path is None) == (self.dataset is None):
+            given = "neither" if self.path is None else f"{self.path!r} and {self.dataset!r}"
+            raise ValueError(
+                f"needs exactly one of data.path (a file) and data.dataset (the hub), got {given}"
+            )
+        if self.dataset and not self.split:
+            raise ValueError("a hub dataset needs data.split, e.g. 'validation'")
+        if self.path and (self.config or self.split or self.revision):
+            raise ValueError("data.config, data.split and data.revision belong to a hub dataset")
+        if any(not name.strip() for name in self.text_columns):
+            raise ValueError("data.text_columns has an empty name")
+        return self
+
+
+def _job_number(value: object) -> object:
+    if isinstance(value, str) and value.startswith("$"):
+        raise ValueError("names no job before this one")
+    return value
+
+
+JobNumber = Annotated[int, BeforeValidator(_job_number), Field(ge=1, lt=2**31)]
+"""An earlier job; among jobs that are submitted together also "$" and the key of one of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """An earlier job that a specification names: its parent, whose results it needs."""
+
+    field: str
+    """Where it is named, e.g. `sources.0.job`."""
+    job: int
+    kinds: tuple[str, ...]
+    """Kinds of job that will do."""
+    source: str | None = None
+    """The ranking of heads that is wanted of it, where one is."""
+    same_model: bool = True
+    """Whether it must be a job on the same model."""
+
+
+class JobSpec(Frozen):
+    """What every kind has: a model, examples, and how they are computed.
+
+    A kind is a subclass with its own `kind` and a docstring that says what it computes.
+    """
+
+    version: Literal[1] = 1
+    kind: str
+    model: ModelSpec
+    data: DataSpec
+    max_length: int | None = Field(
+        default=None,
+        ge=4,
+        le=100_000,
+        description="Longest input in word pieces. Default: model's.",
+    )
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
+        default="float32", description="Number format of the model."
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = Field(
+        default="auto", description="Device; 'auto' leaves it to the worker."
+    )
+    keep_text: bool = Field(
+        default=True,
+        description="Store texts and tokens with the results; if not, a hash and positions only.",
+    )
+
+    unit_seconds: ClassVar[float] = 0.015
+    """Seconds that a unit of `cost` takes before anything was measured: a forward pass of a
+    6-layer model on two CPU cores."""
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The rankings of heads that the job leaves, by the names of their sources."""
+        return ()
+
+    @property
+    def needs_gold(self) -> bool:
+        """Whether every example must have a gold label."""
+        return False
+
+    def references(self) -> tuple[Reference, ...]:
+        """The earlier jobs that it names."""
+        return ()
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """What does not go with a model that has these labels."""
+        return []
+
+    def cost(self, layers: int, heads: int) -> float:
+        """Work per example, in the kind's own unit; what estimates scale measured rates with."""
+        return 1.0

@@ -1,0 +1,78 @@
+"""The earlier jobs that a specification names: do they exist, and do they fit?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from db import queries
+from db.database import Database
+from jobs.data import allowed_path
+from jobs.errors import NotFoundError, Problem, nearest
+from jobs.settings import Settings
+from jobs.spec import parse_spec
+from jobs.spec_parts import JobSpec, ModelSpec, Reference
+from jobs.states import JobState
+
+_LOST = (JobState.FAILED, JobState.CANCELLING, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """A job that another one names."""
+
+    kind: str
+    spec: JobSpec
+    state: JobState = JobState.QUEUED
+
+
+def check_references(
+    spec: JobSpec, settings: Settings, database: Database, pending: Mapping[int, Parent]
+) -> list[Problem]:
+    """Every problem with the jobs that a specification names; `pending` are yet to be written."""
+    found = []
+    for reference in spec.references():
+        parent = pending.get(reference.job) or _stored(database, reference.job)
+        problem = _misfit(reference, parent, spec, settings)
+        if problem is not None:
+            found.append(problem)
+    return found
+
+
+def _stored(database: Database, job_id: int) -> Parent | None:
+    try:
+        job = queries.get_job(database, job_id)
+    except NotFoundError:
+        return None
+    return Parent(kind=job.kind, spec=parse_spec(job.spec), state=job.state)
+
+
+def _misfit(
+    reference: Reference, parent: Parent | None, spec: JobSpec, settings: Settings
+) -> Problem | None:
+    def problem(message: str, remedy: str) -> Problem:
+        return Problem(field=reference.field, value=reference.job, message=message, remedy=remedy)
+
+    kinds = " or ".join(reference.kinds)
+    if parent is None:
+        return problem("there is no such job", f"Give the number of a job of kind {kinds}.")
+    if parent.kind not in reference.kinds:
+        return problem(f"is a job of kind {parent.kind}", f"Give one of kind {kinds}.")
+    if parent.state in _LOST:
+        return problem(f"the job is {parent.state.value}", "Give one that did not fail.")
+    if reference.source is not None and reference.source not in parent.spec.offers:
+        field = reference.field.rpartition(".")[0] + ".source"
+        message = f"is not what job {reference.job} offers"
+        remedy = nearest(reference.source, parent.spec.offers)
+        return Problem(field=field, value=reference.source, message=message, remedy=remedy)
+    if reference.same_model and not _same(parent.spec.model, spec.model, settings):
+        message = f"is a job on another model, {parent.spec.model.name}"
+        return problem(message, f"Give one on {spec.model.name}.")
+    return None
+
+
+def _same(one: ModelSpec, other: ModelSpec, settings: Settings) -> bool:
+    if one.is_local and other.is_local:
+        folders = {allowed_path("model.name", m.name, settings) for m in (one, other)}
+        return len(folders) == 1
+    return one == other

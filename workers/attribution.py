@@ -1,0 +1,74 @@
+"""Attribution of a shard's examples: texts in, numbers out."""
+
+from __future__ import annotations
+
+import headwise
+from headwise import Attribution
+from jobs.results import AttributionResult, ExampleResult, SiteInfo
+from jobs.spec import AttributionSpec
+from workers.run import Run
+
+
+def attribute(run: Run[AttributionSpec]) -> AttributionResult:
+    """Attribute every example of a shard."""
+    spec = run.spec
+    result = headwise.attribute(
+        run.loaded.model,
+        run.loaded.tokenizer,
+        run.inputs,
+        target=spec.target,
+        gold=run.gold,
+        output=spec.output,
+        integration=spec.integration,
+        rtol=spec.rtol,
+        max_points=spec.max_points,
+        max_length=spec.max_length,
+        edges=spec.edges,
+        matrices=False,
+        progress=lambda done, _total: run.progress(done),
+    )
+    return shard_result(result)
+
+
+def shard_result(result: Attribution) -> AttributionResult:
+    """The engine's result as the store takes it."""
+    return AttributionResult(
+        sites=tuple(
+            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
+            for site in result.sites
+        ),
+        examples=tuple(_example(result, number) for number in range(len(result))),
+        score=result.scores,
+        total=result.totals,
+        query=result.positions[..., 0],
+        key=result.positions[..., 1],
+        attention_max=result.attention_max,
+        attention_mean=result.attention_mean,
+        f0=result.f0,
+        f1=result.f1,
+        residual=result.residual,
+        points=result.points,
+        converged=result.converged,
+        edge_site=result.edge_site,
+        edge_head=result.edge_head,
+        edge_query=result.edge_query,
+        edge_key=result.edge_key,
+        edge_value=result.edge_value,
+        edge_attention=result.edge_attention,
+    )
+
+
+def _example(result: Attribution, number: int) -> ExampleResult:
+    error = result.errors[number]
+    failed = error is not None
+    by_token, cells = result.token_attribution[number], result.interactions[number]
+    return ExampleResult(
+        predicted=None if failed else int(result.predicted[number]),
+        target=None if failed else int(result.target[number]),
+        probabilities=() if failed else tuple(map(float, result.probabilities[number])),
+        tokens=result.tokens[number],
+        token_attribution=None if by_token is None else by_token.tolist(),
+        interactions=None if cells is None else cells.to_json(),
+        truncated=bool(result.truncated[number]),
+        error=error,
+    )

@@ -1,0 +1,45 @@
+"""Importance of heads by Taylor expansion or leaving one head out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwise.importance import leave_one_out, taylor
+from headwise.replay import Replay
+from jobs.results import ExampleResult, Floats, ImportanceResult, SiteInfo
+from jobs.spec import ImportanceSpec
+from workers.run import Run
+
+FAILED = "the loss or its gradient is not a finite number"
+
+
+def rank(run: Run[ImportanceSpec]) -> ImportanceResult:
+    """A value per example and head, by each source that the method offers."""
+    model, tokenizer, spec = run.loaded.model, run.loaded.tokenizer, run.spec
+    values: dict[str, Floats]
+    if spec.method == "taylor":
+        found = taylor(
+            *(model, tokenizer, run.inputs, run.gold),
+            max_length=spec.max_length,
+            progress=lambda done, _total: run.progress(done),
+        )
+        values = {"taylor": found}
+    else:
+        without = leave_one_out(
+            *(model, tokenizer, run.inputs, run.gold),
+            max_length=spec.max_length,
+            progress=lambda done, _total: run.progress(done),
+        )
+        values = {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
+    with Replay(model) as replay:
+        sites = replay.sites
+    first = np.asarray(next(iter(values.values())))
+    failed: list[bool] = np.isnan(first).all(axis=(1, 2)).tolist()
+    return ImportanceResult(
+        sites=tuple(
+            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
+            for site in sites
+        ),
+        examples=tuple(ExampleResult(error=FAILED if bad else None) for bad in failed),
+        values=values,
+    )
