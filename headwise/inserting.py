@@ -172,14 +172,13 @@ class Inserter:
 
     def _with_words(self, text: Prepared, trigger: Trigger) -> Encoded | None:
         added: dict[int, list[tuple[str, float]]] = {}
-        before: Token | None = None
-        for token in trigger:
-            piece, segment, position, word = token
+        before = ("", -1, "")
+        for piece, segment, position, word in trigger:
             # Two pieces of one word are that word once.
-            again = before is not None and before[1::2] == (segment, word) and before[0] != piece
+            again = before[1:] == (segment, word) and before[0] != piece
             if word.strip() and not again:
                 added.setdefault(segment, []).append((word.strip(), position))
-            before = token
+            before = (piece, segment, word)
         if not added:
             return None
         fill = partial(self._filled, text.parts, added)

@@ -125,7 +125,7 @@ def test_words_go_into_the_text_and_come_out_again(bert, roberta):
     assert both == "[CLS] flood ##s a sad movie [SEP] it is iowa [SEP]"
     ids = roberta("a sad", "it is ice")["input_ids"]
     want = " ".join(roberta.convert_ids_to_tokens(ids))
-    trigger = [("c", 1, 1.0, "ice"), ("i", 1, 0.9, "ice")]
+    trigger = [["c", 1, 1.0, "ice"], ["i", 1, 0.9, "ice"]]  # as JSON gives it back
     assert inserted(roberta, ("a sad", "it is"), trigger, tiny("roberta"), insertion="text") == want
 
 
