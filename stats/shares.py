@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import NamedTuple
 
-from stats.sums import Z95, Estimate
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Doubles = NDArray[np.float64]
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
+
+
+class Estimate(NamedTuple):
+    """Numbers with their 95 % intervals, float64 arrays of one shape; NaN without examples."""
+
+    value: Doubles
+    low: Doubles
+    high: Doubles
 
 
 def share(count: ArrayLike, n: ArrayLike) -> Estimate:

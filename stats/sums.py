@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stats.shares import Z95, Estimate, share
+
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
-
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
-
-
-class Estimate(NamedTuple):
-    """A number per mask with its 95 % interval, each float64 [M]; NaN without examples."""
-
-    value: Doubles
-    low: Doubles
-    high: Doubles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +59,8 @@ class MaskSums:
         return n
 
     def accuracy(self) -> Estimate:
-        """Share of right predictions, with Wilson's score interval (Wilson 1927)."""
-        n, right = self._n(), np.trace(self.confusion, axis1=1, axis2=2)
-        share = right / n
-        centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-        half = Z95 / (1 + Z95**2 / n) * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-        # Rounding must not leave the share outside its interval at 0 and 1.
-        return Estimate(share, np.minimum(centre - half, share), np.maximum(centre + half, share))
+        """Share of right predictions, with Wilson's score interval."""
+        return share(np.trace(self.confusion, axis1=1, axis2=2), self.n)
 
     def loss(self) -> Estimate:
         """Mean cross-entropy, with the normal interval; no interval for a single example."""

@@ -1,0 +1,359 @@
+"""A model without some of its heads: ``evaluate_masks``.
+
+A head is removed by zeroing what it gives to the output projection, O_h = 0. Nothing is computed
+twice. One plain forward pass per batch is recorded and shared by all masks: a mask is evaluated
+from the first site on of which it removes a head. Masks that are equal in their first sites share
+these as well: sorted, they form a tree, and a row of a replay continues the row with which it has
+most in common.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from headwise import lanes
+from headwise.encoding import Encoded, Text, encode, pad
+from headwise.engine import _batches, _budget
+from headwise.errors import OptionError
+from headwise.interrupt import interrupts_held
+from headwise.loading import label_names
+from headwise.objective import Label, label_index
+from headwise.options import Options, Progress
+from headwise.passes import TokenBudget, is_out_of_memory
+from headwise.precision import LoweredReplay, arithmetic
+from headwise.replay import Group, Replay, Site, Tape
+from stats.sums import MaskSums
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int32]
+Doubles = NDArray[np.float64]
+Texts = Sequence[Text] | Sequence[Encoded]
+Tick = Callable[[], None]
+
+
+class Arguments(TypedDict, total=False):
+    """The optional arguments of ``evaluate_masks``, for functions that hand them on."""
+
+    max_length: int | None
+    token_budget: int | None
+    precision: str
+    deterministic: bool
+    progress: Progress | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskEvaluation:
+    """E examples under M masks, for C classes.
+
+    masks: as given, bool [M, S, H]
+    sites, labels: the model's sites in order, and the names of its classes
+    loss: cross-entropy against the gold label, float64 [M, E], NaN where the output is not finite
+    predicted: int32 [M, E], -1 where the output is not finite
+    gold: int32 [E]
+    """
+
+    masks: Bools
+    sites: tuple[Site, ...]
+    labels: tuple[str, ...]
+    loss: Doubles
+    predicted: Ints
+    gold: Ints
+
+    @property
+    def failed(self) -> Bools:
+        """Where the model's output is not finite, [M, E]."""
+        failed: Bools = self.predicted < 0
+        return failed
+
+    @property
+    def correct(self) -> Doubles:
+        """1 where the prediction is the gold label, else 0, NaN where it failed, [M, E]."""
+        return np.where(self.failed, math.nan, self.predicted == self.gold)
+
+    def sums(self) -> MaskSums:
+        """What accuracy, loss and macro F1 come from; those of other examples can be added."""
+        return MaskSums.of(self.loss, self.predicted, self.gold, len(self.labels))
+
+
+def evaluate_masks(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    texts: Texts,
+    labels: Sequence[Label],
+    masks: Bools,
+    *,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    precision: str = "float32",
+    deterministic: bool = False,
+    progress: Progress | None = None,
+) -> MaskEvaluation:
+    """Loss and prediction of every text without the heads of every mask.
+
+    texts: as for ``attribute``; or encoded ones, which need no tokenizer
+    labels: one gold label per text, by name or index
+    masks: bool [M, S, H], True where a head is removed; S and H as in ``Attribution.scores``.
+        What they say of heads that a site does not have is ignored.
+    max_length: see ``attribute``
+    token_budget, precision, deterministic, progress: see ``Options``
+
+    The model is left as it was found, and Ctrl-C and lack of memory are met, as by ``attribute``.
+
+    Raises OptionError for a bad argument or a model that does not choose one of several classes,
+    and UnsupportedModelError for a model whose attention cannot be replayed.
+    """
+    options = Options(
+        token_budget=token_budget,
+        precision=precision,
+        deterministic=deterministic,
+        progress=progress,
+    )
+    encoded = encoded_texts(model, tokenizer, texts, max_length)
+    gold = gold_labels(model, labels, len(encoded))
+    with prepared(model, options) as runner:
+        sites = runner.replay.sites
+        tree = MaskTree(masks, sites)
+        loss = np.full((len(tree.masks), len(encoded)), math.nan)
+        predicted = np.full(loss.shape, -1, dtype=np.int32)
+
+        def work(replay: Replay, batch: Sequence[int], tick: Tick) -> None:
+            inputs = pad([encoded[e] for e in batch], padding_of(model), replay.device)
+            logits = _logits(replay, inputs, tree, runner.budget, tick)
+            target = torch.from_numpy(gold[list(batch)]).long()
+            loss[:, batch], predicted[:, batch] = _scores(logits, target)
+
+        runner.run(encoded, work)
+    return MaskEvaluation(
+        masks=masks,
+        sites=sites,
+        labels=label_names(model),
+        loss=loss[tree.inverse],
+        predicted=predicted[tree.inverse],
+        gold=gold,
+    )
+
+
+def encoded_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    texts: Texts,
+    max_length: int | None,
+) -> list[Encoded]:
+    """The texts as token ids, unless they are that already. Raises OptionError for others."""
+    if isinstance(texts, str):
+        raise OptionError("texts must be a sequence of strings or pairs, not one string")
+    ready = [text for text in texts if isinstance(text, Encoded)]
+    if len(ready) == len(texts):
+        return ready
+    if tokenizer is None or ready:
+        raise OptionError("texts must all be encoded, or none of them, with a tokenizer for them")
+    return encode(
+        model, tokenizer, [text for text in texts if not isinstance(text, Encoded)], max_length
+    )
+
+
+def gold_labels(model: PreTrainedModel, labels: Sequence[Label], count: int) -> Ints:
+    """Indices of the gold labels, [E].
+
+    Raises OptionError for a label that the model has not, not ``count`` of them, or a model that
+    does not choose one of several classes.
+    """
+    names = label_names(model)
+    if len(names) < 2 or model.config.problem_type == "multi_label_classification":
+        raise OptionError("accuracy and loss need a model that chooses one of several classes")
+    if len(labels) != count:
+        raise OptionError(f"labels has {len(labels)} labels for {count} texts")
+    gold = [label_index(label, names, f"labels[{i}]") for i, label in enumerate(labels)]
+    return np.array(gold, dtype=np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A model that is prepared, to run batches of examples on."""
+
+    replay: Replay
+    options: Options
+    budget: TokenBudget
+    check_interrupt: Tick
+
+    def run(
+        self, encoded: Sequence[Encoded], work: Callable[[Replay, Sequence[int], Tick], None]
+    ) -> None:
+        """Call ``work(replay, batch, tick)`` for all batches; it ticks after each pass."""
+        done: list[int] = []
+
+        def tick() -> None:
+            self.check_interrupt()
+            if self.options.progress is not None:
+                self.options.progress(len(done), len(encoded))
+
+        def lane(replay: Replay, tick: Tick) -> None:
+            while waiting:
+                batch = waiting.pop()
+                try:
+                    work(replay, batch, tick)
+                except (RuntimeError, MemoryError) as error:
+                    smallest = len(batch) == 1 and self.budget.tokens <= len(encoded[batch[0]].ids)
+                    if not is_out_of_memory(error) or smallest:
+                        raise
+                    self.budget.halve()
+                    middle = len(batch) // 2
+                    waiting.extend(part for part in (batch[:middle], batch[middle:]) if part)
+                    continue
+                done.extend(batch)
+                tick()
+
+        count = lanes.lanes(self.replay.device)
+        waiting = _batches(encoded, self.budget, count)
+        lanes.run(self.replay, min(count, len(waiting)), lane, tick)
+
+
+@contextmanager
+def prepared(model: PreTrainedModel, options: Options) -> Iterator[Runner]:
+    """A runner of the model, which is as before afterwards."""
+    with (
+        interrupts_held() as check_interrupt,
+        arithmetic(model.device, options.precision, options.deterministic),
+        LoweredReplay(model, options.precision) as replay,
+    ):
+        yield Runner(
+            replay=replay,
+            options=options,
+            budget=_budget(model, options),
+            check_interrupt=check_interrupt,
+        )
+
+
+class MaskTree:
+    """Different masks, sorted so that each has most in common with the one before.
+
+    masks: bool [D, S, H], none twice, the one that removes nothing first if it is there
+    inverse: of each given mask its number among these, [M]
+
+    Raises OptionError for masks of another shape than the model has.
+    """
+
+    def __init__(self, masks: Bools, sites: Sequence[Site]) -> None:
+        heads = np.array([site.heads for site in sites])
+        shape = (len(sites), int(heads.max()))
+        if masks.dtype != np.bool_ or masks.ndim != 3 or masks.shape[1:] != shape:
+            raise OptionError(
+                f"masks must be bool [M, {shape[0]}, {shape[1]}] for this model's sites and "
+                f"heads, not {masks.dtype} {list(masks.shape)}"
+            )
+        real = masks & (np.arange(shape[1]) < heads[:, None])
+        flat, inverse = np.unique(real.reshape(len(masks), -1), axis=0, return_inverse=True)
+        self.masks: Bools = flat.reshape(-1, *shape)
+        self.inverse = inverse.reshape(-1)
+        # The first site at which each differs from the one before it, or from nothing.
+        before = np.concatenate([np.zeros_like(self.masks[:1]), self.masks[:-1]])
+        self._first: list[int] = (self.masks != before).any(2).argmax(1).tolist()
+        self.removes = self.masks.any((1, 2))
+
+    def groups(self, start: int, stop: int, examples: Tensor) -> tuple[list[Group], Tensor]:
+        """The rows of masks ``start`` to ``stop`` for some examples of a tape, [e].
+
+        Also the number of each row in the order (mask, example), [rows].
+        """
+        first = [self._start(start), *self._first[start + 1 : stop]]
+        parents: list[int] = []
+        for mask, site in enumerate(first):
+            parent = mask - 1
+            while parent >= 0 and first[parent] >= site:
+                parent = parents[parent]
+            parents.append(parent)
+        order = sorted(range(len(first)), key=lambda mask: first[mask])
+        count = len(examples)
+        place = {mask: position * count for position, mask in enumerate(order)}
+        keep = torch.from_numpy(~self.masks[start:stop]).to(examples.device)
+        each = torch.arange(count, device=examples.device)
+        groups = []
+        for site in sorted(set(first)):
+            chosen = [mask for mask in order if first[mask] == site]
+            continued = [
+                place[parents[m]] + each if parents[m] >= 0 else each * 0 - 1 for m in chosen
+            ]
+            groups.append(
+                Group(
+                    site=site,
+                    rows=examples.repeat(len(chosen)),
+                    keep=keep[chosen].repeat_interleave(count, 0),
+                    parents=torch.cat(continued),
+                )
+            )
+        return groups, torch.cat([mask * count + each for mask in order])
+
+    def stop(self, start: int, budget: int, whole: int, last: int) -> int:
+        """How far masks from ``start`` on go in one pass.
+
+        budget: tokens; whole: those of all examples under one mask, of which a row that starts
+        at site ``last`` or later costs next to nothing
+        """
+        stop, spent = start, 0
+        while stop < len(self.masks):
+            site = self._start(stop) if stop == start else self._first[stop]
+            spent += whole if site < last else 0
+            if spent > budget and stop > start:
+                break
+            stop += 1
+        return stop
+
+    def _start(self, mask: int) -> int:
+        """The first site of which a mask removes a head."""
+        site: int = int(self.masks[mask].any(1).argmax())
+        return site
+
+
+def _logits(
+    replay: Replay, inputs: dict[str, Tensor], tree: MaskTree, budget: TokenBudget, tick: Tick
+) -> Tensor:
+    """Logits of all different masks for a batch, [D, B, C]."""
+    with torch.no_grad():
+        tape = replay.record(inputs)
+        tick()
+        size, masks = len(tape.logits), len(tree.masks)
+        logits = tape.logits.repeat(masks, 1, 1)
+        begin = int(np.argmax(tree.removes)) if tree.removes.any() else masks
+        # Few examples and many masks: these have more in common.
+        some = min(size, max(1, budget.rows(tape.length) // masks))
+        for examples in torch.split(torch.arange(size, device=replay.device), some):
+            start = begin
+            while start < masks:
+                tokens = len(examples) * tape.length
+                stop = tree.stop(start, budget.tokens, tokens, _last(tape, replay))
+                groups, place = tree.groups(start, stop, examples)
+                found = replay.logits(tape, groups)
+                ordered = torch.empty_like(found).index_copy_(0, place, found)
+                logits[start:stop, examples] = ordered.view(stop - start, len(examples), -1)
+                tick()
+                start = stop
+    return logits
+
+
+def _last(tape: Tape, replay: Replay) -> int:
+    """The first site from which on one token per text is computed."""
+    return len(replay.sites) if tape.needed is None else tape.last
+
+
+def _scores(logits: Tensor, gold: Tensor) -> tuple[Doubles, Ints]:
+    """Cross-entropy and predicted class of logits [D, B, C]; NaN and -1 if they are not finite."""
+    logits = logits.double().cpu()
+    target = gold.expand(len(logits), -1)[..., None]
+    loss = -logits.log_softmax(-1).gather(2, target).squeeze(2)
+    failed = ~logits.isfinite().all(-1)
+    predicted = logits.argmax(-1).masked_fill(failed, -1)
+    return loss.masked_fill(failed, math.nan).numpy(), predicted.int().numpy()
+
+
+def padding_of(model: PreTrainedModel) -> int:
+    return model.config.pad_token_id or 0
