@@ -13,7 +13,7 @@ from db import queries, results
 from db.queries import Job
 from db.results import Example, Site
 from jobs.errors import NotFoundError
-from webui import heads, words
+from webui import heads, trees, words
 from webui.format import head_name
 from webui.web import choice, database, integer, optional_integer
 
@@ -104,6 +104,7 @@ def example(job_id: int, example_no: int) -> str:
             if row["site"] < len(sites)
         ],
         chosen=_chosen(sites, scores, edge_rows, found),
+        tree=trees.section(job_id, found, sites),
         alike=results.alike_examples(opened, job_id, example_no, job.examples),
         **picture,
         **_neighbours(job, example_no),

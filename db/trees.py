@@ -1,0 +1,20 @@
+"""The cells that an example's attribution tree is built from."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from db.database import Database
+from trees import Interactions
+
+INTERACTIONS = """
+SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = :example
+"""
+
+
+def read_interactions(database: Database, job_id: int, example: int) -> Interactions | None:
+    """The example's strongest cells; None where it failed or its job stored none."""
+    with database.read() as connection:
+        values = {"job_id": job_id, "example": example}
+        stored = connection.execute(text(INTERACTIONS), values).scalar()
+    return None if stored is None else Interactions.from_json(stored)

@@ -1,0 +1,136 @@
+"""The attribution tree on an example's page, and its files."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from db import tables
+from db.database import Database
+from tests.trees.test_build import KNOWN, THREE
+from trees import Tree, interactions
+
+TEXT = (("so it", "is"),)
+TOKENS = ("[CLS]", "so", "it", "[SEP]", "is", "[SEP]")
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def place(database: Database, seeding: SimpleNamespace) -> str:
+    """The address of an example with a known tree."""
+    return stored(database, seeding)
+
+
+def stored(database: Database, seeding: SimpleNamespace, **values: object) -> str:
+    job = seeding.seed_job(database, layers=3, **{"pairs": TEXT, **values})
+    summed = np.zeros((3, 6, 6))
+    summed[:, :5, :5] = KNOWN
+    r = tables.example_result.c
+    with database.write() as connection:
+        mine = (r.job_id == job) & (r.example_no == 0)
+        cells = interactions(summed, THREE).to_json()
+        connection.execute(update(tables.example_result).where(mine).values(interactions=cells))
+    return f"/jobs/{job}/examples/0"
+
+
+def drawn(page: str) -> ElementTree.Element:
+    """The only tree of a page."""
+    (found,) = re.findall(r'<svg [^>]*class="tree".*?</svg>', page, re.DOTALL)
+    return ElementTree.fromstring(html.unescape(found) if "&nbsp;" in found else found)
+
+
+def labels(picture: ElementTree.Element) -> list[str]:
+    svg = "{http://www.w3.org/2000/svg}"
+    return [node.find(f"{svg}text").text for node in picture.findall(f"{svg}g")]
+
+
+def test_the_page_draws_the_tree(client: FlaskClient, place: str) -> None:
+    page = client.get(place).text
+    assert labels(drawn(page)) == ["[CLS]", "so", "it", "[SEP]"]
+    table = page[page.index("The tree as a table") :]
+    assert "<td>encoder 2</td>" in table
+    assert '<code class="token">so</code></td><td>L1</td>' in table
+    assert not re.search(r"(?i)\sstyle=|<style|\son[a-z]+=", page)
+
+
+def test_root_and_thresholds_can_be_chosen(client: FlaskClient, place: str) -> None:
+    for query, expected in (
+        ("root=outgoing", ["[SEP]", "so", "is"]),
+        ("root=2", ["it", "[CLS]", "[SEP]"]),
+        ("tau=0.5", ["[CLS]", "so", "[SEP]"]),
+        ("tau=0.38", ["[CLS]", "so", "it", "[SEP]", "is"]),
+    ):
+        page = client.get(f"{place}?{query}").text
+        assert labels(drawn(page)) == expected, query
+        name, value = query.split("=")
+        select = page[page.index(f'<select name="{name}">') :].split("</select>")[0]
+        assert f'value="{value}" selected' in select
+        # The files are of the same tree.
+        link = html.unescape(re.findall(r'href="([^"]*tree\.svg[^"]*)"', page)[0])
+        assert labels(ElementTree.fromstring(client.get(link).data)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("root=top", "root"),
+        ("root=6", "root"),
+        ("root=-1", "root"),
+        ("tau=0.1", "tau"),
+        ("tau=nan", "tau"),
+        ("tau=x", "tau"),
+        ("tau_last=1.5", "tau_last"),
+    ],
+)
+def test_bad_choices_are_named(client: FlaskClient, place: str, query: str, field: str) -> None:
+    for path in (place, f"{place}/tree.json"):
+        refused = client.get(f"{path}?{query}", headers={"Accept": "application/json"})
+        assert refused.status_code == 400
+        assert [p["field"] for p in refused.json["problems"]] == [field]
+
+
+def test_files(client: FlaskClient, place: str) -> None:
+    answer = client.get(f"{place}/tree.json")
+    assert answer.mimetype == "application/json"
+    assert "attachment" in answer.headers["Content-Disposition"]
+    tree = Tree.from_json(answer.text)
+    assert [node.token for node in tree.nodes] == ["[CLS]", "so", "it", "[SEP]"]
+    assert json.loads(answer.text)["tau"] == 0.4
+    picture = client.get(f"{place}/tree.svg")
+    assert picture.mimetype == "image/svg+xml"
+    assert picture.headers["Content-Security-Policy"]
+    missing = client.get(f"{place}/tree.png")
+    assert missing.status_code == 404
+
+
+def test_an_example_without_a_tree(client: FlaskClient, place: str) -> None:
+    """Failed, or computed before trees were stored."""
+    other = place.removesuffix("0") + "1"
+    page = client.get(other)
+    assert page.status_code == 200
+    assert 'id="tree"' not in page.text
+    missing = client.get(f"{other}/tree.svg")
+    assert missing.status_code == 404
+    assert "has no tree of example 1" in missing.text
+
+
+def test_hostile_and_missing_texts(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    hostile = stored(database, seeding, pairs=((EVIL, EVIL),))
+    with database.write() as connection:
+        tokens = json.dumps(["[CLS]", EVIL, '"&', "c", "d", "e"])
+        connection.execute(update(tables.example_result).values(tokens=tokens))
+    page = client.get(hostile).text
+    assert "<script>alert" not in page
+    assert labels(drawn(page))[:3] == ["[CLS]", EVIL[:23] + "…", '"&']
+    forgotten = stored(database, seeding, keep_text=False)
+    assert labels(drawn(client.get(forgotten).text)) == ["#0", "#1", "#2", "#3"]

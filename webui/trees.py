@@ -1,0 +1,116 @@
+"""An example's attribution tree: drawn on its page, and as SVG and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from db import queries, results
+from db.results import Example, Site
+from db.trees import read_interactions
+from jobs.errors import NotFoundError, refuse
+from trees import RULES, Interactions, Tree, build
+from trees.build import FLOOR, TAU, TAU_LAST
+from trees.picture import site_label
+from webui.web import database
+
+SHARES = tuple(step / 10 for step in range(11))
+"""Thresholds that the form offers."""
+ROOTS = {
+    "classifier": "the classifier's token",
+    "outgoing": "most outgoing attribution",
+}
+"""The rules in words."""
+
+blueprint = Blueprint("trees", __name__)
+
+
+@blueprint.get(
+    "/jobs/<int(max=2147483647):job_id>/examples/<int(max=2147483647):example_no>/tree.<form>"
+)
+def export(job_id: int, example_no: int, form: str) -> Response:
+    """The tree as a file: `svg` or `json`; root, tau and tau_last as on the page."""
+    opened = database()
+    queries.get_job(opened, job_id)
+    if form not in ("svg", "json"):
+        raise NotFoundError(f"There is no tree.{form[:20]}. Known: tree.svg, tree.json.")
+    found = results.get_example(opened, job_id, example_no)
+    stored = read_interactions(opened, job_id, example_no)
+    if stored is None:
+        raise NotFoundError(f"Job {job_id} has no tree of example {example_no}.")
+    tree = _tree(found, results.list_sites(opened, job_id), stored)
+    body, kind = (tree.to_svg(), "image/svg+xml") if form == "svg" else (tree.to_json(), _JSON)
+    response = Response(body, mimetype=kind)
+    response.headers["Content-Disposition"] = (
+        f'attachment; filename="headwise-job-{job_id}-example-{example_no}-tree.{form}"'
+    )
+    return response
+
+
+_JSON = "application/json"
+
+
+def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any] | None:
+    """What the example's page shows; None where there is no tree."""
+    stored = read_interactions(database(), job_id, found.example)
+    if stored is None:
+        return None
+    tree = _tree(found, sites, stored)
+    names = _tokens(found, stored)
+    return {
+        "svg": tree.to_svg(),
+        "nodes": [
+            {
+                "node": node,
+                "parent": None if node.parent is None else tree.nodes[node.parent],
+                "layer": "" if node.parent is None else site_label(node.layer, node.kind),
+            }
+            for node in tree.nodes
+        ],
+        "roots": [*ROOTS.items(), *((str(i), f"{i}: {name}") for i, name in enumerate(names))],
+        "values": {"root": str(tree.root), "tau": tree.tau, "tau_last": tree.tau_last},
+        "taus": sorted({tree.tau, *(share for share in SHARES if share >= FLOOR)}),
+        "taus_last": sorted({tree.tau_last, *SHARES}),
+    }
+
+
+def _tree(found: Example, sites: Sequence[Site], stored: Interactions) -> Tree:
+    return build(
+        stored,
+        sites,
+        _tokens(found, stored),
+        root=_root(stored.length),
+        tau=_share("tau", TAU, stored.floor),
+        tau_last=_share("tau_last", TAU_LAST, 0.0),
+    )
+
+
+def _tokens(found: Example, stored: Interactions) -> tuple[str, ...]:
+    return found.tokens or tuple(f"#{position}" for position in range(stored.length))
+
+
+def _root(length: int) -> str | int:
+    raw = request.args.get("root", "").strip()
+    if not raw or raw in RULES:
+        return raw or RULES[0]
+    position = int(raw) if raw.isdecimal() and len(raw) < 9 else length
+    if position < length:
+        return position
+    known = f"{', '.join(RULES)} or a position below {length}"
+    raise refuse("root", raw, "is neither a rule nor a token", f"Use {known}.")
+
+
+def _share(name: str, default: float, low: float) -> float:
+    raw = request.args.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= 1:
+        raise refuse(name, raw, f"must be a number from {low:g} to 1", f"Default: {default:g}.")
+    return value
