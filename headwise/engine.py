@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise import lanes
 from headwise.collect import Collector, SiteResult, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError
@@ -84,22 +85,14 @@ def attribute_encoded(
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
     targets = Targets.of(model, options, len(encoded))
     budget = _budget(model, options)
-    done = 0
+    done: list[int] = []
 
     def tick() -> None:
         check_interrupt()
         if options.progress is not None:
-            options.progress(done, len(encoded))
+            options.progress(len(done), len(encoded))
 
-    with (
-        interrupts_held() as check_interrupt,
-        arithmetic(model.device, options.precision, options.deterministic),
-        LoweredReplay(model, options.precision) as replay,
-    ):
-        labels = label_names(model)
-        collector = Collector(options.method, replay.sites, labels, encoded, options.edges)
-        # Longest first: if memory does not suffice, that shows at the start.
-        waiting = _batches(encoded, budget)
+    def work(replay: Replay, tick: Callable[[], None]) -> None:
         while waiting:
             batch = waiting.pop()
             try:
@@ -109,10 +102,21 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
                     raise
                 budget.halve()
                 middle = len(batch) // 2
-                waiting += [batch[:middle], batch[middle:]]
+                waiting.extend((batch[:middle], batch[middle:]))
                 continue
-            done += len(batch)
+            done.extend(batch)
             tick()
+
+    with (
+        interrupts_held() as check_interrupt,
+        arithmetic(model.device, options.precision, options.deterministic),
+        LoweredReplay(model, options.precision) as replay,
+    ):
+        labels = label_names(model)
+        collector = Collector(options.method, replay.sites, labels, encoded, options.edges)
+        # Longest first: if memory does not suffice, that shows at the start.
+        waiting = _batches(encoded, budget, lanes.lanes(replay.device))
+        lanes.run(replay, min(lanes.lanes(replay.device), len(waiting)), work, tick)
     return collector.result(keep_matrices=options.matrices)
 
 
@@ -126,20 +130,21 @@ def _budget(model: PreTrainedModel, options: Options) -> TokenBudget:
     return _budgets[model]
 
 
-def _batches(encoded: Sequence[Encoded], budget: TokenBudget) -> list[list[int]]:
-    """Examples of similar length together, shortest first.
+def _batches(encoded: Sequence[Encoded], budget: TokenBudget, lanes: int) -> list[list[int]]:
+    """Examples of similar length together, shortest first, at least one batch for every lane.
 
     A batch takes a quarter of the budget, as each pass has several points of every example, and
     at most a tenth of it is padding.
     """
+    share = max(1, len(encoded) // lanes)
     order = sorted(range(len(encoded)), key=lambda e: len(encoded[e].ids), reverse=True)
     batches: list[list[int]] = []
-    longest = 0
+    longest = rows = 0
     for example in order:
         n = len(encoded[example].ids)
-        if not batches or n < 0.9 * longest or len(batches[-1]) >= budget.rows(4 * longest):
+        if not batches or n < 0.9 * longest or len(batches[-1]) >= rows:
             batches.append([])
-            longest = n
+            longest, rows = n, min(share, budget.rows(4 * n))
         batches[-1].append(example)
     return batches[::-1]
 

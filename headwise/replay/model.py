@@ -17,12 +17,13 @@ never computed wrongly.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -84,6 +85,17 @@ class Replay:
         traceback: TracebackType | None,
     ) -> None:
         self._exit.close()
+
+    def twin(self) -> Self:
+        """The same for another thread: modules of its own, with the same parameters and buffers.
+
+        Good while the context of this one lasts.
+        """
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        twin = copy.copy(self)
+        shared = {id(tensor): tensor for tensor in tensors}
+        twin.model, twin.plan = copy.deepcopy((self.model, self.plan), shared)
+        return twin
 
     def record(self, inputs: Inputs) -> Tape:
         """Run the model once; autograd, where enabled, starts at the first site's output O."""

@@ -1,0 +1,153 @@
+"""Several batches at a time give what one at a time gives, and end together."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import headwise
+from headwise import engine, lanes
+from headwise.replay import Replay
+from tests.engine.conftest import random_inputs, tiny
+
+LENGTHS = [9, 8, 8, 7, 5, 5, 4, 3]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The thread and the model of every batch."""
+    seen = []
+    whole = engine._attribute_batch
+
+    def spy(replay, *rest):
+        seen.append((threading.get_ident(), id(replay.model)))
+        return whole(replay, *rest)
+
+    monkeypatch.setattr(engine, "_attribute_batch", spy)
+    return seen
+
+
+def meet_in_every_lane(monkeypatch, then):
+    """Call ``then(is_main)`` in the first batch of each of two lanes, when both have one."""
+    barrier = threading.Barrier(2, timeout=20)
+    whole = engine._attribute_batch
+    met = threading.local()
+
+    def held(*given):
+        if not hasattr(met, "here"):
+            met.here = True
+            barrier.wait()
+            then(threading.current_thread() is threading.main_thread())
+        return whole(*given)
+
+    monkeypatch.setattr(engine, "_attribute_batch", held)
+
+
+def attribute(model, **options):
+    return headwise.attribute_encoded(
+        model, random_inputs(model, LENGTHS), token_budget=80, **options
+    )
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_two_lanes_give_the_numbers_of_one(kind, precision, two_threads, batches, monkeypatch):
+    model = tiny(kind, dtype=torch.float32)
+    with monkeypatch.context() as patched:
+        meet_in_every_lane(patched, lambda _: None)
+        both = attribute(model, precision=precision)
+    lanes_used = set(batches)
+    batches.clear()
+    torch.set_num_threads(1)
+    alone = attribute(model, precision=precision)
+    torch.set_num_threads(2)
+    assert len(lanes_used) == len({model for _, model in lanes_used}) == 2
+    assert {thread for thread, _ in batches} == {threading.get_ident()}
+    assert both.errors == alone.errors == (None,) * len(LENGTHS)
+    tolerance = 1e-5 if precision == "float32" else 1e-2
+    np.testing.assert_allclose(both.scores, alone.scores, atol=tolerance * alone.scores.max())
+
+
+def test_two_lanes_twice_give_the_same_bytes(two_threads):
+    model = tiny("bert", dtype=torch.float32)
+    one, two = (attribute(model, deterministic=True) for _ in range(2))
+    assert one.scores.tobytes() == two.scores.tobytes()
+
+
+def test_a_twin_shares_its_parameters_and_no_module():
+    model = tiny("bert")
+    with Replay(model) as replay:
+        twin = replay.twin()
+        pairs = zip(model.parameters(), twin.model.parameters(), strict=True)
+        assert all(mine is theirs for mine, theirs in pairs)
+        assert not set(model.modules()) & set(twin.model.modules())
+        blocks = {block.module for block in twin.plan.blocks}
+        assert blocks <= set(twin.model.modules())
+
+
+@pytest.mark.parametrize("in_main", [True, False])
+def test_an_error_in_one_lane_ends_all(in_main, two_threads, monkeypatch):
+    model = tiny("bert")
+
+    def fail(is_main):
+        if is_main is in_main:
+            raise RuntimeError("broken lane")
+
+    meet_in_every_lane(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match="broken lane"):
+        attribute(model)
+    assert threading.active_count() == 1
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_ctrl_c_ends_all_lanes(two_threads, monkeypatch):
+    model = tiny("bert")
+
+    def interrupt(is_main):
+        if is_main:
+            signal.raise_signal(signal.SIGINT)
+
+    meet_in_every_lane(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        attribute(model)
+    assert threading.active_count() == 1
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_progress_is_told_in_the_callers_thread(two_threads):
+    told = []
+    attribute(tiny("bert"), progress=lambda done, _: told.append((threading.get_ident(), done)))
+    threads, done = zip(*told, strict=True)
+    assert set(threads) == {threading.get_ident()}
+    assert list(done) == sorted(done)
+    assert done[-1] == len(LENGTHS)
+
+
+def test_a_model_that_cannot_be_copied_has_one_lane(two_threads, batches, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("only tensors created explicitly by the user can be copied")
+
+    monkeypatch.setattr(Replay, "twin", refuse)
+    result = attribute(tiny("bert"))
+    assert result.errors == (None,) * len(LENGTHS)
+    assert len(set(batches)) == 1
+
+
+def test_a_lane_for_every_thread_up_to_a_few(two_threads):
+    assert lanes.lanes(torch.device("cpu")) == 2
+    assert lanes.lanes(torch.device("cuda")) == 1
+    torch.set_num_threads(9)
+    assert lanes.lanes(torch.device("cpu")) == 4
+    torch.set_num_threads(2)
