@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -23,6 +24,8 @@ from werkzeug.serving import make_server
 from db import tables
 from db.database import Database
 from jobs.settings import load_settings
+from tests.trees.test_build import Place
+from trees import interactions
 from webui.app import create_app
 
 pytestmark = pytest.mark.browser
@@ -295,3 +298,24 @@ def test_phones_need_no_sideways_scrolling(page: Page, stage: SimpleNamespace, d
     colour = page.script("return getComputedStyle(document.body).backgroundColor")
     brightness = sum(json.loads(str(colour).replace("rgb(", "[").replace(")", "]")))
     assert (brightness < 200) == dark
+
+
+def test_a_tree_can_be_walked_by_keyboard(page: Page, stage: SimpleNamespace) -> None:
+    job = stage.seed.seed_job(stage.database, layers=2)
+    summed = np.zeros((2, 8, 8))
+    summed[1, 0, 2] = summed[0, 2, 4] = 1.0
+    cells = interactions(summed, [Place(0), Place(1)]).to_json()
+    with stage.database.write() as connection:
+        connection.execute(update(tables.example_result).values(interactions=cells))
+    page.open(f"/jobs/{job}/examples/0#tree")
+    assert page.count("#tree svg .tree-node") == 3
+    page.script("document.querySelector('.tree-node').focus()")
+    page.one(".tree-node:focus").send_keys(Keys.TAB)
+    focused = page.one(".tree-node:focus")
+    assert "position 2: read by [CLS] in L1" in focused.get_attribute("aria-label")
+    assert page.script("return getComputedStyle(arguments[0]).outlineStyle", focused) == "solid"
+    page.script("document.querySelector('.tree-form [name=root]').value = 'outgoing'")
+    page.click(".tree-form button")
+    page.until(lambda: "root=outgoing" in page.driver.current_url)
+    page.until(lambda: page.count("#tree svg .tree-node") == 2)
+    assert page.complaints() == []
