@@ -49,6 +49,13 @@ def submit_command(
         str | None, typer.Option(help="auto, gauss-legendre:m or left-riemann:m.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="predicted, gold, or a label.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="attribution (default) or another kind of job.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="importance: taylor or leave-one-out.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Run it even where a job has these results already.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher runs first.")] = 0,
     spec: Annotated[
@@ -62,7 +69,7 @@ def submit_command(
     follow: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Check and submit an attribution job."""
+    """Check and submit a job."""
     with opened() as (settings, database):
         raw = _start_from(spec, preset, presets(settings))
         given = {
@@ -76,6 +83,9 @@ def submit_command(
             "spec.rtol": rtol,
             "spec.integration": integration,
             "spec.target": target,
+            "spec.kind": kind,
+            "spec.method": method,
+            "again": again or None,
             "name": name or None,
             "priority": priority or None,
             "user": _user(),
@@ -95,7 +105,10 @@ def submit_command(
             return 0
         job_id = submit(checked, database)
         if as_json:
-            print_json({"job": job_id, "existing": checked.existing_job is not None})
+            existing = checked.existing_job is not None
+            print_json({"job": job_id, "existing": existing, "same_as": checked.same_as})
+        elif checked.same_as:
+            out.print(f"Job {job_id} has these results already; --again runs it again.")
         elif checked.existing_job:
             out.print(f"Job {job_id} is the same work and not finished yet; nothing was added.")
         else:
@@ -224,7 +237,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
-    outer = ("name", "user", "priority", "queue", "idempotency_key")
+    outer = ("name", "user", "priority", "queue", "idempotency_key", "again")
     _put(raw, key if key in outer else f"spec.{key}", value)
 
 

@@ -3,21 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, text
 
 from db import tables
+from db.database import Database
 from db.leases import Claim
+from jobs.errors import NotFoundError
 from jobs.merge import HeadRank
 from stats.ranking import Importance, ImportanceSums
 
+RANKING = """
+SELECT source, site, head, n, mean, standard_error, rank, rank_low, rank_high
+FROM ranking WHERE job_id = :job_id ORDER BY source, site, head
+"""
+RANKED = """
+SELECT r.job_id, j.name, j.kind, r.source FROM ranking r JOIN job j ON j.id = r.job_id
+WHERE r.site = 0 AND r.head = 0 AND j.layers = :layers AND j.heads = :heads
+ORDER BY r.job_id DESC, r.source LIMIT 1000
+"""
+"""The rankings of models of one shape."""
+
 _FLOAT = np.dtype("<f8")
 _ARRAYS = ("total", "squares", "weights", "replicates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A ranking that there is."""
+
+    job_id: int
+    name: str
+    kind: str
+    source: str
+
+
+def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]:
+    """A job's rankings, and whether they are provisional: of the shards done so far."""
+    with database.read() as connection:
+        rows = connection.execute(text(RANKING), {"job_id": job_id}).mappings().all()
+        if rows:
+            return [HeadRank(**row) for row in rows], False
+        return merge(connection, job_id, intervals=False), True
+
+
+def list_rankings(database: Database, layers: int, heads: int) -> list[Ranked]:
+    """The rankings of finished jobs on models of this shape, newest first."""
+    with database.read() as connection:
+        found = connection.execute(text(RANKED), {"layers": layers, "heads": heads})
+        return [Ranked(**row) for row in found.mappings()]
+
+
+def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float64]:
+    """As `read`. Raises NotFoundError where the job has no such ranking."""
+    with database.read() as connection:
+        means = read(connection, job_id, source)
+    if not means.size:
+        raise NotFoundError(f"Job {job_id} has no ranking by {source!r}.")
+    return means
 
 
 def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:

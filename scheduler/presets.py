@@ -44,4 +44,10 @@ def presets(settings: Settings) -> dict[str, dict[str, Any]]:
                 "integration": "left-riemann:20",
             },
         },
+        "Taylor expansion: one forward and one backward pass per example": {
+            "spec": {"kind": "importance", "method": "taylor", "model": model, "data": data},
+        },
+        "Leave one head out: loss and accuracy without each head": {
+            "spec": {"kind": "importance", "method": "leave-one-out", "model": model, "data": data},
+        },
     }

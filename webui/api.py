@@ -8,12 +8,13 @@ from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from db import queries, results
+from db import queries, rankings, results, studies
 from db.results import Example, Site
 from jobs.data import allowed_path, preview, save_upload
 from jobs.errors import NotFoundError, refuse
 from jobs.states import JobState
 from scheduler.control import control
+from scheduler.study import check_study, submit_study
 from scheduler.submit import Checked, check, submit
 from webui.live import job_json, progress_json
 from webui.web import choice, database, integer, optional_integer, settings, words
@@ -37,15 +38,16 @@ def list_jobs() -> Response:
 
 @blueprint.post("/jobs")
 def create_job() -> tuple[Response, int]:
-    """Submit a job; the same unfinished work again is the same job, with status 200."""
+    """Submit a job; where one is the same work, or has the same results, that one: status 200."""
     checked = check(read_json(), settings(), database())
     job_id = submit(checked, database())
     body = {
         "job": job_json(queries.get_job(database(), job_id)),
         "estimate": asdict(checked.estimate),
         "url": url_for("jobs.show", job_id=job_id),
+        "same_as": checked.same_as,
     }
-    return jsonify(body), 200 if checked.existing_job == job_id else 201
+    return jsonify(body), 200 if job_id in (checked.existing_job, checked.same_as) else 201
 
 
 @blueprint.post("/check")
@@ -96,6 +98,34 @@ def list_heads(job_id: int) -> Response:
     rows = [{**asdict(h), **_place(sites[h.site])} for h in importance.heads if h.site in sites]
     rows.sort(key=lambda row: row["rank"])
     return jsonify({"heads": rows, "provisional": importance.provisional})
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/rankings")
+def list_rankings(job_id: int) -> Response:
+    """The rankings by every source that the job offers; provisional while shards are missing."""
+    queries.get_job(database(), job_id)
+    sites = {site.site: site for site in results.list_sites(database(), job_id)}
+    heads, provisional = rankings.get_rankings(database(), job_id)
+    rows = [{**asdict(head), **_place(sites[head.site])} for head in heads]
+    rows.sort(key=lambda row: (row["source"], row["rank"]))
+    return jsonify({"rankings": rows, "provisional": provisional})
+
+
+@blueprint.post("/studies")
+def create_study() -> tuple[Response, int]:
+    """Submit several jobs that may need each other, in one transaction."""
+    found = submit_study(check_study(read_json(), settings(), database()), database())
+    return jsonify(asdict(found)), 201
+
+
+@blueprint.get("/studies/<int(max=2147483647):study>")
+def get_study(study: int) -> Response:
+    """A study and its jobs."""
+    found = studies.get_study(database(), study)
+    jobs = {
+        step: job_json(queries.get_job(database(), job_id)) for step, job_id in found.steps.items()
+    }
+    return jsonify({**asdict(found), "steps": jobs})
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/examples")
@@ -203,6 +233,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
     return {
         "estimate": asdict(checked.estimate),
         "existing_job": checked.existing_job,
+        "same_as": checked.same_as,
         "model": {
             "family": facts.family,
             "labels": facts.labels,

@@ -90,9 +90,24 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _register(app: Flask) -> None:
-    from webui import api, assets, console, events, explain, jobs, new_job, ops, results, trees
+    from webui import (
+        api,
+        assets,
+        console,
+        events,
+        explain,
+        jobs,
+        new_job,
+        ops,
+        rankings,
+        results,
+        trees,
+    )
 
-    for module in (assets, jobs, new_job, explain, results, trees, console, events, api, ops):
+    for module in (
+        *(assets, jobs, new_job, explain, results, rankings, trees),
+        *(console, events, api, ops),
+    ):
         app.register_blueprint(module.blueprint)
 
 

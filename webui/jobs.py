@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 
@@ -11,7 +14,7 @@ from db import queries, results
 from db.queries import Job
 from jobs.states import JobState, ShardState
 from scheduler.control import control
-from webui import heads, live
+from webui import heads, live, rankings
 from webui.web import choice, database, integer, optional_integer, settings, words
 
 PAGE = 25
@@ -61,6 +64,7 @@ def show(job_id: int) -> str:
         allowed=_allowed(job),
         spec_rows=live.spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
+        children=queries.list_children(opened, job.id),
         **_shards(job),
         **_results(job),
     )
@@ -127,7 +131,25 @@ def _shards(job: Job) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """What a kind of job shows on its page, in the template `job_<kind>.html`."""
+
+    section: Callable[[Job], dict[str, Any]]
+    """The template's values; `sites` is empty as long as there are no results."""
+    anchors: tuple[str, ...]
+    exports: tuple[str, ...]
+    question: str
+    """A query for the SQL console, with %d for the job."""
+
+
 def _results(job: Job) -> dict[str, object]:
+    page = PAGES[job.kind]
+    given = {"exports": page.exports, "anchors": page.anchors, "question": page.question}
+    return {**given, **page.section(job)}
+
+
+def _attribution(job: Job) -> dict[str, Any]:
     opened = database()
     filters = {
         "only": choice("only", results.ONLY),
@@ -173,3 +195,25 @@ def _results(job: Job) -> dict[str, object]:
         "filters": filters,
         "filtered": bool(request.args.keys() & {"only", "predicted", "gold", "text"}),
     }
+
+
+PAGES: dict[str, JobPage] = {
+    "attribution": JobPage(
+        section=_attribution,
+        anchors=("heads", "examples", "completeness"),
+        exports=(
+            *("head_importance", "importances", "head_scores", "examples", "token_edges"),
+            *("completeness", "shards", "attempts"),
+        ),
+        question="SELECT rank, kind, layer, head, mean, low, high\nFROM head_importance\n"
+        "WHERE job_id = %d\nORDER BY rank",
+    ),
+    "importance": JobPage(
+        section=rankings.section,
+        anchors=("heads",),
+        exports=("importances", "head_values", "examples", "shards", "attempts"),
+        question="SELECT source, rank, rank_low, rank_high, kind, layer, head, mean\n"
+        "FROM importances\nWHERE job_id = %d\nORDER BY source, rank",
+    ),
+}
+"""Pages by the kind of job."""

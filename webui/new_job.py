@@ -5,44 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 
 from db import queries
 from jobs.data import save_upload
-from jobs.errors import InputError, Problem, refuse
+from jobs.errors import InputError, Problem, nearest, refuse
 from scheduler.presets import presets
 from scheduler.submit import Checked, check, submit
-from webui.web import clean, database, integer, settings
+from webui.api import checked_json
+from webui.forms import FORMS
+from webui.web import choice, clean, database, integer, settings
 
 FILE_FIELDS = ("path",)
 HUB_FIELDS = ("dataset", "config", "split", "revision")
 ROW_FIELDS = ("text_columns", "label_column", "offset", "limit", "sample", "seed")
-SPEC_FIELDS = ("max_length", "target", "output", "rtol", "max_points", "dtype", "device", "edges")
+SPEC_FIELDS = ("max_length", "dtype", "device")
 JOB_FIELDS = ("name", "priority")
-FORM_FIELDS = frozenset(
-    [
-        "model.name",
-        "model.revision",
-        *(f"data.{name}" for name in (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)),
-        *SPEC_FIELDS,
-        "integration",
-        "keep_text",
-        *JOB_FIELDS,
-    ]
-)
-"""Fields that show their own problems; all others show at the top of the form."""
 
 DEFAULTS: dict[str, str] = {
     "source": "file",
-    "target": "predicted",
-    "output": "probability",
-    "rule": "auto",
-    "points": "16",
-    "rtol": "0.001",
-    "max_points": "64",
     "dtype": "float32",
     "device": "auto",
-    "edges": "16",
     "keep_text": "on",
     "data.offset": "0",
     "data.seed": "0",
@@ -54,27 +37,26 @@ blueprint = Blueprint("new_job", __name__)
 
 @blueprint.get("/jobs/new")
 def show() -> str:
-    """The form: empty, from a preset (?preset=), or a copy of another job (?clone=)."""
+    """The form of a ?kind=: empty, from a preset (?preset=), or a copy of a job (?clone=)."""
     known = presets(settings())
     name = request.args.get("preset", "")
     cloned = integer("clone", 0)
-    values = dict(DEFAULTS)
+    raw: Mapping[str, Any] = {"spec": {"kind": choice("kind", FORMS, "attribution")}}
     if cloned:
         job = queries.get_job(database(), cloned)
         raw = {"spec": job.spec, "name": job.name, "priority": job.priority}
-        values |= to_form(raw)
     elif name:
         if name not in known:
             raise refuse("preset", name, "is unknown", f"Known: {', '.join(known)}.")
-        values |= to_form(known[name])
-    return _page(values, chosen=name, cloned=cloned)
+        raw = known[name]
+    values = to_form(raw)
+    return _page(defaults(values["kind"]) | values, chosen=name, cloned=cloned)
 
 
 @blueprint.post("/jobs/new")
 def create() -> Response | tuple[str, int]:
     """Check and submit; on a problem the form again, with every problem at its field."""
-    values = {name: clean(value) for name, value in request.form.items()}
-    values.setdefault("keep_text", "")
+    values = _given()
     try:
         file = request.files.get("upload")
         if file is not None and file.filename:
@@ -86,8 +68,14 @@ def create() -> Response | tuple[str, int]:
     if request.form.get("do") == "check":
         return _page(values, checked=checked), 200
     job_id = submit(checked, database())
-    notice = "existing" if checked.existing_job == job_id else None
+    notice = {checked.existing_job: "existing", checked.same_as: "same"}.get(job_id)
     return redirect(url_for("jobs.show", job_id=job_id, notice=notice), 303)  # type: ignore[return-value]
+
+
+@blueprint.post("/jobs/new/check")
+def check_form() -> Response:
+    """What the form's fields come to, while it is filled in; as the API's check."""
+    return jsonify(checked_json(check(to_submission(_given()), settings(), database())))
 
 
 def to_submission(values: Mapping[str, str]) -> dict[str, Any]:
@@ -100,35 +88,59 @@ def to_submission(values: Mapping[str, str]) -> dict[str, Any]:
         found = {name: values.get(prefix + name, "").strip() for name in names}
         return {name: value for name, value in found.items() if value}
 
+    kind = _kind(values.get("kind", "attribution"))
     source = HUB_FIELDS if values.get("source") == "hub" else FILE_FIELDS
-    rule = values.get("rule", "auto")
     spec: dict[str, Any] = {
+        "kind": kind,
         "model": given("model.", ("name", "revision")),
         "data": given("data.", (*source, *ROW_FIELDS)),
-        **given("", SPEC_FIELDS),
-        "integration": rule if rule == "auto" else f"{rule}:{values.get('points', '').strip()}",
+        **given("", (*SPEC_FIELDS, *FORMS[kind].fields)),
+        **FORMS[kind].read(values),
         "keep_text": bool(values.get("keep_text")),
     }
-    return {"spec": spec, **given("", JOB_FIELDS)}
+    again = {"again": True} if values.get("again") else {}
+    return {"spec": spec, **given("", JOB_FIELDS), **again}
 
 
 def to_form(raw: Mapping[str, Any]) -> dict[str, str]:
     """A raw submission as the form's fields."""
     spec = dict(raw.get("spec", {}))
+    kind = _kind(spec.get("kind", "attribution"))
     data = dict(spec.get("data", {}))
-    rule, _, points = str(spec.pop("integration", "auto")).partition(":")
     values: dict[str, str] = {
-        "rule": rule,
+        "kind": kind,
+        **FORMS[kind].show(spec),
         "source": "hub" if data.get("dataset") else "file",
-        "keep_text": "on" if spec.pop("keep_text", True) else "",
+        "keep_text": "on" if spec.get("keep_text", True) else "",
     }
-    if points:
-        values["points"] = points
     nested = {"model": spec.pop("model", {}), "data": data}
     for group, part in nested.items():
         values |= {f"{group}.{name}": _text(value) for name, value in dict(part).items()}
-    values |= {name: _text(spec[name]) for name in SPEC_FIELDS if name in spec}
+    plain = (*SPEC_FIELDS, *FORMS[kind].fields)
+    values |= {name: _text(spec[name]) for name in plain if name in spec}
     return values | {name: _text(raw[name]) for name in JOB_FIELDS if name in raw}
+
+
+def _given() -> dict[str, str]:
+    return {"keep_text": "", **{name: clean(value) for name, value in request.form.items()}}
+
+
+def _kind(name: str) -> str:
+    if name not in FORMS:
+        raise refuse("kind", name, "is no kind of job that has a form", nearest(name, FORMS))
+    return name
+
+
+def defaults(kind: str) -> dict[str, str]:
+    """The fields of an empty form."""
+    return {**DEFAULTS, **FORMS[kind].defaults}
+
+
+def _shown_at_their_field(kind: str) -> frozenset[str]:
+    """Fields that show their own problems; all others show at the top of the form."""
+    data = (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)
+    own = (*SPEC_FIELDS, *FORMS[kind].fields, *FORMS[kind].others, *JOB_FIELDS, "keep_text")
+    return frozenset(["model.name", "model.revision", *(f"data.{name}" for name in data), *own])
 
 
 def _text(value: object) -> str:
@@ -139,6 +151,11 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _presets(kind: str) -> list[str]:
+    found = presets(settings()).items()
+    return [name for name, raw in found if raw["spec"].get("kind", "attribution") == kind]
+
+
 def _page(
     values: Mapping[str, str],
     *,
@@ -147,17 +164,22 @@ def _page(
     chosen: str = "",
     cloned: int = 0,
 ) -> str:
+    kind = _kind(values.get("kind", "attribution"))
+    own = _shown_at_their_field(kind)
     by_field: dict[str, list[Problem]] = {}
     for problem in problems:
         by_field.setdefault(problem.field, []).append(problem)
     return render_template(
         "new_job.html",
+        kind=kind,
+        form=FORMS[kind],
+        forms=FORMS,
         values=values,
         by_field=by_field,
-        elsewhere=[problem for problem in problems if problem.field not in FORM_FIELDS],
+        elsewhere=[problem for problem in problems if problem.field not in own],
         problems=problems,
         checked=checked,
-        presets=presets(settings()),
+        presets=_presets(kind),
         chosen=chosen,
         cloned=cloned,
         uploads_megabytes=settings().upload_megabytes,

@@ -12,22 +12,15 @@ from flask import Blueprint, Response, render_template, request
 from db import queries, results
 from db.queries import Job
 from db.results import Example, Site
+from db.views import VIEWS
 from jobs.errors import NotFoundError
 from webui import heads, trees, words
 from webui.format import head_name
 from webui.web import choice, database, integer, optional_integer
 
 BINS = 40
-EXPORTS = (
-    "head_importance",
-    "head_scores",
-    "examples",
-    "token_edges",
-    "completeness",
-    "shards",
-    "attempts",
-)
-"""Published views that a job's page offers as CSV."""
+EXPORTS = tuple(view.name for view in VIEWS if view.name not in ("workers", "jobs"))
+"""Published views that can be had as CSV for one job."""
 
 blueprint = Blueprint("results", __name__)
 

@@ -34,12 +34,14 @@ def rank(run: Run[ImportanceSpec]) -> ImportanceResult:
     with Replay(model) as replay:
         sites = replay.sites
     first = np.asarray(next(iter(values.values())))
-    failed: list[bool] = np.isnan(first).all(axis=(1, 2)).tolist()
     return ImportanceResult(
         sites=tuple(
             SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
             for site in sites
         ),
-        examples=tuple(ExampleResult(error=FAILED if bad else None) for bad in failed),
+        examples=tuple(
+            ExampleResult(error=FAILED if bad else None)
+            for bad in np.isnan(first).all(axis=(1, 2)).ravel()
+        ),
         values=values,
     )

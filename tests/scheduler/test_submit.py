@@ -285,7 +285,7 @@ def test_every_preset_is_a_good_submission_once_the_demo_is_there(
     data_file(settings.home / DEMO_DATA)
     found = presets(settings)
     assert next(iter(found)) == "Demo: natural language inference"
-    assert len(found) == 5
+    assert len(found) == 7
     for raw in found.values():
         assert check(raw, settings, database).estimate.examples == 6
 

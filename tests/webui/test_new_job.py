@@ -14,14 +14,14 @@ from flask.testing import FlaskClient
 
 from db import queries
 from db.database import Database
-from webui.new_job import DEFAULTS, to_form, to_submission
+from webui.new_job import defaults, to_form, to_submission
 
 HOSTILE = "<b onclick=x>\"'"
 
 
 def filled(submission: dict[str, Any], **changes: str) -> dict[str, str]:
     """The form's fields as a browser would send them."""
-    return {**DEFAULTS, **to_form(submission), **changes}
+    return {**defaults("attribution"), **to_form(submission), **changes}
 
 
 def test_submit(client: FlaskClient, database: Database, submission: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ def test_every_problem_at_once(empty: SimpleNamespace) -> None:
 
 def test_fixed_rule_and_hub_data() -> None:
     values = {
-        **DEFAULTS,
+        **defaults("attribution"),
         "model.name": "org/model",
         "source": "hub",
         "data.path": "left over",

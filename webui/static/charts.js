@@ -69,7 +69,7 @@ const short = (value) => {
 // No <b> and no powers in texts: Plotly would write them as inline styles.
 function heads(element, data) {
   const c = colours();
-  const shown = element.closest('figure').querySelector('[data-measures] input:checked')?.value ?? 'mean';
+  const shown = element.closest('figure').querySelector('[data-measures] input:checked')?.value ?? Object.keys(data.measures)[0];
   const measure = data.measures[shown];
   const flat = measure.values.flat().filter((value) => value !== null);
   const signed = flat.some((value) => value < 0);
@@ -78,6 +78,7 @@ function heads(element, data) {
     row.map((value, head) => {
       if (value === null) return '';
       const lines = [`${data.rows[site]} H${head}`, `${measure.title}: ${short(value)}`];
+      if (measure.notes) return [...lines, measure.notes[site][head]].join('<br>');
       if (shown === 'mean' && data.low[site][head] !== null) {
         lines.push(`95 %: ${short(data.low[site][head])} to ${short(data.high[site][head])}`);
       }
@@ -143,7 +144,18 @@ function completeness(element, data) {
   })];
 }
 
-const KINDS = { heads, histogram, completeness };
+function scatter(element, data) {
+  const c = colours();
+  const trace = {
+    type: 'scatter', mode: 'markers', x: data.x, y: data.y, text: data.names,
+    marker: { size: 8, color: c.bar, opacity: 0.75 },
+    hovertemplate: '%{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>',
+  };
+  const axis = (text) => ({ title: { text }, fixedrange: true, gridcolor: c.line, zeroline: false, automargin: true });
+  return [[trace], layout(c, { height: 460, xaxis: axis(data.x_title), yaxis: axis(data.y_title) })];
+}
+
+const KINDS = { heads, histogram, completeness, scatter };
 
 async function draw(element) {
   const source = document.getElementById(element.dataset.from);
@@ -157,7 +169,7 @@ async function draw(element) {
       element.clickable = true;
       element.on('plotly_click', ({ points: [{ pointNumber: [site, head] }] }) => {
         const links = JSON.parse(document.getElementById(element.dataset.from).textContent).links;
-        if (links[site]?.[head]) location.assign(links[site][head]);
+        if (links?.[site]?.[head]) location.assign(links[site][head]);
       });
     }
   } catch (error) {
@@ -170,9 +182,9 @@ function measures(element) {
   const group = figure.querySelector('[data-measures]');
   if (!group || group.childElementCount) return;
   const data = JSON.parse(document.getElementById(element.dataset.from).textContent);
-  for (const [name, { title }] of Object.entries(data.measures)) {
+  for (const [place, [name, { title }]] of Object.entries(data.measures).entries()) {
     const label = document.createElement('label');
-    const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'measure', value: name, checked: name === 'mean' });
+    const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'measure', value: name, checked: place === 0 });
     const text = document.createElement('span');
     text.textContent = title;
     label.append(input, text);
@@ -180,7 +192,7 @@ function measures(element) {
   }
   const explain = () => {
     const shown = group.querySelector('input:checked').value;
-    figure.querySelector('[data-meaning]').textContent = `Colour: ${data.measures[shown].meaning}. Choose a cell to open its head.`;
+    figure.querySelector('[data-meaning]').textContent = `Colour: ${data.measures[shown].meaning}.${data.links ? ' Choose a cell to open its head.' : ''}`;
   };
   group.hidden = false;
   group.addEventListener('change', () => {

@@ -17,23 +17,11 @@ function make(tag, text, attributes = {}) {
   return element;
 }
 
-/** The same reading of the fields as the server's. */
-function submission() {
-  const read = (name) => (field(name)?.value ?? '').trim();
-  const given = (prefix, names) =>
-    Object.fromEntries(names.map((name) => [name, read(prefix + name)]).filter(([, value]) => value));
-  const source = read('source') === 'hub' ? ['dataset', 'config', 'split', 'revision'] : ['path'];
-  const rule = read('rule');
-  return {
-    spec: {
-      model: given('model.', ['name', 'revision']),
-      data: given('data.', [...source, 'text_columns', 'label_column', 'offset', 'limit', 'sample', 'seed']),
-      ...given('', ['max_length', 'target', 'output', 'rtol', 'max_points', 'dtype', 'device', 'edges']),
-      integration: rule === 'auto' ? rule : `${rule}:${read('points')}`,
-      keep_text: field('keep_text').checked,
-    },
-    ...given('', ['name', 'priority']),
-  };
+/** The fields as they are; the server reads them. A file is sent when it is chosen, not here. */
+function fields() {
+  const data = new FormData(form);
+  data.delete('upload');
+  return data;
 }
 
 const control = (name) => (name === 'integration' ? field('rule') : field(name));
@@ -95,9 +83,15 @@ function showEstimate(found) {
     notice.append(link, '.');
     parts.push(notice);
   }
+  if (found.same_as !== null) {
+    const link = make('a', `job ${found.same_as}`, { href: `/jobs/${found.same_as}` });
+    const notice = make('p', 'There are results of the same already: ', { className: 'notice' });
+    notice.append(link, '.');
+    parts.push(notice);
+  }
   estimate.replaceChildren(...parts);
   const options = ['predicted', 'gold', ...labels].map((value) => make('option', '', { value }));
-  document.getElementById('targets').replaceChildren(...options);
+  document.getElementById('targets')?.replaceChildren(...options);
 }
 
 function stillNeeded(names) {
@@ -106,8 +100,8 @@ function stillNeeded(names) {
 }
 
 async function check() {
-  const read = submission().spec;
-  const nothing = !read.model.name && !read.data.path && !read.data.dataset && !touched.size;
+  const empty = (name) => !(field(name)?.value ?? '').trim();
+  const nothing = ['model.name', 'data.path', 'data.dataset'].every(empty) && !touched.size;
   if (nothing) return;
   running?.abort();
   running = new AbortController();
@@ -115,8 +109,8 @@ async function check() {
   try {
     const response = await fetch(form.dataset.check, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(submission()),
+      headers: { Accept: 'application/json' },
+      body: fields(),
       signal: running.signal,
     });
     const found = await response.json();
