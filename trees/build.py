@@ -26,7 +26,7 @@ RULES = ("classifier", "outgoing")
 FLOOR = 0.2
 """Share of a layer's maximum below which ``interactions`` keeps no cell."""
 MOST = 4
-"""Cells that ``interactions`` keeps of a site, per token."""
+"""Cells that ``interactions`` keeps of a site, per token, besides the classifier's token's."""
 TAU, TAU_LAST = 0.4, 0.0
 """The paper's thresholds: of all layers but the last, and of the last one."""
 
@@ -158,7 +158,8 @@ def interactions(
 
     summed: Attr summed over heads, [S, n, n], rows are queries
     floor: keep cells above this share of their site's maximum; of the last layer all positive
-        ones; at most MOST * n of each site, with five significant digits
+        ones; of each site the MOST * n strongest, and all of the token that the classifier reads;
+        with five significant digits
     """
     values = np.nan_to_num(np.asarray(summed, dtype=np.float64))
     length = values.shape[-1]
@@ -277,7 +278,9 @@ def _site(
     tops = [top for top in (largest, other) if top > 0]
     least = floor * min(tops, default=0)
     queries, keys = np.nonzero(flat > least)
-    order = np.argsort(-flat[queries, keys], kind="stable")[: MOST * length]
+    order = np.argsort(-flat[queries, keys], kind="stable")
+    # All that the classifier's token reads: in the last layer, other tokens may not push it out.
+    order = order[(np.arange(len(order)) < MOST * length) | (queries[order] == classifier)]
     places = zip(queries[order].tolist(), keys[order].tolist(), strict=True)
     cells = tuple((query, key, _rounded(flat[query, key])) for query, key in places)
     return SiteCells(largest=largest, largest_other=other, cells=cells)
