@@ -1,6 +1,6 @@
 """Run every benchmark on the bundled model and data, print the tables, write docs/benchmarks.md.
 
-    python -m benchmarks [--only engine|jobs|store] [--model FOLDER] [--data FILE.jsonl]
+    python -m benchmarks [--only engine|pruning|jobs|store] [--model FOLDER] [--data FILE.jsonl]
     python -m benchmarks --only engine --device cuda --precision bf16  # printed, not written
 
 Takes about a quarter of an hour. Numbers are ratios within one run wherever two things are
@@ -25,7 +25,7 @@ import torch
 import transformers
 
 import headwise
-from benchmarks import engine, jobs, store
+from benchmarks import engine, jobs, pruning, store
 from demo.model import build
 from headwise.precision import PRECISIONS
 
@@ -39,11 +39,12 @@ MARK = "<!-- {}: written by `make bench` -->"
 def main() -> None:
     """Measure what was asked for and write its sections anew; the others stay."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--only", choices=("engine", "jobs", "store"))
+    parser.add_argument("--only", choices=("engine", "pruning", "jobs", "store"))
     parser.add_argument("--model", type=Path, help="folder; the demo model by default")
     parser.add_argument("--data", type=Path, default=PAIRS, help="premise-hypothesis JSON lines")
     parser.add_argument("--examples", type=int, default=64, help="of the engine's benchmark")
     parser.add_argument("--bert-examples", type=int, default=16, help="of BERT-base's shape")
+    parser.add_argument("--pruning-examples", type=int, default=96)
     parser.add_argument("--job-examples", type=int, default=288)
     parser.add_argument("--device", default="auto", help="of the engine's benchmark")
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="likewise")
@@ -53,6 +54,8 @@ def main() -> None:
         if options.only in (None, "engine"):
             usual = options.precision == "float32" and not options.device.startswith("cuda")
             publish("engine", engine_section(model, options), write=usual)
+        if options.only in (None, "pruning"):
+            publish("pruning", pruning_section(model, options.data, options.pruning_examples))
         if options.only in (None, "jobs"):
             publish("jobs", jobs_section(model, options.data, options.job_examples))
     if options.only in (None, "store"):
@@ -105,6 +108,14 @@ def heading(name: str, setting: engine.Setting, report: engine.Report) -> str:
         f"{config.hidden_size} wide; {len(report.lengths)} pairs of {report.lengths.mean():.1f} "
         "word pieces on average"
     )
+
+
+def pruning_section(model: Path, data: Path, examples: int) -> str:
+    """Masked evaluations against plain forward passes."""
+    say("pruning")
+    loaded = headwise.load(str(model))
+    report = pruning.run(loaded.model, loaded.tokenizer, some_pairs(data, examples), log=say)
+    return f"{machine(loaded.model.device)}; {report.examples} pairs\n\n{pruning.table(report)}"
 
 
 def jobs_section(model: Path, data: Path, examples: int) -> str:

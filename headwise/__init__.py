@@ -20,9 +20,12 @@ from headwise.errors import (
 )
 from headwise.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned
 from headwise.heads import AnswerPosition, NextToken
+from headwise.importance import leave_one_out, taylor
 from headwise.loading import LoadedModel, load
+from headwise.masking import MaskEvaluation, evaluate_masks
 from headwise.options import Options
 from headwise.picture import Picture
+from headwise.pruning import Choice, PruneCurve, choose, prune_curve
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
 from headwise.structure import Comparison, describe, remove_heads, zero_heads
@@ -35,10 +38,12 @@ __all__ = [
     "Attempt",
     "AttentionCell",
     "Attribution",
+    "Choice",
     "Comparison",
     "Edge",
     "HeadwiseError",
     "LoadedModel",
+    "MaskEvaluation",
     "ModelError",
     "ModelNotFoundError",
     "NextToken",
@@ -46,6 +51,7 @@ __all__ = [
     "OptionError",
     "Options",
     "Picture",
+    "PruneCurve",
     "PrunedModel",
     "Site",
     "Text",
@@ -59,14 +65,19 @@ __all__ = [
     "attention_cells",
     "attribute",
     "attribute_encoded",
+    "choose",
     "describe",
+    "evaluate_masks",
     "evaluate_triggers",
+    "leave_one_out",
     "load",
     "load_pruned",
+    "prune_curve",
     "remove_heads",
     "save_masked",
     "save_onnx",
     "save_pruned",
+    "taylor",
     "try_attack",
     "zero_heads",
 ]

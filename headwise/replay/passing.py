@@ -241,9 +241,7 @@ class Pass:
                 factors = self.keep[:active, site, : whole.shape[2]]
                 return whole * factors[:, None, :, None].to(whole.dtype)
             if here > old:
-                replacement = self.groups[site].output
-                assert replacement is not None
-                parts.append(replacement)
+                parts.append(self.groups[site].output)
             if active > here:
                 parts.append(recorded.index_select(0, self.rows[here:active]))
             return parts[0] if len(parts) == 1 else torch.cat(parts)

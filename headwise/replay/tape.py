@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,8 +40,8 @@ class Group:
     rows: [r], for each row the example of the tape that it belongs to
     output: [r, m, H, d], the replacement of O; m is 1 where ``Tape.rows(site)`` names the one
         query row that matters, otherwise n
-    keep: [r, S, H], in place of output: factors of O of each head at all S sites, 1 before
-        ``site``. All groups of a replay have them, or none.
+    keep: [r, S, H], in place of output, which is empty then: factors of O of each head at all S
+        sites, 1 before ``site``. All groups of a replay have them, or none.
     parents: [r], with keep: the row of the replay that a row continues, counted over all groups,
         which starts at an earlier site and has the same factors before this one; -1 where the
         tape is continued. None: all continue the tape.
@@ -49,7 +49,7 @@ class Group:
 
     site: int
     rows: Tensor
-    output: Tensor | None = None
+    output: Tensor = field(default_factory=lambda: torch.empty(0))
     keep: Tensor | None = None
     parents: Tensor | None = None
 
