@@ -5,7 +5,8 @@
 Leaving each head out in turn, against as many plain passes as there are heads; and pruning curves
 of 21 points in two directions for five rankings, one of them the Taylor importance and the others
 random, against as many plain passes as there are different masks. The plain passes run in the
-batches of the masked evaluation, their time is that of one round times their number.
+batches of the masked evaluation, their time is that of one round times their number. All on one
+thread: how well several are used is another question.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +27,7 @@ from benchmarks.cost import PlainForward
 from benchmarks.measure import timed
 from headwise.encoding import encode
 from headwise.importance import one_head_masks, random_importance, summarize, taylor
+from headwise.lanes import _threads
 from headwise.masking import evaluate_masks
 from headwise.pruning import curve_points
 from headwise.replay import Replay
@@ -61,7 +62,18 @@ def run(
     repeats: int = 2,
     log: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Measure; every time is the best of ``repeats`` interleaved rounds."""
+    """Measure on one thread; every time is the best of ``repeats`` interleaved rounds."""
+    with _threads(1):
+        return _run(model, tokenizer, texts, repeats, log)
+
+
+def _run(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[headwise.Text],
+    repeats: int,
+    log: Callable[[str], object],
+) -> Report:
     encoded = encode(model, tokenizer, texts, MAX_LENGTH)
     plain = PlainForward(
         model=model,
@@ -129,7 +141,7 @@ def main() -> None:
         repeats=arguments.repeats,
         log=lambda line: print(line, flush=True),
     )
-    print(f"{report.examples} examples, {torch.get_num_threads()} threads\n\n{table(report)}")
+    print(f"{report.examples} examples\n\n{table(report)}")
 
 
 if __name__ == "__main__":
