@@ -71,7 +71,7 @@ class Stack:
                     "text_columns": ["premise", "hypothesis"],
                     "label_column": "label",
                 },
-                "integration": "gauss-legendre:8",
+                **({} if "kind" in spec else {"integration": "gauss-legendre:8"}),
                 **spec,
             },
             "queue": self.settings.queue,

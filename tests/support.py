@@ -11,7 +11,7 @@ from db import lifecycle, store
 from db.database import Database
 from db.leases import WorkerIdentity
 from jobs.outcome import Completed
-from jobs.results import AttributionResult, ExampleResult, SiteInfo
+from jobs.results import AttributionResult, ExampleResult, ImportanceResult, SiteInfo
 
 ALICE = WorkerIdentity(name="alice", host="h", pid=1, queue="default", device="cpu", versions="{}")
 BOB = WorkerIdentity(name="bob", host="h", pid=2, queue="default", device="cpu", versions="{}")
@@ -100,3 +100,15 @@ def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Attribu
 def completed(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Completed:
     """A finished computation of those examples."""
     return Completed(result=result_of(lo, hi, failed), seconds=0.5)
+
+
+def importance_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> ImportanceResult:
+    """Leaving one head out, made up as `result_of`."""
+    base = result_of(lo, hi, failed)
+    bad = np.isnan(base.score)
+    correct = np.where(bad, np.nan, np.sign(base.score - 0.05))
+    return ImportanceResult(
+        sites=base.sites,
+        examples=tuple(ExampleResult(error=example.error) for example in base.examples),
+        values={"leave-one-out-loss": base.score, "leave-one-out-accuracy": correct},
+    )

@@ -1,0 +1,58 @@
+"""Databases of earlier versions keep what they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import command
+from sqlalchemy import text
+
+from db import leases, lifecycle, store
+from db.database import Database, _alembic_config
+from db.views import VIEWS
+from tests.support import ALICE, HEADS, SITES, completed, planned_job
+
+
+def rows(database: Database, statement: str) -> list[Any]:
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def downgrade(database: Database, revision: str) -> None:
+    with database.write() as connection:
+        for view in VIEWS:
+            connection.exec_driver_sql(f"DROP VIEW {view.name}")
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def test_jobs_of_version_2_have_rankings_afterwards_and_go_on(database: Database) -> None:
+    done = planned_job(database)
+    while held := leases.claim(database, ALICE, 60):
+        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    lifecycle.sweep_jobs(database)
+    lifecycle.finish_jobs(database)
+    ranked = "SELECT source, layer, head, rank, mean FROM importances ORDER BY 1, 2, 3"
+    new = rows(database, ranked)
+    errors = "SELECT layer, head, standard_error FROM importances WHERE source = 'attattr'"
+    exact = {(layer, head): error for layer, head, error in rows(database, errors)}
+    running = planned_job(database)
+    downgrade(database, "0002")
+    assert not database.schema_is_current()
+    database.migrate()
+    old = rows(database, ranked)
+    assert len(old) == 4 * SITES * HEADS
+    for before, after in zip(new, old, strict=True):
+        assert before[:4] == after[:4]
+        assert abs(before[4] - after[4]) < 1e-12
+    for layer, head, error in rows(database, errors):
+        assert abs(error - exact[layer, head]) < 1e-9
+    assert rows(database, "SELECT DISTINCT rank_low FROM importances") == [(None,)]
+    while held := leases.claim(database, ALICE, 60):
+        assert held.job_id == running
+        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    lifecycle.sweep_jobs(database)
+    assert lifecycle.finish_jobs(database) == [running]
+    hashes = rows(database, "SELECT result_hash FROM jobs ORDER BY job_id")
+    assert hashes[done - 1] == hashes[running - 1]
