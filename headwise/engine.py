@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise import lanes
 from headwise.collect import Collector, SiteResult, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
-from headwise.errors import OptionError
+from headwise.errors import OptionError, UnsupportedModelError
 from headwise.interrupt import interrupts_held
 from headwise.loading import label_names
 from headwise.methods import Batch, method_for, needs_ends
@@ -32,6 +32,7 @@ from headwise.passes import Passes, TokenBudget, is_out_of_memory
 from headwise.precision import LoweredReplay, arithmetic, rounding_unit, widened
 from headwise.replay import Replay
 from headwise.result import Attribution
+from headwise.shrinking import emptied
 
 # A budget that was halved on out-of-memory is remembered for the model's next calls.
 _budgets: WeakKeyDictionary[PreTrainedModel, TokenBudget] = WeakKeyDictionary()
@@ -84,6 +85,11 @@ def attribute_encoded(
 
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
     targets = Targets.of(model, options, len(encoded))
+    if (name := emptied(model)) is not None:
+        raise UnsupportedModelError(
+            f"all heads before {name} were removed, so there is nothing to attribute to; "
+            "attribute the whole model, or one that headwise.zero_heads has made"
+        )
     budget = _budget(model, options)
     done: list[int] = []
 

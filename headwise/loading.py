@@ -158,6 +158,11 @@ def _folder(name: str, revision: str | None) -> Path | None:
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ModelNotFoundError(f"model folder '{folder}' has no config.json")
+    if (folder / "pruned.json").is_file():
+        raise UnsupportedModelError(
+            f"model folder '{folder}' holds a smaller model without some heads; load it with "
+            "headwise.load_pruned, or export it as 'masked' for everything else"
+        )
     if any(folder.glob("*.safetensors")):
         return
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))

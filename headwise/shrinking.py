@@ -101,6 +101,12 @@ def cut_of(module: nn.Module, wiring: Wiring, keep: Mask) -> Cut:
     )
 
 
+def emptied(model: nn.Module) -> str | None:
+    """The qualified name of the first output projection that no head is left for, if any."""
+    names = (name for name, module in model.named_modules() if isinstance(module, _Constant))
+    return next(names, None)
+
+
 def _runs(used: Mask, keep: Mask, group: int) -> list[Run]:
     """Features that some head needs, or that are nobody's, in runs that the same heads need."""
     changes = np.flatnonzero((used[1:] != used[:-1]).any(1)) + 1

@@ -249,6 +249,11 @@ def test_a_recipe_that_is_none(folder, text):
         load_pruned(folder)
 
 
+def test_a_smaller_model_is_not_taken_for_a_whole_one(folder):
+    with pytest.raises(UnsupportedModelError, match=r"headwise\.load_pruned"):
+        headwise.load(folder)
+
+
 def test_broken_weights(folder):
     (folder / "pruned.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(ModelError, match="do not belong together, or one is broken"):

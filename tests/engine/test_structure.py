@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import headwise
 from benchmarks.tiny import tiny_model
 from headwise.errors import OptionError, UnsupportedModelError
 from headwise.replay import Replay
@@ -221,3 +222,15 @@ def test_description():
     assert min(report.seconds) > 0
     assert report.speedup == report.seconds[0] / report.seconds[1]
     assert (report.batch, report.length) == (2, 16)
+
+
+def test_nothing_is_attributed_to_a_module_without_heads():
+    model = tiny_model("bert")
+    with Replay(model) as replay:
+        mask = np.zeros((len(replay.sites), replay.sites[0].heads), dtype=bool)
+    mask[0] = True
+    inputs = [{"input_ids": np.arange(3, 9)}]
+    with pytest.raises(UnsupportedModelError, match=r"layer\.0\.attention.*zero_heads"):
+        headwise.attribute_encoded(remove_heads(model, mask), inputs)
+    zeroed = headwise.attribute_encoded(zero_heads(model, mask), inputs, target=0)
+    assert np.abs(zeroed.totals[0, 0]).max() == 0 < np.abs(zeroed.totals[0, 1]).max()
