@@ -17,10 +17,8 @@ from sqlalchemy import Connection, RowMapping, bindparam, text
 
 from db.database import Database
 from jobs.errors import NotFoundError
+from jobs.plan import RATE_WINDOW, recent_rate
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
-
-RATE_WINDOW = 120.0
-"""Seconds that a running job's rate looks back."""
 
 _JOB = """
 SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.queue, j.examples,
@@ -367,25 +365,6 @@ def _with_rates(connection: Connection, rows: Sequence[RowMapping]) -> list[Job]
         )
         for row in rows
     ]
-
-
-def recent_rate(
-    attempts: Sequence[tuple[float, float | None, int | None]], now: float
-) -> float | None:
-    """Examples per second over the last RATE_WINDOW seconds, all workers together.
-
-    `attempts` holds start, end (None: running) and examples. Each counts by the share of its time
-    that lies in the window, so the rate moves smoothly while shards come and go.
-    """
-    since = now - RATE_WINDOW
-    spans = [(start, end or now, n or 0) for start, end, n in attempts]
-    done = sum(
-        n * (end - max(start, since)) / (end - start)
-        for start, end, n in spans
-        if end > max(start, since)
-    )
-    first = min((max(start, since) for start, _, _ in spans), default=now)
-    return done / (now - first) if done > 0 and now > first else None
 
 
 def _job(row: RowMapping, rate: float | None) -> Job:

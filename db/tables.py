@@ -16,22 +16,23 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from db.kind_tables import attack_trigger as attack_trigger
+from db.kind_tables import curve_point as curve_point
+from db.kind_tables import head_value as head_value
+from db.kind_tables import mask as mask
+from db.kind_tables import mask_result as mask_result
+from db.kind_tables import mask_sum as mask_sum
+from db.kind_tables import pruning as pruning
+from db.kind_tables import ranking as ranking
+from db.kind_tables import ranking_sum as ranking_sum
+from db.kind_tables import trigger_sum as trigger_sum
+from db.metadata import metadata as metadata
 
 job = Table(
     "job",
@@ -293,128 +294,35 @@ importance = Table(
     Column("mean_attention_mean", Double, nullable=False),
 )
 
-ranking_sum = Table(
-    "ranking_sum",
+trigger_result = Table(
+    "trigger_result",
     metadata,
     Column("job_id", Integer, primary_key=True),
-    Column("shard_no", Integer, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("total", LargeBinary, nullable=False),
-    Column("squares", LargeBinary, nullable=False),
-    Column("weights", LargeBinary, nullable=False),
-    Column("replicates", LargeBinary, nullable=False),
-)
-"""What a shard adds to the rankings: little-endian float64 arrays; total and squares [S, H],
-weights [B] and replicates [B, S, H] of the bootstrap. Deleted when the job ends."""
-
-ranking = Table(
-    "ranking",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("site", SmallInteger, primary_key=True),
-    Column("head", SmallInteger, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("mean", Double, nullable=False),
-    Column("standard_error", Double),
-    Column("rank", Integer, nullable=False),
-    Column("rank_low", Integer),
-    Column("rank_high", Integer),
-)
-
-head_value = Table(
-    "head_value",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("example_no", Integer, primary_key=True),
-    Column("site", SmallInteger, primary_key=True),
-    Column("head", SmallInteger, primary_key=True),
-    Column("value", REAL, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-mask = Table(
-    "mask",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("mask_no", Integer, primary_key=True),
-    Column("removed", Integer, nullable=False),
-    Column("heads", Text, nullable=False),
-)
-"""A pruning job's distinct sets of removed heads: a JSON list of [site, head]."""
-
-curve_point = Table(
-    "curve_point",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("point_no", Integer, primary_key=True),
-    Column("source_no", SmallInteger, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("draw", SmallInteger, nullable=False),
-    Column("direction", Text, nullable=False),
-    Column("scope", Text, nullable=False),
-    Column("share", Double, nullable=False),
-    Column("removed", Integer, nullable=False),
-    Column("mask_no", Integer, nullable=False),
-)
-"""The points of a pruning job's curves; several may have the same mask."""
-
-mask_sum = Table(
-    "mask_sum",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("shard_no", Integer, primary_key=True),
-    Column("mask_no", Integer, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("loss_sum", Double, nullable=False),
-    Column("loss_squares", Double, nullable=False),
-    Column("confusion", Text, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-mask_result = Table(
-    "mask_result",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("mask_no", Integer, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    *(
-        Column(measure + end, Double)
-        for measure in ("accuracy", "macro_f1", "loss")
-        for end in ("", "_low", "_high")
-    ),
-)
-
-attack_trigger = Table(
-    "attack_trigger",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("trigger_no", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("label", SmallInteger),
-    Column("parts", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("support", Integer),
-    Column("strength", Double),
-    Column("origin_job", Integer),
-    Column("origin_example", Integer),
-)
-
-trigger_sum = Table(
-    "trigger_sum",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("shard_no", Integer, primary_key=True),
     Column("trigger_no", Integer, primary_key=True),
     Column("model_no", SmallInteger, primary_key=True),
     Column("gold", SmallInteger, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-    Column("before_correct", BigInteger, nullable=False),
-    Column("after_correct", BigInteger, nullable=False),
-    Column("flipped", BigInteger, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("n", "before_correct", "after_correct", "flipped")
+    ),
     Column("after", Text, nullable=False),
+    *(
+        Column(rate + end, Double)
+        for rate in ("accuracy_before", "accuracy_after", "success")
+        for end in ("", "_low", "_high")
+    ),
+    Column("rank", Integer, nullable=False),
+)
+
+trigger_outcome = Table(
+    "trigger_outcome",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("model_no", SmallInteger, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("predicted", SmallInteger, nullable=False),
+    Column("probabilities", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -423,7 +331,7 @@ published = Table("published", metadata, Column("views_hash", Text, primary_key=
 
 RESULT_TABLES = (
     *(head_score, site_result, edge, head_value, shard_sum, ranking_sum, importance, ranking),
-    *(curve_point, mask_sum, mask_result, mask, trigger_sum, attack_trigger),
-    *(example_result, site),
+    *(curve_point, mask_sum, mask_result, mask, pruning, trigger_sum, attack_trigger),
+    *(trigger_outcome, trigger_result, trigger_source, example_result, site),
 )
 """Everything a job leaves behind, in the order in which it is deleted."""

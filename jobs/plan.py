@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 MAX_SHARD_EXAMPLES = 20_000
+RATE_WINDOW = 120.0
+"""Seconds that a running job's rate looks back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +67,22 @@ def estimate(
         seconds=examples * seconds / max(1, workers) if rate.measured else None,
         basis=rate.basis,
     )
+
+
+def recent_rate(
+    attempts: Sequence[tuple[float, float | None, int | None]], now: float
+) -> float | None:
+    """Examples per second over the last RATE_WINDOW seconds, all workers together.
+
+    `attempts` holds start, end (None: running) and examples. Each counts by the share of its time
+    that lies in the window, so the rate moves smoothly while shards come and go.
+    """
+    since = now - RATE_WINDOW
+    spans = [(start, end or now, n or 0) for start, end, n in attempts]
+    done = sum(
+        n * (end - max(start, since)) / (end - start)
+        for start, end, n in spans
+        if end > max(start, since)
+    )
+    first = min((max(start, since) for start, _, _ in spans), default=now)
+    return done / (now - first) if done > 0 and now > first else None
