@@ -26,8 +26,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import headwise
 from benchmarks.measure import synchronize, timed
+from headwise.batches import batches
 from headwise.encoding import encode, pad
-from headwise.engine import _batches
 from headwise.lanes import lanes
 from headwise.passes import TokenBudget
 from headwise.precision import arithmetic, autocast
@@ -121,7 +121,7 @@ class PlainForward:
         self.lengths = np.array([len(example.ids) for example in encoded])
         self._batches = [
             pad([encoded[i] for i in batch], pad_id, device)
-            for batch in _batches(encoded, TokenBudget.default(device), lanes(device))
+            for batch in batches(encoded, TokenBudget.default(device), lanes(device))
         ]
 
     def measure(self) -> None:

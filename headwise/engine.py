@@ -12,30 +12,25 @@ computed; see ``integrate``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise import lanes
+from headwise.batches import Tick, prepared
 from headwise.collect import Collector, SiteResult, summarize
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError, UnsupportedModelError
-from headwise.interrupt import interrupts_held
 from headwise.loading import label_names
 from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
-from headwise.passes import Passes, TokenBudget, is_out_of_memory
-from headwise.precision import LoweredReplay, arithmetic, rounding_unit, widened
+from headwise.passes import Passes, TokenBudget
+from headwise.precision import rounding_unit, widened
 from headwise.replay import Replay
 from headwise.result import Attribution
 from headwise.shrinking import emptied
-
-# A budget that was halved on out-of-memory is remembered for the model's next calls.
-_budgets: WeakKeyDictionary[PreTrainedModel, TokenBudget] = WeakKeyDictionary()
 
 
 @takes_options
@@ -90,69 +85,17 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
             f"all heads before {name} were removed, so there is nothing to attribute to; "
             "attribute the whole model, or one that headwise.zero_heads has made"
         )
-    budget = _budget(model, options)
-    done: list[int] = []
-
-    def tick() -> None:
-        check_interrupt()
-        if options.progress is not None:
-            options.progress(len(done), len(encoded))
-
-    def work(replay: Replay, tick: Callable[[], None]) -> None:
-        while waiting:
-            batch = waiting.pop()
-            try:
-                _attribute_batch(replay, encoded, batch, options, targets, budget, tick, collector)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or len(batch) == 1:
-                    raise
-                budget.halve()
-                middle = len(batch) // 2
-                waiting.extend((batch[:middle], batch[middle:]))
-                continue
-            done.extend(batch)
-            tick()
-
-    with (
-        interrupts_held() as check_interrupt,
-        arithmetic(model.device, options.precision, options.deterministic),
-        LoweredReplay(model, options.precision) as replay,
-    ):
+    with prepared(model, options) as runner:
         labels = label_names(model)
-        collector = Collector(options.method, replay.sites, labels, encoded, options.edges)
-        # Longest first: if memory does not suffice, that shows at the start.
-        waiting = _batches(encoded, budget, lanes.lanes(replay.device))
-        lanes.run(replay, min(lanes.lanes(replay.device), len(waiting)), work, tick)
+        collector = Collector(options.method, runner.replay.sites, labels, encoded, options.edges)
+
+        def work(replay: Replay, batch: Sequence[int], tick: Tick) -> None:
+            _attribute_batch(
+                replay, encoded, batch, options, targets, runner.budget, tick, collector
+            )
+
+        runner.run(encoded, work)
     return collector.result(keep_matrices=options.matrices)
-
-
-def _budget(model: PreTrainedModel, options: Options) -> TokenBudget:
-    if options.token_budget is not None:
-        return TokenBudget(options.token_budget)
-    if options.deterministic:
-        return TokenBudget.default(model.device)
-    if model not in _budgets:
-        _budgets[model] = TokenBudget.default(model.device)
-    return _budgets[model]
-
-
-def _batches(encoded: Sequence[Encoded], budget: TokenBudget, lanes: int) -> list[list[int]]:
-    """Examples of similar length together, shortest first, at least one batch for every lane.
-
-    A batch takes a quarter of the budget, as each pass has several points of every example, and
-    at most a tenth of it is padding.
-    """
-    share = max(1, len(encoded) // lanes)
-    order = sorted(range(len(encoded)), key=lambda e: len(encoded[e].ids), reverse=True)
-    batches: list[list[int]] = []
-    longest = rows = 0
-    for example in order:
-        n = len(encoded[example].ids)
-        if not batches or n < 0.9 * longest or len(batches[-1]) >= rows:
-            batches.append([])
-            longest, rows = n, min(share, budget.rows(4 * n))
-        batches[-1].append(example)
-    return batches[::-1]
 
 
 def _attribute_batch(
@@ -162,7 +105,7 @@ def _attribute_batch(
     options: Options,
     targets: Targets,
     budget: TokenBudget,
-    tick: Callable[[], None],
+    tick: Tick,
     collector: Collector,
 ) -> None:
     """All sites of one batch; its results go to the collector only when it is complete."""

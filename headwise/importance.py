@@ -16,18 +16,17 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.batches import Tick, prepared
 from headwise.encoding import pad
 from headwise.errors import OptionError
 from headwise.masking import (
     Arguments,
     Doubles,
     Texts,
-    Tick,
     encoded_texts,
     evaluate_masks,
     gold_labels,
     padding_of,
-    prepared,
 )
 from headwise.objective import Label
 from headwise.options import Options, Progress

@@ -10,8 +10,7 @@ most in common.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -21,16 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise import lanes
+from headwise.batches import Tick, prepared
 from headwise.encoding import Encoded, Text, encode, pad
-from headwise.engine import _batches, _budget
 from headwise.errors import OptionError
-from headwise.interrupt import interrupts_held
 from headwise.loading import label_names
 from headwise.objective import Label, label_index
 from headwise.options import Options, Progress
-from headwise.passes import TokenBudget, is_out_of_memory
-from headwise.precision import LoweredReplay, arithmetic
+from headwise.passes import TokenBudget
 from headwise.replay import Group, Replay, Site, Tape
 from stats.sums import MaskSums
 
@@ -38,7 +34,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 Texts = Sequence[Text] | Sequence[Encoded]
-Tick = Callable[[], None]
 
 
 class Arguments(TypedDict, total=False):
@@ -175,63 +170,6 @@ def gold_labels(model: PreTrainedModel, labels: Sequence[Label], count: int) -> 
         raise OptionError(f"labels has {len(labels)} labels for {count} texts")
     gold = [label_index(label, names, f"labels[{i}]") for i, label in enumerate(labels)]
     return np.array(gold, dtype=np.int32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runner:
-    """A model that is prepared, to run batches of examples on."""
-
-    replay: Replay
-    options: Options
-    budget: TokenBudget
-    check_interrupt: Tick
-
-    def run(
-        self, encoded: Sequence[Encoded], work: Callable[[Replay, Sequence[int], Tick], None]
-    ) -> None:
-        """Call ``work(replay, batch, tick)`` for all batches; it ticks after each pass."""
-        done: list[int] = []
-
-        def tick() -> None:
-            self.check_interrupt()
-            if self.options.progress is not None:
-                self.options.progress(len(done), len(encoded))
-
-        def lane(replay: Replay, tick: Tick) -> None:
-            while waiting:
-                batch = waiting.pop()
-                try:
-                    work(replay, batch, tick)
-                except (RuntimeError, MemoryError) as error:
-                    smallest = len(batch) == 1 and self.budget.tokens <= len(encoded[batch[0]].ids)
-                    if not is_out_of_memory(error) or smallest:
-                        raise
-                    self.budget.halve()
-                    middle = len(batch) // 2
-                    waiting.extend(part for part in (batch[:middle], batch[middle:]) if part)
-                    continue
-                done.extend(batch)
-                tick()
-
-        count = lanes.lanes(self.replay.device)
-        waiting = _batches(encoded, self.budget, count)
-        lanes.run(self.replay, min(count, len(waiting)), lane, tick)
-
-
-@contextmanager
-def prepared(model: PreTrainedModel, options: Options) -> Iterator[Runner]:
-    """A runner of the model, which is as before afterwards."""
-    with (
-        interrupts_held() as check_interrupt,
-        arithmetic(model.device, options.precision, options.deterministic),
-        LoweredReplay(model, options.precision) as replay,
-    ):
-        yield Runner(
-            replay=replay,
-            options=options,
-            budget=_budget(model, options),
-            check_interrupt=check_interrupt,
-        )
 
 
 class MaskTree:
