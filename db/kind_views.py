@@ -60,8 +60,18 @@ KIND_VIEWS: tuple[View, ...] = (
             ("source_number", "p.source_no", "integer", "Which of the job's sources, from 0."),
             ("source", "p.source", "text", "Source of importance, as in importances; or random."),
             ("draw", "p.draw", "integer", "Draw of a random order, from 0."),
-            ("direction", "p.direction", "text", "least or most: which heads go first."),
-            ("scope", "p.scope", "text", "global, or layer: the same number in each layer."),
+            (
+                "direction",
+                "p.direction",
+                "text",
+                "least or most: which heads go first; any for random.",
+            ),
+            (
+                "scope",
+                "p.scope",
+                "text",
+                "global; layer: as many in each layer; notebook; choice: every number of heads.",
+            ),
             ("share", "p.share", "real", "Share of the heads that are removed."),
             ("removed", "p.removed", "integer", "Heads that are removed."),
             ("mask", "p.mask_no", "integer", "Mask within the job; equal ones are computed once."),
@@ -79,6 +89,35 @@ KIND_VIEWS: tuple[View, ...] = (
                     ("_low", "Lower end of the 95 % interval of the "),
                     ("_high", "Upper end of the 95 % interval of the "),
                 )
+            ),
+        ),
+    ),
+    View(
+        name="pruning_choices",
+        meaning="One row per pruning job: its examples, and the most heads that can go (`within`).",
+        source="pruning c LEFT JOIN mask m ON m.job_id = c.job_id AND m.mask_no = c.chosen_mask",
+        columns=columns(
+            *of("c", JOB),
+            ("given", "c.given", "integer", "Examples that were given."),
+            ("overlap", "c.overlap", "integer", "Those of them that the heads were ranked with."),
+            ("mask", "c.chosen_mask", "integer", "Chosen mask, see pruning_points; null if none."),
+            ("removed", "m.removed", "integer", "Heads that it removes."),
+            *(
+                (f"{half}_{name}", f"c.{half}_{name}", "integer" if name == "n" else "real", words)
+                for half, which in (("search", "chose"), ("held_out", "verified"))
+                for name, words in (
+                    ("n", f"Examples that {which} it."),
+                    ("whole", "Accuracy of the whole model on them."),
+                    ("accuracy", "Accuracy without those heads on them."),
+                    ("low", "Lower end of its 95 % interval."),
+                    ("high", "Upper end of it."),
+                )
+            ),
+            (
+                "verified",
+                "c.verified",
+                "boolean",
+                "Whether the loss of accuracy is within the limit on the held-out half, too.",
             ),
         ),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import attribution, importance
+from db import attribution, importance, pruning
 from db.leases import Claim
 from db.prepared import Prepared
 
@@ -42,4 +42,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "attribution": Kind(commit=attribution.commit, finish=attribution.finish),
     "importance": Kind(commit=importance.commit, finish=importance.finish),
+    "pruning": Kind(
+        plan=pruning.plan, inputs=pruning.inputs, commit=pruning.commit, finish=pruning.finish
+    ),
 }

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from jobs.errors import InputError, Problem, nearest, refuse
+from jobs.pruning import PruningSpec
 from jobs.spec_parts import Frozen, JobSpec
 
 ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
@@ -129,7 +130,7 @@ class ImportanceSpec(JobSpec):
         return self
 
 
-Spec = AttributionSpec | ImportanceSpec
+Spec = AttributionSpec | ImportanceSpec | PruningSpec
 """A specification of any kind."""
 SPECS: dict[str, type[JobSpec]] = {one.model_fields["kind"].default: one for one in get_args(Spec)}
 """The kinds of jobs: the one list of them; the other layers' registries have the same keys."""
@@ -146,7 +147,8 @@ class Submission(Frozen):
 
     spec: Annotated[
         Annotated[AttributionSpec, Tag("attribution")]
-        | Annotated[ImportanceSpec, Tag("importance")],
+        | Annotated[ImportanceSpec, Tag("importance")]
+        | Annotated[PruningSpec, Tag("pruning")],
         Discriminator(_kind_of),
     ]
     name: str = Field(default="", max_length=200, description="Shown in lists.")

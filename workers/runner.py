@@ -14,11 +14,13 @@ from jobs.results import ShardResult
 from jobs.spec import parse_spec
 from workers.attribution import attribute
 from workers.importance import rank
+from workers.pruning import prune
 from workers.run import ModelCache, Progress, Run
 
 RUNNERS: dict[str, Callable[[Run[Any]], ShardResult]] = {
     "attribution": attribute,
     "importance": rank,
+    "pruning": prune,
 }
 """What computes a shard, by the kind of its job."""
 

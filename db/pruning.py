@@ -1,0 +1,311 @@
+"""What a pruning job stores: masks and points at its start, sums per shard, curves at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from db import rankings, tables
+from db.bulk import insert_rows
+from db.database import Database
+from db.leases import Claim
+from db.prepared import Prepared
+from jobs.errors import NotFoundError, refuse
+from jobs.pruning import PruningResult, PruningSpec, curves
+from stats.sums import MaskSums, choose_step
+
+MEASURES = ("accuracy", "macro_f1", "loss")
+
+POINTS = """
+SELECT p.point_no, p.source_no, p.source, p.draw, p.direction, p.scope, p.share, p.removed,
+    p.mask_no
+FROM curve_point p WHERE p.job_id = :job_id ORDER BY p.point_no
+"""
+MASK_RESULTS = """
+SELECT mask_no, n, accuracy, accuracy_low, accuracy_high, macro_f1, macro_f1_low, macro_f1_high,
+    loss, loss_low, loss_high
+FROM mask_result WHERE job_id = :job_id ORDER BY mask_no
+"""
+REMOVED = "SELECT heads FROM mask WHERE job_id = :job_id AND mask_no = :mask_no"
+CHOICE = """
+SELECT c.given, c.overlap, c.chosen_mask, m.removed, c.search_n, c.search_whole,
+    c.search_accuracy, c.search_low, c.search_high, c.held_out_n, c.held_out_whole,
+    c.held_out_accuracy, c.held_out_low, c.held_out_high, c.verified
+FROM pruning c LEFT JOIN mask m ON m.job_id = c.job_id AND m.mask_no = c.chosen_mask
+WHERE c.job_id = :job_id
+"""
+
+Removed = list[list[int]]
+"""Removed heads: [site, head] each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskResult:
+    """The model without the heads of a mask, with 95 % intervals; None where it has no value."""
+
+    mask_no: int
+    n: int
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    macro_f1: float | None
+    macro_f1_low: float | None
+    macro_f1_high: float | None
+    loss: float | None
+    loss_low: float | None
+    loss_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point of a curve, see `jobs.pruning.CurvePoint`, and what came out."""
+
+    point_no: int
+    source_no: int
+    source: str
+    draw: int
+    direction: str
+    scope: str
+    share: float
+    removed: int
+    mask_no: int
+    result: MaskResult | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The job's examples, and the most heads that can go, see `tables.pruning`."""
+
+    given: int
+    overlap: int
+    chosen_mask: int | None
+    removed: int | None
+    search_n: int | None
+    search_whole: float | None
+    search_accuracy: float | None
+    search_low: float | None
+    search_high: float | None
+    held_out_n: int | None
+    held_out_whole: float | None
+    held_out_accuracy: float | None
+    held_out_low: float | None
+    held_out_high: float | None
+    verified: bool | None
+
+
+def plan(
+    connection: Connection, _job_id: int, spec: PruningSpec, examples: Sequence[tuple[Any, ...]]
+) -> Prepared:
+    """The masks of every curve, and the examples that the heads were not ranked with."""
+    means = [rankings.read(connection, one.job, one.source) for one in spec.sources]
+    for place, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
+        if not mean.size or mean.shape != means[0].shape:
+            message = f"ranks {list(mean.shape)} sites and heads, not {list(means[0].shape)}"
+            raise refuse(f"sources.{place}.job", source.job, message, "Give another job.")
+    used = _hashes(connection, {one.job for one in spec.sources})
+    fresh = [example for example in examples if example[3] not in used]
+    overlap = len(examples) - len(fresh)
+    if not fresh and not spec.allow_overlap:
+        message = f"all {len(examples):,} examples are among those that the heads were ranked with"
+        remedy = "Give other examples, or set allow_overlap to evaluate on these."
+        raise refuse("data", None, message, remedy)
+    found = curves(spec, means)
+    masks = [
+        {"mask_no": number, "removed": int(mask.sum()), "heads": json.dumps(_listed(mask))}
+        for number, mask in enumerate(found.masks)
+    ]
+    points = [{"point_no": n, **point.__dict__} for n, point in enumerate(found.points)]
+    facts = [{"given": len(examples), "overlap": overlap}]
+    return Prepared(
+        rows={tables.mask: masks, tables.curve_point: points, tables.pruning: facts},
+        examples=fresh if overlap and not spec.allow_overlap else None,
+        cost=found.cost,
+    )
+
+
+def inputs(connection: Connection, job_id: int) -> list[Removed]:
+    """The removed heads of every mask, in their order."""
+    m = tables.mask.c
+    query = select(m.heads).where(m.job_id == job_id).order_by(m.mask_no)
+    return [json.loads(heads) for heads in connection.execute(query).scalars()]
+
+
+def commit(connection: Connection, held: Claim, result: PruningResult, _keep_text: bool) -> None:
+    """Write what a shard adds to every mask."""
+    names = [column.name for column in tables.mask_sum.columns]
+    rows = (
+        (held.job_id, held.shard_no, half, mask, n, loss, squares, _sparse(confusion))
+        for half, sums in enumerate(result.halves)
+        for mask, (n, loss, squares, confusion) in enumerate(
+            zip(
+                sums.n.tolist(),
+                sums.loss_sum.tolist(),
+                sums.loss_squares.tolist(),
+                sums.confusion,
+                strict=True,
+            )
+        )
+    )
+    insert_rows(connection, tables.mask_sum, names, rows)
+
+
+def finish(connection: Connection, job_id: int) -> str | None:
+    """Merge the sums into a result per mask, choose, and return the results' hash."""
+    halves = _merged(connection, job_id)
+    if halves is None:
+        return None
+    results = _results(halves[0] + halves[1])
+    choice = _choose(connection, job_id, halves)
+    for table in (tables.mask_result, tables.mask_sum):
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    rows = [{"job_id": job_id, **result.__dict__} for result in results]
+    connection.execute(insert(tables.mask_result), rows)
+    mine = tables.pruning.c.job_id == job_id
+    if choice:
+        connection.execute(update(tables.pruning).where(mine).values(**choice))
+    lines = [*(repr(result) for result in results), repr(sorted(choice.items()))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
+    """A job's points, and whether they are provisional: of the shards done so far."""
+    mine = {"job_id": job_id}
+    with database.read() as connection:
+        points = connection.execute(text(POINTS), mine).mappings().all()
+        rows = connection.execute(text(MASK_RESULTS), mine).mappings().all()
+        results = [MaskResult(**row) for row in rows]
+        if not rows and (halves := _merged(connection, job_id)) is not None:
+            results = _results(halves[0] + halves[1])
+    by_mask = {result.mask_no: result for result in results}
+    return [Point(**row, result=by_mask.get(row["mask_no"])) for row in points], not rows
+
+
+def get_choice(database: Database, job_id: int) -> Choice | None:
+    """The job's examples and choice; None before it was planned."""
+    with database.read() as connection:
+        row = connection.execute(text(CHOICE), {"job_id": job_id}).mappings().first()
+    if row is None:
+        return None
+    verified = row["verified"]
+    return Choice(**{**row, "verified": None if verified is None else bool(verified)})
+
+
+def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
+    """The heads that a mask removes. Raises NotFoundError."""
+    mine = {"job_id": job_id, "mask_no": mask_no}
+    with database.read() as connection:
+        found = connection.execute(text(REMOVED), mine).scalar()
+    if found is None:
+        raise NotFoundError(f"Job {job_id} has no mask {mask_no}.")
+    removed: Removed = json.loads(found)
+    return removed
+
+
+def _hashes(connection: Connection, jobs: Iterable[int]) -> set[str]:
+    e = tables.example.c
+    query = select(e.text_hash).where(e.job_id.in_(sorted(jobs))).distinct()
+    return set(connection.execute(query).scalars())
+
+
+def _listed(mask: NDArray[np.bool_]) -> Removed:
+    found: Removed = np.argwhere(mask).tolist()
+    return found
+
+
+def _sparse(confusion: NDArray[np.int64]) -> str:
+    cells = np.argwhere(confusion)
+    return json.dumps([[*cell, int(confusion[tuple(cell)])] for cell in cells.tolist()])
+
+
+def _merged(connection: Connection, job_id: int) -> tuple[MaskSums, MaskSums] | None:
+    """The sums of both halves over the shards done so far, added in shard order; or None."""
+    s, j, m = tables.mask_sum.c, tables.job.c, tables.mask.c
+    labels = connection.execute(select(j.labels).where(j.id == job_id)).scalar_one()
+    classes = len(json.loads(labels))
+    masks = len(connection.execute(select(m.mask_no).where(m.job_id == job_id)).all())
+    losses = np.zeros((2, 2, masks))
+    confusion = np.zeros((2, masks, classes, classes), dtype=np.int64)
+    query = select(s.half, s.mask_no, s.loss_sum, s.loss_squares, s.confusion)
+    mine = query.where(s.job_id == job_id).order_by(s.shard_no, s.half, s.mask_no)
+    for half, mask, loss, squares, cells in connection.execute(mine):
+        losses[half, :, mask] += (loss, squares)
+        for gold, predicted, count in json.loads(cells):
+            confusion[half, mask, gold, predicted] += count
+    if not confusion.any():
+        return None
+    failed = np.zeros(masks, dtype=np.int64)
+    one, other = (
+        MaskSums(
+            loss_sum=losses[half, 0],
+            loss_squares=losses[half, 1],
+            confusion=confusion[half],
+            failed=failed,
+        )
+        for half in (0, 1)
+    )
+    return one, other
+
+
+def _results(sums: MaskSums) -> list[MaskResult]:
+    estimates = (sums.accuracy(), sums.macro_f1(), sums.loss())
+    return [
+        MaskResult(
+            mask_no=mask,
+            n=int(n),
+            **{
+                measure + end: _number(values[mask])
+                for measure, estimate in zip(MEASURES, estimates, strict=True)
+                for end, values in zip(("", "_low", "_high"), estimate, strict=True)
+            },
+        )
+        for mask, n in enumerate(sums.n)
+    ]
+
+
+def _choose(
+    connection: Connection, job_id: int, halves: tuple[MaskSums, MaskSums]
+) -> dict[str, Any]:
+    """Choose on one half along the points of scope `choice`, and look at the other half."""
+    j, p = tables.job.c, tables.curve_point.c
+    spec = json.loads(connection.execute(select(j.spec).where(j.id == job_id)).scalar_one())
+    tried = select(p.mask_no).where(p.job_id == job_id, p.scope == "choice").order_by(p.removed)
+    masks = list(connection.execute(tried).scalars())
+    if not masks:
+        return {}
+    within = float(spec["within"])
+    search, held_out = halves
+    chosen = masks[choose_step(_of(search, masks), within)]
+    both = [masks[0], chosen]
+    found: dict[str, Any] = {"chosen_mask": chosen}
+    for half, sums in (("search", _of(search, both)), ("held_out", _of(held_out, both))):
+        accuracy = sums.accuracy()
+        found |= {
+            f"{half}_n": int(sums.n[1]),
+            f"{half}_whole": _number(accuracy.value[0]),
+            f"{half}_accuracy": _number(accuracy.value[1]),
+            f"{half}_low": _number(accuracy.low[1]),
+            f"{half}_high": _number(accuracy.high[1]),
+        }
+    found["verified"] = choose_step(_of(held_out, both), within) == 1
+    return found
+
+
+def _of(sums: MaskSums, masks: Sequence[int]) -> MaskSums:
+    rows = list(masks)
+    return MaskSums(
+        loss_sum=sums.loss_sum[rows],
+        loss_squares=sums.loss_squares[rows],
+        confusion=sums.confusion[rows],
+        failed=sums.failed[rows],
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

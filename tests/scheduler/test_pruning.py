@@ -1,0 +1,246 @@
+"""Pruning jobs on both databases: plan, shards, results and the choice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from db import leases, lifecycle, pruning, queries, store
+from db.database import Database
+from db.leases import WorkerIdentity
+from jobs.errors import InputError
+from jobs.outcome import Completed
+from jobs.pruning import PruningResult
+from jobs.results import ExampleResult, SiteInfo
+from jobs.settings import Settings
+from scheduler.service import Scheduler
+from scheduler.submit import check, submit
+from stats.sums import MaskSums
+from tests.inputs import raw_submission, refused
+from tests.support import ALICE, HEADS, SITES, completed, planned_job
+
+ROWS = 24
+
+
+def source_job(database: Database, spec: dict[str, Any], examples: int = 4) -> int:
+    """A finished attribution job of the first rows of the same data."""
+    job = planned_job(database, examples, spec=json.dumps({"keep_text": True, **spec}))
+    while held := leases.claim(database, ALICE, 60):
+        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    lifecycle.sweep_jobs(database)
+    assert lifecycle.finish_jobs(database) == [job]
+    return job
+
+
+def raw(settings: Settings, source: int, **spec: Any) -> dict[str, Any]:
+    data = settings.home / "pairs.jsonl"
+    if not data.exists():
+        rows = [
+            {"premise": f"text {n}", "hypothesis": f"second {n}", "label": ("no", "yes")[n % 2]}
+            for n in range(ROWS)
+        ]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sources = [{"job": source, "source": "attattr"}]
+    return raw_submission(settings.home, kind="pruning", **{"sources": sources, **spec})
+
+
+def submitted(database: Database, settings: Settings, **spec: Any) -> int:
+    """A pruning job by a source that has ranked the first four of its rows."""
+    template = raw(settings, 1, **spec)
+    model = settings.home / "model/config.json"
+    changed = json.loads(model.read_text()) | {
+        "num_hidden_layers": SITES,
+        "num_attention_heads": HEADS,
+        "id2label": {"0": "no", "1": "yes"},
+    }
+    model.write_text(json.dumps(changed))
+    given = {key: template["spec"][key] for key in ("model", "data")}
+    source = source_job(database, given)
+    with database.write() as connection:  # the same texts as the file's
+        hashes = text("UPDATE example SET text_hash = :digest WHERE example_no = :number")
+        for number in range(4):
+            digest = _hash(f"text {number}", f"second {number}")
+            connection.execute(hashes, {"digest": digest, "number": number})
+    return submit(check(raw(settings, source, **spec), settings, database), database)
+
+
+def _hash(a: str, b: str) -> str:
+    return hashlib.sha256(json.dumps([a, b]).encode()).hexdigest()
+
+
+def plan(database: Database, settings: Settings, app: Any) -> None:
+    Scheduler(settings, database, app).plan()
+
+
+def computed(lo: int, hi: int, removed: list[list[list[int]]]) -> PruningResult:
+    """Results that depend on example and mask alone: each head that is missing costs accuracy."""
+    number = np.arange(lo, hi)
+    gold = (number % 2).astype(np.int32)
+    lost = np.array([len(heads) for heads in removed])[:, None]
+    wrong = (number * 7 % ROWS)[None] < 4 * lost - 4
+    predicted = np.where(wrong, 1 - gold, gold).astype(np.int32)
+    loss = np.sin(number)[None] + 2.0 + lost
+    odd = number % 2 == 1
+    return PruningResult(
+        sites=tuple(
+            SiteInfo(layer=n, kind="encoder", heads=HEADS, name=f"layer.{n}") for n in range(SITES)
+        ),
+        examples=tuple(ExampleResult(predicted=int(p)) for p in predicted[0]),
+        halves=tuple(  # type: ignore[arg-type]
+            MaskSums.of(loss[:, part], predicted[:, part], gold[part], 2) for part in (~odd, odd)
+        ),
+    )
+
+
+def run(database: Database, worker: WorkerIdentity = ALICE) -> None:
+    while held := leases.claim(database, worker, 60):
+        shard = store.read_shard(database, held)
+        done = Completed(result=computed(held.lo, held.hi, shard.planned), seconds=0.1)
+        assert store.commit_shard(database, held, done, "model")
+    lifecycle.sweep_jobs(database)
+    lifecycle.finish_jobs(database)
+
+
+def test_a_job_leaves_out_what_its_heads_were_ranked_with(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    job = submitted(database, settings, steps=2, random=1)
+    plan(database, settings, app)
+    assert queries.get_job(database, job).examples == ROWS - 4
+    found = pruning.get_choice(database, job)
+    assert found is not None
+    assert (found.given, found.overlap, found.chosen_mask) == (ROWS, 4, None)
+    run(database)
+    job_row = queries.get_job(database, job)
+    assert job_row.state.value == "succeeded"
+    points, provisional = pruning.get_points(database, job)
+    assert not provisional
+    assert [(p.source, p.direction, p.removed) for p in points] == [
+        *(("attattr", "least", n) for n in (0, 3, 6)),
+        *(("attattr", "most", n) for n in (0, 3, 6)),
+        *(("random", "any", n) for n in (0, 3, 6)),
+    ]
+    whole, none = points[0].result, points[2].result
+    assert whole is not None
+    assert none is not None
+    assert (whole.n, whole.accuracy, whole.macro_f1) == (ROWS - 4, 1.0, 1.0)
+    assert none.accuracy is not None
+    assert none.loss is not None
+    assert none.accuracy < 0.5
+    assert none.loss_low < none.loss < none.loss_high  # type: ignore[operator]
+    with database.read() as connection:
+        assert connection.execute(text("SELECT COUNT(*) FROM mask_sum")).scalar() == 0
+
+
+def test_overlap_is_allowed_where_it_is_asked_for(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    job = submitted(database, settings, allow_overlap=True)
+    plan(database, settings, app)
+    assert queries.get_job(database, job).examples == ROWS
+    found = pruning.get_choice(database, job)
+    assert found is not None
+    assert found.overlap == 4
+
+
+def test_a_job_of_nothing_but_known_examples_fails_with_the_reason(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    job = submitted(database, settings, data={"limit": 4})
+    plan(database, settings, app)
+    failed = queries.get_job(database, job)
+    assert failed.state.value == "failed"
+    assert "all 4 examples are among those that the heads were ranked with" in str(failed.error)
+
+
+def test_shards_add_up_to_the_whole(
+    database: Database, settings: Settings, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for seconds in (1000.0, 0.001):
+        job = submitted(
+            database, settings.model_copy(update={"shard_seconds": seconds}), within=5, random=2
+        )
+        plan(database, settings.model_copy(update={"shard_seconds": seconds}), app)
+        counts = queries.shard_counts(database, job)
+        assert sum(counts.values()) == (1 if seconds > 1 else ROWS - 4)
+        run(database)
+        points, _ = pruning.get_points(database, job)
+        found.append([(p.mask_no, p.result) for p in points])
+        with database.write() as connection:
+            store.delete_job(connection, job)
+    for (mask, one), (same, other) in zip(*found, strict=True):
+        assert mask == same
+        assert one is not None
+        assert other is not None
+        for name, value in one.__dict__.items():
+            assert getattr(other, name) == pytest.approx(value, rel=1e-12), name
+
+
+def test_the_choice_is_made_on_one_half_and_verified_on_the_other(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    job = submitted(database, settings, steps=2, random=0, within=25)
+    plan(database, settings, app)
+    run(database)
+    found = pruning.get_choice(database, job)
+    assert found is not None
+    numbers = np.arange(4, ROWS)  # what is left is numbered from 0 again
+    assert len(numbers) == 20
+    number = np.arange(20)
+    wrong = [[(number * 7 % ROWS < 4 * k - 4)[number % 2 == half].mean() for k in range(7)]
+             for half in (0, 1)]  # fmt: skip
+    best = max(k for k in range(7) if wrong[0][k] <= 0.25)
+    assert 0 < best < 6
+    assert found.removed == best
+    assert (found.search_n, found.held_out_n) == (10, 10)
+    assert found.search_accuracy == pytest.approx(1 - wrong[0][best])
+    assert found.held_out_accuracy == pytest.approx(1 - wrong[1][best])
+    assert found.held_out_whole == 1
+    assert found.verified == (wrong[1][best] <= 0.25)
+    assert found.held_out_low is not None
+    assert found.held_out_low < found.held_out_accuracy
+    assert found.chosen_mask is not None
+    assert len(pruning.get_removed(database, job, found.chosen_mask)) == best
+
+
+def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_whole(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    small = settings.model_copy(update={"shard_seconds": 0.5})
+    job = submitted(database, small)
+    plan(database, small, app)
+    held = leases.claim(database, ALICE, 60)
+    assert held is not None
+    assert held.hi < ROWS - 4
+    assert pruning.get_points(database, job)[0][0].result is None
+    shard = store.read_shard(database, held)
+    done = Completed(result=computed(held.lo, held.hi, shard.planned), seconds=0.1)
+    assert store.commit_shard(database, held, done, "model")
+    points, provisional = pruning.get_points(database, job)
+    assert provisional
+    assert points[0].result is not None
+    assert points[0].result.n == held.hi
+    with database.write() as connection:
+        store.delete_job(connection, job)
+        for table in ("mask", "curve_point", "mask_sum", "pruning"):
+            count = connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar()
+            assert count == 0, table
+
+
+def test_sources_that_do_not_fit_are_refused(database: Database, settings: Settings) -> None:
+    submitted(database, settings)
+
+    def refuse_with(**spec: Any) -> str:
+        call = lambda: check(raw(settings, 1, **spec), settings, database)  # noqa: E731
+        return refused(call).field
+
+    assert refuse_with(sources=[{"job": 99}]) == "sources.0.job"
+    assert refuse_with(sources=[{"job": 1, "source": "taylor"}]) == "sources.0.source"
+    with pytest.raises(InputError):
+        check(raw(settings, 2), settings, database)
