@@ -144,7 +144,25 @@ attack_trigger = Table(
     Column("strength", Double),
     Column("origin_job", Integer),
     Column("origin_example", Integer),
+    Column("control_of", Integer),
 )
+"""The triggers of an attack job; parts is a JSON list of [token, segment, position, word], empty
+for an attention control until the first shard is done: only a model can tell it."""
+
+trigger_source = Table(
+    "trigger_source",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("source_no", Integer, primary_key=True),
+    Column("origin_job", Integer, nullable=False),
+    Column("origin_example", Integer, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("cells", Text, nullable=False),
+    Column("positions", Text, nullable=False),
+)
+"""The examples that a mined trigger was found in, the strongest first. It is put into none of them,
+nor are its controls."""
 
 trigger_sum = Table(
     "trigger_sum",
@@ -159,5 +177,38 @@ trigger_sum = Table(
     Column("after_correct", BigInteger, nullable=False),
     Column("flipped", BigInteger, nullable=False),
     Column("after", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What a shard counts; after is a JSON list: the flipped ones by the class that they become."""
+
+trigger_result = Table(
+    "trigger_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("model_no", SmallInteger, primary_key=True),
+    Column("gold", SmallInteger, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("n", "before_correct", "after_correct", "flipped")
+    ),
+    Column("after", Text, nullable=False),
+    *(
+        Column(rate + end, Double)
+        for rate in ("accuracy_before", "accuracy_after", "success")
+        for end in ("", "_low", "_high")
+    ),
+    Column("rank", Integer, nullable=False),
+)
+
+trigger_outcome = Table(
+    "trigger_outcome",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("trigger_no", Integer, primary_key=True),
+    Column("model_no", SmallInteger, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("predicted", SmallInteger, nullable=False),
+    Column("probabilities", Text, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.attack_views import ATTACK_VIEWS
 from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
 
 KIND_VIEWS: tuple[View, ...] = (
@@ -121,45 +122,5 @@ KIND_VIEWS: tuple[View, ...] = (
             ),
         ),
     ),
-    View(
-        name="trigger_results",
-        meaning="One row per trigger, model and gold class of an attack job.",
-        source="(SELECT job_id, trigger_no, model_no, gold, SUM(n) AS n, "
-        "SUM(before_correct) AS before_correct, SUM(after_correct) AS after_correct, "
-        "SUM(flipped) AS flipped FROM trigger_sum GROUP BY job_id, trigger_no, model_no, gold) r "
-        "JOIN attack_trigger t ON t.job_id = r.job_id AND t.trigger_no = r.trigger_no",
-        columns=columns(
-            *of("r", JOB),
-            ("trigger", "r.trigger_no", "integer", "Trigger within the job, from 0."),
-            ("kind", "t.kind", "text", "mined, given, or a control: random or attention."),
-            ("label", "t.label", "integer", "Label that it was mined for, an index."),
-            ("text", "t.text", "text", "The trigger, readable."),
-            ("parts", "t.parts", "text", "Its tokens with segment and place, JSON."),
-            ("support", "t.support", "integer", "Examples that it was found in."),
-            ("strength", "t.strength", "real", "Sum of its attributions where it is strongest."),
-            ("origin_job", "t.origin_job", "integer", "Job that it was mined from."),
-            ("origin_example", "t.origin_example", "integer", "Example where it is strongest."),
-            ("model", "r.model_no", "integer", "0 is the job's own model; others follow."),
-            ("gold", "r.gold", "integer", "Gold label of the examples, an index."),
-            ("n", "CAST(r.n AS BIGINT)", "integer", "Examples that it was put into."),
-            (
-                "before_correct",
-                "CAST(r.before_correct AS BIGINT)",
-                "integer",
-                "Predicted correctly without it.",
-            ),
-            (
-                "after_correct",
-                "CAST(r.after_correct AS BIGINT)",
-                "integer",
-                "Predicted correctly with it.",
-            ),
-            (
-                "flipped",
-                "CAST(r.flipped AS BIGINT)",
-                "integer",
-                "Predicted correctly without it and wrongly with it.",
-            ),
-        ),
-    ),
+    *ATTACK_VIEWS,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import attribution, importance, pruning
+from db import attack, attribution, importance, pruning
 from db.leases import Claim
 from db.prepared import Prepared
 
@@ -44,5 +44,8 @@ KINDS: dict[str, Kind] = {
     "importance": Kind(commit=importance.commit, finish=importance.finish),
     "pruning": Kind(
         plan=pruning.plan, inputs=pruning.inputs, commit=pruning.commit, finish=pruning.finish
+    ),
+    "attack": Kind(
+        plan=attack.plan, inputs=attack.inputs, commit=attack.commit, finish=attack.finish
     ),
 }

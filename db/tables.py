@@ -31,6 +31,9 @@ from db.kind_tables import mask_sum as mask_sum
 from db.kind_tables import pruning as pruning
 from db.kind_tables import ranking as ranking
 from db.kind_tables import ranking_sum as ranking_sum
+from db.kind_tables import trigger_outcome as trigger_outcome
+from db.kind_tables import trigger_result as trigger_result
+from db.kind_tables import trigger_source as trigger_source
 from db.kind_tables import trigger_sum as trigger_sum
 from db.metadata import metadata as metadata
 
@@ -292,38 +295,6 @@ importance = Table(
     Column("mean_absolute_total", Double, nullable=False),
     Column("mean_attention_max", Double, nullable=False),
     Column("mean_attention_mean", Double, nullable=False),
-)
-
-trigger_result = Table(
-    "trigger_result",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("trigger_no", Integer, primary_key=True),
-    Column("model_no", SmallInteger, primary_key=True),
-    Column("gold", SmallInteger, primary_key=True),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in ("n", "before_correct", "after_correct", "flipped")
-    ),
-    Column("after", Text, nullable=False),
-    *(
-        Column(rate + end, Double)
-        for rate in ("accuracy_before", "accuracy_after", "success")
-        for end in ("", "_low", "_high")
-    ),
-    Column("rank", Integer, nullable=False),
-)
-
-trigger_outcome = Table(
-    "trigger_outcome",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("trigger_no", Integer, primary_key=True),
-    Column("model_no", SmallInteger, primary_key=True),
-    Column("example_no", Integer, primary_key=True),
-    Column("predicted", SmallInteger, nullable=False),
-    Column("probabilities", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 published = Table("published", metadata, Column("views_hash", Text, primary_key=True))

@@ -109,11 +109,21 @@ def mine_triggers(
     if job.kind != "attribution" or not job.final:
         state = f"{job.kind}, {job.state}"
         raise ConflictError(f"Triggers come from a finished attribution; job {job_id} is {state}.")
-    values = {"job_id": job_id, **asdict(rule)}
     with database.read() as connection:
-        examples = _examples(connection, job_id, rule)
-        rows = list(connection.execute(text(CELLS), values).mappings())
-        cut_off = int(connection.execute(text(CUT_OFF), values).scalar_one())
+        return mine(connection, job_id, rule, special)
+
+
+def mine(
+    connection: Connection,
+    job_id: int,
+    rule: MiningRule = OFFICIAL,
+    special: Collection[str] = SPECIAL_TOKENS,
+) -> Mined:
+    """As `mine_triggers`, within a transaction, of what is known to be a finished attribution."""
+    values = {"job_id": job_id, **asdict(rule)}
+    examples = _examples(connection, job_id, rule)
+    rows = list(connection.execute(text(CELLS), values).mappings())
+    cut_off = int(connection.execute(text(CUT_OFF), values).scalar_one())
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
     divided = [c for c in found if spans(c.tokens, c.texts, special) is not None]

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.attack import AttackSpec
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.pruning import PruningSpec
 from jobs.spec_parts import Frozen, JobSpec
@@ -130,7 +131,7 @@ class ImportanceSpec(JobSpec):
         return self
 
 
-Spec = AttributionSpec | ImportanceSpec | PruningSpec
+Spec = AttributionSpec | ImportanceSpec | PruningSpec | AttackSpec
 """A specification of any kind."""
 SPECS: dict[str, type[JobSpec]] = {one.model_fields["kind"].default: one for one in get_args(Spec)}
 """The kinds of jobs: the one list of them; the other layers' registries have the same keys."""
@@ -148,7 +149,8 @@ class Submission(Frozen):
     spec: Annotated[
         Annotated[AttributionSpec, Tag("attribution")]
         | Annotated[ImportanceSpec, Tag("importance")]
-        | Annotated[PruningSpec, Tag("pruning")],
+        | Annotated[PruningSpec, Tag("pruning")]
+        | Annotated[AttackSpec, Tag("attack")],
         Discriminator(_kind_of),
     ]
     name: str = Field(default="", max_length=200, description="Shown in lists.")
@@ -194,22 +196,22 @@ def parse_submission(raw: object) -> Submission:
     try:
         return Submission.model_validate(raw)
     except ValidationError as error:
-        raise InputError([_problem(item) for item in error.errors()]) from None
+        raise InputError([problem(item, Submission) for item in error.errors()]) from None
 
 
 def _no_object(what: str, raw: object) -> InputError:
     return refuse(what, raw, "must be a JSON object", "See docs/jobs.md.")
 
 
-def _problem(item: Any) -> Problem:
+def problem(item: Any, model: type[BaseModel]) -> Problem:
+    """What pydantic found wrong with a field of `model`, in the words of all problems."""
     if item["type"] == "union_tag_invalid":
         kind = item["input"]["kind"]
         return Problem(
             field="kind", value=kind, message="is no kind of job", remedy=nearest(str(kind), SPECS)
         )
     path = [str(part) for part in item["loc"]]
-    model: type[BaseModel] = Submission
-    if path[0] == "spec" and len(path) > 1:
+    if model is Submission and path[0] == "spec" and len(path) > 1:
         # The second part of the path is the kind.
         model, path = SPECS[path[1]], path[2:]
     field = ".".join(path) or "spec"

@@ -170,6 +170,11 @@ class JobSpec(Frozen):
         """Whether every example must have a gold label."""
         return False
 
+    @property
+    def other_models(self) -> dict[str, ModelSpec]:
+        """Models that it runs besides its own, by field; all with the same labels."""
+        return {}
+
     def references(self) -> tuple[Reference, ...]:
         """The earlier jobs that it names."""
         return ()

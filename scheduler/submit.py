@@ -11,8 +11,9 @@ from typing import Any
 from db import lifecycle, queries, store
 from db.database import Database
 from db.store import NewJob
+from jobs.attack import label_order
 from jobs.data import Rows, label_index, read_rows
-from jobs.errors import InputError, Problem, refuse
+from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.models import ModelFacts, model_facts
 from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
@@ -48,7 +49,7 @@ def check(
     `pending` are jobs that will be written before it, by the numbers that it calls them. Raises
     InputError with every problem that was found.
     """
-    submission = read_submission(raw, settings)
+    submission = read_submission(with_model(raw, database), settings)
     spec = submission.spec
     problems: list[Problem] = []
     facts: ModelFacts | None = None
@@ -57,6 +58,8 @@ def check(
         facts = model_facts(spec.model, settings)
         problems += _misfits(spec, facts)
         submission = pinned(submission, facts)
+        other, submission = _other_models(submission, facts, settings)
+        problems += other
     except InputError as error:
         problems += error.problems
     problems += check_references(submission.spec, settings, database, pending or {})
@@ -165,6 +168,54 @@ def _misfits(spec: JobSpec, facts: ModelFacts) -> list[Problem]:
             )
         )
     return problems
+
+
+def _other_models(
+    submission: Submission, facts: ModelFacts, settings: Settings
+) -> tuple[list[Problem], Submission]:
+    """What is wrong with the other models that a specification names; hub revisions pinned."""
+    spec = submission.spec
+    problems, revisions = [], []
+    for field, model in spec.other_models.items():
+        try:
+            found = model_facts(model, settings)
+        except InputError as error:
+            problems += [
+                replace(p, field=p.field.replace("model", field, 1)) for p in error.problems
+            ]
+            continue
+        own = spec.model_copy(update={"model": model})
+        problems += [replace(p, field=f"{field}.name") for p in _misfits(own, found)]
+        revisions.append(model.model_copy(update={"revision": found.revision}))
+        if label_order(facts.labels, found.labels) is None:
+            shown = ", ".join(found.labels)
+            problems.append(
+                Problem(
+                    field=f"{field}.name",
+                    value=model.name,
+                    message=f"has other labels than the job's model: {shown}",
+                    remedy=f"Choose one with {', '.join(facts.labels)}.",
+                )
+            )
+    if problems or not revisions:
+        return problems, submission
+    spec = spec.model_copy(update={"models": tuple(revisions)})
+    return [], submission.model_copy(update={"spec": spec})
+
+
+def with_model(raw: object, database: Database) -> object:
+    """A raw submission of an attack that names no model with that of its attribution job."""
+    spec = raw.get("spec") if isinstance(raw, Mapping) else None
+    if not isinstance(spec, Mapping) or spec.get("kind") != "attack" or spec.get("model"):
+        return raw
+    origin = str(spec.get("triggers_from", ""))
+    if not isinstance(raw, Mapping) or not origin.isdecimal() or len(origin) > 9:
+        return raw
+    try:
+        model = queries.get_job(database, int(origin)).spec["model"]
+    except NotFoundError:
+        return raw
+    return {**raw, "spec": {**spec, "model": model}}
 
 
 def pinned(submission: Submission, facts: ModelFacts) -> Submission:

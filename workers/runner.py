@@ -12,6 +12,7 @@ from db.store import ShardInput
 from jobs.outcome import Completed
 from jobs.results import ShardResult
 from jobs.spec import parse_spec
+from workers.attack import attack
 from workers.attribution import attribute
 from workers.importance import rank
 from workers.pruning import prune
@@ -21,6 +22,7 @@ RUNNERS: dict[str, Callable[[Run[Any]], ShardResult]] = {
     "attribution": attribute,
     "importance": rank,
     "pruning": prune,
+    "attack": attack,
 }
 """What computes a shard, by the kind of its job."""
 

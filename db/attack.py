@@ -1,0 +1,271 @@
+"""What an attack job stores: its triggers when planned, what they did, and rates at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from db import tables
+from db.bulk import insert_rows
+from db.leases import Claim
+from db.prepared import Prepared
+from db.triggers import mine
+from jobs.attack import (
+    AttackResult,
+    AttackSpec,
+    TriggerSums,
+    attack_hash,
+    given_tokens,
+    label_order,
+    merged,
+    readable,
+    shard_sums,
+    trigger_results,
+)
+from jobs.errors import ConflictError, refuse
+from jobs.triggers import Trigger, TriggerToken, random_controls
+
+SKIPPED = """
+SELECT DISTINCT s.trigger_no, e.example_no FROM trigger_source s
+JOIN example o ON o.job_id = s.origin_job AND o.example_no = s.origin_example
+JOIN example e ON e.text_hash = o.text_hash AND e.job_id = s.job_id
+WHERE s.job_id = :job_id
+"""
+"""The examples that are texts which a trigger was mined from."""
+
+PLANNED = """
+SELECT t.trigger_no, t.kind, t.parts, COALESCE(t.control_of, t.trigger_no) AS mined, e.text_a,
+    e.text_b
+FROM attack_trigger t
+LEFT JOIN example e ON e.job_id = t.origin_job AND e.example_no = t.origin_example
+WHERE t.job_id = :job_id ORDER BY t.trigger_no
+"""
+
+_RATES = ("accuracy_before", "accuracy_after", "success")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrigger:
+    """A trigger as a worker gets it."""
+
+    number: int
+    kind: str
+    mined: int
+    """The trigger that it is a control of, or its own number."""
+    tokens: tuple[TriggerToken, ...]
+    """Empty for an attention control that no shard has found yet."""
+    origin: tuple[str, str | None] | None
+    """The text or pair that it was mined from."""
+    skipped: frozenset[int]
+    """Examples that it is not put into: it was mined from the same text."""
+
+
+def plan(
+    connection: Connection, job_id: int, spec: AttackSpec, _examples: Sequence[tuple[Any, ...]]
+) -> Prepared:
+    """The triggers: mined, typed by hand, and controls. Raises InputError where there are none."""
+    mined: list[Trigger] = []
+    rows: list[dict[str, Any]] = []
+    sources: list[dict[str, Any]] = []
+    controls: list[dict[str, Any]] = []
+    if spec.triggers_from is not None:
+        mined, drawn = _mined(connection, spec)
+        labels = _labels(connection, job_id, spec.triggers_from)
+        rows += [_row(t, labels) for t in mined]
+        sources = [row for number, trigger in enumerate(mined) for row in _sources(number, trigger)]
+        for of, trigger in enumerate(mined):
+            first = {"control_of": of, "strength": None, "support": None}
+            if spec.controls.random and drawn[of].tokens:
+                controls.append({**_row(drawn[of], labels), **first, "kind": "random"})
+            if spec.controls.attention:
+                unknown = {"kind": "attention", "parts": "[]", "text": ""}
+                controls.append({**_row(trigger, labels), **first, **unknown})
+    rows += [_given(tokens) for tokens in map(given_tokens, spec.given)]
+    rows += sorted(controls, key=lambda row: str(row["kind"]), reverse=True)
+    if not rows:
+        message = "gives no trigger: no example passes the rule"
+        raise refuse("triggers_from", spec.triggers_from, message, "Lower rule.threshold.")
+    planned = [{"trigger_no": number, **row} for number, row in enumerate(rows)]
+    return Prepared(
+        rows={tables.attack_trigger: planned, tables.trigger_source: sources},
+        cost=spec.passes(len(rows) - len(spec.given)),
+    )
+
+
+def inputs(connection: Connection, job_id: int) -> list[PlannedTrigger]:
+    """The triggers, and which examples each is not put into."""
+    skipped: dict[int, set[int]] = {}
+    for trigger, example in connection.execute(text(SKIPPED), {"job_id": job_id}):
+        skipped.setdefault(trigger, set()).add(example)
+    return [
+        PlannedTrigger(
+            number=row.trigger_no,
+            kind=row.kind,
+            mined=row.mined,
+            tokens=read_parts(row.parts),
+            origin=None if row.text_a is None else (row.text_a, row.text_b),
+            skipped=frozenset(skipped.get(row.mined, ())),
+        )
+        for row in connection.execute(text(PLANNED), {"job_id": job_id})
+    ]
+
+
+def commit(connection: Connection, held: Claim, result: AttackResult, _keep_text: bool) -> None:
+    """Write a shard's counts and outcomes; the first one also what the attention controls are."""
+    t = tables.attack_trigger
+    for number, tokens in result.attention.items():
+        unknown = (t.c.job_id == held.job_id) & (t.c.trigger_no == number) & (t.c.parts == "[]")
+        found = {"parts": _parts(tokens), "text": readable(tokens)}
+        connection.execute(update(t).where(unknown).values(found))
+    names = [column.name for column in tables.trigger_sum.columns]
+    rows = ((held.job_id, held.shard_no, *_counts(sums).values()) for sums in shard_sums(result))
+    insert_rows(connection, tables.trigger_sum, names, rows)
+    names = [column.name for column in tables.trigger_outcome.columns]
+    insert_rows(connection, tables.trigger_outcome, names, _outcomes(held, result))
+
+
+def finish(connection: Connection, job_id: int) -> str | None:
+    """Merge the counts into rates; returns the hash of triggers and counts, None without any
+    prediction."""
+    e, t = tables.example_result.c, tables.attack_trigger.c
+    good = select(e.example_no).where((e.job_id == job_id) & e.error.is_(None)).limit(1)
+    if connection.execute(good).first() is None:
+        return None
+    query = select(t.trigger_no, t.kind, t.parts).where(t.job_id == job_id).order_by(t.trigger_no)
+    triggers = [(row.trigger_no, row.kind, row.parts) for row in connection.execute(query)]
+    sums = read_sums(connection, job_id)
+    rows = [
+        {
+            "job_id": job_id,
+            **_counts(one.sums),
+            **{
+                rate + end: value
+                for rate in _RATES
+                for end, value in zip(("", "_low", "_high"), getattr(one, rate), strict=True)
+            },
+            "rank": one.rank,
+        }
+        for one in trigger_results(sums, {number: kind for number, kind, _ in triggers})
+    ]
+    connection.execute(
+        delete(tables.trigger_result).where(tables.trigger_result.c.job_id == job_id)
+    )
+    if rows:
+        connection.execute(insert(tables.trigger_result), rows)
+    return attack_hash(triggers, sums)
+
+
+def read_sums(connection: Connection, job_id: int) -> list[TriggerSums]:
+    """What the shards done so far add up to."""
+    s = tables.trigger_sum.c
+    columns = (s.trigger_no, s.model_no, s.gold, s.n, s.before_correct, s.after_correct, s.after)
+    return merged(
+        TriggerSums(
+            trigger=row.trigger_no,
+            model=row.model_no,
+            gold=row.gold,
+            n=row.n,
+            before_correct=row.before_correct,
+            after_correct=row.after_correct,
+            flipped=tuple(json.loads(row.after)),
+        )
+        for row in connection.execute(select(*columns).where(s.job_id == job_id))
+    )
+
+
+def read_parts(stored: str) -> tuple[TriggerToken, ...]:
+    """A trigger's tokens from its `parts`."""
+    return tuple(TriggerToken(*part) for part in json.loads(stored))
+
+
+def _mined(connection: Connection, spec: AttackSpec) -> tuple[list[Trigger], list[Trigger]]:
+    """The triggers, and a random control of each."""
+    assert spec.triggers_from is not None
+    try:
+        mined = mine(connection, spec.triggers_from, spec.rule.mining)
+    except ConflictError as error:
+        raise refuse("triggers_from", spec.triggers_from, str(error).rstrip(".")) from None
+    return mined.triggers, random_controls(mined.triggers, mined.tokens, spec.controls.seed)
+
+
+def _labels(connection: Connection, job_id: int, origin: int) -> tuple[int, ...]:
+    """For each label of the attribution job the index of ours."""
+    j = tables.job.c
+    rows = connection.execute(select(j.id, j.labels).where(j.id.in_((job_id, origin))))
+    labels = {row.id: json.loads(row.labels) for row in rows}
+    order = label_order(labels[job_id], labels[origin])
+    if order is None:
+        message = f"is on a model with other labels: {', '.join(labels[origin])}"
+        remedy = f"This job's model has {', '.join(labels[job_id])}."
+        raise refuse("triggers_from", origin, message, remedy)
+    return order
+
+
+def _row(trigger: Trigger, labels: Sequence[int]) -> dict[str, Any]:
+    first = trigger.sources[0]
+    return {
+        "kind": "mined",
+        "label": labels[trigger.label],
+        "parts": _parts(trigger.tokens),
+        "text": readable(trigger.tokens),
+        "support": trigger.support,
+        "strength": trigger.max_score,
+        "origin_job": first.job,
+        "origin_example": first.example,
+        "control_of": None,
+    }
+
+
+def _given(tokens: tuple[TriggerToken, ...]) -> dict[str, Any]:
+    nothing = dict.fromkeys(
+        ("label", "support", "strength", "origin_job", "origin_example", "control_of")
+    )
+    return {"kind": "given", "parts": _parts(tokens), "text": readable(tokens), **nothing}
+
+
+def _sources(number: int, trigger: Trigger) -> Iterator[dict[str, Any]]:
+    for place, source in enumerate(trigger.sources):
+        yield {
+            "trigger_no": number,
+            "source_no": place,
+            "origin_job": source.job,
+            "origin_example": source.example,
+            "score": source.score,
+            "cells": json.dumps([asdict(cell) for cell in source.cells]),
+            "positions": json.dumps(source.positions),
+        }
+
+
+def _parts(tokens: Sequence[TriggerToken]) -> str:
+    return json.dumps(tokens, ensure_ascii=False)
+
+
+def _counts(sums: TriggerSums) -> Mapping[str, Any]:
+    """In the order of the tables' columns."""
+    return {
+        "trigger_no": sums.trigger,
+        "model_no": sums.model,
+        "gold": sums.gold,
+        "n": sums.n,
+        "before_correct": sums.before_correct,
+        "after_correct": sums.after_correct,
+        "flipped": sum(sums.flipped),
+        "after": json.dumps(sums.flipped),
+    }
+
+
+def _outcomes(held: Claim, result: AttackResult) -> Iterator[tuple[Any, ...]]:
+    if not result.keep_outcomes:
+        return
+    for model, outcome in enumerate(result.models):
+        for row, trigger in enumerate(result.triggers):
+            predicted = outcome.after[row].tolist()
+            for number, label in enumerate(predicted):
+                if label >= 0:
+                    shown = [float(f"{p:.5g}") for p in outcome.probabilities[row, number]]
+                    place = (held.job_id, trigger, model, held.lo + number)
+                    yield (*place, label, json.dumps(shown))

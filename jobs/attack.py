@@ -1,0 +1,350 @@
+"""Attack jobs: what triggers do to the predictions of the texts they are put into.
+
+What a trigger is: `jobs.triggers`. The specification of a job, the result of a shard, and the
+result of the whole: what `stats.attack` counts, ranked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from jobs.errors import Problem
+from jobs.results import Floats, Ints, ShardResult
+from jobs.spec_parts import Frozen, JobNumber, JobSpec, ModelSpec, Reference
+from jobs.triggers import MiningRule, TriggerToken
+from stats.attack import AttackSums
+from stats.shares import share
+
+PER_CLASS = 5
+CLASSES_GUESSED = 3
+"""Classes that an estimate counts with: how many triggers there are is known when planned."""
+MOST_WORDS, MOST_GIVEN = 50, 200
+KINDS = ("mined", "given", "random", "attention")
+"""Mined from an attribution, typed by hand, and the two controls."""
+
+
+class TriggerRule(Frozen):
+    """Which triggers are mined; the defaults are the official code's, but for `per_class`."""
+
+    label: Literal["predicted", "gold"] = Field(
+        default="predicted", description="The class a trigger belongs to: 'predicted' or 'gold'."
+    )
+    examples: int = Field(
+        default=500, ge=1, le=1_000_000, description="Mine the first so many examples."
+    )
+    cells: int = Field(default=2, ge=1, le=100, description="Most cells of an example's trigger.")
+    one_head: bool = Field(
+        default=True, description="All cells from the head that has the largest one."
+    )
+    threshold: float = Field(default=0.02, ge=0, description="Smallest sum of the cells.")
+    ratio: float = Field(
+        default=0.2, ge=0, le=1, description="Smaller cells, by the largest one, give no tokens."
+    )
+    support: int = Field(default=1, ge=1, description="Fewest examples that have the trigger.")
+    per_class: int | None = Field(
+        default=PER_CLASS,
+        ge=1,
+        le=10_000,
+        description="Most triggers of a class, the strongest first; null for all.",
+    )
+
+    @property
+    def mining(self) -> MiningRule:
+        """As `db.triggers` takes it."""
+        return MiningRule(**self.model_dump())
+
+
+class Controls(Frozen):
+    """Triggers to compare the mined ones with, one of each kind for every mined one."""
+
+    random: bool = Field(default=True, description="As many tokens of the same text, drawn.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the random controls.")
+    attention: bool = Field(
+        default=True, description="Tokens of the largest attention probabilities of the same text."
+    )
+
+
+class AttackSpec(JobSpec):
+    """Adversarial triggers (Hao et al., AAAI 2021, section 5): put into every text, and counted."""
+
+    kind: Literal["attack"] = "attack"
+    triggers_from: JobNumber | None = Field(
+        default=None, description="Attribution job whose edges the triggers are mined from."
+    )
+    rule: TriggerRule = TriggerRule()
+    given: tuple[tuple[tuple[str, ...], ...], ...] = Field(
+        default=(),
+        max_length=MOST_GIVEN,
+        description="Triggers typed by hand: of each the words for the first text, and those for "
+        "the second.",
+    )
+    controls: Controls = Controls()
+    models: tuple[ModelSpec, ...] = Field(
+        default=(), max_length=8, description="Other models that the same triggers are tried on."
+    )
+    insertion: Literal["tokens", "text"] = Field(
+        default="tokens",
+        description="'tokens' (word pieces, as the official code) or 'text' (words as one types).",
+    )
+    segments: Literal["both", "premise", "hypothesis"] = Field(
+        default="both", description="Which texts of a pair get their part of a trigger."
+    )
+    outcomes: bool = Field(
+        default=True, description="Store the prediction of every text with every trigger."
+    )
+
+    @property
+    def needs_gold(self) -> bool:
+        """Rates are by gold class; only words tried by hand do without."""
+        return self.triggers_from is not None or self.data.label_column is not None
+
+    @property
+    def other_models(self) -> dict[str, ModelSpec]:
+        """The models to transfer to, by field."""
+        return {f"models.{number}": model for number, model in enumerate(self.models)}
+
+    def references(self) -> tuple[Reference, ...]:
+        """The attribution job; on any model, as triggers may be tried on others."""
+        if self.triggers_from is None:
+            return ()
+        found = Reference(
+            field="triggers_from", job=self.triggers_from, kinds=("attribution",), same_model=False
+        )
+        return (found,)
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """A model with one output has no classes."""
+        if len(labels) > 1:
+            return []
+        message = "has one output; an attack needs classes"
+        remedy = "Choose a classifier of two classes or more."
+        return [Problem(field="model.name", value=self.model.name, message=message, remedy=remedy)]
+
+    def cost(self, layers: int, heads: int) -> float:
+        """Forward passes, where every class gives as many triggers as it may."""
+        mined = 0
+        if self.triggers_from is not None:
+            most = self.rule.per_class or self.rule.examples / CLASSES_GUESSED
+            mined = round(CLASSES_GUESSED * most)
+        return self.passes(mined * (1 + self.controls.random + self.controls.attention))
+
+    def passes(self, mined: int) -> float:
+        """Forward passes per example with so many triggers besides the given ones."""
+        return float((1 + mined + len(self.given)) * (1 + len(self.models)))
+
+    @field_validator("given")
+    @classmethod
+    def _words(
+        cls, value: tuple[tuple[tuple[str, ...], ...], ...]
+    ) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        for trigger in value:
+            words = [word for part in trigger for word in part]
+            if not 1 <= len(trigger) <= 2 or not 1 <= len(words) <= MOST_WORDS:
+                raise ValueError(
+                    f"each trigger is one or two lists with 1 to {MOST_WORDS} words together"
+                )
+            if any(not word or len(word) > 100 or word.split() != [word] for word in words):
+                raise ValueError("each word must be of 1 to 100 characters without blanks")
+        return value
+
+    @model_validator(mode="after")
+    def _has_triggers(self) -> AttackSpec:
+        if self.triggers_from is None and not self.given:
+            raise ValueError("an attack needs triggers_from, an attribution job, or given triggers")
+        if self.triggers_from is not None and self.data.label_column is None:
+            raise ValueError("an attack needs data.label_column: gold labels")
+        if self.given and self.insertion == "tokens":
+            raise ValueError("words typed by hand are inserted as text: insertion must be 'text'")
+        columns = len(self.data.text_columns)
+        if any(part for trigger in self.given for part in trigger[columns:]):
+            raise ValueError("a given trigger has words for a second text; data has one column")
+        return self
+
+
+def given_tokens(trigger: Sequence[Sequence[str]]) -> tuple[TriggerToken, ...]:
+    """A trigger typed by hand: its words evenly spread over their text."""
+    return tuple(
+        TriggerToken(word, segment, (place + 1) / (len(words) + 1), word)
+        for segment, words in enumerate(trigger)
+        for place, word in enumerate(words)
+    )
+
+
+def readable(tokens: Iterable[TriggerToken]) -> str:
+    """A trigger in one line, the first text's part left of a bar."""
+    parts = {
+        segment: " ".join(token.token for token in own)
+        for segment, own in groupby(tokens, key=lambda token: token.segment)
+    }
+    return f"{parts.get(0, '')} | {parts[1]}".strip() if 1 in parts else parts.get(0, "")
+
+
+def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | None:
+    """For each label of another model the index of ours; None where they are not the same.
+
+    By name, whatever the order; by place where one of both has no names of its own.
+    """
+    ours, theirs = ([label.casefold() for label in labels] for labels in (own, other))
+    if len(ours) != len(theirs):
+        return None
+    unnamed = [f"label_{number}" for number in range(len(ours))]
+    if unnamed in (ours, theirs):
+        return tuple(range(len(ours)))
+    return tuple(map(ours.index, theirs)) if sorted(ours) == sorted(theirs) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOutcome:
+    """What one model makes of T triggers in E examples; labels are those of the job's model."""
+
+    after: Ints
+    """[T, E] predicted with the trigger; -1 where it was not put into the example."""
+    probabilities: Floats
+    """[T, E, C]"""
+    sums: AttackSums
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult(ShardResult):
+    """What an attack does to the examples of a shard."""
+
+    triggers: tuple[int, ...]
+    """The numbers of the T triggers that were tried."""
+    attention: dict[int, tuple[TriggerToken, ...]]
+    """The attention controls among them, which only a model can tell."""
+    models: tuple[ModelOutcome, ...]
+    """The job's own model first."""
+    keep_outcomes: bool
+    """Whether to store more than the counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSums:
+    """Counts of one trigger with one model and gold class, over a shard or the job."""
+
+    trigger: int
+    model: int
+    gold: int
+    n: int
+    before_correct: int
+    after_correct: int
+    flipped: tuple[int, ...]
+    """By class: examples that were predicted correctly and become that class; 0 at `gold`."""
+
+
+def shard_sums(result: AttackResult) -> list[TriggerSums]:
+    """The counts of a shard, where there are any."""
+    found = []
+    for model, outcome in enumerate(result.models):
+        sums = outcome.sums
+        n, before, after, flips = sums.n, sums.correct_before, sums.correct_after, sums.flips
+        found += [
+            TriggerSums(
+                trigger=result.triggers[row],
+                model=model,
+                gold=gold,
+                n=int(n[row, gold]),
+                before_correct=int(before[row, gold]),
+                after_correct=int(after[row, gold]),
+                flipped=tuple(flips[row, gold].tolist()),
+            )
+            for row, gold in np.argwhere(n > 0).tolist()
+        ]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerResult:
+    """The rates of one trigger with one model and gold class, with their 95 % intervals."""
+
+    sums: TriggerSums
+    kind: str
+    accuracy_before: tuple[float | None, float | None, float | None]
+    """Value, low and high."""
+    accuracy_after: tuple[float | None, float | None, float | None]
+    success: tuple[float | None, float | None, float | None]
+    """Of those predicted correctly without the trigger the share that is not any more; None
+    where there are none."""
+    rank: int
+    """Among the triggers of its kind with that model and class: 1 has the highest success; ties
+    go to the one that leaves fewer correct, then to the earlier."""
+
+
+def merged(shards: Iterable[TriggerSums]) -> list[TriggerSums]:
+    """The sums of several shards, by trigger, model and class."""
+    ordered = sorted(shards, key=_place)
+    return [_added(list(parts)) for _, parts in groupby(ordered, key=_place)]
+
+
+def trigger_results(sums: Sequence[TriggerSums], kinds: dict[int, str]) -> list[TriggerResult]:
+    """Rates and ranks; `kinds` by trigger."""
+    n = [one.n for one in sums]
+    before = [one.before_correct for one in sums]
+    rates = (
+        share(before, n),
+        share([one.after_correct for one in sums], n),
+        share([sum(one.flipped) for one in sums], before),
+    )
+    values = [
+        [tuple(_known(float(part[row])) for part in rate) for rate in rates]
+        for row in range(len(sums))
+    ]
+
+    def order(row: int) -> tuple[int, int, str, float, float, int]:
+        success, after = values[row][2][0], values[row][1][0]
+        one = sums[row]
+        low = math.inf if success is None else -success
+        return (one.model, one.gold, kinds[one.trigger], low, after or 0.0, one.trigger)
+
+    ranks: dict[int, int] = {}
+    for _, rows in groupby(sorted(range(len(sums)), key=order), key=lambda row: order(row)[:3]):
+        ranks |= {row: rank for rank, row in enumerate(rows, start=1)}
+    return [
+        TriggerResult(
+            sums=one,
+            kind=kinds[one.trigger],
+            accuracy_before=values[row][0],  # type: ignore[arg-type]
+            accuracy_after=values[row][1],  # type: ignore[arg-type]
+            success=values[row][2],  # type: ignore[arg-type]
+            rank=ranks[row],
+        )
+        for row, one in enumerate(sums)
+    ]
+
+
+def attack_hash(triggers: Iterable[tuple[int, str, str]], sums: Iterable[TriggerSums]) -> str:
+    """SHA-256 over the triggers (number, kind, tokens) and what they did."""
+    lines = [" ".join(map(str, trigger)) for trigger in triggers]
+    lines += [
+        f"{s.trigger} {s.model} {s.gold} {s.n} {s.before_correct} {s.after_correct} {s.flipped}"
+        for s in sums
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _place(sums: TriggerSums) -> tuple[int, int, int]:
+    return sums.trigger, sums.model, sums.gold
+
+
+def _added(parts: list[TriggerSums]) -> TriggerSums:
+    return TriggerSums(
+        trigger=parts[0].trigger,
+        model=parts[0].model,
+        gold=parts[0].gold,
+        n=sum(part.n for part in parts),
+        before_correct=sum(part.before_correct for part in parts),
+        after_correct=sum(part.after_correct for part in parts),
+        flipped=tuple(sum(column) for column in zip(*(p.flipped for p in parts), strict=True)),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,134 @@
+"""Triggers put into a shard's texts: what each model predicts before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from db.attack import PlannedTrigger
+from headwise import LoadedModel
+from headwise.attack import AttackResult as Predictions
+from headwise.attack import evaluate_triggers
+from headwise.attended import TextCells, attention_cells
+from jobs.attack import AttackResult, AttackSpec, ModelOutcome, label_order
+from jobs.results import ExampleResult, SiteInfo
+from jobs.triggers import Candidate, Cell, TriggerToken, merge
+from stats.attack import AttackSums
+from workers.run import Run
+
+_SPARE = 4
+
+FAILED = "the model's output is not a finite number"
+
+
+def attack(run: Run[AttackSpec]) -> AttackResult:
+    """Put every trigger into every example, with every model."""
+    own = run.loaded
+    found = _attention(run)
+    triggers = {t.number: found.get(t.number, t.tokens) for t in run.shard.planned}
+    triggers = {number: tokens for number, tokens in triggers.items() if tokens}
+    models = [_evaluate(run, own, triggers, 0)]
+    for number, model in enumerate(run.spec.models, start=1):
+        loaded = run.models.get(run.spec.model_copy(update={"model": model}))
+        models.append(_evaluate(run, loaded, triggers, number))
+    before = models[0]
+    return AttackResult(
+        sites=tuple(
+            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
+            for site in own.sites
+        ),
+        examples=tuple(
+            ExampleResult(predicted=int(label), probabilities=tuple(map(float, probabilities)))
+            if label >= 0
+            else ExampleResult(error=FAILED)
+            for label, probabilities in zip(before.before, before.before_probabilities, strict=True)
+        ),
+        triggers=tuple(triggers),
+        attention=found,
+        models=tuple(_outcome(run, predictions, own.labels) for predictions in models),
+        keep_outcomes=run.spec.outcomes,
+    )
+
+
+def _attention(run: Run[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
+    """The attention controls that no shard has stored yet.
+
+    They depend on the texts that the triggers came from and on the model alone, so every shard
+    that computes them finds the same.
+    """
+    sizes = {t.number: len(t.tokens) for t in run.shard.planned}
+    missing = [t for t in run.shard.planned if t.kind == "attention" and not t.tokens and t.origin]
+    texts = list(dict.fromkeys(t.origin for t in missing if t.origin))
+    found = attention_cells(
+        *(run.loaded.model, run.loaded.tokenizer),
+        [a if b is None else (a, b) for a, b in texts],
+        # More than the rule's: cells share tokens, and as many are wanted as the trigger has.
+        cells=_SPARE * run.spec.rule.cells,
+        one_head=run.spec.rule.one_head,
+        max_length=run.spec.max_length,
+        progress=lambda _done, _total: run.progress(0),
+    )
+    strongest = dict(zip(texts, found, strict=True))
+    return {t.number: _control(t, strongest, sizes[t.mined]) for t in missing}
+
+
+def _control(
+    trigger: PlannedTrigger, found: Mapping[tuple[str, str | None] | None, TextCells], size: int
+) -> tuple[TriggerToken, ...]:
+    """The first `size` tokens of the strongest cells of the trigger's text."""
+    text = found[trigger.origin]
+    positions = dict.fromkeys(p for cell in text.cells for p in (cell.query, cell.key))
+    cells = (
+        Cell(layer=0, kind="", head=0, query=position, key=position, value=0.0)
+        for position in list(positions)[:size]
+    )
+    candidate = Candidate(
+        job=0,
+        example=0,
+        label=0,
+        tokens=text.tokens,
+        texts=2 if trigger.origin and trigger.origin[1] is not None else 1,
+        cells=tuple(cells),
+        score=0.0,
+    )
+    return next((t.tokens for t in merge([candidate])), ())
+
+
+def _evaluate(
+    run: Run[AttackSpec],
+    loaded: LoadedModel,
+    triggers: dict[int, tuple[TriggerToken, ...]],
+    number: int,
+) -> Predictions:
+    """The predictions of one model, in its own labels."""
+    spec, count = run.spec, len(run.shard.texts)
+    passes = 1 + len(spec.models)
+    skipped = {t.number: t.skipped for t in run.shard.planned}
+    return evaluate_triggers(
+        *(loaded.model, loaded.tokenizer, run.inputs, [None] * count),
+        list(triggers.values()),
+        insertion=spec.insertion,
+        segments=spec.segments,
+        max_length=spec.max_length,
+        examples=range(run.shard.lo, run.shard.lo + count),
+        sources=[skipped[trigger] for trigger in triggers],
+        progress=lambda done, total: run.progress(int(count * (number + done / total) / passes)),
+    )
+
+
+def _outcome(run: Run[AttackSpec], found: Predictions, labels: tuple[str, ...]) -> ModelOutcome:
+    """The same in the labels of the job's model."""
+    order = label_order(labels, found.labels)
+    if order is None:
+        names = ", ".join(found.labels)
+        raise ValueError(f"a model of the attack has other labels than the first: {names}")
+    # -1, which stands for no prediction, stays.
+    ours = np.array([*order, -1])
+    before, after = ours[found.before], ours[found.after]
+    gold = np.array([-1 if label is None else label for label in run.shard.gold])
+    return ModelOutcome(
+        after=after,
+        probabilities=found.after_probabilities[..., np.argsort(order)],
+        sums=AttackSums.of(gold, before, after, len(labels)),
+    )
