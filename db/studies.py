@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from sqlalchemy import Connection, insert, text
 
 from db import store, tables
 from db.database import Database
+from db.lifecycle import CONTROLS
+from db.statements import CANCEL_CHILDREN
 from db.store import NewJob
-from jobs.errors import NotFoundError
+from jobs.errors import ConflictError, NotFoundError
+from jobs.states import FINAL_JOB_STATES, JobState
+from jobs.study import study_state
 
 STUDIES = """
-SELECT s.id, s.name, s.user_name, s.created_at, t.step, t.job_id
-FROM study s JOIN study_step t ON t.study_id = s.id
-WHERE :study = 0 OR s.id = :study ORDER BY s.id DESC, t.position
+SELECT s.id, s.name, s.user_name, s.created_at, t.step, t.job_id, j.state, j.control
+FROM (SELECT * FROM study WHERE :study = 0 OR id = :study
+      ORDER BY id DESC LIMIT :limit OFFSET :offset) s
+JOIN study_step t ON t.study_id = s.id JOIN job j ON j.id = t.job_id
+ORDER BY s.id DESC, t.position
+"""
+COUNT = "SELECT COUNT(*) FROM study"
+STRONGEST_EXAMPLE = """
+SELECT t.example_no FROM edge t
+JOIN example_result r ON r.job_id = t.job_id AND r.example_no = t.example_no
+JOIN example e ON e.job_id = t.job_id AND e.example_no = t.example_no
+WHERE t.job_id = :job_id AND t.example_no < 1000 AND r.predicted = e.gold
+  AND t.query_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
+  AND t.key_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
+ORDER BY t.attribution DESC, t.example_no LIMIT 1
 """
 
 
@@ -29,6 +46,15 @@ class StudyRow:
     created_at: float
     steps: dict[str, int]
     """Numbers of its jobs by step, in order."""
+    states: dict[str, JobState]
+    """Their states."""
+    state: JobState
+    """Its own, see `jobs.study.study_state`."""
+
+    @property
+    def final(self) -> bool:
+        """Whether all of its jobs have ended."""
+        return self.state in FINAL_JOB_STATES
 
 
 def write_study(
@@ -61,25 +87,68 @@ def write_study(
     return store.write_jobs(database, work)
 
 
-def list_studies(database: Database) -> list[StudyRow]:
-    """Every study, newest first."""
-    return _read(database, 0)
+def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list[StudyRow]:
+    """Studies, newest first."""
+    return _read(database, 0, limit, offset)
+
+
+def count_studies(database: Database) -> int:
+    """Number of studies."""
+    with database.read() as connection:
+        return int(connection.execute(text(COUNT)).scalar_one())
 
 
 def get_study(database: Database, study: int) -> StudyRow:
     """One study. Raises NotFoundError."""
-    found = _read(database, study)
+    found = _read(database, study, 1, 0)
     if not found:
         raise NotFoundError(f"There is no study {study}.")
     return found[0]
 
 
-def _read(database: Database, study: int) -> list[StudyRow]:
-    found: dict[int, StudyRow] = {}
+def strongest_example(database: Database, job_id: int) -> int | None:
+    """Of the first thousand examples that were predicted right the one with the strongest pair of
+    words; None where no tokens were kept or none is right."""
     with database.read() as connection:
-        for row in connection.execute(text(STUDIES), {"study": study}):
-            new = StudyRow(
-                id=row.id, name=row.name, user=row.user_name, created_at=row.created_at, steps={}
+        found = connection.execute(text(STRONGEST_EXAMPLE), {"job_id": job_id}).scalar()
+    return None if found is None else int(found)
+
+
+def set_control(database: Database, study: int, action: str) -> None:
+    """Pause, resume or cancel every job of a study that allows it, in one transaction.
+
+    Raises NotFoundError, and ConflictError where none does.
+    """
+    found = get_study(database, study)
+    with database.write() as connection:
+        touched = 0
+        for job_id in found.steps.values():
+            values = {"job_id": job_id}
+            touched += connection.execute(database.sql(CONTROLS[action]), values).rowcount
+            if action == "cancel":
+                connection.execute(database.sql(CANCEL_CHILDREN), values)
+    if not touched:
+        raise ConflictError(f"Study {study} is {found.state}: it cannot {action} now.")
+
+
+def _read(database: Database, study: int, limit: int, offset: int) -> list[StudyRow]:
+    values = {"study": study, "limit": limit, "offset": offset}
+    with database.read() as connection:
+        rows = connection.execute(text(STUDIES), values).all()
+    found = []
+    for _, group in groupby(rows, key=lambda row: int(row.id)):
+        steps = list(group)
+        first = steps[0]
+        states = {row.step: JobState(row.state) for row in steps}
+        found.append(
+            StudyRow(
+                id=first.id,
+                name=first.name,
+                user=first.user_name,
+                created_at=first.created_at,
+                steps={row.step: row.job_id for row in steps},
+                states=states,
+                state=study_state([(JobState(row.state), row.control) for row in steps]),
             )
-            found.setdefault(row.id, new).steps[row.step] = row.job_id
-    return list(found.values())
+        )
+    return found

@@ -1,8 +1,9 @@
 """Studies: jobs submitted together, which may need each other's results.
 
-A study is `{"name": ..., "user": ..., "jobs": {"attribution": {"spec": {...}}, "pruning": {...}}}`.
-Where a specification wants the number of a job, "$attribution" means the job of that key, which
-must come before it.
+A study is `{"name": ..., "user": ..., "spec": {...}}`, see `jobs.study`, or any jobs:
+`{"name": ..., "user": ..., "jobs": {"attribution": {"spec": {...}}, "pruning": {...}}}`. Where a
+specification wants the number of a job, "$attribution" means the job of that key, which must come
+before it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from db import studies
+from db import queries, studies
 from db.database import Database
 from db.store import NewJob
-from jobs.errors import InputError, Problem, refuse
+from jobs.errors import ConflictError, InputError, Problem, nearest, refuse
+from jobs.models import model_facts
+from jobs.plan import Estimate
 from jobs.settings import Settings
+from jobs.spec import parse_spec
+from jobs.study import own_problems, parse_study, restarted
 from scheduler.references import Parent
 from scheduler.submit import Checked, check, new_job, pinned, read_submission
 
+ACTIONS = ("pause", "resume", "cancel")
 MOST_JOBS = 100
 _PLACEHOLDER = 2**31 - 1
 """Numbers from here down stand for jobs that are not written yet."""
@@ -34,7 +40,28 @@ class CheckedStudy:
     raw: Mapping[str, Mapping[str, Any]]
     """The submissions as they were given, by key, in their order."""
     jobs: Mapping[str, Checked]
-    """The same, checked; references to each other are placeholders still."""
+    """The same, checked; numbers of jobs that are not written yet are placeholders."""
+
+    @property
+    def reused(self) -> dict[str, int]:
+        """Jobs that are taken instead of new ones, by key: finished, or the same work."""
+        taken = {key: one.existing_job or one.same_as for key, one in self.jobs.items()}
+        return {key: number for key, number in taken.items() if number is not None}
+
+    @property
+    def estimate(self) -> Estimate:
+        """What the jobs that are not there yet take, one after the other."""
+        new = [one.estimate for key, one in self.jobs.items() if key not in self.reused]
+        times = [one.seconds for one in new]
+        unknown = [key for key, one in self.jobs.items() if one.estimate.seconds is None]
+        return Estimate(
+            examples=sum(one.examples for one in new),
+            shards=sum(one.shards for one in new),
+            seconds=None if None in times else sum(filter(None, times)),
+            basis=f"no such job was measured yet: {', '.join(unknown)}"
+            if None in times
+            else f"{len(new)} jobs, measured on jobs like them",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +76,26 @@ class Study:
 
 def check_study(raw: object, settings: Settings, database: Database) -> CheckedStudy:
     """Check every job of a study; nothing is written. Raises InputError with every problem."""
+    if not isinstance(raw, Mapping) or "spec" not in raw:
+        return _check_jobs(raw, settings, database)
+    if "jobs" in raw:
+        raise refuse("jobs", None, "is given beside spec", "Give one of the two.")
+    spec = parse_study(raw["spec"])
+    facts = model_facts(spec.model, settings)
+    jobs = spec.jobs(spec.chosen(facts.layers, facts.heads))
+    name = raw.get("name", "")
+    named = {
+        step: {"spec": job, "name": f"{name}: {step}" if name else step}
+        for step, job in jobs.items()
+    }
+    rest = {key: value for key, value in raw.items() if key != "spec"}
+    try:
+        return _check_jobs({**rest, "jobs": named}, settings, database)
+    except InputError as error:
+        raise InputError(own_problems(spec, error.problems)) from None
+
+
+def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedStudy:
     name, user, jobs = _envelope(raw)
     numbers = {key: _PLACEHOLDER - place for place, key in enumerate(jobs)}
     pending: dict[int, Parent] = {}
@@ -59,12 +106,15 @@ def check_study(raw: object, settings: Settings, database: Database) -> CheckedS
         try:
             found = check(_resolved(job, known), settings, database, pending)
         except InputError as error:
-            problems += [replace(p, field=f"jobs.{key}.{p.field}") for p in error.problems]
-            continue
-        finally:
+            # That a job which has problems of its own is not there is none of those that need it.
+            refused = [numbers[other] for other in known if other not in checked]
+            own = [problem for problem in error.problems if problem.value not in refused]
+            problems += [replace(p, field=f"jobs.{key}.{p.field}") for p in own]
             known[key] = numbers[key]
+            continue
         spec = found.submission.spec
         pending[numbers[key]] = Parent(kind=spec.kind, spec=spec)
+        known[key] = found.existing_job or found.same_as or numbers[key]
         checked[key] = found
     if problems:
         raise InputError(problems)
@@ -82,6 +132,36 @@ def submit_study(checked: CheckedStudy, database: Database) -> Study:
 
     number, jobs = studies.write_study(database, checked.name, checked.user, checked.jobs, job)
     return Study(study=number, jobs=jobs)
+
+
+def restart_study(study: int, settings: Settings, database: Database) -> Study:
+    """Submit a study's jobs once more: those that succeeded are taken as they are.
+
+    Raises NotFoundError, ConflictError where it has not ended, InputError where it does not fit
+    any more.
+    """
+    found = studies.get_study(database, study)
+    jobs = {step: queries.get_job(database, number) for step, number in found.steps.items()}
+    if any(not job.final for job in jobs.values()):
+        raise ConflictError(f"Study {study} has not ended: cancel it before it starts anew.")
+    specs = restarted({step: parse_spec(job.spec) for step, job in jobs.items()}, found.steps)
+    again = {
+        step: {"spec": spec, "name": jobs[step].name, "priority": jobs[step].priority}
+        for step, spec in specs.items()
+    }
+    raw = {"name": found.name, "user": found.user, "jobs": again}
+    return submit_study(check_study(raw, settings, database), database)
+
+
+def control_study(database: Database, study: int, action: str) -> None:
+    """Pause, resume or cancel every job of a study that has not ended.
+
+    Raises InputError for an unknown action, NotFoundError for an unknown study and ConflictError
+    where none of its jobs allows it.
+    """
+    if action not in ACTIONS:
+        raise refuse("action", action, "is unknown", nearest(action, ACTIONS))
+    studies.set_control(database, study, action)
 
 
 def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:

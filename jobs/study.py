@@ -1,0 +1,236 @@
+"""What a study is: one question about a model and its data, and the jobs that answer it.
+
+Hao et al., AAAI 2021: importance of heads (section 4), pruning by it (4.2) and adversarial triggers
+(5) from one attribution. Heads are ranked, and triggers found, on the first examples; the rest,
+which neither has seen, show what they are worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from jobs.errors import InputError, Problem, refuse
+from jobs.spec import problem
+from jobs.spec_parts import DataSpec, Frozen, JobSpec, ModelSpec
+from jobs.states import FINAL_JOB_STATES, JobState
+
+PARTS = ("taylor", "leave-one-out", "pruning", "attack")
+"""What follows the attribution, by the names of the steps, in their order."""
+SMALL = 5000
+"""Forward passes that leaving out each head may take to be part of a study unasked: a minute or
+two on two CPU cores."""
+EVALUATED = ("pruning", "attack")
+"""The steps on the examples that are held out."""
+
+
+class StudySpec(Frozen):
+    """One submission that runs the paper: attribution, importance, pruning and attack."""
+
+    model: ModelSpec
+    data: DataSpec
+    examples: int = Field(
+        default=200,
+        ge=2,
+        le=1_000_000,
+        description="Rows that heads are ranked on and triggers found in: the first of the data.",
+    )
+    evaluation: DataSpec | None = Field(
+        default=None,
+        description="Other data to evaluate on. Default: the rows after the first examples.",
+    )
+    evaluation_examples: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Most rows to evaluate on. Default: all."
+    )
+    parts: tuple[Literal["taylor", "leave-one-out", "pruning", "attack"], ...] | None = Field(
+        default=None,
+        description="What follows the attribution: taylor, leave-one-out, pruning, attack. "
+        "Default: all; leave-one-out where it takes at most 5,000 forward passes.",
+    )
+    target: str = Field(
+        default="predicted", min_length=1, max_length=200, description="Of the attribution."
+    )
+    rtol: float = Field(
+        default=1e-2, ge=1e-6, le=0.5, description="Relative error of an attribution."
+    )
+    steps: int = Field(
+        default=10, ge=1, le=1000, description="Pruning: equal steps from no head to all heads."
+    )
+    random: int = Field(
+        default=3, ge=0, le=100, description="Pruning: random orders of the heads to compare with."
+    )
+    within: float | None = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Pruning: choose the most heads that can go while accuracy falls by at most "
+        "so many points.",
+    )
+    triggers: int = Field(
+        default=5, ge=1, le=1000, description="Attack: triggers of each class, the strongest first."
+    )
+    max_length: int | None = Field(
+        default=None, ge=4, le=100_000, description="Longest input in word pieces."
+    )
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
+        default="float32", description="Number format of the model."
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = Field(
+        default="auto", description="Device; 'auto' leaves it to the worker."
+    )
+
+    @property
+    def ranked(self) -> DataSpec:
+        """The rows that heads are ranked on."""
+        limit = min(self.examples, self.data.limit or self.examples)
+        return self.data.model_copy(update={"limit": limit})
+
+    @property
+    def held_out(self) -> DataSpec:
+        """The rows to evaluate on; disjoint from `ranked` unless other data was given."""
+        found = self.evaluation
+        if found is None:
+            left = None if self.data.limit is None else self.data.limit - self.examples
+            offset = self.data.offset + self.examples
+            found = self.data.model_copy(update={"offset": offset, "limit": left})
+        limits = [n for n in (found.limit, self.evaluation_examples) if n is not None]
+        return found.model_copy(update={"limit": min(limits, default=None)})
+
+    def chosen(self, layers: int, heads: int) -> tuple[str, ...]:
+        """The parts, on a model of this shape."""
+        if self.parts is not None:
+            return tuple(part for part in PARTS if part in self.parts)
+        small = self.examples * layers * heads <= SMALL
+        return tuple(part for part in PARTS if small or part != "leave-one-out")
+
+    def jobs(self, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Raw specifications by step; "$step" stands for the number of an earlier one."""
+        same = self.model_dump(mode="json", include={"model", "max_length", "dtype", "device"})
+        ranked = {**same, "data": self.ranked.model_dump(mode="json")}
+        held_out = {**same, "data": self.held_out.model_dump(mode="json")}
+        attribution = {"target": self.target, "rtol": self.rtol}
+        found = {"attribution": {"kind": "attribution", **ranked, **attribution}}
+        for method in ("taylor", "leave-one-out"):
+            if method in parts:
+                found[method] = {"kind": "importance", **ranked, "method": method}
+        if "pruning" in parts:
+            found["pruning"] = {**held_out, **self._pruning(tuple(found))}
+        if "attack" in parts:
+            found["attack"] = {**held_out, **self._attack()}
+        return found
+
+    def _pruning(self, ranked: Sequence[str]) -> dict[str, Any]:
+        sources = [
+            {"job": f"${step}", "source": source}
+            for step, sources in RANKINGS.items()
+            for source in sources
+            if step in ranked
+        ]
+        return {
+            "kind": "pruning",
+            "sources": sources,
+            "random": self.random,
+            "steps": self.steps,
+            "preset": "notebook",
+            "within": self.within,
+        }
+
+    def _attack(self) -> dict[str, Any]:
+        rule = {"examples": self.examples, "per_class": self.triggers}
+        return {"kind": "attack", "triggers_from": "$attribution", "rule": rule}
+
+    @model_validator(mode="after")
+    def _possible(self) -> StudySpec:
+        if self.data.label_column is None:
+            raise ValueError("a study needs data.label_column: gold labels")
+        needs_rest = self.evaluation is None and any(
+            part in EVALUATED for part in self.parts or EVALUATED
+        )
+        if needs_rest and self.data.sample is not None:
+            raise ValueError(
+                "data.sample leaves no rest to evaluate on: give evaluation, or data without it"
+            )
+        if needs_rest and self.data.limit is not None and self.data.limit <= self.examples:
+            raise ValueError(
+                f"data.limit of {self.data.limit:,} leaves no rows to evaluate on after the first "
+                f"{self.examples:,}: give more, fewer examples, or evaluation"
+            )
+        return self
+
+
+RANKINGS = {
+    "attribution": ("attattr", "attention"),
+    "taylor": ("taylor",),
+    "leave-one-out": ("leave-one-out-loss",),
+}
+"""The rankings that heads are pruned by, by the step that leaves them."""
+
+
+def parse_study(raw: object) -> StudySpec:
+    """A study from decoded JSON. Raises InputError with every problem found."""
+    if not isinstance(raw, Mapping):
+        raise refuse("spec", raw, "must be a JSON object", "See docs/studies.md.")
+    try:
+        return StudySpec.model_validate(raw)
+    except ValidationError as error:
+        raise InputError([problem(item, StudySpec) for item in error.errors()]) from None
+
+
+def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:
+    """Problems of a study's jobs, `jobs.STEP.FIELD`, as problems of its own fields: of each those
+    that the first job has with it."""
+    found: list[Problem] = []
+    first: dict[str, str] = {}
+    for one in problems:
+        _, step, field = one.field.split(".", 2)
+        if step in EVALUATED and field.startswith("data."):
+            if spec.evaluation is not None:
+                field = f"evaluation.{field.removeprefix('data.')}"
+            elif field == "data.offset":
+                one = Problem(
+                    field="examples",
+                    value=spec.examples,
+                    message="leaves no rows to evaluate on: the data has no more",
+                    remedy="Give less, or other data as evaluation.",
+                )
+                field = one.field
+        if first.setdefault(field, step) == step:
+            found.append(replace(one, field=field))
+    return found
+
+
+def study_state(jobs: Sequence[tuple[JobState, str]]) -> JobState:
+    """The state of a study whose jobs have these states and controls."""
+    states = {state for state, _ in jobs}
+    open_ = [(state, control) for state, control in jobs if state not in FINAL_JOB_STATES]
+    if open_ and all(control == "cancel" for _, control in open_):
+        return JobState.CANCELLING
+    if open_ and all(control == "pause" for _, control in open_):
+        return JobState.PAUSED
+    if open_:
+        return JobState.QUEUED if states <= {JobState.QUEUED} else JobState.RUNNING
+    for state in (JobState.FAILED, JobState.CANCELLED):
+        if state in states:
+            return state
+    return JobState.SUCCEEDED
+
+
+def restarted(specs: Mapping[str, JobSpec], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """The specifications of a study's jobs with "$step" for the numbers of its own jobs."""
+    steps = {number: step for step, number in numbers.items()}
+    found = {}
+    for step, spec in specs.items():
+        raw = spec.model_dump(mode="json")
+        for reference in spec.references():
+            *path, last = reference.field.split(".")
+            place: Any = raw
+            for part in path:
+                place = place[int(part)] if isinstance(place, list) else place[part]
+            if reference.job in steps:
+                key: Any = int(last) if isinstance(place, list) else last
+                place[key] = f"${steps[reference.job]}"
+        found[step] = raw
+    return found
