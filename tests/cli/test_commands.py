@@ -31,7 +31,9 @@ from tests.inputs import data_file, model_folder
 from tests.support import ALICE, completed, planned_job
 
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
-COMMANDS = "up worker scheduler web submit jobs watch cancel pause resume sql export schema doctor"
+COMMANDS = (
+    "up worker scheduler web submit jobs watch cancel pause resume sql export prune schema doctor"
+)
 
 
 def finished_job(database: Database, failed: frozenset[int] = frozenset()) -> int:
@@ -71,8 +73,12 @@ def test_submit_adds_a_job(headwise: Headwise) -> None:
 
 
 def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
-    assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": False}
-    assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": True}
+    assert headwise("submit", *GOOD, "--json").json == {
+        "job": 1,
+        "existing": False,
+        "same_as": None,
+    }
+    assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": True, "same_as": None}
     assert "Job 1 is the same work" in headwise("submit", *GOOD).out
 
 

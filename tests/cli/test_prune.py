@@ -1,0 +1,146 @@
+"""`headwise prune`: points of a planned job become models, and what cannot be is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import text
+
+import headwise as library
+from db import store as jobs
+from db import tables
+from db.database import Database
+from headwise.export import load_pruned
+from headwise.structure import remove_heads
+from jobs.settings import load_settings
+from scheduler.service import Scheduler
+from scheduler.submit import check, submit
+from tests.cli.conftest import Headwise
+from tests.support import job_values
+from tests.tiny import bert_folder, pairs_file
+
+LAYERS, HEADS = 2, 4
+MEAN = np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS)[::-1] / 10
+"""Heads of the last layer are the least important."""
+
+
+@pytest.fixture
+def job(home: Path, store: Database) -> int:
+    """A planned pruning job on a real tiny model, by a ranking that is written by hand."""
+    bert_folder(home / "tiny", layers=LAYERS, heads=HEADS)
+    settings = load_settings()
+    spec: dict[str, Any] = {
+        "model": {"name": str(home / "tiny")},
+        "data": {
+            "path": str(pairs_file(home / "rows.jsonl", 6)),
+            "text_columns": ["premise", "hypothesis"],
+            "label_column": "label",
+        },
+    }
+    source = jobs.create_job(store, job_values(spec=json.dumps(spec), state="succeeded"), [])
+    rows = [
+        {"job_id": source, "source": "attattr", "site": site, "head": head, "n": 4, "rank": 1,
+         "mean": float(MEAN[site, head])}
+        for site in range(LAYERS)
+        for head in range(HEADS)
+    ]  # fmt: skip
+    with store.write() as connection:
+        connection.execute(tables.ranking.insert(), rows)
+    wanted = {"kind": "pruning", "sources": [{"job": source}], "steps": 4, "random": 1, "within": 1}
+    found = submit(check({"spec": {**spec, **wanted}}, settings, store), store)
+    app: Any = SimpleNamespace()
+    Scheduler(settings, store, app).plan()
+    return found
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(input_ids=torch.arange(5, 17).view(1, -1)).logits
+    return found
+
+
+def expected(home: Path, mask: list[list[bool]]) -> torch.Tensor:
+    loaded = library.load(home / "tiny", device="cpu")
+    return logits(remove_heads(loaded.model, mask))
+
+
+LAST = [[False] * HEADS, [True] * HEADS]
+
+
+def test_a_share_becomes_a_smaller_model(headwise: Headwise, job: int, home: Path) -> None:
+    ran = headwise("prune", str(job), "--share", "0.5", "--out", "half", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["removed"] == [[1, head] for head in range(HEADS)]
+    assert ran.json["heads"] == LAYERS * HEADS
+    before, after = ran.json["parameters"]
+    assert after < before
+    pruned = load_pruned("half", device="cpu")
+    assert pruned.removed.tolist() == LAST
+    torch.testing.assert_close(logits(pruned.model), expected(home, LAST), atol=1e-5, rtol=1e-5)
+    assert sum(p.numel() for p in pruned.model.parameters()) == after
+
+
+def test_a_point_becomes_an_ordinary_model(headwise: Headwise, job: int, home: Path) -> None:
+    ran = headwise("prune", str(job), "--point", "2", "--format", "masked", "--out", "masked")
+    assert ran.status == 0, ran.err
+    assert "heads       8 -> 4" in ran.out
+    loaded = library.load("./masked", device="cpu")
+    torch.testing.assert_close(logits(loaded.model), expected(home, LAST), atol=1e-5, rtol=1e-5)
+
+
+def test_the_chosen_mask_becomes_onnx(headwise: Headwise, job: int, store: Database) -> None:
+    with store.write() as connection:
+        wanted = "SELECT mask_no FROM curve_point WHERE scope = 'choice' AND removed = 2"
+        mask = connection.execute(text(wanted)).scalar()
+        connection.execute(text(f"UPDATE pruning SET chosen_mask = {mask}"))
+    ran = headwise("prune", str(job), "--chosen", "--format", "onnx", "--out", "onnx", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["removed"] == [[1, 0], [1, 1]]
+    assert ran.json["onnx_difference"] < 1e-4
+    assert Path("onnx/model.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--point", "99"), "no such point"),
+        (("--point", "1", "--chosen"), "exactly one of"),
+        ((), "exactly one of"),
+        (("--chosen",), "has chosen nothing"),
+        (("--share", "0.33"), "Known: 0, 0.25, 0.5, 0.75, 1"),
+        (("--share", "0.5", "--source", "attatr"), "Did you mean 'attattr'?"),
+        (("--share", "0.5", "--direction", "mots"), "Did you mean 'most'?"),
+        (("--point", "1", "--format", "pickle"), "--format"),
+        (("--point", "1", "--out", "full"), "not empty"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    headwise: Headwise, job: int, arguments: tuple[str, ...], words: str
+) -> None:
+    Path("full").mkdir()
+    Path("full/file").write_text("")
+    where = () if "--out" in arguments else ("--out", "new")
+    ran = headwise("prune", str(job), *arguments, *where)
+    assert ran.status == 2
+    assert ran.out == ""
+    assert ran.err.startswith("headwise: ")
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+    assert not Path("new").exists()
+
+
+def test_other_jobs_and_changed_models_are_refused(
+    headwise: Headwise, job: int, store: Database
+) -> None:
+    ran = headwise("prune", str(job - 1), "--chosen", "--out", "new")
+    assert (ran.status, "is a job of kind attribution" in ran.err) == (2, True)
+    with store.write() as connection:
+        connection.execute(text("UPDATE job SET model_fingerprint = 'another'"))
+    ran = headwise("prune", str(job), "--point", "1", "--out", "new")
+    assert (ran.status, "its files changed after job" in ran.err) == (2, True)
