@@ -20,9 +20,10 @@ from sqlalchemy import text
 from cli import supervisor
 from cli.supervisor import Child, Supervisor
 from db import export as exports
-from db import leases, lifecycle
+from db import leases, lifecycle, queries
 from db import store as results
 from db.database import Database
+from db.kind_views import KIND_VIEWS
 from db.views import VIEW_NAMES, VIEWS, schema_page
 from jobs.settings import settings_page
 from scheduler.presets import DEMO_DATA, DEMO_MODEL
@@ -80,6 +81,26 @@ def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
     }
     assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": True, "same_as": None}
     assert "Job 1 is the same work" in headwise("submit", *GOOD).out
+
+
+def test_submit_offers_results_that_are_there(headwise: Headwise, store: Database) -> None:
+    headwise("submit", *GOOD)
+    with store.write() as connection:
+        connection.execute(text("UPDATE job SET state = 'succeeded', started_at = 9e9"))
+    ran = headwise("submit", *GOOD)
+    assert ran.out == "Job 1 has these results already; --again runs it again.\n"
+    assert headwise("submit", *GOOD, "--json").json["same_as"] == 1
+    assert headwise("submit", *GOOD, "--again").out.startswith("Job 2 submitted.")
+
+
+def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
+    labelled = (*GOOD, "--label", "label", "--method", "taylor", "--kind")
+    ran = headwise("submit", *labelled, "importance")
+    assert ran.status == 0, ran.err
+    assert queries.get_job(store, 1).spec["method"] == "taylor"
+    bad = headwise("submit", *labelled, "importanc")
+    assert (bad.status, bad.out) == (2, "")
+    assert "Did you mean 'importance'?" in bad.err
 
 
 def test_submit_can_check_only(headwise: Headwise) -> None:
@@ -203,7 +224,9 @@ def test_export_to_the_terminal_is_csv(headwise: Headwise, store: Database) -> N
     assert sorted(line["rank"] for line in lines) == ["1", "2", "3", "4", "5", "6"]
 
 
-PER_JOB = [name for name in VIEW_NAMES if name != "workers"]
+# An attribution job has no rows in the views of other kinds, and needs no other job.
+OTHERS = {"workers", "job_parents", "study_steps", *(view.name for view in KIND_VIEWS)}
+PER_JOB = [name for name in VIEW_NAMES if name not in OTHERS - {"importances"}]
 
 
 @pytest.mark.parametrize("view", PER_JOB)
