@@ -17,6 +17,7 @@ from db.bulk import insert_rows
 from db.database import Database
 from db.leases import Claim
 from db.prepared import Prepared
+from db.rankings import Ranked
 from jobs.errors import NotFoundError, refuse
 from jobs.pruning import PruningResult, PruningSpec, curves
 from stats.sums import MaskSums, choose_step
@@ -40,6 +41,11 @@ SELECT c.given, c.overlap, c.chosen_mask, m.removed, c.search_n, c.search_whole,
     c.held_out_accuracy, c.held_out_low, c.held_out_high, c.verified
 FROM pruning c LEFT JOIN mask m ON m.job_id = c.job_id AND m.mask_no = c.chosen_mask
 WHERE c.job_id = :job_id
+"""
+
+SOURCES = """
+SELECT r.job_id, j.name, j.kind, r.source FROM ranking r JOIN job j ON j.id = r.job_id
+WHERE r.site = 0 AND r.head = 0 AND j.state = 'succeeded' ORDER BY r.job_id DESC, r.source LIMIT 100
 """
 
 Removed = list[list[int]]
@@ -185,6 +191,12 @@ def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
             results = _results(halves[0] + halves[1])
     by_mask = {result.mask_no: result for result in results}
     return [Point(**row, result=by_mask.get(row["mask_no"])) for row in points], not rows
+
+
+def list_sources(database: Database) -> list[Ranked]:
+    """The newest rankings of finished jobs on any model."""
+    with database.read() as connection:
+        return [Ranked(**row) for row in connection.execute(text(SOURCES)).mappings()]
 
 
 def get_choice(database: Database, job_id: int) -> Choice | None:

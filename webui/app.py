@@ -99,13 +99,14 @@ def _register(app: Flask) -> None:
         jobs,
         new_job,
         ops,
+        pruning,
         rankings,
         results,
         trees,
     )
 
     for module in (
-        *(assets, jobs, new_job, explain, results, rankings, trees),
+        *(assets, jobs, new_job, explain, results, rankings, pruning, trees),
         *(console, events, api, ops),
     ):
         app.register_blueprint(module.blueprint)

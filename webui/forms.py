@@ -38,6 +38,34 @@ def _show_attribution(spec: dict[str, Any]) -> dict[str, str]:
     return {"rule": rule, **({"points": points} if points else {})}
 
 
+def _read_pruning(values: Mapping[str, str]) -> dict[str, Any]:
+    def listed(name: str) -> list[str]:
+        return [part.strip() for part in values.get(name, "").split(",") if part.strip()]
+
+    chosen = [name.split(".", 2) for name, value in values.items() if value and name[:3] == "by."]
+    return {
+        "sources": [{"job": part[1], "source": part[-1]} for part in chosen],
+        "shares": listed("shares") or None,
+        "directions": listed("directions"),
+        "within_layer": listed("within_layer"),
+        "allow_overlap": bool(values.get("allow_overlap")),
+    }
+
+
+def _show_pruning(spec: dict[str, Any]) -> dict[str, str]:
+    lists = {
+        name: ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in found)
+        for name in ("shares", "directions", "within_layer")
+        if (found := spec.get(name))
+    }
+    sources = spec.get("sources", ())
+    return {
+        **lists,
+        **{f"by.{one['job']}.{one.get('source', 'attattr')}": "on" for one in sources},
+        "allow_overlap": "on" if spec.get("allow_overlap") else "",
+    }
+
+
 FORMS: dict[str, Form] = {
     "attribution": Form(
         title="Attribution",
@@ -63,6 +91,16 @@ FORMS: dict[str, Form] = {
         "expansion, or leaving one head out.",
         fields=("method",),
         defaults={"method": "taylor"},
+    ),
+    "pruning": Form(
+        title="Pruning",
+        lead="What the model keeps of its accuracy as heads are removed in the order of their "
+        "importance, and which can go.",
+        fields=("random", "seed", "steps", "within", "preset"),
+        defaults={"random": "3", "seed": "0", "steps": "10", "directions": "least, most"},
+        read=_read_pruning,
+        show=_show_pruning,
+        others=("sources", "shares", "directions", "within_layer", "allow_overlap"),
     ),
 }
 """Forms by the kind of job, in the order in which they are offered."""

@@ -14,7 +14,7 @@ from db import queries, results
 from db.queries import Job
 from jobs.states import JobState, ShardState
 from scheduler.control import control
-from webui import heads, live, rankings
+from webui import heads, live, pruning, rankings
 from webui.web import choice, database, integer, optional_integer, settings, words
 
 PAGE = 25
@@ -214,6 +214,13 @@ PAGES: dict[str, JobPage] = {
         exports=("importances", "head_values", "examples", "shards", "attempts"),
         question="SELECT source, rank, rank_low, rank_high, kind, layer, head, mean\n"
         "FROM importances\nWHERE job_id = %d\nORDER BY source, rank",
+    ),
+    "pruning": JobPage(
+        section=pruning.section,
+        anchors=("curve", "mask"),
+        exports=("pruning_points", "pruning_choices", "examples", "shards", "attempts"),
+        question="SELECT source, direction, removed, accuracy, accuracy_low, accuracy_high\n"
+        "FROM pruning_points\nWHERE job_id = %d AND scope = 'global'\nORDER BY point",
     ),
 }
 """Pages by the kind of job."""

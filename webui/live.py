@@ -118,7 +118,10 @@ _ZERO = ("offset", "seed")
 
 def _shown(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(
+            " ".join(map(str, part.values())) if isinstance(part, dict) else str(part)
+            for part in value
+        )
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -12,6 +12,7 @@ from jobs.data import save_upload
 from jobs.errors import InputError, Problem, nearest, refuse
 from scheduler.presets import presets
 from scheduler.submit import Checked, check, submit
+from webui import pruning
 from webui.api import checked_json
 from webui.forms import FORMS
 from webui.web import choice, clean, database, integer, settings
@@ -37,7 +38,8 @@ blueprint = Blueprint("new_job", __name__)
 
 @blueprint.get("/jobs/new")
 def show() -> str:
-    """The form of a ?kind=: empty, from a preset (?preset=), or a copy of a job (?clone=)."""
+    """The form of a ?kind=: empty, from a preset (?preset=), a copy of a job (?clone=), or to
+    prune by the rankings of a job (?from=)."""
     known = presets(settings())
     name = request.args.get("preset", "")
     cloned = integer("clone", 0)
@@ -45,6 +47,8 @@ def show() -> str:
     if cloned:
         job = queries.get_job(database(), cloned)
         raw = {"spec": job.spec, "name": job.name, "priority": job.priority}
+    elif source := integer("from", 0):
+        raw = pruning.started_from(queries.get_job(database(), source))
     elif name:
         if name not in known:
             raise refuse("preset", name, "is unknown", f"Known: {', '.join(known)}.")

@@ -2,115 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, pruning, queries, store
+from db import leases, pruning, queries, store
 from db.database import Database
-from db.leases import WorkerIdentity
 from jobs.errors import InputError
 from jobs.outcome import Completed
-from jobs.pruning import PruningResult
-from jobs.results import ExampleResult, SiteInfo
 from jobs.settings import Settings
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
-from stats.sums import MaskSums
-from tests.inputs import raw_submission, refused
-from tests.support import ALICE, HEADS, SITES, completed, planned_job
-
-ROWS = 24
-
-
-def source_job(database: Database, spec: dict[str, Any], examples: int = 4) -> int:
-    """A finished attribution job of the first rows of the same data."""
-    job = planned_job(database, examples, spec=json.dumps({"keep_text": True, **spec}))
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
-    lifecycle.sweep_jobs(database)
-    assert lifecycle.finish_jobs(database) == [job]
-    return job
-
-
-def raw(settings: Settings, source: int, **spec: Any) -> dict[str, Any]:
-    data = settings.home / "pairs.jsonl"
-    if not data.exists():
-        rows = [
-            {"premise": f"text {n}", "hypothesis": f"second {n}", "label": ("no", "yes")[n % 2]}
-            for n in range(ROWS)
-        ]
-        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sources = [{"job": source, "source": "attattr"}]
-    return raw_submission(settings.home, kind="pruning", **{"sources": sources, **spec})
-
-
-def submitted(database: Database, settings: Settings, **spec: Any) -> int:
-    """A pruning job by a source that has ranked the first four of its rows."""
-    template = raw(settings, 1, **spec)
-    model = settings.home / "model/config.json"
-    changed = json.loads(model.read_text()) | {
-        "num_hidden_layers": SITES,
-        "num_attention_heads": HEADS,
-        "id2label": {"0": "no", "1": "yes"},
-    }
-    model.write_text(json.dumps(changed))
-    given = {key: template["spec"][key] for key in ("model", "data")}
-    source = source_job(database, given)
-    with database.write() as connection:  # the same texts as the file's
-        hashes = text("UPDATE example SET text_hash = :digest WHERE example_no = :number")
-        for number in range(4):
-            digest = _hash(f"text {number}", f"second {number}")
-            connection.execute(hashes, {"digest": digest, "number": number})
-    return submit(check(raw(settings, source, **spec), settings, database), database)
-
-
-def _hash(a: str, b: str) -> str:
-    return hashlib.sha256(json.dumps([a, b]).encode()).hexdigest()
-
-
-def plan(database: Database, settings: Settings, app: Any) -> None:
-    Scheduler(settings, database, app).plan()
-
-
-def computed(lo: int, hi: int, removed: list[list[list[int]]]) -> PruningResult:
-    """Results that depend on example and mask alone: each head that is missing costs accuracy."""
-    number = np.arange(lo, hi)
-    gold = (number % 2).astype(np.int32)
-    lost = np.array([len(heads) for heads in removed])[:, None]
-    wrong = (number * 7 % ROWS)[None] < 4 * lost - 4
-    predicted = np.where(wrong, 1 - gold, gold).astype(np.int32)
-    loss = np.sin(number)[None] + 2.0 + lost
-    odd = number % 2 == 1
-    return PruningResult(
-        sites=tuple(
-            SiteInfo(layer=n, kind="encoder", heads=HEADS, name=f"layer.{n}") for n in range(SITES)
-        ),
-        examples=tuple(ExampleResult(predicted=int(p)) for p in predicted[0]),
-        halves=tuple(  # type: ignore[arg-type]
-            MaskSums.of(loss[:, part], predicted[:, part], gold[part], 2) for part in (~odd, odd)
-        ),
-    )
-
-
-def run(database: Database, worker: WorkerIdentity = ALICE) -> None:
-    while held := leases.claim(database, worker, 60):
-        shard = store.read_shard(database, held)
-        done = Completed(result=computed(held.lo, held.hi, shard.planned), seconds=0.1)
-        assert store.commit_shard(database, held, done, "model")
-    lifecycle.sweep_jobs(database)
-    lifecycle.finish_jobs(database)
+from scheduler.submit import check
+from tests.inputs import refused
+from tests.pruning_jobs import ROWS, computed, plan, raw, run, submitted
+from tests.support import ALICE
 
 
 def test_a_job_leaves_out_what_its_heads_were_ranked_with(
-    database: Database, settings: Settings, app: Any
+    database: Database, settings: Settings
 ) -> None:
     job = submitted(database, settings, steps=2, random=1)
-    plan(database, settings, app)
+    plan(database, settings)
     assert queries.get_job(database, job).examples == ROWS - 4
     found = pruning.get_choice(database, job)
     assert found is not None
@@ -137,11 +50,9 @@ def test_a_job_leaves_out_what_its_heads_were_ranked_with(
         assert connection.execute(text("SELECT COUNT(*) FROM mask_sum")).scalar() == 0
 
 
-def test_overlap_is_allowed_where_it_is_asked_for(
-    database: Database, settings: Settings, app: Any
-) -> None:
+def test_overlap_is_allowed_where_it_is_asked_for(database: Database, settings: Settings) -> None:
     job = submitted(database, settings, allow_overlap=True)
-    plan(database, settings, app)
+    plan(database, settings)
     assert queries.get_job(database, job).examples == ROWS
     found = pruning.get_choice(database, job)
     assert found is not None
@@ -149,24 +60,22 @@ def test_overlap_is_allowed_where_it_is_asked_for(
 
 
 def test_a_job_of_nothing_but_known_examples_fails_with_the_reason(
-    database: Database, settings: Settings, app: Any
+    database: Database, settings: Settings
 ) -> None:
     job = submitted(database, settings, data={"limit": 4})
-    plan(database, settings, app)
+    plan(database, settings)
     failed = queries.get_job(database, job)
     assert failed.state.value == "failed"
     assert "all 4 examples are among those that the heads were ranked with" in str(failed.error)
 
 
-def test_shards_add_up_to_the_whole(
-    database: Database, settings: Settings, app: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shards_add_up_to_the_whole(database: Database, settings: Settings) -> None:
     found = []
     for seconds in (1000.0, 0.001):
         job = submitted(
             database, settings.model_copy(update={"shard_seconds": seconds}), within=5, random=2
         )
-        plan(database, settings.model_copy(update={"shard_seconds": seconds}), app)
+        plan(database, settings.model_copy(update={"shard_seconds": seconds}))
         counts = queries.shard_counts(database, job)
         assert sum(counts.values()) == (1 if seconds > 1 else ROWS - 4)
         run(database)
@@ -183,10 +92,10 @@ def test_shards_add_up_to_the_whole(
 
 
 def test_the_choice_is_made_on_one_half_and_verified_on_the_other(
-    database: Database, settings: Settings, app: Any
+    database: Database, settings: Settings
 ) -> None:
     job = submitted(database, settings, steps=2, random=0, within=25)
-    plan(database, settings, app)
+    plan(database, settings)
     run(database)
     found = pruning.get_choice(database, job)
     assert found is not None
@@ -210,11 +119,11 @@ def test_the_choice_is_made_on_one_half_and_verified_on_the_other(
 
 
 def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_whole(
-    database: Database, settings: Settings, app: Any
+    database: Database, settings: Settings
 ) -> None:
     small = settings.model_copy(update={"shard_seconds": 0.5})
     job = submitted(database, small)
-    plan(database, small, app)
+    plan(database, small)
     held = leases.claim(database, ALICE, 60)
     assert held is not None
     assert held.hi < ROWS - 4

@@ -1,5 +1,10 @@
 // Charts by Plotly. Its bundle is large, so it is loaded when a chart comes near the window.
 
+// Lines differ by dash and symbol, too.
+const LINES = {
+  dashes: ['solid', 'dash', 'dashdot', 'longdash', 'longdashdot'],
+  symbols: ['circle', 'square', 'diamond', 'triangle-up', 'triangle-down'],
+};
 const DARK = matchMedia('(prefers-color-scheme: dark)');
 let loading;
 
@@ -36,13 +41,13 @@ function colours() {
         text: read('--text'), muted: read('--muted'), line: read('--line'), surface: read('--surface'),
         sequential: [[0, '#1f252d'], [0.25, '#4d2f12'], [0.5, '#9a4a08'], [0.75, '#e07a1c'], [1, '#ffd29a']],
         diverging: [[0, '#8fb8ff'], [0.25, '#2a68d4'], [0.5, '#1f252d'], [0.75, '#ce6208'], [1, '#ffbf80']],
-        bar: '#e07a1c', marks: ['#8fb2ff', '#f0b961', '#ff9389'],
+        bar: '#e07a1c', band: 'rgb(160 171 184 / 18%)', lines: ['#8fb2ff', '#f0b961', '#ff9389', '#72d39c', '#cda2f0', '#6fd3e0'], ...LINES, marks: ['#8fb2ff', '#f0b961', '#ff9389'],
       }
     : {
         text: read('--text'), muted: read('--muted'), line: read('--line'), surface: read('--surface'),
         sequential: [[0, '#fdf8f2'], [0.25, '#fbd3a5'], [0.5, '#f3983f'], [0.75, '#c45a0c'], [1, '#6b2a05']],
         diverging: [[0, '#123f8c'], [0.25, '#5898f0'], [0.5, '#fbfaf8'], [0.75, '#f08a24'], [1, '#8a3a03']],
-        bar: '#f08a24', marks: ['#2750b8', '#c77700', '#a8231b'],
+        bar: '#f08a24', band: 'rgb(89 97 107 / 16%)', lines: ['#2750b8', '#b86e00', '#a8231b', '#17683d', '#7a3fa0', '#0b7285'], ...LINES, marks: ['#2750b8', '#c77700', '#a8231b'],
       };
 }
 
@@ -155,7 +160,52 @@ function scatter(element, data) {
   return [[trace], layout(c, { height: 460, xaxis: axis(data.x_title), yaxis: axis(data.y_title) })];
 }
 
-const KINDS = { heads, histogram, completeness, scatter };
+/** Curves of pruning: a line per source and direction, random orders as a band. */
+function curve(element, data) {
+  const c = colours();
+  const chosen = (name) => element.closest('figure').querySelector(`[data-switch="${name}"] input:checked`)?.value ?? '';
+  const measure = chosen('measure') || Object.keys(data.measures)[0];
+  const title = data.measures[measure];
+  const way = chosen('direction');
+  const percent = (value) => (measure === 'loss' ? short(value) : `${(100 * value).toFixed(1)} %`);
+  const traces = [];
+  for (const line of data.lines) {
+    if (way && line.direction !== 'any' && line.direction !== way) continue;
+    const [values, low, high] = line.values[measure];
+    const colour = c.lines[line.source % c.lines.length];
+    if (line.direction === 'any') {
+      const edge = { type: 'scatter', mode: 'lines', x: line.x, line: { width: 0 }, hoverinfo: 'skip', showlegend: false };
+      traces.unshift({ ...edge, y: low }, { ...edge, y: high, fill: 'tonexty', fillcolor: c.band });
+      traces.push({
+        type: 'scatter', mode: 'lines', name: line.name, x: line.x, y: values, line: { color: c.muted, width: 1.5, dash: 'dot' },
+        customdata: values.map((_, i) => [percent(values[i]), percent(low[i]), percent(high[i]), line.removed[i]]),
+        hovertemplate: 'mean %{customdata[0]}<br>range %{customdata[1]} to %{customdata[2]}<br>%{customdata[3]} heads<extra></extra>',
+      });
+      continue;
+    }
+    const most = line.direction === 'most';
+    const name = line.single ? `${line.name}, notebook` : `${line.name}, ${line.direction}`;
+    traces.push({
+      type: 'scatter', mode: line.single ? 'markers' : 'lines+markers', name, x: line.x, y: values,
+      line: { color: colour, width: 1.75, dash: c.dashes[line.source % c.dashes.length] },
+      marker: { size: line.single ? 11 : 7, color: colour, symbol: line.single ? 'star' : `${c.symbols[line.source % c.symbols.length]}${most ? '-open' : ''}` },
+      error_y: { type: 'data', symmetric: false, array: high.map((v, i) => (v === null ? 0 : v - values[i])), arrayminus: low.map((v, i) => (v === null ? 0 : values[i] - v)), color: colour, thickness: 1, width: 3 },
+      customdata: values.map((_, i) => [percent(values[i]), percent(low[i]), percent(high[i]), line.removed[i]]),
+      hovertemplate: `${name}<br>${title} %{customdata[0]}<br>95 %: %{customdata[1]} to %{customdata[2]}<br>%{customdata[3]} heads<extra></extra>`,
+    });
+  }
+  const narrow = element.clientWidth < 520;
+  const rows = Math.ceil(traces.length / (narrow ? 1 : 3));
+  return [traces, layout(c, {
+    height: 380 + 22 * rows,
+    legend: { orientation: 'h', y: -0.2, x: 0, yanchor: 'top', font: { color: c.text } },
+    margin: { l: 56, r: 10, t: 8, b: 60 + 22 * rows },
+    xaxis: { title: { text: data.x_title }, fixedrange: true, gridcolor: c.line, zeroline: false },
+    yaxis: { title: { text: title }, fixedrange: true, gridcolor: c.line, zeroline: false, tickformat: measure === 'loss' ? '' : '.0%' },
+  })];
+}
+
+const KINDS = { heads, histogram, completeness, scatter, curve };
 
 async function draw(element) {
   const source = document.getElementById(element.dataset.from);
@@ -202,6 +252,15 @@ function measures(element) {
   explain();
 }
 
+/** The choices above a chart that is drawn anew for each. */
+function switches(element) {
+  const figure = element.closest('figure');
+  for (const group of figure.querySelectorAll('[data-switch]')) group.hidden = false;
+  if (figure.switched) return;
+  figure.switched = true;
+  figure.addEventListener('change', () => draw(element));
+}
+
 /** Draw every chart of the page that is near the window, and redraw those whose data changed. */
 export function showCharts() {
   const near = new IntersectionObserver((entries) => {
@@ -215,6 +274,7 @@ export function showCharts() {
     for (const element of document.querySelectorAll('[data-chart]')) {
       const text = document.getElementById(element.dataset.from)?.textContent;
       if (element.dataset.chart === 'heads') measures(element);
+      if (element.dataset.chart === 'curve') switches(element);
       if (element.drawn === undefined) near.observe(element);
       else if (element.drawn !== text) draw(element);
     }

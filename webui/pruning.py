@@ -1,0 +1,231 @@
+"""A pruning job's page: curves, the test within layers, one mask, and what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from db import pruning, queries, results
+from db.pruning import MEASURES, Choice, Point
+from db.queries import Job
+from db.results import Site
+from jobs.errors import refuse
+from jobs.spec import parse_spec
+from webui import heads, live
+from webui.rankings import SOURCES
+from webui.web import choice, database, optional_integer
+
+TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}
+DIRECTIONS = {
+    "least": "least important first",
+    "most": "most important first",
+    "any": "in random order",
+}
+RANDOM = "random"
+INHERITED = ("model", "max_length", "dtype", "device")
+
+blueprint = Blueprint("pruning", __name__)
+
+
+@blueprint.app_context_processor
+def _helpers() -> dict[str, object]:
+    return {"ranked_jobs": _ranked_jobs}
+
+
+@blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/pruning")
+def get_pruning(job_id: int) -> Response:
+    """The curves of a pruning job, and its choice; provisional while shards are missing."""
+    job = queries.get_job(database(), job_id)
+    if job.kind != "pruning":
+        raise refuse("job", job_id, f"is a job of kind {job.kind}", "Give a pruning job.")
+    points, provisional = pruning.get_points(database(), job_id)
+    found = pruning.get_choice(database(), job_id)
+    body = {
+        "points": [asdict(point) for point in points],
+        "choice": found and asdict(found),
+        "provisional": provisional,
+    }
+    return jsonify(body)
+
+
+def started_from(job: Job) -> dict[str, Any]:
+    """A raw submission that prunes by every ranking of a job, on all rows of its data."""
+    offers = parse_spec(job.spec).offers
+    if not offers:
+        raise refuse("from", job.id, f"is a job of kind {job.kind}", "Give one that ranks heads.")
+    data = {key: value for key, value in job.spec["data"].items() if key not in ("limit", "sample")}
+    spec = {key: job.spec[key] for key in INHERITED if key in job.spec}
+    sources = [{"job": job.id, "source": source} for source in offers]
+    return {"spec": {"kind": "pruning", **spec, "data": data, "sources": sources}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A point of a table; of random orders their mean, and the range over them."""
+
+    point: Point
+    values: Mapping[str, tuple[float | None, float | None, float | None]]
+    """By measure: value and both ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A curve: one source and direction, or all random orders together."""
+
+    key: str
+    source_no: int
+    name: str
+    direction: str
+    rows: tuple[Row, ...]
+
+
+def section(job: Job) -> dict[str, Any]:
+    """What a pruning job's page shows; ?line= chooses the table, ?point= the mask."""
+    points, provisional = pruning.get_points(database(), job.id)
+    sites = results.list_sites(database(), job.id)
+    if not any(point.result for point in points):
+        return {"sites": []}
+    curves, within = _lines(job, points, "global"), _lines(job, points, "layer")
+    presets = _lines(job, points, "notebook")
+    keys = [line.key for line in curves]
+    shown = curves[keys.index(choice("line", keys, keys[0]))]
+    found = pruning.get_choice(database(), job.id)
+    by_number = {point.point_no: point for point in points}
+    number = optional_integer("point")
+    if number is None:
+        number = _first_shown(points, found)
+    if number not in by_number:
+        raise refuse("point", number, "is no point of this job", f"From 0 to {len(points) - 1}.")
+    return {
+        "sites": sites,
+        "provisional": provisional,
+        "lines": curves,
+        "line": shown,
+        "layer_lines": within,
+        "preset_lines": presets,
+        "directions": DIRECTIONS,
+        "draws": job.spec["random"],
+        "choice": found,
+        "whole": next((p.result for p in points if p.removed == 0), None),
+        "chart": _chart([*curves, *presets], lambda point: 100 * point.share, "heads removed, %"),
+        "layer_chart": _chart(within, lambda p: _per_layer(p, sites), "heads removed per layer"),
+        "per_layer": lambda point: _per_layer(point, sites),
+        "chosen_point": by_number[number],
+        "chosen_name": _name(job, by_number[number]),
+        "mask": _mask(job.id, by_number[number], sites),
+        "total_heads": sum(site.heads for site in sites),
+    }
+
+
+def _ranked_jobs() -> list[dict[str, Any]]:
+    """The finished jobs whose rankings a new pruning job can use, newest first."""
+    found = []
+    for job_id, sources in groupby(pruning.list_sources(database()), key=lambda one: one.job_id):
+        job = queries.get_job(database(), job_id)
+        names = [(one.source, SOURCES[one.source][0]) for one in sources]
+        found.append({"job": job, "title": live.default_name(job), "sources": names})
+    return found
+
+
+def _first_shown(points: Sequence[Point], found: Choice | None) -> int:
+    """The chosen mask's point, or the notebook's, or the middle of the first curve."""
+    chosen = [p for p in points if found and p.scope == "choice" and p.mask_no == found.chosen_mask]
+    preset = [p for p in points if p.scope == "notebook"]
+    first = [p for p in points if p.scope == "global" and p.source_no == points[0].source_no]
+    return (chosen or preset or [min(first, key=lambda p: abs(p.share - 0.5))])[0].point_no
+
+
+def _name(job: Job, point: Point) -> str:
+    if point.source == RANDOM:
+        return "Random"
+    sources = job.spec["sources"]
+    alone = sum(one["source"] == point.source for one in sources) == 1
+    title = SOURCES[point.source][0]
+    return title if alone else f"{title}, job {sources[point.source_no]['job']}"
+
+
+def _lines(job: Job, points: Iterable[Point], scope: str) -> list[Line]:
+    grouped: dict[str, list[Point]] = {}
+    for point in points:
+        if point.scope == scope and point.result is not None:
+            grouped.setdefault(f"{point.source_no}.{point.direction}", []).append(point)
+    return [
+        Line(
+            key=key,
+            source_no=line[0].source_no,
+            name=_name(job, line[0]),
+            direction=line[0].direction,
+            rows=_range(line) if line[0].source == RANDOM else tuple(map(_row, line)),
+        )
+        for key, line in grouped.items()
+    ]
+
+
+def _row(point: Point) -> Row:
+    found = vars(point.result)
+    return Row(
+        point=point,
+        values={
+            name: (found[name], found[f"{name}_low"], found[f"{name}_high"]) for name in TITLES
+        },
+    )
+
+
+def _range(line: Sequence[Point]) -> tuple[Row, ...]:
+    """Mean, smallest and largest value over the draws, point by point."""
+    draws: dict[int, list[Point]] = {}
+    for point in line:
+        draws.setdefault(point.draw, []).append(point)
+    rows = []
+    for together in zip(*draws.values(), strict=True):
+        values: dict[str, tuple[float | None, float | None, float | None]] = {}
+        for name in MEASURES:
+            drawn = [value for p in together if (value := getattr(p.result, name)) is not None]
+            values[name] = (
+                (sum(drawn) / len(drawn), min(drawn), max(drawn)) if drawn else (None, None, None)
+            )
+        rows.append(Row(point=together[0], values=values))
+    return tuple(rows)
+
+
+def _chart(lines: Sequence[Line], place: Any, title: str) -> dict[str, Any]:
+    """The curves' numbers, a value and its ends per measure and point."""
+    return {
+        "x_title": title,
+        "measures": TITLES,
+        "lines": [
+            {
+                "name": line.name,
+                "source": line.source_no,
+                "direction": line.direction,
+                "single": line.rows[0].point.scope == "notebook",
+                "x": [place(row.point) for row in line.rows],
+                "removed": [row.point.removed for row in line.rows],
+                "values": {
+                    name: [[row.values[name][end] for row in line.rows] for end in range(3)]
+                    for name in TITLES
+                },
+            }
+            for line in lines
+        ],
+    }
+
+
+def _per_layer(point: Point, sites: Sequence[Site]) -> int:
+    """The k of a point that removes k heads of each layer."""
+    most = max(site.heads for site in sites)
+    counts = (k for k in range(most + 1) if sum(min(k, s.heads) for s in sites) >= point.removed)
+    return next(counts, most)
+
+
+def _mask(job_id: int, point: Point, sites: Sequence[Site]) -> list[tuple[str, list[bool]]]:
+    """By site: its name, and for each head whether it stays."""
+    removed = {tuple(place) for place in pruning.get_removed(database(), job_id, point.mask_no)}
+    return [
+        (heads.site_name(s), [(s.site, head) not in removed for head in range(s.heads)])
+        for s in sites
+    ]
