@@ -204,7 +204,10 @@ def _other_models(
 
 
 def with_model(raw: object, database: Database) -> object:
-    """A raw submission of an attack that names no model with that of its attribution job."""
+    """A raw submission of an attack that names no model with that of its attribution job.
+
+    Raises InputError where there is no such job.
+    """
     spec = raw.get("spec") if isinstance(raw, Mapping) else None
     if not isinstance(spec, Mapping) or spec.get("kind") != "attack" or spec.get("model"):
         return raw
@@ -213,8 +216,9 @@ def with_model(raw: object, database: Database) -> object:
         return raw
     try:
         model = queries.get_job(database, int(origin)).spec["model"]
-    except NotFoundError:
-        return raw
+    except NotFoundError as error:
+        remedy = "Give the number of an attribution job."
+        raise refuse("triggers_from", origin, "there is no such job", remedy) from error
     return {**raw, "spec": {**spec, "model": model}}
 
 

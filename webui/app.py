@@ -93,6 +93,7 @@ def _register(app: Flask) -> None:
     from webui import (
         api,
         assets,
+        attack,
         console,
         events,
         explain,
@@ -106,7 +107,7 @@ def _register(app: Flask) -> None:
     )
 
     for module in (
-        *(assets, jobs, new_job, explain, results, rankings, pruning, trees),
+        *(assets, jobs, new_job, explain, attack, results, rankings, pruning, trees),
         *(console, events, api, ops),
     ):
         app.register_blueprint(module.blueprint)

@@ -26,7 +26,7 @@ blueprint = Blueprint("explain", __name__)
 @blueprint.get("/explain")
 def show() -> str:
     """The form; ?job= takes over a job's model."""
-    models = _models()
+    models = known_models()
     chosen = integer("job", 0)
     if chosen:
         model = queries.get_job(database(), chosen).spec["model"]["name"]
@@ -42,7 +42,7 @@ def create() -> Response | tuple[str, int]:
     try:
         job_id = _submit(values)
     except InputError as error:
-        return _page(values, _models(), error.problems), 400
+        return _page(values, known_models(), error.problems), 400
     return redirect(url_for(".wait", job_id=job_id), 303)  # type: ignore[return-value]
 
 
@@ -55,7 +55,10 @@ def wait(job_id: int) -> Response | str:
     elif job.final:
         there = url_for("jobs.show", job_id=job_id)
     else:
-        return render_template("explain_wait.html", job=job)
+        there = url_for(".wait", job_id=job_id)
+        return render_template(
+            "explain_wait.html", job=job, title="Explaining your text", there=there
+        )
     return redirect(there, 303)  # type: ignore[return-value]
 
 
@@ -78,7 +81,7 @@ def _submit(values: Mapping[str, str]) -> int:
     return submit(check(raw, settings(), database()), database())
 
 
-def _models() -> list[str]:
+def known_models() -> list[str]:
     """Models of the newest jobs, then those of the presets."""
     used = [job.spec["model"]["name"] for job in queries.list_jobs(database(), limit=RECENT)]
     ready = [preset["spec"]["model"]["name"] for preset in presets(settings()).values()]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webui import attack_form
+
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
@@ -101,6 +103,16 @@ FORMS: dict[str, Form] = {
         read=_read_pruning,
         show=_show_pruning,
         others=("sources", "shares", "directions", "within_layer", "allow_overlap"),
+    ),
+    "attack": Form(
+        title="Attack",
+        lead="What happens to the predictions of your texts when the tokens that an attribution "
+        "found are put into them, against controls.",
+        fields=("triggers_from", "insertion", "segments"),
+        defaults=attack_form.DEFAULTS,
+        read=attack_form.read,
+        show=attack_form.show,
+        others=attack_form.OTHERS,
     ),
 }
 """Forms by the kind of job, in the order in which they are offered."""

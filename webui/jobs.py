@@ -14,7 +14,7 @@ from db import queries, results
 from db.queries import Job
 from jobs.states import JobState, ShardState
 from scheduler.control import control
-from webui import heads, live, pruning, rankings
+from webui import attack, heads, live, pruning, rankings
 from webui.web import choice, database, integer, optional_integer, settings, words
 
 PAGE = 25
@@ -221,6 +221,16 @@ PAGES: dict[str, JobPage] = {
         exports=("pruning_points", "pruning_choices", "examples", "shards", "attempts"),
         question="SELECT source, direction, removed, accuracy, accuracy_low, accuracy_high\n"
         "FROM pruning_points\nWHERE job_id = %d AND scope = 'global'\nORDER BY point",
+    ),
+    "attack": JobPage(
+        section=attack.section,
+        anchors=("triggers",),
+        exports=(
+            *("trigger_results", "triggers", "trigger_sources", "trigger_outcomes", "examples"),
+            *("shards", "attempts"),
+        ),
+        question="SELECT kind, text, gold, n, accuracy_before, accuracy_after, success\n"
+        "FROM trigger_results\nWHERE job_id = %d AND model = 0\nORDER BY gold, kind, rank",
     ),
 }
 """Pages by the kind of job."""

@@ -1,0 +1,141 @@
+"""What pages and commands read of attack jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+
+from db.attack import read_parts, read_sums
+from db.database import Database
+from jobs.attack import TriggerResult, trigger_results
+from jobs.errors import NotFoundError
+from jobs.triggers import TriggerToken
+
+TRIGGERS = """
+SELECT trigger_no, kind, control_of, label, text, parts, support, strength, origin_job,
+    origin_example
+FROM attack_trigger WHERE job_id = :job_id ORDER BY trigger_no
+"""
+SOURCES = """
+SELECT s.source_no, s.origin_job, s.origin_example, s.score, s.cells, e.text_a, e.text_b
+FROM trigger_source s
+LEFT JOIN example e ON e.job_id = s.origin_job AND e.example_no = s.origin_example
+WHERE s.job_id = :job_id AND s.trigger_no = :trigger ORDER BY s.source_no LIMIT :limit
+"""
+FLIPPED = """
+SELECT u.example_no, e.gold, u.predicted, u.probabilities, e.text_a, e.text_b
+FROM trigger_outcome u
+JOIN example_result r ON r.job_id = u.job_id AND r.example_no = u.example_no
+JOIN example e ON e.job_id = u.job_id AND e.example_no = u.example_no
+WHERE u.job_id = :job_id AND u.trigger_no = :trigger AND u.model_no = 0
+    AND r.predicted = e.gold AND u.predicted <> e.gold
+ORDER BY u.example_no LIMIT :limit
+"""
+OUTCOME = """
+SELECT r.predicted AS predicted_before, r.probabilities AS before, u.predicted AS predicted_after,
+    u.probabilities AS after, e.text_a, e.text_b, r.error
+FROM example_result r
+JOIN example e ON e.job_id = r.job_id AND e.example_no = r.example_no
+LEFT JOIN trigger_outcome u ON u.job_id = r.job_id AND u.example_no = r.example_no
+    AND u.trigger_no = 0 AND u.model_no = 0
+WHERE r.job_id = :job_id AND r.example_no = 0
+"""
+FINISHED = """
+SELECT id, name FROM job WHERE kind = :kind AND state = 'succeeded' ORDER BY id DESC LIMIT 100
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTrigger:
+    """A trigger of a job; what it was mined from is None for those typed by hand."""
+
+    number: int
+    kind: str
+    control_of: int | None
+    label: int | None
+    text: str
+    tokens: tuple[TriggerToken, ...]
+    support: int | None
+    strength: float | None
+    origin_job: int | None
+    origin_example: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One text without and with the words of an attack by hand."""
+
+    texts: tuple[str, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    predicted_before: int
+    predicted_after: int
+
+
+def list_triggers(database: Database, job_id: int) -> list[StoredTrigger]:
+    """All triggers of a job; none before it is planned."""
+    return [
+        StoredTrigger(
+            number=row["trigger_no"],
+            tokens=read_parts(row["parts"]),
+            **{name: value for name, value in row.items() if name not in ("trigger_no", "parts")},
+        )
+        for row in _rows(database, TRIGGERS, job_id)
+    ]
+
+
+def get_trigger(database: Database, job_id: int, number: int) -> StoredTrigger:
+    """One trigger. Raises NotFoundError."""
+    found = list_triggers(database, job_id)
+    if number >= len(found):
+        raise NotFoundError(f"Job {job_id} has no trigger {number}.")
+    return found[number]
+
+
+def get_results(database: Database, job_id: int) -> list[TriggerResult]:
+    """The rates of every trigger, model and gold class, of the shards done so far."""
+    kinds = {trigger.number: trigger.kind for trigger in list_triggers(database, job_id)}
+    with database.read() as connection:
+        return trigger_results(read_sums(connection, job_id), kinds)
+
+
+def list_sources(database: Database, job_id: int, trigger: int, limit: int) -> list[dict[str, Any]]:
+    """The examples that a trigger was mined from, the strongest first, with their cells."""
+    rows = _rows(database, SOURCES, job_id, trigger=trigger, limit=limit)
+    return [{**row, "cells": json.loads(row["cells"])} for row in rows]
+
+
+def list_flipped(database: Database, job_id: int, trigger: int, limit: int) -> list[RowMapping]:
+    """Examples that a trigger makes the job's model predict wrongly."""
+    return _rows(database, FLIPPED, job_id, trigger=trigger, limit=limit)
+
+
+def get_tried(database: Database, job_id: int) -> Tried | None:
+    """What the first trigger did to the first example; None until that is known."""
+    rows = [row for row in _rows(database, OUTCOME, job_id) if row["after"] is not None]
+    if not rows:
+        return None
+    row = rows[0]
+    return Tried(
+        texts=tuple(part for part in (row["text_a"], row["text_b"]) if part is not None),
+        before=tuple(json.loads(row["before"])),
+        after=tuple(json.loads(row["after"])),
+        predicted_before=row["predicted_before"],
+        predicted_after=row["predicted_after"],
+    )
+
+
+def list_finished(database: Database, kind: str) -> list[tuple[int, str]]:
+    """Number and name of the newest succeeded jobs of a kind."""
+    with database.read() as connection:
+        found = connection.execute(text(FINISHED), {"kind": kind})
+        return [(row.id, row.name) for row in found]
+
+
+def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
+    with database.read() as connection:
+        found = connection.execute(text(statement), {"job_id": job_id, **values})
+        return list(found.mappings().all())

@@ -1,0 +1,266 @@
+"""Attack jobs: their page, one trigger's page, and attacks by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+
+from db import attack_results, queries, results
+from db.attack_results import StoredTrigger
+from db.queries import Job
+from jobs.attack import KINDS, TriggerResult, given_tokens
+from jobs.data import save_upload
+from jobs.errors import InputError, NotFoundError, Problem, refuse
+from jobs.triggers import TriggerToken
+from scheduler.submit import check, submit
+from webui.explain import FIRST, known_models
+from webui.web import choice, clean, database, integer, settings
+
+BEST = 5
+"""Triggers of a kind and class that are shown at first."""
+SOURCES, FLIPPED = 20, 20
+
+KIND_WORDS = {
+    "mined": "mined",
+    "given": "typed by hand",
+    "random": "random control",
+    "attention": "attention control",
+}
+
+blueprint = Blueprint("attack", __name__)
+
+
+@blueprint.app_context_processor
+def _helpers() -> dict[str, object]:
+    return {"finished_jobs": lambda kind: attack_results.list_finished(database(), kind)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row of the table of a class."""
+
+    trigger: StoredTrigger
+    result: TriggerResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """The success of all triggers of a kind against a class, as shares."""
+
+    kind: str
+    dots: tuple[float, ...]
+    mean: float
+
+
+def section(job: Job) -> dict[str, Any]:
+    """What an attack job's page shows; ?model= chooses one, ?triggers=all shows all."""
+    opened = database()
+    models = [job.spec["model"]["name"], *(model["name"] for model in job.spec["models"])]
+    model = integer("model", 0, high=len(models) - 1)
+    every = choice("triggers", ("all",)) == "all"
+    triggers = attack_results.list_triggers(opened, job.id)
+    found = attack_results.get_results(opened, job.id)
+    own = [one for one in found if one.sums.model == model]
+    classes = sorted({one.sums.gold for one in own})
+    return {
+        "sites": results.list_sites(opened, job.id),
+        "provisional": not job.final,
+        "models": models,
+        "model": model,
+        "every_trigger": every,
+        "trigger_count": {
+            KIND_WORDS[kind]: sum(trigger.kind == kind for trigger in triggers) for kind in KINDS
+        },
+        "classes": [
+            {
+                "gold": gold,
+                "strips": _strips([one for one in own if one.sums.gold == gold]),
+                "lines": _lines(triggers, own, gold, None if every else BEST),
+                "total": sum(one.sums.gold == gold and one.kind in KINDS[:2] for one in own),
+            }
+            for gold in classes
+        ],
+        "transfer": _transfer(triggers, found, len(models)),
+    }
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/triggers/<int(max=2147483647):trigger_no>")
+def trigger(job_id: int, trigger_no: int) -> str:
+    """One trigger: its tokens, where it came from, what it and its controls do, what it flips."""
+    opened = database()
+    job = queries.get_job(opened, job_id)
+    found = attack_results.get_trigger(opened, job_id, trigger_no)
+    triggers = attack_results.list_triggers(opened, job_id)
+    family = found.number if found.control_of is None else found.control_of
+    alike = [t for t in triggers if family in (t.number, t.control_of)]
+    by_number = {one.number: one for one in alike}
+    rates = [
+        Line(trigger=by_number[one.sums.trigger], result=one)
+        for one in attack_results.get_results(opened, job_id)
+        if one.sums.model == 0 and one.sums.trigger in by_number
+    ]
+    rates.sort(key=lambda line: (line.result.sums.gold, line.trigger.number))
+    return render_template(
+        "trigger.html",
+        job=job,
+        trigger=found,
+        kind_words=KIND_WORDS,
+        rates=rates,
+        flip_rows=[line.result.sums for line in rates if line.trigger.number == trigger_no],
+        sources=attack_results.list_sources(opened, job_id, family, SOURCES),
+        flipped=[
+            {**row, "probability": json.loads(row["probabilities"])[row["predicted"]]}
+            for row in attack_results.list_flipped(opened, job_id, trigger_no, FLIPPED)
+        ],
+    )
+
+
+@blueprint.get("/attack/try")
+def try_form() -> str:
+    """The form of an attack by hand; ?job= takes over a job's model, ?trigger= its words."""
+    models = known_models()
+    values = {"model": models[0] if models else ""}
+    chosen = integer("job", 0)
+    if chosen:
+        values["model"] = queries.get_job(database(), chosen).spec["model"]["name"]
+        if request.args.get("trigger"):
+            found = attack_results.get_trigger(database(), chosen, integer("trigger", 0))
+            for segment, name in enumerate(("words", "second_words")):
+                own = [token.word for token in found.tokens if token.segment == segment]
+                values[name] = " ".join(dict.fromkeys(own))
+    return _try_page(values, models)
+
+
+@blueprint.post("/attack/try")
+def try_now() -> Response | tuple[str, int]:
+    """Submit one text and one trigger, ahead of all waiting work."""
+    values = {name: clean(value).strip() for name, value in request.form.items()}
+    try:
+        job_id = _submit(values)
+    except InputError as error:
+        return _try_page(values, known_models(), error.problems), 400
+    return redirect(url_for(".tried", job_id=job_id), 303)  # type: ignore[return-value]
+
+
+@blueprint.get("/attack/try/<int(max=2147483647):job_id>")
+def tried(job_id: int) -> Response | str:
+    """The probabilities before and after; until then a page that waits."""
+    job = queries.get_job(database(), job_id)
+    if job.kind != "attack" or not job.spec["given"]:
+        raise NotFoundError(f"Job {job_id} is no attack by hand.")
+    found = attack_results.get_tried(database(), job_id)
+    if found is not None:
+        tokens = given_tokens(job.spec["given"][0])
+        return render_template(
+            "attack_tried.html",
+            job=job,
+            tried=found,
+            marked=[_marked(part, tokens, n) for n, part in enumerate(found.texts)],
+        )
+    if job.final:
+        return redirect(url_for("jobs.show", job_id=job_id), 303)  # type: ignore[return-value]
+    there = url_for(".tried", job_id=job_id)
+    return render_template("explain_wait.html", job=job, title="Trying your words", there=there)
+
+
+def _submit(values: Mapping[str, str]) -> int:
+    texts = {"premise": values.get("text", ""), "hypothesis": values.get("second", "")}
+    if not texts["premise"]:
+        raise refuse("text", "", "is empty", "Write the text that the words are put into.")
+    row = {name: text.replace("\r\n", "\n") for name, text in texts.items() if text}
+    words = [values.get("words", "").split(), values.get("second_words", "").split()][: len(row)]
+    if values.get("second_words") and len(row) < 2:
+        problem = "has words, but there is no second text"
+        raise refuse("second_words", values["second_words"], problem, "Write a second text.")
+    if not any(words):
+        raise refuse("words", "", "is empty", "Write the words to put into the text.")
+    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    path = save_upload(io.BytesIO(line), "attack.jsonl", settings())
+    raw = {
+        "spec": {
+            "kind": "attack",
+            "model": {"name": values.get("model", "")},
+            "data": {"path": str(path), "text_columns": list(row)},
+            "given": [words],
+            "insertion": "text",
+        },
+        "name": " ".join(f"{' | '.join(map(' '.join, words))}: {texts['premise']}".split())[:80],
+        "priority": FIRST,
+    }
+    return submit(check(raw, settings(), database()), database())
+
+
+def _try_page(
+    values: Mapping[str, str], models: list[str], problems: tuple[Problem, ...] = ()
+) -> str:
+    return render_template(
+        "attack_try.html",
+        values=values,
+        models=models,
+        problems=problems,
+        at_fault={problem.field for problem in problems},
+    )
+
+
+def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tuple[str, bool]]:
+    """A text with the words of a trigger in it: each word, and whether it was put in.
+
+    At the places of `headwise.inserting.placed`, which needs torch.
+    """
+    added = [token for token in tokens if token.segment == segment]
+    words = [(word, False) for word in part.split()]
+    total, before = len(words) + len(added), -1
+    for token in added:
+        index = round(total * token.position)
+        index += index == before
+        before = index
+        words.insert(index, (token.word, True))
+    return words
+
+
+def _strips(found: Sequence[TriggerResult]) -> list[Strip]:
+    strips = []
+    for kind in KINDS:
+        own = [one.success[0] for one in found if one.kind == kind]
+        dots = tuple(value for value in own if value is not None)
+        if dots:
+            strips.append(Strip(kind=kind, dots=dots, mean=sum(dots) / len(dots)))
+    return strips
+
+
+def _lines(
+    triggers: Sequence[StoredTrigger], found: Sequence[TriggerResult], gold: int, most: int | None
+) -> list[Line]:
+    """The best triggers against a class, controls left out."""
+    own = [one for one in found if one.sums.gold == gold and one.kind in KINDS[:2]]
+    own.sort(key=lambda one: (KINDS.index(one.kind), one.rank))
+    return [Line(trigger=triggers[one.sums.trigger], result=one) for one in own[:most]]
+
+
+def _transfer(
+    triggers: Sequence[StoredTrigger], found: Sequence[TriggerResult], models: int
+) -> list[dict[str, Any]]:
+    """The success of each trigger and each kind over all classes, by model."""
+    if models < 2:
+        return []
+    counts: dict[tuple[str | int, int], list[int]] = {}
+    for one in found:
+        for key in (one.kind, one.sums.trigger):
+            total = counts.setdefault((key, one.sums.model), [0, 0])
+            total[0] += sum(one.sums.flipped)
+            total[1] += one.sums.before_correct
+
+    def shares(key: str | int) -> list[float | None]:
+        pairs = [counts.get((key, model), [0, 0]) for model in range(models)]
+        return [flipped / correct if correct else None for flipped, correct in pairs]
+
+    kinds = [kind for kind in KINDS if (kind, 0) in counts]
+    rows = [{"name": f"all {KIND_WORDS[kind]}", "values": shares(kind)} for kind in kinds]
+    own = [(t, shares(t.number)) for t in triggers if t.kind in KINDS[:2]]
+    own.sort(key=lambda pair: -(pair[1][0] or 0.0))
+    return rows + [{"name": t.text, "trigger": t.number, "values": v} for t, v in own[: 4 * BEST]]
