@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -111,8 +111,12 @@ def section(job: Job) -> dict[str, Any]:
         "draws": job.spec["random"],
         "choice": found,
         "whole": next((p.result for p in points if p.removed == 0), None),
-        "chart": _chart([*curves, *presets], lambda point: 100 * point.share, "heads removed, %"),
-        "layer_chart": _chart(within, lambda p: _per_layer(p, sites), "heads removed per layer"),
+        "chart": _chart(
+            [*curves, *presets], lambda point: 100 * point.share, "heads removed, %", 10
+        ),
+        "layer_chart": _chart(
+            within, lambda point: _per_layer(point, sites), "heads removed per layer", 1
+        ),
         "per_layer": lambda point: _per_layer(point, sites),
         "chosen_point": by_number[number],
         "chosen_name": _name(job, by_number[number]),
@@ -192,10 +196,13 @@ def _range(line: Sequence[Point]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _chart(lines: Sequence[Line], place: Any, title: str) -> dict[str, Any]:
+def _chart(
+    lines: Sequence[Line], place: Callable[[Point], float], title: str, step: int
+) -> dict[str, Any]:
     """The curves' numbers, a value and its ends per measure and point."""
     return {
         "x_title": title,
+        "dtick": step,
         "measures": TITLES,
         "lines": [
             {

@@ -24,6 +24,7 @@ from werkzeug.serving import make_server
 from db import tables
 from db.database import Database
 from jobs.settings import load_settings
+from tests.pruning_jobs import plan, run, submitted
 from tests.trees.test_build import Place
 from trees import interactions
 from webui.app import create_app
@@ -270,6 +271,36 @@ def test_sql_by_keyboard(page: Page, stage: SimpleNamespace) -> None:
     page.click(".saved a")
     page.until(lambda: page.count("#result tbody tr") == 10)
     assert page.complaints() == []
+
+
+def test_the_curves_of_a_pruning_job(page: Page, stage: SimpleNamespace) -> None:
+    settings = load_settings({}, home=stage.home)
+    job = submitted(stage.database, settings, steps=4, within_layer=[1], within=5)
+    plan(stage.database, settings)
+    run(stage.database)
+    page.open(f"/jobs/{job}")
+    chart = "#curve .js-plotly-plot"
+    page.until(lambda: page.count(f"{chart} .scatterlayer .trace") == 5)
+    axis = f"return document.querySelector('{chart} .ytitle').textContent"
+    assert page.script(axis) == "Accuracy"
+    page.script("document.querySelector('#curve input[value=loss]').click()")
+    page.until(lambda: page.script(axis) == "Loss")
+    page.script("document.querySelector('#curve input[value=least]').click()")
+    page.until(lambda: page.count(f"{chart} .scatterlayer .trace") == 4)
+    page.script(
+        "[...document.querySelectorAll('#curve-table nav a')].find((a) => "
+        "a.textContent.includes('most')).click()"
+    )
+    page.until(lambda: "most" in page.one("#curve-table [aria-current]").text)
+    assert page.script("return document.querySelector('#curve input[value=loss]').checked")
+    assert page.complaints() == []
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+    )
+    for path in (f"/jobs/{job}", f"/jobs/new?kind=pruning&from={job - 1}"):
+        page.open(path)
+        assert page.script("return document.documentElement.scrollWidth") == 390, path
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -195,12 +195,13 @@ function curve(element, data) {
     });
   }
   const narrow = element.clientWidth < 520;
-  const rows = Math.ceil(traces.length / (narrow ? 1 : 3));
+  const named = traces.filter((trace) => trace.showlegend !== false).length;
+  const rows = Math.ceil(named / (narrow ? 1 : 5));
   return [traces, layout(c, {
-    height: 380 + 22 * rows,
-    legend: { orientation: 'h', y: -0.2, x: 0, yanchor: 'top', font: { color: c.text } },
-    margin: { l: 56, r: 10, t: 8, b: 60 + 22 * rows },
-    xaxis: { title: { text: data.x_title }, fixedrange: true, gridcolor: c.line, zeroline: false },
+    height: 400 + 20 * rows,
+    legend: { orientation: 'h', y: -0.18, x: 0, yanchor: 'top', traceorder: 'normal', font: { color: c.text } },
+    margin: { l: 56, r: 10, t: 8, b: 60 + 20 * rows },
+    xaxis: { title: { text: data.x_title }, dtick: data.dtick, fixedrange: true, gridcolor: c.line, zeroline: false },
     yaxis: { title: { text: title }, fixedrange: true, gridcolor: c.line, zeroline: false, tickformat: measure === 'loss' ? '' : '.0%' },
   })];
 }
