@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import data_commands, job_commands, prune_commands, service_commands
+from cli import attack_commands, data_commands, job_commands, prune_commands, service_commands
 from cli.context import fail
 from jobs.errors import HeadwiseError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 service_commands.register(app)
 job_commands.register(app)
+attack_commands.register(app)
 data_commands.register(app)
 prune_commands.register(app)
 

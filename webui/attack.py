@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from db import attack_results, queries, results
 from db.attack_results import StoredTrigger
 from db.queries import Job
 from jobs.attack import KINDS, TriggerResult, given_tokens
-from jobs.data import save_upload
-from jobs.errors import InputError, NotFoundError, Problem, refuse
+from jobs.errors import InputError, NotFoundError, Problem
 from jobs.triggers import TriggerToken
+from scheduler.by_hand import attack_by_hand
 from scheduler.submit import check, submit
-from webui.explain import FIRST, known_models
+from webui.explain import known_models
 from webui.web import choice, clean, database, integer, settings
 
 BEST = 5
@@ -169,29 +168,9 @@ def tried(job_id: int) -> Response | str:
 
 
 def _submit(values: Mapping[str, str]) -> int:
-    texts = {"premise": values.get("text", ""), "hypothesis": values.get("second", "")}
-    if not texts["premise"]:
-        raise refuse("text", "", "is empty", "Write the text that the words are put into.")
-    row = {name: text.replace("\r\n", "\n") for name, text in texts.items() if text}
-    words = [values.get("words", "").split(), values.get("second_words", "").split()][: len(row)]
-    if values.get("second_words") and len(row) < 2:
-        problem = "has words, but there is no second text"
-        raise refuse("second_words", values["second_words"], problem, "Write a second text.")
-    if not any(words):
-        raise refuse("words", "", "is empty", "Write the words to put into the text.")
-    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    path = save_upload(io.BytesIO(line), "attack.jsonl", settings())
-    raw = {
-        "spec": {
-            "kind": "attack",
-            "model": {"name": values.get("model", "")},
-            "data": {"path": str(path), "text_columns": list(row)},
-            "given": [words],
-            "insertion": "text",
-        },
-        "name": " ".join(f"{' | '.join(map(' '.join, words))}: {texts['premise']}".split())[:80],
-        "priority": FIRST,
-    }
+    texts = [values.get(name, "").replace("\r\n", "\n") for name in ("text", "second")]
+    words = [values.get(name, "") for name in ("words", "second_words")]
+    raw = attack_by_hand(values.get("model", ""), texts, words, settings())
     return submit(check(raw, settings(), database()), database())
 
 

@@ -1,0 +1,99 @@
+"""`headwise attack` and `headwise try-attack`."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from cli import attack_commands
+from db import queries, tables
+from db.database import Database
+from jobs.settings import load_settings
+from jobs.spec import AttackSpec, parse_spec
+from scheduler.service import Scheduler
+from tests.attacks import commit_shards, source_job
+from tests.cli.conftest import Headwise
+from tests.inputs import model_folder, raw_submission
+
+
+@pytest.fixture
+def source(home: Path, store: Database) -> int:
+    """A finished attribution job on the model and data of the data folder."""
+    job = source_job(store)
+    spec = parse_spec(raw_submission(home)["spec"]).model_dump(mode="json")
+    with store.write() as connection:
+        own = update(tables.job).where(tables.job.c.id == job)
+        connection.execute(own.values(spec=json.dumps(spec)))
+    return job
+
+
+def test_model_and_data_are_those_of_the_attribution(
+    headwise: Headwise, store: Database, source: int, home: Path
+) -> None:
+    asked = ("attack", "--triggers-from", str(source))
+    assert "6 examples in 1 shards" in headwise(*asked, "--check").out
+    answer = headwise(*asked, "--per-class", "2", "--limit", "4", "--transfer", str(home / "model"),
+                      "--set", "controls.attention=false", "--json")  # fmt: skip
+    job = queries.get_job(store, answer.json["job"])
+    origin = queries.get_job(store, source)
+    assert job.spec["model"] == origin.spec["model"]
+    assert job.spec["data"] == {**origin.spec["data"], "limit": 4}
+    assert job.spec["rule"]["per_class"] == 2
+    assert job.spec["controls"]["attention"] is False
+    assert [model["name"] for model in job.spec["models"]] == [str(home / "model")]
+    own = headwise(*asked, "--data", str(home / "pairs.jsonl"), "--text", "premise", "--label",
+                   "label", "--json")  # fmt: skip
+    assert queries.get_job(store, own.json["job"]).spec["data"]["text_columns"] == ["premise"]
+
+
+@pytest.mark.usefixtures("source")
+def test_bad_input_is_one_line(headwise: Headwise) -> None:
+    for arguments, words in (
+        (("attack", "--triggers-from", "99"), "no job 99"),
+        (("attack", "--triggers-from", "1", "--per-class", "0"), "rule.per_class"),
+        (("attack", "--triggers-from", "1", "--insertion", "x"), "insertion"),
+        (("try-attack", "a text", "--model", "/x"), "words: is empty"),
+        (("try-attack", " ", "--words", "b"), "text: is empty"),
+    ):
+        ended = headwise(*arguments)
+        assert ended.status == 2
+        assert words in ended.err
+        assert ended.err.count("\n") == 1
+
+
+def test_words_are_tried_at_once(
+    headwise: Headwise, store: Database, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quiet:
+        connection_errors = (ConnectionError,)
+
+        def connection_for_write(self) -> Any:
+            return self
+
+        def send_task(self, *_: object, **__: object) -> None:
+            pass
+
+    scheduler = Scheduler(load_settings(), store, Quiet())  # type: ignore[arg-type]
+
+    def work(_seconds: float) -> None:
+        """Instead of waiting: the work of a scheduler and a worker."""
+        with redirect_stdout(io.StringIO()):  # its log
+            scheduler.tick()
+            spec = parse_spec(queries.get_job(store, 1).spec)
+            assert isinstance(spec, AttackSpec)
+            commit_shards(store, spec)
+            scheduler.tick()
+
+    monkeypatch.setattr(attack_commands.time, "sleep", work)
+    model_folder(home / "model", id2label={"0": "no", "1": "yes"})
+    asked = ("try-attack", "a cat", "a dog", "--words", "ice", "--model", str(home / "model"))
+    found = headwise(*asked, "--json").json
+    assert found["texts"] == ["a cat", "a dog"]
+    assert (found["predicted_before"], found["predicted_after"]) == (0, 1)
+    assert "after" in headwise(*asked).out
