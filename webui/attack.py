@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 
 from db import attack_results, queries, results
 from db.attack_results import StoredTrigger
@@ -30,6 +30,9 @@ KIND_WORDS = {
     "random": "random control",
     "attention": "attention control",
 }
+
+_SAID = ("trigger", "kind")
+"""What a trigger's results need not say again."""
 
 blueprint = Blueprint("attack", __name__)
 
@@ -117,6 +120,23 @@ def trigger(job_id: int, trigger_no: int) -> str:
             for row in attack_results.list_flipped(opened, job_id, trigger_no, FLIPPED)
         ],
     )
+
+
+@blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/triggers")
+def list_triggers(job_id: int) -> Response:
+    """The API's list of triggers, each with its results."""
+    job = queries.get_job(database(), job_id)
+    found = attack_results.get_results(database(), job_id)
+    rows = []
+    for one in attack_results.list_triggers(database(), job_id):
+        values = asdict(one)
+        own = [asdict(result) for result in found if result.sums.trigger == one.number]
+        results_json = [
+            {key: value for key, value in {**row.pop("sums"), **row}.items() if key not in _SAID}
+            for row in own
+        ]
+        rows.append({"trigger": values.pop("number"), **values, "results": results_json})
+    return jsonify({"triggers": rows, "provisional": not job.final})
 
 
 @blueprint.get("/attack/try")

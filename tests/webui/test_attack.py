@@ -133,6 +133,19 @@ def test_the_views_as_csv(client: FlaskClient, database: Database, source: int) 
         assert len(list(csv.DictReader(io.StringIO(table)))) == rows
 
 
+def test_the_api_s_triggers(client: FlaskClient, database: Database, source: int) -> None:
+    job = finished_attack(database, attack_spec(source))
+    body = client.get(f"/api/v1/jobs/{job}/triggers").json
+    assert body["provisional"] is False
+    assert len(body["triggers"]) == 9
+    first = body["triggers"][0]
+    assert (first["trigger"], first["kind"], first["origin_example"]) == (0, "mined", 3)
+    assert first["tokens"][0] == ["flor", 0, 0.75, "florida"]
+    assert first["results"][0]["flipped"] == [0, 2]
+    assert first["results"][0]["success"][0] == 0.5
+    assert client.get("/api/v1/jobs/99/triggers").status_code == 404
+
+
 @pytest.fixture
 def filled(submission: dict[str, Any], source: int) -> dict[str, str]:
     """A form as a browser sends it."""
