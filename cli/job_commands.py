@@ -73,9 +73,9 @@ def submit_command(
     with opened() as (settings, database):
         raw = _start_from(spec, preset, presets(settings))
         given = {
-            "spec.model.name": _absolute(model),
+            "spec.model.name": absolute(model),
             "spec.model.revision": revision,
-            "spec.data.path": _absolute(data, always=True),
+            "spec.data.path": absolute(data, always=True),
             "spec.data.dataset": dataset,
             "spec.data.text_columns": text,
             "spec.data.label_column": label,
@@ -88,7 +88,7 @@ def submit_command(
             "again": again or None,
             "name": name or None,
             "priority": priority or None,
-            "user": _user(),
+            "user": user(),
         }
         for key, value in given.items():
             if value is not None:
@@ -222,8 +222,8 @@ def _start_from(
     return raw if isinstance(raw, dict) and "spec" in raw else {"spec": raw}
 
 
-def _absolute(path: str | None, *, always: bool = False) -> str | None:
-    """Paths on the command line are relative to the current folder."""
+def absolute(path: str | None, *, always: bool = False) -> str | None:
+    """A path of the command line, which is relative to the current folder; hub names stay."""
     if path is None or not (always or path.startswith(("/", "./", "../", "~"))):
         return path
     return str(Path(path).expanduser().absolute())
@@ -251,7 +251,8 @@ def _put(raw: dict[str, Any], key: str, value: object) -> None:
     place[last] = value
 
 
-def _user() -> str:
+def user() -> str:
+    """Whose jobs these are: the name of who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -7,7 +7,14 @@ import sys
 
 import typer
 
-from cli import attack_commands, data_commands, job_commands, prune_commands, service_commands
+from cli import (
+    attack_commands,
+    data_commands,
+    job_commands,
+    prune_commands,
+    service_commands,
+    study_commands,
+)
 from cli.context import fail
 from jobs.errors import HeadwiseError
 
@@ -23,6 +30,7 @@ job_commands.register(app)
 attack_commands.register(app)
 data_commands.register(app)
 prune_commands.register(app)
+study_commands.register(app)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """`make demo`: the whole system on this machine, on the bundled model and data.
 
-Builds the demo model, starts the embedded stack, submits the demo job, shows its progress and
-the first results, and serves the dashboard until Ctrl-C (or ends after the job with --exit).
+Builds the demo model, starts the embedded stack, submits a small study, shows the progress of its
+steps and what they found, and serves the dashboard until Ctrl-C (or ends after it with --exit).
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.context import fail, out
-from cli.job_commands import follow_job
 from cli.service_commands import check_port, children, prepare
+from cli.study_commands import follow_study, summary
 from cli.supervisor import Supervisor
 from db.console import Console
 from db.database import Database
 from demo.model import DemoModelError, build
 from jobs.errors import HeadwiseError
 from jobs.settings import Settings
-from scheduler.presets import DEMO_DATA, DEMO_MODEL, presets
-from scheduler.submit import check, submit
+from scheduler.presets import DEMO_DATA, DEMO_MODEL
+from scheduler.study import check_study, submit_study
+
+STUDY: dict[str, object] = {
+    "examples": 192,
+    "parts": ["taylor", "pruning", "attack"],
+    "steps": 5,
+    "within": None,
+    "triggers": 2,
+}
+"""Two thirds of the pairs to rank heads and find triggers on, the rest to evaluate on."""
 
 TOP_HEADS = """
 SELECT rank, layer, head, mean, low, high, mean_attention_max FROM head_importance
@@ -78,23 +87,43 @@ def install(settings: Settings) -> None:
 
 
 def run_demo(settings: Settings, supervisor: Supervisor, *, leave: bool) -> int:
-    """Submit the job, follow it, show its results; then serve until asked to stop."""
+    """Submit the study, follow it, show its results; then serve until asked to stop."""
     address = f"http://{settings.host}:{settings.port}"
     database = Database(settings.database)
     try:
-        raw = next(iter(presets(settings).values()))
-        job = submit(check(raw, settings, database), database)
-        out.print(f"Dashboard: {address}/jobs/{job}")
-        status = follow_job(database, job, supervisor.stop)
+        study = submit_study(check_study(raw_study(settings), settings, database), database)
+        address += f"/studies/{study.study}"
+        out.print(f"Dashboard: {address}")
+        status = follow_study(database, study.jobs, supervisor.stop)
+        if status == 0:
+            show_results(Console(settings), study.jobs["attribution"])
+            show_findings(summary(database, study.study)["findings"])
     finally:
         database.close()
-    if status == 0:
-        show_results(Console(settings), job)
-    out.print(f"\nDashboard: {address}/jobs/{job}   Logs: {settings.home / 'logs'}")
+    out.print(f"\nDashboard: {address}   Logs: {settings.home / 'logs'}")
     if not leave and not supervisor.stop.is_set():
         out.print("Ctrl-C stops everything.")
         supervisor.stop.wait()
     return status
+
+
+def raw_study(settings: Settings) -> dict[str, object]:
+    """The demo's study, on the model and data in the data folder."""
+    data = {
+        "path": str(settings.home / DEMO_DATA),
+        "text_columns": ["premise", "hypothesis"],
+        "label_column": "label",
+    }
+    model = {"name": str(settings.home / DEMO_MODEL)}
+    return {"name": "demo", "spec": {"model": model, "data": data, **STUDY}}
+
+
+def show_findings(findings: dict[str, list[str]]) -> None:
+    """Print what pruning and the attack gave."""
+    for step in ("pruning", "attack"):
+        out.print()
+        for sentence in findings.get(step, ()):
+            out.print(sentence)
 
 
 def show_results(console: Console, job: int) -> None:

@@ -8,13 +8,13 @@ from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from db import queries, rankings, results, studies
+from db import queries, rankings, results
 from db.results import Example, Site
 from jobs.data import allowed_path, preview, save_upload
 from jobs.errors import NotFoundError, refuse
+from jobs.models import ModelFacts
 from jobs.states import JobState
 from scheduler.control import control
-from scheduler.study import check_study, submit_study
 from scheduler.submit import Checked, check, submit
 from webui.live import job_json, progress_json
 from webui.web import choice, database, integer, optional_integer, settings, words
@@ -109,23 +109,6 @@ def list_rankings(job_id: int) -> Response:
     rows = [{**asdict(head), **_place(sites[head.site])} for head in heads]
     rows.sort(key=lambda row: (row["source"], row["rank"]))
     return jsonify({"rankings": rows, "provisional": provisional})
-
-
-@blueprint.post("/studies")
-def create_study() -> tuple[Response, int]:
-    """Submit several jobs that may need each other, in one transaction."""
-    found = submit_study(check_study(read_json(), settings(), database()), database())
-    return jsonify(asdict(found)), 201
-
-
-@blueprint.get("/studies/<int(max=2147483647):study>")
-def get_study(study: int) -> Response:
-    """A study and its jobs."""
-    found = studies.get_study(database(), study)
-    jobs = {
-        step: job_json(queries.get_job(database(), job_id)) for step, job_id in found.steps.items()
-    }
-    return jsonify({**asdict(found), "steps": jobs})
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/examples")
@@ -234,16 +217,21 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "estimate": asdict(checked.estimate),
         "existing_job": checked.existing_job,
         "same_as": checked.same_as,
-        "model": {
-            "family": facts.family,
-            "labels": facts.labels,
-            "layers": facts.layers,
-            "heads": facts.heads,
-            "max_length": facts.max_length,
-        },
+        "model": model_json(facts),
         "first_texts": None
         if not rows
         else [rows.text_a[0][:300]] + ([rows.text_b[0][:300]] if rows.text_b else []),
+    }
+
+
+def model_json(facts: ModelFacts) -> dict[str, Any]:
+    """What a model's configuration says."""
+    return {
+        "family": facts.family,
+        "labels": facts.labels,
+        "layers": facts.layers,
+        "heads": facts.heads,
+        "max_length": facts.max_length,
     }
 
 

@@ -103,12 +103,14 @@ def _register(app: Flask) -> None:
         pruning,
         rankings,
         results,
+        studies,
+        study_api,
         trees,
     )
 
     for module in (
         *(assets, jobs, new_job, explain, attack, results, rankings, pruning, trees),
-        *(console, events, api, ops),
+        *(studies, study_api, console, events, api, ops),
     ):
         app.register_blueprint(module.blueprint)
 

@@ -20,6 +20,10 @@ from webui.web import choice, clean, database, integer, settings
 FILE_FIELDS = ("path",)
 HUB_FIELDS = ("dataset", "config", "split", "revision")
 ROW_FIELDS = ("text_columns", "label_column", "offset", "limit", "sample", "seed")
+DATA_FIELDS = (
+    *("model.name", "model.revision"),
+    *(f"data.{name}" for name in (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)),
+)
 SPEC_FIELDS = ("max_length", "dtype", "device")
 JOB_FIELDS = ("name", "priority")
 
@@ -62,10 +66,7 @@ def create() -> Response | tuple[str, int]:
     """Check and submit; on a problem the form again, with every problem at its field."""
     values = _given()
     try:
-        file = request.files.get("upload")
-        if file is not None and file.filename:
-            path = save_upload(cast(BinaryIO, file.stream), file.filename, settings())
-            values |= {"source": "file", "data.path": str(path)}
+        values = with_upload(values)
         checked = check(to_submission(values), settings(), database())
     except InputError as error:
         return _page(values, problems=error.problems), 400
@@ -87,23 +88,40 @@ def to_submission(values: Mapping[str, str]) -> dict[str, Any]:
 
     Numbers stay text: the specification reads them and names what is wrong with them.
     """
-
-    def given(prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
-        found = {name: values.get(prefix + name, "").strip() for name in names}
-        return {name: value for name, value in found.items() if value}
-
     kind = _kind(values.get("kind", "attribution"))
-    source = HUB_FIELDS if values.get("source") == "hub" else FILE_FIELDS
     spec: dict[str, Any] = {
         "kind": kind,
-        "model": given("model.", ("name", "revision")),
-        "data": given("data.", (*source, *ROW_FIELDS)),
-        **given("", (*SPEC_FIELDS, *FORMS[kind].fields)),
+        **model_and_data(values),
+        **filled(values, "", (*SPEC_FIELDS, *FORMS[kind].fields)),
         **FORMS[kind].read(values),
         "keep_text": bool(values.get("keep_text")),
     }
     again = {"again": True} if values.get("again") else {}
-    return {"spec": spec, **given("", JOB_FIELDS), **again}
+    return {"spec": spec, **filled(values, "", JOB_FIELDS), **again}
+
+
+def model_and_data(values: Mapping[str, str]) -> dict[str, Any]:
+    """What the fields of `new_data.html` say."""
+    source = HUB_FIELDS if values.get("source") == "hub" else FILE_FIELDS
+    return {
+        "model": filled(values, "model.", ("name", "revision")),
+        "data": filled(values, "data.", (*source, *ROW_FIELDS)),
+    }
+
+
+def filled(values: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> dict[str, str]:
+    """The fields of these names that are not empty."""
+    found = {name: values.get(prefix + name, "").strip() for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def with_upload(values: dict[str, str]) -> dict[str, str]:
+    """The fields with the path of the file that came with them, if one did."""
+    file = request.files.get("upload")
+    if file is None or not file.filename:
+        return values
+    path = save_upload(cast(BinaryIO, file.stream), file.filename, settings())
+    return {**values, "source": "file", "data.path": str(path)}
 
 
 def to_form(raw: Mapping[str, Any]) -> dict[str, str]:
@@ -142,9 +160,8 @@ def defaults(kind: str) -> dict[str, str]:
 
 def _shown_at_their_field(kind: str) -> frozenset[str]:
     """Fields that show their own problems; all others show at the top of the form."""
-    data = (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)
     own = (*SPEC_FIELDS, *FORMS[kind].fields, *FORMS[kind].others, *JOB_FIELDS, "keep_text")
-    return frozenset(["model.name", "model.revision", *(f"data.{name}" for name in data), *own])
+    return frozenset([*DATA_FIELDS, *own])
 
 
 def _text(value: object) -> str:

@@ -88,11 +88,15 @@ def compare(job_id: int) -> str:
         source=source,
         others=[(key, _title(one)) for key, one in others.items()],
         chosen=chosen,
-        **(_correlated(job, source, others[chosen]) if source and chosen else {}),
+        **(correlated(job, source, others[chosen]) if source and chosen else {}),
     )
 
 
-def _correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
+def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
+    """The correlation of a job's ranking with another one, and the scatter's numbers.
+
+    Raises InputError for models of different shape.
+    """
     opened = database()
     one = rankings.get_means(opened, job.id, source)
     two = rankings.get_means(opened, other.job_id, other.source)

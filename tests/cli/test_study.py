@@ -1,0 +1,74 @@
+"""`headwise study`: what it submits, says and refuses, with no worker in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.study_commands import follow_study
+from db import queries
+from db.database import Database
+from tests.cli.conftest import Headwise
+
+GOOD = ("study", "--model", "./home/model", "--text", "premise,hypothesis", "--examples", "4")
+DATA = ("--data", "home/pairs.jsonl")
+
+
+def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -> None:
+    checked = headwise(*GOOD, *DATA, "--check", "--json")
+    assert (checked.status, checked.json["examples"]) == (0, 16)
+    assert headwise(*GOOD, *DATA, "--check").out.startswith("Good: attribution, taylor, ")
+    assert queries.list_jobs(store) == []
+    ran = headwise(*GOOD, *DATA, "--no-follow", "--name", "paper")
+    assert ran.status == 0
+    steps = "1 (attribution), 2 (taylor), 3 (leave-one-out), 4 (pruning), 5 (attack)"
+    assert ran.out.splitlines() == [f"Study 1: jobs {steps}."]
+    assert {job.name for job in queries.list_jobs(store)} >= {"paper: attribution"}
+    again = headwise(*GOOD, *DATA, "--no-follow")
+    assert "; there already: 1, 2, 3, 4, 5." in again.out
+    found = headwise(*GOOD, *DATA, "--no-follow", "--json").json
+    assert (found["study"], found["state"], found["findings"]) == (3, "queued", {})
+    assert found["steps"]["attack"]["job"] == 5
+
+
+def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:
+    sizes = ("--evaluation-examples", "1", "--steps", "3", "--random", "2", "--within", "5")
+    headwise(*GOOD, *DATA, *sizes, "--parts", "pruning", "--rtol", "0.1", "--no-follow")
+    pruning, attribution = queries.list_jobs(store)
+    assert (attribution.kind, attribution.spec["rtol"]) == ("attribution", 0.1)
+    assert [pruning.spec[key] for key in ("steps", "random", "within")] == [3, 2, 5]
+    assert pruning.examples == 1
+
+
+def test_a_study_that_fails_ends_with_status_1(
+    headwise: Headwise, store: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headwise(*GOOD, *DATA, "--parts", "taylor", "--no-follow")
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE job SET state = 'failed', error = 'no luck'")
+    assert follow_study(store, {"attribution": 1, "taylor": 2}) == 1
+    assert "taylor failed: no luck" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "needs exactly one of data.path"),
+        (("--data", "home/gone.jsonl"), "no such file"),
+        ((*DATA, "--examples", "6"), "examples: leaves no rows to evaluate on"),
+        ((*DATA, "--parts", "prune"), "parts.0"),
+        ((*DATA, "--evaluation", "home/gone.jsonl"), "evaluation.path: no such file"),
+        ((*DATA, "--label", "lable"), "data.label_column"),
+    ],
+)
+def test_what_is_refused(headwise: Headwise, arguments: tuple[str, ...], words: str) -> None:
+    ran = headwise(*GOOD, *arguments)
+    assert ran.status == 2
+    assert words in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_file_of_the_current_folder(headwise: Headwise, home: Path) -> None:
+    assert home.name == "home"
+    assert headwise(*GOOD, "--data", "./home/pairs.jsonl", "--check").status == 0

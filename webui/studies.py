@@ -1,0 +1,183 @@
+"""Studies: their list, the form of a new one, the page of what one found, and two compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
+
+from db import studies
+from db.studies import StudyRow
+from jobs.errors import InputError, Problem
+from jobs.study import PARTS, StudySpec
+from scheduler.study import (
+    ACTIONS,
+    CheckedStudy,
+    check_study,
+    control_study,
+    restart_study,
+    submit_study,
+)
+from webui import new_job, story
+from webui.api import model_json
+from webui.web import clean, database, integer, settings
+
+PAGE = 25
+FIELDS = (
+    *("examples", "evaluation_examples", "target", "rtol", "steps", "random", "within"),
+    *("triggers", "max_length", "dtype", "device"),
+)
+"""Keys of a study that are a text field or a choice of the same name."""
+
+blueprint = Blueprint("studies", __name__)
+
+
+@blueprint.get("/studies")
+def index() -> str:
+    """The list of studies."""
+    page = integer("page", 1, low=1, high=1_000_000)
+    total = studies.count_studies(database())
+    found = studies.list_studies(database(), PAGE, (page - 1) * PAGE)
+    return render_template(
+        "studies.html",
+        studies=found,
+        total=total,
+        page=page,
+        pages=max(1, math.ceil(total / PAGE)),
+        live=any(not study.final for study in found) or not found,
+    )
+
+
+@blueprint.get("/studies/<int(max=2147483647):study>")
+def show(study: int) -> str:
+    """A study: its steps, and what they found so far."""
+    found = studies.get_study(database(), study)
+    jobs = story.jobs_of(found)
+    return render_template(
+        "study.html",
+        study=found,
+        jobs=jobs,
+        allowed=allowed(found),
+        others=[one for one in studies.list_studies(database(), 50) if one.id != study],
+        **story.sections(jobs),
+    )
+
+
+@blueprint.post("/studies/<int(max=2147483647):study>/<action>")
+def act(study: int, action: str) -> Response:
+    """Pause, resume or cancel; `restart` submits it once more, and goes to that one."""
+    if action == "restart":
+        study = restart_study(study, settings(), database()).study
+    elif action in ACTIONS:
+        control_study(database(), study, action)
+    else:
+        abort(404)
+    return redirect(url_for(".show", study=study), 303)  # type: ignore[return-value]
+
+
+@blueprint.get("/studies/compare")
+def compare() -> str:
+    """Two studies, ?a= and ?b=, side by side; ?source= chooses the ranking of the scatter."""
+    a, b = (studies.get_study(database(), integer(name, 0)) for name in ("a", "b"))
+    return render_template("study_compare.html", **story.comparison(a, b))
+
+
+@blueprint.get("/studies/new")
+def form() -> str:
+    """The form of a new study."""
+    return _page(_defaults())
+
+
+@blueprint.post("/studies/new")
+def create() -> Response | tuple[str, int]:
+    """Check and submit; on a problem the form again, with every problem at its field."""
+    values = _given()
+    try:
+        values = new_job.with_upload(values)
+        checked = check_study(to_study(values), settings(), database())
+    except InputError as error:
+        return _page(values, problems=error.problems), 400
+    if request.form.get("do") == "check":
+        return _page(values, checked=checked), 200
+    study = submit_study(checked, database()).study
+    return redirect(url_for(".show", study=study), 303)  # type: ignore[return-value]
+
+
+@blueprint.post("/studies/new/check")
+def check_form() -> Response:
+    """What the form's fields come to, while it is filled in; as the API's check."""
+    return jsonify(checked_json(check_study(to_study(_given()), settings(), database())))
+
+
+def allowed(study: StudyRow) -> tuple[str, ...]:
+    """What may be asked of a study now."""
+    if study.final:
+        return () if study.state.value == "succeeded" else ("restart",)
+    if study.state.value == "cancelling":
+        return ()
+    return ("resume" if study.state.value == "paused" else "pause", "cancel")
+
+
+def checked_json(checked: CheckedStudy) -> dict[str, Any]:
+    """What checking found out, for the form and for API users."""
+    facts = next(iter(checked.jobs.values())).facts
+    return {
+        "estimate": asdict(checked.estimate),
+        "existing_job": None,
+        "same_as": None,
+        "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
+        "reused": checked.reused,
+        "model": model_json(facts),
+    }
+
+
+def to_study(values: Mapping[str, str]) -> dict[str, Any]:
+    """What the form's fields say, as a raw study; empty fields mean the default."""
+    raw: dict[str, Any] = {
+        **new_job.model_and_data(values),
+        **new_job.filled(values, "", FIELDS),
+    }
+    raw["parts"] = [part for part in PARTS if values.get(f"parts.{part}")]
+    if path := values.get("evaluation.path", "").strip():
+        columns = {key: raw["data"].get(key) for key in ("text_columns", "label_column")}
+        raw["evaluation"] = {"path": path, **{k: v for k, v in columns.items() if v}}
+    return {"name": values.get("name", "").strip(), "spec": raw}
+
+
+def _given() -> dict[str, str]:
+    return {name: clean(value) for name, value in request.form.items()}
+
+
+def _defaults() -> dict[str, str]:
+    """The fields of an empty form: every part but the one that takes long."""
+    model = StudySpec.model_fields
+    values = {name: model[name].default for name in FIELDS}
+    parts = {f"parts.{part}": "on" for part in PARTS if part != "leave-one-out"}
+    own = {name: f"{value}" for name, value in values.items() if value is not None}
+    return {**new_job.DEFAULTS, **own, **parts}
+
+
+def _page(
+    values: Mapping[str, str],
+    *,
+    problems: tuple[Problem, ...] = (),
+    checked: CheckedStudy | None = None,
+) -> str:
+    by_field: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_field.setdefault(problem.field, []).append(problem)
+    own = {*new_job.DATA_FIELDS, *FIELDS, "name", "evaluation.path", "parts"}
+    return render_template(
+        "new_study.html",
+        values=values,
+        by_field=by_field,
+        elsewhere=[problem for problem in problems if problem.field not in own],
+        problems=problems,
+        checked=checked,
+        parts=PARTS,
+        uploads_megabytes=settings().upload_megabytes,
+        folders=settings().readable_folders,
+    )

@@ -1,0 +1,70 @@
+"""Studies in the JSON API. Described for its users in docs/api.md."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from db import queries, studies
+from scheduler.study import check_study, control_study, restart_study, submit_study
+from webui.api import MOST_ROWS, read_json
+from webui.findings import findings
+from webui.live import job_json
+from webui.studies import checked_json
+from webui.web import database, integer, settings
+
+blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
+
+
+@blueprint.get("")
+def list_studies() -> Response:
+    """A page of studies, newest first."""
+    limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
+    found = studies.list_studies(database(), limit, offset)
+    return jsonify(
+        {"studies": [asdict(one) for one in found], "total": studies.count_studies(database())}
+    )
+
+
+@blueprint.post("")
+def create_study() -> tuple[Response, int]:
+    """Submit a study, or any jobs that may need each other, in one transaction."""
+    found = submit_study(check_study(read_json(), settings(), database()), database())
+    return jsonify(asdict(found)), 201
+
+
+@blueprint.post("/check")
+def check() -> Response:
+    """Check a study and estimate it; nothing is written."""
+    return jsonify(checked_json(check_study(read_json(), settings(), database())))
+
+
+@blueprint.get("/<int(max=2147483647):study>")
+def get_study(study: int) -> Response:
+    """A study, its jobs, and what they found."""
+    return jsonify(study_json(study))
+
+
+@blueprint.post("/<int(max=2147483647):study>/restart")
+def restart(study: int) -> tuple[Response, int]:
+    """Submit a study that has ended once more: jobs that succeeded are taken as they are."""
+    return jsonify(study_json(restart_study(study, settings(), database()).study)), 201
+
+
+@blueprint.post("/<int(max=2147483647):study>/<action>")
+def control(study: int, action: str) -> Response:
+    """Pause, resume or cancel."""
+    control_study(database(), study, action)
+    return jsonify(study_json(study))
+
+
+def study_json(study: int) -> dict[str, Any]:
+    """A study as the API sends it."""
+    found = studies.get_study(database(), study)
+    jobs = {step: queries.get_job(database(), number) for step, number in found.steps.items()}
+    values = {key: value for key, value in asdict(found).items() if key != "states"}
+    steps = {step: job_json(job) for step, job in jobs.items()}
+    said = findings(database(), jobs)
+    return {**values, "final": found.final, "steps": steps, "findings": said}
