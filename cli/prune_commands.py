@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,6 +148,8 @@ def _write(
         remedy = "Install headwise[worker]."
         raise refuse("prune", None, f"needs torch and transformers: {error}", remedy) from None
     disable_progress_bar()
+    # Its exporter warns of a package that no text model needs.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     spec = parse_spec(job.spec)
     try:
         loaded = ModelCache(settings).get(spec)
