@@ -29,7 +29,7 @@ endif
 install: $(VENV)/.installed  ## Make the environment in .venv
 
 .PHONY: demo
-demo: install  ## Run the whole system on the bundled model (ARGS=--exit ends after the job)
+demo: install  ## Run the whole system on the bundled model (ARGS=--exit ends after its study)
 	$(BIN)/python -m demo $(ARGS)
 
 .PHONY: up

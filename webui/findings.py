@@ -51,7 +51,7 @@ def ranked(database: Database, jobs: Mapping[str, Job]) -> dict[tuple[int, str],
 
 
 COMPARED = {
-    "attribution": ("attattr", "attattr-absolute-total", "attention"),
+    "attribution": ("attattr", "attention"),
     "importance": ("taylor", "leave-one-out-loss"),
 }
 """The rankings that a study compares, by kind of job."""
@@ -72,7 +72,7 @@ def agree(means: Mapping[tuple[int, str], Doubles]) -> list[str]:
     if not pairs:
         return []
     said = [
-        f"{a} and {b} order the {counted(n, 'head')} with a rank correlation of {rho:.2f}"
+        f"{a} and {b} order the {counted(n, 'head')} with a rank correlation of {rho:z.2f}"
         for rho, n, a, b in dict.fromkeys((max(pairs), min(pairs)))
     ]
     if len(said) == 1:

@@ -10,6 +10,7 @@ from typing import Any
 from db import queries, rankings, results, studies
 from db.queries import Job
 from db.studies import StudyRow
+from jobs.errors import refuse
 from jobs.states import JobState
 from stats.ranking import correlation
 from webui import attack, heads, pruning, trees
@@ -68,7 +69,12 @@ def _example(job: Job, sites: list[results.Site]) -> dict[str, Any]:
 
 
 def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
-    """What the page of two studies shows; ?source= is the ranking that is compared head by head."""
+    """What the page of two studies shows; ?source= is the ranking that is compared head by head.
+
+    Raises InputError where both are the same.
+    """
+    if a.id == b.id:
+        raise refuse("b", b.id, "is the same study", "Choose another.")
     opened = database()
     both = {study.id: jobs_of(study) for study in (a, b)}
     places = [{source: job for job, source in ranked(opened, both[s.id])} for s in (a, b)]
@@ -81,9 +87,9 @@ def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
         "common": [(name, SOURCES[name][0]) for name in common],
         "source": source,
         "correlations": [
-            (name, SOURCES[name][0], found_)
+            (name, SOURCES[name][0], rho)
             for name in common
-            if (found_ := _correlation(places[0][name], places[1][name], name)) is not None
+            if (rho := _correlation(places[0][name], places[1][name], name)) is not None
         ],
     }
     done = [succeeded(jobs) for jobs in both.values()]

@@ -33,7 +33,8 @@ from tests.support import ALICE, completed, planned_job
 
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
 COMMANDS = (
-    "up worker scheduler web submit jobs watch cancel pause resume sql export prune schema doctor"
+    "up worker scheduler web submit study jobs watch cancel pause resume sql export prune schema "
+    "doctor"
 )
 
 

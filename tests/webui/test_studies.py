@@ -206,6 +206,7 @@ def test_two_studies_side_by_side(
     chosen = client.get(f"/studies/compare?a={a}&b={b}&source=leave-one-out-loss").text
     assert "Loss without it, job" in chosen
     assert client.get(f"/studies/compare?a={a}&b={b}&source=taylor").status_code == 400
+    assert client.get(f"/studies/compare?a={a}&b={a}").status_code == 400
     assert "Compare with <select" in client.get(f"/studies/{a}").text
     client.post(API, json=study)
     page = client.get(f"/studies/compare?a={a}&b={b + 1}").text
