@@ -62,17 +62,21 @@ def write_study(
     name: str,
     user: str,
     steps: Iterable[str],
-    job: Callable[[str, Mapping[str, int]], NewJob],
+    job: Callable[[str, Mapping[str, int]], NewJob | int],
 ) -> tuple[int, dict[str, int]]:
     """Write a study and its jobs in one transaction; returns its number and the jobs' by step.
 
-    `job(step, numbers)` makes the job of a step from the numbers of those before it.
+    `job(step, numbers)` makes the job of a step from the numbers of those before it, or gives the
+    number of one that is there.
     """
 
     def work(connection: Connection) -> tuple[int, dict[str, int]]:
         numbers: dict[str, int] = {}
         for step in steps:
-            numbers[step] = store.write_job(database, connection, job(step, numbers))
+            new = job(step, numbers)
+            numbers[step] = (
+                new if isinstance(new, int) else store.write_job(database, connection, new)
+            )
         clock = database.sql("{clock}")
         values = {"name": name, "user_name": user, "created_at": clock}
         inserted = connection.execute(insert(tables.study).values(values))

@@ -8,8 +8,8 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from db import queries, studies
@@ -20,6 +20,7 @@ from jobs.models import model_facts
 from jobs.plan import Estimate
 from jobs.settings import Settings
 from jobs.spec import parse_spec
+from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted
 from scheduler.references import Parent
 from scheduler.submit import Checked, check, new_job, pinned, read_submission
@@ -41,6 +42,10 @@ class CheckedStudy:
     """The submissions as they were given, by key, in their order."""
     jobs: Mapping[str, Checked]
     """The same, checked; numbers of jobs that are not written yet are placeholders."""
+    steps: Sequence[str]
+    """Every key in order, also those of `taken`."""
+    taken: Mapping[str, int] = field(default_factory=dict)
+    """Jobs that are steps as they are."""
 
     @property
     def reused(self) -> dict[str, int]:
@@ -118,39 +123,51 @@ def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedS
         checked[key] = found
     if problems:
         raise InputError(problems)
-    return CheckedStudy(name=name, user=user, settings=settings, raw=jobs, jobs=checked)
+    return CheckedStudy(
+        name=name, user=user, settings=settings, raw=jobs, jobs=checked, steps=tuple(jobs)
+    )
 
 
 def submit_study(checked: CheckedStudy, database: Database) -> Study:
     """Write all jobs of a study in one transaction."""
 
-    def job(key: str, numbers: Mapping[str, int]) -> NewJob:
+    def job(key: str, numbers: Mapping[str, int]) -> NewJob | int:
+        if key in checked.taken:
+            return checked.taken[key]
         found = checked.jobs[key]
         submission = read_submission(_resolved(checked.raw[key], numbers), checked.settings)
         submission = pinned(submission, found.facts)
         return new_job(replace(found, submission=submission), examples=True)
 
-    number, jobs = studies.write_study(database, checked.name, checked.user, checked.jobs, job)
+    number, jobs = studies.write_study(database, checked.name, checked.user, checked.steps, job)
     return Study(study=number, jobs=jobs)
 
 
 def restart_study(study: int, settings: Settings, database: Database) -> Study:
     """Submit a study's jobs once more: those that succeeded are taken as they are.
 
-    Raises NotFoundError, ConflictError where it has not ended, InputError where it does not fit
-    any more.
+    Raises NotFoundError, ConflictError where it has not ended or has succeeded, InputError where
+    it does not fit any more.
     """
     found = studies.get_study(database, study)
     jobs = {step: queries.get_job(database, number) for step, number in found.steps.items()}
     if any(not job.final for job in jobs.values()):
         raise ConflictError(f"Study {study} has not ended: cancel it before it starts anew.")
-    specs = restarted({step: parse_spec(job.spec) for step, job in jobs.items()}, found.steps)
+    done = {step: job.id for step, job in jobs.items() if job.state is JobState.SUCCEEDED}
+    anew = {step: job for step, job in jobs.items() if step not in done}
+    if not anew:
+        raise ConflictError(f"Study {study} has succeeded: there is nothing to run again.")
+    specs = restarted(
+        {step: parse_spec(job.spec) for step, job in anew.items()},
+        {step: job.id for step, job in anew.items()},
+    )
     again = {
         step: {"spec": spec, "name": jobs[step].name, "priority": jobs[step].priority}
         for step, spec in specs.items()
     }
     raw = {"name": found.name, "user": found.user, "jobs": again}
-    return submit_study(check_study(raw, settings, database), database)
+    checked = _check_jobs(raw, settings, database)
+    return submit_study(replace(checked, steps=tuple(jobs), taken=done), database)
 
 
 def control_study(database: Database, study: int, action: str) -> None:
@@ -168,9 +185,9 @@ def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
     if not isinstance(raw, Mapping):
         raise refuse("study", raw, "must be a JSON object", "See docs/jobs.md.")
     name, user, jobs = raw.get("name", ""), raw.get("user", "local"), raw.get("jobs")
-    for field, value in (("name", name), ("user", user)):
+    for key, value in (("name", name), ("user", user)):
         if not isinstance(value, str) or len(value) > 100 or "\0" in value:
-            raise refuse(field, value, "must be a text of at most 100 characters", "Shorten it.")
+            raise refuse(key, value, "must be a text of at most 100 characters", "Shorten it.")
     if not isinstance(jobs, Mapping) or not 1 <= len(jobs) <= MOST_JOBS:
         message = f"must hold 1 to {MOST_JOBS} submissions by key"
         raise refuse("jobs", None, message, "See docs/jobs.md.")

@@ -115,8 +115,23 @@ def test_once_more_runs_what_failed_and_nothing_else(
     assert again.jobs == {**first.jobs, "taylor": 6, "pruning": 7}
     job = queries.get_job(database, 7)
     assert [one["job"] for one in job.spec["sources"]] == [1, 1, 6, 3]
+    succeed(database, 6, 7)
+    with pytest.raises(ConflictError, match="nothing to run again"):
+        restart_study(again.study, settings, database)
     # The same study submitted anew comes to the same jobs.
     assert submitted(database, settings).jobs == again.jobs
+
+
+def test_once_more_takes_what_succeeded_on_data_that_cannot_be_recognised(
+    database: Database, settings: Settings
+) -> None:
+    first = submitted(database, settings)
+    succeed(database, 1, 2, 3, 5)
+    execute(database, "UPDATE job SET data_fingerprint = NULL")
+    execute(database, "UPDATE job SET state = 'failed' WHERE id = 4")
+    again = restart_study(first.study, settings, database)
+    assert again.jobs == {**first.jobs, "pruning": 6}
+    assert [parent for parent, _ in queries.get_job(database, 6).parents] == [1, 2, 3]
 
 
 def test_cancelling_ends_every_job(database: Database, settings: Settings) -> None:
