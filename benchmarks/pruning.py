@@ -26,10 +26,10 @@ import headwise
 from benchmarks.cost import PlainForward
 from benchmarks.measure import timed
 from headwise.encoding import encode
-from headwise.importance import one_head_masks, random_importance, summarize, taylor
 from headwise.lanes import _threads
-from headwise.masking import evaluate_masks
-from headwise.pruning import curve_points
+from headwise.pruning.curve import curve_points
+from headwise.pruning.importance import one_head_masks, random_importance, summarize, taylor
+from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
 
 MAX_LENGTH = 128

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 import headwise
 from benchmarks import study_page
-from headwise.importance import attribution_values, leave_one_out, random_importance, taylor
 from headwise.loading import label_names
-from headwise.masking import evaluate_masks
-from headwise.pruning import Point, choose, curve_points
+from headwise.pruning.curve import Point, choose, curve_points
+from headwise.pruning.importance import attribution_values, leave_one_out, random_importance, taylor
+from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
 from jobs.triggers import OFFICIAL, Candidate, Cell, Trigger, merge, random_controls
 from stats.attack import AttackSums

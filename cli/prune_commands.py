@@ -142,7 +142,7 @@ def _write(
         from transformers.utils.logging import disable_progress_bar
 
         from headwise import HeadwiseError as EngineError
-        from headwise.structure import describe
+        from headwise.pruning.structure import describe
         from workers.run import ModelCache
     except ImportError as error:
         remedy = "Install headwise[worker]."
@@ -179,8 +179,8 @@ def _export(
 ) -> tuple[PreTrainedModel, float | None]:
     """What was written as it loads again, or is in torch, and by how much ONNX differs from it."""
     import headwise
-    from headwise.export import load_pruned, save_masked, save_onnx, save_pruned
-    from headwise.structure import remove_heads
+    from headwise.pruning.export import load_pruned, save_masked, save_onnx, save_pruned
+    from headwise.pruning.structure import remove_heads
 
     mask = np.zeros((len(loaded.sites), max(site.heads for site in loaded.sites)), dtype=bool)
     for site, head in removed:

@@ -5,8 +5,8 @@ result = headwise.attribute(loaded.model, loaded.tokenizer, texts)
 result.importance()  # [sites, heads]
 """
 
-from headwise.attack import AttackResult, Attempt, evaluate_triggers, try_attack
-from headwise.attended import AttentionCell, TextCells, attention_cells
+from headwise.attack.attended import AttentionCell, TextCells, attention_cells
+from headwise.attack.evaluation import AttackResult, Attempt, evaluate_triggers, try_attack
 from headwise.encoding import Text
 from headwise.engine import attribute, attribute_encoded
 from headwise.errors import (
@@ -18,17 +18,17 @@ from headwise.errors import (
     UnsafeWeightsError,
     UnsupportedModelError,
 )
-from headwise.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned
 from headwise.heads import AnswerPosition, NextToken
-from headwise.importance import leave_one_out, taylor
 from headwise.loading import LoadedModel, load
-from headwise.masking import MaskEvaluation, evaluate_masks
 from headwise.options import Options
 from headwise.picture import Picture
-from headwise.pruning import Choice, PruneCurve, choose, prune_curve
+from headwise.pruning.curve import Choice, PruneCurve, choose, prune_curve
+from headwise.pruning.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned
+from headwise.pruning.importance import leave_one_out, taylor
+from headwise.pruning.masking import MaskEvaluation, evaluate_masks
+from headwise.pruning.structure import Comparison, describe, remove_heads, zero_heads
 from headwise.replay import Site
 from headwise.result import Attribution, Edge
-from headwise.structure import Comparison, describe, remove_heads, zero_heads
 from headwise.words import WordPair, Words
 from trees import Node, Tree
 

@@ -28,9 +28,9 @@ from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
 from headwise.passes import Passes, TokenBudget
 from headwise.precision import rounding_unit, widened
+from headwise.pruning.shrinking import emptied
 from headwise.replay import Replay
 from headwise.result import Attribution
-from headwise.shrinking import emptied
 
 
 @takes_options

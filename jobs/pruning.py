@@ -1,7 +1,7 @@
 """Pruning: which heads are removed at each point of the curves, and what its shards add up to.
 
 Hao et al., AAAI 2021, section 4.2: heads removed in the order of their importance. Order and masks
-are `stats.curve`'s, the model without the heads is `headwise.masking`'s.
+are `stats.curve`'s, the model without the heads is `headwise.pruning.masking`'s.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Curves:
     @property
     def cost(self) -> float:
         """Forward passes per example: a mask costs the layers from the first on where it differs
-        from the mask before it, which is how they are computed (`headwise.masking`)."""
+        from the mask before it, which is how they are computed (`headwise.pruning.masking`)."""
         first = (self.masks[1:] != self.masks[:-1]).any(2).argmax(1)
         return 1 + float((1 - first / self.masks.shape[1]).sum())
 
@@ -194,7 +194,7 @@ def curves(spec: PruningSpec, means: Sequence[Floats]) -> Curves:
             mask = notebook_mask(mean)[None]
             found.add(mask, number, source.source, 0, "least", "notebook")
     for draw in range(spec.random):
-        # As `headwise.importance.random_importance`.
+        # As `headwise.pruning.importance.random_importance`.
         values = np.random.default_rng([spec.seed, draw]).random(means[0].shape)
         mean = np.where(np.isnan(means[0]), np.nan, values)
         found.curve(spec, mean, len(spec.sources), "random", draw, "any")

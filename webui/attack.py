@@ -209,7 +209,7 @@ def _try_page(
 def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tuple[str, bool]]:
     """A text with the words of a trigger in it: each word, and whether it was put in.
 
-    At the places of `headwise.inserting.placed`, which needs torch.
+    At the places of `headwise.attack.inserting.placed`, which needs torch.
     """
     added = [token for token in tokens if token.segment == segment]
     words = [(word, False) for word in part.split()]

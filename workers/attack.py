@@ -8,9 +8,9 @@ import numpy as np
 
 from db.attack import PlannedTrigger
 from headwise import LoadedModel
-from headwise.attack import AttackResult as Predictions
-from headwise.attack import evaluate_triggers
-from headwise.attended import TextCells, attention_cells
+from headwise.attack.attended import TextCells, attention_cells
+from headwise.attack.evaluation import AttackResult as Predictions
+from headwise.attack.evaluation import evaluate_triggers
 from jobs.attack import AttackResult, AttackSpec, ModelOutcome, label_order
 from jobs.results import ExampleResult, SiteInfo
 from jobs.triggers import Candidate, Cell, TriggerToken, merge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwise.importance import leave_one_out, taylor
+from headwise.pruning.importance import leave_one_out, taylor
 from headwise.replay import Replay
 from jobs.results import ExampleResult, Floats, ImportanceResult, SiteInfo
 from jobs.spec import ImportanceSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwise.masking import MaskEvaluation, evaluate_masks
+from headwise.pruning.masking import MaskEvaluation, evaluate_masks
 from jobs.pruning import PruningResult, PruningSpec
 from jobs.results import ExampleResult, SiteInfo
 from stats.sums import MaskSums

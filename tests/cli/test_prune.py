@@ -16,8 +16,8 @@ import headwise as library
 from db import store as jobs
 from db import tables
 from db.database import Database
-from headwise.export import load_pruned
-from headwise.structure import remove_heads
+from headwise.pruning.export import load_pruned
+from headwise.pruning.structure import remove_heads
 from jobs.settings import load_settings
 from scheduler.service import Scheduler
 from scheduler.submit import check, submit

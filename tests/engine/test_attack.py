@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 import headwise
+from headwise.attack.inserting import Inserter, placed, words_into
 from headwise.encoding import Encoded, pad
 from headwise.errors import OptionError, TokenizerError
-from headwise.inserting import Inserter, placed, words_into
 from tests.engine.conftest import tiny
 
 WORDS = (

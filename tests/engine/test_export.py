@@ -13,12 +13,12 @@ from transformers import AutoModelForSequenceClassification, BertTokenizer
 
 import headwise
 from benchmarks.tiny import tiny_model
-from headwise import export
 from headwise.errors import ModelError, ModelNotFoundError, OptionError, UnsupportedModelError
-from headwise.export import load_pruned, save_masked, save_onnx, save_pruned
+from headwise.pruning import export
+from headwise.pruning.export import load_pruned, save_masked, save_onnx, save_pruned
+from headwise.pruning.structure import remove_heads, zero_heads
 from headwise.replay import Replay
 from headwise.replay.selfcheck import probe_inputs
-from headwise.structure import remove_heads, zero_heads
 
 SAVERS = (save_masked, save_pruned, save_onnx)
 

@@ -8,7 +8,7 @@ import headwise
 from benchmarks.tiny import tiny_model
 from headwise.encoding import from_arrays
 from headwise.errors import OptionError
-from headwise.importance import (
+from headwise.pruning.importance import (
     attribution_values,
     leave_one_out,
     one_head_masks,
@@ -16,7 +16,7 @@ from headwise.importance import (
     summarize,
     taylor,
 )
-from headwise.masking import evaluate_masks
+from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
 from tests.engine.conftest import random_inputs, tiny
 

@@ -10,7 +10,7 @@ import headwise
 from benchmarks.tiny import tiny_model
 from headwise.encoding import encode, from_arrays
 from headwise.errors import OptionError
-from headwise.masking import MaskTree, evaluate_masks
+from headwise.pruning.masking import MaskTree, evaluate_masks
 from headwise.replay import Replay, Site
 from tests.engine.conftest import random_inputs, tiny
 from tests.engine.test_interrupt import state

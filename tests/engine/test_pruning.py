@@ -5,9 +5,9 @@ import pytest
 
 from headwise.encoding import from_arrays
 from headwise.errors import OptionError
-from headwise.importance import summarize
-from headwise.masking import evaluate_masks
-from headwise.pruning import choose, curve_points, overlap, prune_curve, require_disjoint
+from headwise.pruning.curve import choose, curve_points, overlap, prune_curve, require_disjoint
+from headwise.pruning.importance import summarize
+from headwise.pruning.masking import evaluate_masks
 from tests.engine.conftest import random_inputs, tiny
 
 LENGTHS = (9, 4, 7, 8, 3, 6)

@@ -9,10 +9,10 @@ import torch
 import headwise
 from benchmarks.tiny import tiny_model
 from headwise.errors import OptionError, UnsupportedModelError
+from headwise.pruning.structure import describe, remove_heads, zero_heads
 from headwise.replay import Replay
 from headwise.replay.patching import attend, handling
 from headwise.replay.selfcheck import probe_inputs
-from headwise.structure import describe, remove_heads, zero_heads
 
 KINDS = (
     *("bert", "roberta", "xlm-roberta", "electra", "distilbert", "bart", "gpt2", "llama"),
@@ -163,7 +163,7 @@ def test_what_has_parts_for_all_heads_is_refused_but_can_be_zeroed(kind):
 
 
 def test_a_smaller_model_that_differs_is_refused(monkeypatch):
-    monkeypatch.setattr("headwise.shrinking._WIDTH", ())
+    monkeypatch.setattr("headwise.pruning.shrinking._WIDTH", ())
     native = torch.nn.Linear.forward
     model = single("bert")
     small = (8, 32)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import headwise
-from headwise.attack import evaluate_triggers
+from headwise.attack.evaluation import evaluate_triggers
 from tests.stack import Stack
 from tests.tiny import bert_folder
 

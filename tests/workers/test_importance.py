@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import headwise
-from headwise.importance import leave_one_out, taylor
+from headwise.pruning.importance import leave_one_out, taylor
 from tests.stack import Stack
 
 EXAMPLES = 40

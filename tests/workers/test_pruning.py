@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import headwise
-from headwise.importance import random_importance
-from headwise.pruning import choose, prune_curve
+from headwise.pruning.curve import choose, prune_curve
+from headwise.pruning.importance import random_importance
 from tests.stack import Stack
 
 EXAMPLES, RANKED, KEPT = 44, 4, 40

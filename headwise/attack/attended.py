@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.attack.inserting import Inserter, Prepared
+from headwise.attack.predicting import budget_for, in_batches, pad_id
 from headwise.encoding import Text, pad
 from headwise.errors import OptionError
-from headwise.inserting import Inserter, Prepared
 from headwise.options import Progress
-from headwise.predicting import budget_for, in_batches, pad_id
 from headwise.replay import Replay, Site
 
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
-from headwise.masking import Arguments, MaskEvaluation, Texts, evaluate_masks
 from headwise.objective import Label
+from headwise.pruning.masking import Arguments, MaskEvaluation, Texts, evaluate_masks
 from stats.curve import DIRECTIONS, Bools, Floats, curve_masks, heads_of, notebook_mask
 from stats.ranking import Importance
 from stats.shares import Estimate

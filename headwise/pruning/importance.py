@@ -19,7 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from headwise.batches import Tick, prepared
 from headwise.encoding import pad
 from headwise.errors import OptionError
-from headwise.masking import (
+from headwise.objective import Label
+from headwise.options import Options, Progress
+from headwise.pruning.masking import (
     Arguments,
     Doubles,
     Texts,
@@ -28,8 +30,6 @@ from headwise.masking import (
     gold_labels,
     padding_of,
 )
-from headwise.objective import Label
-from headwise.options import Options, Progress
 from headwise.replay import Replay, Site
 from headwise.result import Attribution
 from stats.ranking import REPLICATES, Importance, ImportanceSums

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.pytorch_utils import Conv1D
 
-from headwise.wiring import Mask, Wiring
+from headwise.pruning.wiring import Mask, Wiring
 
 Run = tuple[int, int, int]
 """Features start, ..., stop - 1 stay, and are handed on so many times."""

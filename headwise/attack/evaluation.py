@@ -1,7 +1,7 @@
 """Adversarial triggers (Hao et al., AAAI 2021, section 5): what they do to a model's predictions.
 
-A trigger is a sequence of tokens (token, segment, relative position, word); ``headwise.inserting``
-puts them into texts.
+A trigger is a sequence of tokens (token, segment, relative position, word);
+``headwise.attack.inserting`` puts them into texts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger, words_into
+from headwise.attack.predicting import Classifier, evaluating
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
-from headwise.inserting import Inserter, Prepared, Trigger, check_trigger, words_into
 from headwise.loading import label_names
 from headwise.objective import Label, label_index
 from headwise.options import Progress
-from headwise.predicting import Classifier, evaluating
 from stats.attack import AttackSums
 
 Ints = NDArray[np.int32]

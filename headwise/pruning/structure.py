@@ -2,8 +2,8 @@
 
 A head is removed with its rows of the query, key and value projections and its columns of the
 output projection, which Michel et al. (2019, "Are Sixteen Heads Really Better than One?") mask.
-Which these are is found out by ``headwise.wiring``; a model whose logits then differ from those of
-the mask on random token ids is refused.
+Which these are is found out by ``headwise.pruning.wiring``; a model whose logits then differ from
+those of the mask on random token ids is refused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from headwise.errors import FAILURES, OptionError, UnsupportedModelError
+from headwise.pruning.shrinking import Cut, cut_of
+from headwise.pruning.wiring import Mask, Watch, Wiring
 from headwise.replay import Inputs, Replay, Site
 from headwise.replay.patching import Attention, attend, handling
 from headwise.replay.selfcheck import native_logits
-from headwise.shrinking import Cut, cut_of
-from headwise.wiring import Mask, Watch, Wiring
 
 # Some models compute parts in single precision even where all else is double.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
