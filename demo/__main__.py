@@ -31,7 +31,7 @@ STUDY: dict[str, object] = {
     "parts": ["taylor", "pruning", "attack"],
     "steps": 5,
     "within": None,
-    "triggers": 2,
+    "triggers": 1,
 }
 """Two thirds of the pairs to rank heads and find triggers on, the rest to evaluate on."""
 
