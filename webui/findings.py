@@ -195,8 +195,8 @@ def _attack(database: Database, job: Job) -> list[str]:
         parts = [
             f"the best of {tried[one.kind]:,} {KINDS[one.kind]}, "
             f"“{triggers[one.sums.trigger].text}”, turns {percent(one.success[0])} of what was "
-            f"predicted right, accuracy from {percent(one.accuracy_before[0])} to {percent(one.accuracy_after[0])} of "
-            f"{counted(one.sums.n, 'example')}"
+            f"predicted right, accuracy from {percent(one.accuracy_before[0])} to "
+            f"{percent(one.accuracy_after[0])} of {counted(one.sums.n, 'example')}"
             for one in group
         ]
         said.append(f"Against {job.labels[gold]}: {'; '.join(parts)}.")
