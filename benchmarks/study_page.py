@@ -135,7 +135,7 @@ def _within(points: Sequence[Result]) -> str:
     header = ["removed", *(f"{NAMES[s]}, {way}" for s in sources for way in ("top", "bottom"))]
     found = [_of(points, s, way) for s in sources for way in ("most", "least")]
     rows = [
-        [f"{removed} heads", *(_accuracy(column[removed]) for column in found)]
+        [f"{removed} in all", *(_accuracy(column[removed]) for column in found)]
         for removed in found[0]
     ]
     note = "The same number of heads of every layer, its most (top) or least (bottom) important:"
