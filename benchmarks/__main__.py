@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
 PAIRS = ROOT / "demo/pairs.jsonl"
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
-MARK = "<!-- {}: written by `make bench` -->"
+MARK = "<!-- {}: written by `benchmarks` -->"
 
 
 def main() -> None:
