@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, inspect, make_url, select, text
 import db.console
 from db.console import Console, create_console_role
 from db.database import CONSOLE_ROLE, Database
+from db.kind_views import KIND_VIEWS
 from db.tables import metadata
 from db.views import VIEWS
 from jobs.errors import ConflictError, InputError, UnavailableError
@@ -210,14 +211,19 @@ def message_of(console: Console, sql: str) -> str:
 COUNTING = "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r{}) "
 
 
+FILLED_ELSEWHERE = {"job_parents", "study_steps", *(view.name for view in KIND_VIEWS)}
+"""Not by one attribution job; the tests of other kinds and of studies look at their rows."""
+
+
 def test_every_published_view(console: Console, subtests: pytest.Subtests) -> None:
     for view in VIEWS:
         with subtests.test(view.name):
             result = console.run(f"SELECT * FROM {view.name}")
             assert result.columns == tuple(c.name for c in view.columns)
-            assert len(result.rows) >= 1
+            assert len(result.rows) >= 1 or view.name in FILLED_ELSEWHERE
             assert console.run(f"SELECT count(*) FROM {view.name}").rows == [(len(result.rows),)]
-            assert console.run(f"SELECT 1 FROM {view.name} v LIMIT 1").rows == [(1,)]
+            one = [(1,)][: len(result.rows)]
+            assert console.run(f"SELECT 1 FROM {view.name} v LIMIT 1").rows == one
 
 
 ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
