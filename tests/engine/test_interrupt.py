@@ -66,12 +66,15 @@ def test_interrupted_in_the_middle_of_a_pass(method, call, checked):
 
 
 LOOP = """
+import signal
 import sys
 import torch
 import headwise
 from tests.engine.conftest import random_inputs, tiny
 from tests.engine.test_interrupt import state
 torch.set_num_threads(1)
+# A shell's background jobs ignore it, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 model = tiny(dtype=torch.float32)
 model.bert.encoder.layer[1].train()
 model.classifier.weight.requires_grad_(False)
