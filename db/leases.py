@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, insert
 
 from db.database import Database
 from db.statements import BEAT, CLAIM, END_ATTEMPT, ERRORS, HEARTBEAT, RECORD_ERROR, RELEASE
@@ -40,16 +40,22 @@ class WorkerIdentity:
     host: str
     pid: int
     queue: str
+    """The queues that it serves, separated by commas."""
     device: str
     versions: str
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that it serves, none before another."""
+        return tuple(self.queue.split(","))
+
 
 def claim(database: Database, who: WorkerIdentity, lease_seconds: float) -> Claim | None:
-    """Lease the best ready shard of the worker's queue; None when there is none."""
+    """Lease the best ready shard of the worker's queues; None when there is none."""
     with database.write() as connection:
         row = connection.execute(
-            database.sql(CLAIM),
-            {"worker": who.name, "lease": lease_seconds, "queue": who.queue},
+            database.sql(CLAIM).bindparams(bindparam("queues", expanding=True)),
+            {"worker": who.name, "lease": lease_seconds, "queues": who.queues},
         ).first()
         if row is None:
             return None

@@ -201,13 +201,18 @@ def expire_leases(database: Database) -> list[Claim]:
 
 
 def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]:
-    """Per queue: idle workers, and all workers, that were seen within `grace` seconds."""
+    """Per queue: idle workers, and all workers, that were seen within `grace` seconds.
+
+    A worker of several queues counts in each: one wake-up too many finds nothing, one too few
+    would leave a shard waiting.
+    """
     counts: dict[str, tuple[int, int]] = {}
     with database.read() as connection:
         rows = connection.execute(database.sql(WORKERS_ALIVE), {"grace": grace})
-        for queue, state, number in rows:
-            idle, alive = counts.get(queue, (0, 0))
-            counts[queue] = (idle + (number if state == "idle" else 0), alive + number)
+        for queues, state, number in rows:
+            for queue in queues.split(","):
+                idle, alive = counts.get(queue, (0, 0))
+                counts[queue] = (idle + (number if state == "idle" else 0), alive + number)
     return counts
 
 

@@ -14,11 +14,11 @@ SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} 
 WHERE state = 'ready' AND (job_id, shard_no) = (
     SELECT s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
     WHERE s.state = 'ready' AND s.available_at <= {clock}
-      AND j.state = 'running' AND j.control = 'run' AND j.queue = :queue
+      AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
     ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT 1 {lock_shard})
 RETURNING job_id, shard_no, fence, lo, hi
 """
-"""Lease the best ready shard of a queue: highest priority, then oldest job, then first shard."""
+"""Lease the best ready shard of the queues: highest priority, then oldest job, then first shard."""
 
 HEARTBEAT = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress

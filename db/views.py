@@ -101,7 +101,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         columns=columns(
             ("worker", "w.name", "text", "Name: host, process and start."),
             ("host", "w.host", "text", "Machine."),
-            ("queue", "w.queue", "text", "Queue it serves."),
+            ("queue", "w.queue", "text", "Queues it serves, separated by commas."),
             ("device", "w.device", "text", "Device it computes on."),
             ("state", "w.state", "text", "idle, busy or stopped, as it last said."),
             ("job_id", "w.job_id", "integer", "Job it is working on."),

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jobs.errors import InputError, Problem, nearest
 
 PREFIX = "HEADWISE_"
+QUEUE_NAME = r"^[a-z0-9][a-z0-9_-]{0,40}$"
 _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -59,8 +60,13 @@ class Settings(BaseModel):
     )
     queue: str = Field(
         default="default",
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
-        description="Queue that jobs go to and that a worker serves.",
+        pattern=QUEUE_NAME,
+        description="Queue that jobs go to, and that a worker serves.",
+    )
+    queues: str = Field(
+        default="",
+        description="Queues that a worker serves, separated by ',', none before another. "
+        "Default: HEADWISE_QUEUE.",
     )
     device: str = Field(
         default="auto",
@@ -143,6 +149,15 @@ class Settings(BaseModel):
             raise ValueError("has a port that is no number from 0 to 65535") from None
         return value
 
+    @field_validator("queues")
+    @classmethod
+    def _queue_names(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        for name in names:
+            if not re.fullmatch(QUEUE_NAME, name):
+                raise ValueError(f"{name!r} is no name of a queue")
+        return ",".join(dict.fromkeys(names))
+
     @field_validator("trusted_hosts")
     @classmethod
     def _host_names(cls, value: str) -> str:
@@ -161,6 +176,11 @@ class Settings(BaseModel):
     def broker(self) -> str:
         """Address of the broker in use."""
         return self.broker_url or f"sqla+sqlite:///{self.home / 'broker.sqlite'}"
+
+    @property
+    def served_queues(self) -> str:
+        """The queues that a worker serves, separated by commas."""
+        return self.queues or self.queue
 
     @property
     def uploads(self) -> Path:

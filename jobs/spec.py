@@ -25,6 +25,7 @@ from pydantic import (
 from jobs.attack import AttackSpec
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.pruning import PruningSpec
+from jobs.settings import QUEUE_NAME
 from jobs.spec_parts import Frozen, JobSpec
 
 ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
@@ -156,7 +157,7 @@ class Submission(Frozen):
     name: str = Field(default="", max_length=200, description="Shown in lists.")
     user: str = Field(default="local", min_length=1, max_length=100)
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
-    queue: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
+    queue: str = Field(default="default", pattern=QUEUE_NAME)
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
     )

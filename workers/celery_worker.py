@@ -43,7 +43,7 @@ def run_worker(settings: Settings) -> int:
         "worker",
         "--pool=prefork",
         "--concurrency=1",
-        f"--queues={settings.queue}",
+        f"--queues={settings.served_queues}",
     ]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     arguments += [f"--loglevel={settings.log_level}"]

@@ -43,7 +43,7 @@ def identity(settings: Settings) -> WorkerIdentity:
         name=f"{host}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
         host=host,
         pid=os.getpid(),
-        queue=settings.queue,
+        queue=settings.served_queues,
         device=_device(settings.device),
         versions=json.dumps({**versions, "python": platform.python_version()}),
     )

@@ -118,6 +118,19 @@ def test_a_worker_claims_from_its_queue_only(database: Database) -> None:
     assert leases.claim(database, ALICE, LEASE) is None
 
 
+def test_a_worker_of_several_queues_claims_from_any_the_best_first(database: Database) -> None:
+    jobs = {
+        queue: planned_job(database, size=6, queue=queue, priority=priority)
+        for queue, priority in (("cpu", 0), ("gpu", 0), ("urgent", 5), ("other", 9))
+    }
+    both = dataclasses.replace(ALICE, queue="gpu,cpu,urgent")
+    leases.beat(database, both, "idle", None)
+    assert lifecycle.idle_workers(database, 60) == dict.fromkeys(both.queues, (1, 1))
+    held = [leases.claim(database, both, LEASE) for _ in range(4)]
+    order = [claim and claim.job_id for claim in held]
+    assert order == [jobs["urgent"], jobs["cpu"], jobs["gpu"], None]
+
+
 def test_nothing_ready_gives_no_claim(database: Database) -> None:
     assert leases.claim(database, ALICE, LEASE) is None
 

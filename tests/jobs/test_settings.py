@@ -52,6 +52,7 @@ def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
         ("PORT", "0", ("greater than or equal to 1", "Port the dashboard")),
         ("PORT", "http", ("valid integer", "Port the dashboard")),
         ("QUEUE", "My Queue", ("match pattern", "Queue that jobs go to")),
+        ("QUEUES", "gpu,My Queue", ("'My Queue' is no name of a queue", "separated by ','")),
         ("DEVICE", "tpu", ("match pattern", "Device of a worker")),
         ("LEASE_SECONDS", "0", ("greater than or equal to 1", "lease")),
         ("TICK_SECONDS", "nan", ("rounds of the scheduler",)),
@@ -79,6 +80,12 @@ def test_a_bad_value_is_named_with_its_key_and_meaning(
 def test_trusted_hosts_are_read_as_host_headers_spell_them() -> None:
     settings = load_settings({"HEADWISE_TRUSTED_HOSTS": " Heads.Example.org, .lab.example ,"})
     assert settings.trusted_hosts == "heads.example.org,.lab.example"
+
+
+def test_a_worker_serves_the_queue_or_the_queues_that_are_named() -> None:
+    assert load_settings({"HEADWISE_QUEUE": "gpu"}).served_queues == "gpu"
+    named = {"HEADWISE_QUEUE": "gpu", "HEADWISE_QUEUES": " cpu, gpu,,cpu"}
+    assert load_settings(named).served_queues == "cpu,gpu"
 
 
 def test_every_problem_is_reported_at_once() -> None:
