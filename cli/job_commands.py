@@ -16,7 +16,7 @@ from cli.context import opened, out, print_json
 from db import queries
 from db.database import Database
 from jobs.errors import nearest, refuse
-from jobs.states import JobState
+from jobs.states import SHOWN_JOB_STATES, JobState
 from scheduler.control import control
 from scheduler.presets import presets
 from scheduler.submit import check, submit
@@ -123,8 +123,8 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    if state and state not in list(JobState):
-        raise refuse("--state", state, "is not a state of a job", nearest(state, list(JobState)))
+    if state and state not in SHOWN_JOB_STATES:
+        raise refuse("--state", state, "is not a state of a job", nearest(state, SHOWN_JOB_STATES))
     with opened() as (_, database):
         found = queries.list_jobs(database, state=state, limit=limit)
     if as_json:

@@ -93,6 +93,7 @@ def plan(
     return Prepared(
         rows={tables.attack_trigger: planned, tables.trigger_source: sources},
         cost=spec.passes(len(rows) - len(spec.given)),
+        rows_per_example=len(rows) * (1 + len(spec.models)) if spec.outcomes else 1,
     )
 
 
@@ -123,9 +124,10 @@ def commit(connection: Connection, held: Claim, result: AttackResult, _keep_text
         connection.execute(update(t).where(unknown).values(found))
     names = [column.name for column in tables.trigger_sum.columns]
     rows = ((held.job_id, held.shard_no, *_counts(sums).values()) for sums in shard_sums(result))
-    insert_rows(connection, tables.trigger_sum, names, rows)
+    insert_rows(connection, tables.trigger_sum, held.job_id, names, rows)
     names = [column.name for column in tables.trigger_outcome.columns]
-    insert_rows(connection, tables.trigger_outcome, names, _outcomes(held, result))
+    outcomes = _outcomes(held, result)
+    insert_rows(connection, tables.trigger_outcome, held.job_id, names, outcomes)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db.view_parts import EXAMPLE, JOB, View, columns, of
+from db.view_parts import EXAMPLE, JOB, View, columns, of, shown
 
 _TRIGGER = ("trigger", "{0}.trigger_no", "integer", "Trigger within the job, from 0.")
 _MODEL = ("model", "{0}.model_no", "integer", "0 is the job's own model; others follow.")
@@ -96,7 +96,7 @@ ATTACK_VIEWS: tuple[View, ...] = (
     View(
         name="trigger_outcomes",
         meaning="One row per trigger, model and example that it was put into.",
-        source="trigger_outcome u",
+        source=f"trigger_outcome u {shown('u')}",
         columns=columns(
             *of("u", JOB, _TRIGGER, _MODEL, EXAMPLE),
             ("predicted", "u.predicted", "integer", "Label predicted with it, an index."),

@@ -98,7 +98,7 @@ def _insert_head_scores(
     for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
         grid[name] = getattr(result, name)[ok].ravel()
     columns = {name: values[keep] for name, values in grid.items()}
-    insert_arrays(connection, tables.head_score, columns)
+    insert_arrays(connection, tables.head_score, job_id, columns)
 
 
 def _insert_site_results(
@@ -112,7 +112,7 @@ def _insert_site_results(
     }
     for name in ("f0", "f1", "residual", "points", "converged"):
         columns[name] = getattr(result, name)[ok].ravel()
-    insert_arrays(connection, tables.site_result, columns)
+    insert_arrays(connection, tables.site_result, job_id, columns)
 
 
 def _insert_edges(
@@ -135,7 +135,7 @@ def _insert_edges(
                 place = (held.job_id, held.lo + number, rank, site, head, query, key)
                 yield (*place, *tokens, value, attention)
 
-    insert_rows(connection, tables.edge, names, rows())
+    insert_rows(connection, tables.edge, held.job_id, names, rows())
 
 
 def _insert_sums(connection: Connection, held: Claim, result: AttributionResult) -> None:

@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import REAL, Boolean, Connection, Double, Integer, SmallInteger, Table
 
+from db.partitions import target
+
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 _BINARY = {SmallInteger: ">i2", Integer: ">i4", REAL: ">f4", Double: ">f8", Boolean: ">i1"}
 
 
-def insert_arrays(connection: Connection, table: Table, columns: Mapping[str, NDArray[Any]]) -> int:
-    """Insert numeric columns of equal length; returns the number of rows.
+def insert_arrays(
+    connection: Connection, table: Table, job_id: int, columns: Mapping[str, NDArray[Any]]
+) -> int:
+    """Insert a job's numeric columns of equal length; returns the number of rows.
 
     PostgreSQL receives its binary COPY format straight from the arrays' memory.
     """
@@ -26,7 +30,8 @@ def insert_arrays(connection: Connection, table: Table, columns: Mapping[str, ND
             connection, table, names, zip(*(columns[n].tolist() for n in names), strict=True)
         )
         return count
-    copy_in = f"COPY {table.name} ({_listed(names)}) FROM STDIN (FORMAT BINARY)"
+    into = target(connection, table, job_id)
+    copy_in = f"COPY {into} ({_listed(names)}) FROM STDIN (FORMAT BINARY)"
     with _cursor(connection) as cursor, cursor.copy(copy_in) as copy:
         for block in (_COPY_HEADER, _binary_rows(table, columns), _COPY_END):
             copy.write(block)
@@ -34,13 +39,18 @@ def insert_arrays(connection: Connection, table: Table, columns: Mapping[str, ND
 
 
 def insert_rows(
-    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: Connection,
+    table: Table,
+    job_id: int,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
 ) -> None:
-    """Insert rows that have texts or nulls."""
+    """Insert rows of a job that have texts or nulls."""
     if connection.dialect.name == "sqlite":
         _executemany(connection, table, names, rows)
         return
-    copy_in = f"COPY {table.name} ({_listed(names)}) FROM STDIN"
+    into = target(connection, table, job_id)
+    copy_in = f"COPY {into} ({_listed(names)}) FROM STDIN"
     with _cursor(connection) as cursor, cursor.copy(copy_in) as copy:
         for row in rows:
             copy.write_row(row)

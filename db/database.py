@@ -164,7 +164,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite: the driver's own BEGIN is never IMMEDIATE.
     connection.isolation_level = None
     for pragma in (
+        # Takes effect where the file is new, and before it is in WAL mode.
+        "auto_vacuum=INCREMENTAL",
         "journal_mode=WAL",
+        "journal_size_limit=67108864",
         "synchronous=NORMAL",
         "foreign_keys=ON",
         "cache_size=-65536",

@@ -25,7 +25,7 @@ def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_
                 places.tolist(), good[tuple(places.T)].tolist(), strict=True
             )
         )
-        insert_rows(connection, tables.head_value, names, rows)
+        insert_rows(connection, tables.head_value, held.job_id, names, rows)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
-from db import attack, attribution, importance, pruning
+from db import attack, attribution, importance, pruning, tables
 from db.leases import Claim
 from db.prepared import Prepared
 
@@ -37,15 +37,29 @@ class Kind:
     have succeeded. Raises InputError: the job then fails with its message."""
     inputs: Callable[[Connection, int], Any] = _no_inputs
     """(connection, job): what a worker needs of the plan for any shard."""
+    large: tuple[Table, ...] = ()
+    """Its tables with many rows per example: a large job has partitions of its own in them."""
 
 
 KINDS: dict[str, Kind] = {
-    "attribution": Kind(commit=attribution.commit, finish=attribution.finish),
-    "importance": Kind(commit=importance.commit, finish=importance.finish),
+    "attribution": Kind(
+        commit=attribution.commit,
+        finish=attribution.finish,
+        large=(tables.head_score, tables.site_result, tables.edge, tables.example_result),
+    ),
+    "importance": Kind(
+        commit=importance.commit,
+        finish=importance.finish,
+        large=(tables.head_value, tables.example_result),
+    ),
     "pruning": Kind(
         plan=pruning.plan, inputs=pruning.inputs, commit=pruning.commit, finish=pruning.finish
     ),
     "attack": Kind(
-        plan=attack.plan, inputs=attack.inputs, commit=attack.commit, finish=attack.finish
+        plan=attack.plan,
+        inputs=attack.inputs,
+        commit=attack.commit,
+        finish=attack.finish,
+        large=(tables.trigger_outcome, tables.example_result),
     ),
 }

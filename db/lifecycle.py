@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from db import store, tables
+from db import deletion, partitions, store, tables
 from db.database import Database
 from db.kinds import KINDS
 from db.leases import Claim, end_attempt
@@ -80,13 +80,15 @@ class Work:
     expire: bool
     sweep: bool
     finish: bool
+    empty: bool
 
 
 def pending_work(database: Database) -> Work:
     """Look, without writing, what there is to do."""
     with database.read() as connection:
         row = connection.execute(database.sql(WORK)).one()
-    return Work(plan=bool(row[0]), expire=bool(row[1]), sweep=bool(row[2]), finish=bool(row[3]))
+    names = ("plan", "expire", "sweep", "finish", "empty")
+    return Work(**{name: bool(value) for name, value in zip(names, row, strict=True)})
 
 
 def take_plans(database: Database) -> list[PlanRequest]:
@@ -128,12 +130,13 @@ def write_plan(
     Returns False, and writes nothing, when another planner was faster or the job was cancelled.
     """
     with database.write() as connection:
-        current = select(tables.job.c.data_fingerprint).where(tables.job.c.id == job_id)
-        known = connection.execute(current).scalar()
+        j = tables.job.c
+        query = select(j.kind, j.layers, j.heads, j.data_fingerprint).where(j.id == job_id)
+        job = connection.execute(query).one_or_none()
         values = {
             "job_id": job_id,
             "examples": bounds[-1][1],
-            "fingerprint": fingerprint or known,
+            "fingerprint": fingerprint or (job and job.data_fingerprint),
             "cost": prepared.cost,
         }
         if connection.execute(database.sql(PLANNED), values).rowcount != 1:
@@ -160,6 +163,10 @@ def write_plan(
             for number, (lo, hi) in enumerate(bounds)
         ]
         connection.execute(insert(tables.shard), rows)
+        if job is not None:
+            per_example = prepared.rows_per_example or job.layers * job.heads
+            if bounds[-1][1] * per_example >= partitions.LARGE_JOB_ROWS:
+                partitions.add(connection, job_id, KINDS[job.kind].large)
     return True
 
 
@@ -283,7 +290,7 @@ def set_control(database: Database, job_id: int, action: str) -> None:
     with database.write() as connection:
         query = select(tables.job.c.state).where(tables.job.c.id == job_id)
         state = connection.execute(query).scalar()
-        if state is None:
+        if state in (None, JobState.DELETING):
             raise NotFoundError(f"There is no job {job_id}.")
         if action == "delete":
             if state not in ("succeeded", "failed", "cancelled"):
@@ -291,11 +298,14 @@ def set_control(database: Database, job_id: int, action: str) -> None:
             child = connection.execute(database.sql(WAITING_CHILD), {"job_id": job_id}).scalar()
             if child is not None:
                 raise ConflictError(f"Job {child} needs job {job_id} and is not finished.")
-            store.delete_job(connection, job_id)
+            deletion.mark(connection, database, job_id)
         elif not connection.execute(database.sql(CONTROLS[action]), {"job_id": job_id}).rowcount:
             raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
         elif action == "cancel":
             connection.execute(database.sql(CANCEL_CHILDREN), {"job_id": job_id})
+    if action == "delete":
+        # A job of usual size is gone without a scheduler; which goes on with a larger one.
+        deletion.empty_jobs(database, seconds=1.0)
 
 
 def _failures(connection: Connection, job_id: int, *, computed: bool) -> str | None:

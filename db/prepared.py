@@ -19,3 +19,5 @@ class Prepared:
     """Other examples in place of the job's: source_row, text_a, text_b, text_hash, gold."""
     cost: float | None = None
     """Work per example, where it is known only now."""
+    rows_per_example: int | None = None
+    """Rows of the kind's largest table per example, where they are not one per head."""

@@ -159,7 +159,7 @@ def commit(connection: Connection, held: Claim, result: PruningResult, _keep_tex
             )
         )
     )
-    insert_rows(connection, tables.mask_sum, names, rows)
+    insert_rows(connection, tables.mask_sum, held.job_id, names, rows)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:

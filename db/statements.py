@@ -140,9 +140,10 @@ SELECT
         state = 'queued' AND {_PARENT_LOST}) OR (
         state IN ('running', 'paused') AND NOT EXISTS (
             SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
-    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing')
+    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing'),
+    EXISTS (SELECT 1 FROM job WHERE state = 'deleting')
 """  # noqa: S608 - constants of this file
-"""Is there anything to plan, expire, sweep or finish? Asked first, so that an idle scheduler
+"""Is there anything to plan, expire, sweep, finish or empty? Asked first, so that an idle scheduler
 never takes SQLite's write lock."""
 
 TO_PLAN = f"""
@@ -222,7 +223,7 @@ WHERE id = :job_id AND state IN ('queued', 'planning', 'running', 'paused') AND 
 
 CANCEL = """
 UPDATE job SET control = 'cancel', state = 'cancelling'
-WHERE id = :job_id AND state NOT IN ('succeeded', 'failed', 'cancelled')
+WHERE id = :job_id AND state NOT IN ('succeeded', 'failed', 'cancelled', 'deleting')
 """
 
 CANCEL_CHILDREN = """
@@ -230,7 +231,8 @@ WITH RECURSIVE below(id) AS (
     SELECT job_id FROM job_parent WHERE parent_id = :job_id
     UNION SELECT p.job_id FROM job_parent p JOIN below b ON p.parent_id = b.id)
 UPDATE job SET control = 'cancel', state = 'cancelling'
-WHERE state NOT IN ('succeeded', 'failed', 'cancelled') AND id IN (SELECT id FROM below)
+WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'deleting')
+  AND id IN (SELECT id FROM below)
 """
 """Everything that needs a cancelled job is cancelled with it."""
 
@@ -238,6 +240,16 @@ WAITING_CHILD = """
 SELECT MIN(j.id) FROM job_parent p JOIN job j ON j.id = p.job_id
 WHERE p.parent_id = :job_id AND j.state NOT IN ('succeeded', 'failed', 'cancelled')
 """
+
+DELETING = """
+UPDATE job SET state = 'deleting', dedupe_key = NULL, idempotency_key = NULL
+WHERE id = :job_id AND state IN ('succeeded', 'failed', 'cancelled')
+"""
+"""A job goes for everyone who looks; its rows follow, then its own."""
+
+TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
+
+DELETED = "DELETE FROM job WHERE id = :job_id AND state = 'deleting'"
 
 _LOCKS = {
     "postgresql": {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, delete, false, insert, select, text, update
+from sqlalchemy import Connection, false, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db import rankings, tables
@@ -125,7 +125,7 @@ def insert_examples(
     """Write a job's examples, numbered in their order."""
     names = [column.name for column in tables.example.columns]
     rows = ((job_id, number, *row) for number, row in enumerate(examples))
-    insert_rows(connection, tables.example, names, rows)
+    insert_rows(connection, tables.example, job_id, names, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,15 +200,6 @@ def commit_shard(
     return True
 
 
-def delete_job(connection: Connection, job_id: int) -> None:
-    """Delete a job and everything it left."""
-    for table in tables.RESULT_TABLES:
-        connection.execute(delete(table).where(table.c.job_id == job_id))
-    connection.execute(delete(tables.job).where(tables.job.c.id == job_id))
-    steps = select(tables.study_step.c.study_id)
-    connection.execute(delete(tables.study).where(tables.study.c.id.not_in(steps)))
-
-
 def _pin_model(
     connection: Connection, job_id: int, fingerprint: str, result: ShardResult
 ) -> tuple[str, bool]:
@@ -255,7 +246,7 @@ def _insert_example_results(
     )
     names = [column.name for column in tables.example_result.columns]
     rows = ([row[name] for name in names] for row in by_name)
-    insert_rows(connection, tables.example_result, names, rows)
+    insert_rows(connection, tables.example_result, held.job_id, names, rows)
 
 
 def _tokens(tokens: tuple[str, ...] | None) -> str | None:

@@ -198,7 +198,6 @@ example_result = Table(
     Column("interactions", Text),
     Column("truncated", Boolean, nullable=False),
     Column("error", Text),
-    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
 )
 
 site = Table(
@@ -228,8 +227,8 @@ head_score = Table(
     Column("attention_mean", REAL, nullable=False),
     sqlite_with_rowid=False,
 )
-"""No foreign key: at 10^7 rows and more its check would cost as much as the row. Deleting a job
-deletes these rows first."""
+"""No foreign key: at 10^7 rows and more its check would cost as much as the row, and a partition
+could not be added without locking all jobs. `db.deletion` deletes these rows."""
 
 site_result = Table(
     "site_result",
@@ -299,10 +298,3 @@ importance = Table(
 
 published = Table("published", metadata, Column("views_hash", Text, primary_key=True))
 """One row: which version of the published views the database has."""
-
-RESULT_TABLES = (
-    *(head_score, site_result, edge, head_value, shard_sum, ranking_sum, importance, ranking),
-    *(curve_point, mask_sum, mask_result, mask, pruning, trigger_sum, attack_trigger),
-    *(trigger_outcome, trigger_result, trigger_source, example_result, site),
-)
-"""Everything a job leaves behind, in the order in which it is deleted."""

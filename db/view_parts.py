@@ -46,3 +46,8 @@ HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
 def of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
     """Columns of a table, given by its alias."""
     return tuple((n, e.format(table), t, m) for n, e, t, m in rows)
+
+
+def shown(table: str) -> str:
+    """A join that leaves out the rows of deleted jobs, for a view without one to `site`."""
+    return f"JOIN job j ON j.id = {table}.job_id AND j.state <> 'deleting'"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from db.kind_views import KIND_VIEWS
-from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
+from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of, shown
 
 _DONE = (
     "COALESCE((SELECT SUM(d.hi - d.lo) FROM shard d WHERE d.job_id = j.id AND d.state = 'done'), 0)"
@@ -20,7 +20,7 @@ _OWN_VIEWS: tuple[View, ...] = (
     View(
         name="jobs",
         meaning="One row per job.",
-        source="job j",
+        source="job j WHERE j.state <> 'deleting'",
         columns=columns(
             ("job_id", "j.id", "integer", "Number of the job."),
             ("kind", "j.kind", "text", "Kind of job: attribution, importance, pruning or attack."),
@@ -114,7 +114,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         name="examples",
         meaning="One row per example whose shard is done.",
         source="example_result r JOIN example e ON e.job_id = r.job_id "
-        "AND e.example_no = r.example_no",
+        f"AND e.example_no = r.example_no {shown('r')}",
         columns=columns(
             *of("r", JOB, EXAMPLE),
             ("source_row", "e.source_row", "integer", "Row of the data it came from, from 0."),

@@ -5,6 +5,7 @@
             planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
                         | queued (the hub does not answer; planned again after a backoff)
             any non-final -> cancelling -> cancelled
+            succeeded | failed | cancelled -> deleting (gone for everyone; its row goes last)
     shard:  ready -> leased -> done
             leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
                                   or a graceful hand-back (nothing is counted)
@@ -33,6 +34,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
+    DELETING = "deleting"
 
 
 class ShardState(StrEnum):
@@ -54,6 +56,8 @@ class Control(StrEnum):
 
 
 FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+SHOWN_JOB_STATES = tuple(state for state in JobState if state is not JobState.DELETING)
+"""The states that a job can be seen in."""
 FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED})
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -71,9 +75,10 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.PAUSED: frozenset({JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}),
     JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLING}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.SUCCEEDED: frozenset({JobState.DELETING}),
+    JobState.FAILED: frozenset({JobState.DELETING}),
+    JobState.CANCELLED: frozenset({JobState.DELETING}),
+    JobState.DELETING: frozenset(),
 }
 
 SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {

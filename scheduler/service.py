@@ -10,7 +10,7 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import lifecycle, queries
+from db import deletion, lifecycle, queries
 from db.database import Database
 from jobs.data import read_rows
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
@@ -60,6 +60,9 @@ class Scheduler:
         if work.finish or work.sweep:
             for job_id in lifecycle.finish_jobs(self.database):
                 log.info("job finished", job=job_id)
+        if work.empty:
+            for job_id in deletion.empty_jobs(self.database):
+                log.info("job deleted", job=job_id)
         self.dispatch()
         self._tidy()
 

@@ -13,7 +13,7 @@ from db.results import Example, Site
 from jobs.data import allowed_path, preview, save_upload
 from jobs.errors import NotFoundError, refuse
 from jobs.models import ModelFacts
-from jobs.states import JobState
+from jobs.states import SHOWN_JOB_STATES
 from scheduler.control import control
 from scheduler.submit import Checked, check, submit
 from webui.live import job_json, progress_json
@@ -28,7 +28,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 @blueprint.get("/jobs")
 def list_jobs() -> Response:
     """A page of jobs, newest first."""
-    state, contains = choice("state", tuple(s.value for s in JobState)), words("q")
+    state, contains = choice("state", tuple(s.value for s in SHOWN_JOB_STATES)), words("q")
     limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
     opened = database()
     found = queries.list_jobs(opened, state=state, contains=contains, limit=limit, offset=offset)

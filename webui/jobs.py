@@ -12,7 +12,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 
 from db import queries, results
 from db.queries import Job
-from jobs.states import JobState, ShardState
+from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.control import control
 from webui import attack, heads, live, pruning, rankings
 from webui.web import choice, database, integer, optional_integer, settings, words
@@ -20,7 +20,7 @@ from webui.web import choice, database, integer, optional_integer, settings, wor
 PAGE = 25
 SHARD_PAGE = 20
 ACTIONS = ("pause", "resume", "cancel", "delete")
-STATES = tuple(state.value for state in JobState)
+STATES = tuple(state.value for state in SHOWN_JOB_STATES)
 
 blueprint = Blueprint("jobs", __name__)
 

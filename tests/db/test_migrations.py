@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from alembic import command
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
+from db import leases, lifecycle, partitions, store
 from db.database import Database, _alembic_config
 from db.views import VIEWS
 from tests.support import ALICE, HEADS, SITES, completed, planned_job
@@ -56,3 +57,23 @@ def test_jobs_of_version_2_have_rankings_afterwards_and_go_on(database: Database
     assert lifecycle.finish_jobs(database) == [running]
     hashes = rows(database, "SELECT result_hash FROM jobs ORDER BY job_id")
     assert hashes[done - 1] == hashes[running - 1]
+
+
+def test_large_jobs_survive_a_downgrade(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "LARGE_JOB_ROWS", 1)
+    for _ in range(2):
+        planned_job(database)
+        while held := leases.claim(database, ALICE, 60):
+            assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    everything = [f"SELECT * FROM {view} ORDER BY 1, 2, 3, 4, 5" for view in
+                  ("head_scores", "token_edges", "completeness", "examples")]  # fmt: skip
+    before = [rows(database, statement) for statement in everything]
+    assert all(before)
+    downgrade(database, "0005")
+    if database.dialect == "postgresql":
+        kind = "SELECT relkind FROM pg_class WHERE relname = 'head_score'"
+        assert rows(database, kind) == [("r",)]
+    database.migrate()
+    assert [rows(database, statement) for statement in everything] == before

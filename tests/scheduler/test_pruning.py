@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import leases, pruning, queries, store
+from db import leases, lifecycle, pruning, queries, store
 from db.database import Database
 from jobs.errors import InputError
 from jobs.outcome import Completed
@@ -81,8 +81,7 @@ def test_shards_add_up_to_the_whole(database: Database, settings: Settings) -> N
         run(database)
         points, _ = pruning.get_points(database, job)
         found.append([(p.mask_no, p.result) for p in points])
-        with database.write() as connection:
-            store.delete_job(connection, job)
+        lifecycle.set_control(database, job, "delete")
     for (mask, one), (same, other) in zip(*found, strict=True):
         assert mask == same
         assert one is not None
@@ -135,8 +134,10 @@ def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_wh
     assert provisional
     assert points[0].result is not None
     assert points[0].result.n == held.hi
-    with database.write() as connection:
-        store.delete_job(connection, job)
+    lifecycle.set_control(database, job, "cancel")
+    lifecycle.sweep_jobs(database)
+    lifecycle.set_control(database, job, "delete")
+    with database.read() as connection:
         for table in ("mask", "curve_point", "mask_sum", "pruning"):
             count = connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar()
             assert count == 0, table

@@ -1,0 +1,163 @@
+"""Deleting jobs: marked in one short transaction, emptied in many, resumed after a kill.
+
+A deleted job is gone for everyone at once: its state is `deleting`, which the published views and
+every query leave out, and its keys are free for a new job. What it left is removed afterwards, in
+transactions so short that SQLite's one writer is never held up for long. Every step may be
+repeated, and run by several schedulers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, or_, select, tuple_
+
+from db import partitions, tables
+from db.database import Database
+from db.statements import DELETED, DELETING, TO_EMPTY
+from jobs.errors import UnavailableError
+
+STEP_SECONDS = 0.25
+"""How long one call empties: what a scheduler spends per tick."""
+BATCH_SECONDS = 0.05
+"""The time that one transaction is aimed at."""
+FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000
+
+_AT_ONCE = (
+    *(tables.site, tables.importance, tables.ranking, tables.curve_point, tables.mask_result),
+    *(tables.mask, tables.pruning, tables.attack_trigger, tables.trigger_result),
+    *(tables.trigger_source, tables.attempt, tables.shard, tables.study_step),
+)
+"""Deleted with the mark: few rows, without which the views show none of the others."""
+_IN_BATCHES = (
+    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
+    *(tables.trigger_outcome, tables.example_result, tables.example, tables.shard_sum),
+    *(tables.ranking_sum, tables.mask_sum, tables.trigger_sum),
+)
+
+
+def mark(connection: Connection, database: Database, job_id: int) -> bool:
+    """Delete a final job for everyone who looks; False where it is not final."""
+    if not connection.execute(database.sql(DELETING), {"job_id": job_id}).rowcount:
+        return False
+    for table in _AT_ONCE:
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    family = tables.job_parent.c
+    mine = or_(family.job_id == job_id, family.parent_id == job_id)
+    connection.execute(delete(tables.job_parent).where(mine))
+    steps = select(tables.study_step.c.study_id)
+    connection.execute(delete(tables.study).where(tables.study.c.id.not_in(steps)))
+    return True
+
+
+def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
+    """Remove what marked jobs left, for that long; returns the jobs that are gone now."""
+    until = time.monotonic() + seconds
+    with database.read() as connection:
+        marked = [int(row[0]) for row in connection.execute(database.sql(TO_EMPTY))]
+    gone = []
+    for job_id in marked:
+        if not remove_rows(database, job_id, _IN_BATCHES, until):
+            break
+        with database.write() as connection:
+            connection.execute(database.sql(DELETED), {"job_id": job_id})
+        gone.append(job_id)
+    if gone:
+        give_back(database, until)
+    return gone
+
+
+def remove_rows(
+    database: Database, job_id: int, from_tables: tuple[Table, ...], until: float
+) -> bool:
+    """Remove a job's rows until that time; False where some are left."""
+    if not _drop_partitions(database, job_id, from_tables):
+        return False
+    # Only SQLite's writers wait for each other.
+    size = FIRST_BATCH if database.dialect == "sqlite" else LARGEST_BATCH
+    while True:
+        started = time.monotonic()
+        with database.write() as connection:
+            if not _delete_batch(connection, from_tables, job_id, size):
+                return True
+        now = time.monotonic()
+        if database.dialect == "sqlite":
+            size = min(LARGEST_BATCH, size * 2) if now - started < BATCH_SECONDS else size // 2 + 1
+        if now > until:
+            return False
+
+
+def give_back(database: Database, until: float) -> None:
+    """SQLite: return free pages to the file system, but for a tenth that new results will fill.
+
+    A file of an old version keeps them, see `compact`.
+    """
+    while database.dialect == "sqlite" and time.monotonic() < until:
+        with database.write() as connection:
+            free, pages, mode = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+                for name in ("freelist_count", "page_count", "auto_vacuum")
+            )
+            surplus = free - pages // 10
+            if mode != _INCREMENTAL or surplus <= 0:
+                return
+            steps = min(surplus, _PAGES_PER_STEP)
+            # A page per step, which SQLAlchemy, seeing no columns, would not go through.
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA incremental_vacuum({steps})").fetchall()
+
+
+_INCREMENTAL = 2
+_PAGES_PER_STEP = 1_000
+
+
+def _delete_batch(
+    connection: Connection, from_tables: tuple[Table, ...], job_id: int, size: int
+) -> bool:
+    """Delete up to `size` rows, in the order of the primary keys; whether there may be more."""
+    for table in from_tables:
+        mine = table.c.job_id == job_id
+        keys = [column for column in table.primary_key.columns if column.name != "job_id"]
+        query = select(*keys).where(mine).order_by(*keys).limit(1).offset(size)
+        after = connection.execute(query).first()
+        if after is not None:
+            mine &= tuple_(*keys) < tuple_(*after)
+        size -= connection.execute(delete(table).where(mine)).rowcount
+        if size <= 0:
+            return True
+    return False
+
+
+def _drop_partitions(database: Database, job_id: int, from_tables: tuple[Table, ...]) -> bool:
+    """Drop a job's partitions, or at least give their space back; False where one is left."""
+    with database.read() as connection:
+        own = [table for table in partitions.owned(connection, job_id) if table in from_tables]
+    if not own or _unhindered(database, partitions.drop, own, job_id):
+        return True
+    for table in own:
+        _unhindered(database, partitions.truncate, [table], job_id)
+    return False
+
+
+def _unhindered(
+    database: Database,
+    step: Callable[[Connection, Table, int], None],
+    those: list[Table],
+    job_id: int,
+) -> bool:
+    """Whether the step could be done; not while someone reads what it needs for itself."""
+    try:
+        with database.write() as connection:
+            for table in those:
+                step(connection, table, job_id)
+    except UnavailableError as error:
+        driver_error = getattr(error.__cause__, "orig", None)
+        if getattr(driver_error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True
+
+
+_LOCK_NOT_AVAILABLE = "55P03"

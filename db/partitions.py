@@ -1,0 +1,84 @@
+"""PostgreSQL: a large job has partitions of its own, so that deleting it drops files, not rows.
+
+    head_score                        by `alone`, a column that only PostgreSQL has
+    ├── head_score_shared             false: the rows of every small job
+    └── head_score_alone              true, by job
+        ├── head_score_job_17
+        └── head_score_job_21
+
+No level has a default partition: adding a job's partition then reads no row, and locks neither
+readers nor writers out. Rows of a large job are copied straight into its partition, where `alone`
+is true by default, so nothing else in Headwise knows of it. SQLite has plain tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table, text
+
+from db import tables
+
+LARGE_JOB_ROWS = 200_000
+"""Rows of a job's largest table from which on it has partitions: fewer are deleted in well under
+a second, and thousands of small jobs would make thousands of partitions."""
+
+PARTITIONED = (
+    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
+    *(tables.example_result, tables.trigger_outcome),
+)
+"""The tables with rows per example; `example` itself is written before anything is planned."""
+
+
+def add(connection: Connection, job_id: int, large: Sequence[Table]) -> None:
+    """Give a job that has no rows yet its partitions of these tables."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in large:
+        own = _own(table, job_id)
+        for statement in (
+            f"CREATE TABLE {own} (LIKE {table.name}_shared INCLUDING DEFAULTS INCLUDING INDEXES)",
+            f"ALTER TABLE {own} ALTER COLUMN alone SET DEFAULT true",
+            f"ALTER TABLE {table.name}_alone ATTACH PARTITION {own} FOR VALUES IN ({job_id})",
+        ):
+            connection.exec_driver_sql(statement)
+
+
+def target(connection: Connection, table: Table, job_id: int) -> str:
+    """The table to copy a job's rows into."""
+    if connection.dialect.name != "postgresql" or table not in PARTITIONED:
+        return table.name
+    return _own(table, job_id) if _exists(connection, table, job_id) else table.name
+
+
+def owned(connection: Connection, job_id: int) -> list[Table]:
+    """The tables in which a job has a partition of its own."""
+    if connection.dialect.name != "postgresql":
+        return []
+    return [table for table in PARTITIONED if _exists(connection, table, job_id)]
+
+
+def truncate(connection: Connection, table: Table, job_id: int) -> None:
+    """Give a partition's space back; waits only for those who read that partition."""
+    _bounded(connection)
+    connection.exec_driver_sql(f"TRUNCATE {_own(table, job_id)}")
+
+
+def drop(connection: Connection, table: Table, job_id: int) -> None:
+    """Remove a partition; waits for whoever is reading the table at all."""
+    _bounded(connection)
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_own(table, job_id)}")
+
+
+def _own(table: Table, job_id: int) -> str:
+    return f"{table.name}_job_{job_id:d}"
+
+
+def _exists(connection: Connection, table: Table, job_id: int) -> bool:
+    found = connection.execute(text("SELECT to_regclass(:own)"), {"own": _own(table, job_id)})
+    return found.scalar() is not None
+
+
+def _bounded(connection: Connection) -> None:
+    # Who waits for an exclusive lock makes everyone behind it wait, too.
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '250ms'")
