@@ -160,6 +160,7 @@ def test_emptying_stops_when_its_time_is_over(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "FIRST_BATCH", 5)
+    monkeypatch.setattr(deletion, "LARGEST_BATCH", 5)
     job = finished_job(database)
     with database.write() as connection:
         deletion.mark(connection, database, job)
