@@ -144,7 +144,7 @@ class Passes:
             if taken and rows < min(len(request.points), len(self.target)):
                 break  # A few rows of one more site would not pay for starting it here.
             pending.popleft()
-            rows = max(rows, 1)
+            rows = min(max(rows, 1), len(request.points))
             taken.append((index, request.part(0, rows)))
             if rows < len(request.points):
                 pending.appendleft((index, request.part(rows, None)))

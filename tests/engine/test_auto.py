@@ -6,6 +6,7 @@ import torch
 
 import headwise
 from benchmarks.integration import relative_errors
+from headwise.passes import Passes
 from headwise.quadrature import lobatto_levels
 from tests.engine.conftest import random_inputs, tiny
 
@@ -51,6 +52,25 @@ def test_a_smooth_path_takes_few_points():
     exact = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:32")
     assert result.points.max() <= 3
     assert relative_errors(result, exact).max() < 1e-4
+
+
+def test_sites_share_a_pass_where_one_alone_does_not_fill_it(monkeypatch):
+    """The ends of all three sites in one pass of 24 of 30 tokens; more sites do not fit into 8."""
+    sites = []
+    whole = Passes._pass
+
+    def spy(passes, requests):
+        sites.append([request.site for request in requests])
+        return whole(passes, requests)
+
+    monkeypatch.setattr(Passes, "_pass", spy)
+    model = tiny(spread=0.08)
+    inputs = random_inputs(model, [8])
+    headwise.attribute_encoded(model, inputs, token_budget=30)
+    assert sites[0] == [0, 1, 2]
+    sites.clear()
+    headwise.attribute_encoded(model, inputs, token_budget=8)
+    assert max(map(len, sites)) == 1
 
 
 def test_sites_together_give_the_same_as_one_by_one():
