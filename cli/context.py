@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from db.database import Database
-from jobs.errors import HeadwiseError
+from db.upgrades import SchemaState
+from jobs.errors import HeadwiseError, UnavailableError
 from jobs.settings import Settings, load_settings
 
 # Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes.
@@ -20,15 +21,34 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 @contextmanager
 def opened() -> Iterator[tuple[Settings, Database]]:
-    """Settings and a database that is up to date."""
+    """Settings and a database that this code can work on."""
     settings = load_settings()
     database = Database(settings.database)
     try:
-        if not database.schema_is_current():
-            database.migrate()
+        if not database.schema_is_current() and not admit(settings, database).fits:
+            raise unfit(database)
         yield settings, database
     finally:
         database.close()
+
+
+def admit(settings: Settings, database: Database) -> SchemaState:
+    """Migrate where HEADWISE_MIGRATE allows it; returns how the schema stands then.
+
+    A file has one user, who wants it to work. A server's database may have others: an empty one
+    is filled, an older one is left to `headwise migrate`.
+    """
+    state = database.schema_state()
+    alone = database.dialect == "sqlite" or state is SchemaState.EMPTY
+    if settings.migrate == "always" or (settings.migrate == "auto" and alone):
+        database.migrate()
+        return database.schema_state()
+    return state
+
+
+def unfit(database: Database) -> UnavailableError:
+    """What to say of a database that this code cannot work on."""
+    return UnavailableError(f"The database cannot be used: {database.schema_words()}.")
 
 
 def print_json(value: object) -> None:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from db import queries
 from db.database import Database
+from db.upgrades import SchemaState
 from jobs.errors import HeadwiseError, UnavailableError
 from jobs.settings import Settings
 from scheduler.celery_app import ping
@@ -61,11 +62,12 @@ def _folder(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     database = Database(settings.database)
     try:
-        current = database.schema_is_current()
+        state, detail = database.schema_state(), database.schema_words()
     finally:
         database.close()
-    state = "schema is current" if current else "no schema yet; `headwise up` makes it"
-    return f"{database.dialect}, {state}"
+    if state is SchemaState.OLDER or state is SchemaState.TOO_NEW:
+        raise UnavailableError(f"{database.dialect}: {detail}")
+    return f"{database.dialect}, {detail}"
 
 
 def _broker(settings: Settings) -> str:

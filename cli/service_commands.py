@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import signal
 import socket
 import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
+import structlog
 import typer
 
-from cli.context import out
+from cli.context import admit, out, unfit
+from cli.devices import environments
 from cli.supervisor import Child, Supervisor
-from db.database import Database
-from jobs.errors import refuse
+from db.console import create_console_role
+from db.database import CONSOLE_ROLE, Database
+from db.upgrades import SchemaState
+from jobs.errors import InputError, UnavailableError, refuse
 from jobs.logs import configure_logs
 from jobs.settings import Settings, load_settings
 from scheduler.service import Scheduler
 from workers.celery_worker import run_worker
+from workers.limits import Limits
+
+log = structlog.get_logger()
 
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start.")]
+SCHEMA_SECONDS = 300.0
+"""How long a service waits for `headwise migrate` before it gives up."""
+SCHEMA_POLL_SECONDS = 2.0
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (up, worker, scheduler, web):
         app.command(rich_help_panel="Processes")(command)
+    app.command(rich_help_panel="Installation")(migrate)
 
 
-def prepare() -> Settings:
-    """Settings, logs and an up-to-date database, checked before a process starts."""
-    settings = load_settings()
+def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
+    """Logs, the data folder and a database that this code can work on, before a process starts.
+
+    An older schema is waited for: in a rolling upgrade processes may start before the migration
+    has ended. Raises InputError and UnavailableError.
+    """
     configure_logs(settings)
+    make_home(settings)
+    database = Database(settings.database)
+    try:
+        deadline = time.monotonic() + patience
+        while not (state := admit(settings, database)).fits:
+            if state is SchemaState.TOO_NEW or time.monotonic() >= deadline:
+                raise unfit(database)
+            log.warning("waiting for a migration", database=database.schema_words())
+            time.sleep(SCHEMA_POLL_SECONDS)
+    finally:
+        database.close()
+    return settings
+
+
+def make_home(settings: Settings) -> None:
+    """Make the data folder. Raises InputError."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"cannot be made: {error.strerror}"
         raise refuse("HEADWISE_HOME", str(settings.home), reason, "Choose another.") from None
-    database = Database(settings.database)
-    database.migrate()
-    database.close()
-    return settings
 
 
 def children(workers: int, log_folder: Path | None = None) -> list[Child]:
@@ -71,20 +103,82 @@ def check_port(settings: Settings) -> None:
 
 def up(workers: Workers = 1) -> None:
     """Start dashboard, scheduler and workers, and keep them alive until Ctrl-C."""
-    settings = prepare()
+    settings = prepare(load_settings(), patience=0)
     check_port(settings)
     out.print(f"Dashboard: http://{settings.host}:{settings.port}   Data: {settings.home}")
     Supervisor(children(workers)).run()
 
 
-def worker() -> int:
-    """Run one worker. SIGTERM lets it hand back its shard."""
-    return run_worker(prepare())
+def worker(
+    devices: Annotated[
+        str,
+        typer.Option(
+            help="One process per device: all, cpu, or e.g. 0,1. Without it, one process on "
+            "HEADWISE_DEVICE."
+        ),
+    ] = "",
+    queues: Annotated[
+        str, typer.Option(help="Queues to serve, separated by commas; else HEADWISE_QUEUES.")
+    ] = "",
+    max_shards: Annotated[
+        int | None, typer.Option(min=1, help="End after so many shards (per process).")
+    ] = None,
+    max_seconds: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after this time; a running shard is handed back."),
+    ] = None,
+    drain: Annotated[bool, typer.Option("--drain", help="End when no shard is ready.")] = False,
+) -> int:
+    """Run a worker. SIGTERM lets it hand back its shard.
+
+    With --max-shards, --max-seconds or --drain it asks the database for work and needs no broker.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise UnavailableError("A worker needs torch: pip install 'headwise[worker]'.")
+    places = environments(devices) if devices else [{}]
+    settings = prepare(serving(queues))
+    limits = Limits(shards=max_shards, seconds=max_seconds, drain=drain)
+    if len(places) > 1:
+        return Supervisor(workers_on(places, settings, limits)).run()
+    os.environ.update(places[0])
+    device = places[0].get("HEADWISE_DEVICE", settings.device)
+    settings = settings.model_copy(update={"device": device})
+    if not limits.some:
+        return run_worker(settings)
+    from workers.batch import run_batch  # imports torch
+
+    return run_batch(settings, limits)
+
+
+def serving(queues: str) -> Settings:
+    """The settings, with other queues where they are given. Raises InputError."""
+    settings = load_settings()
+    if not queues:
+        return settings
+    try:
+        return load_settings(queues=queues)
+    except InputError as error:
+        renamed = [replace(problem, field="--queues") for problem in error.problems]
+        raise InputError(renamed) from None
+
+
+def workers_on(
+    places: Sequence[Mapping[str, str]], settings: Settings, limits: Limits
+) -> list[Child]:
+    """A worker process for each of the devices, which are environment variables."""
+    arguments = ["worker", f"--queues={settings.served_queues}"]
+    arguments += [] if limits.shards is None else [f"--max-shards={limits.shards}"]
+    arguments += [] if limits.seconds is None else [f"--max-seconds={limits.seconds}"]
+    arguments += ["--drain"] if limits.drain else []
+    return [
+        Child(name=f"worker {number}", arguments=arguments, environment=place, once=limits.some)
+        for number, place in enumerate(places)
+    ]
 
 
 def scheduler() -> None:
     """Run the scheduler; more than one may run."""
-    settings = prepare()
+    settings = prepare(load_settings())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -95,4 +189,39 @@ def web() -> None:
     """Serve the dashboard and the API."""
     from webui.serve import serve  # Flask and gunicorn, needed by this command only
 
-    serve(prepare())
+    serve(prepare(load_settings()))
+
+
+def migrate(
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where workers are alive that are too old for it.")
+    ] = False,
+    console_role: Annotated[
+        bool,
+        typer.Option(
+            "--console-role",
+            help="PostgreSQL: also make the SQL console's role, with the password of "
+            "HEADWISE_CONSOLE_URL.",
+        ),
+    ] = False,
+) -> None:
+    """Bring the database to this release. Nothing happens where it is there already."""
+    settings = load_settings()
+    make_home(settings)
+    database = Database(settings.database)
+    try:
+        database.migrate(force=force)
+        if console_role:
+            create_console_role(settings.database, console_password(settings))
+        out.print(f"The database is ready: {database.schema_words()}.", soft_wrap=True)
+    finally:
+        database.close()
+
+
+def console_password(settings: Settings) -> str:
+    """The password in HEADWISE_CONSOLE_URL. Raises InputError."""
+    password = urlsplit(settings.console_url).password
+    if not password:
+        remedy = f"Write postgresql://{CONSOLE_ROLE}:password@host:5432/name."
+        raise refuse("HEADWISE_CONSOLE_URL", None, "names no password", remedy)
+    return unquote(password)

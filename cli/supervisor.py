@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 20.0
 """How long a child may take to end after SIGTERM before it is killed."""
+GIVE_UP = 3
+"""Failures in a row after which a child that ends by itself is not started again."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,6 +34,12 @@ class Child:
     arguments: Sequence[str]
     log_folder: Path | None = None
     """Where its output goes, to NAME.log; None leaves it on the terminal."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of its own, on top of the supervisor's."""
+    once: bool = False
+    """Whether it ends by itself: with status 0 it is done, after GIVE_UP failures given up."""
+    status: int | None = None
+    """How it ended for good, None as long as it is kept alive."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -44,6 +53,7 @@ class Child:
                 command,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
@@ -60,11 +70,15 @@ class Child:
         """Restart it when it has died: at once the first time, then ever more slowly."""
         now = time.monotonic()
         if self.process is not None and (status := self.process.poll()) is not None:
+            if self.once and (status == 0 or self.failures + 1 >= GIVE_UP):
+                self.status = status
+                log.info("ended", process=self.name, status=status)
             self.failures = 0 if now - self.started_at > 60 else self.failures + 1
             self.retry_at = now + min(30.0, 0.5 * 2.0**self.failures)
             self.process = None
-            log.warning("died; restarting", process=self.name, status=status)
-        if self.process is None and now >= self.retry_at:
+            if self.status is None:
+                log.warning("died; restarting", process=self.name, status=status)
+        if self.process is None and self.status is None and now >= self.retry_at:
             self.start()
 
     def ask_to_stop(self) -> None:
@@ -91,16 +105,20 @@ class Supervisor:
         self.children = children
         self.stop = threading.Event()
 
-    def run(self) -> None:
-        """Supervise until `stop` is set or a SIGTERM or SIGINT arrives."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def run(self) -> int:
+        """Supervise until `stop` is set or a SIGTERM, SIGINT or SIGUSR1 arrives.
+
+        Returns 1 when a child was given up, else 0.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda *_: self.stop.set())
         self.supervise()
+        return int(any(child.status for child in self.children))
 
     def supervise(self) -> None:
-        """Supervise until `stop` is set; then end every child."""
+        """Supervise until `stop` is set or all have ended; then end every child."""
         try:
-            while not self.stop.is_set():
+            while not self.stop.is_set() and any(child.status is None for child in self.children):
                 for child in self.children:
                     child.check()
                 self.stop.wait(0.25)

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     URL,
     Connection,
     TextClause,
     create_engine,
     event,
-    inspect,
     make_url,
     select,
     text,
@@ -25,10 +21,20 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from db.statements import render
+from db.statements import WORKERS_VERSIONS, render
 from db.tables import published
+from db.upgrades import (
+    OLDEST_CODE,
+    SchemaState,
+    alembic_config,
+    code_revision,
+    left_behind,
+    schema_revision,
+    schema_state,
+    words,
+)
 from db.views import VIEW_NAMES, VIEWS, views_hash
-from jobs.errors import UnavailableError, refuse
+from jobs.errors import ConflictError, UnavailableError, refuse
 
 CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
@@ -79,43 +85,76 @@ class Database:
         """A statement of `db.statements` for this database."""
         return text(render(statement, self.dialect, self.clock))
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest version; safe to call from several processes at once."""
+    def migrate(self, *, force: bool = False) -> None:
+        """Bring the schema to the newest version; safe to call from several processes at once.
+
+        A newer schema stays as it is. Raises UnavailableError when it is too new for this code,
+        and ConflictError when workers are alive that could not go on, unless forced.
+        """
         with self.write() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7229)")
-            if _views_hash(connection) == views_hash() and self._at_head(connection):
+            state = schema_state(connection)
+            if state is SchemaState.TOO_NEW:
+                raise UnavailableError(
+                    f"The database {make_url(self.url).render_as_string()}: {_words(connection)}."
+                )
+            if state is SchemaState.NEWER or (
+                state is SchemaState.CURRENT and _published(connection) == _publishing()
+            ):
                 return
-            for view in VIEWS:
-                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
-            config = _alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            for view in VIEWS:
-                connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
-            connection.execute(published.delete())
-            connection.execute(published.insert().values(views_hash=views_hash()))
-            if self.dialect == "postgresql":
-                grant_console(connection)
+            behind = left_behind(connection, self.sql(WORKERS_VERSIONS))
+            if behind and not force:
+                raise ConflictError(
+                    f"Workers are alive whose release is too old for {code_revision()}: "
+                    f"{', '.join(behind)}. Stop or upgrade them first, or use --force."
+                )
+            self._upgrade(connection)
+
+    def _upgrade(self, connection: Connection) -> None:
+        for view in VIEWS:
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        for view in VIEWS:
+            connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
+        connection.execute(published.delete())
+        values = dict(zip(("views_hash", "oldest_code"), _publishing(), strict=True))
+        connection.execute(published.insert().values(values))
+        if self.dialect == "postgresql":
+            grant_console(connection)
+
+    def schema_state(self) -> SchemaState:
+        """How the schema stands to this code."""
+        with self.read() as connection:
+            return schema_state(connection)
+
+    def schema_words(self) -> str:
+        """The same for people, with revisions and what to do."""
+        with self.read() as connection:
+            return _words(connection)
 
     def schema_is_current(self) -> bool:
-        """Whether the schema is at the version of this code."""
-        with self.read() as connection:
-            return self._at_head(connection)
-
-    def _at_head(self, connection: Connection) -> bool:
-        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-        return MigrationContext.configure(connection).get_current_revision() == head
+        """Whether this code can work on the schema: it is of this version, or fits."""
+        return self.schema_state().fits
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
 
 
-def _views_hash(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(published.name):
-        return None
-    return connection.execute(select(published.c.views_hash)).scalar()
+def _words(connection: Connection) -> str:
+    return words(schema_state(connection), schema_revision(connection))
+
+
+def _published(connection: Connection) -> tuple[str, str | None] | None:
+    row = connection.execute(select(published.c.views_hash, published.c.oldest_code)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def _publishing() -> tuple[str, str]:
+    return views_hash(), OLDEST_CODE
 
 
 def grant_console(connection: Connection) -> None:
@@ -124,12 +163,6 @@ def grant_console(connection: Connection) -> None:
     if connection.execute(role, {"role": CONSOLE_ROLE}).scalar():
         views = ", ".join(VIEW_NAMES)
         connection.exec_driver_sql(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
-
-
-def _alembic_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
 
 
 def _parsed(url: str) -> URL:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert
 
 from db.database import Database
-from db.statements import BEAT, CLAIM, END_ATTEMPT, ERRORS, HEARTBEAT, RECORD_ERROR, RELEASE
+from db.statements import (
+    BEAT,
+    CLAIM,
+    END_ATTEMPT,
+    ERRORS,
+    HEARTBEAT,
+    PLANNING_AHEAD,
+    RECORD_ERROR,
+    RELEASE,
+)
 from db.tables import attempt
 from jobs.states import MAX_ERRORS, Control, backoff_seconds
 
@@ -69,6 +78,13 @@ def claim(database: Database, who: WorkerIdentity, lease_seconds: float) -> Clai
         }
         connection.execute(insert(attempt).values(values))
         return held
+
+
+def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
+    """Whether jobs of the worker's queues are about to be cut into shards."""
+    statement = database.sql(PLANNING_AHEAD).bindparams(bindparam("queues", expanding=True))
+    with database.read() as connection:
+        return bool(connection.execute(statement, {"queues": who.queues}).scalar())
 
 
 def heartbeat(

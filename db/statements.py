@@ -81,6 +81,12 @@ SELECT queue, state, COUNT(*) FROM worker
 WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
 """
 
+WORKERS_VERSIONS = """
+SELECT name, versions FROM worker WHERE state <> 'stopped' AND seen_at > {clock} - :silent
+ORDER BY name
+"""
+"""What the workers that are alive run: asked before a migration that old code would not survive."""
+
 PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 
 RATE = """
@@ -154,6 +160,13 @@ RETURNING id
 """  # noqa: S608 - constants of this file
 """Jobs without shards whose parents have all succeeded. A planner that died left its job in
 planning, so those are taken again."""
+
+PLANNING_AHEAD = f"""
+SELECT EXISTS (SELECT 1 FROM job
+    WHERE state IN ('queued', 'planning') AND control = 'run' AND plan_at <= {{clock}}
+      AND queue IN :queues AND {_PARENTS_DONE})
+"""  # noqa: S608 - constants of this file
+"""Will there be more shards in a moment?"""
 
 PLAN_TRIES = "SELECT plan_tries FROM job WHERE id = :job_id"
 

@@ -296,5 +296,11 @@ importance = Table(
     Column("mean_attention_mean", Double, nullable=False),
 )
 
-published = Table("published", metadata, Column("views_hash", Text, primary_key=True))
-"""One row: which version of the published views the database has."""
+published = Table(
+    "published",
+    metadata,
+    Column("views_hash", Text, primary_key=True),
+    Column("oldest_code", Text),
+)
+"""One row: which version of the published views the database has, and the oldest revision whose
+code works on the schema."""

@@ -22,7 +22,7 @@ from db.console import Console
 from db.database import Database
 from demo.model import DemoModelError, build
 from jobs.errors import HeadwiseError
-from jobs.settings import Settings
+from jobs.settings import Settings, load_settings
 from scheduler.presets import DEMO_DATA, DEMO_MODEL
 from scheduler.study import check_study, submit_study
 
@@ -58,7 +58,7 @@ WHERE job_id = {job} AND example = {example} ORDER BY rank LIMIT 8
 def main() -> int:
     """Run the demo; returns the exit status."""
     try:
-        settings = prepare()
+        settings = prepare(load_settings(), patience=0)
         check_port(settings)
         out.print("Preparing the demo model …")
         install(settings)

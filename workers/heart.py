@@ -37,6 +37,8 @@ class Heart:
         self.database = database
         self.who = who
         self.closing = threading.Event()
+        self.guarded = True
+        """Whether to stop when the parent process dies."""
         self._parent = os.getppid()
         self._lock = threading.Lock()
         self._held: Claim | None = None
@@ -91,7 +93,7 @@ class Heart:
     @property
     def orphaned(self) -> bool:
         """Whether the parent process has died: nobody would stop this one any more."""
-        return os.getppid() != self._parent
+        return self.guarded and os.getppid() != self._parent
 
     def _run(self) -> None:
         while not self.closing.wait(self.settings.heartbeat_seconds):

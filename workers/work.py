@@ -19,6 +19,7 @@ from db import leases, store
 from db.database import Database
 from db.leases import Claim, WorkerIdentity
 from db.store import ChangedModelError
+from db.upgrades import code_revision
 from jobs.errors import UnavailableError
 from jobs.logs import log_tail
 from jobs.outcome import Errored, HandedBack, LostLease, Outcome
@@ -39,20 +40,26 @@ def identity(settings: Settings) -> WorkerIdentity:
         name: importlib.metadata.version(name) for name in ("headwise", "torch", "transformers")
     }
     host = socket.gethostname()
+    versions |= {"python": platform.python_version(), "schema": code_revision()}
     return WorkerIdentity(
         name=f"{host}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
         host=host,
         pid=os.getpid(),
         queue=settings.served_queues,
         device=_device(settings.device),
-        versions=json.dumps({**versions, "python": platform.python_version()}),
+        versions=json.dumps(versions),
     )
 
 
 def _device(wanted: str) -> str:
     if wanted == "auto":
         wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
-    return f"{wanted} {torch.cuda.get_device_name(wanted)}" if wanted != "cpu" else wanted
+    if wanted == "cpu":
+        return wanted
+    name = f"{wanted} {torch.cuda.get_device_name(wanted)}"
+    # With one visible device each, all workers of a machine would say cuda:0.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return f"{name} ({visible[:12]})" if visible and "," not in visible else name
 
 
 class Worker:
@@ -85,10 +92,10 @@ class Worker:
         self.stopping = True
         self.heart.stop_attempt(why)
 
-    def work(self) -> int:
+    def work(self, at_most: int | None = None) -> int:
         """Run shards until none is ready; returns how many attempts were made."""
         attempts = 0
-        while not self.stopping and not self.heart.orphaned:
+        while attempts != at_most and not self.stopping and not self.heart.orphaned:
             try:
                 held = leases.claim(self.database, self.who, self.settings.lease_seconds)
             except UnavailableError as error:

@@ -88,6 +88,43 @@ def test_a_worker_serves_the_queue_or_the_queues_that_are_named() -> None:
     assert load_settings(named).served_queues == "cpu,gpu"
 
 
+def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:secret@h/d\n")
+    settings = load_settings({"HEADWISE_DATABASE_URL_FILE": str(tmp_path / "url")})
+    assert settings.database == "postgresql+psycopg://u:secret@h/d"
+    assert load_settings({"HEADWISE_DATABASE_URL_FILE": ""}).database_url == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"mysql://u:secret@h/d", ("must start with sqlite:/// or postgresql://",)),
+        (b" \n", ("is an empty file", "Write the value into it")),
+        (b"\xff\xfe", ("cannot be read: it is no text", "readable file")),
+        (None, ("cannot be read: No such file", "readable file")),
+    ],
+)
+def test_a_bad_file_is_named_and_its_content_is_not_shown(
+    tmp_path: Path, content: bytes | None, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "url"
+    if content is not None:
+        file.write_bytes(content)
+    environ = {"HEADWISE_DATABASE_URL_FILE": str(file)}
+    problem = refused(lambda: load_settings(environ), *words)
+    assert (problem.field, problem.value) == ("HEADWISE_DATABASE_URL_FILE", str(file))
+    assert "secret" not in str(problem)
+
+
+def test_a_value_and_a_file_for_it_are_too_much(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("9000")
+    environ = {"HEADWISE_PORT": "9001", "HEADWISE_PORT_FILE": str(tmp_path / "port")}
+    problem = refused(lambda: load_settings(environ), "HEADWISE_PORT is set, too", "Set one")
+    assert problem.field == "HEADWISE_PORT_FILE"
+    unknown = refused(lambda: load_settings({"HEADWISE_PROT_FILE": "x"}), "unknown setting")
+    assert unknown.field == "HEADWISE_PROT_FILE"
+
+
 def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(InputError) as caught:
         load_settings({"HEADWISE_PORT": "x", "HEADWISE_SQL_ROWS": "0", "HEADWISE_COLOUR": "red"})

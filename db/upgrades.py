@@ -1,0 +1,108 @@
+"""Which code may run on which schema, so that old and new processes can share a database.
+
+A release's migrations expand the schema: tables, indexes, columns that are nullable or have a
+default. Code from before them goes on. What nobody reads any more is removed by a later release,
+which raises OLDEST_CODE; tests hold both rules.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, TextClause, inspect, select
+
+from db.tables import published
+
+OLDEST_CODE = "0005"
+"""The oldest revision whose code works on this schema. Raise it with a migration that contracts."""
+SILENT_SECONDS = 120.0
+"""A worker that has been silent for this long does not hold up a migration."""
+
+
+class SchemaState(StrEnum):
+    """How a database's schema stands to this code."""
+
+    EMPTY = "there is no schema yet"
+    OLDER = "the schema is older"
+    CURRENT = "the schema is current"
+    NEWER = "the schema is newer, and this release still works on it"
+    TOO_NEW = "the schema is too new"
+
+    @property
+    def fits(self) -> bool:
+        """Whether this code can work on it."""
+        return self in (SchemaState.CURRENT, SchemaState.NEWER)
+
+
+@cache
+def alembic_config() -> Config:
+    """Alembic's view of `db/migrations`."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@cache
+def known_revisions() -> tuple[str, ...]:
+    """The revisions that this code knows, oldest first. They are numbered, so they compare."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return tuple(reversed([script.revision for script in scripts.walk_revisions()]))
+
+
+def code_revision() -> str:
+    """The revision that this code was written for."""
+    return known_revisions()[-1]
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """The revision of the database, None before the first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def schema_state(connection: Connection) -> SchemaState:
+    """How the database's schema stands to this code."""
+    revision = schema_revision(connection)
+    if revision is None:
+        return SchemaState.EMPTY
+    if revision == code_revision():
+        return SchemaState.CURRENT
+    if revision in known_revisions():
+        return SchemaState.OLDER
+    oldest = _oldest_code(connection)
+    fits = oldest is not None and oldest <= code_revision()
+    return SchemaState.NEWER if fits else SchemaState.TOO_NEW
+
+
+def words(state: SchemaState, revision: str | None) -> str:
+    """The state with its revisions, and what to do."""
+    if state is SchemaState.CURRENT:
+        return f"{state} ({revision})"
+    if state in (SchemaState.EMPTY, SchemaState.OLDER):
+        had = f" ({revision}; this release needs {code_revision()})" if revision else ""
+        return f"{state}{had}: run `headwise migrate`"
+    known = f"{state} ({revision}; this release knows {code_revision()})"
+    return known if state.fits else f"{known}: upgrade headwise here"
+
+
+def left_behind(connection: Connection, alive: TextClause) -> list[str]:
+    """Workers that are alive and whose code is older than OLDEST_CODE."""
+    if not inspect(connection).has_table("worker"):
+        return []
+    rows = connection.execute(alive, {"silent": SILENT_SECONDS})
+    # The first release did not say: it is of revision 0005.
+    return [
+        name for name, versions in rows if json.loads(versions).get("schema", "0005") < OLDEST_CODE
+    ]
+
+
+def _oldest_code(connection: Connection) -> str | None:
+    columns = {column["name"] for column in inspect(connection).get_columns(published.name)}
+    if published.c.oldest_code.name not in columns:
+        return None
+    return connection.execute(select(published.c.oldest_code)).scalar()

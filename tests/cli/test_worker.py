@@ -1,0 +1,274 @@
+"""`headwise worker` and `headwise migrate`: which processes they start, and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from cli import devices, service_commands, supervisor
+from cli.supervisor import Child, Supervisor
+from db.database import Database
+from db.upgrades import OLDEST_CODE
+from tests.cli.conftest import Headwise
+from tests.inputs import refused
+from workers import batch
+from workers.limits import Limits
+
+GPUS = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
+"""
+PARTS = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
+  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
+  MIG 3g.40gb     Device  1: (UUID: MIG-2222)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `nvidia-smi -L` prints on this machine: the content of a file."""
+    program, listed = tmp_path / "bin/nvidia-smi", tmp_path / "gpus"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$*" = -L ] && cat "{listed}"\n')
+    program.chmod(0o755)
+    listed.write_text(GPUS)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return listed
+
+
+def visible(wanted: str) -> list[str]:
+    return [place["CUDA_VISIBLE_DEVICES"] for place in devices.environments(wanted)]
+
+
+def test_all_devices_are_those_of_the_driver_by_their_names(driver: Path) -> None:
+    assert devices.environments("all") == [
+        {"CUDA_VISIBLE_DEVICES": "GPU-aaaa", "HEADWISE_DEVICE": "cuda"},
+        {"CUDA_VISIBLE_DEVICES": "GPU-bbbb", "HEADWISE_DEVICE": "cuda"},
+    ]
+    assert visible("1") == ["GPU-bbbb"]
+    assert visible("1,0") == ["GPU-bbbb", "GPU-aaaa"]
+    driver.write_text(PARTS)
+    assert visible("all") == ["MIG-1111", "MIG-2222", "GPU-bbbb"]
+
+
+@pytest.mark.usefixtures("driver")
+def test_what_a_batch_system_gave_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5,-1,7")
+    assert visible("all") == ["3", "5"]
+    assert visible("1") == ["5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    refused(lambda: devices.environments("all"), "shows no CUDA device", "--devices cpu")
+
+
+def test_without_the_driver_torch_counts_in_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    commands: list[list[str]] = []
+
+    def output(command: list[str], **environment: str) -> str:
+        commands.append(command)
+        if command[0] == "nvidia-smi":
+            return ""
+        assert environment == {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        return "2\n"
+
+    monkeypatch.setattr(devices, "_output", output)
+    assert visible("all") == ["0", "1"]
+    assert len(commands) == 2
+
+
+def test_the_cpu_is_one_place_that_sees_no_gpu() -> None:
+    assert devices.environments("cpu") == [{"CUDA_VISIBLE_DEVICES": "", "HEADWISE_DEVICE": "cpu"}]
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--devices", "gpu"], "--devices: is not a list of devices (given: 'gpu'). Write all"),
+        (["--devices", "0,,1"], "--devices: is not a list of devices"),
+        (["--devices", "0,2"], "there is no device 2 (given: '0,2'). There are devices 0 to 1."),
+        (["--devices", "1,1"], "names a device twice"),
+        (["--queues", "a,B c"], "--queues: 'B c' is no name of a queue (given: 'a,B c')."),
+        (["--max-shards", "0"], "Invalid value for '--max-shards'"),
+        (["--max-seconds", "nan"], "Invalid value for '--max-seconds'"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(
+    headwise: Headwise, arguments: list[str], words: str
+) -> None:
+    ran = headwise("worker", *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_without_torch_there_is_no_worker(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_commands.importlib.util, "find_spec", lambda _: None)
+    ran = headwise("worker")
+    assert ran.status == 2
+    assert ran.err == "headwise: A worker needs torch: pip install 'headwise[worker]'.\n"
+
+
+@pytest.mark.usefixtures("driver")
+def test_each_device_gets_a_process_with_the_same_options(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Child] = []
+
+    def run(self: Supervisor) -> int:
+        started.extend(self.children)
+        return 1
+
+    monkeypatch.setattr(Supervisor, "run", run)
+    options = ["--queues=gpu,cpu", "--max-shards=3", "--max-seconds=60", "--drain"]
+    assert headwise("worker", "--devices", "all", *options).status == 1
+    assert [child.arguments for child in started] == [["worker", *options]] * 2
+    assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in started] == [
+        "GPU-aaaa",
+        "GPU-bbbb",
+    ]
+    assert all(child.once for child in started)
+
+
+@pytest.mark.usefixtures("driver")
+def test_one_device_needs_no_process_of_its_own(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")  # restored after the test
+
+    def run_batch(settings: Any, limits: Limits) -> int:
+        seen.append((settings.device, os.environ["CUDA_VISIBLE_DEVICES"], limits))
+        return 0
+
+    monkeypatch.setattr(batch, "run_batch", run_batch)
+    assert headwise("worker", "--devices", "1", "--drain").status == 0
+    assert seen == [("cuda", "7", Limits(drain=True))]
+
+
+# The supervisor of processes that end.
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[Child]:
+    """Children of a supervisor, whose command is a program that ends at once."""
+    children = [Child(name=name, arguments=[], once=True) for name in programs]
+    for child, program in zip(children, programs, strict=True):
+
+        def start(child: Child = child, program: str = program) -> None:
+            child.process = subprocess.Popen([program])
+            child.started_at = supervisor.time.monotonic()
+
+        monkeypatch.setattr(child, "start", start)
+    return children
+
+
+def test_a_supervisor_ends_with_its_last_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = ended(monkeypatch, "true", "true")
+    Supervisor(children).supervise()
+    assert [child.status for child in children] == [0, 0]
+
+
+def test_a_child_that_fails_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = ended(monkeypatch, "true", "false")
+    monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)
+    assert Supervisor(children).run() == 1
+    assert [(child.status, child.failures) for child in children] == [(0, 1), (1, 3)]
+
+
+# migrate, and who may migrate.
+
+
+def test_migrate_says_where_the_database_is(headwise: Headwise, home: Path) -> None:
+    assert headwise("migrate").out.startswith("The database is ready: the schema is current (")
+    assert headwise("migrate").status == 0
+    assert (home / "headwise.sqlite").exists()
+
+
+def test_a_file_migrates_itself_unless_it_must_not(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWISE_MIGRATE", "never")
+    ran = headwise("jobs")
+    assert (ran.status, ran.out) == (2, "")
+    assert "there is no schema yet: run `headwise migrate`" in ran.err
+    monkeypatch.delenv("HEADWISE_MIGRATE")
+    assert headwise("jobs").status == 0
+
+
+@pytest.mark.services
+def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    monkeypatch.setattr(service_commands, "SCHEMA_POLL_SECONDS", 0.01)
+    assert headwise("jobs").status == 0
+    database = Database(postgres_url)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    for command in (["jobs"], ["up"]):
+        ran = headwise(*command)
+        assert ran.status == 2
+        assert "the schema is older (0004; this release needs" in ran.err
+        assert "run `headwise migrate`" in ran.err
+    assert "FAIL" in headwise("doctor").out
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE published SET oldest_code = '9999'"))
+    for command in ("scheduler", "migrate"):
+        ran = headwise(command)
+        assert ran.status == 2
+        assert "upgrade headwise here" in ran.err
+    with database.write() as connection:
+        connection.execute(text("UPDATE published SET oldest_code = :old"), {"old": OLDEST_CODE})
+    assert headwise("jobs").status == 0
+    assert "still works on it" in headwise("migrate").out
+    database.close()
+
+
+@pytest.mark.services
+def test_a_service_waits_for_the_migration(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str, home: Path
+) -> None:
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("HEADWISE_MIGRATE", "never")
+    database = Database(postgres_url)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            database.migrate()
+
+    monkeypatch.setattr(service_commands.time, "sleep", sleep)
+    service_commands.prepare(service_commands.load_settings())
+    assert len(waits) == 2
+    database.close()
+
+
+@pytest.mark.services
+def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    made: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        service_commands, "create_console_role", lambda *values: made.append(values)
+    )
+    ran = headwise("migrate", "--console-role")
+    assert ran.status == 2
+    assert "HEADWISE_CONSOLE_URL: names no password" in ran.err
+    monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://headwise_console:p%40ss@h/d")
+    assert headwise("migrate", "--console-role").status == 0
+    assert made == [(postgres_url, "p@ss")]

@@ -1,0 +1,101 @@
+"""Workers that end by themselves: real processes that get their work from the database."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.service_commands import workers_on
+from cli.supervisor import Supervisor
+from tests.stack import Stack, exactly_once
+from workers.limits import Limits
+
+STATE = "SELECT state FROM jobs WHERE job_id = {}"
+DONE = "SELECT COUNT(*) FROM shards WHERE state = 'done'"
+OUTCOMES = "SELECT outcome, COUNT(*) FROM attempts GROUP BY outcome ORDER BY outcome"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """Short shards; the broker is a file that these workers never open."""
+    stack = Stack(tmp_path, shard_seconds=0.2)
+    yield stack
+    stack.stop()
+
+
+def planned(stack: Stack, examples: int = 60, **spec: object) -> int:
+    """A job cut into several shards, with no worker yet."""
+    job = stack.submit(examples, **spec)
+    stack.start("scheduler")
+    stack.wait_for(STATE.format(job), "running")
+    assert stack.rows("SELECT COUNT(*) FROM shards")[0][0] > 2
+    return job
+
+
+def test_a_draining_worker_waits_for_planning_and_ends_when_nothing_is_ready(
+    stack: Stack,
+) -> None:
+    job = stack.submit(60)
+    worker = stack.start("worker", "--drain")
+    stack.start("scheduler")
+    assert worker.wait(timeout=120) == 0
+    stack.wait_for(STATE.format(job), "succeeded")
+    exactly_once(stack, job, 60)
+    assert stack.rows("SELECT state FROM worker") == [("stopped",)]
+
+
+def test_a_worker_ends_after_so_many_shards_and_takes_any_of_its_queues(stack: Stack) -> None:
+    job = planned(stack)
+    worker = stack.start("worker", "--queues=other,default", "--max-shards=2")
+    assert worker.wait(timeout=120) == 0
+    assert stack.rows(DONE) == [(2,)]
+    assert stack.rows("SELECT queue FROM worker") == [("other,default",)]
+    assert stack.start("worker", "--drain").wait(timeout=120) == 0
+    stack.wait_for(STATE.format(job), "succeeded")
+    exactly_once(stack, job, 60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_hands_the_shard_back(tmp_path: Path, number: signal.Signals) -> None:
+    stack = Stack(tmp_path, shard_seconds=3600)
+    try:
+        job = stack.submit(600, integration="gauss-legendre:64")
+        stack.start("scheduler")
+        worker = stack.start("worker", "--max-shards=1")
+        stack.wait_for("SELECT COUNT(*) FROM shards WHERE state = 'leased' AND progress > 0", 1)
+        worker.send_signal(number)
+        assert worker.wait(timeout=60) == 0
+        assert stack.rows(OUTCOMES) == [("handed-back", 1)]
+        assert stack.rows("SELECT error FROM attempt") == [(number.name,)]
+        assert stack.rows("SELECT state, errors, losses FROM shards") == [("ready", 0, 0)]
+        assert stack.rows(STATE.format(job)) == [("running",)]
+    finally:
+        stack.stop()
+
+
+def test_a_worker_hands_back_what_its_time_does_not_suffice_for(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, shard_seconds=3600)
+    try:
+        stack.submit(600, integration="gauss-legendre:64")
+        stack.start("scheduler")
+        worker = stack.start("worker", "--max-seconds=3")
+        assert worker.wait(timeout=120) == 0
+        assert stack.rows(OUTCOMES) in ([], [("handed-back", 1)])
+        assert stack.rows("SELECT DISTINCT state FROM shards") == [("ready",)]
+    finally:
+        stack.stop()
+
+
+def test_devices_share_the_work_and_end_together(stack: Stack) -> None:
+    """Two processes on the CPU stand for two GPUs: what differs is their environment only."""
+    job = planned(stack, 120)
+    places = [{**stack.environment, "HEADWISE_DEVICE": "cpu"} for _ in range(2)]
+    children = workers_on(places, stack.settings, Limits(drain=True))
+    Supervisor(children).supervise()
+    assert [child.status for child in children] == [0, 0]
+    stack.wait_for(STATE.format(job), "succeeded")
+    exactly_once(stack, job, 120)
+    assert stack.rows("SELECT COUNT(DISTINCT worker) FROM attempts") == [(2,)]
