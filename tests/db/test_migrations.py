@@ -8,14 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-<<<<<<< HEAD
 from db import leases, lifecycle, partitions, store
-from db.database import Database, _alembic_config
-=======
-from db import leases, lifecycle, store
 from db.database import Database
 from db.upgrades import alembic_config
->>>>>>> 307c69b (Old and new releases share a database: who may migrate, who may run; workers per device, with an end; settings from files)
 from db.views import VIEWS
 from tests.support import ALICE, HEADS, SITES, completed, planned_job
 
