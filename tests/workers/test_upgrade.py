@@ -21,7 +21,9 @@ from tests.tiny import bert_folder, pairs_file
 ROOT = Path(__file__).parents[2]
 STATE = "SELECT state FROM jobs WHERE job_id = {}"
 DONE = "SELECT COUNT(*) > 0 FROM shards WHERE job_id = {} AND state = 'done'"
-RAN = "SELECT DISTINCT w.queue FROM attempts a JOIN worker w ON w.name = a.worker WHERE a.job_id = {}"
+RAN = (
+    "SELECT DISTINCT w.queue FROM attempts a JOIN worker w ON w.name = a.worker WHERE a.job_id = {}"
+)
 
 
 def git(*arguments: str) -> bytes:
