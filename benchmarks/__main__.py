@@ -11,29 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
-import torch
-import transformers
-
 import headwise
 from benchmarks import engine, jobs, pruning, store
+from benchmarks.page import machine, postgres, publish, say
 from demo.model import build
 from headwise.precision import PRECISIONS
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/benchmarks.md"
 PAIRS = ROOT / "demo/pairs.jsonl"
-POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
-MARK = "<!-- {}: written by `benchmarks` -->"
 
 
 def main() -> None:
@@ -149,52 +138,6 @@ def store_section() -> str:
         for r in rows
     ]
     return "\n".join(lines)
-
-
-def publish(section: str, text: str, write: bool = True) -> None:
-    """Print a section and, to ``write``, put it between its marks in the page."""
-    say(text)
-    if not write:
-        return
-    start, end = MARK.format(section), MARK.format(f"end of {section}")
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(start)
-    _, _, after = rest.partition(end)
-    PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
-
-
-def machine(device: torch.device | None = None) -> str:
-    """What the numbers were measured on."""
-    gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
-    name = torch.cuda.get_device_name(device) if gpu else "no GPU"
-    return (
-        f"{platform.machine()}, {os.cpu_count()} CPU cores, {name}; Python "
-        f"{platform.python_version()}, torch {torch.__version__}, transformers "
-        f"{transformers.__version__}"
-    )
-
-
-@contextmanager
-def postgres() -> Iterator[str | None]:
-    """A fresh PostgreSQL database; None, said aloud, where there is no server."""
-    name = f"headwise_bench_{uuid.uuid4().hex[:8]}"
-    try:
-        admin = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        say("no PostgreSQL here (TEST_POSTGRES): SQLite only")
-        yield None
-        return
-    with admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"{POSTGRES}/{name}".replace("postgresql://", "postgresql+psycopg://")
-        finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def say(line: str) -> None:
-    """Print at once: a benchmark takes minutes."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

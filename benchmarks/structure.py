@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 import headwise
 from benchmarks import engine
-from benchmarks.__main__ import machine, publish
+from benchmarks.page import machine, publish
 from demo.model import build
 
 LENGTH = 128

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headwise
-from benchmarks.__main__ import machine, publish
+from benchmarks.page import machine, publish
 from headwise.cutting import KINDS, CutResult, cut_experiment
 from headwise.encoding import Text
 from trees.build import RULES, TAU, TAU_LAST

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, insert, select
 
-from db import rankings, tables
+from db import digest, rankings, tables
 from db.bulk import insert_arrays, insert_rows
 from db.leases import Claim
 from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
@@ -29,6 +29,7 @@ def commit(connection: Connection, held: Claim, result: AttributionResult, keep_
     _insert_site_results(connection, held.job_id, numbers, result)
     _insert_edges(connection, held, result, keep_text)
     _insert_sums(connection, held, result)
+    digest.insert_strongest(connection, held, numbers, np.asarray(result.score)[result.ok])
 
 
 def finish(connection: Connection, job_id: int) -> str | None:
@@ -43,6 +44,9 @@ def finish(connection: Connection, job_id: int) -> str | None:
     # Shards that were done before there were rankings left no replicates.
     whole = bool(ranked) and ranked[0].n == heads[0].n
     rankings.write(connection, job_id, ranked if whole else _ranked_without_intervals(heads))
+    j = tables.job.c
+    examples = connection.execute(select(j.examples).where(j.id == job_id)).scalar_one()
+    digest.write(connection, job_id, examples)
     return importance_hash(heads)
 
 
@@ -76,7 +80,7 @@ def _read_sums(connection: Connection, job_id: int) -> Iterator[HeadSums]:
     s = tables.shard_sum.c
     columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
     query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
-    for row in connection.execute(query):
+    for row in connection.execute(query.execution_options(yield_per=10_000)):
         yield HeadSums(**row._mapping)
 
 

@@ -18,8 +18,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 
 from db.statements import WORKERS_VERSIONS, render
 from db.tables import published
@@ -57,11 +56,12 @@ class Database:
         self.url = url
         if self.dialect == "sqlite":
             _make_folder(Path(str(parsed.database)).parent)
-            # A pooled SQLite connection saves nothing and would keep the file open after a fork.
+            # Pooled: opening the file and its pragmas take ten times as long as a small query.
             self.engine = create_engine(
-                parsed, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
+                parsed, pool_size=5, max_overflow=10, connect_args={"timeout": BUSY_SECONDS}
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "checkout", _same_file)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
@@ -191,6 +191,21 @@ def _translated(url: str) -> Iterator[None]:
             raise
         shown = make_url(url).render_as_string(hide_password=True)
         raise UnavailableError(f"The database {shown} does not answer: {error.orig}") from error
+
+
+def _same_file(connection: Any, record: Any, _proxy: Any) -> None:
+    """Do not go on in a file that was deleted or replaced, by a restored copy say."""
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    now = _inode(file)
+    if record.info.setdefault("inode", now) != now:
+        raise DisconnectionError(f"{file} is another file now")
+
+
+def _inode(file: str) -> int | None:
+    try:
+        return Path(file).stat().st_ino
+    except OSError:
+        return None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

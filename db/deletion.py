@@ -29,12 +29,13 @@ _AT_ONCE = (
     *(tables.site, tables.importance, tables.ranking, tables.curve_point, tables.mask_result),
     *(tables.mask, tables.pruning, tables.attack_trigger, tables.trigger_result),
     *(tables.trigger_source, tables.attempt, tables.shard, tables.study_step),
+    *(tables.site_summary, tables.confusion, tables.strongest, tables.score_sample),
 )
 """Deleted with the mark: few rows, without which the views show none of the others."""
 _IN_BATCHES = (
     *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
     *(tables.trigger_outcome, tables.example_result, tables.example, tables.shard_sum),
-    *(tables.ranking_sum, tables.mask_sum, tables.trigger_sum),
+    *(tables.ranking_sum, tables.mask_sum, tables.trigger_sum, tables.shard_top),
 )
 
 

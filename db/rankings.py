@@ -30,6 +30,17 @@ ORDER BY r.job_id DESC, r.source LIMIT 1000
 """
 """The rankings of models of one shape."""
 
+SPREAD = """
+SELECT shard_no FROM (
+    SELECT shard_no, ROW_NUMBER() OVER (ORDER BY shard_no) AS place, COUNT(*) OVER () AS shards
+    FROM shard WHERE job_id = :job_id AND state = 'done') done
+WHERE place % ((shards + :most - 1) / :most) = 0
+"""
+"""At most so many of the shards done so far, evenly spaced."""
+
+PROVISIONAL = 200
+"""Shards that provisional results are merged from, lest a page take longer the more there are."""
+
 _FLOAT = np.dtype("<f8")
 _ARRAYS = ("total", "squares", "weights", "replicates")
 
@@ -88,20 +99,31 @@ def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, Importan
 def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
     """The rankings that the shards done so far add up to, in shard order.
 
-    Without intervals the replicates, which are most of the bytes, are not read.
+    Without intervals some shards stand for all (`spread_shards`), and the replicates, which are
+    most of the bytes, are not read.
     """
     s, sites = tables.ranking_sum.c, tables.site.c
     heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
     grid = (len(heads), max(heads, default=0))
     names = _ARRAYS if intervals else _ARRAYS[:2]
     query = select(s.source, s.n, *(s[name] for name in names)).where(s.job_id == job_id)
+    if not intervals:
+        query = query.where(s.shard_no.in_(spread_shards(connection, job_id)))
     found: list[HeadRank] = []
-    rows = connection.execute(query.order_by(s.source, s.shard_no))
+    # A few at a time: the replicates of thousands of shards are gigabytes.
+    query = query.order_by(s.source, s.shard_no).execution_options(yield_per=20)
+    rows = connection.execute(query)
     for source, parts in groupby(rows, key=lambda row: str(row.source)):
         sums = reduce(add, (_sums(row, grid, intervals=intervals) for row in parts))
         if sums.n:
             found += _ranks(sums.importance(source), intervals=intervals)
     return found
+
+
+def spread_shards(connection: Connection, job_id: int) -> list[int]:
+    """Numbers of at most PROVISIONAL shards of those done so far, evenly spaced."""
+    values = {"job_id": job_id, "most": PROVISIONAL}
+    return list(connection.execute(text(SPREAD), values).scalars())
 
 
 def write(connection: Connection, job_id: int, heads: Iterable[HeadRank]) -> None:

@@ -2,31 +2,29 @@
 
 Nothing here scans a job's head scores: importance comes from the importance table or the shards'
 sums, one example by its key, and what needs many examples (distributions, quantiles, frequent
-pairs) from an evenly spaced sample of them, whose size is part of the answer.
+pairs) from the job's digest or from evenly spaced ones, whose number is part of the answer.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+import numpy as np
+from sqlalchemy import RowMapping, bindparam, text
 
+from db import digest, rankings
 from db.database import Database
+from db.digest import PICK, SiteCompleteness
 from db.queries import escape_like
 from db.views import VIEWS
 from jobs.errors import NotFoundError
 from jobs.merge import HeadImportance, HeadSums, head_importance
 
-SAMPLE = 4_000
-"""Examples that a distribution or a quantile is computed from."""
-SEARCHED = 50_000
-"""Examples that are searched for the strongest of a head, and that accuracy is counted on."""
-ALIKE = 1_000
-"""Examples that are compared to find similar ones."""
+PAIRED = 4_000
+"""Examples whose strongest cells are searched for frequent pairs."""
 
 SITES = "SELECT site, layer, kind, heads, name FROM site WHERE job_id = :job_id ORDER BY site"
 
@@ -40,49 +38,44 @@ SUMS = """
 SELECT site, head, SUM(n) AS n, SUM(score_sum) AS score_sum, SUM(score_squares) AS score_squares,
     SUM(total_sum) AS total_sum, SUM(absolute_total_sum) AS absolute_total_sum,
     SUM(attention_max_sum) AS attention_max_sum, SUM(attention_mean_sum) AS attention_mean_sum
-FROM shard_sum WHERE job_id = :job_id GROUP BY site, head
+FROM shard_sum WHERE job_id = :job_id AND shard_no IN :shards GROUP BY site, head
 """
-"""What the shards done so far add up to: provisional, the final table is merged exactly."""
+"""What some shards add up to: provisional, the final table is merged exactly, from all."""
 
-_PICK = """
-WITH RECURSIVE pick(n) AS (
-    SELECT 0 UNION ALL SELECT n + :step FROM pick WHERE n + :step < :examples)
-"""
-"""Every step-th example number: each is then looked up by key, whatever the table's size.
-CROSS JOIN, which SQLite does not reorder: it would scan the job's rows otherwise."""
-
-COMPLETENESS = (
-    _PICK
-    + """
-SELECT c.site, c.f1 - c.f0 AS change, c.residual, c.points, c.converged
-FROM pick CROSS JOIN site_result c WHERE c.job_id = :job_id AND c.example_no = pick.n
-"""
-)
-
-HEAD_SCORES = (
-    _PICK
-    + """
-SELECT h.score FROM pick CROSS JOIN head_score h WHERE h.job_id = :job_id AND h.example_no = pick.n
-    AND h.site = :site AND h.head = :head
-"""
-)
-
-STRONGEST = (
-    _PICK  # noqa: S608 - constants
-    + """
+STRONG_EXAMPLES = """
 SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
     substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b
-FROM (SELECT s.example_no, s.score, s.total, s.query, s.key FROM pick CROSS JOIN head_score s
-      WHERE s.job_id = :job_id AND s.example_no = pick.n AND s.site = :site AND s.head = :head
-      ORDER BY s.score DESC, s.example_no LIMIT :limit) h
-JOIN example_result r ON r.job_id = :job_id AND r.example_no = h.example_no
-JOIN example e ON e.job_id = :job_id AND e.example_no = h.example_no
+FROM head_score h
+JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
+JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
+WHERE h.job_id = :job_id AND h.example_no IN :examples AND h.site = :site AND h.head = :head
 ORDER BY h.score DESC, h.example_no
+"""
+
+PAIRS = (
+    PICK
+    + """
+SELECT t.query_token, t.key_token, COUNT(*) AS n, SUM(t.attribution) AS attribution,
+    AVG(t.attention) AS attention
+FROM pick CROSS JOIN edge t
+WHERE t.job_id = :job_id AND t.example_no = pick.n
+    AND t.site = :site AND t.head = :head AND t.query_token IS NOT NULL
+GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIMIT :limit
 """
 )
 
+_EXAMPLES = """
+SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
+    substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b
+FROM head_score h
+JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
+JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
+WHERE h.job_id = :job_id AND h.example_no IN :examples AND h.site = :site AND h.head = :head
+ORDER BY h.score DESC, h.example_no
+"""
+
 PAIRS = (
-    _PICK
+    PICK
     + """
 SELECT t.query_token, t.key_token, COUNT(*) AS n, SUM(t.attribution) AS attribution,
     AVG(t.attention) AS attention
@@ -94,7 +87,7 @@ GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIM
 )
 
 ALIKE_EXAMPLES = (
-    _PICK
+    PICK
     + """
 SELECT b.example_no, SUM(a.score * b.score) AS dot, SUM(b.score * b.score) AS square
 FROM pick CROSS JOIN head_score b CROSS JOIN head_score a
@@ -108,6 +101,11 @@ _EXAMPLES = """
 FROM example_result r JOIN example e ON e.job_id = r.job_id AND e.example_no = r.example_no
 WHERE r.job_id = :job_id
 """
+_SEARCHED = """
+FROM example e CROSS JOIN example_result r
+WHERE e.job_id = :job_id AND r.job_id = :job_id AND r.example_no = e.example_no
+"""
+"""The same, the texts first: SQLite would read every result before the text that belongs to it."""
 
 _FILTERS = {
     "wrong": "r.predicted <> e.gold",
@@ -122,17 +120,6 @@ EXAMPLE_COLUMNS = """
 SELECT r.example_no, e.source_row, e.gold, r.predicted, r.target, r.probabilities, r.truncated,
     r.error, {texts}
 """
-
-CONFUSION = (
-    _PICK
-    + """
-SELECT e.gold, r.predicted, COUNT(*) AS n
-FROM pick CROSS JOIN example_result r CROSS JOIN example e
-WHERE r.job_id = :job_id AND r.example_no = pick.n AND e.job_id = :job_id AND e.example_no = pick.n
-    AND e.gold IS NOT NULL AND r.predicted IS NOT NULL
-GROUP BY e.gold, r.predicted
-"""
-)
 
 EXAMPLE_SCORES = """
 SELECT site, head, score, total, query, key, attention_max, attention_mean
@@ -169,24 +156,6 @@ class Importance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SiteCompleteness:
-    """How well the attribution of one site adds up, over a sample of examples."""
-
-    site: int
-    n: int
-    converged: float
-    """Share of the examples whose estimated error met the tolerance."""
-    points: float
-    """Mean number of integration points."""
-    change: float
-    """Mean of |f1 - f0|, in the target's unit."""
-    median: float
-    p95: float
-    worst: float
-    """Quantiles of |residual|, in the target's unit."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Example:
     """An example and its result; lists hold the texts shortened and no tokens."""
 
@@ -216,20 +185,22 @@ def list_sites(database: Database, job_id: int) -> list[Site]:
 
 
 def get_importance(database: Database, job_id: int) -> Importance:
-    """Head importance; from the sums of the shards done so far while the job runs."""
+    """Head importance; from the sums of some of the shards done so far while the job runs."""
     final = [HeadImportance(**row) for row in _rows(database, IMPORTANCE, job_id)]
     if final:
         return Importance(heads=final, provisional=False)
-    sums = [HeadSums(**{**row, "n": int(row["n"])}) for row in _rows(database, SUMS, job_id)]
+    statement = text(SUMS).bindparams(bindparam("shards", expanding=True))
+    with database.read() as connection:
+        values = {"job_id": job_id, "shards": rankings.spread_shards(connection, job_id)}
+        rows = connection.execute(statement, values).mappings().all()
+    sums = [HeadSums(**{**row, "n": int(row["n"])}) for row in rows]
     return Importance(heads=head_importance(sums), provisional=True)
 
 
 def get_completeness(database: Database, job_id: int, examples: int) -> list[SiteCompleteness]:
-    """Completeness by site over SAMPLE evenly spaced examples."""
-    sites: dict[int, list[RowMapping]] = {}
-    for row in _rows(database, COMPLETENESS, job_id, **_picked(examples, SAMPLE)):
-        sites.setdefault(row["site"], []).append(row)
-    return [_completeness(site, rows) for site, rows in sorted(sites.items())]
+    """Completeness by site over evenly spaced examples."""
+    with database.read() as connection:
+        return digest.completeness(connection, job_id, examples)
 
 
 def list_examples(
@@ -245,10 +216,11 @@ def list_examples(
     limit: int = 25,
 ) -> list[Example]:
     """Examples in order, from the one after `after`, or the last ones before `before`."""
-    conditions = [_EXAMPLES, "AND r.example_no > :after"]
+    first = "e" if contains else "r"
+    conditions = [_SEARCHED if contains else _EXAMPLES, f"AND {first}.example_no > :after"]
     values: dict[str, object] = {"after": after, "limit": limit}
     if before is not None:
-        conditions.append("AND r.example_no < :before")
+        conditions.append(f"AND {first}.example_no < :before")
         values["before"] = before
     if only:
         conditions.append(f"AND {_FILTERS[only]}")
@@ -263,7 +235,7 @@ def list_examples(
         )
         values["text"] = escape_like(contains.lower())
     order = "DESC" if before is not None else "ASC"
-    conditions.append(f"ORDER BY r.example_no {order} LIMIT :limit")
+    conditions.append(f"ORDER BY {first}.example_no {order} LIMIT :limit")
     short = "substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b"
     statement = EXAMPLE_COLUMNS.format(texts=short) + " ".join(conditions)
     found = [_example(row) for row in _rows(database, statement, job_id, **values)]
@@ -280,10 +252,12 @@ def get_example(database: Database, job_id: int, example: int) -> Example:
     return _example(rows[0])
 
 
-def get_confusion(database: Database, job_id: int, examples: int) -> dict[tuple[int, int], int]:
-    """Labelled examples by gold and predicted label, of up to SEARCHED evenly spaced ones."""
-    rows = _rows(database, CONFUSION, job_id, **_picked(examples, SEARCHED))
-    return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}
+def get_confusion(
+    database: Database, job_id: int, examples: int
+) -> tuple[dict[tuple[int, int], int], bool]:
+    """Labelled examples by gold and predicted label; False: only evenly spaced ones."""
+    with database.read() as connection:
+        return digest.confusion(connection, job_id, examples)
 
 
 def example_scores(database: Database, job_id: int, example: int) -> list[RowMapping]:
@@ -304,39 +278,50 @@ def example_edges(database: Database, job_id: int, example: int) -> list[RowMapp
 def head_scores(
     database: Database, job_id: int, site: int, head: int, examples: int
 ) -> list[float]:
-    """Scores of one head over SAMPLE evenly spaced examples."""
-    picked = _picked(examples, SAMPLE)
-    rows = _rows(database, HEAD_SCORES, job_id, site=site, head=head, **picked)
-    return [row["score"] for row in rows]
+    """Scores of one head over evenly spaced examples."""
+    with database.read() as connection:
+        sample = digest.score_sample(connection, job_id, examples)
+    scores: list[float] = sample.scores[:, site, head].tolist()
+    return scores
 
 
 def strongest_examples(
-    database: Database, job_id: int, site: int, head: int, examples: int, limit: int = 10
-) -> list[RowMapping]:
-    """The examples with the head's highest scores, of up to SEARCHED evenly spaced ones."""
-    picked = _picked(examples, SEARCHED)
-    return _rows(database, STRONGEST, job_id, site=site, head=head, limit=limit, **picked)
+    database: Database, job_id: int, site: int, head: int, examples: int
+) -> tuple[list[RowMapping], int]:
+    """The examples with the head's highest scores, and how many were searched."""
+    statement = text(STRONG_EXAMPLES).bindparams(bindparam("examples", expanding=True))
+    with database.read() as connection:
+        found, searched = digest.strongest(connection, job_id, site, head, examples)
+        values = {"job_id": job_id, "site": site, "head": head, "examples": found}
+        return list(connection.execute(statement, values).mappings().all()), searched
 
 
 def frequent_pairs(
     database: Database, job_id: int, site: int, head: int, examples: int, limit: int = 20
 ) -> list[RowMapping]:
     """The head's most frequent token pairs among the strongest cells of sampled examples."""
-    picked = _picked(examples, 2 * SAMPLE)
+    picked = digest.picked(examples, PAIRED)
     return _rows(database, PAIRS, job_id, site=site, head=head, limit=limit, **picked)
 
 
 def alike_examples(
     database: Database, job_id: int, example: int, examples: int, limit: int = 5
 ) -> list[tuple[int, float]]:
-    """Examples with the most similar head scores (cosine), of up to ALIKE evenly spaced ones."""
-    own = math.sqrt(sum(r["score"] ** 2 for r in example_scores(database, job_id, example)))
-    picked = _picked(examples, ALIKE)
-    rows = _rows(database, ALIKE_EXAMPLES, job_id, example=example, **picked)
+    """Examples with the most similar head scores (cosine), of evenly spaced ones."""
+    with database.read() as connection:
+        sample = digest.score_sample(connection, job_id, examples)
+    own = np.zeros(sample.scores.shape[1:])
+    for row in example_scores(database, job_id, example):
+        own[row["site"], row["head"]] = row["score"]
+    others = np.nan_to_num(sample.scores)
+    dots = (others * own).sum((1, 2))
+    sizes = np.linalg.norm(own) * np.sqrt((others**2).sum((1, 2), dtype=float))
     found = [
-        (row["example_no"], row["dot"] / (own * math.sqrt(row["square"])))
-        for row in rows
-        if own and row["square"]
+        (number, dot / size)
+        for number, dot, size in zip(
+            sample.examples.tolist(), dots.tolist(), sizes.tolist(), strict=True
+        )
+        if size and number != example
     ]
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
 
@@ -361,25 +346,6 @@ def _rows(database: Database, statement: str, job_id: int, **values: object) -> 
     with database.read() as connection:
         found = connection.execute(text(statement), {"job_id": job_id, **values})
         return list(found.mappings().all())
-
-
-def _picked(examples: int, most: int) -> dict[str, int]:
-    return {"examples": examples, "step": max(1, math.ceil(examples / most))}
-
-
-def _completeness(site: int, rows: list[RowMapping]) -> SiteCompleteness:
-    residuals = sorted(abs(row["residual"]) for row in rows)
-    n = len(rows)
-    return SiteCompleteness(
-        site=site,
-        n=n,
-        converged=sum(bool(row["converged"]) for row in rows) / n,
-        points=sum(row["points"] for row in rows) / n,
-        change=sum(abs(row["change"]) for row in rows) / n,
-        median=residuals[(n - 1) // 2],
-        p95=residuals[min(n - 1, math.ceil(0.95 * n) - 1)],
-        worst=residuals[-1],
-    )
 
 
 def _example(row: RowMapping) -> Example:

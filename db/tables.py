@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -198,7 +199,19 @@ example_result = Table(
     Column("interactions", Text),
     Column("truncated", Boolean, nullable=False),
     Column("error", Text),
+    *(
+        Index(
+            f"ix_example_result_{name}",
+            "job_id",
+            "example_no",
+            sqlite_where=text(condition),
+            postgresql_where=text(condition),
+        )
+        for name, condition in (("failed", "error IS NOT NULL"), ("truncated", "truncated"))
+    ),
 )
+"""The indices are of the few that are asked for by name; a job's rows would be searched else."""
+
 
 site = Table(
     "site",
@@ -295,6 +308,57 @@ importance = Table(
     Column("mean_attention_max", Double, nullable=False),
     Column("mean_attention_mean", Double, nullable=False),
 )
+
+site_summary = Table(
+    "site_summary",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("n", Integer, nullable=False),
+    *(
+        Column(name, Double, nullable=False)
+        for name in ("converged", "points", "change", "median", "p95", "worst")
+    ),
+)
+"""With the next four: the digest of a finished attribution job, see `db.digest`."""
+
+confusion = Table(
+    "confusion",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("gold", SmallInteger, primary_key=True),
+    Column("predicted", SmallInteger, primary_key=True),
+    Column("n", Integer, nullable=False),
+)
+
+strongest = Table(
+    "strongest",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    Column("example_no", Integer, nullable=False),
+)
+
+score_sample = Table(
+    "score_sample",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("examples", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+)
+
+shard_top = Table(
+    "shard_top",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("examples", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+)
+"""A shard's strongest examples of each head, int32 and float32 [k, sites, heads]; deleted when the
+job ends."""
 
 published = Table(
     "published",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,19 @@ def bootstrap_weights(
     From Philox, a counter-based generator (Salmon et al. 2011): the key is the seed, the counter
     the example's number. Only raw bits are used, which NumPy promises never to change.
     """
-    bits = np.empty((len(example_numbers), replicates), dtype=np.uint64)
-    for row, number in enumerate(example_numbers):
+    return _weights(np.asarray(example_numbers, np.int64).tobytes(), replicates, seed).astype(float)
+
+
+@lru_cache(maxsize=8)
+def _weights(example_numbers: bytes, replicates: int, seed: int) -> NDArray[np.uint8]:
+    """Kept, as every source of a shard asks for the weights of the same examples."""
+    numbers = np.frombuffer(example_numbers, dtype=np.int64)
+    bits = np.empty((len(numbers), replicates), dtype=np.uint64)
+    for row, number in enumerate(numbers):
         generator = np.random.Philox(key=seed, counter=[0, int(number), 0, 0])
         bits[row] = generator.random_raw(replicates)
     uniform = (bits >> np.uint64(11)) * 2.0**-53
-    return np.searchsorted(_POISSON, uniform, side="right").astype(np.float64)
+    return np.searchsorted(_POISSON, uniform, side="right").astype(np.uint8)
 
 
 def bootstrap_sums(

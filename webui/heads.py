@@ -8,7 +8,8 @@ from typing import Any
 
 from flask import url_for
 
-from db.results import Site, SiteCompleteness
+from db.digest import SiteCompleteness
+from db.results import Site
 from jobs.merge import HeadImportance
 from webui.format import head_name
 

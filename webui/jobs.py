@@ -177,6 +177,7 @@ def _attribution(job: Job) -> dict[str, Any]:
     shown = found[-PAGE:] if before is not None else found[:PAGE]
     rows = heads.rows(sites, importance.heads, sort)
     completeness = results.get_completeness(opened, job.id, job.examples)
+    confusion, counted_all = results.get_confusion(opened, job.id, job.examples)
     return {
         "sites": sites,
         "provisional": importance.provisional,
@@ -187,8 +188,8 @@ def _attribution(job: Job) -> dict[str, Any]:
         "sort": sort,
         "completeness": [(sites[c.site], c) for c in completeness if c.site < len(sites)],
         "completeness_chart": heads.completeness_chart(sites, completeness),
-        "confusion": results.get_confusion(opened, job.id, job.examples),
-        "counted_all": job.examples <= results.SEARCHED,
+        "confusion": confusion,
+        "counted_all": counted_all,
         "examples": shown,
         "has_next": more if before is None else True,
         "has_previous": more if before is not None else bool(shown) and after >= 0,

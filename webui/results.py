@@ -42,6 +42,7 @@ def head(job_id: int, layer: int, head: int) -> str:
     own = next((h for h in importance.heads if (h.site, h.head) == (site.site, head)), None)
     scores = results.head_scores(opened, job_id, site.site, head, job.examples)
     place = {"site": site.site, "head": head, "examples": job.examples}
+    strongest, searched = results.strongest_examples(opened, job_id, **place)
     return render_template(
         "head.html",
         job=job,
@@ -55,9 +56,9 @@ def head(job_id: int, layer: int, head: int) -> str:
         sampled=len(scores),
         strongest=[
             (row, _at(row["tokens"], row["query"]), _at(row["tokens"], row["key"]))
-            for row in results.strongest_examples(opened, job_id, **place)
+            for row in strongest
         ],
-        searched=min(job.examples, results.SEARCHED),
+        searched=searched,
         pairs=results.frequent_pairs(opened, job_id, **place),
         previous=_neighbour(sites, site, head, -1),
         next=_neighbour(sites, site, head, +1),

@@ -1,0 +1,254 @@
+"""A database of the size that is asked for: jobs whose results went through the store's commits.
+
+Shapes are BERT-base's on texts of MNLI's length, numbers are random. Every shard is claimed and
+committed as a worker does it: bootstrap sums, lock by the fence, examples, head scores, site
+results, edges, sums, attempt, state. Only the computing is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+
+from benchmarks.page import say
+from benchmarks.store import HEADS, LAYERS, TOKENS, WHO, made_up_result
+from db import leases, lifecycle, store, studies
+from db.attack import PlannedTrigger
+from db.database import Database
+from db.leases import WorkerIdentity
+from jobs.attack import AttackResult, ModelOutcome
+from jobs.outcome import Completed
+from jobs.pruning import PruningResult
+from jobs.results import ExampleResult, ImportanceResult, ShardResult
+from jobs.spec import canonical_json, parse_submission
+from jobs.triggers import TriggerToken
+from stats.attack import AttackSums
+from stats.sums import MaskSums
+
+DATA = {
+    "path": "/data/dev.jsonl",
+    "text_columns": ["premise", "hypothesis"],
+    "label_column": "label",
+}
+MODEL = {"name": "/models/bert-base"}
+LABELS = 3
+WORKERS = 200
+PER_SHARD = 500
+"""Examples of a shard: 72,000 head scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a load took: rows of the largest table, and seconds of the commits alone."""
+
+    job_id: int
+    rows: int
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        """Rows per second."""
+        return self.rows / self.seconds
+
+
+def attribution(lo: int, hi: int, seed: int, _planned: Any) -> ShardResult:
+    """Attributions, predictions of every class."""
+    result = made_up_result(hi - lo, seed)
+    words = [f"tok{n}" for n in range((TOKENS - 3) // 2)]
+    tokens = ("[CLS]", *words, "[SEP]", *words, "[SEP]")
+    first = replace(result.examples[0], probabilities=(0.2, 0.5, 0.3), tokens=tokens)
+    kinds = [replace(first, predicted=label, target=label) for label in range(LABELS)]
+    strongest_first = -np.sort(-np.abs(result.edge_value), axis=1)
+    return replace(
+        result, edge_value=strongest_first, examples=tuple(islice(cycle(kinds), hi - lo))
+    )
+
+
+def importance(lo: int, hi: int, seed: int, _planned: Any) -> ShardResult:
+    """Importance by Taylor expansion."""
+    result = made_up_result(hi - lo, seed)
+    values = {"taylor": np.abs(result.score)}
+    return ImportanceResult(sites=result.sites, examples=result.examples, values=values)
+
+
+def pruning(lo: int, hi: int, seed: int, masks: list[Any]) -> ShardResult:
+    """What masks make of the examples: random predictions."""
+    draw = np.random.default_rng(seed)
+    gold = np.array([gold_of(n) for n in range(lo, hi)], dtype=np.int32)
+    predicted = draw.integers(0, LABELS, (len(masks), hi - lo), dtype=np.int32)
+    loss, odd = draw.random((len(masks), hi - lo)), np.arange(lo, hi) % 2 == 1
+    halves = [
+        MaskSums.of(loss[:, part], predicted[:, part], gold[part], LABELS) for part in (~odd, odd)
+    ]
+    examples = tuple(ExampleResult(predicted=int(label)) for label in predicted[0])
+    sites = made_up_result(1).sites
+    return PruningResult(sites=sites, examples=examples, halves=(halves[0], halves[1]))
+
+
+def attack(lo: int, hi: int, seed: int, triggers: list[PlannedTrigger]) -> ShardResult:
+    """Every text is predicted right, and turned by a third of all triggers."""
+    draw = np.random.default_rng(seed)
+    gold = np.array([gold_of(n) for n in range(lo, hi)])
+    turned = draw.random((len(triggers), hi - lo)) < 0.3
+    after = np.where(turned, (gold + 1) % LABELS, gold)
+    outcome = ModelOutcome(
+        after=after,
+        probabilities=np.full((*after.shape, LABELS), 1 / LABELS),
+        sums=AttackSums.of(gold, gold, after, LABELS),
+    )
+    unknown = [t.number for t in triggers if t.kind == "attention" and not t.tokens]
+    probabilities = (0.2, 0.5, 0.3)
+    return AttackResult(
+        sites=made_up_result(1).sites,
+        examples=tuple(ExampleResult(predicted=n, probabilities=probabilities) for n in gold),
+        triggers=tuple(trigger.number for trigger in triggers),
+        attention={number: (TriggerToken("tok1", 0, 0.5, "tok1"),) for number in unknown},
+        models=(outcome,),
+        keep_outcomes=True,
+    )
+
+
+MADE: dict[str, Callable[[int, int, int, Any], ShardResult]] = {
+    "attribution": attribution,
+    "importance": importance,
+    "pruning": pruning,
+    "attack": attack,
+}
+"""By kind: a shard's result from its bounds, a seed, and what the job's plan left for workers."""
+
+
+def gold_of(example: int) -> int:
+    """Gold labels that predictions hit now and then."""
+    return example * 7 % LABELS if example % 4 else example % LABELS
+
+
+def fill(
+    database: Database,
+    examples: int,
+    *,
+    kind: str = "attribution",
+    shards_done: int | None = None,
+    per_shard: int = PER_SHARD,
+    log: Callable[[str], None] = say,
+    **spec: Any,
+) -> Load:
+    """Submit a job and commit its shards, all or the first so many; then it is finished."""
+    job_id, bounds = planned(database, examples, kind, per_shard, spec)
+    seconds, rows = 0.0, 0
+    for number, (lo, hi) in enumerate(bounds[:shards_done]):
+        started = time.perf_counter()
+        held = leases.claim(database, WHO, 600)
+        assert held is not None
+        assert held.job_id == job_id
+        seconds += time.perf_counter() - started
+        shard = store.read_shard(database, held)
+        done = Completed(result=MADE[kind](lo, hi, number, shard.planned), seconds=60.0)
+        started = time.perf_counter()
+        assert store.commit_shard(database, held, done, "fingerprint")
+        seconds += time.perf_counter() - started
+        rows += (hi - lo) * LAYERS * HEADS
+        if number % 20 == 19:
+            log(f"{kind}: {rows:,} rows, {rows / seconds:,.0f}/s")
+    if shards_done is None:
+        lifecycle.sweep_jobs(database)
+        assert lifecycle.finish_jobs(database) == [job_id]
+    return Load(job_id=job_id, rows=rows, seconds=seconds)
+
+
+def planned(
+    database: Database, examples: int, kind: str, per_shard: int, spec: dict[str, Any]
+) -> tuple[int, list[tuple[int, int]]]:
+    """A running job, alone with ready shards, and its shards' bounds."""
+    raw = {"spec": {"kind": kind, "model": MODEL, "data": DATA, **spec}, "name": f"{examples:,}"}
+    checked = parse_submission(raw)
+    values = {
+        "kind": kind,
+        "name": checked.name,
+        "spec": canonical_json(checked.spec),
+        "spec_hash": "",
+        "user_name": "bench",
+        "priority": 0,
+        "queue": "default",
+        "state": "queued",
+        "control": "run",
+        "dedupe_key": None,
+        "idempotency_key": None,
+        "labels": '["contradiction", "neutral", "entailment"]',
+        "layers": LAYERS,
+        "heads": HEADS,
+        "examples": examples,
+    }
+    rows = [
+        (n, f"The text number {n} of the corpus.", f"Another text, {n}.", f"{n:064x}", gold_of(n))
+        for n in range(examples)
+    ]
+    job_id = store.create_job(database, values, rows)
+    (request,) = lifecycle.take_plans(database)
+    prepared = lifecycle.prepare(database, request, checked.spec, None)
+    bounds = [(lo, min(lo + per_shard, examples)) for lo in range(0, examples, per_shard)]
+    assert lifecycle.write_plan(database, job_id, bounds, None, "data", prepared)
+    return job_id, bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """Jobs of every kind, one that runs, and a study of those that are finished."""
+
+    big: Load
+    importance: int
+    pruning: int
+    attack: int
+    running: int
+    study: int
+    examples: int
+    """Of the big job."""
+
+
+def fill_every_kind(database: Database, examples: int, shards: int) -> Filled:
+    """One attribution of so many examples, other kinds of a tenth, and a job of so many shards of
+    which one in a hundred is done."""
+    big = fill(database, examples)
+    tenth = max(1, examples // 10)
+    taylor = fill(database, tenth, kind="importance", method="taylor").job_id
+    sources = [
+        {"job": big.job_id, "source": "attattr"},
+        {"job": taylor, "source": "taylor"},
+    ]
+    pruned = fill(database, tenth, kind="pruning", sources=sources, allow_overlap=True).job_id
+    attacked = fill(database, tenth, kind="attack", triggers_from=big.job_id).job_id
+    # The last: its ready shards would be claimed before those of later jobs.
+    running = fill(database, 5 * shards, per_shard=5, shards_done=max(1, shards // 100)).job_id
+    for _ in range(min(shards // 2, WORKERS)):
+        leases.claim(database, WHO, 3600)
+    steps = {"attribution": big.job_id, "taylor": taylor, "pruning": pruned, "attack": attacked}
+    study, _ = studies.write_study(
+        database, "scale", "bench", steps, lambda step, _numbers: steps[step]
+    )
+    _add_workers(database)
+    return Filled(
+        big=big,
+        importance=taylor,
+        pruning=pruned,
+        attack=attacked,
+        running=running,
+        study=study,
+        examples=examples,
+    )
+
+
+def _add_workers(database: Database) -> None:
+    for number in range(WORKERS):
+        who = WorkerIdentity(
+            name=f"gpu-{number}-1-abcdef",
+            host=f"gpu-{number // 8}",
+            pid=number,
+            queue="default",
+            device="cuda:0 NVIDIA H100",
+            versions="{}",
+        )
+        leases.beat(database, who, "idle", None)

@@ -1,0 +1,272 @@
+"""What a finished attribution job's pages show of many examples, computed once when it ends.
+
+Completeness, accuracy and the distribution of scores come from evenly spaced examples, whose number
+does not grow with the job; the strongest examples of each head from the strongest of each shard,
+so from all. While a job runs, its pages compute the same from fewer examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, RowMapping, Table, delete, insert, select, text
+
+from db import tables
+from db.leases import Claim
+
+SAMPLE = 4_000
+"""Examples that completeness is computed from."""
+COUNTED = 50_000
+"""Examples that accuracy is counted on."""
+SCORED, SCORES = 2_000, 300_000
+"""Examples whose scores are kept for histograms and for finding similar ones, and most scores."""
+TOP = 10
+"""Strongest examples that are kept of a head."""
+LIVE = {"completeness": 400, "confusion": 2_000, "scores": 200, "strongest": 2_000}
+"""Examples that the pages of a running job take for the same."""
+
+PICK = """
+WITH RECURSIVE pick(n) AS (
+    SELECT 0 UNION ALL SELECT n + :step FROM pick WHERE n + :step < :examples)
+"""
+"""Every step-th example number: each is then looked up by key, whatever the table's size.
+CROSS JOIN, which SQLite does not reorder: it would scan the job's rows otherwise."""
+
+COMPLETENESS = (
+    PICK
+    + """
+SELECT c.site, c.f1 - c.f0 AS change, c.residual, c.points, c.converged
+FROM pick CROSS JOIN site_result c WHERE c.job_id = :job_id AND c.example_no = pick.n
+"""
+)
+
+CONFUSION = (
+    PICK
+    + """
+SELECT e.gold, r.predicted, COUNT(*) AS n
+FROM pick CROSS JOIN example_result r CROSS JOIN example e
+WHERE r.job_id = :job_id AND r.example_no = pick.n AND e.job_id = :job_id AND e.example_no = pick.n
+    AND e.gold IS NOT NULL AND r.predicted IS NOT NULL
+GROUP BY e.gold, r.predicted
+"""
+)
+
+SCORES_OF = (
+    PICK
+    + """
+SELECT h.example_no, h.site, h.head, h.score
+FROM pick CROSS JOIN head_score h WHERE h.job_id = :job_id AND h.example_no = pick.n
+"""
+)
+
+STRONGEST = (
+    PICK
+    + """
+SELECT h.example_no, h.score FROM pick CROSS JOIN head_score h
+WHERE h.job_id = :job_id AND h.example_no = pick.n AND h.site = :site AND h.head = :head
+ORDER BY h.score DESC, h.example_no LIMIT :limit
+"""
+)
+
+_NUMBER, _SCORE = np.dtype("<i4"), np.dtype("<f4")
+Numbers = NDArray[np.int32]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteCompleteness:
+    """How well the attribution of one site adds up, over a sample of examples."""
+
+    site: int
+    n: int
+    converged: float
+    """Share of the examples whose estimated error met the tolerance."""
+    points: float
+    """Mean number of integration points."""
+    change: float
+    """Mean of |f1 - f0|, in the target's unit."""
+    median: float
+    p95: float
+    worst: float
+    """Quantiles of |residual|, in the target's unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSample:
+    """The head scores of some evenly spaced examples."""
+
+    examples: Numbers
+    """[E] their numbers."""
+    scores: Scores
+    """[E, S, H]; NaN for heads that a site does not have."""
+
+
+def insert_strongest(
+    connection: Connection, held: Claim, numbers: NDArray[np.int64], score: Scores
+) -> None:
+    """Keep a shard's strongest examples of each head; score: [E, S, H] of the examples."""
+    examples, scores = _strongest(
+        np.broadcast_to(numbers[:, None, None], score.shape).astype(_NUMBER), score.astype(_SCORE)
+    )
+    row = {"job_id": held.job_id, "shard_no": held.shard_no, **_stored(examples, scores)}
+    connection.execute(insert(tables.shard_top), row)
+
+
+def write(connection: Connection, job_id: int, examples: int) -> None:
+    """Replace the digest of a job whose shards are all final, and forget what it is made from."""
+    sample = _read_scores(connection, job_id, examples, SCORED)
+    confusion = _rows(connection, CONFUSION, job_id, **picked(examples, COUNTED))
+    completeness = _read_completeness(connection, job_id, examples, SAMPLE)
+    found: Mapping[Table, list[dict[str, Any]]] = {
+        tables.site_summary: [one.__dict__ for one in completeness],
+        tables.confusion: [dict(row) for row in confusion],
+        tables.strongest: _merged(connection, job_id, sample.scores.shape[1:]),
+        tables.score_sample: [_stored(sample.examples, sample.scores)],
+        tables.shard_top: [],
+    }
+    for table, rows in found.items():
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+        if rows:
+            connection.execute(insert(table), [{"job_id": job_id, **row} for row in rows])
+
+
+def completeness(connection: Connection, job_id: int, examples: int) -> list[SiteCompleteness]:
+    """By site."""
+    t = tables.site_summary.c
+    columns = [t[name] for name in SiteCompleteness.__dataclass_fields__]
+    query = select(*columns).where(t.job_id == job_id).order_by(t.site)
+    found = [SiteCompleteness(**row._mapping) for row in connection.execute(query)]
+    return found or _read_completeness(connection, job_id, examples, LIVE["completeness"])
+
+
+def confusion(
+    connection: Connection, job_id: int, examples: int
+) -> tuple[dict[tuple[int, int], int], bool]:
+    """Labelled examples by gold and predicted label, and whether all were counted."""
+    t, most = tables.confusion.c, COUNTED
+    query = select(t.gold, t.predicted, t.n).where(t.job_id == job_id)
+    rows = list(connection.execute(query).mappings())
+    # A job without gold labels has a digest and no counts.
+    if not rows and not _has_digest(connection, job_id):
+        most = LIVE["confusion"]
+        rows = _rows(connection, CONFUSION, job_id, **picked(examples, most))
+    return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}, examples <= most
+
+
+def score_sample(connection: Connection, job_id: int, examples: int) -> ScoreSample:
+    """Scores of every head on some examples."""
+    t, sites = tables.score_sample.c, tables.site.c
+    row = connection.execute(select(t.examples, t.scores).where(t.job_id == job_id)).first()
+    if row is None:
+        return _read_scores(connection, job_id, examples, LIVE["scores"])
+    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    numbers = np.frombuffer(row.examples, dtype=_NUMBER)
+    shape = (len(numbers), len(heads), max(heads, default=0))
+    return ScoreSample(
+        examples=numbers, scores=np.frombuffer(row.scores, dtype=_SCORE).reshape(shape)
+    )
+
+
+def strongest(
+    connection: Connection, job_id: int, site: int, head: int, examples: int
+) -> tuple[list[int], int]:
+    """Numbers of the examples with a head's highest scores, and how many were searched."""
+    t = tables.strongest.c
+    mine = (t.job_id == job_id) & (t.site == site) & (t.head == head)
+    found = list(connection.execute(select(t.example_no).where(mine).order_by(t.rank)).scalars())
+    if found:
+        return found, examples
+    values = {"site": site, "head": head, "limit": TOP, **picked(examples, LIVE["strongest"])}
+    rows = _rows(connection, STRONGEST, job_id, **values)
+    return [row["example_no"] for row in rows], min(examples, LIVE["strongest"])
+
+
+def picked(examples: int, most: int) -> dict[str, int]:
+    """The values of PICK that give at most so many of a job's examples."""
+    return {"examples": examples, "step": max(1, math.ceil(examples / most))}
+
+
+def _has_digest(connection: Connection, job_id: int) -> bool:
+    t = tables.score_sample.c
+    return connection.execute(select(t.job_id).where(t.job_id == job_id)).first() is not None
+
+
+def _read_completeness(
+    connection: Connection, job_id: int, examples: int, most: int
+) -> list[SiteCompleteness]:
+    sites: dict[int, list[RowMapping]] = {}
+    for row in _rows(connection, COMPLETENESS, job_id, **picked(examples, most)):
+        sites.setdefault(row["site"], []).append(row)
+    return [_completeness(site, rows) for site, rows in sorted(sites.items())]
+
+
+def _completeness(site: int, rows: list[RowMapping]) -> SiteCompleteness:
+    residuals = sorted(abs(row["residual"]) for row in rows)
+    n = len(rows)
+    return SiteCompleteness(
+        site=site,
+        n=n,
+        converged=sum(bool(row["converged"]) for row in rows) / n,
+        points=sum(row["points"] for row in rows) / n,
+        change=sum(abs(row["change"]) for row in rows) / n,
+        median=residuals[(n - 1) // 2],
+        p95=residuals[min(n - 1, math.ceil(0.95 * n) - 1)],
+        worst=residuals[-1],
+    )
+
+
+def _read_scores(connection: Connection, job_id: int, examples: int, most: int) -> ScoreSample:
+    sites = tables.site.c
+    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    most = max(1, min(most, SCORES // max(1, sum(heads))))
+    values = {"job_id": job_id, **picked(examples, most)}
+    rows = connection.execute(text(SCORES_OF), values).all()
+    table = np.array([tuple(row) for row in rows], dtype="i8,i8,i8,f4")
+    numbers, row_of = np.unique(table["f0"], return_inverse=True)
+    scores = np.full((len(numbers), len(heads), max(heads, default=0)), np.nan, dtype=_SCORE)
+    scores[row_of, table["f1"], table["f2"]] = table["f3"]
+    return ScoreSample(examples=numbers.astype(_NUMBER), scores=scores)
+
+
+def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The strongest examples of all shards, as rows."""
+    t = tables.shard_top.c
+    examples, scores = np.empty((0, *grid), dtype=_NUMBER), np.empty((0, *grid), dtype=_SCORE)
+    query = select(t.examples, t.scores).where(t.job_id == job_id)
+    for row in connection.execute(query.execution_options(yield_per=100)):
+        more = np.frombuffer(row.examples, dtype=_NUMBER).reshape(-1, *grid)
+        values = np.frombuffer(row.scores, dtype=_SCORE).reshape(-1, *grid)
+        both = np.concatenate([examples, more]), np.concatenate([scores, values])
+        examples, scores = _strongest(*both)
+    return [
+        {
+            "site": site,
+            "head": head,
+            "rank": rank + 1,
+            "example_no": int(examples[rank, site, head]),
+        }
+        for rank, site, head in np.argwhere(~np.isnan(scores)).tolist()
+    ]
+
+
+def _strongest(examples: Numbers, scores: Scores) -> tuple[Numbers, Scores]:
+    """[k, S, H] of [E, S, H]: the largest scores first, of equal ones the earlier example."""
+    order = np.lexsort((examples, -scores), axis=0)[:TOP]
+    return np.take_along_axis(examples, order, 0), np.take_along_axis(scores, order, 0)
+
+
+def _stored(examples: Numbers, scores: Scores) -> dict[str, bytes]:
+    return {
+        "examples": examples.astype(_NUMBER).tobytes(),
+        "scores": scores.astype(_SCORE).tobytes(),
+    }
+
+
+def _rows(connection: Connection, statement: str, job_id: int, **values: Any) -> list[RowMapping]:
+    found = connection.execute(text(statement), {"job_id": job_id, **values})
+    return list(found.mappings().all())
