@@ -161,7 +161,12 @@ def fill(
 
 
 def planned(
-    database: Database, examples: int, kind: str, per_shard: int, spec: dict[str, Any]
+    database: Database,
+    examples: int,
+    kind: str,
+    per_shard: int,
+    spec: dict[str, Any],
+    queue: str = "default",
 ) -> tuple[int, list[tuple[int, int]]]:
     """A running job, alone with ready shards, and its shards' bounds."""
     raw = {"spec": {"kind": kind, "model": MODEL, "data": DATA, **spec}, "name": f"{examples:,}"}
@@ -173,7 +178,7 @@ def planned(
         "spec_hash": "",
         "user_name": "bench",
         "priority": 0,
-        "queue": "default",
+        "queue": queue,
         "state": "queued",
         "control": "run",
         "dedupe_key": None,

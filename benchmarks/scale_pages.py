@@ -102,11 +102,11 @@ def request(client: FlaskClient, address: str) -> float:
 def timings(taken: Mapping[str, list[float]]) -> list[Timing]:
     """Median and 95th percentile of each list of seconds."""
     return [
-        Timing(name=name, median=1000 * median(seconds), p95=1000 * p95(seconds))
+        Timing(name=name, median=1000 * median(seconds), p95=1000 * percentile(seconds, 0.95))
         for name, seconds in taken.items()
     ]
 
 
-def p95(values: list[float], share: float = 0.95) -> float:
+def percentile(values: list[float], share: float) -> float:
     """The value that the given share of all values does not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -29,17 +29,18 @@ WHO = WorkerIdentity(
 )
 
 
-def made_up_result(examples: int, seed: int = 0) -> AttributionResult:
-    """Random numbers in the shape of a BERT-base shard on MNLI-length text."""
+def made_up_result(
+    examples: int, seed: int = 0, *, layers: int = LAYERS, heads: int = HEADS, tokens: int = TOKENS
+) -> AttributionResult:
+    """Random numbers in the shape of a BERT-base shard on MNLI-length text, or another shape."""
     draw = np.random.default_rng(seed)
-    grid, per_site, cells = (examples, LAYERS, HEADS), (examples, LAYERS), (examples, EDGES)
-    tokens = tuple(f"tok{n}" for n in range(TOKENS))
-    attribution = [[0.001 * n for n in range(TOKENS)] for _ in range(LAYERS)]
+    grid, per_site, cells = (examples, layers, heads), (examples, layers), (examples, EDGES)
+    attribution = [[0.001 * n for n in range(tokens)] for _ in range(layers)]
     example = ExampleResult(
         predicted=1,
         target=1,
         probabilities=(0.1, 0.7, 0.2),
-        tokens=tokens,
+        tokens=tuple(f"tok{n}" for n in range(tokens)),
         token_attribution=attribution,
         truncated=False,
     )
@@ -47,13 +48,13 @@ def made_up_result(examples: int, seed: int = 0) -> AttributionResult:
     def floats(shape: tuple[int, ...]) -> np.ndarray:
         return draw.standard_normal(shape).astype(np.float32)
 
-    def positions(shape: tuple[int, ...], top: int = TOKENS) -> np.ndarray:
+    def positions(shape: tuple[int, ...], top: int = tokens) -> np.ndarray:
         return draw.integers(0, top, shape, dtype=np.int32)
 
     return AttributionResult(
         sites=tuple(
-            SiteInfo(layer=layer, kind="encoder", heads=HEADS, name=f"layer.{layer}")
-            for layer in range(LAYERS)
+            SiteInfo(layer=layer, kind="encoder", heads=heads, name=f"layer.{layer}")
+            for layer in range(layers)
         ),
         examples=(example,) * examples,
         score=floats(grid),
@@ -67,8 +68,8 @@ def made_up_result(examples: int, seed: int = 0) -> AttributionResult:
         residual=floats(per_site),
         points=positions(per_site),
         converged=np.ones(per_site, dtype=bool),
-        edge_site=positions(cells, LAYERS),
-        edge_head=positions(cells, HEADS),
+        edge_site=positions(cells, layers),
+        edge_head=positions(cells, heads),
         edge_query=positions(cells),
         edge_key=positions(cells),
         edge_value=floats(cells),
