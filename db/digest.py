@@ -120,13 +120,15 @@ def insert_strongest(
 def write(connection: Connection, job_id: int, examples: int) -> None:
     """Replace the digest of a job whose shards are all final, and forget what it is made from."""
     sample = _read_scores(connection, job_id, examples, SCORED)
+    sites, heads = sample.scores.shape[1:]
+    stored = {"sites": sites, "heads": heads, **_stored(sample.examples, sample.scores)}
     confusion = _rows(connection, CONFUSION, job_id, **picked(examples, COUNTED))
     completeness = _read_completeness(connection, job_id, examples, SAMPLE)
     found: Mapping[Table, list[dict[str, Any]]] = {
         tables.site_summary: [one.__dict__ for one in completeness],
         tables.confusion: [dict(row) for row in confusion],
-        tables.strongest: _merged(connection, job_id, sample.scores.shape[1:]),
-        tables.score_sample: [_stored(sample.examples, sample.scores)],
+        tables.strongest: _merged(connection, job_id, (sites, heads)),
+        tables.score_sample: [stored],
         tables.shard_top: [],
     }
     for table, rows in found.items():
@@ -160,16 +162,13 @@ def confusion(
 
 def score_sample(connection: Connection, job_id: int, examples: int) -> ScoreSample:
     """Scores of every head on some examples."""
-    t, sites = tables.score_sample.c, tables.site.c
-    row = connection.execute(select(t.examples, t.scores).where(t.job_id == job_id)).first()
+    t = tables.score_sample.c
+    query = select(t.sites, t.heads, t.examples, t.scores).where(t.job_id == job_id)
+    row = connection.execute(query).first()
     if row is None:
         return _read_scores(connection, job_id, examples, LIVE["scores"])
-    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
-    numbers = np.frombuffer(row.examples, dtype=_NUMBER)
-    shape = (len(numbers), len(heads), max(heads, default=0))
-    return ScoreSample(
-        examples=numbers, scores=np.frombuffer(row.scores, dtype=_SCORE).reshape(shape)
-    )
+    scores = np.frombuffer(row.scores, dtype=_SCORE).reshape(-1, row.sites, row.heads)
+    return ScoreSample(examples=np.frombuffer(row.examples, dtype=_NUMBER), scores=scores)
 
 
 def strongest(

@@ -345,6 +345,8 @@ score_sample = Table(
     "score_sample",
     metadata,
     Column("job_id", Integer, primary_key=True),
+    Column("sites", SmallInteger, nullable=False),
+    Column("heads", SmallInteger, nullable=False),
     Column("examples", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
 )

@@ -37,6 +37,8 @@ def upgrade() -> None:
     )
     op.create_table('score_sample',
     sa.Column('job_id', sa.Integer(), nullable=False),
+    sa.Column('sites', sa.SmallInteger(), nullable=False),
+    sa.Column('heads', sa.SmallInteger(), nullable=False),
     sa.Column('examples', sa.LargeBinary(), nullable=False),
     sa.Column('scores', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('job_id', name=op.f('pk_score_sample'))
