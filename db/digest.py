@@ -233,8 +233,15 @@ def _read_scores(connection: Connection, job_id: int, examples: int, most: int) 
 
 
 def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The strongest examples of all shards, as rows."""
-    t = tables.shard_top.c
+    """The strongest examples of all shards, as rows; none where an old worker did not say."""
+    t, s = tables.shard_top.c, tables.shard.c
+    silent = select(s.shard_no).where(
+        (s.job_id == job_id)
+        & (s.state == "done")
+        & s.shard_no.not_in(select(t.shard_no).where(t.job_id == job_id))
+    )
+    if connection.execute(silent.limit(1)).first() is not None:
+        return []
     examples, scores = np.empty((0, *grid), dtype=_NUMBER), np.empty((0, *grid), dtype=_SCORE)
     query = select(t.examples, t.scores).where(t.job_id == job_id)
     for row in connection.execute(query.execution_options(yield_per=100)):

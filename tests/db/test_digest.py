@@ -59,6 +59,17 @@ def test_the_strongest_of_all_examples_are_known_at_the_end(
         assert connection.execute(left).scalar_one() == 0
 
 
+def test_shards_of_an_old_worker_leave_the_strongest_to_a_sample(database: Database) -> None:
+    job = planned_job(database, EXAMPLES, size=6)
+    commit(database, [0, 1, 2, 3, 4])
+    with database.write() as connection:
+        connection.execute(tables.shard_top.delete().where(tables.shard_top.c.shard_no == 2))
+    finish(database)
+    with database.read() as connection:
+        assert connection.execute(select(tables.strongest)).all() == []
+    assert strongest(database, job, 1, 2) == (expected(1, 2, frozenset()), EXAMPLES)
+
+
 def test_equal_scores_go_by_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest, "TOP", 3)
     numbers = np.array([7, 3, 5, 9], dtype=np.int32)[:, None, None]
