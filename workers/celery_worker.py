@@ -5,11 +5,12 @@ The parent never imports torch: CUDA must be touched in the child only.
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
+import os
+import sys
 import threading
 import warnings
-from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from workers.work import Worker
 
 
-def run_worker(settings: Settings) -> int:
-    """Serve the queue until told to stop; returns the exit status.
+def run_worker(settings: Settings) -> NoReturn:
+    """Serve the queue until told to stop, and end the process.
 
     SIGTERM is a warm shutdown: the child hands its shard back at the next batch.
     """
@@ -47,13 +48,41 @@ def run_worker(settings: Settings) -> int:
     ]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     arguments += [f"--loglevel={settings.log_level}"]
-    return int(app.worker_main(arguments) or 0)
+    status = int(app.worker_main(arguments) or 0)
+    # The pool is closed. At the interpreter's end it would be closed once more, and that waits for
+    # a lock which a killed child has taken with it.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+class _Shutdown:
+    """Tells the children of later forks to stop, by closing a pipe: also when this process dies.
+
+    An Event of multiprocessing waits until everybody who listens has heard it. A child that was
+    killed while it listened never does: the parent would hang in its signal handler for ever.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def announce(self) -> None:
+        """In the parent, from a signal handler, any number of times."""
+        write, self._write = self._write, -1
+        if write >= 0:
+            os.close(write)
+
+    def wait(self) -> None:
+        """In a child: until it is announced."""
+        self.announce()  # its own copy of the end that must be closed everywhere
+        os.read(self._read, 1)
 
 
 class _Child:
     """The computing process: its Worker, made after the fork."""
 
-    def __init__(self, settings: Settings, shutdown: Event) -> None:
+    def __init__(self, settings: Settings, shutdown: _Shutdown) -> None:
         self.settings = settings
         self.shutdown = shutdown
         self._worker: Worker | None = None
@@ -85,12 +114,11 @@ class _Child:
 
 
 def _register(app: Celery, settings: Settings) -> None:
-    # Shared memory: set in the parent on shutdown, seen in the child between two batches.
-    shutdown = multiprocessing.get_context("fork").Event()
+    shutdown = _Shutdown()
     child = _Child(settings, shutdown)
     # Weak references would drop these local functions at once.
     setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
-    worker_shutting_down.connect(lambda **_: shutdown.set(), weak=False)
+    worker_shutting_down.connect(lambda **_: shutdown.announce(), weak=False)
     worker_process_init.connect(lambda **_: child.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: child.close(), weak=False)
 

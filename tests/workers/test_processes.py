@@ -105,6 +105,16 @@ def test_sigterm_stops_everything_and_hands_the_shard_back(stack: Stack) -> None
     assert stack.rows("SELECT SUM(errors), SUM(losses) FROM shards") == [(0, 0)]
 
 
+def test_a_worker_whose_child_was_killed_still_hears_sigterm(stack: Stack) -> None:
+    worker = stack.start("worker")
+    registered = "SELECT COUNT(*) FROM worker"
+    stack.wait_for(registered, 1)
+    os.kill(stack.worker_pid(), signal.SIGKILL)
+    stack.wait_for(registered, 2)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=90) == 0
+
+
 def test_a_stopped_process_that_wakes_up_after_its_lease_is_refused(stack: Stack) -> None:
     stack.start("scheduler")
     stack.start("worker")
