@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.sqlalchemy import Transport
+from kombu.transport.sqlalchemy import Channel, Transport
+from kombu.transport.sqlalchemy.models import metadata
 
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
@@ -24,6 +25,29 @@ POLL_SECONDS = 0.25
 latency. It takes no option for this: its options go to create_engine."""
 
 
+class EmbeddedChannel(Channel):
+    """kombu's SQL channel, which notices that its file was deleted or replaced.
+
+    Without this a process would read and write the deleted file for ever, and a new one another.
+    """
+
+    _files: ClassVar[dict[str, tuple[int, int] | None]] = {}
+    """Device and inode of the file that this process has open, by its address."""
+
+    @property
+    def session(self) -> Any:
+        """The channel's session, on the file that is there now."""
+        address = str(self.connection.client.hostname)
+        if self._files.get(address, ...) != _identity(address):
+            engine, _ = self._open()  # type: ignore[no-untyped-call]
+            engine.dispose()
+            metadata.create_all(engine)
+            self._files[address] = _identity(address)
+        if getattr(self, "_file", ...) != self._files[address]:
+            self._session, self._file = None, self._files[address]
+        return super().session
+
+
 class EmbeddedBroker(Transport):
     """kombu's SQL transport, which looks more often and lets its caller go after one look.
 
@@ -31,6 +55,7 @@ class EmbeddedBroker(Transport):
     worker would notice the end of its service four seconds late.
     """
 
+    Channel = EmbeddedChannel
     polling_interval = POLL_SECONDS
 
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
@@ -39,11 +64,22 @@ class EmbeddedBroker(Transport):
         super().drain_events(connection, soon, **options)  # type: ignore[no-untyped-call]
 
 
+def _identity(address: str) -> tuple[int, int] | None:
+    try:
+        found = Path(address.removeprefix("sqlite:///")).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 TRANSPORT_ALIASES["sqla"] = f"{__name__}:{EmbeddedBroker.__name__}"
 
 WAKE = "headwise.wake"
-WAKE_EXPIRES = 30.0
-"""Seconds after which a wake-up means nothing; by then the shard is announced again."""
+ANNOUNCE_SECONDS = 30.0
+"""Seconds after which a shard that nobody claimed is announced again."""
+MESSAGE_SECONDS = 86_400.0
+"""How long a wake-up lives. Workers compare this with their own clock: it must be far more than
+clocks are wrong by, or a worker that is ahead takes no message."""
 
 
 def make_app(settings: Settings) -> Celery:
@@ -87,7 +123,7 @@ def wake(app: Celery, queue: str) -> None:
     """Publish one wake-up. Raises UnavailableError when the broker does not answer."""
     broken = (OperationalError, OSError, *app.connection_for_write().connection_errors)
     try:
-        app.send_task(WAKE, queue=queue, expires=WAKE_EXPIRES, retry=False, ignore_result=True)
+        app.send_task(WAKE, queue=queue, expires=MESSAGE_SECONDS, retry=False, ignore_result=True)
     except broken as error:
         raise UnavailableError(f"The broker does not answer: {error}") from error
 

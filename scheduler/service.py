@@ -17,7 +17,7 @@ from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.plan import guess, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
-from scheduler.celery_app import WAKE_EXPIRES, forget_delivered, make_app, wake
+from scheduler.celery_app import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
 from scheduler.submit import example_rows
 
 log = structlog.get_logger()
@@ -106,7 +106,7 @@ class Scheduler:
         A queue without a live worker gets one message per half minute, for a worker that is only
         just starting: a worker that is awake asks the database for the rest.
         """
-        waiting = lifecycle.waiting_shards(self.database, WAKE_EXPIRES, limit=100)
+        waiting = lifecycle.waiting_shards(self.database, ANNOUNCE_SECONDS, limit=100)
         if not waiting:
             return
         workers = self._workers()
@@ -125,7 +125,7 @@ class Scheduler:
             lifecycle.mark_dispatched(self.database, sent)
 
     def _may_knock(self, queue: str) -> bool:
-        return time.monotonic() - self._knocked.get(queue, -WAKE_EXPIRES) >= WAKE_EXPIRES
+        return time.monotonic() - self._knocked.get(queue, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS
 
     def _tidy(self) -> None:
         """Forget long-gone workers and delivered messages, once a minute."""

@@ -108,6 +108,22 @@ def test_delivered_messages_do_not_pile_up_in_the_embedded_broker(tmp_path: Path
     assert (size, _messages(settings)) == (4, 1)
 
 
+def test_an_embedded_broker_whose_file_was_deleted_is_made_again(tmp_path: Path) -> None:
+    """By those that have it open, and all in the same new file."""
+    settings = Settings(home=tmp_path)
+    app = make_app(settings)
+    with app.connection_for_read() as connection, connection.SimpleQueue("default") as queue:
+        wake(app, "default")
+        queue.get(timeout=3).ack()
+        for file in tmp_path.glob("broker.sqlite*"):
+            file.unlink()
+        with pytest.raises(queue.Empty):
+            queue.get(block=False)
+        wake(app, "default")
+        queue.get(timeout=3).ack()
+    assert _messages(settings) == 1
+
+
 def test_waiting_on_the_embedded_broker_ends_after_one_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
