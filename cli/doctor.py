@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from db import queries
+from db import fleet
 from db.database import Database
 from db.upgrades import SchemaState
 from jobs.errors import HeadwiseError, UnavailableError
@@ -79,7 +79,7 @@ def _workers(settings: Settings) -> str:
     try:
         if not database.schema_is_current():
             return "none yet"
-        alive = [w for w in queries.list_workers(database, settings.heartbeat_seconds) if w.alive]
+        alive = [w for w in fleet.list_workers(database, settings) if w.alive]
     finally:
         database.close()
     return f"{len(alive)} alive" if alive else "none alive; `headwise up` or `headwise worker`"

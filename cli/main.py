@@ -14,6 +14,7 @@ from cli import (
     prune_commands,
     service_commands,
     study_commands,
+    watch_commands,
 )
 from cli.context import fail
 from jobs.errors import HeadwiseError
@@ -31,6 +32,7 @@ attack_commands.register(app)
 data_commands.register(app)
 prune_commands.register(app)
 study_commands.register(app)
+watch_commands.register(app)
 
 
 def main() -> None:

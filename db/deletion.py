@@ -36,6 +36,7 @@ _IN_BATCHES = (
     *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
     *(tables.trigger_outcome, tables.example_result, tables.example, tables.shard_sum),
     *(tables.ranking_sum, tables.mask_sum, tables.trigger_sum, tables.shard_top),
+    tables.job_log,
 )
 
 

@@ -88,20 +88,30 @@ def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
 
 
 def heartbeat(
-    database: Database, held: Claim, progress: int, lease_seconds: float
+    database: Database, held: Claim, progress: int, lease_seconds: float, still: float = 0.0
 ) -> Control | None:
-    """Renew the lease; returns what the user wants now, or None when the lease is lost."""
+    """Renew the lease of a shard that has not moved for `still` seconds.
+
+    Returns what the user wants now, or None when the lease is lost.
+    """
+    values = {**held.key, "lease": lease_seconds, "progress": progress, "still": still}
     with database.write() as connection:
-        control = connection.execute(
-            database.sql(HEARTBEAT), {**held.key, "lease": lease_seconds, "progress": progress}
-        ).scalar()
+        control = connection.execute(database.sql(HEARTBEAT), values).scalar()
     return None if control is None else Control(control)
 
 
-def beat(database: Database, who: WorkerIdentity, state: str, held: Claim | None) -> None:
-    """Say that the worker is alive, in state idle, busy or stopped, and what it holds."""
+def beat(
+    database: Database,
+    who: WorkerIdentity,
+    state: str,
+    held: Claim | None,
+    beat_seconds: float | None = None,
+    vitals: str | None = None,
+) -> None:
+    """Say that the worker is alive, in state idle, busy or stopped, what it holds and uses."""
     place = {"job_id": held.job_id, "shard_no": held.shard_no} if held else {}
-    values = {**who.__dict__, "state": state, "job_id": None, "shard_no": None, **place}
+    said = {"state": state, "beat_seconds": beat_seconds, "vitals": vitals}
+    values = {**who.__dict__, **said, "job_id": None, "shard_no": None, **place}
     with database.write() as connection:
         connection.execute(database.sql(BEAT), values)
 

@@ -60,9 +60,13 @@ CHILDREN = "SELECT job_id FROM job_parent WHERE parent_id = :job_id ORDER BY job
 SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard WHERE job_id = :job_id GROUP BY state"
 
 SHARDS = """
-SELECT shard_no, lo, hi, state, fence, owner, progress, examples_failed, errors, losses, error
-FROM shard WHERE job_id = :job_id AND (:state = '' OR state = :state)
-ORDER BY CASE state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, shard_no
+SELECT s.shard_no, s.lo, s.hi, s.state, s.fence, s.owner, s.progress, s.examples_failed, s.errors,
+    s.losses, s.error,
+    CASE WHEN s.state = 'leased' THEN {clock} - s.moved_at END AS still,
+    CASE WHEN s.state = 'leased' THEN {clock} - w.seen_at END AS silent, w.beat_seconds
+FROM shard s LEFT JOIN worker w ON w.name = s.owner
+WHERE s.job_id = :job_id AND (:state = '' OR s.state = :state)
+ORDER BY CASE s.state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, s.shard_no
 LIMIT :limit OFFSET :offset
 """
 """Shards, those that want attention first."""
@@ -72,19 +76,6 @@ SELECT shard_no, fence, worker, device, versions, started_at, finished_at, outco
     seconds, error, log_tail
 FROM attempt WHERE job_id = :job_id AND shard_no IN :shards ORDER BY shard_no, fence
 """
-
-WORKERS = """
-SELECT name, host, pid, queue, device, versions, state, job_id, shard_no, started_at, seen_at,
-    {clock} - seen_at AS silent
-FROM worker ORDER BY seen_at DESC LIMIT 500
-"""
-
-JOB_STATE_COUNTS = "SELECT state, COUNT(*) AS n FROM job GROUP BY state"
-ALL_SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard GROUP BY state"
-EXAMPLES_DONE = (
-    "SELECT COALESCE(SUM(hi - lo), 0), COALESCE(SUM(examples_failed), 0) "
-    "FROM shard WHERE state = 'done'"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,39 +189,12 @@ class Shard:
     errors: int
     losses: int
     error: str | None
+    still: float | None
+    """Seconds since a leased shard moved, by the database's clock."""
+    silent: float | None
+    """Seconds since the last heartbeat of the worker that holds it."""
+    beat_seconds: float | None
     attempts: tuple[Attempt, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Worker:
-    """A worker process as it was last seen."""
-
-    name: str
-    host: str
-    pid: int
-    queue: str
-    device: str
-    versions: str
-    state: str
-    job_id: int | None
-    shard: int | None
-    started_at: float
-    seen_at: float
-    silent: float
-    """Seconds since its last heartbeat, by the database's clock."""
-    alive: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """The numbers of /metrics."""
-
-    jobs: dict[str, int]
-    shards: dict[str, int]
-    workers_alive: int
-    workers_dead: int
-    examples_done: int
-    examples_failed: int
 
 
 def list_jobs(
@@ -276,7 +240,7 @@ def list_shards(
     """Shards with their attempts: failed ones first, then running ones."""
     values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
     with database.read() as connection:
-        rows = connection.execute(text(SHARDS), values).mappings().all()
+        rows = connection.execute(_sql(database, SHARDS), values).mappings().all()
         statement = text(ATTEMPTS).bindparams(bindparam("shards", expanding=True))
         numbers = [row["shard_no"] for row in rows]
         found = connection.execute(statement, {"job_id": job_id, "shards": numbers}).mappings()
@@ -284,37 +248,6 @@ def list_shards(
         for row in found:
             attempts[row["shard_no"]].append(_renamed(Attempt, row))
     return [_renamed(Shard, row, attempts=tuple(attempts[row["shard_no"]])) for row in rows]
-
-
-def list_workers(database: Database, heartbeat_seconds: float) -> list[Worker]:
-    """Workers, last seen first."""
-    with database.read() as connection:
-        rows = connection.execute(_sql(database, WORKERS)).mappings().all()
-    limit = dead_after(heartbeat_seconds)
-    return [
-        _renamed(Worker, row, alive=row["state"] != "stopped" and row["silent"] <= limit)
-        for row in rows
-    ]
-
-
-def dead_after(heartbeat_seconds: float) -> float:
-    """Seconds of silence after which a worker counts as dead: two heartbeats and a grace."""
-    return 2 * heartbeat_seconds + 5.0
-
-
-def get_counts(database: Database, heartbeat_seconds: float) -> Counts:
-    """Everything that /metrics shows."""
-    alive = [worker.alive for worker in list_workers(database, heartbeat_seconds)]
-    with database.read() as connection:
-        done, failed = connection.execute(text(EXAMPLES_DONE)).one()
-        return Counts(
-            jobs=_counts(connection, JOB_STATE_COUNTS, {}),
-            shards=_counts(connection, ALL_SHARD_COUNTS, {}),
-            workers_alive=sum(alive),
-            workers_dead=len(alive) - sum(alive),
-            examples_done=int(done),
-            examples_failed=int(failed),
-        )
 
 
 def escape_like(part: str) -> str:

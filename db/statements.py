@@ -10,7 +10,7 @@ from __future__ import annotations
 CLAIM = """
 UPDATE shard
 SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} + :lease,
-    progress = 0, error = NULL
+    progress = 0, moved_at = {clock}, error = NULL
 WHERE state = 'ready' AND (job_id, shard_no) = (
     SELECT s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
     WHERE s.state = 'ready' AND s.available_at <= {clock}
@@ -21,7 +21,8 @@ RETURNING job_id, shard_no, fence, lo, hi
 """Lease the best ready shard of the queues: highest priority, then oldest job, then first shard."""
 
 HEARTBEAT = """
-UPDATE shard SET lease_until = {clock} + :lease, progress = :progress
+UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
+    moved_at = {clock} - :still
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
 """
@@ -68,11 +69,12 @@ ERRORS = "SELECT errors FROM shard WHERE job_id = :job_id AND shard_no = :shard_
 
 BEAT = """
 INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
-                    started_at, seen_at)
+                    started_at, seen_at, beat_seconds, vitals)
 VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
-        {clock}, {clock})
+        {clock}, {clock}, :beat_seconds, :vitals)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
-    shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at
+    shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at,
+    vitals = excluded.vitals
 """
 """A worker says that it is alive, and what it is doing."""
 
@@ -86,6 +88,18 @@ SELECT name, versions FROM worker WHERE state <> 'stopped' AND seen_at > {clock}
 ORDER BY name
 """
 """What the workers that are alive run: asked before a migration that old code would not survive."""
+
+SCHEDULER_BEAT = """
+INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
+                       started_at, seen_at, moved_at, beat_seconds)
+VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
+        {clock}, {clock}, {clock} - :still, :beat_seconds)
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
+    broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
+"""
+"""A scheduler says that it is alive, what it is doing, and whether the broker answers it."""
+
+PRUNE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
 
 PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 

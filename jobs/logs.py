@@ -1,21 +1,121 @@
-"""Structured logs, and the tail of an attempt's log that is stored with it."""
+"""Structured logs: every line with job, shard, attempt and worker, and never with a password.
+
+A line goes to standard error. Lines about a job are also kept in memory, for `db.logs`, which
+writes them to the database from a thread of its own, and the last ones of an attempt for the
+attempt's row.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import structlog
 
 from jobs.settings import Settings
 
 TAIL_LINES = 50
+PENDING_LINES = 2_000
+"""Lines that wait for the database in memory; the oldest go first."""
+LONGEST_LINE = 4_000
+"""Characters of a stored line; tracebacks of more are cut in the middle."""
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+HIDDEN = "***"
 
+_PATTERNS = (
+    re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*(?=@)"),
+    re.compile(r"(?i)\b(password|passwd|pgpassword)(=)\S+"),
+)
+_COLUMNS = frozenset("event timestamp level job shard attempt worker scheduler exception".split())
+"""What a stored line has beside its details."""
 _tails: list[deque[str]] = []
+_process: dict[str, object] = {}
+_secrets: list[str] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line about a job."""
+
+    number: int
+    """Within the process, ascending."""
+    job: int
+    shard: int | None
+    attempt: int | None
+    emitted: float
+    """By this process's monotonic clock."""
+    level: int
+    event: str
+    details: str
+
+
+class Pending:
+    """Lines about jobs that are not in the database yet: bounded, safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._lines: deque[Line] = deque()
+        self._dropped = 0
+
+    def add(self, level: str, event: str, details: str, about: Mapping[str, Any]) -> None:
+        """Keep a line, unless it is about no job."""
+        job, shard, attempt = (about.get(key) for key in ("job", "shard", "attempt"))
+        if not isinstance(job, int):
+            return
+        with self._lock:
+            line = Line(
+                number=next(self._numbers),
+                job=job,
+                shard=shard if isinstance(shard, int) else None,
+                attempt=attempt if isinstance(attempt, int) else None,
+                emitted=time.monotonic(),
+                level=LEVELS.get(level, LEVELS["info"]),
+                event=event,
+                details=details,
+            )
+            self._lines.append(line)
+            self._shorten()
+
+    def take(self, most: int) -> list[Line]:
+        """The oldest lines, which are the caller's now; the first says where some were dropped."""
+        with self._lock:
+            taken = [self._lines.popleft() for _ in range(min(most, len(self._lines)))]
+            if taken and self._dropped:
+                said: dict[str, Any] = {
+                    "number": taken[0].number - 1,
+                    "level": LEVELS["warning"],
+                    "event": "the database was away or slow: lines were dropped",
+                    "details": f"dropped={self._dropped}",
+                }
+                taken.insert(0, replace(taken[0], **said))
+                self._dropped = 0
+            return taken
+
+    def put_back(self, lines: Sequence[Line]) -> None:
+        """Return what could not be stored."""
+        with self._lock:
+            self._lines.extendleft(reversed(lines))
+            self._shorten()
+
+    def _shorten(self) -> None:
+        while len(self._lines) > PENDING_LINES:
+            self._lines.popleft()
+            self._dropped += 1
+
+
+pending = Pending()
+"""This process's lines about jobs."""
 
 
 @contextmanager
@@ -29,36 +129,56 @@ def log_tail() -> Iterator[deque[str]]:
         _tails.remove(tail)
 
 
+def bind_process(**values: object) -> None:
+    """Say something on every line of this process from now on, whichever thread logs it."""
+    _process.update(values)
+
+
+@contextmanager
+def about_attempt(job: int, shard: int, attempt: int) -> Iterator[None]:
+    """Name the attempt on every line while the block runs: a worker has one at a time."""
+    bind_process(job=job, shard=shard, attempt=attempt)
+    try:
+        yield
+    finally:
+        for key in ("job", "shard", "attempt"):
+            _process.pop(key, None)
+
+
+def redact(text: str) -> str:
+    """`text` without passwords: those of the settings, and what looks like one in an address."""
+    for secret in _secrets:
+        text = text.replace(secret, HIDDEN)
+    text = _PATTERNS[0].sub(rf"\1:{HIDDEN}", text)
+    return _PATTERNS[1].sub(rf"\1\2{HIDDEN}", text)
+
+
 def configure_logs(settings: Settings) -> None:
     """Log to standard error, as console lines or JSON; standard logging goes the same way."""
+    _secrets[:] = _passwords(settings.database, settings.broker, settings.console_url)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_process,
+        structlog.processors.format_exc_info,
     ]
     last: Any = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
-        processors=[
-            *shared,
-            _keep_tail,
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
-        )
-    )
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(_Redacting(foreign_pre_chain=shared, processors=[remove, _keep, last]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
@@ -66,13 +186,56 @@ def configure_logs(settings: Settings) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _keep_tail(
+class _Redacting(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _passwords(*addresses: str) -> list[str]:
+    """Passwords of the addresses, as they are written and as they are meant; longest first.
+
+    One that is also the user, host or database of its address is hidden where it stands in an
+    address only: replacing every `headwise` would hide nothing and spoil every line.
+    """
+    found: set[str] = set()
+    for address in addresses:
+        head, at, tail = address.rpartition("@")
+        if not at or ":" not in (login := head.rpartition("//")[2]):
+            continue
+        user, _, password = login.partition(":")
+        meant = unquote(password)
+        plain = {user, *re.split(r"[/:?]", tail), urlsplit(address).scheme}
+        if len(meant) >= 4 and meant not in plain:
+            found |= {password, meant, quote(meant, safe=""), repr(meant)[1:-1]}
+            found.add(meant.replace("\\", "\\\\").replace('"', '\\"'))
+    return sorted(found, key=len, reverse=True)
+
+
+def _add_process(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    if _tails:
-        skip = ("event", "timestamp", "level")
-        details = " ".join(f"{key}={value}" for key, value in event.items() if key not in skip)
-        line = f"{event.get('timestamp')} {event.get('level')} {event['event']} {details}".rstrip()
-        for tail in _tails:
-            tail.append(line)
+    for key, value in _process.items():
+        event.setdefault(key, value)
     return event
+
+
+def _keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep the line for the database and for the tails of running attempts."""
+    details = " ".join(f"{key}={value}" for key, value in event.items() if key not in _COLUMNS)
+    if exception := event.get("exception"):
+        details = f"{details}\n{exception}".lstrip("\n")
+    level, said = str(event.get("level", "info")), _stored(str(event["event"]))
+    details = _stored(details)
+    pending.add(level, said, details, event)
+    for tail in _tails:
+        tail.append(f"{event.get('timestamp')} {level} {said} {details}".rstrip())
+    return event
+
+
+def _stored(text: str) -> str:
+    """Text that every database takes: no NUL, no half characters, of bounded length."""
+    text = redact(text).replace("\0", "").encode("utf-8", "replace").decode()
+    if len(text) > LONGEST_LINE:
+        half = LONGEST_LINE // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters ...\n{text[-half:]}"
+    return text

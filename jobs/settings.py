@@ -102,6 +102,13 @@ class Settings(BaseModel):
         le=86400,
         description="A worker stops renewing a lease when its shard has not moved for this long.",
     )
+    stall_warn_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86400,
+        description="A shard that has not moved for this long, while its worker beats, is shown "
+        "as stalled; so is a scheduler whose round takes this long.",
+    )
     tick_seconds: float = Field(
         default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
     )
@@ -125,6 +132,12 @@ class Settings(BaseModel):
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged."
+    )
+    log_lines: int = Field(
+        default=2_000,
+        ge=10,
+        le=1_000_000,
+        description="Most lines of an attempt's log that are kept; the oldest are dropped.",
     )
 
     @field_validator("home")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.sqlalchemy import Channel, Transport
@@ -130,11 +131,20 @@ def wake(app: Celery, queue: str) -> None:
 
 def ping(settings: Settings) -> str:
     """Connect to the broker once; returns its address without a password."""
-    app = make_app(settings)
+    reach(make_app(settings))
+    return shown_address(settings)
+
+
+def reach(app: Celery) -> None:
+    """Connect to the broker once. Raises UnavailableError when it does not answer."""
     with app.connection_for_write() as connection:
         broken = (OperationalError, OSError, *connection.connection_errors)
         try:
             connection.ensure_connection(max_retries=1, timeout=5)
         except broken as error:
             raise UnavailableError(f"The broker does not answer: {error}") from error
-        return str(connection.as_uri())
+
+
+def shown_address(settings: Settings) -> str:
+    """The broker's address without its password."""
+    return str(Connection(settings.broker).as_uri())  # type: ignore[no-untyped-call]

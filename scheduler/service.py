@@ -10,14 +10,17 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import deletion, lifecycle, queries
+from db import deletion, fleet, lifecycle
 from db.database import Database
+from db.logs import LogShipper
 from jobs.data import read_rows
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
+from jobs.logs import bind_process
 from jobs.plan import guess, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
 from scheduler.celery_app import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
+from scheduler.pulse import Pulse
 from scheduler.submit import example_rows
 
 log = structlog.get_logger()
@@ -32,20 +35,34 @@ class Scheduler:
         self.settings = settings
         self.database = database
         self.app = app or make_app(settings)
+        self.pulse: Pulse | None = None
         self._knocked: dict[str, float] = {}
         self._tidied = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set. A database that is away is waited for."""
+        self.pulse = pulse = Pulse(self.settings, self.database, self.app)
+        bind_process(scheduler=pulse.who.name)
+        shipper = LogShipper(
+            self.database,
+            pulse.who.name,
+            seconds=self.settings.heartbeat_seconds,
+            kept=self.settings.log_lines,
+        )
+        pulse.start()
+        shipper.start()
         log.info("scheduler started", database=self.database.dialect)
         while not stop.is_set():
             try:
                 self.tick()
+                pulse.moved()
             except UnavailableError as error:
                 log.warning("waiting for a service", error=str(error))
                 stop.wait(2.0)
             stop.wait(self.settings.tick_seconds)
         log.info("scheduler stopped")
+        pulse.close()
+        shipper.close()
 
     def tick(self) -> None:
         """One round of every step."""
@@ -54,7 +71,8 @@ class Scheduler:
             self.plan()
         if work.expire:
             for held in lifecycle.expire_leases(self.database):
-                log.warning("lease expired", job=held.job_id, shard=held.shard_no, fence=held.fence)
+                about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
+                log.warning("lease expired", **about)
         if work.sweep:
             lifecycle.sweep_jobs(self.database)
         if work.finish or work.sweep:
@@ -69,6 +87,8 @@ class Scheduler:
     def plan(self) -> None:
         """Cut every queued job into shards; load its data first where it is on the hub."""
         for request in lifecycle.take_plans(self.database):
+            if self.pulse is not None:
+                self.pulse.doing(f"planning job {request.job_id}")
             try:
                 self._plan_one(request)
             except HubUnavailableError as error:
@@ -133,8 +153,9 @@ class Scheduler:
             return
         self._tidied = time.monotonic()
         lifecycle.prune_workers(self.database, WORKERS_KEPT_SECONDS)
+        fleet.prune_schedulers(self.database, WORKERS_KEPT_SECONDS)
         forget_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:
-        grace = queries.dead_after(self.settings.heartbeat_seconds)
+        grace = fleet.patience(self.settings.heartbeat_seconds)
         return lifecycle.idle_workers(self.database, grace)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from db import lifecycle, queries, store
+from db import fleet, lifecycle, queries, store
 from db.database import Database
 from db.store import NewJob
 from jobs.attack import label_order
@@ -240,7 +240,7 @@ def _estimate(
 ) -> Estimate:
     spec = submission.spec
     rate = lifecycle.measured_rate(database, spec.kind, facts.layers, facts.heads)
-    grace = queries.dead_after(settings.heartbeat_seconds)
+    grace = fleet.patience(settings.heartbeat_seconds)
     _, alive = lifecycle.idle_workers(database, grace).get(submission.queue, (0, 0))
     data = submission.spec.data
     examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)

@@ -41,7 +41,7 @@ def tracked() -> dict[str, str]:
 
 
 def lengths() -> dict[str, int]:
-    exempt = ("tests/", "db/migrations/versions/")
+    exempt = ("tests/", "db/migrations/versions/", "docs/schema.md")  # the last is generated
     return {
         name: len(text.splitlines())
         for name, text in tracked().items()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from db import queries, rankings, results
+from db import fleet, logs, queries, rankings, results
 from db.results import Example, Site
 from jobs.data import allowed_path, preview, save_upload
 from jobs.errors import NotFoundError, refuse
+from jobs.logs import LEVELS
 from jobs.models import ModelFacts
 from jobs.states import SHOWN_JOB_STATES
 from scheduler.control import control
@@ -86,7 +88,38 @@ def list_shards(job_id: int) -> Response:
     queries.get_job(database(), job_id)
     limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
     found = queries.list_shards(database(), job_id, limit=limit, offset=offset)
-    return jsonify({"shards": [asdict(shard) for shard in found]})
+    return jsonify({"shards": [_shard_json(shard) for shard in found]})
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/log")
+def read_log(job_id: int) -> Response:
+    """Lines of the job's log in the order in which they came; `after` goes on from there."""
+    queries.get_job(database(), job_id)
+    after = words("after", longest=400)
+    found = logs.lines_after(
+        database(),
+        job_id,
+        level=choice("level", LEVELS),
+        shard=optional_integer("shard"),
+        after=after,
+        limit=integer("limit", 200, low=1, high=MOST_ROWS),
+    )
+    next_after = found[-1].cursor if found else after or None
+    return jsonify({"lines": [line.as_json() for line in found], "next_after": next_after})
+
+
+@blueprint.get("/system")
+def system() -> Response:
+    """Schedulers, workers and the broker as they last said, and what jobs wait for."""
+    opened, own = database(), settings()
+    workers = Counter(worker.condition for worker in fleet.list_workers(opened, own))
+    return jsonify(
+        {
+            "notices": [asdict(notice) for notice in fleet.notices(opened, own)],
+            "schedulers": [asdict(one) for one in fleet.list_schedulers(opened, own)],
+            "workers": dict(workers),
+        }
+    )
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/heads")
@@ -156,7 +189,7 @@ def get_example(job_id: int, example_no: int) -> Response:
 @blueprint.get("/workers")
 def list_workers() -> Response:
     """Worker processes, last seen first."""
-    found = queries.list_workers(database(), settings().heartbeat_seconds)
+    found = fleet.list_workers(database(), settings())
     return jsonify({"workers": [asdict(worker) for worker in found]})
 
 
@@ -245,6 +278,12 @@ def _texts(value: Any) -> Any:
     elif isinstance(value, list):
         for part in value:
             yield from _texts(part)
+
+
+def _shard_json(shard: queries.Shard) -> dict[str, Any]:
+    condition = fleet.shard_condition(shard, settings())
+    values = {key: value for key, value in asdict(shard).items() if key != "beat_seconds"}
+    return {**values, "condition": condition}
 
 
 def _place(site: Site) -> dict[str, Any]:

@@ -106,11 +106,12 @@ def _register(app: Flask) -> None:
         studies,
         study_api,
         trees,
+        watch,
     )
 
     for module in (
         *(assets, jobs, new_job, explain, attack, results, rankings, pruning, trees),
-        *(studies, study_api, console, events, api, ops),
+        *(studies, study_api, console, events, api, ops, watch),
     ):
         app.register_blueprint(module.blueprint)
 

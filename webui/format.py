@@ -40,6 +40,15 @@ def counted(value: int, word: str) -> str:
     return f"{value:,} {word}{'' if value == 1 else 's'}"
 
 
+def size(value: float) -> str:
+    """Bytes in the unit that fits: 1.2 GB."""
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    return f"{number(value, 2 if value < 99.5 else 3)} {units[power]}"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as percent; never rounded up to 100 nor down to 0."""
     if share is None or not math.isfinite(share):
@@ -96,6 +105,12 @@ def moment(seconds: float | None) -> Markup:
     return Markup(f'<time datetime="{stamp}">{shown}</time>')  # noqa: S704
 
 
+def clock(seconds: float) -> str:
+    """Month, day and time to the millisecond, in UTC: of lines in a log."""
+    when = datetime.fromtimestamp(seconds, UTC)
+    return when.strftime("%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
+
+
 def head_name(layer: int, head: int, kind: str = "encoder") -> str:
     """`L3 H7`; other kinds of attention are named: `cross L3 H7`."""
     return f"L{layer} H{head}" if kind == "encoder" else f"{kind} L{layer} H{head}"
@@ -116,10 +131,12 @@ FILTERS = {
     "number": number,
     "signed": signed,
     "count": count,
+    "bytes": size,
     "percent": percent,
     "rate": rate,
     "duration": duration,
     "moment": moment,
+    "clock": clock,
     "versions": versions,
 }
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 
-from db import queries, results
+from db import fleet, queries, results
 from db.queries import Job
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.control import control
-from webui import attack, heads, live, pruning, rankings
+from webui import attack, heads, live, pruning, rankings, watch
 from webui.web import choice, database, integer, optional_integer, settings, words
 
 PAGE = 25
@@ -66,6 +66,7 @@ def show(job_id: int) -> str:
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
         children=queries.list_children(opened, job.id),
         **_shards(job),
+        **watch.log_section(job),
         **_results(job),
     )
 
@@ -82,13 +83,13 @@ def act(job_id: int, action: str) -> Response:
 
 @blueprint.get("/workers")
 def workers() -> str:
-    """Workers, alive and dead."""
-    found = queries.list_workers(database(), settings().heartbeat_seconds)
+    """Workers and schedulers, alive and dead."""
+    found = fleet.list_workers(database(), settings())
     return render_template(
         "workers.html",
         workers=found,
+        schedulers=fleet.list_schedulers(database(), settings()),
         alive=sum(worker.alive for worker in found),
-        dead_after=queries.dead_after(settings().heartbeat_seconds),
     )
 
 

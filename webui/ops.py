@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from db import queries
-from db.queries import Counts
+from db import metrics as numbers
+from db.metrics import Counts
 from jobs.errors import UnavailableError
 from jobs.states import JobState, ShardState
 from webui.web import database, settings
@@ -37,7 +37,7 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Counted in the database at every request: no state in this process."""
     registry = CollectorRegistry()
-    registry.register(_Numbers(queries.get_counts(database(), settings().heartbeat_seconds)))
+    registry.register(_Numbers(numbers.get_counts(database(), settings())))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -14,6 +14,7 @@ from db.leases import Claim, WorkerIdentity
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 from jobs.states import Control
+from workers.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ class Heart:
         self._why: str | None = None
         self._progress = 0
         self._moved_at = 0.0
+        self._vitals = Vitals()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def start(self) -> None:
@@ -114,7 +116,9 @@ class Heart:
         if still > self.settings.stall_seconds:
             log.error("the shard does not move; its lease is not renewed", seconds=round(still))
             return
-        control = leases.heartbeat(self.database, held, progress, self.settings.lease_seconds)
+        control = leases.heartbeat(
+            self.database, held, progress, self.settings.lease_seconds, still
+        )
         with self._lock:
             if self._held is not held or self._why:
                 return
@@ -126,8 +130,9 @@ class Heart:
     def _beat(self) -> None:
         with self._lock:
             held = self._held
+        state, seconds = "busy" if held else "idle", self.settings.heartbeat_seconds
         try:
-            leases.beat(self.database, self.who, "busy" if held else "idle", held)
+            leases.beat(self.database, self.who, state, held, seconds, self._vitals.read())
         except UnavailableError as error:
             # Only the list of workers suffers; the lease has a heartbeat of its own.
             log.warning("heartbeat failed", error=str(error))

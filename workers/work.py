@@ -18,10 +18,11 @@ import transformers
 from db import leases, store
 from db.database import Database
 from db.leases import Claim, WorkerIdentity
+from db.logs import LogShipper
 from db.store import ChangedModelError
 from db.upgrades import code_revision
 from jobs.errors import UnavailableError
-from jobs.logs import log_tail
+from jobs.logs import about_attempt, bind_process, log_tail
 from jobs.outcome import Errored, HandedBack, LostLease, Outcome
 from jobs.settings import Settings
 from workers.heart import LOST, Heart, Stopped
@@ -71,6 +72,12 @@ class Worker:
         self.who = identity(settings)
         self.models = ModelCache(settings)
         self.heart = Heart(settings, self.database, self.who)
+        self.shipper = LogShipper(
+            self.database,
+            self.who.name,
+            seconds=settings.heartbeat_seconds,
+            kept=settings.log_lines,
+        )
         self.stopping = False
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -79,12 +86,15 @@ class Worker:
         """Register and begin to beat."""
         # A progress bar per model load would fill the log.
         transformers.utils.logging.disable_progress_bar()
+        bind_process(worker=self.who.name)
         self.heart.start()
-        log.info("worker ready", worker=self.who.name, queue=self.who.queue)
+        self.shipper.start()
+        log.info("worker ready", queue=self.who.queue)
 
     def close(self) -> None:
         """Sign off."""
         self.heart.close()
+        self.shipper.close()
         self.database.close()
 
     def stop(self, why: str) -> None:
@@ -114,9 +124,10 @@ class Worker:
         self.heart.hold(held)
         if self.stopping:
             self.heart.stop_attempt("shutdown")
-        context = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
-        with log_tail() as tail, structlog.contextvars.bound_contextvars(**context):
+        about = about_attempt(held.job_id, held.shard_no, held.fence)
+        with log_tail() as tail, about:
             log.info("shard started", examples=held.hi - held.lo)
+            self.shipper.nudge()
             outcome = self._run(held)
             try:
                 self._settle(held, outcome, tail)
@@ -124,6 +135,7 @@ class Worker:
                 log.error("the database stayed away; the lease will expire", error=str(error))
             finally:
                 self.heart.release()
+                self.shipper.nudge()
 
     def _run(self, held: Claim) -> Computed | Outcome:
         try:
@@ -178,5 +190,7 @@ class Worker:
                 self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
             )
             return
-        if not stored:
-            log.warning("commit refused: the lease was lost", worker=self.who.name)
+        if stored:
+            log.info("shard stored", examples=len(done.result.examples))
+        else:
+            log.warning("commit refused: the lease was lost")

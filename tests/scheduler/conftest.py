@@ -29,6 +29,16 @@ class FakeApp:
     def connection_for_write(self) -> Any:
         return self
 
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ensure_connection(self, **_: object) -> None:
+        if not self.reachable:
+            raise ConnectionError("refused")
+
     @property
     def connection_errors(self) -> tuple[type[Exception], ...]:
         return (ConnectionError,)

@@ -6,7 +6,8 @@ import { prepare, refresh } from './morph.js';
 document.documentElement.classList.add('js');
 prepare(document);
 
-// Parts with data-refresh="seconds" renew themselves while the page is seen.
+// Parts with data-refresh="seconds" renew themselves while the page is seen, from the page itself or
+// from the address in data-from.
 for (const part of document.querySelectorAll('[data-refresh]')) {
   let misses = 0;
   const step = async () => {
@@ -14,7 +15,7 @@ for (const part of document.querySelectorAll('[data-refresh]')) {
     if (!seconds) return;
     if (!document.hidden) {
       try {
-        misses = (await refresh(location.href, `#${part.id}`)) ? 0 : misses + 1;
+        misses = (await refresh(part.dataset.from || location.href, `#${part.id}`)) ? 0 : misses + 1;
       } catch {
         misses += 1;
       }
@@ -76,6 +77,19 @@ document.addEventListener('keydown', (event) => {
   }
   document.querySelector(`[data-key-link="${event.key}"]`)?.click();
 });
+
+// A log stays at its end, where the reader has not scrolled away from it.
+const ends = new WeakMap();
+for (const moment of ['headwise:updated', 'headwise:start']) {
+  document.addEventListener(moment, () => {
+    for (const log of document.querySelectorAll('.log[data-follow]')) {
+      const end = log.scrollHeight - log.clientHeight;
+      if (!(log.scrollTop < ends.get(log) - 4)) log.scrollTop = end;
+      ends.set(log, end);
+    }
+  });
+}
+document.dispatchEvent(new CustomEvent('headwise:start'));
 
 // Only one confirmation is open at a time; Escape closes it.
 document.addEventListener('keydown', (event) => {

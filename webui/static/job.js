@@ -41,7 +41,7 @@ function follow(element) {
     renewed = performance.now();
     const whole = final || !document.getElementById('heads');
     try {
-      await refresh(location.href, whole ? '#main' : '#status,#shards,#heads,#completeness');
+      await refresh(location.href, whole ? '#main' : '#status,#shards,#log,#heads,#completeness');
     } catch {
       // The next event tries again.
     }

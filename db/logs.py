@@ -1,0 +1,302 @@
+"""The log of a job in the database: written in small batches beside the work, read by pages.
+
+A thread of its own writes, so that neither a commit nor a lease waits for a log. Times are by the
+database's clock: a process says how long ago it logged a line, not when.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, insert, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.database import Database
+from db.tables import job_log
+from jobs.errors import UnavailableError, refuse
+from jobs.logs import LEVELS, Line, Pending, pending
+
+log = structlog.get_logger()
+
+BATCH = 500
+"""Lines per transaction, and per beat: a noisy attempt cannot fill the database faster."""
+SETTLE_SECONDS = 2.0
+"""Whoever follows a log gets lines this old: by then a transaction that began earlier has ended."""
+CHUNK = 2_000
+
+LINES = """
+SELECT source, line_no, shard_no, fence, at, stored_at, level, event, details FROM job_log
+WHERE job_id = :job_id AND level >= :level AND (:shard < 0 OR shard_no = :shard)
+  AND (stored_at, source, line_no) > (:stored_at, :source, :line_no) AND stored_at <= :until
+ORDER BY stored_at, source, line_no LIMIT :limit
+"""
+NEWEST = """
+SELECT source, line_no, shard_no, fence, at, stored_at, level, event, details FROM job_log
+WHERE job_id = :job_id AND level >= :level AND (:shard < 0 OR shard_no = :shard)
+  AND (stored_at, source, line_no) < (:stored_at, :source, :line_no)
+ORDER BY stored_at DESC, source DESC, line_no DESC LIMIT :limit
+"""
+KNOWN = "SELECT 1 FROM job WHERE id = :job_id AND state <> 'deleting'"
+_OF_ATTEMPT = """
+job_id = :job_id AND source = :source
+  AND COALESCE(shard_no, -1) = :shard AND COALESCE(fence, -1) = :fence
+"""
+OLDEST_KEPT = f"""
+SELECT line_no, at FROM job_log WHERE {_OF_ATTEMPT} ORDER BY line_no DESC LIMIT 1 OFFSET :kept
+"""  # noqa: S608 - constants of this file
+SHORTEN = f"DELETE FROM job_log WHERE {_OF_ATTEMPT} AND line_no <= :line_no"  # noqa: S608
+
+_END = 1e15
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line of a job's log."""
+
+    source: str
+    """The process that logged it."""
+    number: int
+    """Within its source, ascending."""
+    shard: int | None
+    attempt: int | None
+    at: float
+    """When it was logged, by the database's clock."""
+    stored_at: float
+    level: str
+    event: str
+    details: str
+
+    @property
+    def cursor(self) -> str:
+        """Its place in the order of the log."""
+        return f"{self.stored_at!r}/{self.number}/{self.source}"
+
+    def as_text(self) -> str:
+        """Time, level, place, what happened; a traceback has lines of its own."""
+        when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
+        place = "" if self.shard is None else f" shard={self.shard} attempt={self.attempt}"
+        said = f"{self.event} {self.details}".rstrip()
+        return f"{when} {self.level:<7} {self.source}{place} {said}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API sends it."""
+        names = ("at", "level", "source", "shard", "attempt", "event", "details")
+        return {name: getattr(self, name) for name in names}
+
+
+def newest_lines(
+    database: Database, job_id: int, *, level: str, shard: int | None, before: str = "", limit: int
+) -> list[LogLine]:
+    """The last lines that came (before a cursor), in the order in which they were logged."""
+    stored_at, number, source = _place(before, "before") if before else (_END, 0, "")
+    values = {"stored_at": stored_at, "source": source, "line_no": number, "limit": limit}
+    found = _read(database, NEWEST, {**_filter(job_id, level, shard), **values})
+    return sorted(found, key=lambda line: (line.at, line.source, line.number))
+
+
+def lines_after(
+    database: Database,
+    job_id: int,
+    *,
+    level: str,
+    shard: int | None,
+    after: str = "",
+    limit: int,
+    settled: bool = True,
+) -> list[LogLine]:
+    """Lines in the order in which they came, after a cursor; newer ones than two seconds wait."""
+    stored_at, number, source = _place(after, "after") if after else (0.0, 0, "")
+    with database.read() as connection:
+        now = float(connection.execute(database.sql("SELECT {clock}")).scalar_one())
+    values = {"stored_at": stored_at, "source": source, "line_no": number, "limit": limit}
+    values["until"] = now - SETTLE_SECONDS if settled else _END
+    return _read(database, LINES, {**_filter(job_id, level, shard), **values})
+
+
+def whole_log(
+    database: Database, job_id: int, *, level: str, shard: int | None
+) -> Iterator[list[LogLine]]:
+    """All of it, some thousand lines at a time."""
+    after = ""
+    while found := lines_after(
+        database, job_id, level=level, shard=shard, after=after, limit=CHUNK, settled=False
+    ):
+        yield found
+        after = found[-1].cursor
+
+
+def _filter(job_id: int, level: str, shard: int | None) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "level": LEVELS.get(level, 0),
+        "shard": -1 if shard is None else shard,
+    }
+
+
+def _place(cursor: str, field: str) -> tuple[float, int, str]:
+    stored_at, _, rest = cursor.partition("/")
+    number, _, source = rest.partition("/")
+    try:
+        if not source or len(cursor) > 400 or "\0" in source:
+            raise ValueError
+        place = float(stored_at), int(number), source
+        if not (0 <= place[0] <= _END and 0 <= place[1] < 2**63):
+            raise ValueError
+    except ValueError:
+        remedy = "Take next_after of an earlier answer, or leave it out."
+        raise refuse(field, cursor, "is no place in this log", remedy) from None
+    return place
+
+
+def _read(database: Database, statement: str, values: dict[str, object]) -> list[LogLine]:
+    names = {number: name for name, number in LEVELS.items()}
+    with database.read() as connection:
+        rows = connection.execute(text(statement), values).all()
+    return [
+        LogLine(
+            source=row.source,
+            number=row.line_no,
+            shard=row.shard_no,
+            attempt=row.fence,
+            at=row.at,
+            stored_at=row.stored_at,
+            level=names.get(row.level, "info"),
+            event=row.event,
+            details=row.details,
+        )
+        for row in rows
+    ]
+
+
+class LogShipper:
+    """Writes this process's lines about jobs to the database, at every beat and when nudged."""
+
+    def __init__(
+        self,
+        database: Database,
+        source: str,
+        *,
+        seconds: float,
+        kept: int,
+        lines: Pending = pending,
+    ) -> None:
+        self.database = database
+        self.source = source
+        self.seconds = seconds
+        self.kept = kept
+        self.lines = lines
+        self._stored: Counter[tuple[int, int, int]] = Counter()
+        self._closing = threading.Event()
+        self._soon = threading.Event()
+        self._away = False
+        self._thread = threading.Thread(target=self._run, name="log shipper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ship."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Ship in a moment: an attempt has begun or ended."""
+        self._soon.set()
+
+    def close(self) -> None:
+        """Ship what is left, for at most a few seconds."""
+        self._closing.set()
+        self._soon.set()
+        self._thread.join(timeout=5)
+
+    def ship(self) -> None:
+        """Store a batch. A database that is away gets it later; a job that is gone never."""
+        batch = self.lines.take(BATCH)
+        while batch:
+            job_id = batch[0].job
+            mine = [line for line in batch if line.job == job_id]
+            try:
+                with self.database.write() as connection:
+                    self._store(connection, job_id, mine)
+            except UnavailableError as error:
+                self.lines.put_back(batch)
+                if not self._away:
+                    self._away = True
+                    log.warning("log lines wait for the database", error=str(error))
+                return
+            except SQLAlchemyError as error:
+                # Without the job: a line about its log would be its next line.
+                log.warning("log lines were refused", job=None, error=str(error)[:300])
+            batch = [line for line in batch if line.job != job_id]
+            self._away = False
+
+    def _store(self, connection: Connection, job_id: int, lines: Sequence[Line]) -> None:
+        if connection.execute(text(KNOWN), {"job_id": job_id}).first() is None:
+            return  # deleted
+        now = float(connection.execute(self.database.sql("SELECT {clock}")).scalar_one())
+        here = time.monotonic()
+        rows = [
+            {
+                "job_id": job_id,
+                "source": self.source,
+                "line_no": line.number,
+                "shard_no": line.shard,
+                "fence": line.attempt,
+                "at": now - (here - line.emitted),
+                "stored_at": now,
+                "level": line.level,
+                "event": line.event,
+                "details": line.details,
+            }
+            for line in lines
+        ]
+        connection.execute(insert(job_log), rows)
+        for key, number in Counter(_attempt(line) for line in lines).items():
+            self._stored[key] += number
+            if self._stored[key] > self.kept:
+                self._shorten(connection, key, now)
+        if len(self._stored) > 1_000:
+            self._stored = Counter(dict(list(self._stored.items())[-100:]))
+
+    def _shorten(self, connection: Connection, key: tuple[int, int, int], now: float) -> None:
+        """Drop the oldest lines of an attempt, and say so in their place."""
+        job_id, shard, fence = key
+        mine = {"job_id": job_id, "source": self.source, "shard": shard, "fence": fence}
+        last = connection.execute(text(OLDEST_KEPT), {**mine, "kept": self.kept}).first()
+        if last is None:
+            return
+        connection.execute(text(SHORTEN), {**mine, "line_no": last.line_no})
+        row = {
+            "job_id": job_id,
+            "source": self.source,
+            "line_no": last.line_no,
+            "shard_no": None if shard < 0 else shard,
+            "fence": None if fence < 0 else fence,
+            "at": last.at,
+            "stored_at": now,
+            "level": LEVELS["warning"],
+            "event": "the log of this attempt is long: its oldest lines were dropped",
+            "details": f"dropped={self._stored[key] - self.kept} kept={self.kept}",
+        }
+        connection.execute(insert(job_log), [row])
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._soon.wait(self.seconds)
+            # An attempt's last line and the next one's first go together.
+            self._closing.wait(0.2)
+            self._soon.clear()
+            self.ship()
+        for _ in range(5):
+            self.ship()
+
+
+def _attempt(line: Line) -> tuple[int, int, int]:
+    return (
+        line.job,
+        -1 if line.shard is None else line.shard,
+        -1 if line.attempt is None else line.attempt,
+    )

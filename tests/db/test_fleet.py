@@ -1,0 +1,138 @@
+"""Who is alive, who hangs, and what is said of it: by the database's clock alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import fleet, leases, queries
+from db.database import Database
+from db.fleet import SchedulerIdentity
+from jobs.settings import Settings
+from tests.support import ALICE, planned_job
+
+SETTINGS = Settings(heartbeat_seconds=10, stall_warn_seconds=60, stall_seconds=300)
+WHO = SchedulerIdentity(name="s", host="h", pid=1, broker="redis://b", beat_seconds=10)
+SAID: dict[str, Any] = {"state": "running", "doing": None, "broker_error": None, "still": 0.0}
+
+
+def shift(database: Database, table: str, column: str, seconds: float) -> None:
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE {table} SET {column} = {column} - {seconds}"))
+
+
+def worker(database: Database) -> fleet.Worker:
+    return fleet.list_workers(database, SETTINGS)[0]
+
+
+def shard_condition(database: Database, job: int) -> str | None:
+    return fleet.shard_condition(queries.list_shards(database, job)[0], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("silent", "beat", "condition"),
+    [(19, 10, "idle"), (21, 10, "dead"), (1, 0.4, "dead"), (100, 60, "idle"), (19, None, "idle")],
+)
+def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
+    database: Database, silent: float, beat: float | None, condition: str
+) -> None:
+    leases.beat(database, ALICE, "idle", None, beat, '{"memory": 5}')
+    shift(database, "worker", "seen_at", silent)
+    found = worker(database)
+    assert (found.condition, found.alive) == (condition, condition != "dead")
+    assert abs(found.silent - silent) < 5
+    assert found.vitals == {"memory": 5}
+
+
+def test_a_worker_that_signed_off_is_stopped_not_dead(database: Database) -> None:
+    leases.beat(database, ALICE, "stopped", None, 10)
+    shift(database, "worker", "seen_at", 1000)
+    assert (worker(database).condition, worker(database).alive) == ("stopped", False)
+
+
+def test_a_shard_that_does_not_move_while_its_worker_beats_is_stalled(database: Database) -> None:
+    job = planned_job(database, examples=2)
+    held = leases.claim(database, ALICE, 60)
+    assert held is not None
+    leases.beat(database, ALICE, "busy", held, 10)
+    assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
+    leases.heartbeat(database, held, 1, 60, 59.0)
+    assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
+    leases.heartbeat(database, held, 1, 60, 65.0)
+    assert (worker(database).condition, shard_condition(database, job)) == ("stalled", "stalled")
+    still = queries.list_shards(database, job)[0].still
+    assert still is not None
+    assert 65 <= still < 75
+    leases.heartbeat(database, held, 2, 60, 0.5)
+    assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
+
+
+def test_a_shard_of_a_dead_worker_is_not_called_stalled(database: Database) -> None:
+    job = planned_job(database, examples=2)
+    held = leases.claim(database, ALICE, 60)
+    leases.beat(database, ALICE, "busy", held, 10)
+    shift(database, "worker", "seen_at", 90)
+    shift(database, "shard", "moved_at", 95)
+    assert (worker(database).condition, shard_condition(database, job)) == ("dead", "dead")
+
+
+def test_a_new_claim_has_just_moved(database: Database) -> None:
+    job = planned_job(database, examples=2)
+    held = leases.claim(database, ALICE, 60)
+    assert held is not None
+    leases.heartbeat(database, held, 1, 60, 500.0)
+    leases.hand_back(database, held, "pause")
+    assert shard_condition(database, job) is None
+    again = leases.claim(database, ALICE, 60)
+    leases.beat(database, ALICE, "busy", again, 10)
+    assert shard_condition(database, job) is None
+
+
+def said(database: Database) -> list[str]:
+    return [notice.what for notice in fleet.notices(database, SETTINGS)]
+
+
+def test_what_stands_still_is_said(database: Database) -> None:
+    assert said(database) == ["scheduler"]
+    fleet.scheduler_beat(database, WHO, **SAID)
+    assert said(database) == []
+    planned_job(database)
+    assert said(database) == ["workers"]
+    leases.beat(database, ALICE, "idle", None, 10)
+    assert said(database) == []
+    shift(database, "worker", "seen_at", 21)
+    assert said(database) == ["workers"]
+    fleet.scheduler_beat(database, WHO, **{**SAID, "broker_error": "refused"})
+    assert said(database) == ["broker", "workers"]
+    fleet.scheduler_beat(database, WHO, **{**SAID, "still": 61.0, "doing": "planning job 3"})
+    assert said(database) == ["scheduler", "workers"]
+    assert "planning job 3" in fleet.notices(database, SETTINGS)[0].message
+    shift(database, "scheduler", "seen_at", 21)
+    assert said(database) == ["scheduler", "workers"]
+    assert "No scheduler runs" in fleet.notices(database, SETTINGS)[0].message
+
+
+def test_one_of_two_schedulers_is_enough(database: Database) -> None:
+    fleet.scheduler_beat(database, WHO, **{**SAID, "broker_error": "refused", "still": 500.0})
+    other = SchedulerIdentity(name="t", host="h", pid=2, broker="redis://b", beat_seconds=10)
+    fleet.scheduler_beat(database, other, **SAID)
+    assert said(database) == []
+    conditions = {one.name: one.condition for one in fleet.list_schedulers(database, SETTINGS)}
+    assert conditions == {"s": "stalled", "t": "running"}
+    fleet.scheduler_beat(database, WHO, **{**SAID, "state": "stopped"})
+    conditions = {one.name: one.condition for one in fleet.list_schedulers(database, SETTINGS)}
+    assert conditions == {"s": "stopped", "t": "running"}
+    shift(database, "scheduler", "seen_at", 1000)
+    fleet.prune_schedulers(database, 500)
+    assert fleet.list_schedulers(database, SETTINGS) == []
+
+
+def test_a_worker_of_several_queues_serves_each(database: Database) -> None:
+    fleet.scheduler_beat(database, WHO, **SAID)
+    planned_job(database, queue="large")
+    assert said(database) == ["workers"]
+    several = type(ALICE)(**{**ALICE.__dict__, "name": "m", "queue": "small,large"})
+    leases.beat(database, several, "idle", None, 10)
+    assert said(database) == []

@@ -1,0 +1,81 @@
+"""What a job's page says of its log, and what every page says of what stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, render_template, url_for
+
+from db import fleet, logs, queries
+from db.fleet import Notice
+from db.queries import Job, Shard
+from jobs.logs import LEVELS
+from webui.web import choice, database, optional_integer, settings, words
+
+SHOWN = 200
+CHOICES = ("info", "warning", "error")
+
+blueprint = Blueprint("watch", __name__)
+
+
+@blueprint.app_context_processor
+def _helpers() -> dict[str, object]:
+    return {"system_notices": _notices, "shard_condition": _condition}
+
+
+def _notices() -> list[Notice]:
+    return fleet.notices(database(), settings())
+
+
+def _condition(shard: Shard) -> str | None:
+    return fleet.shard_condition(shard, settings())
+
+
+@blueprint.get("/notices")
+def notices() -> str:
+    """What stands still, as a part of a page that renews itself."""
+    return render_template("notices.html")
+
+
+def log_section(job: Job) -> dict[str, object]:
+    """The values of `job_log.html`: the newest lines, or those before a place."""
+    level, shard = choice("log_level", LEVELS), optional_integer("log_shard")
+    before = words("log_before", longest=400)
+    lines = logs.newest_lines(
+        database(), job.id, level=level, shard=shard, before=before, limit=SHOWN
+    )
+    # Where they came first is where the page before ends, whenever they were logged.
+    first = min(lines, key=lambda line: (line.stored_at, line.source, line.number), default=None)
+    older = None
+    if first is not None and len(lines) == SHOWN:
+        older = url_for(
+            "jobs.show",
+            job_id=job.id,
+            log_level=level or None,
+            log_shard=shard,
+            log_before=first.cursor,
+            _anchor="log",
+        )
+    return {
+        "log_lines": lines,
+        "log_level": level,
+        "log_levels": CHOICES,
+        "log_shard": shard,
+        "log_before": before,
+        "log_older": older,
+    }
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/log.txt")
+def download(job_id: int) -> Response:
+    """The whole log as plain text, streamed; the page's filters apply."""
+    queries.get_job(database(), job_id)
+    level, shard, opened = choice("log_level", LEVELS), optional_integer("log_shard"), database()
+
+    def lines() -> Iterator[str]:
+        for part in logs.whole_log(opened, job_id, level=level, shard=shard):
+            yield "".join(f"{line.as_text()}\n" for line in part)
+
+    response = Response(lines(), mimetype="text/plain")
+    response.headers["Content-Disposition"] = f'attachment; filename="job-{job_id}.log"'
+    return response
