@@ -211,9 +211,11 @@ def _inode(file: str) -> int | None:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite: the driver's own BEGIN is never IMMEDIATE.
     connection.isolation_level = None
+    # Where the file is new, and before it is in WAL mode. Elsewhere it would change nothing and
+    # take the write lock: readers would wait for whoever writes.
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
-        # Takes effect where the file is new, and before it is in WAL mode.
-        "auto_vacuum=INCREMENTAL",
         "journal_mode=WAL",
         "journal_size_limit=67108864",
         "synchronous=NORMAL",

@@ -513,3 +513,12 @@ def test_migrating_twice_and_at_once_is_harmless(database: Database) -> None:
         thread.join()
     assert errors == []
     assert database.schema_is_current()
+
+
+def test_reading_does_not_wait_for_whoever_writes(database: Database) -> None:
+    job = planned_job(database)
+    with database.write() as writing:
+        writing.execute(text("UPDATE job SET name = 'other'"))
+        with database.read() as reading:
+            names = reading.execute(text("SELECT id, name FROM job")).all()
+    assert [tuple(row) for row in names] == [(job, "test")]

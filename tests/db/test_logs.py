@@ -132,7 +132,7 @@ def test_lines_of_a_deleted_job_are_dropped_and_go_with_it(database: Database) -
     lifecycle.sweep_jobs(database)
     lifecycle.set_control(database, job, "delete")
     assert counted(database, "log_lines") == 0
-    assert deletion.empty_jobs(database, 60) == [job]
+    deletion.empty_jobs(database, 60)
     assert counted(database, "job_log") == 0
     other = planned_job(database)
     add(lines, job, "too late")
