@@ -28,7 +28,7 @@ from benchmarks.page import say
 from benchmarks.scale_data import planned
 from benchmarks.scale_pages import percentile
 from benchmarks.store import made_up_result
-from db import leases, queries, store
+from db import fleet, leases, queries, store
 from db.database import Database
 from db.store import ShardInput
 from jobs.logs import configure_logs
@@ -243,7 +243,7 @@ def timed(owner: Any, name: str, seconds: list[float]) -> Iterator[None]:
 
 def _wait_for_workers(database: Database, count: int) -> None:
     deadline = time.monotonic() + 300
-    while len(queries.list_workers(database, 10)) < count:
+    while len(fleet.list_workers(database, Settings())) < count:
         if time.monotonic() > deadline:
             raise RuntimeError("the workers did not start")
         time.sleep(0.5)

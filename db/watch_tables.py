@@ -1,0 +1,44 @@
+"""The tables of what processes say of themselves: schedulers, logs. See `db.tables`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, SmallInteger, Table, Text
+
+from db.metadata import metadata
+
+scheduler = Table(
+    "scheduler",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("doing", Text),
+    Column("broker", Text, nullable=False),
+    Column("broker_error", Text),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("moved_at", Double, nullable=False),
+    Column("beat_seconds", Double, nullable=False),
+)
+"""Scheduler processes as they last said; `moved_at` is the end of the last round."""
+
+job_log = Table(
+    "job_log",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("line_no", BigInteger, primary_key=True),
+    Column("shard_no", Integer),
+    Column("fence", Integer),
+    Column("at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("ix_job_log_stored", "job_id", "stored_at", "source", "line_no"),
+    sqlite_with_rowid=False,
+)
+"""Lines that processes logged about a job. `source` is the process, which numbers its lines;
+`stored_at` is when a batch of them came, and orders the log for readers who follow it. No foreign
+key: its lock on the job's row would let a process that hangs while it logs hold up the end."""
