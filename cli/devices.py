@@ -53,15 +53,20 @@ def cuda_devices(environ: Mapping[str, str]) -> list[str]:
         # CUDA stops at the first name that it does not know; -1 is used for "none".
         names = (name.strip() for name in visible.split(","))
         return list(takewhile(lambda name: name not in ("", "-1"), names))
-    listed = _output(["nvidia-smi", "-L"])
-    found = []
-    for part in re.split(r"(?m)^(?=GPU \d+:)", listed):
-        found += _MIG.findall(part) or _GPU.findall(part)
+    found = driver_devices()
     if found or importlib.util.find_spec("torch") is None:
         return found
     # NVML counts without starting CUDA; on machines without it the process ends anyway.
     counted = _output([sys.executable, "-c", _COUNT], PYTORCH_NVML_BASED_CUDA_CHECK="1").strip()
     return [str(number) for number in range(int(counted or 0))]
+
+
+def driver_devices() -> list[str]:
+    """UUIDs of the GPUs that the driver lists, of their parts (MIG) where there are any."""
+    found = []
+    for part in re.split(r"(?m)^(?=GPU \d+:)", _output(["nvidia-smi", "-L"])):
+        found += _MIG.findall(part) or _GPU.findall(part)
+    return found
 
 
 def _output(command: list[str], **environment: str) -> str:

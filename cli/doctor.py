@@ -6,10 +6,12 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from cli.devices import driver_devices
 from db import fleet
 from db.database import Database
 from db.upgrades import SchemaState
@@ -82,7 +84,11 @@ def _workers(settings: Settings) -> str:
         alive = [w for w in fleet.list_workers(database, settings) if w.alive]
     finally:
         database.close()
-    return f"{len(alive)} alive" if alive else "none alive; `headwise up` or `headwise worker`"
+    if not alive:
+        return "none alive; `headwise up` or `headwise worker`"
+    places = Counter(f"{w.device} for {w.queue.replace(',', ', ')}" for w in alive)
+    listed = "; ".join(f"{count} on {place}" for place, count in sorted(places.items()))
+    return f"{len(alive)} alive: {listed}"
 
 
 def _packages(_: Settings) -> str:
@@ -98,4 +104,6 @@ def _packages(_: Settings) -> str:
 def _device(settings: Settings) -> str:
     if importlib.util.find_spec("torch") is None:
         return "no torch here: this installation can serve and schedule, not compute"
-    return f"{settings.device}; {os.cpu_count()} CPU cores"
+    gpus = ", ".join(driver_devices()) or "no GPU that nvidia-smi lists"
+    serves = settings.served_queues.replace(",", ", ")
+    return f"{settings.device}, for {serves}; {gpus}; {os.cpu_count()} CPU cores"

@@ -130,11 +130,12 @@ def jobs(
     if as_json:
         print_json([job.__dict__ for job in found])
         return
-    table = Table("job", "name", "state", "examples", "rate", "user", box=None, pad_edge=False)
+    heads = ("job", "name", "state", "queue", "examples", "rate", "user")
+    table = Table(*heads, box=None, pad_edge=False)
     for job in found:
         rate = f"{job.rate:.1f}/s" if job.rate else ""
         done = f"{job.computed:,} of {job.examples:,}"
-        table.add_row(str(job.id), job.name, job.state.value, done, rate, job.user)
+        table.add_row(str(job.id), job.name, job.state.value, job.queue, done, rate, job.user)
     out.print(table if found else "No jobs yet. `headwise submit --help` says how to make one.")
 
 

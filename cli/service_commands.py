@@ -19,6 +19,7 @@ import typer
 
 from cli.context import admit, out, unfit
 from cli.devices import environments
+from cli.health import health
 from cli.supervisor import Child, Supervisor
 from db.console import create_console_role
 from db.database import CONSOLE_ROLE, Database
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     for command in (up, worker, scheduler, web):
         app.command(rich_help_panel="Processes")(command)
     app.command(rich_help_panel="Installation")(migrate)
+    app.command(rich_help_panel="Installation")(health)
 
 
 def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:

@@ -29,7 +29,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """The database answers and its schema is current; 503 otherwise."""
     if not database().schema_is_current():
-        raise UnavailableError("The database has another schema: run `headwise up` to migrate it.")
+        raise UnavailableError(f"The database cannot be used: {database().schema_words()}.")
     return jsonify({"status": "ready"})
 
 

@@ -33,8 +33,8 @@ from tests.support import ALICE, completed, planned_job
 
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
 COMMANDS = (
-    "up worker scheduler web submit study jobs watch cancel pause resume sql export prune schema "
-    "doctor"
+    "up worker scheduler web migrate health submit study jobs watch cancel pause resume sql export "
+    "prune schema doctor"
 )
 
 
@@ -329,7 +329,7 @@ def test_doctor_names_what_does_not_answer(
 
 def test_doctor_counts_live_workers(headwise: Headwise, store: Database) -> None:
     leases.beat(store, ALICE, "idle", None)
-    assert "workers: 1 alive" in headwise("doctor").out
+    assert "workers: 1 alive: 1 on cpu for default\n" in headwise("doctor").out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

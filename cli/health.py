@@ -1,0 +1,58 @@
+"""`headwise health`: does this host's scheduler or worker live and move? For containers and probes.
+
+The dashboard answers /healthz and /readyz itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cli.context import out
+from db import fleet
+from db.database import Database
+from db.fleet import Scheduler, Worker
+from jobs.errors import UnavailableError, nearest, refuse
+from jobs.settings import Settings, load_settings
+
+ROLES = ("scheduler", "worker")
+
+
+def health(
+    role: Annotated[str, typer.Argument(help="scheduler or worker.", metavar="ROLE")],
+) -> int:
+    """Exit status 0 when this host's scheduler or worker is well, 1 when it is not.
+
+    A database that is away is not their fault, and restarting them would not help: 0.
+    """
+    if role not in ROLES:
+        raise refuse("ROLE", role, "is neither scheduler nor worker", nearest(role, ROLES))
+    settings = load_settings()
+    database = Database(settings.database)
+    try:
+        if not database.schema_is_current():
+            well, words = False, database.schema_words()
+        elif role == "worker":
+            well, words = _judge(fleet.list_workers(database, settings), settings)
+        else:
+            well, words = _judge(fleet.list_schedulers(database, settings), settings)
+    except UnavailableError as error:
+        well, words = True, f"unknown: {error}"
+    finally:
+        database.close()
+    out.print(f"{role}: {words}", soft_wrap=True)
+    return 0 if well else 1
+
+
+def _judge(found: Sequence[Worker | Scheduler], settings: Settings) -> tuple[bool, str]:
+    here = [one for one in found if one.host == socket.gethostname() and one.alive]
+    if not here:
+        return False, "none alive on this host"
+    # Slow is not hung: only what has not moved for so long that its lease is given up.
+    hung = [one.name for one in here if (one.still or 0.0) - one.silent > settings.stall_seconds]
+    if hung:
+        return False, f"does not move: {', '.join(hung)}"
+    return True, f"{len(here)} alive on this host"

@@ -1,0 +1,276 @@
+"""The files that put Headwise into production: linted, and in step with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.main import app
+from jobs.settings import Settings, load_settings
+from tests.conftest import missing
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+COMPOSE, GPU = ROOT / "docker/compose.yaml", ROOT / "docker/compose.gpu.yaml"
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+MANIFESTS = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
+OURS = ("migrate", "web", "scheduler", "worker")
+
+
+def clean(*command: str | Path) -> str:
+    """Run a checker, which must find nothing; returns its output."""
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def loaded(file: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
+def commands() -> set[str]:
+    """Every `headwise` command."""
+    names = (command.name or command.callback.__name__ for command in app.registered_commands)
+    return {name.removesuffix("_command") for name in names}
+
+
+# Dockerfile.
+
+
+def test_the_dockerfile_is_clean() -> None:
+    clean(BIN / "hadolint", "docker/Dockerfile")
+
+
+def copied() -> list[str]:
+    """What the Dockerfile copies from the build context."""
+    lines = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    return [source for line in lines for source in line.split()]
+
+
+def test_what_an_image_copies_is_there_and_not_ignored() -> None:
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert set(copied()) == kept
+    assert all((ROOT / source).exists() for source in copied())
+    assert "*" in ignore
+
+
+def test_the_image_has_every_package_of_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {source for source in copied() if (ROOT / source).is_dir()} == set(packages)
+    assert project["project"]["version"] in DOCKERFILE
+
+
+def stages() -> dict[str, list[str]]:
+    """The instructions of each stage and of those that it is made from."""
+    text = re.sub(r"\\\n", " ", DOCKERFILE)
+    found: dict[str, list[str]] = {}
+    for block in re.split(r"(?m)^(?=FROM )", text)[1:]:
+        first, *lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+        _, base, _, name = first.split()
+        found[name] = [*found.get(base, []), *lines]
+    return found
+
+
+@pytest.mark.parametrize("role", ["web", "scheduler", "worker", "worker-cuda"])
+def test_a_role_is_unprivileged_healthy_and_runs_a_command_that_exists(role: str) -> None:
+    lines = stages()[role]
+    assert [line for line in lines if line.startswith("USER")][-1] == "USER 10001"
+    assert 'ENTRYPOINT ["headwise"]' in lines
+    run = [json.loads(line[4:]) for line in lines if line.startswith("CMD [")][-1]
+    assert run[0] in commands()
+    assert any(line.startswith("HEALTHCHECK") for line in lines)
+    assert any(line.startswith("LABEL") for line in lines)
+
+
+@pytest.mark.parametrize("role", ["web", "scheduler"])
+def test_roles_that_do_not_compute_have_no_torch(role: str) -> None:
+    sources = re.findall(r"COPY --from=(\S+)", "\n".join(stages()[role]))
+    assert sources == ["dependencies"]
+    assert "torch" not in "\n".join([*stages()["dependencies"], *stages()[role]])
+    needed = clean(sys.executable, "docker/requirements.py")
+    assert "torch" not in needed
+    assert "sqlalchemy" in needed
+    assert "torch" in clean(sys.executable, "docker/requirements.py", "worker")
+
+
+# Compose.
+
+
+@pytest.mark.parametrize("file", [COMPOSE, GPU], ids=lambda file: file.name)
+def test_compose_files_follow_the_specification(file: Path) -> None:
+    clean(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+
+
+def test_compose_itself_merges_them(tmp_path: Path) -> None:
+    """With its own parser, where this machine has the plugin."""
+    if (
+        not shutil.which("docker")
+        or subprocess.run(
+            ["docker", "compose", "version"], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("needs the compose plugin; the schema above is checked anyway")
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    subprocess.run([tmp_path / "docker/make-secrets"], check=True, capture_output=True)
+    files = [f"--file={tmp_path / 'docker' / file.name}" for file in (COMPOSE, GPU)]
+    merged = yaml.safe_load(clean("docker", "compose", *files, "config"))
+    assert merged["services"]["worker"]["build"]["target"] == "worker-cuda"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_of_ours_is_confined_and_waits_for_the_migration(name: str) -> None:
+    service = loaded(COMPOSE)[0]["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert service["build"]["target"] in stages()
+    assert set(service["environment"]) <= known_keys()
+    if "command" in service:
+        assert service["command"][0] in commands()
+    if name != "migrate":
+        waits = service["depends_on"]["migrate"]["condition"]
+        assert waits == "service_completed_successfully"
+
+
+def test_every_service_has_a_health_check_a_limit_and_no_password() -> None:
+    services = loaded(COMPOSE)[0]["services"]
+    for name, service in services.items():
+        assert "healthcheck" in service or name in OURS, name
+        assert service["deploy"]["resources"]["limits"], name
+        assert not re.search(r"(?i)password\b(?!_file)", " ".join(service.get("environment", {})))
+    assert services["rabbitmq"]["profiles"] == ["rabbitmq"]
+    (override,) = loaded(GPU)[0]["services"].values()
+    assert override["build"]["target"] in stages()
+
+
+def known_keys() -> set[str]:
+    """Every variable that a process may be given."""
+    keys = {f"HEADWISE_{name.upper()}" for name in Settings.model_fields}
+    return keys | {f"{key}_FILE" for key in keys}
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_secrets_are_made_once_and_are_good_settings(tmp_path: Path, broker: str) -> None:
+    script = tmp_path / "make-secrets"
+    shutil.copy(ROOT / "docker/make-secrets", script)
+    clean(script, broker)
+    folder = tmp_path / "secrets"
+    made = {file.name: file.read_text() for file in folder.iterdir()}
+    named = loaded(COMPOSE)[0]["secrets"].values()
+    assert {Path(secret["file"]).name for secret in named} == set(made)
+    keys = {
+        "database-url": "DATABASE_URL",
+        "broker-url": "BROKER_URL",
+        "console-url": "CONSOLE_URL",
+    }
+    settings = load_settings(
+        {f"HEADWISE_{key}_FILE": str(folder / name) for name, key in keys.items()}
+    )
+    assert made["postgres-password"].strip() in settings.database
+    assert settings.broker.startswith({"redis": "redis://", "rabbitmq": "amqp://"}[broker])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    expected = {"redis": "", "rabbitmq": "rabbitmq"}[broker]
+    assert (tmp_path / ".env").read_text() == f"COMPOSE_PROFILES={expected}\n"
+    clean(script, broker)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == made
+    bad = subprocess.run([script, "kafka"], capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "unknown broker 'kafka'" in bad.stderr
+
+
+# systemd, SLURM, Kubernetes.
+
+
+def test_scripts_are_clean() -> None:
+    clean(BIN / "shellcheck", "docker/make-secrets", *(ROOT / "deploy").rglob("*.sh"))
+
+
+def test_units_are_clean(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        missing("systemd-analyze")
+    program = "/opt/headwise/bin/headwise"
+    for unit in UNITS:
+        text = unit.read_text(encoding="utf-8")
+        assert text.count(program) == 1
+        # The program is not installed here; its command must be one of ours.
+        assert text.split(program, 1)[1].split()[0] in commands()
+        (tmp_path / unit.name).write_text(text.replace(program, sys.executable))
+    assert len(UNITS) == 3
+    assert clean("systemd-analyze", "verify", *sorted(tmp_path.iterdir())) == ""
+
+
+def test_the_settings_of_the_units_are_known() -> None:
+    lines = (ROOT / "deploy/systemd/headwise.env").read_text(encoding="utf-8").splitlines()
+    keys = {line.split("=")[0] for line in lines if line and not line.startswith("#")}
+    assert keys <= known_keys()
+
+
+def test_the_array_runs_a_worker_that_ends() -> None:
+    script = (ROOT / "deploy/slurm/headwise-array.sh").read_text(encoding="utf-8")
+    run = shlex.split(next(line for line in script.splitlines() if line.startswith("exec srun")))
+    assert run[3] == "worker"
+    assert {"--drain", "--devices"} <= set(run)
+    exported = set(re.findall(r"export (\w+)=", script))
+    assert exported <= known_keys()
+    assert "--signal=USR1@" in script
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
+def test_manifests_follow_the_schema(file: Path) -> None:
+    clean(BIN / "kubernetes-validate", "--strict", "--kubernetes-version", "1.34", file)
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pod of every workload."""
+    found = {}
+    for resource in (one for file in MANIFESTS for one in loaded(file)):
+        if resource["kind"] in ("Deployment", "Job"):
+            found[resource["metadata"]["name"]] = resource["spec"]["template"]["spec"]
+            labels = resource["spec"]["template"]["metadata"]["labels"]
+            if resource["kind"] == "Deployment":
+                assert resource["spec"]["selector"]["matchLabels"] == labels
+    return found
+
+
+def test_pods_are_confined_and_run_what_exists() -> None:
+    assert set(pods()) == {f"headwise-{role}" for role in OURS}
+    for name, pod in pods().items():
+        (container,) = pod["containers"]
+        assert container["args"][0] in commands()
+        assert container["image"].split(":")[0].removeprefix("headwise-") in stages()
+        assert pod["securityContext"]["runAsUser"] == 10001
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["resources"]["limits"]["memory"]
+        # Kubernetes' own HEADWISE_WEB_PORT and the like would be refused as unknown settings.
+        assert pod["enableServiceLinks"] is False
+        assert {entry["name"] for entry in container.get("env", [])} <= known_keys()
+        if name != "headwise-migrate":
+            assert {"startupProbe", "livenessProbe"} <= container.keys()
+    (config,) = [one for file in MANIFESTS for one in loaded(file) if one["kind"] == "ConfigMap"]
+    assert set(config["data"]) <= known_keys()
+
+
+def test_every_probe_of_a_process_is_a_command_that_exists() -> None:
+    probes = re.findall(r"\[(?:\"?)headwise\"?, \"?(\w+)", DOCKERFILE)
+    probes += [
+        probe["exec"]["command"][1]
+        for pod in pods().values()
+        for container in pod["containers"]
+        for key, probe in container.items()
+        if key.endswith("Probe") and "exec" in probe
+    ]
+    assert len(probes) >= 6
+    assert set(probes) <= commands()
