@@ -16,6 +16,7 @@ from cli.context import opened, out, print_json
 from db import queries
 from db.database import Database
 from jobs.errors import nearest, refuse
+from jobs.spec import Submission
 from jobs.states import SHOWN_JOB_STATES, JobState
 from scheduler.control import control
 from scheduler.presets import presets
@@ -57,7 +58,19 @@ def submit_command(
         bool, typer.Option("--again", help="Run it even where a job has these results already.")
     ] = False,
     name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
-    priority: Annotated[int, typer.Option(help="-100 to 100; higher runs first.")] = 0,
+    priority: Annotated[
+        int | None, typer.Option(help="-100 to 100; higher runs first. Default: 0.")
+    ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(help="It ends then: seconds from now, or 2026-11-30T08:00+01:00."),
+    ] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Days after its end that it is deleted; 0 is never.")
+    ] = None,
+    keep_details_days: Annotated[
+        float | None, typer.Option(help="Days until texts and rows per example go; 0 is never.")
+    ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="JSON file with the spec to start from.")
     ] = None,
@@ -71,7 +84,7 @@ def submit_command(
 ) -> int:
     """Check and submit a job."""
     with opened() as (settings, database):
-        raw = _start_from(spec, preset, presets(settings))
+        raw = start_from(spec, preset, presets(settings))
         given = {
             "spec.model.name": absolute(model),
             "spec.model.revision": revision,
@@ -87,14 +100,17 @@ def submit_command(
             "spec.method": method,
             "again": again or None,
             "name": name or None,
-            "priority": priority or None,
+            "priority": priority,
+            "deadline": deadline,
+            "keep_days": keep_days,
+            "keep_details_days": keep_details_days,
             "user": user(),
         }
         for key, value in given.items():
             if value is not None:
                 _put(raw, key, value)
         for assignment in set_ or ():
-            _assign(raw, assignment)
+            assign(raw, assignment)
         checked = check(raw, settings, database)
         plan = checked.estimate
         if dry_run:
@@ -206,9 +222,10 @@ def _control(job_id: int, action: str) -> None:
             out.print(f"Job {job_id} is {queries.get_job(database, job_id).state.value}.")
 
 
-def _start_from(
+def start_from(
     spec: Path | None, preset: str | None, known: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
+    """The raw submission of a preset or of a JSON file. Raises InputError."""
     if preset is not None:
         matches = [title for title in known if title.casefold().startswith(preset.casefold())]
         if not matches:
@@ -230,7 +247,8 @@ def absolute(path: str | None, *, always: bool = False) -> str | None:
     return str(Path(path).expanduser().absolute())
 
 
-def _assign(raw: dict[str, Any], assignment: str) -> None:
+def assign(raw: dict[str, Any], assignment: str) -> None:
+    """Set a key of a raw submission from KEY=VALUE. Raises InputError."""
     key, separator, text = assignment.partition("=")
     if not separator:
         raise refuse("--set", assignment, "is not key=value", "Write e.g. --set data.sample=500.")
@@ -238,7 +256,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
-    outer = ("name", "user", "priority", "queue", "idempotency_key", "again")
+    outer = Submission.model_fields.keys() - {"spec"}
     _put(raw, key if key in outer else f"spec.{key}", value)
 
 

@@ -11,7 +11,9 @@ from cli import (
     attack_commands,
     data_commands,
     job_commands,
+    life_commands,
     prune_commands,
+    recurring_commands,
     service_commands,
     study_commands,
     watch_commands,
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 service_commands.register(app)
 job_commands.register(app)
+life_commands.register(app)
+recurring_commands.register(app)
 attack_commands.register(app)
 data_commands.register(app)
 prune_commands.register(app)

@@ -81,6 +81,12 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def plain(self) -> Iterator[Connection]:
+        """SQLite: a connection outside of any transaction, for what cannot run in one."""
+        with _translated(self.url), self.engine.connect() as connection:
+            yield connection.execution_options(headwise_plain=True)
+
     def sql(self, statement: str) -> TextClause:
         """A statement of `db.statements` for this database."""
         return text(render(statement, self.dialect, self.clock))
@@ -227,5 +233,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A write transaction takes the write lock at once: upgrading a read lock later can fail.
-    writing = connection.get_execution_options().get("headwise_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("headwise_plain"):
+        writing = options.get("headwise_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, delete, or_, select, tuple_
 from db import partitions, tables
 from db.database import Database
 from db.statements import DELETED, DELETING, TO_EMPTY
-from jobs.errors import UnavailableError
+from jobs.errors import UnavailableError, refuse
 
 STEP_SECONDS = 0.25
 """How long one call empties: what a scheduler spends per tick."""
@@ -89,6 +89,33 @@ def remove_rows(
             size = min(LARGEST_BATCH, size * 2) if now - started < BATCH_SECONDS else size // 2 + 1
         if now > until:
             return False
+
+
+def is_pending(database: Database) -> bool:
+    """Whether a deleted job has rows left."""
+    with database.read() as connection:
+        return connection.execute(database.sql(TO_EMPTY)).first() is not None
+
+
+def compact(database: Database) -> tuple[int, int]:
+    """SQLite: rewrite the file without free pages, so that it gives space back from now on.
+
+    Returns its bytes before and after. Needs that much free disk space, and keeps writers waiting.
+    Raises InputError on PostgreSQL, which has its own vacuum.
+    """
+    if database.dialect != "sqlite":
+        remedy = "PostgreSQL's autovacuum makes space reusable; VACUUM FULL returns it."
+        raise refuse("HEADWISE_DATABASE_URL", None, "is not SQLite", remedy)
+    sizes = []
+    with database.plain() as connection:
+        for statement in ("PRAGMA auto_vacuum = INCREMENTAL", "VACUUM", "SELECT 1"):
+            pages, size = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+                for name in ("page_count", "page_size")
+            )
+            sizes.append(pages * size)
+            connection.exec_driver_sql(statement)
+    return sizes[0], sizes[-1]
 
 
 def give_back(database: Database, until: float) -> None:

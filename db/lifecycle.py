@@ -6,11 +6,12 @@ it expects, so the second of two does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from db import deletion, partitions, store, tables
 from db.database import Database
@@ -28,6 +29,7 @@ from db.statements import (
     EXPIRED,
     FAIL_CHILDREN,
     FINISHED,
+    OVERDUE,
     PAUSE,
     PLAN_LATER,
     PLAN_TRIES,
@@ -38,6 +40,7 @@ from db.statements import (
     RESUME,
     TO_FINISH,
     TO_PLAN,
+    TOO_LATE,
     WAITING,
     WAITING_CHILD,
     WORK,
@@ -46,6 +49,7 @@ from db.statements import (
 from jobs.errors import ConflictError, NotFoundError
 from jobs.plan import Rate
 from jobs.states import (
+    FINAL_JOB_STATES,
     MAX_LOSSES,
     MAX_PLAN_TRIES,
     JobState,
@@ -81,13 +85,14 @@ class Work:
     sweep: bool
     finish: bool
     empty: bool
+    recur: bool
 
 
 def pending_work(database: Database) -> Work:
     """Look, without writing, what there is to do."""
     with database.read() as connection:
         row = connection.execute(database.sql(WORK)).one()
-    names = ("plan", "expire", "sweep", "finish", "empty")
+    names = ("plan", "expire", "sweep", "finish", "empty", "recur")
     return Work(**{name: bool(value) for name, value in zip(names, row, strict=True)})
 
 
@@ -238,8 +243,11 @@ def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> No
 
 
 def sweep_jobs(database: Database) -> None:
-    """Cancel what is cancelling; fail what a lost job was needed for; then on to finalizing."""
+    """Stop what is overdue, cancel what is cancelling, fail what a lost job was needed for; then
+    on to finalizing."""
     with database.write() as connection:
+        connection.execute(database.sql(TOO_LATE))
+        connection.execute(database.sql(OVERDUE))
         connection.execute(database.sql(CANCEL_READY))
         connection.execute(database.sql(CANCELLED))
         while connection.execute(database.sql(FAIL_CHILDREN)).rowcount:
@@ -251,9 +259,9 @@ def finish_jobs(database: Database) -> list[int]:
     """Merge what the shards of finalizing jobs left into their results, and end them."""
     finished = []
     with database.write() as connection:
-        for job_id, kind in connection.execute(database.sql(TO_FINISH)).all():
+        for job_id, kind, deadline in connection.execute(database.sql(TO_FINISH)).all():
             result_hash = KINDS[kind].finish(connection, job_id)
-            error = _failures(connection, job_id, computed=result_hash is not None)
+            error = _failures(connection, job_id, deadline, computed=result_hash is not None)
             values = {
                 "job_id": job_id,
                 "state": (JobState.FAILED if error else JobState.SUCCEEDED).value,
@@ -282,6 +290,22 @@ def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rat
     return Rate(seconds_per_unit=float(pace), basis=basis)
 
 
+def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> None:
+    """Set columns of a job's row that are its user's to change: priority and days to keep.
+
+    Raises NotFoundError, or ConflictError for the priority of a job that has ended.
+    """
+    j = tables.job.c
+    with database.write() as connection:
+        query = select(j.state).where((j.id == job_id) & (j.state != JobState.DELETING))
+        state = connection.execute(query).scalar()
+        if state is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        if "priority" in values and state in FINAL_JOB_STATES:
+            raise ConflictError(f"Job {job_id} is {state}: its priority cannot change any more.")
+        connection.execute(update(tables.job).where(j.id == job_id).values(**values))
+
+
 def set_control(database: Database, job_id: int, action: str) -> None:
     """Pause, resume, cancel or delete a job.
 
@@ -308,10 +332,20 @@ def set_control(database: Database, job_id: int, action: str) -> None:
         deletion.empty_jobs(database, seconds=1.0)
 
 
-def _failures(connection: Connection, job_id: int, *, computed: bool) -> str | None:
-    """Why a job with failed shards, or without a single good example, did not succeed."""
+def _failures(
+    connection: Connection, job_id: int, deadline: float | None, *, computed: bool
+) -> str | None:
+    """Why a job with failed or stopped shards, or without any good example, did not succeed."""
     s = tables.shard.c
     query = select(s.shard_no, s.error).where(s.job_id == job_id)
+    stopped = select(func.sum(s.hi - s.lo)).where((s.job_id == job_id) & (s.state == "cancelled"))
+    if missing := connection.execute(stopped).scalar():
+        whole = connection.execute(select(func.sum(s.hi - s.lo)).where(s.job_id == job_id)).scalar()
+        when = datetime.fromtimestamp(deadline or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return (
+            f"the deadline, {when}, passed: the results are partial, {missing:,} of {whole:,} "
+            "examples are missing. Submit it again with a later deadline"
+        )
     failed = connection.execute(query.where(s.state == "failed").order_by(s.shard_no)).all()
     if failed:
         total = len(connection.execute(query).all())

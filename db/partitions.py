@@ -70,6 +70,14 @@ def drop(connection: Connection, table: Table, job_id: int) -> None:
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_own(table, job_id)}")
 
 
+def size(connection: Connection, table: Table, job_id: int) -> int:
+    """Bytes of a job's partition with its indexes; 0 without one."""
+    if connection.dialect.name != "postgresql" or table not in PARTITIONED:
+        return 0
+    query = text("SELECT pg_total_relation_size(to_regclass(:own))")
+    return int(connection.execute(query, {"own": _own(table, job_id)}).scalar() or 0)
+
+
 def _own(table: Table, job_id: int) -> str:
     return f"{table.name}_job_{job_id:d}"
 

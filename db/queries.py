@@ -25,7 +25,7 @@ SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.
     j.examples_done, j.examples_failed, j.layers, j.heads, j.labels, j.spec, j.spec_hash,
     j.data_fingerprint, j.model_fingerprint, j.result_hash, j.error, j.created_at, j.started_at,
     CASE WHEN j.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at, t.plan_tries,
-    j.finished_at, {clock} AS now,
+    j.finished_at, j.deadline_at, j.purged_at, t.keep_days, t.detail_days, {clock} AS now,
     COALESCE((SELECT SUM(s.progress) FROM shard s
               WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
 FROM jobs j JOIN job t ON t.id = j.job_id
@@ -108,6 +108,14 @@ class Job:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    deadline_at: float | None
+    """When it fails, with what there is, unless it has ended."""
+    purged_at: float | None
+    """When its rows per example and its texts were purged."""
+    keep_days: float | None
+    """How many days it is kept after its end, where it says so itself; 0 is for ever."""
+    detail_days: float | None
+    """The same of its details."""
     plan_at: float | None
     """When a queued job whose data could not be had from the hub is planned again."""
     plan_tries: int
@@ -147,6 +155,12 @@ class Job:
         when = datetime.fromtimestamp(self.plan_at, UTC).strftime("%H:%M:%S UTC")
         tries = f"{self.plan_tries} of {MAX_PLAN_TRIES} failed"
         return f"waiting for the hub, next try at {when} ({tries})"
+
+    def ends_at(self, days: float, own: float | None) -> float | None:
+        """When what is kept for its `own` days, or else `days`, goes; None where that is not known
+        yet, or never."""
+        limit = days if own is None else own
+        return self.finished_at + 86_400 * limit if self.finished_at and limit else None
 
     @property
     def eta(self) -> float | None:

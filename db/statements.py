@@ -42,8 +42,8 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = '
 """The last statement of a commit; must touch one row."""
 
 RELEASE = """
-UPDATE shard SET state = CASE WHEN j.state = 'cancelling' THEN 'cancelled' ELSE 'ready' END,
-    lease_until = NULL, progress = 0, dispatched_at = NULL
+UPDATE shard SET lease_until = NULL, progress = 0, dispatched_at = NULL,
+    state = CASE WHEN j.state IN ('cancelling', 'stopping') THEN 'cancelled' ELSE 'ready' END
 FROM job j
 WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard_no
   AND shard.fence = :fence AND shard.state = 'leased'
@@ -156,12 +156,15 @@ SELECT
     EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'
         AND plan_at <= {{clock}} AND {_PARENTS_DONE}),
     EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {{clock}}),
-    EXISTS (SELECT 1 FROM job WHERE state = 'cancelling' OR (
+    EXISTS (SELECT 1 FROM job WHERE state IN ('cancelling', 'stopping') OR (
+        state IN ('queued', 'planning', 'running', 'paused') AND deadline_at < {{clock}}) OR (
         state = 'queued' AND {_PARENT_LOST}) OR (
         state IN ('running', 'paused') AND NOT EXISTS (
             SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
     EXISTS (SELECT 1 FROM job WHERE state = 'finalizing'),
-    EXISTS (SELECT 1 FROM job WHERE state = 'deleting')
+    EXISTS (SELECT 1 FROM job WHERE state = 'deleting'),
+    EXISTS (SELECT 1 FROM recurring WHERE NOT paused AND next_at <= {{clock}}
+        AND retry_at <= {{clock}})
 """  # noqa: S608 - constants of this file
 """Is there anything to plan, expire, sweep, finish or empty? Asked first, so that an idle scheduler
 never takes SQLite's write lock."""
@@ -213,14 +216,29 @@ UPDATE job SET state = 'failed', error = :error, finished_at = {clock}
 WHERE id = :job_id AND state = 'planning'
 """
 
+TOO_LATE = """
+UPDATE job SET state = 'failed', finished_at = {clock},
+    error = 'its deadline passed before it was planned; submit it again with a later one'
+WHERE state IN ('queued', 'planning') AND deadline_at < {clock}
+"""
+
+OVERDUE = """
+UPDATE job SET state = 'stopping', control = 'cancel'
+WHERE state IN ('running', 'paused') AND control <> 'cancel' AND deadline_at < {clock}
+  AND EXISTS (
+    SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
+"""
+"""The deadline passed: shards stop as those of a cancelled job, what is done is kept."""
+
 COMPLETE = """
 UPDATE job SET state = 'finalizing'
-WHERE state IN ('running', 'paused') AND control <> 'cancel' AND NOT EXISTS (
+WHERE (state IN ('running', 'paused') AND control <> 'cancel' OR state = 'stopping')
+  AND NOT EXISTS (
     SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
 """
 """Jobs whose shards are all final."""
 
-TO_FINISH = "SELECT id, kind FROM job WHERE state = 'finalizing' {lock_row}"
+TO_FINISH = "SELECT id, kind, deadline_at FROM job WHERE state = 'finalizing' {lock_row}"
 
 FINISHED = """
 UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
@@ -229,7 +247,8 @@ WHERE id = :job_id AND state = 'finalizing'
 
 CANCEL_READY = """
 UPDATE shard SET state = 'cancelled', lease_until = NULL
-WHERE state = 'ready' AND job_id IN (SELECT id FROM job WHERE state = 'cancelling')
+WHERE state = 'ready'
+  AND job_id IN (SELECT id FROM job WHERE state IN ('cancelling', 'stopping'))
 """
 
 CANCELLED = """
@@ -277,6 +296,89 @@ WHERE id = :job_id AND state IN ('succeeded', 'failed', 'cancelled')
 TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
 
 DELETED = "DELETE FROM job WHERE id = :job_id AND state = 'deleting'"
+
+_FINAL = "('succeeded', 'failed', 'cancelled')"
+
+
+def _over(job: str, days: str, default: str) -> str:
+    """The job is final, and as many days are over as it says, or the installation."""
+    limit = f"COALESCE({job}.{days}, :{default})"
+    return (
+        f"({job}.state IN {_FINAL} AND {limit} > 0 "
+        f"AND {job}.finished_at < {{clock}} - 86400 * {limit})"
+    )
+
+
+_GOES, _OTHER_GOES = _over("j", "keep_days", "jobs"), _over("q", "keep_days", "jobs")
+
+DUE = f"""
+SELECT j.id, j.name FROM job j
+WHERE {_GOES} AND NOT EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
+    WHERE p.parent_id = j.id AND NOT {_OTHER_GOES})
+  AND NOT EXISTS (
+    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
+    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND NOT {_OTHER_GOES})
+ORDER BY j.id
+"""  # noqa: S608 - constants of this file
+"""Jobs whose time is over, without those that a job or a study that stays needs."""
+
+_NEEDED = f"""EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
+    WHERE p.parent_id = j.id AND q.state NOT IN {_FINAL}) OR EXISTS (
+    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
+    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND q.state NOT IN {_FINAL})"""  # noqa: S608 - constants of this file
+
+DUE_DETAILS = f"""
+SELECT j.id, j.name FROM job j
+WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "details")} AND NOT ({_NEEDED})
+ORDER BY j.id
+"""  # noqa: S608 - constants of this file
+"""Jobs whose details go, without those that an unfinished job or study may still read."""
+
+PURGE = f"""
+UPDATE job AS j SET purged_at = {{clock}}, purging = TRUE
+WHERE id = :job_id AND j.purged_at IS NULL AND j.state IN {_FINAL} AND NOT ({_NEEDED})
+"""  # noqa: S608 - constants of this file
+"""A job's details go for everyone who looks at its pages; their rows follow."""
+
+TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id"
+
+PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
+
+UNFINISHED = f"""
+SELECT COUNT(*), COALESCE(SUM(j.examples - COALESCE((
+    SELECT SUM(s.hi - s.lo) FROM shard s
+    WHERE s.job_id = j.id AND s.state IN ('done', 'failed', 'cancelled')), 0)), 0)
+FROM job j WHERE j.user_name = :user AND j.state NOT IN {_FINAL} AND j.state <> 'deleting'
+"""  # noqa: S608 - constants of this file
+"""A user's unfinished jobs, and the examples that wait in them."""
+
+RECURRING_DUE = """
+SELECT id, cron, zone, submission, next_at, {clock} AS now FROM recurring
+WHERE NOT paused AND next_at <= {clock} AND retry_at <= {clock} ORDER BY next_at, id LIMIT 20
+"""
+
+RECURRING_TAKE = """
+UPDATE recurring SET next_at = :next, retry_at = 0, error = NULL
+WHERE id = :id AND next_at = :due AND NOT paused
+"""
+"""A time is taken. No row: another scheduler was faster, or it was paused meanwhile."""
+
+RECURRING_LATER = """
+UPDATE recurring SET retry_at = {clock} + :wait, error = :error
+WHERE id = :id AND next_at = :due AND NOT paused
+"""
+
+RECURRING_RUNS = """
+SELECT r.recurring_id, r.due_at, r.missed_since, r.ran_at, r.job_id, r.error, j.state
+FROM recurring_run r LEFT JOIN job j ON j.id = r.job_id AND j.state <> 'deleting'
+WHERE r.recurring_id IN :numbers AND (
+    SELECT COUNT(*) FROM recurring_run n
+    WHERE n.recurring_id = r.recurring_id AND n.due_at > r.due_at) < :most
+ORDER BY r.recurring_id, r.due_at DESC
+"""
+"""The newest runs of recurring jobs, with what became of their jobs."""
 
 _LOCKS = {
     "postgresql": {

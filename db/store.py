@@ -16,6 +16,7 @@ from db.bulk import insert_rows
 from db.database import Database
 from db.kinds import KINDS
 from db.leases import Claim, end_attempt
+from db.limits import Limits, enforce
 from db.statements import DONE, HOLD, INSERT_SITE
 from jobs.errors import HeadwiseError
 from jobs.outcome import Completed
@@ -24,6 +25,7 @@ from jobs.states import FINAL_JOB_STATES
 from stats.ranking import ImportanceSums
 
 R = TypeVar("R")
+NO_LIMITS = Limits()
 
 
 class ChangedModelError(HeadwiseError):
@@ -39,6 +41,10 @@ class NewJob:
     examples: Sequence[tuple[Any, ...]] | None
     """source_row, text_a, text_b, text_hash, gold; None when they are loaded while planning."""
     parents: Sequence[int] = ()
+    limits: Limits = NO_LIMITS
+    """What its user may have unfinished at once."""
+    deadline_seconds: float | None = None
+    """The deadline, from now."""
     reuse_since: float | None = None
     """A succeeded job with the same results, planned after this time, is taken instead."""
 
@@ -80,7 +86,12 @@ def write_job(database: Database, connection: Connection, job: NewJob) -> int:
         existing = find_results(connection, job.values, job.reuse_since)
     if existing is not None:
         return existing
+    enforce(connection, job.limits, job.values["user_name"], job.values["examples"])
     row = {**job.values, "created_at": database.sql("{clock}")}
+    if job.deadline_seconds is not None:
+        row["deadline_at"] = database.sql("{clock} + :seconds").bindparams(
+            seconds=job.deadline_seconds
+        )
     inserted = connection.execute(insert(tables.job).values(row))
     job_id = int((inserted.inserted_primary_key or (0,))[0])
     if job.examples is not None:
@@ -114,7 +125,8 @@ def find_results(connection: Connection, values: Mapping[str, Any], since: float
     same = (job.spec_hash == values["spec_hash"]) & (
         job.data_fingerprint == values["data_fingerprint"]
     )
-    query = select(job.id).where(same & (job.state == "succeeded") & (job.started_at > since))
+    whole = (job.state == "succeeded") & job.purged_at.is_(None)
+    query = select(job.id).where(same & whole & (job.started_at > since))
     found = connection.execute(query.order_by(job.id.desc()).limit(1)).scalar()
     return None if found is None else int(found)
 

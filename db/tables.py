@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -37,6 +38,8 @@ from db.kind_tables import trigger_result as trigger_result
 from db.kind_tables import trigger_source as trigger_source
 from db.kind_tables import trigger_sum as trigger_sum
 from db.metadata import metadata as metadata
+from db.recurring_tables import recurring as recurring
+from db.recurring_tables import recurring_run as recurring_run
 from db.watch_tables import job_log as job_log
 from db.watch_tables import scheduler as scheduler
 
@@ -69,6 +72,11 @@ job = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Column("deadline_at", Double),
+    Column("keep_days", Double),
+    Column("detail_days", Double),
+    Column("purged_at", Double),
+    Column("purging", Boolean, nullable=False, server_default=false()),
     Index("ix_job_state", "state"),
     Index(
         "uq_job_dedupe",

@@ -49,5 +49,5 @@ def of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, st
 
 
 def shown(table: str) -> str:
-    """A join that leaves out the rows of deleted jobs, for a view without one to `site`."""
-    return f"JOIN job j ON j.id = {table}.job_id AND j.state <> 'deleting'"
+    """A join that leaves out deleted jobs and purged details, for a view without one to `site`."""
+    return f"JOIN job j ON j.id = {table}.job_id AND j.state <> 'deleting' AND j.purged_at IS NULL"

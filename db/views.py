@@ -30,7 +30,7 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "state",
                 "j.state",
                 "text",
-                "queued, planning, running, paused, finalizing, "
+                "queued, planning, running, paused, stopping, finalizing, "
                 "succeeded, failed, cancelling or cancelled.",
             ),
             ("priority", "j.priority", "integer", "Higher runs first."),
@@ -55,6 +55,13 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "Cut into shards and ready to run, seconds since 1970 UTC.",
             ),
             ("finished_at", "j.finished_at", "real", "Finished, seconds since 1970 UTC."),
+            ("deadline_at", "j.deadline_at", "real", "Its deadline, seconds since 1970 UTC."),
+            (
+                "purged_at",
+                "j.purged_at",
+                "real",
+                "Its rows per example and its texts were purged, seconds since 1970 UTC.",
+            ),
         ),
     ),
     View(

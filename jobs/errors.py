@@ -2,6 +2,7 @@
 
     HeadwiseError
     ├── InputError          bad input: one or more problems, each with field, value and remedy
+    │   └── LimitError          good input, but more than its user may have at once (429)
     ├── NotFoundError       no such job, example or page of results
     ├── ConflictError       the request does not fit the job's state
     └── UnavailableError    a database or broker that cannot be reached
@@ -46,6 +47,10 @@ class InputError(HeadwiseError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__(" ".join(str(problem) for problem in self.problems))
+
+
+class LimitError(InputError):
+    """A submission that is more than its user may have unfinished at once."""
 
 
 def refuse(field: str, value: object, message: str, remedy: str = "") -> InputError:

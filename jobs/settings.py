@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,14 @@ PREFIX = "HEADWISE_"
 FILE = "_FILE"
 QUEUE_NAME = r"^[a-z0-9][a-z0-9_-]{0,40}$"
 _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Days:
+    """How many days jobs, and their details, are kept after their end; 0 is for ever."""
+
+    jobs: float
+    details: float
 
 
 class Settings(BaseModel):
@@ -112,6 +121,32 @@ class Settings(BaseModel):
     tick_seconds: float = Field(
         default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
     )
+    max_jobs_per_user: int = Field(
+        default=0, ge=0, description="Most unfinished jobs of one user; 0 is no limit."
+    )
+    max_examples_per_job: int = Field(
+        default=0, ge=0, description="Most examples of one job; 0 is no limit."
+    )
+    max_queued_examples_per_user: int = Field(
+        default=0,
+        ge=0,
+        description="Most examples in unfinished jobs of one user that wait to be computed; 0 is "
+        "no limit.",
+    )
+    keep_days: float = Field(
+        default=0.0,
+        ge=0,
+        le=36_500,
+        description="Days after its end that a job is deleted, where it does not say otherwise; "
+        "0 keeps jobs for ever.",
+    )
+    keep_details_days: float = Field(
+        default=0.0,
+        ge=0,
+        le=36_500,
+        description="Days after its end that a job's texts and rows per example are purged, while "
+        "importance, rankings and curves stay; 0 keeps them.",
+    )
     upload_megabytes: int = Field(
         default=64, ge=1, le=4096, description="Largest upload on the dashboard."
     )
@@ -202,6 +237,11 @@ class Settings(BaseModel):
     def served_queues(self) -> str:
         """The queues that a worker serves, separated by commas."""
         return self.queues or self.queue
+
+    @property
+    def kept(self) -> Days:
+        """How long jobs and their details are kept that do not say otherwise."""
+        return Days(jobs=self.keep_days, details=self.keep_details_days)
 
     @property
     def uploads(self) -> Path:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -144,7 +145,39 @@ def _kind_of(raw: object) -> str | None:
     return str(raw.get("kind", "attribution")) if isinstance(raw, Mapping) else None
 
 
-class Submission(Frozen):
+_YEAR = 31_536_000
+
+
+def _time(value: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is neither a number of seconds nor a time") from None
+    if found.tzinfo is None:
+        raise ValueError("has no time zone")
+    return found
+
+
+class Kept(Frozen):
+    """How long a job is kept."""
+
+    keep_days: float | None = Field(
+        default=None,
+        ge=0,
+        le=36_500,
+        description="Days after its end that the job is deleted; 0 is never, empty is as the "
+        "settings say.",
+    )
+    keep_details_days: float | None = Field(
+        default=None,
+        ge=0,
+        le=36_500,
+        description="Days after its end that its texts and rows per example are purged; 0 is "
+        "never, empty is as the settings say.",
+    )
+
+
+class Submission(Kept):
     """A spec with what the queue needs to know of it."""
 
     spec: Annotated[
@@ -165,12 +198,37 @@ class Submission(Frozen):
         default=False, description="Run it even where a finished job has the same results."
     )
 
+    deadline: float | datetime | None = Field(
+        default=None,
+        description="When it fails with what there is, unless it has ended: seconds from now, or "
+        "a time with its zone such as 2026-11-30T08:00+01:00.",
+    )
+
+    @field_validator("deadline", mode="before")
+    @classmethod
+    def _seconds_or_time(cls, value: object) -> object:
+        if isinstance(value, str):
+            given = value.strip()
+            try:
+                value = float(given) if given else None
+            except ValueError:
+                value = _time(given)
+        if isinstance(value, int | float) and not 0 < value <= _YEAR:
+            raise ValueError("must be more than 0 and at most 31,536,000 seconds, a year")
+        return value
+
     @field_validator("name", "user", "idempotency_key")
     @classmethod
     def _storable(cls, value: str | None) -> str | None:
         if value is not None and "\0" in value:
             raise ValueError("has a NUL character, which databases cannot store")
         return value
+
+
+class Changes(Kept):
+    """What may be changed of a job that was submitted; what is not given stays."""
+
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
 
 
 def canonical_json(spec: JobSpec) -> str:
@@ -198,6 +256,16 @@ def parse_submission(raw: object) -> Submission:
         return Submission.model_validate(raw)
     except ValidationError as error:
         raise InputError([problem(item, Submission) for item in error.errors()]) from None
+
+
+def parse_changes(raw: object) -> Changes:
+    """Changes of a job from decoded JSON. Raises InputError with every problem found."""
+    if not isinstance(raw, Mapping):
+        raise _no_object("changes", raw)
+    try:
+        return Changes.model_validate(raw)
+    except ValidationError as error:
+        raise InputError([problem(item, Changes) for item in error.errors()]) from None
 
 
 def _no_object(what: str, raw: object) -> InputError:

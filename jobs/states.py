@@ -4,6 +4,8 @@
             queued -> failed (a job that it needs did not succeed)
             planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
                         | queued (the hub does not answer; planned again after a backoff)
+            running | paused -> stopping (its deadline passed) -> finalizing, with what there is
+            queued | planning -> failed (its deadline passed)
             any non-final -> cancelling -> cancelled
             succeeded | failed | cancelled -> deleting (gone for everyone; its row goes last)
     shard:  ready -> leased -> done
@@ -29,6 +31,7 @@ class JobState(StrEnum):
     PLANNING = "planning"
     RUNNING = "running"
     PAUSED = "paused"
+    STOPPING = "stopping"
     FINALIZING = "finalizing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -71,8 +74,13 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
             JobState.CANCELLING,
         }
     ),
-    JobState.RUNNING: frozenset({JobState.PAUSED, JobState.FINALIZING, JobState.CANCELLING}),
-    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING}),
+    JobState.RUNNING: frozenset(
+        {JobState.PAUSED, JobState.STOPPING, JobState.FINALIZING, JobState.CANCELLING}
+    ),
+    JobState.PAUSED: frozenset(
+        {JobState.RUNNING, JobState.STOPPING, JobState.FINALIZING, JobState.CANCELLING}
+    ),
+    JobState.STOPPING: frozenset({JobState.FINALIZING, JobState.CANCELLING}),
     JobState.FINALIZING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLING}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset({JobState.DELETING}),

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from db import lifecycle
+from db import lifecycle, retention
 from db.database import Database
 from jobs.errors import nearest, refuse
+from jobs.spec import parse_changes
 
-Action = Literal["pause", "resume", "cancel", "delete"]
+Action = Literal["pause", "resume", "cancel", "delete", "purge"]
+
+
+def change(database: Database, job_id: int, raw: object) -> None:
+    """Change a job's priority, or how long it is kept.
+
+    Raises InputError for bad values, NotFoundError for an unknown job and ConflictError where the
+    job has ended, whose priority means nothing any more.
+    """
+    changes = parse_changes(raw)
+    given = changes.model_dump(include=changes.model_fields_set)
+    if not given:
+        raise refuse("changes", None, "change nothing", "Give priority, or days to keep the job.")
+    names = {"keep_details_days": "detail_days"}
+    values = {names.get(key, key): value for key, value in given.items()}
+    lifecycle.change_job(database, job_id, values)
 
 
 def control(database: Database, job_id: int, action: str) -> None:
-    """Pause, resume, cancel or (a final job) delete.
+    """Pause, resume, cancel, or (a final job) purge its details or delete it.
 
     Raises InputError for an unknown action, NotFoundError for an unknown job and ConflictError
     where the job's state does not allow it.
     """
     if action not in get_args(Action):
         raise refuse("action", action, "is unknown", nearest(action, get_args(Action)))
-    lifecycle.set_control(database, job_id, action)
+    if action == "purge":
+        retention.purge(database, job_id)
+        retention.remove_details(database, seconds=1.0)
+    else:
+        lifecycle.set_control(database, job_id, action)

@@ -24,6 +24,7 @@ class Parent:
     kind: str
     spec: JobSpec
     state: JobState = JobState.QUEUED
+    purged: bool = False
 
 
 def check_references(
@@ -44,7 +45,9 @@ def _stored(database: Database, job_id: int) -> Parent | None:
         job = queries.get_job(database, job_id)
     except NotFoundError:
         return None
-    return Parent(kind=job.kind, spec=parse_spec(job.spec), state=job.state)
+    return Parent(
+        kind=job.kind, spec=parse_spec(job.spec), state=job.state, purged=job.purged_at is not None
+    )
 
 
 def _misfit(
@@ -60,6 +63,9 @@ def _misfit(
         return problem(f"is a job of kind {parent.kind}", f"Give one of kind {kinds}.")
     if parent.state in _LOST:
         return problem(f"the job is {parent.state.value}", "Give one that did not fail.")
+    if reference.source is None and parent.purged:
+        remedy = "Name another, or run it again with a longer keep_details_days."
+        return problem("its texts and rows per example were purged", remedy)
     if reference.source is not None and reference.source not in parent.spec.offers:
         field = reference.field.rpartition(".")[0] + ".source"
         message = f"is not what job {reference.job} offers"

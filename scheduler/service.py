@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import deletion, fleet, lifecycle
+from db import deletion, fleet, lifecycle, retention
 from db.database import Database
 from db.logs import LogShipper
 from jobs.data import read_rows
@@ -19,9 +20,10 @@ from jobs.logs import bind_process
 from jobs.plan import guess, shard_bounds, shard_size
 from jobs.settings import Settings
 from jobs.spec import parse_spec
+from scheduler import recurring
 from scheduler.celery_app import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
 from scheduler.pulse import Pulse
-from scheduler.submit import example_rows
+from scheduler.submit import check_size, example_rows
 
 log = structlog.get_logger()
 
@@ -37,7 +39,8 @@ class Scheduler:
         self.app = app or make_app(settings)
         self.pulse: Pulse | None = None
         self._knocked: dict[str, float] = {}
-        self._tidied = 0.0
+        self._tidied = -math.inf
+        self._retained = -math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set. A database that is away is waited for."""
@@ -67,6 +70,8 @@ class Scheduler:
     def tick(self) -> None:
         """One round of every step."""
         work = lifecycle.pending_work(self.database)
+        if work.recur:
+            recurring.submit_due(self.settings, self.database)
         if work.plan:
             self.plan()
         if work.expire:
@@ -82,6 +87,7 @@ class Scheduler:
             for job_id in deletion.empty_jobs(self.database):
                 log.info("job deleted", job=job_id)
         self.dispatch()
+        self._retain()
         self._tidy()
 
     def plan(self) -> None:
@@ -105,6 +111,7 @@ class Scheduler:
             rows = read_rows(spec.data, self.settings)
             examples = list(example_rows(rows, tuple(json.loads(request.labels)), spec))
             fingerprint, count = rows.fingerprint(), len(rows)
+            check_size(count, self.settings)
         prepared = lifecycle.prepare(self.database, request, spec, examples)
         if prepared.examples is not None:
             count = len(prepared.examples)
@@ -146,6 +153,13 @@ class Scheduler:
 
     def _may_knock(self, queue: str) -> bool:
         return time.monotonic() - self._knocked.get(queue, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS
+
+    def _retain(self) -> None:
+        """Delete and purge what is due: looked for once a minute, done in steps."""
+        if time.monotonic() - self._retained < 60:
+            return
+        if not retention.retain(self.database, self.settings.kept):
+            self._retained = time.monotonic()
 
     def _tidy(self) -> None:
         """Forget long-gone workers and delivered messages, once a minute."""

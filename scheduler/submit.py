@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from db import fleet, lifecycle, queries, store
 from db.database import Database
-from db.store import NewJob
+from db.limits import Limits, enforce
+from db.store import NO_LIMITS, NewJob
 from jobs.attack import label_order
 from jobs.data import Rows, label_index, read_rows
 from jobs.errors import InputError, NotFoundError, Problem, refuse
@@ -32,6 +34,7 @@ class Checked:
     rows: Rows | None
     """None for hub data, which the scheduler loads."""
     estimate: Estimate
+    limits: Limits = NO_LIMITS
     existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
     same_as: int | None = None
@@ -52,6 +55,10 @@ def check(
     submission = read_submission(with_model(raw, database), settings)
     spec = submission.spec
     problems: list[Problem] = []
+    if isinstance(submission.deadline, datetime) and submission.deadline <= datetime.now(UTC):
+        shown, remedy = submission.deadline.isoformat(), "Give a later one, or none."
+        message = "has passed already"
+        problems.append(Problem(field="deadline", value=shown, message=message, remedy=remedy))
     facts: ModelFacts | None = None
     rows: Rows | None = None
     try:
@@ -67,6 +74,8 @@ def check(
         rows = None if spec.data.dataset else read_rows(spec.data, settings)
         if rows and facts:
             gold_labels(rows, facts.labels, spec)
+        if rows:
+            check_size(len(rows), settings)
     except InputError as error:
         problems += error.problems
     if problems or facts is None:
@@ -76,6 +85,9 @@ def check(
         facts=facts,
         rows=rows,
         estimate=_estimate(submission, facts, rows, settings, database),
+        limits=Limits(
+            jobs=settings.max_jobs_per_user, examples=settings.max_queued_examples_per_user
+        ),
     )
     job = new_job(found)
     with database.read() as connection:
@@ -83,6 +95,8 @@ def check(
         same = None
         if existing is None and job.reuse_since is not None:
             same = store.find_results(connection, job.values, job.reuse_since)
+        if existing is None and same is None:
+            enforce(connection, job.limits, submission.user, job.values["examples"])
     return replace(found, existing_job=existing, same_as=same)
 
 
@@ -103,7 +117,7 @@ def submit(checked: Checked, database: Database) -> int:
 def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
     """The job's row, and its examples where asked for."""
     submission, facts, rows = checked.submission, checked.facts, checked.rows
-    spec = submission.spec
+    spec, deadline = submission.spec, submission.deadline
     fingerprint = rows.fingerprint() if rows else None
     work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
     values: dict[str, Any] = {
@@ -124,13 +138,27 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "cost": spec.cost(facts.layers, facts.heads),
         "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
         "idempotency_key": submission.idempotency_key,
+        "deadline_at": deadline.timestamp() if isinstance(deadline, datetime) else None,
+        "keep_days": submission.keep_days,
+        "detail_days": submission.keep_details_days,
     }
     return NewJob(
         values=values,
         examples=list(example_rows(rows, facts.labels, spec)) if rows and examples else None,
         parents=[reference.job for reference in spec.references()],
+        limits=checked.limits,
+        deadline_seconds=deadline if isinstance(deadline, float) else None,
         reuse_since=None if submission.again else facts.changed_at,
     )
+
+
+def check_size(examples: int, settings: Settings) -> None:
+    """Refuse a job of more examples than the settings allow. Raises InputError."""
+    most = settings.max_examples_per_job
+    if most and examples > most:
+        message = f"the job would have {examples:,} examples, and {most:,} are allowed"
+        remedy = "Take fewer rows, or raise HEADWISE_MAX_EXAMPLES_PER_JOB."
+        raise refuse("data.limit", None, message, remedy)
 
 
 def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:

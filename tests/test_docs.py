@@ -139,7 +139,9 @@ def test_the_literals_of_a_statement_are_found() -> None:
     assert literals(statements.CANCEL) == {
         *("cancelling", "succeeded", "failed", "cancelled", "deleting")
     }
-    assert literals(statements.RELEASE) == {"cancelling", "cancelled", "ready", "leased"}
+    assert literals(statements.RELEASE) == {
+        *("cancelling", "stopping", "cancelled", "ready", "leased")
+    }
 
 
 UPDATE = re.compile(

@@ -16,7 +16,7 @@ from jobs.errors import NotFoundError, refuse
 from jobs.logs import LEVELS
 from jobs.models import ModelFacts
 from jobs.states import SHOWN_JOB_STATES
-from scheduler.control import control
+from scheduler.control import change, control
 from scheduler.submit import Checked, check, submit
 from webui.live import job_json, progress_json
 from webui.web import choice, database, integer, optional_integer, settings, words
@@ -66,6 +66,13 @@ def get_job(job_id: int) -> Response:
     )
 
 
+@blueprint.patch("/jobs/<int(max=2147483647):job_id>")
+def change_job(job_id: int) -> Response:
+    """Change the priority of an unfinished job, or how long a job is kept."""
+    change(database(), job_id, read_json())
+    return jsonify(job_json(queries.get_job(database(), job_id)))
+
+
 @blueprint.delete("/jobs/<int(max=2147483647):job_id>")
 def delete_job(job_id: int) -> Response:
     """Delete a final job and its results."""
@@ -75,7 +82,7 @@ def delete_job(job_id: int) -> Response:
 
 @blueprint.post("/jobs/<int(max=2147483647):job_id>/<action>")
 def control_job(job_id: int, action: str) -> Response:
-    """Pause, resume or cancel."""
+    """Pause, resume, cancel, or purge what there is per example."""
     if action == "delete":
         raise refuse("action", action, "is a DELETE request", f"DELETE /api/v1/jobs/{job_id}")
     control(database(), job_id, action)

@@ -16,6 +16,7 @@ from jobs.errors import (
     ConflictError,
     HeadwiseError,
     InputError,
+    LimitError,
     NotFoundError,
     Problem,
     UnavailableError,
@@ -52,6 +53,7 @@ HEADERS = {
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STATUS: dict[type[HeadwiseError], HTTPStatus] = {
+    LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     InputError: HTTPStatus.BAD_REQUEST,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
@@ -102,6 +104,7 @@ def _register(app: Flask) -> None:
         ops,
         pruning,
         rankings,
+        recurring,
         results,
         studies,
         study_api,
@@ -111,7 +114,7 @@ def _register(app: Flask) -> None:
 
     for module in (
         *(assets, jobs, new_job, explain, attack, results, rankings, pruning, trees),
-        *(studies, study_api, console, events, api, ops, watch),
+        *(studies, study_api, recurring, console, events, api, ops, watch),
     ):
         app.register_blueprint(module.blueprint)
 

@@ -13,13 +13,13 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from db import fleet, queries, results
 from db.queries import Job
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
-from scheduler.control import control
+from scheduler.control import change, control
 from webui import attack, heads, live, pruning, rankings, watch
-from webui.web import choice, database, integer, optional_integer, settings, words
+from webui.web import choice, clean, database, integer, optional_integer, settings, words
 
 PAGE = 25
 SHARD_PAGE = 20
-ACTIONS = ("pause", "resume", "cancel", "delete")
+ACTIONS = ("pause", "resume", "cancel", "purge", "delete")
 STATES = tuple(state.value for state in SHOWN_JOB_STATES)
 
 blueprint = Blueprint("jobs", __name__)
@@ -58,10 +58,13 @@ def show(job_id: int) -> str:
     """A job: progress, results, shards."""
     opened = database()
     job = queries.get_job(opened, job_id)
+    days = settings().kept
     return render_template(
         "job.html",
         job=job,
         allowed=_allowed(job),
+        delete_at=job.ends_at(days.jobs, job.keep_days),
+        purge_at=None if job.purged_at else job.ends_at(days.details, job.detail_days),
         spec_rows=live.spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
         children=queries.list_children(opened, job.id),
@@ -79,6 +82,20 @@ def act(job_id: int, action: str) -> Response:
     control(database(), job_id, action)
     there = url_for(".index") if action == "delete" else url_for(".show", job_id=job_id)
     return redirect(there, 303)  # type: ignore[return-value]
+
+
+@blueprint.post("/jobs/<int(max=2147483647):job_id>/change")
+def change_job(job_id: int) -> Response:
+    """Change priority and days to keep; an empty field of days is as the settings say."""
+    given = {name: clean(value).strip() for name, value in request.form.items()}
+    changes = {name: given[name] or None for name in _DAYS if name in given}
+    if given.get("priority"):
+        changes["priority"] = given["priority"]
+    change(database(), job_id, changes)
+    return redirect(url_for(".show", job_id=job_id) + "#spec", 303)  # type: ignore[return-value]
+
+
+_DAYS = ("keep_details_days", "keep_days")
 
 
 @blueprint.get("/workers")
@@ -107,8 +124,8 @@ def about() -> Response:
 
 def _allowed(job: Job) -> tuple[str, ...]:
     if job.final:
-        return ("delete",)
-    if job.state is JobState.CANCELLING or job.control == "cancel":
+        return ("delete",) if job.purged_at else ("purge", "delete")
+    if job.state in (JobState.CANCELLING, JobState.STOPPING) or job.control == "cancel":
         return ()
     if job.state is JobState.FINALIZING:
         return ("cancel",)
@@ -146,7 +163,8 @@ class JobPage:
 
 def _results(job: Job) -> dict[str, object]:
     page = PAGES[job.kind]
-    given = {"exports": page.exports, "anchors": page.anchors, "question": page.question}
+    anchors = tuple(name for name in page.anchors if not (job.purged_at and name == "examples"))
+    given = {"exports": page.exports, "anchors": anchors, "question": page.question}
     return {**given, **page.section(job)}
 
 

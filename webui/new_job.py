@@ -9,8 +9,9 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 
 from db import queries
 from jobs.data import save_upload
-from jobs.errors import InputError, Problem, nearest, refuse
+from jobs.errors import InputError, LimitError, Problem, nearest, refuse
 from scheduler.presets import presets
+from scheduler.recurring import add
 from scheduler.submit import Checked, check, submit
 from webui import pruning
 from webui.api import checked_json
@@ -25,9 +26,12 @@ DATA_FIELDS = (
     *(f"data.{name}" for name in (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)),
 )
 SPEC_FIELDS = ("max_length", "dtype", "device")
-JOB_FIELDS = ("name", "priority")
+JOB_FIELDS = ("name", "priority", "deadline", "keep_days", "keep_details_days")
+
+REPEAT_FIELDS = ("cron", "zone")
 
 DEFAULTS: dict[str, str] = {
+    "zone": "UTC",
     "source": "file",
     "dtype": "float32",
     "device": "auto",
@@ -68,11 +72,16 @@ def create() -> Response | tuple[str, int]:
     try:
         values = with_upload(values)
         checked = check(to_submission(values), settings(), database())
+        if request.form.get("do") == "check":
+            return _page(values, checked=checked), 200
+        if values.get("cron", "").strip():
+            repeated = {**filled(values, "", REPEAT_FIELDS), "submission": to_submission(values)}
+            add(repeated, settings(), database())
+            return redirect(url_for("recurring.index"), 303)  # type: ignore[return-value]
+        job_id = submit(checked, database())
     except InputError as error:
-        return _page(values, problems=error.problems), 400
-    if request.form.get("do") == "check":
-        return _page(values, checked=checked), 200
-    job_id = submit(checked, database())
+        status = 429 if isinstance(error, LimitError) else 400
+        return _page(values, problems=error.problems), status
     notice = {checked.existing_job: "existing", checked.same_as: "same"}.get(job_id)
     return redirect(url_for("jobs.show", job_id=job_id, notice=notice), 303)  # type: ignore[return-value]
 
@@ -160,8 +169,8 @@ def defaults(kind: str) -> dict[str, str]:
 
 def _shown_at_their_field(kind: str) -> frozenset[str]:
     """Fields that show their own problems; all others show at the top of the form."""
-    own = (*SPEC_FIELDS, *FORMS[kind].fields, *FORMS[kind].others, *JOB_FIELDS, "keep_text")
-    return frozenset([*DATA_FIELDS, *own])
+    own = (*SPEC_FIELDS, *FORMS[kind].fields, *FORMS[kind].others, *JOB_FIELDS, *REPEAT_FIELDS)
+    return frozenset([*DATA_FIELDS, *own, "keep_text"])
 
 
 def _text(value: object) -> str:
@@ -203,6 +212,7 @@ def _page(
         presets=_presets(kind),
         chosen=chosen,
         cloned=cloned,
+        days=settings().kept,
         uploads_megabytes=settings().upload_megabytes,
         folders=settings().readable_folders,
     )

@@ -196,6 +196,7 @@ def test_a_reader_delays_the_drop_but_not_the_space(postgres_url: str, large: No
 
 def test_every_table_of_jobs_is_emptied() -> None:
     cleared = {*deletion._AT_ONCE, *deletion._IN_BATCHES, tables.job_parent, tables.worker}
+    cleared |= {tables.recurring_run}
     assert {table for table in metadata.sorted_tables if "job_id" in table.c} == cleared
 
 

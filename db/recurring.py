@@ -1,0 +1,183 @@
+"""Recurring jobs: what is submitted when, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from db import store, tables
+from db.database import Database
+from db.statements import RECURRING_DUE, RECURRING_LATER, RECURRING_RUNS, RECURRING_TAKE
+from db.store import NewJob
+from jobs.errors import NotFoundError
+
+RUNS_KEPT = 100
+"""Occurrences that are remembered of a recurring job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came of one time."""
+
+    due_at: float
+    missed_since: float | None
+    """The first of the times before it that nobody was there for."""
+    ran_at: float
+    job_id: int | None
+    error: str | None
+    state: str | None
+    """The job's, None where it was deleted or there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurringJob:
+    """A submission that is made again and again."""
+
+    id: int
+    name: str
+    user_name: str
+    cron: str
+    zone: str
+    submission: dict[str, Any]
+    paused: bool
+    created_at: float
+    next_at: float | None
+    error: str | None
+    """Why the time that is due has to wait."""
+    runs: tuple[Run, ...] = ()
+    """The last times, newest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A recurring job whose time has come."""
+
+    id: int
+    cron: str
+    zone: str
+    submission: str
+    next_at: float
+    now: float
+
+
+def add(database: Database, values: dict[str, Any]) -> int:
+    """Store a recurring job; returns its number."""
+    with database.write() as connection:
+        row = {**values, "created_at": database.sql("{clock}")}
+        inserted = connection.execute(insert(tables.recurring).values(row))
+        return int((inserted.inserted_primary_key or (0,))[0])
+
+
+def now(database: Database) -> float:
+    """The database's clock."""
+    with database.read() as connection:
+        return float(connection.execute(database.sql("SELECT {clock}")).scalar_one())
+
+
+def find(database: Database, number: int | None = None, runs: int = 5) -> list[RecurringJob]:
+    """Recurring jobs with their last runs, oldest first; or only one of them."""
+    r = tables.recurring
+    columns = [column for column in r.c if column.name != "retry_at"]
+    query = select(*columns).order_by(r.c.id)
+    if number is not None:
+        query = query.where(r.c.id == number)
+    with database.read() as connection:
+        rows = connection.execute(query).mappings().all()
+        statement = text(RECURRING_RUNS).bindparams(bindparam("numbers", expanding=True))
+        values = {"numbers": [row["id"] for row in rows], "most": runs}
+        found: dict[int, list[Run]] = {}
+        for run in connection.execute(statement, values).mappings():
+            fields = dict(run)
+            found.setdefault(fields.pop("recurring_id"), []).append(Run(**fields))
+    return [
+        RecurringJob(
+            **{**row, "submission": json.loads(row["submission"])},
+            runs=tuple(found.get(row["id"], ())),
+        )
+        for row in rows
+    ]
+
+
+def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
+    """One recurring job. Raises NotFoundError."""
+    found = find(database, number, runs)
+    if not found:
+        raise NotFoundError(f"There is no recurring job {number}.")
+    return found[0]
+
+
+def find_due(database: Database) -> list[Due]:
+    """The recurring jobs whose time has come."""
+    with database.read() as connection:
+        return [Due(**row._mapping) for row in connection.execute(database.sql(RECURRING_DUE))]
+
+
+def take(
+    database: Database,
+    due: Due,
+    when: float,
+    next_at: float | None,
+    result: NewJob | str,
+) -> int | str | None:
+    """Submit the job of the time `when`, or note why that is impossible, and move to `next_at`.
+
+    All in one transaction, so that a time is taken once, by whichever scheduler is first; the
+    others get None. Returns the job's number, or the reason.
+    """
+
+    def work(connection: Connection) -> int | str | None:
+        values = {"id": due.id, "due": due.next_at, "next": next_at}
+        if connection.execute(database.sql(RECURRING_TAKE), values).rowcount != 1:
+            return None
+        job = None
+        if isinstance(result, NewJob):
+            job = store.write_job(database, connection, result)
+        run = {
+            "recurring_id": due.id,
+            "due_at": when,
+            "missed_since": due.next_at if due.next_at < when else None,
+            "ran_at": database.sql("{clock}"),
+            "job_id": job,
+            "error": None if isinstance(result, NewJob) else result,
+        }
+        connection.execute(insert(tables.recurring_run).values(run))
+        _forget(connection, due.id)
+        return result if isinstance(result, str) else job
+
+    return store.write_jobs(database, work)
+
+
+def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
+    """What a submission needs does not answer: try the same time again later."""
+    values = {"id": due.id, "due": due.next_at, "wait": seconds, "error": error}
+    with database.write() as connection:
+        connection.execute(database.sql(RECURRING_LATER), values)
+
+
+def set_paused(database: Database, number: int, next_at: float | None) -> None:
+    """Pause (no next time), or go on with a next time. Raises NotFoundError."""
+    r = tables.recurring
+    values = {"paused": next_at is None, "next_at": next_at, "retry_at": 0.0, "error": None}
+    with database.write() as connection:
+        if not connection.execute(update(r).where(r.c.id == number).values(values)).rowcount:
+            raise NotFoundError(f"There is no recurring job {number}.")
+
+
+def remove(database: Database, number: int) -> None:
+    """Forget a recurring job; the jobs that it submitted stay. Raises NotFoundError."""
+    r = tables.recurring
+    with database.write() as connection:
+        if not connection.execute(delete(r).where(r.c.id == number)).rowcount:
+            raise NotFoundError(f"There is no recurring job {number}.")
+
+
+def _forget(connection: Connection, number: int) -> None:
+    run = tables.recurring_run
+    mine = run.c.recurring_id == number
+    newest = select(run.c.due_at).where(mine).order_by(run.c.due_at.desc())
+    oldest = connection.execute(newest.limit(1).offset(RUNS_KEPT - 1)).scalar()
+    if oldest is not None:
+        connection.execute(delete(run).where(mine & (run.c.due_at < oldest)))

@@ -1,0 +1,154 @@
+"""How long results are kept: jobs deleted, or only their details purged, when their time is over.
+
+Details are everything per example: scores, values, token pairs, predictions, and texts. Importance,
+rankings, curves, triggers and their rates stay, and so do the texts' hashes, by which later jobs
+know which examples they share. A job goes when it is due by its own days or the installation's,
+and nothing that needs it has to stay: a job that names it, or a study that it is a step of.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Double, Integer, Numeric, String, delete, func, select, update
+
+from db import deletion, partitions, tables
+from db.database import Database
+from db.statements import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
+from jobs.errors import ConflictError, NotFoundError
+from jobs.settings import Days
+
+_DETAILS = (
+    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
+    *(tables.trigger_outcome, tables.example_result),
+)
+_AT_ONCE = (tables.strongest, tables.score_sample)
+"""Rows of a job's digest that tell of single examples: few."""
+_MARKED_AT_ONCE = 20
+_ROW_OVERHEAD = 30
+"""Bytes of a row besides its values, with its place in an index: about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What is to go, and what that frees."""
+
+    job_id: int
+    name: str
+    whole: bool
+    """The job itself, or only its details."""
+    rows: int
+    size: int
+    """Bytes, about; what partitions of its own take exactly."""
+
+
+def find_due(database: Database, days: Days) -> list[Due]:
+    """What `retain` would remove; reads only."""
+    with database.read() as connection:
+        whole = connection.execute(database.sql(DUE), asdict(days)).all()
+        gone = {row.id for row in whole}
+        details = connection.execute(database.sql(DUE_DETAILS), asdict(days)).all()
+        found = [(row, True) for row in whole]
+        found += [(row, False) for row in details if row.id not in gone]
+        return [_measured(connection, row.id, row.name, every) for row, every in found]
+
+
+def find_details(database: Database, job_id: int) -> Due:
+    """What purging this job's details would free. Raises NotFoundError."""
+    with database.read() as connection:
+        j = tables.job.c
+        query = select(j.name).where((j.id == job_id) & (j.state != "deleting"))
+        name = connection.execute(query).scalar()
+        if name is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return _measured(connection, job_id, name, whole=False)
+
+
+def retain(database: Database, days: Days, seconds: float = deletion.STEP_SECONDS) -> bool:
+    """Mark what is due and remove rows for that long; whether there is more to do.
+
+    What is marked whole is removed by `deletion.empty_jobs`.
+    """
+    with database.read() as connection:
+        due = connection.execute(database.sql(DUE), asdict(days)).first()
+        details = connection.execute(database.sql(DUE_DETAILS), asdict(days)).first()
+    marked = 0
+    if due or details:
+        with database.write() as connection:
+            for row in connection.execute(database.sql(DUE), asdict(days)).all()[:_MARKED_AT_ONCE]:
+                marked += deletion.mark(connection, database, row.id)
+            rows = connection.execute(database.sql(DUE_DETAILS), asdict(days)).all()
+            for row in rows[:_MARKED_AT_ONCE]:
+                marked += _mark(connection, database, row.id)
+    return not remove_details(database, seconds) or marked > 0
+
+
+def purge(database: Database, job_id: int) -> None:
+    """Purge the details of a final job now. Raises NotFoundError or ConflictError."""
+    find_details(database, job_id)
+    with database.write() as connection:
+        if not _mark(connection, database, job_id):
+            message = f"Job {job_id} is not finished, needed by one that is not, or purged already."
+            raise ConflictError(message)
+
+
+def _mark(connection: Connection, database: Database, job_id: int) -> bool:
+    if not connection.execute(database.sql(PURGE), {"job_id": job_id}).rowcount:
+        return False
+    for table in _AT_ONCE:
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    return True
+
+
+def remove_details(database: Database, seconds: float) -> bool:
+    """Remove the details of jobs that are marked, for that long; False where some are left."""
+    until = time.monotonic() + seconds
+    with database.read() as connection:
+        marked = [int(row[0]) for row in connection.execute(database.sql(TO_PURGE))]
+    for job_id in marked:
+        if not (
+            deletion.remove_rows(database, job_id, _DETAILS, until)
+            and _forget_texts(database, job_id, until)
+        ):
+            return False
+        with database.write() as connection:
+            connection.execute(database.sql(PURGED), {"job_id": job_id})
+    if marked:
+        deletion.give_back(database, until)
+    return True
+
+
+def _forget_texts(database: Database, job_id: int, until: float) -> bool:
+    e = tables.example.c
+    texts = (e.job_id == job_id) & e.text_a.is_not(None)
+    query = select(e.example_no).where(texts).order_by(e.example_no)
+    while time.monotonic() <= until:
+        with database.write() as connection:
+            after = connection.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
+            part = texts if after is None else texts & (e.example_no < after)
+            connection.execute(update(tables.example).where(part).values(text_a=None, text_b=None))
+        if after is None:
+            return True
+    return False
+
+
+def _measured(connection: Connection, job_id: int, name: str, whole: bool) -> Due:
+    rows = size = 0
+    for table in (*_DETAILS, tables.example) if whole else _DETAILS:
+        values = sum(_bytes(column.type) for column in table.c) + _ROW_OVERHEAD
+        texts = [func.coalesce(func.length(c), 0) for c in table.c if isinstance(c.type, String)]
+        lengths = sum(texts[1:], start=texts[0]) if texts else 0
+        query = select(func.count(), func.coalesce(func.sum(lengths), 0))
+        count, long = connection.execute(query.where(table.c.job_id == job_id)).one()
+        rows += count
+        own = partitions.size(connection, table, job_id)
+        size += own or count * values + int(long)
+    return Due(job_id=job_id, name=name, whole=whole, rows=rows, size=size)
+
+
+def _bytes(kind: object) -> int:
+    """Bytes of a value that is no text."""
+    if isinstance(kind, Double):
+        return 8
+    return 4 if isinstance(kind, Integer | Numeric) else 0

@@ -1,0 +1,76 @@
+"""When a recurring job is due: a cron expression in a time zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field, ValidationError, field_validator
+
+from jobs.errors import InputError
+from jobs.spec import problem
+from jobs.spec_parts import Frozen
+
+
+class Recurring(Frozen):
+    """A submission that is made again and again."""
+
+    cron: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Minute, hour, day of month, month, day of week: '30 2 * * mon-fri'.",
+    )
+    zone: str = Field(
+        default="UTC",
+        min_length=1,
+        max_length=100,
+        description="Time zone of the expression, such as Europe/Berlin.",
+    )
+    name: str = Field(default="", max_length=200, description="Shown in lists.")
+    submission: dict[str, Any] = Field(description="What is submitted, see docs/jobs.md.")
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError("must have five fields")
+        try:
+            CronSim(value, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError(f"is no cron expression: {str(error).lower()}") from None
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, LookupError):
+            raise ValueError("is no known time zone") from None
+        return value
+
+
+def parse_recurring(raw: object) -> Recurring:
+    """A recurring job from decoded JSON. Raises InputError with every problem found."""
+    try:
+        return Recurring.model_validate(raw)
+    except ValidationError as error:
+        raise InputError([problem(item, Recurring) for item in error.errors()]) from None
+
+
+def next_time(cron: str, zone: str, after: float) -> float | None:
+    """The first time after `after` (seconds since 1970), None where there is none."""
+    return _first(CronSim(cron, datetime.fromtimestamp(after, ZoneInfo(zone))))
+
+
+def last_time(cron: str, zone: str, now: float) -> float | None:
+    """The last time that is not after `now`, to the minute."""
+    start = datetime.fromtimestamp(now // 60 * 60 + 60, ZoneInfo(zone))
+    return _first(CronSim(cron, start, reverse=True))
+
+
+def _first(times: CronSim) -> float | None:
+    found = next(times, None)
+    return None if found is None else found.timestamp()

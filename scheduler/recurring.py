@@ -1,0 +1,109 @@
+"""Recurring jobs: checked when they are added, submitted by the scheduler when they are due."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import structlog
+
+from db import recurring
+from db.database import Database
+from db.recurring import Due
+from db.store import NewJob
+from jobs.errors import (
+    HubUnavailableError,
+    InputError,
+    Problem,
+    nearest,
+    refuse,
+)
+from jobs.recurring import last_time, next_time, parse_recurring
+from jobs.settings import Settings
+from scheduler.submit import check, new_job, read_submission
+
+RETRY_SECONDS = 60.0
+ACTIONS = ("pause", "resume", "remove")
+
+log = structlog.get_logger()
+
+
+def add(raw: object, settings: Settings, database: Database) -> int:
+    """Check a recurring job and store it; returns its number. Raises InputError."""
+    found = parse_recurring(raw)
+    unlimited = {"max_jobs_per_user": 0, "max_queued_examples_per_user": 0}
+    try:
+        checked = check(found.submission, settings.model_copy(update=unlimited), database)
+    except InputError as error:
+        raise InputError(
+            [
+                Problem(
+                    field=f"submission.{p.field}",
+                    value=p.value,
+                    message=p.message,
+                    remedy=p.remedy,
+                )
+                for p in error.problems
+            ]
+        ) from None
+    submission = read_submission(found.submission, settings)
+    if isinstance(submission.deadline, datetime):
+        shown, remedy = submission.deadline.isoformat(), "Give seconds, from each submission."
+        raise refuse("submission.deadline", shown, "is one time for every run", remedy)
+    kept = submission.model_dump(mode="json", exclude={"idempotency_key"})
+    values = {
+        "name": found.name or checked.submission.name,
+        "user_name": submission.user,
+        "cron": found.cron,
+        "zone": found.zone,
+        "submission": json.dumps(kept, ensure_ascii=False),
+        "paused": False,
+        "next_at": next_time(found.cron, found.zone, recurring.now(database)),
+        "retry_at": 0.0,
+    }
+    return recurring.add(database, values)
+
+
+def control(database: Database, number: int, action: str) -> None:
+    """Pause, resume or remove. Resuming does not make up for what was due meanwhile.
+
+    Raises InputError for an unknown action, NotFoundError for an unknown number.
+    """
+    if action not in ACTIONS:
+        raise refuse("action", action, "is unknown", nearest(action, ACTIONS))
+    if action == "remove":
+        recurring.remove(database, number)
+    elif action == "pause":
+        recurring.set_paused(database, number, None)
+    else:
+        found = recurring.get(database, number)
+        after = next_time(found.cron, found.zone, recurring.now(database))
+        recurring.set_paused(database, number, after)
+
+
+def submit_due(settings: Settings, database: Database) -> None:
+    """Submit what is due, each time once, whatever the number of schedulers.
+
+    After a downtime the last missed time is made up for, the ones before it are not.
+    """
+    for due in recurring.find_due(database):
+        when = max(due.next_at, last_time(due.cron, due.zone, due.now) or due.next_at)
+        after = next_time(due.cron, due.zone, max(due.now, when))
+        try:
+            result = _submission(due, when, settings, database)
+            done = recurring.take(database, due, when, after, result)
+        except InputError as error:
+            done = recurring.take(database, due, when, after, str(error))
+        except HubUnavailableError as error:
+            recurring.postpone(database, due, RETRY_SECONDS, str(error))
+            log.warning("recurring job waits for the hub", recurring=due.id, error=str(error))
+            continue
+        if isinstance(done, int):
+            log.info("recurring job submitted", recurring=due.id, job=done)
+        elif done is not None:
+            log.warning("recurring job not submitted", recurring=due.id, error=done)
+
+
+def _submission(due: Due, when: float, settings: Settings, database: Database) -> NewJob:
+    raw = {**json.loads(due.submission), "idempotency_key": f"recurring {due.id} {when:.0f}"}
+    return new_job(check(raw, settings, database), examples=True)
