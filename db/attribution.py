@@ -15,6 +15,7 @@ from db import digest, rankings, tables
 from db.bulk import insert_arrays, insert_rows
 from db.leases import Claim
 from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
+from jobs.plan import blocks
 from jobs.results import SUM_NAMES, AttributionResult, shard_sums
 from jobs.spec import ATTRIBUTION_SOURCES
 
@@ -143,17 +144,21 @@ def _insert_edges(
 
 
 def _insert_sums(connection: Connection, held: Claim, result: AttributionResult) -> None:
-    count, sums = shard_sums(result)
-    rows = [
-        {
-            "job_id": held.job_id,
-            "shard_no": held.shard_no,
-            "site": site,
-            "head": head,
-            "n": count,
-            **{name: float(sums[i, site, head]) for i, name in enumerate(SUM_NAMES)},
-        }
-        for site, info in enumerate(result.sites)
-        for head in range(info.heads)
-    ]
+    """One sum for each block: those of shards would be rounded as the job was cut."""
+    hi = held.lo + len(result.examples)
+    rows = []
+    for lo, end in blocks(held.lo, hi, held.block):
+        count, sums = shard_sums(result, lo - held.lo, end - held.lo)
+        rows += [
+            {
+                "job_id": held.job_id,
+                "shard_no": lo if held.block else held.shard_no,
+                "site": site,
+                "head": head,
+                "n": count,
+                **{name: float(sums[i, site, head]) for i, name in enumerate(SUM_NAMES)},
+            }
+            for site, info in enumerate(result.sites)
+            for head in range(info.heads)
+        ]
     connection.execute(insert(tables.shard_sum), rows)

@@ -238,6 +238,7 @@ def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[
     silent = select(s.shard_no).where(
         (s.job_id == job_id)
         & (s.state == "done")
+        & (s.examples_failed < s.hi - s.lo)
         & s.shard_no.not_in(select(t.shard_no).where(t.job_id == job_id))
     )
     if connection.execute(silent.limit(1)).first() is not None:

@@ -29,8 +29,9 @@ ranking_sum = Table(
     Column("weights", LargeBinary, nullable=False),
     Column("replicates", LargeBinary, nullable=False),
 )
-"""What a shard adds to the rankings: little-endian float64 arrays; total and squares [S, H],
-weights [B] and replicates [B, S, H] of the bootstrap. Deleted when the job ends."""
+"""What a shard adds to the rankings: little-endian float64 arrays; sums in parts (`stats.exact`),
+total and squares [P, S, H], weights [B] and replicates [P, B, S, H] of the bootstrap. Deleted when
+the job ends."""
 
 ranking = Table(
     "ranking",

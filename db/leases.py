@@ -6,23 +6,40 @@ statement of an earlier holder touches no row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import random
+import time
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert
+from sqlalchemy import Connection, Row, TextClause, bindparam, insert
 
 from db.database import Database
+from db.ranges import cut_off, mark_bad, may_split, shorten, split
 from db.statements import (
+    ALIVE,
     BEAT,
-    CLAIM,
+    CANDIDATE,
+    CLAIMABLE,
     END_ATTEMPT,
-    ERRORS,
     HEARTBEAT,
+    HOLD,
+    LEASE,
+    LEFT,
+    LIMIT_LOCK,
+    PACE,
     PLANNING_AHEAD,
+    POLL,
     RECORD_ERROR,
     RELEASE,
 )
 from db.tables import attempt
+from jobs.plan import block_end, take
 from jobs.states import MAX_ERRORS, Control, backoff_seconds
+
+CLAIM_TRIES = 6
+
+Shape = tuple[str, int | None, int | None]
+"""Kind of job, layers and heads of its model: what speeds are measured for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +51,40 @@ class Claim:
     fence: int
     lo: int
     hi: int
+    """As claimed; the lease may end earlier by now."""
+    block: int = 0
+    """Examples that are computed together; 0: all of the shard's."""
+    shape: Shape = ("", None, None)
+    cost: float = 1.0
+    """Units of work per example."""
 
     @property
     def key(self) -> dict[str, int]:
         """What every statement needs to address this lease."""
         return {"job_id": self.job_id, "shard_no": self.shard_no, "fence": self.fence}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What a worker asks for; by default all of a ready shard, of any model, without limits."""
+
+    seconds: float = math.inf
+    """Work to take, by its pace."""
+    paces: dict[Shape, float] = field(default_factory=dict)
+    """Seconds per unit of cost that the worker takes; a claim adds what other workers measured."""
+    grace: float = 25.0
+    """Workers that were seen within so many seconds share what is left of a job."""
+    model: str | None = None
+    """The model that it has loaded, as in `job.model`: preferred."""
+    patience: float = 120.0
+    """Seconds after which a ready shard of another model is not passed over."""
+    user_limit: int = 0
+    """Most shards of one user that are leased at a time in a queue; 0: any number."""
+    queue_limit: int = 0
+    """Most shards that are leased at a time in a queue; 0: any number."""
+
+
+ANYTHING = Ask()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +105,124 @@ class WorkerIdentity:
         return tuple(self.queue.split(","))
 
 
-def claim(database: Database, who: WorkerIdentity, lease_seconds: float) -> Claim | None:
-    """Lease the best ready shard of the worker's queues; None when there is none."""
-    with database.write() as connection:
-        row = connection.execute(
-            database.sql(CLAIM).bindparams(bindparam("queues", expanding=True)),
-            {"worker": who.name, "lease": lease_seconds, "queues": who.queues},
-        ).first()
-        if row is None:
+def claim(
+    database: Database, who: WorkerIdentity, lease_seconds: float, ask: Ask = ANYTHING
+) -> Claim | None:
+    """Lease the best ready shard of the worker's queues, or its first part; None without any.
+
+    Claims on PostgreSQL skip rows that others are just claiming. Where those were all there is,
+    this is tried again, as the other one has perhaps left a part.
+    """
+    for tried in range(CLAIM_TRIES):
+        if tried:
+            time.sleep(random.uniform(0.2, 1.0) * 0.02 * 2**tried)  # noqa: S311 - no secret
+        with database.write() as connection:
+            held = _claim(connection, database, who, lease_seconds, ask)
+            if held is not None or database.dialect == "sqlite":
+                return held
+        with database.read() as connection:
+            claimable = connection.execute(_of_queues(database, CLAIMABLE), {"queues": who.queues})
+            if not claimable.scalar() or ask.user_limit or ask.queue_limit:
+                return None
+    return None
+
+
+def _claim(
+    connection: Connection,
+    database: Database,
+    who: WorkerIdentity,
+    lease_seconds: float,
+    ask: Ask,
+) -> Claim | None:
+    limits = {"user_limit": ask.user_limit, "queue_limit": ask.queue_limit}
+    if any(limits.values()) and database.dialect == "postgresql":
+        connection.execute(database.sql(LIMIT_LOCK))
+    wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, **limits}
+    row = connection.execute(_of_queues(database, CANDIDATE), wish).first()
+    if row is None:
+        return None
+    shape: Shape = (row.kind, row.layers, row.heads)
+    pace = _pace(connection, database, who, ask, row, shape) if ask.seconds < math.inf else None
+    hi = row.hi
+    if row.block and ask.seconds < math.inf:
+        hi = _end(connection, database, ask, row, pace)
+    place = {"job_id": row.job_id, "shard_no": row.shard_no, "fence": row.fence}
+    lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
+    fence = connection.execute(database.sql(LEASE), {**place, **lease}).scalar_one()
+    if hi < row.hi:
+        cut_off(connection, database, row.job_id, hi, row.hi)
+    held = Claim(
+        job_id=row.job_id,
+        shard_no=row.shard_no,
+        fence=fence,
+        lo=row.lo,
+        hi=hi,
+        block=row.block,
+        shape=shape,
+        cost=row.cost,
+    )
+    values = {
+        **held.key,
+        "worker": who.name,
+        "device": who.device,
+        "versions": who.versions,
+        "started_at": database.sql("{clock}"),
+    }
+    connection.execute(insert(attempt).values(values))
+    return held
+
+
+def _pace(
+    connection: Connection,
+    database: Database,
+    who: WorkerIdentity,
+    ask: Ask,
+    row: Row[tuple[object, ...]],
+    shape: Shape,
+) -> float | None:
+    """Seconds per example that the worker takes, as it or others on such a device measured."""
+    if shape not in ask.paces:
+        kind, layers, heads = shape
+        # "cuda:1 NVIDIA H100" is like "cuda:0 NVIDIA H100".
+        device = "cuda% " + who.device.partition(" ")[2] if " " in who.device else who.device
+        values = {"kind": kind, "layers": layers, "heads": heads, "device": device}
+        known = connection.execute(database.sql(PACE), values).scalar()
+        if known is None:
             return None
-        held = Claim(job_id=row[0], shard_no=row[1], fence=row[2], lo=row[3], hi=row[4])
-        values = {
-            **held.key,
-            "worker": who.name,
-            "device": who.device,
-            "versions": who.versions,
-            "started_at": database.sql("{clock}"),
-        }
-        connection.execute(insert(attempt).values(values))
-        return held
+        ask.paces[shape] = float(known)
+    return ask.paces[shape] * float(row.cost)
+
+
+def _end(
+    connection: Connection,
+    database: Database,
+    ask: Ask,
+    row: Row[tuple[object, ...]],
+    pace: float | None,
+) -> int:
+    """How far the worker's part of a ready shard reaches."""
+    alive = connection.execute(database.sql(ALIVE), {"grace": ask.grace, "queue": row.queue})
+    left = connection.execute(database.sql(LEFT), {"job_id": row.job_id})
+    count = take(
+        left=int(left.scalar_one()),
+        block=row.block,
+        pace=pace,
+        seconds=ask.seconds,
+        workers=int(alive.scalar_one()),
+    )
+    end: int = min(row.hi, (row.lo // row.block) * row.block + count)
+    return end
+
+
+def _of_queues(database: Database, statement: str) -> TextClause:
+    return database.sql(statement).bindparams(bindparam("queues", expanding=True))
+
+
+def poll(database: Database, held: Claim) -> tuple[Control, int] | None:
+    """What the user wants now and where the lease ends; None when it is lost. Writes nothing."""
+    with database.read() as connection:
+        row = connection.execute(database.sql(POLL), held.key).first()
+    return None if row is None else (Control(row.control), int(row.hi))
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
@@ -98,6 +243,16 @@ def heartbeat(
     with database.write() as connection:
         control = connection.execute(database.sql(HEARTBEAT), values).scalar()
     return None if control is None else Control(control)
+
+
+def give_away(database: Database, held: Claim, hi: int) -> bool:
+    """End a lease at `hi` and make the rest ready; False where it was lost or ends there anyway."""
+    with database.write() as connection:
+        row = connection.execute(database.sql(HOLD), held.key).first()
+        if row is None or not shorten(connection, database, held.key, hi):
+            return False
+        cut_off(connection, database, held.job_id, hi, row.hi)
+    return True
 
 
 def beat(
@@ -125,21 +280,51 @@ def hand_back(database: Database, held: Claim, reason: str, log_tail: str = "") 
 
 
 def record_error(
-    database: Database, held: Claim, message: str, *, permanent: bool, log_tail: str = ""
+    database: Database,
+    held: Claim,
+    message: str,
+    *,
+    permanent: bool = False,
+    in_block: bool = False,
+    log_tail: str = "",
 ) -> None:
-    """The attempt raised: the shard waits and is tried again, or fails at its limit."""
+    """The attempt raised before a block was computed: the shard waits and is tried again.
+
+    in_block: computing the first block raised. It then becomes a shard of its own, and at its limit
+        it is halved instead of failed, down to the bad example, which is marked.
+    """
     with database.write() as connection:
-        errors = int(connection.execute(database.sql(ERRORS), held.key).scalar() or 0)
-        connection.execute(
-            database.sql(RECORD_ERROR),
-            {
-                **held.key,
-                "error": message,
-                "backoff": backoff_seconds(errors + 1),
-                "limit": 0 if permanent else MAX_ERRORS,
-            },
-        )
+        row = connection.execute(database.sql(HOLD), held.key).first()
+        if row is not None:
+            _count_error(connection, database, held, row, message, permanent, in_block)
         end_attempt(connection, database, held, outcome="error", error=message, log_tail=log_tail)
+
+
+def _count_error(
+    connection: Connection,
+    database: Database,
+    held: Claim,
+    row: Row[tuple[int, int]],
+    message: str,
+    permanent: bool,
+    in_block: bool,
+) -> None:
+    errors, hi, wait = row.errors + 1, row.hi, backoff_seconds(row.errors + 1)
+    if in_block and held.block and may_split(connection, database, held.job_id):
+        end = block_end(held.lo, hi, held.block)
+        if end < hi:
+            shorten(connection, database, held.key, end)
+            cut_off(connection, database, held.job_id, end, hi)
+        if errors >= MAX_ERRORS and end - held.lo == 1:
+            mark_bad(connection, database, held.key, held.lo, message)
+            return
+        if errors >= MAX_ERRORS:
+            errors, wait = MAX_ERRORS - 1, 0.0  # each half has one more try
+            half = (held.lo, end, held.block)
+            split(connection, database, held.key, *half, errors=errors, error=message)
+    counted = {"errors": errors, "error": message, "backoff": wait}
+    limit = {"limit": 0 if permanent else MAX_ERRORS}
+    connection.execute(database.sql(RECORD_ERROR), {**held.key, **counted, **limit})
 
 
 def end_attempt(

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from db import deletion, partitions, store, tables
 from db.database import Database
 from db.kinds import KINDS
 from db.leases import Claim, end_attempt
 from db.prepared import Prepared
+from db.ranges import mark_bad, may_split, split
 from db.statements import (
     CANCEL,
     CANCEL_CHILDREN,
@@ -47,7 +48,7 @@ from db.statements import (
     WORKERS_ALIVE,
 )
 from jobs.errors import ConflictError, NotFoundError
-from jobs.plan import Rate
+from jobs.plan import Rate, block_end
 from jobs.states import (
     FINAL_JOB_STATES,
     MAX_LOSSES,
@@ -129,8 +130,12 @@ def write_plan(
     examples: Sequence[tuple[Any, ...]] | None,
     fingerprint: str | None,
     prepared: Prepared = NOTHING,
+    block: int = 0,
 ) -> bool:
     """Write a job's shards (and examples, where its data was loaded just now) and let it run.
+
+    block: examples that are computed together. Workers take parts of the shards, of whole blocks;
+        without blocks (0) they take them as they are.
 
     Returns False, and writes nothing, when another planner was faster or the job was cancelled.
     """
@@ -143,6 +148,7 @@ def write_plan(
             "examples": bounds[-1][1],
             "fingerprint": fingerprint or (job and job.data_fingerprint),
             "cost": prepared.cost,
+            "block": block,
         }
         if connection.execute(database.sql(PLANNED), values).rowcount != 1:
             return False
@@ -159,15 +165,15 @@ def write_plan(
         rows = [
             {
                 "job_id": job_id,
-                "shard_no": number,
+                "shard_no": lo if block else number,
                 "lo": lo,
                 "hi": hi,
                 "state": ShardState.READY.value,
-                "available_at": 0.0,
             }
             for number, (lo, hi) in enumerate(bounds)
         ]
-        connection.execute(insert(tables.shard), rows)
+        now = database.sql("{clock}")
+        connection.execute(insert(tables.shard).values(available_at=now), rows)
         if job is not None:
             per_example = prepared.rows_per_example or job.layers * job.heads
             if bounds[-1][1] * per_example >= partitions.LARGE_JOB_ROWS:
@@ -199,17 +205,39 @@ def plan_later(database: Database, job_id: int, message: str) -> float | None:
 
 
 def expire_leases(database: Database) -> list[Claim]:
-    """Take shards back from silent workers; a shard that keeps losing workers fails."""
+    """Take shards back from silent workers.
+
+    A shard that loses a second worker is halved, so that what kills them is found; at its limit
+    it is halved further, down to the example, which is marked, or fails.
+    """
     expired = []
     with database.write() as connection:
         for row in connection.execute(database.sql(EXPIRED)).all():
-            held = Claim(job_id=row.job_id, shard_no=row.shard_no, fence=row.fence, lo=0, hi=0)
+            held = Claim(
+                job_id=row.job_id, shard_no=row.shard_no, fence=row.fence, lo=row.lo, hi=row.hi
+            )
             error = f"the lease expired: worker {row.owner} was silent, killed or stuck"
-            values = {**held.key, "error": error, "limit": MAX_LOSSES}
-            if connection.execute(database.sql(EXPIRE), values).rowcount:
-                end_attempt(connection, database, held, outcome="lost", error=error)
-                expired.append(held)
+            _count_loss(connection, database, held, row, error)
+            end_attempt(connection, database, held, outcome="lost", error=error)
+            expired.append(held)
     return expired
+
+
+def _count_loss(
+    connection: Connection, database: Database, held: Claim, row: Row[Any], error: str
+) -> None:
+    losses, lo, hi = row.losses + 1, row.lo, row.hi
+    several = bool(row.block) and block_end(lo, hi, row.block) < hi
+    if row.block and losses > 1 and may_split(connection, database, held.job_id):
+        if losses >= MAX_LOSSES and hi - lo == 1:
+            mark_bad(connection, database, held.key, lo, error)
+            return
+        if losses >= MAX_LOSSES or several:
+            losses = min(losses, MAX_LOSSES - 1)  # each half has one more try, or more
+            half = (lo, hi, row.block)
+            split(connection, database, held.key, *half, losses=losses, error=error)
+    values = {**held.key, "losses": losses, "error": error, "limit": MAX_LOSSES}
+    connection.execute(database.sql(EXPIRE), values)
 
 
 def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]:
@@ -228,11 +256,11 @@ def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]
     return counts
 
 
-def waiting_shards(database: Database, again: float, limit: int) -> list[tuple[str, int, int]]:
-    """(queue, job, shard) of ready shards without a wake-up in the last `again` seconds."""
+def waiting_shards(database: Database, again: float, limit: int) -> list[tuple[str, int, int, int]]:
+    """(queue, job, shard, blocks) of ready shards without a wake-up in the last `again` seconds."""
     with database.read() as connection:
         rows = connection.execute(database.sql(WAITING), {"again": again, "limit": limit})
-        return [(row[0], row[1], row[2]) for row in rows]
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> None:

@@ -17,6 +17,7 @@ from db.database import Database
 from db.leases import Claim
 from jobs.errors import NotFoundError
 from jobs.merge import HeadRank
+from stats import exact
 from stats.ranking import Importance, ImportanceSums
 
 RANKING = """
@@ -30,16 +31,19 @@ ORDER BY r.job_id DESC, r.source LIMIT 1000
 """
 """The rankings of models of one shape."""
 
-SPREAD = """
+_SPREAD = """
 SELECT shard_no FROM (
-    SELECT shard_no, ROW_NUMBER() OVER (ORDER BY shard_no) AS place, COUNT(*) OVER () AS shards
-    FROM shard WHERE job_id = :job_id AND state = 'done') done
-WHERE place % ((shards + :most - 1) / :most) = 0
+    SELECT shard_no, ROW_NUMBER() OVER (ORDER BY shard_no) AS place, COUNT(*) OVER () AS parts
+    FROM {parts}) done
+WHERE place % ((parts + :most - 1) / :most) = 0
 """
+SPREAD = _SPREAD.format(parts="shard WHERE job_id = :job_id AND state = 'done'")
 """At most so many of the shards done so far, evenly spaced."""
+SPREAD_BLOCKS = _SPREAD.format(parts="shard_sum WHERE job_id = :job_id AND site = 0 AND head = 0")
+"""The same of blocks, of jobs that have sums of those."""
 
 PROVISIONAL = 200
-"""Shards that provisional results are merged from, lest a page take longer the more there are."""
+"""Shards or blocks that provisional results are merged from, lest a page take longer the more there are."""
 
 _FLOAT = np.dtype("<f8")
 _ARRAYS = ("total", "squares", "weights", "replicates")
@@ -126,6 +130,12 @@ def spread_shards(connection: Connection, job_id: int) -> list[int]:
     return list(connection.execute(text(SPREAD), values).scalars())
 
 
+def spread_blocks(connection: Connection, job_id: int) -> list[int]:
+    """First examples of at most PROVISIONAL blocks of those done so far, evenly spaced."""
+    values = {"job_id": job_id, "most": PROVISIONAL}
+    return list(connection.execute(text(SPREAD_BLOCKS), values).scalars())
+
+
 def write(connection: Connection, job_id: int, heads: Iterable[HeadRank]) -> None:
     """Write a job's final rankings; what they were made from is not needed any more."""
     for table in (tables.ranking, tables.ranking_sum):
@@ -149,16 +159,20 @@ def read(connection: Connection, job_id: int, source: str) -> NDArray[np.float64
 def _sums(
     row: Row[tuple[object, ...]], grid: tuple[int, int], *, intervals: bool
 ) -> ImportanceSums:
-    total, squares = (_array(stored).reshape(grid) for stored in (row.total, row.squares))
-    weights = _array(row.weights) if intervals else np.ones(1)
-    replicates = _array(row.replicates).reshape(-1, *grid) if intervals else total[None]
+    total, squares = (_parts(stored, grid, exact.WIDE) for stored in (row.total, row.squares))
+    weights, replicates = np.ones(1), total[:, None]
+    if intervals:
+        weights = np.frombuffer(row.weights, dtype=_FLOAT)
+        replicates = _parts(row.replicates, (len(weights), *grid), exact.NARROW)
     return ImportanceSums(
         n=row.n, total=total, squares=squares, weights=weights, replicates=replicates
     )
 
 
-def _array(stored: bytes) -> NDArray[np.float64]:
-    return np.frombuffer(stored, dtype=_FLOAT)
+def _parts(stored: bytes, shape: tuple[int, ...], units: tuple[int, ...]) -> NDArray[np.float64]:
+    """Sums in parts, [parts, *shape]; a shard of an older version left plain ones."""
+    array: NDArray[np.float64] = np.frombuffer(stored, dtype=_FLOAT).reshape(-1, *shape)
+    return exact.split(array[0], units) if len(array) == 1 else array
 
 
 def _ranks(found: Importance, *, intervals: bool) -> list[HeadRank]:

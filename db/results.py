@@ -38,9 +38,9 @@ SUMS = """
 SELECT site, head, SUM(n) AS n, SUM(score_sum) AS score_sum, SUM(score_squares) AS score_squares,
     SUM(total_sum) AS total_sum, SUM(absolute_total_sum) AS absolute_total_sum,
     SUM(attention_max_sum) AS attention_max_sum, SUM(attention_mean_sum) AS attention_mean_sum
-FROM shard_sum WHERE job_id = :job_id AND shard_no IN :shards GROUP BY site, head
+FROM shard_sum WHERE job_id = :job_id AND shard_no IN :blocks GROUP BY site, head
 """
-"""What some shards add up to: provisional, the final table is merged exactly, from all."""
+"""What some blocks add up to: provisional, the final table is merged exactly, from all."""
 
 STRONG_EXAMPLES = """
 SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
@@ -185,13 +185,13 @@ def list_sites(database: Database, job_id: int) -> list[Site]:
 
 
 def get_importance(database: Database, job_id: int) -> Importance:
-    """Head importance; from the sums of some of the shards done so far while the job runs."""
+    """Head importance; from the sums of some of the blocks done so far while the job runs."""
     final = [HeadImportance(**row) for row in _rows(database, IMPORTANCE, job_id)]
     if final:
         return Importance(heads=final, provisional=False)
-    statement = text(SUMS).bindparams(bindparam("shards", expanding=True))
+    statement = text(SUMS).bindparams(bindparam("blocks", expanding=True))
     with database.read() as connection:
-        values = {"job_id": job_id, "shards": rankings.spread_shards(connection, job_id)}
+        values = {"job_id": job_id, "blocks": rankings.spread_blocks(connection, job_id)}
         rows = connection.execute(statement, values).mappings().all()
     sums = [HeadSums(**{**row, "n": int(row["n"])}) for row in rows]
     return Importance(heads=head_importance(sums), provisional=True)

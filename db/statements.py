@@ -7,18 +7,89 @@ Every UPDATE names the states that it leaves: run twice, it changes nothing the 
 
 from __future__ import annotations
 
-CLAIM = """
+CANDIDATE = """
+SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, j.queue, j.block, j.cost, j.kind, j.layers,
+    j.heads
+FROM shard s JOIN job j ON j.id = s.job_id
+LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
+           WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
+    ON own.queue = j.queue AND own.user_name = j.user_name
+WHERE s.state = 'ready' AND s.available_at <= {clock}
+  AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
+  AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
+  AND (:queue_limit = 0 OR :queue_limit > (
+        SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
+        WHERE l.state = 'leased' AND q.queue = j.queue))
+ORDER BY j.priority DESC, COALESCE(own.n, 0),
+    CASE WHEN j.model = :model OR s.available_at < {clock} - :patience THEN 0 ELSE 1 END,
+    s.job_id, s.lo
+LIMIT 1 {lock_shard}
+"""
+"""The best ready shard of the queues: highest priority; then the user who has the fewest shards
+leased in that queue; then a model that the worker has loaded, or a shard that has waited longer
+than the worker's patience; then the oldest job; then the first examples."""
+
+CLAIMABLE = """
+SELECT EXISTS (
+    SELECT 1 FROM shard s JOIN job j ON j.id = s.job_id
+    WHERE s.state = 'ready' AND s.available_at <= {clock}
+      AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues)
+"""
+"""Whether there is anything to claim but for limits and the locks of other claims."""
+
+LIMIT_LOCK = "SELECT pg_advisory_xact_lock(7230)"
+"""PostgreSQL, where there are limits: claims one at a time, or two could pass a limit together."""
+
+LEFT = "SELECT SUM(hi - lo) FROM shard WHERE job_id = :job_id AND state = 'ready'"
+"""Examples of a job that nobody has."""
+
+ALIVE = """
+SELECT COUNT(*) FROM worker
+WHERE state <> 'stopped' AND seen_at > {clock} - :grace
+  AND ',' || queue || ',' LIKE '%,' || :queue || ',%'
+"""
+
+PACE = """
+SELECT SUM(a.seconds) / SUM(a.examples * j.cost)
+FROM attempt a JOIN job j ON j.id = a.job_id
+WHERE a.job_id IN (SELECT id FROM job WHERE kind = :kind AND layers = :layers AND heads = :heads
+                   AND started_at IS NOT NULL ORDER BY id DESC LIMIT 3)
+  AND a.outcome = 'done' AND a.seconds > 0 AND a.device LIKE :device
+"""
+"""Seconds per unit of cost that such devices took in the newest jobs on models of this shape."""
+
+LEASE = """
 UPDATE shard
 SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} + :lease,
-    progress = 0, moved_at = {clock}, error = NULL
-WHERE state = 'ready' AND (job_id, shard_no) = (
-    SELECT s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
-    WHERE s.state = 'ready' AND s.available_at <= {clock}
-      AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
-    ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT 1 {lock_shard})
-RETURNING job_id, shard_no, fence, lo, hi
+    progress = 0, moved_at = {clock}, error = NULL, hi = :hi, pace = :pace
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'ready'
+RETURNING fence
 """
-"""Lease the best ready shard of the queues: highest priority, then oldest job, then first shard."""
+
+CUT_OFF = """
+INSERT INTO shard (job_id, shard_no, lo, hi, state, available_at, errors, losses, error)
+VALUES (:job_id, :lo, :lo, :hi, 'ready', {clock} + :wait, :errors, :losses, :error)
+"""
+"""The rest of a shard, which ends at `lo` from now on, as a shard of its own."""
+
+SHORTEN = """
+UPDATE shard SET hi = :hi
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+  AND lo < :hi AND hi > :hi
+"""
+"""A lease ends earlier from now on."""
+
+SUSPECTS = """
+SELECT COUNT(*) FROM shard
+WHERE job_id = :job_id AND (errors > 0 OR losses > 1) AND (state <> 'done' OR examples_failed > 0)
+"""
+"""Shards of a job that raised or lost workers and did not come out well, so far."""
+
+POLL = """
+SELECT s.hi, j.control FROM shard s JOIN job j ON j.id = s.job_id
+WHERE s.job_id = :job_id AND s.shard_no = :shard_no AND s.fence = :fence AND s.state = 'leased'
+"""
+"""A look at what the user wants, and how far the lease reaches. No row: the lease is lost."""
 
 HEARTBEAT = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
@@ -29,7 +100,7 @@ RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
 """Renew a lease and learn what the user wants. No row: the lease is lost."""
 
 HOLD = """
-SELECT lo, hi FROM shard
+SELECT hi, errors FROM shard
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased' {for_update}
 """
 """Lock the shard for a commit. No row: another attempt has it, and this one is a zombie."""
@@ -51,11 +122,10 @@ WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard
 """Hand a shard back: stopped on request; nothing is counted against it."""
 
 RECORD_ERROR = """
-UPDATE shard SET errors = errors + 1, error = :error, lease_until = NULL, progress = 0,
+UPDATE shard SET errors = :errors, error = :error, lease_until = NULL, progress = 0,
     dispatched_at = NULL, available_at = {clock} + :backoff,
-    state = CASE WHEN errors + 1 >= :limit THEN 'failed' ELSE 'ready' END
+    state = CASE WHEN :errors >= :limit THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
-RETURNING state
 """
 """The runner raised: try again later, or fail the shard at its limit."""
 
@@ -64,8 +134,6 @@ INSERT INTO site (job_id, site, layer, kind, heads, name)
 VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
 """
 """The first shard of a job names the model's sites."""
-
-ERRORS = "SELECT errors FROM shard WHERE job_id = :job_id AND shard_no = :shard_no"
 
 BEAT = """
 INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
@@ -118,25 +186,29 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND outcome I
 """
 
 EXPIRED = """
-SELECT s.job_id, s.shard_no, s.fence, s.owner FROM shard s
+SELECT s.job_id, s.shard_no, s.fence, s.owner, s.lo, s.hi, s.losses, j.block
+FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.state = 'leased' AND s.lease_until < {clock}
 ORDER BY s.lease_until LIMIT 100 {lock_shard}
 """
 """Shards whose worker has been silent for a whole lease."""
 
 EXPIRE = """
-UPDATE shard SET losses = losses + 1, lease_until = NULL, progress = 0, dispatched_at = NULL,
-    error = :error, state = CASE WHEN losses + 1 >= :limit THEN 'failed' ELSE 'ready' END
+UPDATE shard SET losses = :losses, lease_until = NULL, progress = 0, dispatched_at = NULL,
+    error = :error, available_at = {clock},
+    state = CASE WHEN :losses >= :limit THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """
 
 WAITING = """
-SELECT j.queue, s.job_id, s.shard_no FROM shard s JOIN job j ON j.id = s.job_id
+SELECT j.queue, s.job_id, s.shard_no,
+    CASE WHEN j.block = 0 THEN 1 ELSE (s.hi - s.lo + j.block - 1) / j.block END
+FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.state = 'ready' AND s.available_at <= {clock} AND j.state = 'running' AND j.control = 'run'
   AND (s.dispatched_at IS NULL OR s.dispatched_at < {clock} - :again)
 ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT :limit
 """
-"""Ready shards for which no wake-up is under way."""
+"""Ready shards for which no wake-up is under way, and how many workers could share each."""
 
 DISPATCHED = """
 UPDATE shard SET dispatched_at = {clock}
@@ -196,7 +268,7 @@ WHERE id = :job_id AND state = 'planning'
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
     examples = :examples, data_fingerprint = :fingerprint, cost = COALESCE(:cost, cost),
-    started_at = {clock}, error = NULL
+    block = :block, started_at = {clock}, error = NULL
 WHERE id = :job_id AND state = 'planning'
 """
 """The job has its shards. Must touch one row, or another planner was faster."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, false, insert, select, text, update
+from sqlalchemy import Connection, Row, false, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db import rankings, tables
@@ -17,11 +17,13 @@ from db.database import Database
 from db.kinds import KINDS
 from db.leases import Claim, end_attempt
 from db.limits import Limits, enforce
+from db.ranges import cut_off, forget_texts, shorten
 from db.statements import DONE, HOLD, INSERT_SITE
 from jobs.errors import HeadwiseError
-from jobs.outcome import Completed
+from jobs.outcome import Completed, Errored, HandedBack
+from jobs.plan import block_end
 from jobs.results import ShardResult
-from jobs.states import FINAL_JOB_STATES
+from jobs.states import FINAL_JOB_STATES, backoff_seconds
 from stats.ranking import ImportanceSums
 
 R = TypeVar("R")
@@ -142,7 +144,7 @@ def insert_examples(
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInput:
-    """What a worker needs to compute a shard."""
+    """What a worker needs to compute a shard, or a block of it."""
 
     spec: str
     lo: int
@@ -151,6 +153,11 @@ class ShardInput:
     gold: list[int | None]
     planned: Any = None
     """What the kind's plan left for its shards, see `db.kinds`."""
+
+    def part(self, lo: int, hi: int) -> ShardInput:
+        """The examples lo .. hi - 1 of it."""
+        own = slice(lo - self.lo, hi - self.lo)
+        return replace(self, lo=lo, texts=self.texts[own], gold=self.gold[own])
 
 
 def read_shard(database: Database, held: Claim) -> ShardInput:
@@ -172,44 +179,106 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
 
 
 def commit_shard(
-    database: Database, held: Claim, done: Completed, fingerprint: str, log_tail: str = ""
+    database: Database,
+    held: Claim,
+    done: Completed,
+    fingerprint: str,
+    log_tail: str = "",
+    ending: HandedBack | Errored | None = None,
 ) -> bool:
     """Store a shard's results and mark it done, in one transaction.
+
+    ending: why the attempt ended before the end of its lease; the rest becomes ready again
 
     Returns False, and stores nothing, when the lease was lost. Raises ChangedModelError when the
     model differs from the job's.
     """
-    result = done.result
-    ok = result.ok
-    # Before the transaction: drawing the bootstrap takes a while for a large shard.
-    numbers = np.arange(held.lo, held.hi)
-    sums = {
-        source: ImportanceSums.of(np.where(ok[:, None, None], values, np.nan), numbers)
+    end = held.hi
+    while True:
+        # Before the transaction: drawing the bootstrap takes a while for a large shard.
+        result = _within(done.parts, end - held.lo)
+        sums = _ranking_sums(held.lo, result)
+        with database.write() as connection:
+            row = connection.execute(database.sql(HOLD), held.key).first()
+            if row is None:
+                return False
+            if row.hi < held.lo + len(result.examples):
+                end = row.hi  # it was shortened since it was claimed
+                continue
+            _settle_rest(connection, database, held, len(result.examples), row, ending)
+            _write_results(connection, held, result, sums, fingerprint)
+            end_attempt(
+                connection,
+                database,
+                held,
+                outcome="done",
+                error=None if ending is None else ending.why,
+                examples=len(result.examples),
+                seconds=done.seconds,
+                log_tail=log_tail,
+            )
+            failed = int((~result.ok).sum())
+            touched = connection.execute(database.sql(DONE), {**held.key, "failed": failed})
+            if touched.rowcount != 1:
+                raise AssertionError("the shard row was locked by this transaction")
+        return True
+
+
+def _within(parts: Sequence[ShardResult], count: int) -> ShardResult:
+    """The results of the first `count` examples, or of as many whole parts as they have."""
+    kept: list[ShardResult] = []
+    for part in parts:
+        count -= len(part.examples)
+        if count < 0 and kept:
+            break
+        kept.append(part)
+    return type(kept[0]).joined(kept)
+
+
+def _ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
+    ok = result.ok[:, None, None]
+    numbers = np.arange(lo, lo + len(result.examples))
+    return {
+        source: ImportanceSums.of(np.where(ok, values, np.nan), numbers)
         for source, values in result.ranked.items()
     }
-    with database.write() as connection:
-        if connection.execute(database.sql(HOLD), held.key).first() is None:
-            return False
-        kind, keep_text = _pin_model(connection, held.job_id, fingerprint, result)
-        _insert_example_results(connection, held, result, keep_text)
-        rankings.insert_sums(connection, held, sums)
-        KINDS[kind].commit(connection, held, result, keep_text)
-        if not keep_text:
-            _forget_texts(connection, held)
-        end_attempt(
-            connection,
-            database,
-            held,
-            outcome="done",
-            examples=len(result.examples),
-            seconds=done.seconds,
-            log_tail=log_tail,
-        )
-        failed = int((~ok).sum())
-        touched = connection.execute(database.sql(DONE), {**held.key, "failed": failed})
-        if touched.rowcount != 1:
-            raise AssertionError("the shard row was locked by this transaction")
-    return True
+
+
+def _settle_rest(
+    connection: Connection,
+    database: Database,
+    held: Claim,
+    done: int,
+    row: Row[tuple[int, int]],
+    ending: HandedBack | Errored | None,
+) -> None:
+    """What was not computed is ready again; a block that raised waits, by itself."""
+    lo = held.lo + done
+    if lo == row.hi:
+        return
+    shorten(connection, database, held.key, lo)
+    if isinstance(ending, Errored):
+        end = block_end(lo, row.hi, held.block) if ending.in_block else row.hi
+        job_id, wait = held.job_id, backoff_seconds(1)
+        cut_off(connection, database, job_id, lo, end, wait=wait, errors=1, error=ending.message)
+        lo = end
+    if lo < row.hi:
+        cut_off(connection, database, held.job_id, lo, row.hi)
+
+
+def _write_results(
+    connection: Connection,
+    held: Claim,
+    result: ShardResult,
+    sums: Mapping[str, ImportanceSums],
+    fingerprint: str,
+) -> None:
+    kind, keep_text = _pin_model(connection, held.job_id, fingerprint, result)
+    _insert_example_results(connection, held, result, keep_text)
+    rankings.insert_sums(connection, held, sums)
+    KINDS[kind].commit(connection, held, result, keep_text)
+    if not keep_text:
+        forget_texts(connection, held.job_id, held.lo, held.lo + len(result.examples))
 
 
 def _pin_model(
@@ -270,9 +339,3 @@ def _compact(rows: list[list[float]] | None) -> str | None:
         return None
     # One format operation per row: a text of 40 tokens has 500 numbers.
     return "[" + ",".join("[" + ",".join(["%.5g"] * len(r)) % tuple(r) + "]" for r in rows) + "]"
-
-
-def _forget_texts(connection: Connection, held: Claim) -> None:
-    e = tables.example
-    mine = (e.c.job_id == held.job_id) & e.c.example_no.between(held.lo, held.hi - 1)
-    connection.execute(update(e).where(mine).values(text_a=None, text_b=None))

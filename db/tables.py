@@ -68,6 +68,8 @@ job = Table(
     Column("heads", Integer),
     Column("examples", Integer, nullable=False),
     Column("cost", Double, nullable=False, server_default=text("1")),
+    Column("block", Integer, nullable=False, server_default=text("0")),
+    Column("model", Text),
     Column("result_hash", Text),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
@@ -144,9 +146,14 @@ shard = Table(
     Column("errors", Integer, nullable=False, server_default=text("0")),
     Column("losses", Integer, nullable=False, server_default=text("0")),
     Column("error", Text),
+    Column("pace", Double),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     Index("ix_shard_state", "state", "available_at"),
 )
+"""Ranges of a job's examples; together they are the job, at any time. Of a job with blocks a shard
+is numbered by its first example, so that a part of it that becomes a shard of its own has a free
+number; it begins and ends at multiples of `job.block`, but for the parts of a block that raised.
+`available_at` is since when it is ready, `pace` the seconds per example that its worker expects."""
 
 attempt = Table(
     "attempt",
@@ -304,6 +311,8 @@ shard_sum = Table(
     Column("attention_mean_sum", Double, nullable=False),
     sqlite_with_rowid=False,
 )
+"""The sums of a block, which `shard_no` is the first example of; of a shard in jobs without blocks.
+What one block gives is always the same, and the sum of blocks is rounded once (`jobs.merge`)."""
 
 importance = Table(
     "importance",

@@ -70,9 +70,19 @@ _OWN_VIEWS: tuple[View, ...] = (
         source="shard s",
         columns=columns(
             ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
-            ("shard", "s.shard_no", "integer", "Shard within the job, from 0."),
+            (
+                "shard",
+                "s.shard_no",
+                "integer",
+                "Shard within the job: its first example; counted from 0 in older jobs.",
+            ),
             ("first_example", "s.lo", "integer", "First example in it."),
-            ("end_example", "s.hi", "integer", "First example after it."),
+            (
+                "end_example",
+                "s.hi",
+                "integer",
+                "First example after it; may become smaller until it is done.",
+            ),
             ("state", "s.state", "text", "ready, leased, done, failed or cancelled."),
             ("fence", "s.fence", "integer", "Times it was claimed; the last claim holds it."),
             ("worker", "s.owner", "text", "Worker that holds or finished it."),

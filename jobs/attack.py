@@ -10,8 +10,10 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
-from typing import Literal
+from operator import add
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -211,6 +213,15 @@ class ModelOutcome:
     """[T, E, C]"""
     sums: AttackSums
 
+    @classmethod
+    def joined(cls, parts: Sequence[ModelOutcome]) -> ModelOutcome:
+        """The outcomes of neighbouring ranges of examples as those of one."""
+        return cls(
+            after=np.concatenate([part.after for part in parts], axis=1),
+            probabilities=np.concatenate([part.probabilities for part in parts], axis=1),
+            sums=reduce(add, (part.sums for part in parts)),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult(ShardResult):
@@ -224,6 +235,13 @@ class AttackResult(ShardResult):
     """The job's own model first."""
     keep_outcomes: bool
     """Whether to store more than the counts."""
+
+    @classmethod
+    def join(cls, name: str, values: Sequence[Any]) -> Any:
+        """Outcomes model by model; the triggers are the same everywhere."""
+        if name == "models":
+            return tuple(ModelOutcome.joined(parts) for parts in zip(*values, strict=True))
+        return super().join(name, values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import reduce
+from operator import add
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -264,3 +266,10 @@ class PruningResult(ShardResult):
 
     halves: tuple[MaskSums, MaskSums]
     """Sums of the examples with even and with odd numbers: one half chooses, the other verifies."""
+
+    @classmethod
+    def join(cls, name: str, values: Sequence[Any]) -> Any:
+        """Sums add up."""
+        if name == "halves":
+            return tuple(reduce(add, half) for half in zip(*values, strict=True))
+        return super().join(name, values)

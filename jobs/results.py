@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,23 @@ class ShardResult:
         """By source, [E, S, H]: the values whose means rank the heads."""
         return {}
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The results of neighbouring ranges of examples as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(cls)]
+        return cls(
+            **{name: cls.join(name, [getattr(part, name) for part in parts]) for name in names}
+        )
+
+    @classmethod
+    def join(cls, name: str, values: Sequence[Any]) -> Any:
+        """One field of `joined`. A kind overrides it for fields that are not arrays [E, ...]."""
+        if name == "examples":
+            return tuple(example for part in values for example in part)
+        return np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceResult(ShardResult):
@@ -70,6 +89,13 @@ class ImportanceResult(ShardResult):
     def ranked(self) -> dict[str, Floats]:
         """The values themselves."""
         return self.values
+
+    @classmethod
+    def join(cls, name: str, values: Sequence[Any]) -> Any:
+        """Values by source."""
+        if name == "values":
+            return {source: np.concatenate([v[source] for v in values]) for source in values[0]}
+        return super().join(name, values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +153,16 @@ SUM_NAMES = (
 )
 
 
-def shard_sums(result: AttributionResult) -> tuple[int, NDArray[np.float64]]:
-    """Number of examples counted and their sums, float64 [6, S, H], in the order of SUM_NAMES."""
-    ok = result.ok
+def shard_sums(
+    result: AttributionResult, start: int = 0, stop: int | None = None
+) -> tuple[int, NDArray[np.float64]]:
+    """Of the examples start .. stop - 1 of a shard: how many are counted, and their sums.
+
+    The sums are float64 [6, S, H], in the order of SUM_NAMES.
+    """
+    ok = result.ok[start:stop]
     columns = [
-        np.asarray(values, dtype=np.float64)[ok]
+        np.asarray(values[start:stop], dtype=np.float64)[ok]
         for values in (result.score, result.total, result.attention_max, result.attention_mean)
     ]
     score, total, attention_max, attention_mean = columns

@@ -94,7 +94,20 @@ class Settings(BaseModel):
         default=0, ge=0, le=1024, description="CPU threads of a worker; 0 leaves it to torch."
     )
     shard_seconds: float = Field(
-        default=60.0, gt=0, le=3600, description="Work per shard to aim at, in seconds."
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Work that a worker claims at a time, in seconds by its own speed.",
+    )
+    user_leases: int = Field(
+        default=0,
+        ge=0,
+        description="Most shards of one user that run at a time in a queue; 0: any number.",
+    )
+    queue_leases: int = Field(
+        default=0,
+        ge=0,
+        description="Most shards that run at a time in a queue; 0: any number.",
     )
     lease_seconds: float = Field(
         default=60.0,
@@ -104,6 +117,13 @@ class Settings(BaseModel):
     )
     heartbeat_seconds: float = Field(
         default=10.0, gt=0, le=600, description="Time between a worker's heartbeats."
+    )
+    control_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=600,
+        description="How often a busy worker looks whether its job is to pause, to be cancelled or "
+        "to give work away.",
     )
     stall_seconds: float = Field(
         default=300.0,

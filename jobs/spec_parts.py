@@ -171,6 +171,11 @@ class JobSpec(Frozen):
         return False
 
     @property
+    def loads(self) -> str:
+        """What a worker loads for it: workers prefer jobs on the model that they have."""
+        return f"{self.model.name}@{self.model.revision or ''} {self.dtype} {self.device}"
+
+    @property
     def other_models(self) -> dict[str, ModelSpec]:
         """Models that it runs besides its own, by field; all with the same labels."""
         return {}

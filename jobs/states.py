@@ -11,8 +11,19 @@
     shard:  ready -> leased -> done
             leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
                                   or a graceful hand-back (nothing is counted)
-            leased -> failed      errors or losses at their limit
+            leased -> failed      errors or losses at their limit, where no example is to blame
             ready | leased -> cancelled
+
+A shard is a range of a job's examples, and together the shards are all of them at any time. One
+may become two: its end is cut off as another ready shard, in the same transaction,
+
+    when it is claimed            a worker takes as much as it computes in a minute
+    while it is leased            a slow worker gives the end to an idle one, or to make room for
+                                  a much more urgent job
+    when it is committed          the worker had to stop earlier: what it has computed is done
+    when it raised                the block that raised waits alone for its next try
+    at its limit of errors or     halves, each with one more try, until the bad example is alone:
+    losses                        it has failed with its error, and its shard is done
 
 What a user asks for (run, pause, cancel) is a separate column, `control`; the scheduler moves
 the state after it. The database decides every transition: each statement in `db.statements`
@@ -100,9 +111,11 @@ SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {
 }
 
 MAX_ERRORS = 3
-"""A shard that raised this often is poison and fails."""
+"""A shard that raised this often is poison: it is split or fails."""
 MAX_LOSSES = 5
-"""A shard whose lease expired this often fails: it kills its workers."""
+"""A shard whose lease expired this often is split or fails: it kills its workers."""
+MAX_SUSPECTS = 32
+"""In a job with this many bad places no more shards are split: it is not the examples."""
 
 MAX_PLAN_TRIES = 12
 """A job whose data the hub did not give in this many tries fails, after about 35 minutes."""

@@ -17,7 +17,7 @@ from db.logs import LogShipper
 from jobs.data import read_rows
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.logs import bind_process
-from jobs.plan import guess, shard_bounds, shard_size
+from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
 from jobs.spec import parse_spec
 from scheduler import recurring
@@ -116,19 +116,16 @@ class Scheduler:
         if prepared.examples is not None:
             count = len(prepared.examples)
         cost = prepared.cost or spec.cost(request.layers, request.heads)
-        known = lifecycle.measured_rate(self.database, request.kind, request.layers, request.heads)
-        rate = known or guess(spec.unit_seconds)
+        block = block_size(count, spec.unit_seconds * cost, request.layers)
         _, alive = self._workers().get(request.queue, (0, 0))
-        pace = rate.seconds_per_unit * cost
-        size = shard_size(count, pace, self.settings.shard_seconds, alive)
-        bounds = shard_bounds(count, size)
+        bounds = first_ranges(count, block, alive)
         if lifecycle.write_plan(
-            self.database, request.job_id, bounds, examples, fingerprint, prepared
+            self.database, request.job_id, bounds, examples, fingerprint, prepared, block
         ):
-            log.info("job planned", job=request.job_id, shards=len(bounds), examples=count)
+            log.info("job planned", job=request.job_id, block=block, examples=count)
 
     def dispatch(self) -> None:
-        """Wake idle workers: one message per waiting shard, at most one per idle worker.
+        """Wake idle workers: one message per block that waits, at most one per idle worker.
 
         A queue without a live worker gets one message per half minute, for a worker that is only
         just starting: a worker that is awake asks the database for the rest.
@@ -139,13 +136,16 @@ class Scheduler:
         workers = self._workers()
         room = Counter({queue: idle for queue, (idle, _) in workers.items()})
         sent = []
-        for queue, job_id, shard_no in waiting:
+        for queue, job_id, shard_no, blocks in waiting:
             knocking = queue not in workers and self._may_knock(queue)
-            if knocking or room[queue] > 0:
+            wanted = 1 if knocking else min(blocks, room[queue])
+            for _ in range(wanted):
                 wake(self.app, queue)
-                room[queue] -= not knocking
-                if knocking:
-                    self._knocked[queue] = time.monotonic()
+            if knocking:
+                self._knocked[queue] = time.monotonic()
+            else:
+                room[queue] -= wanted
+            if wanted:
                 sent.append((job_id, shard_no))
         # Marked after publishing: dying in between means one wake-up too many, not one too few.
         if sent:

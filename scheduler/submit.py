@@ -136,6 +136,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "heads": facts.heads,
         "examples": len(rows) if rows else 0,
         "cost": spec.cost(facts.layers, facts.heads),
+        "model": spec.loads,
         "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
         "idempotency_key": submission.idempotency_key,
         "deadline_at": deadline.timestamp() if isinstance(deadline, datetime) else None,

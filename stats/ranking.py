@@ -2,8 +2,9 @@
 
 The bootstrap is Poisson's: each example enters each replicate with a Poisson(1) weight of its own
 instead of being drawn (Chamandy, Muralidharan, Najmi, Naidu 2012, "Estimating uncertainty for
-massive data streams"). The weights depend on seed and example number alone, so that the sums of
-shards add up to those of the whole, however it was cut.
+massive data streams"). The weights depend on seed and example number alone, and sums are kept in
+parts (``stats.exact``), so that those of shards add up to exactly those of the whole, however it
+was cut.
 
 Everywhere NaN in a mean or sum marks a head that the site does not have.
 """
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stats import exact
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -53,8 +56,8 @@ class Importance:
 class ImportanceSums:
     """Sums over examples of the values [S, H] of each; ``+`` merges shards.
 
-    n: examples counted; total, squares: float64 [S, H]
-    weights [B], replicates [B, S, H]: see ``bootstrap_sums``
+    n: examples counted; total, squares: sums in parts, float64 [P, S, H]
+    weights [B], replicates [P, B, S, H]: see ``bootstrap_sums``
     """
 
     n: int
@@ -78,8 +81,8 @@ class ImportanceSums:
         weights, sums = bootstrap_sums(values, example_numbers[good], replicates, seed)
         return cls(
             n=len(values),
-            total=values.sum(0),
-            squares=(values**2).sum(0),
+            total=_added(values),
+            squares=_added(values**2),
             weights=weights,
             replicates=sums,
         )
@@ -97,12 +100,13 @@ class ImportanceSums:
         """Raises ValueError if there are no examples."""
         if not self.n:
             raise ValueError("importance needs at least one example that has not failed")
-        mean = self.total / self.n
+        mean = exact.total(self.total) / self.n
         error = np.full_like(mean, math.nan)
         if self.n > 1:
-            variance = np.maximum(self.squares - self.n * mean**2, 0) / (self.n - 1)
+            rest = exact.total(self.squares) - self.n * mean**2
+            variance = np.maximum(rest, 0) / (self.n - 1)
             error = np.sqrt(variance / self.n)
-        low, high = ranks_of(self.replicates)
+        low, high = ranks_of(exact.total(self.replicates))
         return Importance(
             source=source,
             n=self.n,
@@ -143,18 +147,29 @@ def bootstrap_sums(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> tuple[Doubles, Doubles]:
-    """Sums of weights [B] and of weighted values [B, S, H]; those of shards add up.
+    """Sums of weights [B] and, in parts, of weighted values [P, B, S, H]; those of shards add up.
 
     values: [E, S, H]; example_numbers: [E], each example's number in the whole data
     """
     weights = np.zeros(replicates)
-    sums = np.zeros((replicates, *values.shape[1:]))
+    sums = np.zeros((len(exact.NARROW), replicates, *values.shape[1:]))
     for start in range(0, len(values), _CHUNK):
-        part = values[start : start + _CHUNK].astype(np.float64)
         each = bootstrap_weights(example_numbers[start : start + _CHUNK], replicates, seed)
         weights += each.sum(0)
-        sums += np.tensordot(each, part, axes=(0, 0))
+        for sum_, part in zip(
+            sums, exact.split(values[start : start + _CHUNK], exact.NARROW), strict=True
+        ):
+            # Weights are small whole numbers, so the products are exact, too.
+            sum_ += np.tensordot(each, part, axes=(0, 0))
     return weights, sums
+
+
+def _added(values: NDArray[np.floating[Any]]) -> Doubles:
+    """The sum over the first axis, in parts."""
+    found = np.zeros((len(exact.WIDE), *values.shape[1:]))
+    for start in range(0, len(values), _CHUNK):
+        found += exact.split(values[start : start + _CHUNK]).sum(1)
+    return found
 
 
 def ranks(means: NDArray[np.floating[Any]]) -> Ints:

@@ -8,15 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stats.exact import on_grid
 from stats.shares import Z95, Estimate, share
 
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+_LOSS_UNIT, _SQUARE_UNIT = -30, -24
+# Far finer than what float32 logits know, and coarse enough for exact sums over 10^6 examples.
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskSums:
     """Sums over examples for M masks and C classes; ``+`` merges shards of the same masks.
+
+    Losses are rounded to 2^-30 and their squares to 2^-24, which makes the sums exact: they do not
+    depend on how examples were cut into shards.
 
     loss_sum, loss_squares: of the cross-entropy and of its square, float64 [M]
     confusion: examples by gold and predicted class, int64 [M, C, C]
@@ -38,8 +45,8 @@ class MaskSums:
         cell = np.where(good, gold * classes + predicted, classes * classes)
         counts = [np.bincount(row, minlength=classes * classes + 1)[:-1] for row in cell]
         return cls(
-            loss_sum=losses.sum(1),
-            loss_squares=(losses**2).sum(1),
+            loss_sum=on_grid(losses, _LOSS_UNIT).sum(1),
+            loss_squares=on_grid(losses**2, _SQUARE_UNIT).sum(1),
             confusion=np.array(counts, dtype=np.int64).reshape(-1, classes, classes),
             failed=(~good).sum(1),
         )

@@ -108,7 +108,7 @@ def commit_shards(database: Database, spec: AttackSpec, most: int = 100) -> None
             return
         shard = store.read_shard(database, held)
         result = made_up(held.lo, held.hi, shard.planned, spec, shard.gold)
-        assert store.commit_shard(database, held, Completed(result=result, seconds=0.5), "model")
+        assert store.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
 
 
 def finished_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:

@@ -101,7 +101,7 @@ def run(database: Database, worker: WorkerIdentity = ALICE) -> None:
     """Compute every shard, and finish."""
     while held := leases.claim(database, worker, 60):
         shard = store.read_shard(database, held)
-        done = Completed(result=computed(held.lo, held.hi, shard.planned), seconds=0.1)
+        done = Completed(parts=(computed(held.lo, held.hi, shard.planned),), seconds=0.1)
         assert store.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)

@@ -99,7 +99,7 @@ def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Attribu
 
 def completed(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Completed:
     """A finished computation of those examples."""
-    return Completed(result=result_of(lo, hi, failed), seconds=0.5)
+    return Completed(parts=(result_of(lo, hi, failed),), seconds=0.5)
 
 
 def importance_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> ImportanceResult:

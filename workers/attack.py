@@ -30,7 +30,7 @@ def attack(run: Run[AttackSpec]) -> AttackResult:
     triggers = {number: tokens for number, tokens in triggers.items() if tokens}
     models = [_evaluate(run, own, triggers, 0)]
     for number, model in enumerate(run.spec.models, start=1):
-        loaded = run.models.get(run.spec.model_copy(update={"model": model}))
+        loaded = run.models.get(run.spec, model)
         models.append(_evaluate(run, loaded, triggers, number))
     before = models[0]
     return AttackResult(

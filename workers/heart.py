@@ -20,14 +20,19 @@ log = structlog.get_logger()
 
 LOST = "lost"
 """The lease is gone: what this attempt computed must be thrown away."""
+SHORTENED = "the rest was given to another worker"
+"""The lease ends before what is being computed."""
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """Raised inside a running attempt that must end: lease lost, pause, cancel or shutdown."""
+    """Raised inside a running attempt that must end: lease lost or shortened, pause, cancel or
+    shutdown."""
 
 
 class Heart:
     """Beats while the process lives; renews the lease of the shard that is held.
+
+    Between two beats it looks every HEADWISE_CONTROL_SECONDS whether the attempt must end.
 
     A lease is renewed only while the shard moves: a thread would otherwise keep alive the lease
     of a computation that hangs.
@@ -47,6 +52,7 @@ class Heart:
         self._progress = 0
         self._moved_at = 0.0
         self._vitals = Vitals()
+        self._end = 0
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def start(self) -> None:
@@ -67,6 +73,7 @@ class Heart:
         """Begin to renew the lease of a shard."""
         with self._lock:
             self._held, self._why, self._progress = held, None, 0
+            self._end = held.hi
             self._moved_at = time.monotonic()
         self._beat()
 
@@ -97,16 +104,40 @@ class Heart:
         """Whether the parent process has died: nobody would stop this one any more."""
         return self.guarded and os.getppid() != self._parent
 
+    def end(self) -> int:
+        """Where the lease that is held ends by now: its end may have been given away."""
+        return self._end
+
     def _run(self) -> None:
-        while not self.closing.wait(self.settings.heartbeat_seconds):
+        every = min(self.settings.control_seconds, self.settings.heartbeat_seconds)
+        beat_at = time.monotonic() + self.settings.heartbeat_seconds
+        while not self.closing.wait(every):
             if self.orphaned:
                 log.warning("the parent process is gone; stopping")
                 self.stop_attempt("the worker's parent process died")
             try:
-                self._renew()
+                self._poll()
+                if time.monotonic() >= beat_at:
+                    self._renew()
             except UnavailableError as error:
                 log.warning("the lease could not be renewed", error=str(error))
-            self._beat()
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + self.settings.heartbeat_seconds
+                self._beat()
+
+    def _poll(self) -> None:
+        """Hear what the user wants, and how far the lease reaches by now."""
+        with self._lock:
+            held = self._held
+        if held is None:
+            return
+        found = leases.poll(self.database, held)
+        with self._lock:
+            if self._held is not held:
+                return
+            if found is not None:
+                self._end = found[1]
+            self._hear(None if found is None else found[0])
 
     def _renew(self) -> None:
         with self._lock:
@@ -120,12 +151,14 @@ class Heart:
             self.database, held, progress, self.settings.lease_seconds, still
         )
         with self._lock:
-            if self._held is not held or self._why:
-                return
-            if control is None:
-                self._why = LOST
-            elif control is not Control.RUN:
-                self._why = str(control)
+            if self._held is held:
+                self._hear(control)
+
+    def _hear(self, control: Control | None) -> None:
+        if control is None:
+            self._why = self._why or LOST
+        elif control is not Control.RUN:
+            self._why = self._why or str(control)
 
     def _beat(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What a kind's runner gets: the shard, its specification, and the model."""
+"""What a kind's runner gets: a block of a shard, its specification, and the model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 import headwise
 from db.store import ShardInput
 from headwise import LoadedModel
+from headwise.passes import is_out_of_memory
 from jobs.data import allowed_path
 from jobs.settings import Settings
-from jobs.spec_parts import JobSpec
+from jobs.spec_parts import JobSpec, ModelSpec
 
 S = TypeVar("S", bound=JobSpec)
 
@@ -19,38 +20,56 @@ Progress = Callable[[int], None]
 
 
 class ModelCache:
-    """The one model that this process has loaded."""
+    """The models that this process has loaded: those of one job."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._key: tuple[str, str | None, str, str] | None = None
-        self._loaded: LoadedModel | None = None
+        self.loads: str | None = None
+        """The job's model, as in `JobSpec.loads`; None before one is loaded."""
+        self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
 
-    def get(self, spec: JobSpec) -> LoadedModel:
-        """The spec's model; loading another one drops the last first, to have memory for it."""
+    def get(self, spec: JobSpec, model: ModelSpec | None = None) -> LoadedModel:
+        """The spec's own model, or another one that it names.
+
+        Models of another job are dropped first, to have memory for it; where it does not fit
+        beside the job's others, these are dropped, too.
+        """
+        wanted = [self._key(spec, one) for one in (spec.model, *spec.other_models.values())]
+        for key in self._models.keys() - wanted:
+            del self._models[key]
+        key = self._key(spec, model or spec.model)
+        if key not in self._models:
+            self.loads = None
+            try:
+                self._models[key] = self._load(key)
+            except (RuntimeError, MemoryError) as error:
+                if not self._models or not is_out_of_memory(error):
+                    raise
+                self._models.clear()
+                self._models[key] = self._load(key)
+        self.loads = spec.loads
+        return self._models[key]
+
+    def _key(self, spec: JobSpec, model: ModelSpec) -> tuple[str, str | None, str, str]:
         device = self.settings.device if spec.device == "auto" else spec.device
-        name = spec.model.name
-        if spec.model.is_local:
+        return (model.name, model.revision, spec.dtype, device)
+
+    def _load(self, key: tuple[str, str | None, str, str]) -> LoadedModel:
+        name, revision, dtype, device = key
+        if ModelSpec(name=name, revision=revision).is_local:
             name = str(allowed_path("model.name", name, self.settings))
-        key = (name, spec.model.revision, spec.dtype, device)
-        if self._loaded is None or self._key != key:
-            self._loaded = None
-            self._loaded = headwise.load(
-                name, revision=spec.model.revision, dtype=spec.dtype, device=device
-            )
-            self._key = key
-        return self._loaded
+        return headwise.load(name, revision=revision, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Generic[S]):
-    """A shard to compute."""
+    """A block of a shard to compute."""
 
     spec: S
     shard: ShardInput
     loaded: LoadedModel
     models: ModelCache
-    """For kinds that need other models too: `get` drops the one before."""
+    """For kinds that need other models too."""
     progress: Progress
     """To be called with the examples that are done; raises to stop."""
 

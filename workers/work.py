@@ -17,19 +17,24 @@ import transformers
 
 from db import leases, store
 from db.database import Database
-from db.leases import Claim, WorkerIdentity
+from db.fleet import dead_after
+from db.leases import Ask, Claim, Shape, WorkerIdentity
 from db.logs import LogShipper
 from db.store import ChangedModelError
 from db.upgrades import code_revision
 from jobs.errors import UnavailableError
 from jobs.logs import about_attempt, bind_process, log_tail
-from jobs.outcome import Errored, HandedBack, LostLease, Outcome
+from jobs.outcome import Errored, HandedBack, LostLease
 from jobs.settings import Settings
-from workers.heart import LOST, Heart, Stopped
+from jobs.states import Control
+from workers.heart import LOST, SHORTENED, Heart, Stopped
 from workers.run import ModelCache
-from workers.runner import Computed, run_shard
+from workers.runner import BlockError, ShardRun
 
 log = structlog.get_logger()
+
+Ending = HandedBack | Errored | LostLease | None
+"""Why an attempt ended; None: all of the lease was computed."""
 
 SETTLE_SECONDS = 120.0
 """How long a computed shard waits for a database that is away before it is given up."""
@@ -71,6 +76,7 @@ class Worker:
         self.database = database or Database(settings.database)
         self.who = identity(settings)
         self.models = ModelCache(settings)
+        self.paces: dict[Shape, float] = {}
         self.heart = Heart(settings, self.database, self.who)
         self.shipper = LogShipper(
             self.database,
@@ -107,7 +113,9 @@ class Worker:
         attempts = 0
         while attempts != at_most and not self.stopping and not self.heart.orphaned:
             try:
-                held = leases.claim(self.database, self.who, self.settings.lease_seconds)
+                held = leases.claim(
+                    self.database, self.who, self.settings.lease_seconds, self._ask()
+                )
             except UnavailableError as error:
                 # The scheduler announces the shard again once the database is back.
                 log.warning("no claim without the database", error=str(error))
@@ -128,69 +136,99 @@ class Worker:
         with log_tail() as tail, about:
             log.info("shard started", examples=held.hi - held.lo)
             self.shipper.nudge()
-            outcome = self._run(held)
+            run = ShardRun(held, self.models, self.heart.moved, self.heart.end)
+            ending = self._run(run)
             try:
-                self._settle(held, outcome, tail)
+                self._settle(run, ending, tail)
             except UnavailableError as error:
                 log.error("the database stayed away; the lease will expire", error=str(error))
             finally:
                 self.heart.release()
                 self.shipper.nudge()
 
-    def _run(self, held: Claim) -> Computed | Outcome:
+    def _run(self, run: ShardRun) -> Ending:
+        """Compute; returns why it ended, None where the lease's end was reached."""
         try:
-            shard = store.read_shard(self.database, held)
-            return run_shard(shard, self.models, self.heart.moved)
+            run.compute(store.read_shard(self.database, run.held))
         except Stopped as stopped:
             why = str(stopped)
+            if why == SHORTENED:
+                return None
             return LostLease() if why == LOST else HandedBack(reason=why)
         except UnavailableError as error:
             return HandedBack(reason=str(error))
         except Exception as error:
             log.error("shard raised", exc_info=True)
-            return Errored(message=f"{type(error).__name__}: {error}")
+            cause = error.__cause__ if isinstance(error, BlockError) else error
+            message = f"{type(cause).__name__}: {cause}"
+            return Errored(message=message, in_block=isinstance(error, BlockError))
+        return None
 
-    def _settle(self, held: Claim, outcome: Computed | Outcome, tail: deque[str]) -> None:
+    def _settle(self, run: ShardRun, ending: Ending, tail: deque[str]) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
-                return self._settle_once(held, outcome, tail)
+                return self._settle_once(run, ending, tail)
             except UnavailableError as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting for the database", error=str(error))
                 time.sleep(1.0)
 
-    def _settle_once(self, held: Claim, outcome: Computed | Outcome, tail: deque[str]) -> None:
-        if isinstance(outcome, Computed):
-            self._commit(held, outcome, tail)
-        elif isinstance(outcome, HandedBack):
-            log.info("shard handed back", reason=outcome.reason)
-            leases.hand_back(self.database, held, outcome.reason, "\n".join(tail))
-        elif isinstance(outcome, Errored):
+    def _settle_once(self, run: ShardRun, ending: Ending, tail: deque[str]) -> None:
+        if isinstance(ending, LostLease):
+            log.warning("lease lost; the results are thrown away")
+        elif run.parts and not _cancelled(ending):
+            self._commit(run, ending, tail)
+        elif isinstance(ending, HandedBack):
+            log.info("shard handed back", reason=ending.reason)
+            leases.hand_back(self.database, run.held, ending.reason, "\n".join(tail))
+        elif isinstance(ending, Errored):
             leases.record_error(
                 self.database,
-                held,
-                outcome.message,
-                permanent=outcome.permanent,
+                run.held,
+                ending.message,
+                permanent=ending.permanent,
+                in_block=ending.in_block,
                 log_tail="\n".join(tail),
             )
-        else:
-            log.warning("lease lost; the results are thrown away")
 
-    def _commit(self, held: Claim, computed: Computed, tail: deque[str]) -> None:
-        done = computed.completed
-        log.info("shard computed", seconds=round(done.seconds, 2))
+    def _commit(self, run: ShardRun, ending: HandedBack | Errored | None, tail: deque[str]) -> None:
+        held, done = run.held, run.completed
+        count = sum(len(part.examples) for part in done.parts)
+        log.info("shard computed", examples=count, seconds=round(done.seconds, 2))
         try:
             stored = store.commit_shard(
-                self.database, held, done, computed.fingerprint, "\n".join(tail)
+                self.database, held, done, run.fingerprint, "\n".join(tail), ending
             )
         except ChangedModelError as error:
             leases.record_error(
                 self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
             )
             return
-        if stored:
-            log.info("shard stored", examples=len(done.result.examples))
-        else:
+        if not stored:
             log.warning("commit refused: the lease was lost")
+            return
+        log.info("shard stored", examples=count)
+        self._learn(held, done.seconds / (count * held.cost))
+
+    def _learn(self, held: Claim, pace: float) -> None:
+        """Remember how fast this worker is, newer shards counting more."""
+        before = self.paces.get(held.shape, pace)
+        self.paces[held.shape] = (before + pace) / 2
+
+    def _ask(self) -> Ask:
+        """What to claim: as much as this worker computes in a shard's time."""
+        return Ask(
+            seconds=self.settings.shard_seconds,
+            paces=self.paces,
+            grace=dead_after(self.settings.heartbeat_seconds),
+            model=self.models.loads,
+            user_limit=self.settings.user_leases,
+            queue_limit=self.settings.queue_leases,
+        )
+
+
+def _cancelled(ending: Ending) -> bool:
+    """A cancelled job does not want what was computed."""
+    return isinstance(ending, HandedBack) and ending.reason == Control.CANCEL

@@ -188,9 +188,9 @@ def test_a_failing_commit_leaves_nothing(database: Database) -> None:
     held = claim(database)
     good = completed(0, 2)
     # An edge that names a token which is not there breaks the transaction half way.
-    broken = dataclasses.replace(good.result, edge_query=good.result.edge_query + 99)
+    broken = dataclasses.replace(good.parts[0], edge_query=result_of(0, 2).edge_query + 99)
     with pytest.raises(IndexError):
-        store.commit_shard(database, held, dataclasses.replace(good, result=broken), "model")
+        store.commit_shard(database, held, dataclasses.replace(good, parts=(broken,)), "model")
     for table in ("head_score", "example_result", "site_result", "edge", "shard_sum", "site"):
         assert one(database, f"SELECT COUNT(*) FROM {table}") == 0
     assert store.commit_shard(database, held, good, "model")
@@ -456,9 +456,9 @@ def test_a_model_that_changes_under_the_job_is_refused(database: Database) -> No
 def test_waiting_shards_are_announced_again_only_after_a_while(database: Database) -> None:
     job = planned_job(database, examples=4)
     waiting = lifecycle.waiting_shards(database, 30, 10)
-    assert waiting == [("default", job, 0), ("default", job, 1)]
+    assert waiting == [("default", job, 0, 1), ("default", job, 1, 1)]
     lifecycle.mark_dispatched(database, [(job, 0)])
-    assert lifecycle.waiting_shards(database, 30, 10) == [("default", job, 1)]
+    assert lifecycle.waiting_shards(database, 30, 10) == [("default", job, 1, 1)]
     execute(database, "UPDATE shard SET dispatched_at = dispatched_at - 31")
     assert len(lifecycle.waiting_shards(database, 30, 10)) == 2
 

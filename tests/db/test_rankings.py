@@ -37,7 +37,7 @@ def run(database: Database, kind: str, *, backwards: bool = False) -> None:
         held.append(one)
     for one in reversed(held) if backwards else held:
         if kind == "importance":
-            done = Completed(result=importance_of(one.lo, one.hi, FAILED), seconds=0.1)
+            done = Completed(parts=(importance_of(one.lo, one.hi, FAILED),), seconds=0.1)
         else:
             done = completed(one.lo, one.hi, FAILED)
         assert store.commit_shard(database, one, done, "model")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.merge import Z95, HeadSums, head_importance, importance_hash
-from jobs.plan import shard_bounds
+from jobs.plan import blocks
 from jobs.results import SUM_NAMES, shard_sums
 from tests.support import result_of
 
@@ -56,7 +56,7 @@ def drawn(examples: int, seed: int, scale: float) -> tuple[np.ndarray, np.ndarra
 @given(**DRAWN)
 def test_importance_is_what_numpy_says(examples: int, size: int, seed: int, scale: float) -> None:
     scores, totals = drawn(examples, seed, scale)
-    found = head_importance(sums_of(scores, totals, shard_bounds(examples, size)))
+    found = head_importance(sums_of(scores, totals, list(blocks(0, examples, size))))
     assert [(h.site, h.head) for h in found] == [(s, h) for s in range(2) for h in range(3)]
     for head in found:
         own, total = scores[:, head.site, head.head], totals[:, head.site, head.head]
@@ -85,7 +85,7 @@ def test_importance_does_not_depend_on_the_order_of_arrival(
 ) -> None:
     """Shards are read in their order; exact sums would not even need that."""
     scores, totals = drawn(examples, seed, scale)
-    sums = sums_of(scores, totals, shard_bounds(examples, size))
+    sums = sums_of(scores, totals, list(blocks(0, examples, size)))
     arrived = list(enumerate(sums))
     order.shuffle(arrived)
     expected = head_importance(sums)

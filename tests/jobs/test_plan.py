@@ -11,55 +11,84 @@ from hypothesis import strategies as st
 from jobs.plan import (
     MAX_SHARD_EXAMPLES,
     Rate,
+    block_size,
+    blocks,
     estimate,
+    first_ranges,
     guess,
-    shard_bounds,
-    shard_size,
+    halves,
+    take,
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(examples=st.integers(1, 100_000), size=st.integers(1, 20_000))
-def test_shards_cover_every_example_once_in_sizes_that_differ_by_one_at_most(
-    examples: int, size: int
+@given(examples=st.integers(1, 100_000), block=st.integers(1, 256), workers=st.integers(0, 300))
+def test_ranges_cover_every_example_once_in_whole_blocks(
+    examples: int, block: int, workers: int
 ) -> None:
-    bounds = shard_bounds(examples, size)
+    bounds = first_ranges(examples, block, workers)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == examples
     assert all(before[1] == after[0] for before, after in pairwise(bounds))
-    sizes = {hi - lo for lo, hi in bounds}
-    assert min(sizes) >= 1
-    assert max(sizes) <= size
-    assert max(sizes) - min(sizes) <= 1
+    assert all(lo < hi and lo % block == 0 for lo, hi in bounds)
+    assert len(bounds) <= max(1, workers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
+@given(lo=st.integers(0, 1000), size=st.integers(1, 1000), block=st.integers(0, 256))
+def test_blocks_cover_a_range_and_end_where_those_of_the_whole_do(
+    lo: int, size: int, block: int
+) -> None:
+    found = list(blocks(lo, lo + size, block))
+    assert (found[0][0], found[-1][1]) == (lo, lo + size)
+    assert all(before[1] == after[0] for before, after in pairwise(found))
+    assert all(block and end % block == 0 for _, end in found[:-1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(lo=st.integers(0, 1000), size=st.integers(2, 1000), block=st.integers(1, 256))
+def test_halves_are_split_between_blocks_while_there_are_several(
+    lo: int, size: int, block: int
+) -> None:
+    hi = lo + size
+    middle = halves(lo, hi, block)
+    assert lo < middle < hi
+    assert middle % block == 0 or (lo // block == (hi - 1) // block)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
-    examples=st.integers(1, 10_000_000),
-    pace=st.floats(0, 1e4),
+    left=st.integers(1, 10_000_000),
+    block=st.integers(1, 256),
+    pace=st.none() | st.floats(0, 1e4),
     seconds=st.floats(0.1, 3600),
     workers=st.integers(0, 1000),
 )
-def test_a_shard_is_never_empty_nor_larger_than_its_limits(
-    examples: int, pace: float, seconds: float, workers: int
+def test_a_worker_takes_whole_blocks_within_its_limits(
+    left: int, block: int, pace: float | None, seconds: float, workers: int
 ) -> None:
-    size = shard_size(examples, pace, seconds, workers)
-    assert 1 <= size <= min(examples, MAX_SHARD_EXAMPLES)
-    assert size * pace <= max(seconds, pace) * (1 + 1e-9)
-    assert size * max(1, workers) < examples + max(1, workers)
+    count = take(left=left, block=block, pace=pace, seconds=seconds, workers=workers)
+    assert count >= block
+    assert count % block == 0
+    if count > block:
+        assert pace is not None
+        assert count * pace <= seconds * (1 + 1e-9)
+        assert count <= min(MAX_SHARD_EXAMPLES, left / (2 * max(1, workers)))
 
 
 @pytest.mark.parametrize(
-    ("examples", "pace", "workers", "expected"),
+    ("examples", "seconds", "layers", "expected"),
     [
-        (1000, 0.25, 1, 240),  # by time: 60 s
-        (100, 0.25, 4, 25),  # a share for every worker
-        (10_000_000, 0.0, 1, MAX_SHARD_EXAMPLES),
-        (5, 1000.0, 1, 1),
+        (10_000, 0.25, 6, 128),  # 60 s on two CPU cores, by the guess: 240, so 128
+        (10_000, 0.015, 6, 256),
+        (10_000, 0.25, 12, 32),  # deeper models are wider, too
+        (10_000, 1000.0, 6, 1),
+        (200, 0.25, 6, 16),  # about 16 blocks, for several workers
+        (3, 0.25, 6, 8),
     ],
 )
-def test_the_size_of_a_shard(examples: int, pace: float, workers: int, expected: int) -> None:
-    assert shard_size(examples, pace, 60.0, workers) == expected
+def test_the_size_of_a_block(examples: int, seconds: float, layers: int, expected: int) -> None:
+    assert block_size(examples, seconds, layers) == expected
 
 
 def test_an_estimate_from_a_measured_rate() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from db import leases, lifecycle, pruning, queries, store
 from db.database import Database
 from jobs.errors import InputError
-from jobs.outcome import Completed
+from jobs.outcome import Completed, HandedBack
 from jobs.settings import Settings
 from scheduler.submit import check
 from tests.inputs import refused
@@ -128,7 +128,7 @@ def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_wh
     assert held.hi < ROWS - 4
     assert pruning.get_points(database, job)[0][0].result is None
     shard = store.read_shard(database, held)
-    done = Completed(result=computed(held.lo, held.hi, shard.planned), seconds=0.1)
+    done = Completed(parts=(computed(held.lo, held.hi, shard.planned),), seconds=0.1)
     assert store.commit_shard(database, held, done, "model")
     points, provisional = pruning.get_points(database, job)
     assert provisional
@@ -154,3 +154,27 @@ def test_sources_that_do_not_fit_are_refused(database: Database, settings: Setti
     assert refuse_with(sources=[{"job": 1, "source": "taylor"}]) == "sources.0.source"
     with pytest.raises(InputError):
         check(raw(settings, 2), settings, database)
+
+
+def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, settings: Settings) -> None:
+    found = []
+    for sizes in ([24], [1, 7, 2, 14], [3, 3, 18]):
+        job = submitted(database, settings)
+        plan(database, settings)
+        with database.write() as connection:
+            connection.execute(text(f"UPDATE job SET block = 1 WHERE id = {job}"))
+        for count in sizes:
+            held = leases.claim(database, ALICE, 60)
+            if held is None:
+                break
+            planned = store.read_shard(database, held).planned
+            hi = min(held.hi, held.lo + count)
+            parts = tuple(computed(n, n + 1, planned) for n in range(held.lo, hi))
+            made, stop = Completed(parts=parts, seconds=0.1), HandedBack(reason="pause")
+            assert store.commit_shard(database, held, made, "model", "", stop)
+        lifecycle.sweep_jobs(database)
+        assert lifecycle.finish_jobs(database) == [job]
+        done = queries.get_job(database, job)
+        found.append((done.state, done.result_hash))
+    assert found[0][0] == "succeeded"
+    assert found[0] == found[1] == found[2]

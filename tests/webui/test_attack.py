@@ -262,7 +262,7 @@ def test_from_the_words_to_the_probabilities(
     spec = parse_spec(json.loads(shard.spec))
     assert isinstance(spec, AttackSpec)
     result = made_up(held.lo, held.hi, shard.planned, spec, shard.gold)
-    assert store.commit_shard(database, held, Completed(result=result, seconds=0.5), "model")
+    assert store.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
     page = client.get("/attack/try/1").text
     assert "<h1>no → yes</h1>" in page
     assert "<p>the cat <mark>rain</mark> sings </p>" in page

@@ -78,7 +78,7 @@ def job(database: Database) -> int:
     """A finished job of that model."""
     job = planned_job(database)
     while held := leases.claim(database, ALICE, 60):
-        done = Completed(result=encoder_decoder(held.lo, held.hi), seconds=0.5)
+        done = Completed(parts=(encoder_decoder(held.lo, held.hi),), seconds=0.5)
         assert store.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     assert lifecycle.finish_jobs(database) == [job]

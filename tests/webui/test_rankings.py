@@ -23,7 +23,7 @@ def finished(database: Database, kind: str) -> int:
     while held := leases.claim(database, ALICE, 60):
         done = completed(held.lo, held.hi)
         if kind == "importance":
-            done = Completed(result=importance_of(held.lo, held.hi), seconds=0.1)
+            done = Completed(parts=(importance_of(held.lo, held.hi),), seconds=0.1)
         assert store.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)

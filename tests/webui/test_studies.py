@@ -55,7 +55,7 @@ def finished_study(database: Database, name: str = "done") -> tuple[int, int, in
             result = (
                 computed(held.lo, held.hi)
                 if computed
-                else Completed(result=importance_of(held.lo, held.hi), seconds=0.5)
+                else Completed(parts=(importance_of(held.lo, held.hi),), seconds=0.5)
             )
             assert store.commit_shard(database, held, result, "model")
         lifecycle.sweep_jobs(database)

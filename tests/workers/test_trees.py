@@ -23,7 +23,7 @@ def test_a_stored_example_has_the_library_s_tree(database: Database, keep_text: 
     job = planned_job(database, examples=3, size=2, spec=spec)
     held = leases.claim(database, ALICE, 60.0)
     assert held is not None
-    done = Completed(result=shard_result(result), seconds=0.5)
+    done = Completed(parts=(shard_result(result),), seconds=0.5)
     assert store.commit_shard(database, held, done, "fingerprint", "")
     for example in range(2):
         stored = read_interactions(database, job, example)

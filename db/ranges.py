@@ -1,0 +1,95 @@
+"""Parts of shards: cut off to be ready on their own, split to find a bad example, marked as bad.
+
+Each function runs in the transaction of the statement that needs it, with the shard's row locked.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import Connection, select, update
+
+from db import tables
+from db.bulk import insert_rows
+from db.database import Database
+from db.statements import CUT_OFF, DONE, SHORTEN, SUSPECTS
+from jobs.plan import halves
+from jobs.states import MAX_SUSPECTS
+
+
+def cut_off(
+    connection: Connection,
+    database: Database,
+    job_id: int,
+    lo: int,
+    hi: int,
+    *,
+    wait: float = 0.0,
+    errors: int = 0,
+    losses: int = 0,
+    error: str | None = None,
+) -> None:
+    """The end of a shard becomes a ready shard of its own, numbered by its first example."""
+    place = {"job_id": job_id, "lo": lo, "hi": hi, "wait": wait}
+    past = {"errors": errors, "losses": losses, "error": error}
+    connection.execute(database.sql(CUT_OFF), {**place, **past})
+
+
+def shorten(connection: Connection, database: Database, key: dict[str, int], hi: int) -> bool:
+    """A leased shard ends at `hi`; False where it had ended, or does not reach that far."""
+    return bool(connection.execute(database.sql(SHORTEN), {**key, "hi": hi}).rowcount)
+
+
+def split(
+    connection: Connection,
+    database: Database,
+    key: dict[str, int],
+    lo: int,
+    hi: int,
+    block: int,
+    *,
+    errors: int = 0,
+    losses: int = 0,
+    error: str | None = None,
+) -> None:
+    """Halve a leased shard of several examples; the second half is ready with those counts."""
+    middle = halves(lo, hi, block)
+    shorten(connection, database, key, middle)
+    past = {"errors": errors, "losses": losses}
+    cut_off(connection, database, key["job_id"], middle, hi, error=error, **past)
+
+
+def may_split(connection: Connection, database: Database, job_id: int) -> bool:
+    """Whether the job has few enough bad places that they may be the examples' own fault.
+
+    Where everything raises, splitting would only multiply the shards.
+    """
+    found = connection.execute(database.sql(SUSPECTS), {"job_id": job_id}).scalar_one()
+    return int(found) < MAX_SUSPECTS
+
+
+def mark_bad(
+    connection: Connection, database: Database, key: dict[str, int], example: int, error: str
+) -> None:
+    """The only example of a leased shard is bad: it has failed, and the shard is done."""
+    values = {
+        "job_id": key["job_id"],
+        "example_no": example,
+        "fence": key["fence"],
+        "probabilities": "[]",
+        "truncated": False,
+        "error": error,
+    }
+    job_id, names = key["job_id"], list(values)
+    insert_rows(connection, tables.example_result, job_id, names, [list(values.values())])
+    spec = select(tables.job.c.spec).where(tables.job.c.id == job_id)
+    if not json.loads(connection.execute(spec).scalar_one())["keep_text"]:
+        forget_texts(connection, job_id, example, example + 1)
+    connection.execute(database.sql(DONE), {**key, "failed": 1})
+
+
+def forget_texts(connection: Connection, job_id: int, lo: int, hi: int) -> None:
+    """Delete the texts of examples whose results are there."""
+    e = tables.example
+    mine = (e.c.job_id == job_id) & e.c.example_no.between(lo, hi - 1)
+    connection.execute(update(e).where(mine).values(text_a=None, text_b=None))

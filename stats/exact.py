@@ -1,0 +1,45 @@
+"""Sums of floating-point numbers that do not depend on the order or the grouping of their terms.
+
+A number is split into parts, each a multiple of a power of two and small against the next larger
+one. Sums of such parts are exact in float64 as long as they stay below 2^53 of their unit, so they
+are the same in any order, on any machine, however the terms were cut into shards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+
+WIDE = (8, -20, -48, -76, -104)
+"""Units of parts, as powers of two: exact up to sums of 2^61, and for terms down to 2^-104."""
+NARROW = (-20, -48)
+"""Exact up to sums of 2^33, terms rounded to 2^-48: for what is only ranked, in fewer bytes."""
+
+
+def split(values: Floats, units: tuple[int, ...] = WIDE) -> Doubles:
+    """The parts of each value, [parts, ...], the largest first; NaN stays NaN."""
+    parts = np.empty((len(units), *values.shape))
+    rest = values.astype(np.float64)
+    for place, unit in enumerate(units):
+        parts[place] = np.ldexp(np.rint(np.ldexp(rest, -unit)), unit)
+        rest = rest - parts[place]
+    return parts
+
+
+def total(parts: Doubles) -> Doubles:
+    """The numbers that sums of parts [parts, ...] stand for."""
+    found: Doubles = parts[-1].copy()
+    for part in parts[-2::-1]:
+        found += part
+    return found
+
+
+def on_grid(values: Floats, unit: int) -> Doubles:
+    """Values rounded to multiples of 2^unit: their sums are exact up to 2^(53 + unit)."""
+    rounded: Doubles = np.ldexp(np.rint(np.ldexp(values.astype(np.float64), -unit)), unit)
+    return rounded

@@ -1,0 +1,336 @@
+"""Shards are cut when they are claimed, end earlier than planned, and are split: the job's results
+do not depend on it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import leases, lifecycle, store
+from db.database import Database
+from db.leases import Ask, Claim
+from jobs.outcome import Completed, Errored, HandedBack
+from jobs.states import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS, Control
+from tests.support import ALICE, BOB, importance_of, job_values, planned_job, result_of
+
+LEASE = 60.0
+SHAPE = ("attribution", 2, 3)
+
+
+def rows(database: Database, statement: str) -> list[Any]:
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def execute(database: Database, statement: str) -> None:
+    with database.write() as connection:
+        connection.execute(text(statement))
+
+
+def blocked_job(database: Database, examples: int, block: int, **changes: Any) -> int:
+    """A running job of one ready range, in blocks."""
+    values = job_values(examples=examples, **changes)
+    texts = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(examples)]
+    job = store.create_job(database, values, texts)
+    lifecycle.take_plans(database)
+    bounds = [(0, examples)]
+    assert lifecycle.write_plan(database, job, bounds, None, "fingerprint", block=block)
+    return job
+
+
+def at_pace(pace: float, **changes: Any) -> Ask:
+    """Ten seconds of work for a worker that takes so many per example."""
+    return Ask(seconds=10.0, paces={SHAPE: pace}, **changes)
+
+
+def claim(database: Database, ask: Ask = leases.ANYTHING) -> Claim:
+    held = leases.claim(database, ALICE, LEASE, ask)
+    assert held is not None
+    return held
+
+
+def compute(held: Claim, count: int | None = None, kind: str = "attribution") -> Completed:
+    """The first `count` examples of a lease, block by block."""
+    made = importance_of if kind == "importance" else result_of
+    hi = held.hi if count is None else held.lo + count
+    cuts = [*list(range(held.lo, hi, held.block or hi - held.lo)), hi]
+    parts = tuple(made(lo, end) for lo, end in itertools.pairwise(cuts))
+    return Completed(parts=parts, seconds=0.5)
+
+
+def shards(database: Database) -> list[Any]:
+    return rows(database, "SELECT shard_no, lo, hi, state FROM shard ORDER BY lo")
+
+
+def finish(database: Database) -> None:
+    lifecycle.sweep_jobs(database)
+    lifecycle.finish_jobs(database)
+
+
+def check_whole(database: Database) -> None:
+    """Shards cover the job once, fences are attempts, every example has one result."""
+    for job, examples in rows(database, "SELECT id, examples FROM job"):
+        own = rows(database, f"SELECT lo, hi FROM shard WHERE job_id = {job} ORDER BY lo")
+        assert own[0][0] == 0
+        assert own[-1][1] == examples
+        assert all(one[1] == other[0] for one, other in itertools.pairwise(own))
+    ((fences,),) = rows(database, "SELECT SUM(fence) FROM shard")
+    assert rows(database, "SELECT COUNT(*) FROM attempt") == [(fences,)]
+    wrong = """SELECT COUNT(*) FROM example_result r LEFT JOIN shard s ON s.job_id = r.job_id
+        AND r.example_no >= s.lo AND r.example_no < s.hi AND s.state = 'done' AND s.fence = r.fence
+        WHERE s.job_id IS NULL"""
+    assert rows(database, wrong) == [(0,)]
+
+
+# How much a worker takes.
+
+
+def test_a_worker_takes_as_many_blocks_as_it_computes_in_its_time(database: Database) -> None:
+    blocked_job(database, 1000, 8)
+    quick, slow = claim(database, at_pace(0.05)), claim(database, at_pace(1.0))
+    assert (quick.lo, quick.hi, slow.lo, slow.hi) == (0, 200, 200, 208)
+    assert shards(database) == [
+        (0, 0, 200, "leased"),
+        (200, 200, 208, "leased"),
+        (208, 208, 1000, "ready"),
+    ]
+    assert rows(database, "SELECT pace FROM shard ORDER BY lo") == [(0.05,), (1.0,), (None,)]
+
+
+def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
+    database: Database,
+) -> None:
+    blocked_job(database, 1000, 8)
+    first = claim(database, Ask(seconds=10.0))
+    assert (first.lo, first.hi) == (0, 8)
+    assert store.commit_shard(database, first, compute(first), "model")  # 0.5 s for 8
+    ask = Ask(seconds=10.0)
+    assert claim(database, ask).hi == 8 + 160
+    assert ask.paces == {SHAPE: 0.0625}
+
+
+def test_shards_become_smaller_towards_the_end(database: Database) -> None:
+    blocked_job(database, 64, 2)
+    for who in (ALICE, BOB):
+        leases.beat(database, who, "idle", None)
+    sizes = []
+    while held := leases.claim(database, ALICE, LEASE, at_pace(0.001)):
+        sizes.append(held.hi - held.lo)
+        assert held.lo % 2 == 0
+    assert sizes == [16, 12, 8, 6, 4, 4, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_a_job_without_blocks_keeps_its_shards(database: Database) -> None:
+    """Those that an older version planned."""
+    planned_job(database, examples=6, size=3)
+    held = claim(database, at_pace(100.0))
+    assert (held.lo, held.hi) == (0, 3)
+    leases.record_error(database, held, "ValueError: x", in_block=True)
+    assert shards(database) == [(0, 0, 3, "ready"), (1, 3, 6, "ready")]
+
+
+# Ending earlier.
+
+
+def test_what_a_stopped_worker_has_computed_is_kept(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    held = claim(database)
+    ending = HandedBack(reason="pause")
+    assert store.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert shards(database) == [(0, 0, 8, "done"), (8, 8, 16, "ready")]
+    assert rows(database, "SELECT outcome, examples, error FROM attempt") == [
+        ("done", 8, "handed back: pause")
+    ]
+    check_whole(database)
+
+
+def test_a_block_that_raises_waits_by_itself(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    held = claim(database)
+    raised = Errored(message="ValueError: x", in_block=True)
+    assert store.commit_shard(database, held, compute(held, 4), "model", "", raised)
+    state = "SELECT lo, hi, state, errors, error FROM shard ORDER BY lo"
+    assert rows(database, state) == [
+        (0, 4, "done", 0, None),
+        (4, 8, "ready", 1, "ValueError: x"),
+        (8, 16, "ready", 0, None),
+    ]
+    assert claim(database).lo == 8  # the one that raised waits
+
+
+def test_a_shortened_lease_stores_only_what_is_inside(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    held = claim(database)
+    assert leases.poll(database, held) == (Control.RUN, 16)
+    assert leases.give_away(database, held, 8)
+    assert leases.poll(database, held) == (Control.RUN, 8)
+    assert store.commit_shard(database, held, compute(held), "model")
+    assert rows(database, "SELECT COUNT(*) FROM example_result") == [(8,)]
+    rest = claim(database)
+    assert (rest.lo, rest.hi) == (8, 16)
+    assert not leases.give_away(database, held, 4)
+    assert store.commit_shard(database, rest, compute(rest), "model")
+    finish(database)
+    check_whole(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]
+
+
+def test_a_zombie_hears_that_its_lease_is_lost(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    held = claim(database)
+    execute(database, "UPDATE shard SET lease_until = 1")
+    lifecycle.expire_leases(database)
+    assert leases.poll(database, held) is None
+    assert not leases.give_away(database, held, 8)
+
+
+# The same results, however it was cut.
+
+
+def scramble(database: Database, kind: str, seed: int) -> None:
+    """Claim parts of any size, and end them in every way."""
+    generator = random.Random(seed)
+    while held := leases.claim(database, ALICE, LEASE, at_pace(generator.uniform(0.1, 3))):
+        blocks = -(-(held.hi - held.lo) // held.block)
+        done = min(held.hi - held.lo, generator.randint(1, blocks) * held.block)
+        way = generator.choice(["whole", "stop", "raise", "loss", "shorten"])
+        if way == "loss":
+            execute(database, "UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
+            lifecycle.expire_leases(database)
+            execute(database, "UPDATE shard SET losses = 0")
+        elif way == "shorten" and held.lo + done < held.hi:
+            assert leases.give_away(database, held, held.lo + done)
+            assert store.commit_shard(database, held, compute(held, kind=kind), "model")
+        else:
+            ending = {
+                "stop": HandedBack(reason="pause"),
+                "raise": Errored(message="ValueError: by chance", in_block=True),
+            }.get(way)
+            count = done if ending else None
+            made = compute(held, count, kind)
+            assert store.commit_shard(database, held, made, "model", "", ending)
+        execute(database, "UPDATE shard SET available_at = 0")
+
+
+@pytest.mark.parametrize("kind", ["attribution", "importance"])
+def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, kind: str) -> None:
+    tables = {"attribution": "importance", "importance": "head_value"}
+    found = []
+    for seed in range(4):
+        job = blocked_job(database, 70, 4, kind=kind)
+        if seed:
+            scramble(database, kind, seed)
+        else:
+            held = claim(database)
+            assert store.commit_shard(database, held, compute(held, kind=kind), "model")
+        finish(database)
+        own = f"WHERE job_id = {job}"
+        ranked = rows(database, f"SELECT * FROM ranking {own} ORDER BY source, site, head")
+        other = rows(database, f"SELECT * FROM {tables[kind]} {own} ORDER BY 2, 3, 4, 5")
+        ((state, digest),) = rows(database, f"SELECT state, result_hash FROM job WHERE id = {job}")
+        assert state == "succeeded"
+        found.append((digest, [row[1:] for row in ranked], [row[1:] for row in other]))
+    check_whole(database)
+    assert all(one == found[0] for one in found)
+
+
+# Poison.
+
+
+def fail(database: Database, bad: set[int], most: int = 200) -> int:
+    """Run everything; a block with a bad example raises. Returns the number of attempts."""
+    for attempts in range(most):
+        execute(database, "UPDATE shard SET available_at = 0")
+        held = leases.claim(database, ALICE, LEASE)
+        if held is None:
+            return attempts
+        ends = [*range(held.lo - held.lo % held.block + held.block, held.hi, held.block), held.hi]
+        good = held.lo
+        for lo, end in zip([held.lo, *ends], ends, strict=False):
+            if bad & set(range(lo, end)):
+                break
+            good = end
+        raised = Errored(message="ValueError: a bad example", in_block=True)
+        if good == held.hi:
+            assert store.commit_shard(database, held, compute(held), "model")
+        elif good > held.lo:
+            made = compute(held, good - held.lo)
+            assert store.commit_shard(database, held, made, "model", "", raised)
+        else:
+            leases.record_error(database, held, raised.message, in_block=True)
+    raise AssertionError("it does not end")
+
+
+def test_a_bad_example_is_found_and_the_rest_succeeds(database: Database) -> None:
+    blocked_job(database, 40, 8, spec=json.dumps({"keep_text": False}))
+    fail(database, {13, 30})
+    finish(database)
+    check_whole(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]
+    errors = "SELECT example, error FROM examples WHERE error IS NOT NULL ORDER BY 1"
+    assert rows(database, errors) == [
+        (13, "ValueError: a bad example"),
+        (30, "ValueError: a bad example"),
+    ]
+    assert rows(database, "SELECT COUNT(*) FROM examples") == [(40,)]
+    assert rows(database, "SELECT SUM(examples_failed) FROM shard") == [(2,)]
+    assert rows(database, "SELECT DISTINCT n FROM importance") == [(38,)]
+    assert rows(database, "SELECT COUNT(*) FROM example WHERE text_a IS NOT NULL") == [(0,)]
+
+
+def test_the_results_beside_a_bad_example_are_always_the_same(database: Database) -> None:
+    for _ in range(2):
+        blocked_job(database, 40, 8)
+        fail(database, {13})
+        finish(database)
+    hashes = rows(database, "SELECT result_hash FROM job")
+    assert hashes[0] == hashes[1]
+
+
+def test_where_everything_raises_the_splits_are_few(database: Database) -> None:
+    blocked_job(database, 3000, 2)
+    fail(database, set(range(3000)), most=400)
+    finish(database)
+    ((shards_made,),) = rows(database, "SELECT COUNT(*) FROM shard")
+    assert shards_made <= 3 * MAX_SUSPECTS
+    ((state, error),) = rows(database, "SELECT state, error FROM job")
+    assert state == "failed"
+    assert "a bad example" in error
+    check_whole(database)
+
+
+def test_an_error_that_is_no_examples_fails_the_shard_whole(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    for _ in range(MAX_ERRORS):
+        execute(database, "UPDATE shard SET available_at = 0")
+        leases.record_error(database, claim(database), "OSError: no space left on device")
+    assert shards(database) == [(0, 0, 16, "failed")]
+
+
+def test_an_example_that_kills_its_workers_is_found(database: Database) -> None:
+    blocked_job(database, 32, 8)
+    for _ in range(60):
+        execute(database, "UPDATE shard SET available_at = 0")
+        held = leases.claim(database, ALICE, LEASE)
+        if held is None:
+            break
+        if held.lo <= 21 < held.hi:
+            execute(database, "UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
+            assert len(lifecycle.expire_leases(database)) == 1
+        else:
+            assert store.commit_shard(database, held, compute(held), "model")
+    finish(database)
+    check_whole(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]
+    ((example, error),) = rows(
+        database, "SELECT example, error FROM examples WHERE error IS NOT NULL"
+    )
+    assert example == 21
+    assert "the lease expired" in error
+    ((losses,),) = rows(database, "SELECT COUNT(*) FROM attempt WHERE outcome = 'lost'")
+    assert losses <= MAX_LOSSES + 5

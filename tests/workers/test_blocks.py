@@ -1,0 +1,133 @@
+"""A worker computes block by block: its results are the same for every cut, and a bad example costs
+only itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import lifecycle
+from db.database import Database
+from jobs.settings import Settings
+from scheduler.service import Scheduler
+from scheduler.submit import check, submit
+from tests.tiny import bert_folder, pairs_file
+from workers import runner
+from workers.run import Run
+from workers.work import Worker
+
+EXAMPLES = 40
+KINDS: dict[str, dict[str, Any]] = {
+    "attribution": {},
+    "importance": {"kind": "importance", "method": "leave-one-out"},
+    "attack": {"kind": "attack", "given": [[["cat"], ["river"]]], "insertion": "text"},
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    bert_folder(tmp_path / "model")
+    pairs_file(tmp_path / "pairs.jsonl", EXAMPLES)
+    return Settings(home=tmp_path, threads=1, device="cpu")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Database:
+    database = Database(settings.database)
+    database.migrate()
+    return database
+
+
+def submitted(settings: Settings, database: Database, **spec: Any) -> int:
+    """A planned job."""
+    data = {
+        "path": str(settings.home / "pairs.jsonl"),
+        "text_columns": ["premise", "hypothesis"],
+        "label_column": "label",
+    }
+    raw = {
+        "spec": {"model": {"name": str(settings.home / "model")}, "data": data, **spec},
+        "again": True,
+    }
+    job = submit(check(raw, settings, database), database)
+    app: Any = object()
+    Scheduler(settings, database, app).plan()
+    return job
+
+
+def run(settings: Settings, database: Database, seconds: float) -> None:
+    """Work until nothing is ready, and finish."""
+    worker = Worker(settings.model_copy(update={"shard_seconds": seconds}), Database(database.url))
+    worker.start()
+    for _ in range(30):
+        with database.write() as connection:
+            connection.execute(text("UPDATE shard SET available_at = 0"))
+        if not worker.work():
+            break
+    worker.close()
+    lifecycle.sweep_jobs(database)
+    lifecycle.finish_jobs(database)
+
+
+def rows(database: Database, statement: str) -> list[Any]:
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_do_not_depend_on_the_cut(
+    settings: Settings, database: Database, kind: str
+) -> None:
+    for seconds in (1e-6, 1000.0):
+        submitted(settings, database, **KINDS[kind])
+        run(settings, database, seconds)
+    counts = "SELECT COUNT(*) FROM shard GROUP BY job_id ORDER BY job_id"
+    # Single blocks; then half of what is left each time.
+    assert rows(database, counts) == [(5,), (4,)]
+    (first, second) = rows(database, "SELECT state, result_hash FROM job ORDER BY id")
+    assert first == second
+    assert first[0] == "succeeded"
+    examples = "SELECT example_no, predicted, probabilities FROM example_result WHERE job_id = "
+    assert rows(database, examples + "1 ORDER BY 1") == rows(database, examples + "2 ORDER BY 1")
+
+
+def test_a_bad_example_is_marked_and_the_rest_succeeds(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attribute = runner.RUNNERS["attribution"]
+
+    def fragile(run: Run[Any]) -> Any:
+        if run.shard.lo <= 21 < run.shard.lo + len(run.shard.texts):
+            raise IndexError("index out of range in self")
+        return attribute(run)
+
+    monkeypatch.setitem(runner.RUNNERS, "attribution", fragile)
+    submitted(settings, database)
+    run(settings, database, 1000.0)
+    assert rows(database, "SELECT state, error FROM job") == [("succeeded", None)]
+    assert rows(database, "SELECT example, error FROM examples WHERE error IS NOT NULL") == [
+        (21, "IndexError: index out of range in self")
+    ]
+    assert rows(database, "SELECT DISTINCT n FROM head_importance") == [(EXAMPLES - 1,)]
+    ((fences,),) = rows(database, "SELECT SUM(fence) FROM shard")
+    assert rows(database, "SELECT COUNT(*) FROM attempt") == [(fences,)]
+
+
+def test_a_full_disk_is_no_examples_fault(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_run: Run[Any]) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(runner.RUNNERS, "attribution", full)
+    submitted(settings, database)
+    run(settings, database, 1000.0)
+    assert rows(database, "SELECT state, COUNT(*) FROM shard GROUP BY state") == [
+        ("failed", 5),
+    ]
+    ((state, error),) = rows(database, "SELECT state, error FROM job")
+    assert state == "failed"
+    assert "No space left" in error
