@@ -135,7 +135,7 @@ def test_statements_name_known_states_only(name: str) -> None:
 
 def test_the_literals_of_a_statement_are_found() -> None:
     """So that the test above cannot pass by finding nothing."""
-    assert literals(statements.CLAIM) == {"leased", "ready", "running"}
+    assert literals(statements.CANDIDATE) == {"leased", "ready", "running"}
     assert literals(statements.CANCEL) == {
         *("cancelling", "succeeded", "failed", "cancelled", "deleting")
     }
@@ -194,7 +194,7 @@ def test_the_transitions_of_a_statement_are_found() -> None:
     }
     assert ("queued", "cancelling") in transitions("CANCEL", set(JobState))
     assert ("failed", "cancelling") not in transitions("CANCEL", set(JobState))
-    assert {"CLAIM", "EXPIRE", "FINISHED", "RECORD_ERROR", "RELEASE", "RESUME"} <= set(MOVES)
+    assert {"LEASE", "EXPIRE", "FINISHED", "RECORD_ERROR", "RELEASE", "RESUME"} <= set(MOVES)
 
 
 def test_every_state_has_its_transitions() -> None:

@@ -69,27 +69,6 @@ def test_a_job_of_nothing_but_known_examples_fails_with_the_reason(
     assert "all 4 examples are among those that the heads were ranked with" in str(failed.error)
 
 
-def test_shards_add_up_to_the_whole(database: Database, settings: Settings) -> None:
-    found = []
-    for seconds in (1000.0, 0.001):
-        job = submitted(
-            database, settings.model_copy(update={"shard_seconds": seconds}), within=5, random=2
-        )
-        plan(database, settings.model_copy(update={"shard_seconds": seconds}))
-        counts = queries.shard_counts(database, job)
-        assert sum(counts.values()) == (1 if seconds > 1 else ROWS - 4)
-        run(database)
-        points, _ = pruning.get_points(database, job)
-        found.append([(p.mask_no, p.result) for p in points])
-        lifecycle.set_control(database, job, "delete")
-    for (mask, one), (same, other) in zip(*found, strict=True):
-        assert mask == same
-        assert one is not None
-        assert other is not None
-        for name, value in one.__dict__.items():
-            assert getattr(other, name) == pytest.approx(value, rel=1e-12), name
-
-
 def test_the_choice_is_made_on_one_half_and_verified_on_the_other(
     database: Database, settings: Settings
 ) -> None:
@@ -120,10 +99,9 @@ def test_the_choice_is_made_on_one_half_and_verified_on_the_other(
 def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_whole(
     database: Database, settings: Settings
 ) -> None:
-    small = settings.model_copy(update={"shard_seconds": 0.5})
-    job = submitted(database, small)
-    plan(database, small)
-    held = leases.claim(database, ALICE, 60)
+    job = submitted(database, settings)
+    plan(database, settings)
+    held = leases.claim(database, ALICE, 60, leases.Ask(seconds=1.0))
     assert held is not None
     assert held.hi < ROWS - 4
     assert pruning.get_points(database, job)[0][0].result is None

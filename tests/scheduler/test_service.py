@@ -24,6 +24,7 @@ from scheduler.service import Scheduler
 from scheduler.submit import check, submit
 from tests.inputs import raw_submission
 from tests.support import ALICE, BOB, completed, planned_job
+from tests.tiny import pairs_file
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
@@ -84,13 +85,27 @@ def test_a_tick_cuts_a_job_into_shards_and_lets_it_run(
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_there_is_a_shard_for_every_live_worker(
+def test_there_is_a_range_of_whole_blocks_for_every_live_worker(
     scheduler: Scheduler, database: Database, settings: Settings
 ) -> None:
     leases.beat(database, BOB, "busy", None)
+    pairs_file(settings.home / "pairs.jsonl", 20)
     submitted(database, settings)
     scheduler.tick()
-    assert rows(database, "SELECT lo, hi FROM shard ORDER BY 1") == [(0, 3), (3, 6)]
+    assert rows(database, "SELECT lo, hi FROM shard ORDER BY 1") == [(0, 8), (8, 20)]
+
+
+def test_as_many_workers_are_woken_as_can_share_a_range(
+    scheduler: Scheduler, database: Database, settings: Settings, app: Any
+) -> None:
+    pairs_file(settings.home / "pairs.jsonl", 20)
+    submitted(database, settings)
+    scheduler.plan()
+    for who in (ALICE, BOB):
+        leases.beat(database, who, "idle", None)
+    scheduler.tick()
+    assert rows(database, "SELECT COUNT(*) FROM shard") == [(1,)]
+    assert app.sent == ["default", "default"]
 
 
 def test_a_job_paused_before_it_was_planned_stays_paused(
