@@ -147,7 +147,7 @@ def fill(
         assert held.job_id == job_id
         seconds += time.perf_counter() - started
         shard = store.read_shard(database, held)
-        done = Completed(result=MADE[kind](lo, hi, number, shard.planned), seconds=60.0)
+        done = Completed(parts=(MADE[kind](lo, hi, number, shard.planned),), seconds=60.0)
         started = time.perf_counter()
         assert store.commit_shard(database, held, done, "fingerprint")
         seconds += time.perf_counter() - started

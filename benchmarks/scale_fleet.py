@@ -3,7 +3,7 @@
 One process runs the real `Scheduler`. Two more hold the workers, each a thread with the real
 `workers.work.Worker`: its claims, its heart with a thread of its own, its commits. In place of
 Celery's consumer each takes wake-ups from the real queue through kombu, and in place of a model
-`run_shard` sleeps and returns made-up numbers of a tiny one. Every worker has database connections
+`ShardRun` sleeps and has made-up numbers of a tiny one. Every worker has database connections
 of its own, as processes would.
 """
 
@@ -32,12 +32,11 @@ from db import fleet, leases, queries, store
 from db.database import Database
 from db.store import ShardInput
 from jobs.logs import configure_logs
-from jobs.outcome import Completed
 from jobs.settings import Settings, load_settings
 from scheduler.celery_app import make_app
 from scheduler.service import Scheduler
 from workers import work
-from workers.runner import Computed
+from workers.runner import ShardRun
 
 PROCESSES = 2
 """That hold the workers' threads."""
@@ -177,7 +176,7 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
             (store, "commit_shard", "commit"),
         ):
             stack.enter_context(timed(module, name, taken[key]))
-        stack.enter_context(patch.object(work, "run_shard", _sleeper(sleep)))
+        stack.enter_context(patch.object(work, "ShardRun", _sleeper(sleep)))
         threads = [
             threading.Thread(target=_one_worker, args=(loaded, stop), daemon=True)
             for _ in range(count)
@@ -206,16 +205,19 @@ def _one_worker(settings: Settings, stop: Any) -> None:
     worker.close()
 
 
-def _sleeper(seconds: float) -> Callable[..., Computed]:
+def _sleeper(seconds: float) -> type[ShardRun]:
     made = made_up_result(1, layers=2, heads=3, tokens=8)
 
-    def run_shard(shard: ShardInput, _models: Any, progress: Callable[[int], None]) -> Computed:
-        time.sleep(seconds)
-        progress(len(shard.texts))
-        completed = Completed(result=made, seconds=seconds)
-        return Computed(completed=completed, fingerprint="fingerprint")
+    class SleepingRun(ShardRun):
+        """A shard of one example that takes so many seconds."""
 
-    return run_shard
+        def compute(self, shard: ShardInput) -> None:
+            time.sleep(seconds)
+            self.progress(len(shard.texts))
+            self.parts.append(made)
+            self.seconds, self.fingerprint = seconds, "fingerprint"
+
+    return SleepingRun
 
 
 def _quiet(settings: dict[str, str]) -> Settings:

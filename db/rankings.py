@@ -43,7 +43,7 @@ SPREAD_BLOCKS = _SPREAD.format(parts="shard_sum WHERE job_id = :job_id AND site 
 """The same of blocks, of jobs that have sums of those."""
 
 PROVISIONAL = 200
-"""Shards or blocks that provisional results are merged from, lest a page take longer the more there are."""
+"""Shards or blocks that provisional results are merged from, lest pages take longer with more."""
 
 _FLOAT = np.dtype("<f8")
 _ARRAYS = ("total", "squares", "weights", "replicates")

@@ -13,6 +13,7 @@ from db.database import Database
 from db.metadata import metadata
 from db.views import VIEWS
 from jobs.errors import ConflictError, NotFoundError
+from jobs.outcome import Completed
 from tests.support import ALICE, completed, importance_of, planned_job
 
 
@@ -84,7 +85,7 @@ def test_the_partitions_of_an_importance_job(database: Database, large: None) ->
     planned_job(database, kind="importance")
     held = leases.claim(database, ALICE, 60)
     assert held is not None
-    done = store.Completed(result=importance_of(held.lo, held.hi), seconds=1.0)
+    done = Completed(parts=(importance_of(held.lo, held.hi),), seconds=1.0)
     assert store.commit_shard(database, held, done, "model")
     if database.dialect == "postgresql":
         assert [name.rsplit("_job_")[0] for name in partition_names(database)] == [
