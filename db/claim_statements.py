@@ -1,0 +1,87 @@
+"""The SQL of claims and of what becomes of parts of shards; `db.statements` has it too."""
+
+from __future__ import annotations
+
+CANDIDATE = """
+SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, j.queue, j.block, j.cost, j.kind, j.layers,
+    j.heads
+FROM shard s JOIN job j ON j.id = s.job_id
+LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
+           WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
+    ON own.queue = j.queue AND own.user_name = j.user_name
+WHERE s.state = 'ready' AND s.available_at <= {clock}
+  AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
+  AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
+  AND (:queue_limit = 0 OR :queue_limit > (
+        SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
+        WHERE l.state = 'leased' AND q.queue = j.queue))
+ORDER BY j.priority DESC, COALESCE(own.n, 0),
+    CASE WHEN j.model = :model OR s.available_at < {clock} - :patience THEN 0 ELSE 1 END,
+    s.job_id, s.lo
+LIMIT 1 {lock_shard}
+"""
+"""The best ready shard of the queues: highest priority; then the user who has the fewest shards
+leased in that queue; then a model that the worker has loaded, or a shard that has waited longer
+than the worker's patience; then the oldest job; then the first examples."""
+
+CLAIMABLE = """
+SELECT EXISTS (
+    SELECT 1 FROM shard s JOIN job j ON j.id = s.job_id
+    WHERE s.state = 'ready' AND s.available_at <= {clock}
+      AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues)
+"""
+"""Whether there is anything to claim but for limits and the locks of other claims."""
+
+LIMIT_LOCK = "SELECT pg_advisory_xact_lock(7230)"
+"""PostgreSQL, where there are limits: claims one at a time, or two could pass a limit together."""
+
+LEFT = "SELECT SUM(hi - lo) FROM shard WHERE job_id = :job_id AND state = 'ready'"
+"""Examples of a job that nobody has."""
+
+ALIVE = """
+SELECT COUNT(*) FROM worker
+WHERE state <> 'stopped' AND seen_at > {clock} - :grace
+  AND ',' || queue || ',' LIKE '%,' || :queue || ',%'
+"""
+
+PACE = """
+SELECT SUM(a.seconds) / SUM(a.examples * j.cost)
+FROM attempt a JOIN job j ON j.id = a.job_id
+WHERE a.job_id IN (SELECT id FROM job WHERE kind = :kind AND layers = :layers AND heads = :heads
+                   AND started_at IS NOT NULL ORDER BY id DESC LIMIT 3)
+  AND a.outcome = 'done' AND a.seconds > 0 AND a.device LIKE :device
+"""
+"""Seconds per unit of cost that such devices took in the newest jobs on models of this shape."""
+
+LEASE = """
+UPDATE shard
+SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} + :lease,
+    progress = 0, moved_at = {clock}, error = NULL, hi = :hi, pace = :pace
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'ready'
+RETURNING fence
+"""
+
+CUT_OFF = """
+INSERT INTO shard (job_id, shard_no, lo, hi, state, available_at, errors, losses, error)
+VALUES (:job_id, :lo, :lo, :hi, 'ready', {clock} + :wait, :errors, :losses, :error)
+"""
+"""The rest of a shard, which ends at `lo` from now on, as a shard of its own."""
+
+SHORTEN = """
+UPDATE shard SET hi = :hi
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+  AND lo < :hi AND hi > :hi
+"""
+"""A lease ends earlier from now on."""
+
+SUSPECTS = """
+SELECT COUNT(*) FROM shard
+WHERE job_id = :job_id AND (errors > 0 OR losses > 1) AND (state <> 'done' OR examples_failed > 0)
+"""
+"""Shards of a job that raised or lost workers and did not come out well, so far."""
+
+POLL = """
+SELECT s.hi, j.control FROM shard s JOIN job j ON j.id = s.job_id
+WHERE s.job_id = :job_id AND s.shard_no = :shard_no AND s.fence = :fence AND s.state = 'leased'
+"""
+"""A look at what the user wants, and how far the lease reaches. No row: the lease is lost."""
