@@ -57,6 +57,10 @@ docs: install  ## Write the generated pages anew
 bench: install  ## Measure, print a table and write docs/benchmarks.md (some minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: install  ## Inject faults for a while and print what they did (ARGS="--minutes 25 --seed 1")
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove the environment and caches; the data folder stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

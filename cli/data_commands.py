@@ -1,4 +1,4 @@
-"""Commands on results and on the installation: sql, export, schema, doctor."""
+"""Commands on results and on the installation: sql, export, schema, doctor, backup."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from rich.table import Table
 
 from cli.context import opened, out, print_json
 from cli.doctor import examine
+from db import backup as copies
 from db import export as exports
 from db.console import Console, create_console_role
+from db.database import Database
 from db.view_parts import View
 from db.views import schema_page
 from jobs.errors import refuse
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
     for command in (sql, export, schema):
         app.command(rich_help_panel="Results")(command)
     app.command(rich_help_panel="Installation")(doctor)
+    app.command(rich_help_panel="Installation")(backup)
 
 
 def sql(
@@ -118,6 +121,19 @@ def doctor(
             out.print(f"{mark} {finding.name}: ", end="", markup=True)
             out.print(finding.detail, soft_wrap=True)
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def backup(
+    to: Annotated[Path, typer.Option(help="New file to write the copy to.")],
+) -> None:
+    """Copy an SQLite database while jobs run. Of PostgreSQL, pg_dump makes the copy."""
+    # Not migrated first: a copy is what one makes before an upgrade.
+    database = Database(load_settings().database)
+    try:
+        size = copies.backup(database, to)
+    finally:
+        database.close()
+    out.print(f"{to}: {size / 1e6:,.1f} MB", soft_wrap=True)
 
 
 Part = list[dict[str, Any]]

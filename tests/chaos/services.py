@@ -1,0 +1,250 @@
+"""Servers of one's own on free ports: they may be killed, filled and wiped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PIECE = 1 << 16
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def binary(name: str) -> str | None:
+    """Where a program is, also where Debian hides it."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = [*map(str, folders), "/usr/sbin", "/usr/local/sbin", os.environ.get("PATH", "")]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def await_port(port: int, seconds: float = 240) -> None:
+    """Wait until somebody listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing listens on port {port}")
+        time.sleep(0.05)
+
+
+def await_silence(port: int, seconds: float = 30) -> None:
+    """Wait until nobody listens any more."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"somebody still listens on port {port}")
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """A file system of that size, where this process may mount one; whether it could."""
+    options = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(folder)]
+    mounted = subprocess.run(["mount", *options], capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Leave no room on the file system of a folder."""
+    balloon = folder / "balloon"
+    with balloon.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(PIECE))
+    try:
+        yield
+    finally:
+        balloon.unlink()
+
+
+class Server:
+    """A server process that can be killed and started again with what it has stored."""
+
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def missing(cls) -> str:
+        """The programs that this machine lacks."""
+        return ", ".join(name for name in cls.needs if binary(name) is None)
+
+    def command(self) -> list[str]:
+        """What starts it in the foreground."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user(),
+            )
+        await_port(self.port)
+
+    def user(self) -> str | None:
+        return None
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End it with a signal, and everything it started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            self.process.wait()
+            self.process = None
+            await_silence(self.port)
+
+    def stop(self) -> None:
+        """The end of the suite."""
+        self.kill()
+
+
+class Redis(Server):
+    """Without persistence: killed is wiped."""
+
+    needs = ("redis-server",)
+
+    def command(self) -> list[str]:
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        return [binary("redis-server") or "", *options, "--appendonly", "no"]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+class RabbitMQ(Server):
+    """A node of its own name, with its own data and cookie."""
+
+    needs = ("rabbitmq-server", "rabbitmqctl")
+
+    def environment(self) -> dict[str, str]:
+        node = f"chaos{self.port}@localhost"
+        plugins = self.folder / "enabled_plugins"
+        plugins.write_text("[].\n")
+        config = self.folder / "rabbitmq.conf"
+        config.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        return {
+            **os.environ,
+            "HOME": str(self.folder),
+            "RABBITMQ_NODENAME": node,
+            "RABBITMQ_CONFIG_FILE": str(config),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
+            "RABBITMQ_DIST_PORT": str(self.port + 1),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "ERL_EPMD_PORT": str(self.port + 2),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1",
+        }
+
+    def command(self) -> list[str]:
+        # Debian's wrapper in /usr/sbin would change the user and with it the paths.
+        inner = sorted(Path("/usr/lib/rabbitmq/lib").glob("*/sbin/rabbitmq-server"))
+        return [str(inner[-1]) if inner else binary("rabbitmq-server") or ""]
+
+    def stop(self) -> None:
+        """Also its port mapper, which outlives it."""
+        self.kill()
+        mapper = ["epmd", "-port", str(self.port + 2), "-kill"]
+        subprocess.run(mapper, check=False, capture_output=True)
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+
+class PostgreSQL(Server):
+    """A cluster of its own, on a small disk where one can be mounted."""
+
+    needs = ("postgres", "initdb")
+
+    def user(self) -> str | None:
+        """PostgreSQL refuses to run as root."""
+        return "postgres" if os.geteuid() == 0 else None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def create(self) -> None:
+        """Make the cluster. Without fsync: the machine itself is never killed here."""
+        if name := self.user():
+            os.chown(self.folder, pwd.getpwnam(name).pw_uid, -1)
+        subprocess.run(
+            [
+                *(binary("initdb") or "", "-D", str(self.data), "-U", "postgres", "-A", "trust"),
+                *("--no-sync", "--wal-segsize=1", "--locale=C", "-E", "UTF8"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=self.user(),
+        )
+
+    def command(self) -> list[str]:
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_buffers": "32MB",
+            "min_wal_size": "2MB",
+            "max_wal_size": "16MB",
+        }
+        given = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        return [binary("postgres") or "", "-D", str(self.data), *given]
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """SIGQUIT by default means at once, with recovery at the next start."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+            self.process.wait()
+            self.process = None
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Immediately, as after a crash."""
+        self.kill(signal.SIGQUIT)
+        self.start()
+
+    def stop(self) -> None:
+        self.kill(signal.SIGQUIT)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"

@@ -1,0 +1,396 @@
+"""The state machine against a model of it in plain Python, in random orders, on both databases.
+
+The database's clock cannot be set, so time passes by moving every moment that is stored. Leases
+and waits are so long that the real time of a test means nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import text
+
+from db import leases, lifecycle, statements, store
+from db.database import Database
+from db.leases import Claim
+from jobs.errors import ConflictError, NotFoundError
+from jobs.states import MAX_ERRORS, MAX_LOSSES
+from tests.support import ALICE, BOB, HEADS, SITES, completed, job_values
+
+EXAMPLES, SIZE = 6, 2
+EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "8"))
+"""Random orders per database; more where there is time."""
+LEASE = 1000.0
+JUMPS = (-300.0, 300.0, 1200.0, 3000.0)
+"""No sum of them is a lease or a backoff: nothing ends at the very moment it is looked at."""
+Query = Callable[[str], list[tuple[Any, ...]]]
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+def backoff(errors: int) -> float:
+    """Instead of seconds, which would really pass."""
+    return 400.0 * errors + 50.0
+
+
+@dataclass
+class Shard:
+    """What the model knows of a shard."""
+
+    lo: int
+    hi: int
+    state: str = "ready"
+    fence: int = 0
+    errors: int = 0
+    losses: int = 0
+    left: float = 0.0
+    """Seconds until its lease ends."""
+    wait: float = -1e9
+    """Seconds until it may be claimed."""
+
+
+@dataclass
+class Job:
+    """What the model knows of a job."""
+
+    state: str = "queued"
+    control: str = "run"
+    shards: dict[int, Shard] = field(default_factory=dict)
+
+    def open_shards(self) -> bool:
+        return any(shard.state in ("ready", "leased") for shard in self.shards.values())
+
+
+class Machine(RuleBasedStateMachine):
+    """Users, schedulers, workers and zombies, one step at a time."""
+
+    database: Database
+    claims = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[int, Job] = {}
+        self.attempts: dict[tuple[int, int, int], str | None] = {}
+        self.hashes: set[str] = set()
+
+    def teardown(self) -> None:
+        with self.database.write() as connection:
+            for job in self.jobs:
+                connection.execute(text(f"UPDATE job SET state = 'cancelled' WHERE id = {job}"))
+        for job in list(self.jobs):
+            lifecycle.set_control(self.database, job, "delete")
+
+    # Users.
+
+    @initialize()
+    def begin(self) -> None:
+        """Most steps mean something only once there are shards."""
+        self.submit(0)
+        self.take_plans()
+        self.write_plan_of(next(iter(self.jobs)))
+
+    @precondition(lambda self: len(self.jobs) < 2)
+    @rule(priority=st.integers(0, 1))
+    def submit(self, priority: int) -> None:
+        values = job_values(examples=EXAMPLES, priority=priority)
+        rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(EXAMPLES)]
+        self.jobs[store.create_job(self.database, values, rows)] = Job()
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), action=st.sampled_from(["pause", "resume", "resume", "cancel", "delete"]))
+    def control(self, data: st.DataObject, action: str) -> None:
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        job = self.jobs[number]
+        try:
+            lifecycle.set_control(self.database, number, action)
+            allowed = True
+        except (ConflictError, NotFoundError):
+            allowed = False
+        early = job.state in ("queued", "planning", "running", "paused") and job.control != "cancel"
+        if action == "delete":
+            assert allowed == (job.state in FINAL)
+            if allowed:
+                del self.jobs[number]
+        elif action == "cancel":
+            assert allowed == (job.state not in FINAL)
+            if allowed:
+                job.state, job.control = "cancelling", "cancel"
+        else:
+            assert allowed == early
+            if allowed and action == "pause":
+                job.control = "pause"
+                job.state = "paused" if job.state == "running" else job.state
+            elif allowed:
+                job.control = "run"
+                job.state = "running" if job.state == "paused" else job.state
+
+    # Schedulers.
+
+    @rule()
+    def take_plans(self) -> None:
+        """A scheduler takes jobs to plan; it may die before it writes a plan."""
+        taken = {request.job_id for request in lifecycle.take_plans(self.database)}
+        assert taken == {
+            number
+            for number, job in self.jobs.items()
+            if job.state in ("queued", "planning") and job.control != "cancel"
+        }
+        for number in taken:
+            self.jobs[number].state = "planning"
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def write_plan(self, data: st.DataObject) -> None:
+        """A plan arrives, perhaps for the second time or too late."""
+        self.write_plan_of(data.draw(st.sampled_from(sorted(self.jobs))))
+
+    def write_plan_of(self, number: int) -> None:
+        job = self.jobs[number]
+        bounds = [(lo, min(lo + SIZE, EXAMPLES)) for lo in range(0, EXAMPLES, SIZE)]
+        written = lifecycle.write_plan(self.database, number, bounds, None, "fingerprint")
+        assert written == (job.state == "planning")
+        if written:
+            job.state = "paused" if job.control == "pause" else "running"
+            job.shards = {n: Shard(lo, hi) for n, (lo, hi) in enumerate(bounds)}
+
+    @rule()
+    def expire(self) -> None:
+        found = {(c.job_id, c.shard_no, c.fence) for c in lifecycle.expire_leases(self.database)}
+        expected = set()
+        for number, job in self.jobs.items():
+            for shard_no, shard in job.shards.items():
+                if shard.state == "leased" and shard.left < 0:
+                    expected.add((number, shard_no, shard.fence))
+                    shard.losses += 1
+                    shard.state = "failed" if shard.losses >= MAX_LOSSES else "ready"
+                    self.attempts[number, shard_no, shard.fence] = "lost"
+        assert found == expected
+
+    @rule()
+    def sweep(self) -> None:
+        lifecycle.sweep_jobs(self.database)
+        for job in self.jobs.values():
+            if job.state == "cancelling":
+                for shard in job.shards.values():
+                    shard.state = "cancelled" if shard.state == "ready" else shard.state
+                job.state = job.state if job.open_shards() else "cancelled"
+            elif job.state in ("running", "paused") and not job.open_shards():
+                job.state = "finalizing"
+
+    @rule()
+    def finish(self) -> None:
+        done = set(lifecycle.finish_jobs(self.database))
+        assert done == {n for n, job in self.jobs.items() if job.state == "finalizing"}
+        for number in done:
+            job = self.jobs[number]
+            failed = any(shard.state == "failed" for shard in job.shards.values())
+            job.state = "failed" if failed else "succeeded"
+
+    # Workers, alive and zombies: a claim is never forgotten.
+
+    @rule(target=claims, who=st.sampled_from([ALICE, BOB]))
+    def claim(self, who: leases.WorkerIdentity) -> Any:
+        held = leases.claim(self.database, who, LEASE)
+        waiting = [
+            (number, shard_no)
+            for number, job in self.jobs.items()
+            for shard_no, shard in job.shards.items()
+            if job.state == "running" and job.control == "run"
+            if shard.state == "ready" and shard.wait < 0
+        ]
+        assert (held is None) == (not waiting)
+        if held is not None:
+            assert (held.job_id, held.shard_no) in waiting
+            shard = self.jobs[held.job_id].shards[held.shard_no]
+            shard.state, shard.fence, shard.left = "leased", shard.fence + 1, LEASE
+            assert (held.lo, held.hi, held.fence) == (shard.lo, shard.hi, shard.fence)
+            self.attempts[held.job_id, held.shard_no, held.fence] = None
+        return multiple() if held is None else held
+
+    def holds(self, held: Claim) -> Shard | None:
+        """The shard, if the claim is still good for it."""
+        job = self.jobs.get(held.job_id)
+        shard = job.shards.get(held.shard_no) if job else None
+        good = shard and shard.state == "leased" and shard.fence == held.fence
+        return shard if good else None
+
+    def ended(self, held: Claim, outcome: str) -> None:
+        self.attempts[held.job_id, held.shard_no, held.fence] = outcome
+
+    @rule(held=claims)
+    def heartbeat(self, held: Claim) -> None:
+        answer = leases.heartbeat(self.database, held, 1, LEASE)
+        shard = self.holds(held)
+        assert answer == (self.jobs[held.job_id].control if shard else None)
+        if shard:
+            shard.left = LEASE
+
+    @rule(held=claims)
+    def commit(self, held: Claim) -> None:
+        stored = store.commit_shard(self.database, held, completed(held.lo, held.hi), "model")
+        shard = self.holds(held)
+        assert stored == (shard is not None)
+        if shard:
+            shard.state = "done"
+            self.ended(held, "done")
+
+    @rule(held=claims)
+    def raised(self, held: Claim) -> None:
+        leases.record_error(self.database, held, "it raised", permanent=False)
+        if shard := self.holds(held):
+            shard.errors += 1
+            shard.wait = backoff(shard.errors)
+            shard.state = "failed" if shard.errors >= MAX_ERRORS else "ready"
+            self.ended(held, "error")
+
+    @rule(held=claims)
+    def hand_back(self, held: Claim) -> None:
+        leases.hand_back(self.database, held, "told to stop")
+        if shard := self.holds(held):
+            cancelling = self.jobs[held.job_id].state == "cancelling"
+            shard.state = "cancelled" if cancelling else "ready"
+            self.ended(held, "handed-back")
+
+    # Time.
+
+    @rule(seconds=st.sampled_from([300.0, 1200.0]))
+    def silence(self, seconds: float) -> None:
+        """Every worker is silent, for less or for more than its lease."""
+        self.time_passes(seconds)
+        self.expire()
+
+    @rule(seconds=st.sampled_from(JUMPS))
+    def time_passes(self, seconds: float) -> None:
+        """The database's clock goes on, or jumps back."""
+        moved = (
+            "UPDATE shard SET lease_until = lease_until - {0}, available_at = available_at - {0}"
+        )
+        with self.database.write() as connection:
+            connection.execute(text(moved.format(seconds)))
+        for job in self.jobs.values():
+            for shard in job.shards.values():
+                shard.left -= seconds
+                shard.wait -= seconds
+
+    # What must hold after every step.
+
+    @invariant()
+    def everything_holds(self) -> None:
+        with self.database.read() as connection:
+
+            def mine(statement: str) -> list[tuple[Any, ...]]:
+                """Rows whose first column is the number of a job that is there."""
+                found = connection.execute(text(statement))
+                return [tuple(row) for row in found if row[0] in self.jobs]
+
+            self.states_are_the_models(mine)
+            self.every_attempt_has_its_fence_and_end(mine)
+            self.results_are_those_of_winners_once(mine)
+            self.final_jobs_have_final_shards_and_one_result(mine)
+
+    def states_are_the_models(self, mine: Query) -> None:
+        stored = {row[0]: row[1:] for row in mine("SELECT id, state, control FROM job")}
+        assert stored == {number: (job.state, job.control) for number, job in self.jobs.items()}
+        query = "SELECT job_id, shard_no, lo, hi, state, fence, errors, losses FROM shard"
+        assert {row[:2]: row[2:] for row in mine(query)} == {
+            (number, shard_no): (s.lo, s.hi, s.state, s.fence, s.errors, s.losses)
+            for number, job in self.jobs.items()
+            for shard_no, s in job.shards.items()
+        }
+
+    def every_attempt_has_its_fence_and_end(self, mine: Query) -> None:
+        query = "SELECT job_id, shard_no, fence, outcome FROM attempt"
+        found = {row[:3]: row[3] for row in mine(query)}
+        assert found == {key: end for key, end in self.attempts.items() if key[0] in self.jobs}
+        for number, job in self.jobs.items():
+            assert sum(s.fence for s in job.shards.values()) == sum(k[0] == number for k in found)
+
+    def results_are_those_of_winners_once(self, mine: Query) -> None:
+        winners = [
+            (number, example, shard.fence)
+            for number, job in self.jobs.items()
+            for shard in job.shards.values()
+            if shard.state == "done"
+            for example in range(shard.lo, shard.hi)
+        ]
+        stored = mine("SELECT job_id, example_no, fence FROM example_result")
+        assert sorted(stored) == sorted(winners)
+        counts = mine("SELECT job_id, COUNT(*) FROM head_score GROUP BY job_id")
+        assert sum(row[1] for row in counts) == len(winners) * SITES * HEADS
+
+    def final_jobs_have_final_shards_and_one_result(self, mine: Query) -> None:
+        for job in self.jobs.values():
+            assert job.state not in FINAL or not job.open_shards()
+        found = mine("SELECT id, result_hash FROM job WHERE state = 'succeeded'")
+        self.hashes |= {row[1] for row in found}
+        assert len(self.hashes) <= 1
+
+
+def check_model(database: Database, examples: int, *, shrink: bool = True) -> None:
+    """Random orders of steps; the shortest that fails is shown."""
+    machine = type("Machine", (Machine,), {"database": database})
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoffs that do not pass while the test runs."""
+    monkeypatch.setattr(leases, "backoff_seconds", backoff)
+
+
+def test_the_database_does_what_the_model_does(database: Database) -> None:
+    check_model(database, EXAMPLES_TRIED)
+
+
+@pytest.mark.parametrize(
+    ("statement", "guard", "instead"),
+    [
+        ("HOLD", "AND fence = :fence", "AND :fence > 0"),
+        ("HEARTBEAT", "AND fence = :fence", "AND :fence > 0"),
+        ("EXPIRED", "s.lease_until < {clock}", "s.lease_until < {clock} + 900"),
+    ],
+)
+def test_a_missing_guard_is_found(
+    statement: str,
+    guard: str,
+    instead: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that the test above cannot pass by looking at nothing."""
+    whole = getattr(statements, statement)
+    assert guard in whole
+    for module in (leases, store, lifecycle):
+        if hasattr(module, statement):
+            monkeypatch.setattr(module, statement, whole.replace(guard, instead))
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('mutant') / 'headwise.sqlite'}")
+    database.migrate()
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        check_model(database, 100, shrink=False)
+    database.close()
