@@ -24,7 +24,7 @@ Laid = list[tuple[str, str]]
 Job = tuple[int, str]
 """A job's number and its shape."""
 POISONED = {"poison": {7: "poison"}, "deadly": {20: "deadly"}}
-SHAPES: dict[str, dict[int, str]] = {"plain": {}, "poison": POISONED["poison"]}
+SHAPES: dict[str, dict[int, str]] = {"plain": {}, **POISONED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,6 +417,7 @@ FAULTS = [
     ),
     Fault(name="scheduler killed, at any time", act=kill_scheduler),
     Fault(name="poison example that raises", scene=bad_example("poison"), slow=True),
+    Fault(name="poison example that kills its worker", scene=bad_example("deadly"), slow=True),
     Fault(name="wrong clocks, by an hour", scene=wrong_clock, slow=True),
     Fault(name="cancelled in any state, racing a commit", scene=cancelled_in),
     Fault(name="paused in any state, racing a commit", scene=paused_in),

@@ -259,8 +259,6 @@ def lay_points() -> None:
     workers.runner.RUNNERS["attribution"] = made_up
     # Waits that are half a minute in production would be most of a round.
     scheduler.service.ANNOUNCE_SECONDS = 3.0
-    if hasattr(scheduler.service, "shard_size"):
-        scheduler.service.shard_size = lambda *_: 8
     db.database.BUSY_SECONDS = 1
     right = time.time
     time.time = lambda: right() + _forge["skew"]
