@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from cli.context import out
-from db import fleet
+from db import checks, fleet
+from db.checks import Health
 from db.database import Database
 from db.fleet import Scheduler, Worker
 from jobs.errors import UnavailableError, nearest, refuse
@@ -26,12 +27,19 @@ def health(
 ) -> int:
     """Exit status 0 when this host's scheduler or worker is well, 1 when it is not.
 
-    A database that is away is not their fault, and restarting them would not help: 0.
+    A database that is away is not their fault, and restarting them would not help: 0. It ends within
+    a few seconds, whatever the database does.
     """
     if role not in ROLES:
         raise refuse("ROLE", role, "is neither scheduler nor worker", nearest(role, ROLES))
     settings = load_settings()
     database = Database(settings.database)
+    found = checks.in_time(lambda: _look(role, database, settings))
+    out.print(f"{role}: {found.message}", soft_wrap=True)
+    return 1 if found.state == checks.BAD else 0
+
+
+def _look(role: str, database: Database, settings: Settings) -> Health:
     try:
         if not database.schema_is_current():
             well, words = False, database.schema_words()
@@ -40,11 +48,10 @@ def health(
         else:
             well, words = _judge(fleet.list_schedulers(database, settings), settings)
     except UnavailableError as error:
-        well, words = True, f"unknown: {error}"
+        return Health(state=checks.UNKNOWN, message=f"unknown: {error}")
     finally:
         database.close()
-    out.print(f"{role}: {words}", soft_wrap=True)
-    return 0 if well else 1
+    return Health(state=checks.OK if well else checks.BAD, message=words)
 
 
 def _judge(found: Sequence[Worker | Scheduler], settings: Settings) -> tuple[bool, str]:

@@ -64,7 +64,11 @@ class Database:
             event.listen(self.engine, "checkout", _same_file)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
+            # A server that swallows packets must not hold a page or a heartbeat for minutes.
+            patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": 10}
+            self.engine = create_engine(
+                parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=patience
+            )
         self.clock = _CLOCK[self.dialect]
 
     @contextmanager

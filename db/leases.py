@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, insert
 
+from db import tally
 from db.database import Database
 from db.ranges import cut_off, mark_bad, may_split, shorten, split
 from db.statements import (
@@ -337,16 +338,22 @@ def end_attempt(
     examples: int | None = None,
     seconds: float | None = None,
     log_tail: str = "",
+    failed: int = 0,
+    head_scores: int = 0,
 ) -> None:
-    """Write the end of an attempt; the first end stays."""
-    connection.execute(
-        database.sql(END_ATTEMPT),
-        {
-            **held.key,
-            "outcome": outcome,
-            "error": error,
-            "examples": examples,
-            "seconds": seconds,
-            "log_tail": log_tail,
-        },
+    """Write the end of an attempt, and count it; the first end stays."""
+    did = {"outcome": outcome, "examples": examples, "seconds": seconds}
+    ended = connection.execute(
+        database.sql(END_ATTEMPT), {**held.key, **did, "error": error, "log_tail": log_tail}
     )
+    if ended.rowcount:
+        tally.add(
+            connection,
+            database,
+            held.key,
+            outcome=outcome,
+            examples=examples,
+            failed=failed,
+            head_scores=head_scores,
+            seconds=seconds,
+        )

@@ -1,4 +1,4 @@
-"""The numbers of /metrics, counted in the database: right for a whole fleet."""
+"""The numbers of /metrics, read in the database: right for a whole fleet, in a few queries."""
 
 from __future__ import annotations
 
@@ -6,42 +6,54 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from db import fleet
+from db import fleet, tally
 from db.database import Database
+from db.fleet import Scheduler, Worker
+from db.tally import Total
 from jobs.settings import Settings
 
-JOB_STATE_COUNTS = "SELECT state, COUNT(*) AS n FROM job GROUP BY state"
-ALL_SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard GROUP BY state"
-EXAMPLES_DONE = (
-    "SELECT COALESCE(SUM(hi - lo), 0), COALESCE(SUM(examples_failed), 0) "
-    "FROM shard WHERE state = 'done'"
-)
+JOB_STATES = "SELECT state, COUNT(*) FROM job GROUP BY state"
+
+UNFINISHED = """
+SELECT j.queue, s.state, COUNT(*) AS n, {clock} - MIN(CASE
+    WHEN s.state = 'ready' AND s.available_at <= {clock} AND j.state = 'running'
+        AND j.control = 'run'
+    THEN CASE WHEN s.available_at > j.started_at THEN s.available_at ELSE j.started_at END
+    END) AS oldest
+FROM job j JOIN shard s ON s.job_id = j.id
+WHERE j.state IN ('planning', 'running', 'paused', 'finalizing', 'cancelling')
+GROUP BY j.queue, s.state
+"""
+"""Shards of unfinished jobs only: those of finished ones grow for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
-    """The numbers of /metrics."""
+class Numbers:
+    """Everything that /metrics shows."""
 
     jobs: dict[str, int]
-    shards: dict[str, int]
-    workers_alive: int
-    workers_dead: int
-    examples_done: int
-    examples_failed: int
+    shards: dict[tuple[str, str], int]
+    """Of unfinished jobs, by queue and state."""
+    oldest: dict[str, float]
+    """Seconds that the oldest shard of a queue that could run has waited."""
+    totals: list[Total]
+    workers: list[Worker]
+    schedulers: list[Scheduler]
 
 
-def get_counts(database: Database, settings: Settings) -> Counts:
-    """Everything that /metrics shows."""
-    alive = [worker.alive for worker in fleet.list_workers(database, settings)]
+def read_numbers(database: Database, settings: Settings) -> Numbers:
+    """Read them all."""
     with database.read() as connection:
-        done, failed = connection.execute(text(EXAMPLES_DONE)).one()
-        jobs = connection.execute(text(JOB_STATE_COUNTS)).all()
-        shards = connection.execute(text(ALL_SHARD_COUNTS)).all()
-    return Counts(
-        jobs={state: int(n) for state, n in jobs},
-        shards={state: int(n) for state, n in shards},
-        workers_alive=sum(alive),
-        workers_dead=len(alive) - sum(alive),
-        examples_done=int(done),
-        examples_failed=int(failed),
+        jobs = {state: int(n) for state, n in connection.execute(text(JOB_STATES))}
+        unfinished = connection.execute(database.sql(UNFINISHED)).all()
+        totals = tally.totals(connection)
+    oldest: dict[str, float] = {row.queue: 0.0 for row in unfinished}
+    oldest |= {row.queue: max(0.0, row.oldest) for row in unfinished if row.oldest is not None}
+    return Numbers(
+        jobs=jobs,
+        shards={(row.queue, row.state): int(row.n) for row in unfinished},
+        oldest=oldest,
+        totals=totals,
+        workers=fleet.list_workers(database, settings),
+        schedulers=fleet.list_schedulers(database, settings),
     )

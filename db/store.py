@@ -207,6 +207,7 @@ def commit_shard(
                 continue
             _settle_rest(connection, database, held, len(result.examples), row, ending)
             _write_results(connection, held, result, sums, fingerprint)
+            failed = int((~result.ok).sum())
             end_attempt(
                 connection,
                 database,
@@ -216,8 +217,9 @@ def commit_shard(
                 examples=len(result.examples),
                 seconds=done.seconds,
                 log_tail=log_tail,
+                failed=failed,
+                head_scores=int(result.ok.sum()) * sum(site.heads for site in result.sites),
             )
-            failed = int((~result.ok).sum())
             touched = connection.execute(database.sql(DONE), {**held.key, "failed": failed})
             if touched.rowcount != 1:
                 raise AssertionError("the shard row was locked by this transaction")

@@ -42,6 +42,7 @@ from db.recurring_tables import recurring as recurring
 from db.recurring_tables import recurring_run as recurring_run
 from db.watch_tables import job_log as job_log
 from db.watch_tables import scheduler as scheduler
+from db.watch_tables import tally as tally
 
 job = Table(
     "job",

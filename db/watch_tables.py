@@ -1,4 +1,4 @@
-"""The tables of what processes say of themselves: schedulers, logs. See `db.tables`."""
+"""The tables of what processes say of themselves: schedulers, logs, tallies. See `db.tables`."""
 
 from __future__ import annotations
 
@@ -42,3 +42,22 @@ job_log = Table(
 """Lines that processes logged about a job. `source` is the process, which numbers its lines;
 `stored_at` is when a batch of them came, and orders the log for readers who follow it. No foreign
 key: its lock on the job's row would let a process that hangs while it logs hold up the end."""
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("queue", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True),
+    Column("attempts", BigInteger, nullable=False),
+    Column("again", BigInteger, nullable=False),
+    Column("examples", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("head_scores", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+"""Attempts that ended, added up for /metrics: they outlive their jobs. Each process has rows of its
+own, so that none waits for another; those of processes that are gone are added to the source ''."""

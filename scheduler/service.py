@@ -11,7 +11,7 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import deletion, fleet, lifecycle, retention
+from db import deletion, fleet, lifecycle, retention, tally
 from db.database import Database
 from db.logs import LogShipper
 from jobs.data import read_rows
@@ -168,6 +168,7 @@ class Scheduler:
         self._tidied = time.monotonic()
         lifecycle.prune_workers(self.database, WORKERS_KEPT_SECONDS)
         fleet.prune_schedulers(self.database, WORKERS_KEPT_SECONDS)
+        tally.fold(self.database)
         forget_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:

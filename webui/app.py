@@ -25,6 +25,7 @@ from jobs.settings import Settings
 from webui import format as formats
 from webui import heads, words
 from webui.assets import VERSION
+from webui.metrics import MetricsCache
 from webui.web import Context, context, is_foreign, is_host_of, problem_json
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = (settings.upload_megabytes << 20) + SMALL_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
     app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
+    app.extensions["headwise-metrics"] = MetricsCache()
     app.jinja_env.filters.update(formats.FILTERS)
     app.jinja_env.globals.update(
         asset=_asset,

@@ -327,15 +327,6 @@ def test_a_bug_is_no_traceback(app: Flask, client: FlaskClient, monkeypatch: Any
         assert "secret detail" not in answer.text
 
 
-def test_operators_pages(client: FlaskClient, database: Database, seeding: SimpleNamespace) -> None:
-    seeding.seed_job(database)
-    seeding.seed_worker(database, "a")
-    seeding.seed_worker(database, "b", silent=500)
+def test_operators_pages(client: FlaskClient) -> None:
     assert client.get("/readyz").json == {"status": "ready"}
-    text = client.get("/metrics").text
-    assert 'headwise_jobs{state="succeeded"} 1.0' in text
-    assert 'headwise_shards{state="done"} 2.0' in text
-    assert 'headwise_workers{state="alive"} 1.0' in text
-    assert 'headwise_workers{state="dead"} 1.0' in text
-    assert "headwise_examples_done 12.0" in text
-    assert "headwise_examples_failed 1.0" in text
+    assert client.get("/healthz").json == {"status": "ok"}

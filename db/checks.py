@@ -1,0 +1,68 @@
+"""Whether a process can do its work: asked in bounded time, answered without an exception."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.database import Database
+from jobs.errors import HeadwiseError
+
+OK, BAD, UNKNOWN = "ok", "bad", "unknown"
+SECONDS = 5.0
+MOST_WAITING = 8
+"""Checks of this process that may wait for the database at once."""
+
+_free = threading.BoundedSemaphore(MOST_WAITING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """The answer of a check."""
+
+    state: str
+    """ok, bad, or unknown: the database did not answer, so nothing can be told."""
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return self.state == OK
+
+
+def web_health(database: Database, seconds: float = SECONDS) -> Health:
+    """Whether the dashboard can work: the database answers, and has this code's schema."""
+    return in_time(lambda: _schema(database), seconds)
+
+
+def _schema(database: Database) -> Health:
+    if database.schema_is_current():
+        return Health(state=OK, message="the database answers")
+    return Health(state=BAD, message=f"the database cannot be used: {database.schema_words()}")
+
+
+def in_time(check: Callable[[], Health], seconds: float = SECONDS) -> Health:
+    """The answer of a check, or unknown where it takes longer or its database is away."""
+    found: list[Health] = []
+    late = Health(state=UNKNOWN, message=f"the database does not answer within {seconds:g} s")
+    if not _free.acquire(blocking=False):
+        return late
+
+    def run() -> None:
+        try:
+            found.append(check())
+        except HeadwiseError as error:
+            found.append(Health(state=UNKNOWN, message=str(error)))
+        except SQLAlchemyError as error:
+            found.append(Health(state=UNKNOWN, message=f"{type(error).__name__}: {error}"[:300]))
+        finally:
+            _free.release()
+
+    # A daemon: a database that swallows packets must not keep the process from ending.
+    thread = threading.Thread(target=run, name="health check", daemon=True)
+    thread.start()
+    thread.join(timeout=seconds)
+    return found[0] if found else late

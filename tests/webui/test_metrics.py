@@ -1,0 +1,216 @@
+"""/metrics of a whole fleet, what is built on it, and health that neither blocks nor breaks."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from db import checks, fleet, leases, store
+from db.checks import UNKNOWN
+from db.database import Database
+from jobs.errors import UnavailableError
+from tests.db.test_fleet import SAID, WHO
+from tests.support import ALICE, completed, planned_job
+
+ROOT = Path(__file__).parents[2]
+GPU = json.dumps(
+    {
+        "memory": 5e8,
+        "cpu": 1.5,
+        "device_memory": 8e10,
+        "device_reserved": 4e10,
+        "device_allocated": 3e10,
+        "device_peak": 3.5e10,
+        "device_use": 0.9,
+    }
+)
+
+
+@pytest.fixture
+def busy(database: Database) -> None:
+    """A fleet in the middle of work: shards in several states, counts of every outcome."""
+    planned_job(database, examples=10, size=2)
+    planned_job(database, examples=2, size=2, queue="large")
+    for outcome in ("done", "error", "hand back", "hold"):
+        held = leases.claim(database, ALICE, 60)
+        assert held is not None
+        if outcome == "done":
+            assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        elif outcome == "error":
+            leases.record_error(database, held, "boom", permanent=True)
+        elif outcome == "hand back":
+            leases.hand_back(database, held, "pause")
+        else:
+            leases.beat(database, ALICE, "busy", held, 10, GPU)
+    fleet.scheduler_beat(database, WHO, **SAID)
+
+
+Key = tuple[str, frozenset[str]]
+
+
+def samples(client: FlaskClient) -> dict[Key, float]:
+    """Values by name and values of the labels."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    return {
+        (sample.name, frozenset(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_the_numbers_are_those_of_the_database(busy: None, client: FlaskClient) -> None:
+    found = samples(client)
+
+    def number(name: str, *labels: str) -> float:
+        return found[f"headwise_{name}", frozenset(labels)]
+
+    place = ("default", "attribution")
+    assert number("jobs", "running") == 2
+    assert number("jobs", "failed") == 0
+    states = {state: number("shards", "default", state) for state in ("ready", "leased", "done")}
+    assert states == {"ready": 2, "leased": 1, "done": 1}
+    assert number("shards", "large", "ready") == 1
+    assert number("oldest_waiting_shard_seconds", "large") >= 0
+    assert number("attempts_total", *place, "done") == 1
+    assert number("attempts_total", *place, "error") == 1
+    assert number("attempts_total", *place, "handed-back") == 1
+    assert number("examples_total", *place) == 2
+    assert number("examples_failed_total", *place) == 0
+    assert number("head_scores_total", *place) == 12
+    assert number("retries_total", *place) == 0
+    assert number("shard_seconds_bucket", *place, "1") == 1
+    assert number("shard_seconds_bucket", *place, "+Inf") == 1
+    assert number("shard_seconds_sum", *place) == 0.5
+    assert number("workers", "busy") == 1
+    assert number("schedulers", "running") == 1
+    assert number("broker_up") == number("database_up") == 1
+    assert number("worker_memory_bytes", "alice", "h", "cpu") == 5e8
+    assert number("worker_device_use_ratio", "alice", "h", "cpu") == 0.9
+
+
+def test_many_scrapes_cost_one_look(
+    busy: None, client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.metrics.CACHED_SECONDS", 3600.0)
+    first = client.get("/metrics").text
+
+    def never(*_: Any) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("db.metrics.read_numbers", never)
+    assert client.get("/metrics").text == first
+
+
+def test_a_scrape_is_a_handful_of_queries(busy: None, app: Flask, client: FlaskClient) -> None:
+    from sqlalchemy import event
+
+    statements: list[str] = []
+    engine = app.extensions["headwise"].database.engine
+
+    def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().upper().startswith("SELECT"):
+            statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    client.get("/metrics")
+    event.remove(engine, "before_cursor_execute", note)
+    assert len(statements) <= 6
+
+
+def test_metrics_say_that_the_database_is_away(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise UnavailableError("gone")
+
+    monkeypatch.setattr("db.metrics.read_numbers", away)
+    found = samples(client)
+    assert found["headwise_database_up", frozenset()] == 0
+    assert [key for key in found if key[0] == "headwise_build_info"]
+
+
+NAME = re.compile(r"\bheadwise_\w+")
+
+
+def expressions() -> Iterator[str]:
+    dashboard = json.loads((ROOT / "docs/monitoring/grafana.json").read_text(encoding="utf-8"))
+    for panel in dashboard["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+    rules = (ROOT / "docs/monitoring/alerts.yaml").read_text(encoding="utf-8")
+    yield from re.findall(r"^\s+expr: '(.*)'$", rules, flags=re.MULTILINE)
+
+
+def test_dashboard_and_alerts_use_metrics_that_exist(busy: None, client: FlaskClient) -> None:
+    known = {key[0] for key in samples(client)}
+    used = {name for expression in expressions() for name in NAME.findall(expression)}
+    assert len(used) > 15
+    assert used - known == set()
+
+
+def test_labels_of_dashboard_and_alerts_exist(busy: None, client: FlaskClient) -> None:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    labels = {s.name: set(s.labels) for family in families for s in family.samples}
+    values = {label for key in samples(client) for label in key[1]} | {"lost"}
+    for expression in expressions():
+        for name, inside in re.findall(r"(headwise_\w+)\{([^}]*)\}", expression):
+            for label, value in re.findall(r"(\w+)=~?\"([^\"]*)\"", inside):
+                assert label in labels[name], expression
+                assert set(value.split("|")) <= values, expression
+
+
+def test_every_metric_and_alert_is_explained(busy: None, client: FlaskClient) -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        assert f"`{family.name}" in page, family.name
+    rules = (ROOT / "docs/monitoring/alerts.yaml").read_text(encoding="utf-8")
+    alerts = re.findall(r"alert: (\w+)", rules)
+    assert len(alerts) > 8
+    for alert in alerts:
+        assert f"| {alert} |" in page
+
+
+# Health.
+
+def test_a_check_ends_in_time_and_never_raises(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(database, "schema_is_current", lambda: hangs.wait(60))
+    found = checks.web_health(database, seconds=0.05)
+    assert (found.state, "within 0.05 s" in found.message) == (UNKNOWN, True)
+    for _ in range(checks.MOST_WAITING + 2):
+        assert checks.web_health(database, seconds=0.01).state == UNKNOWN
+    hangs.set()
+
+    def away() -> bool:
+        raise UnavailableError("gone")
+
+    monkeypatch.setattr(database, "schema_is_current", away)
+    while checks.web_health(database, seconds=60).message != "gone":
+        pass
+
+
+def test_not_ready_is_said_with_its_reason(
+    client: FlaskClient, database: Database, app: Flask
+) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["status"] == "bad"
+    assert "cannot be used" in answer.json["reason"]
+    with database.write() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
