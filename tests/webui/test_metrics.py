@@ -182,6 +182,7 @@ def test_every_metric_and_alert_is_explained(busy: None, client: FlaskClient) ->
 
 # Health.
 
+
 def test_a_check_ends_in_time_and_never_raises(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
