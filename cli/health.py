@@ -27,8 +27,8 @@ def health(
 ) -> int:
     """Exit status 0 when this host's scheduler or worker is well, 1 when it is not.
 
-    A database that is away is not their fault, and restarting them would not help: 0. It ends within
-    a few seconds, whatever the database does.
+    A database that is away is not their fault, and restarting them would not help: 0. It ends
+    within a few seconds, whatever the database does.
     """
     if role not in ROLES:
         raise refuse("ROLE", role, "is neither scheduler nor worker", nearest(role, ROLES))
