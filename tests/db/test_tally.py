@@ -30,7 +30,7 @@ def test_every_end_is_counted_once(database: Database) -> None:
     assert store.commit_shard(database, first, completed(first.lo, first.hi, failed), "model")
     assert not store.commit_shard(database, first, completed(first.lo, first.hi), "model")
     slow = claim(database)
-    took = Completed(result=result_of(slow.lo, slow.hi), seconds=70.0)
+    took = Completed(parts=(result_of(slow.lo, slow.hi),), seconds=70.0)
     assert store.commit_shard(database, slow, took, "model")
     leases.hand_back(database, claim(database), "pause")
     again = claim(database)
@@ -61,7 +61,7 @@ def test_every_end_is_counted_once(database: Database) -> None:
 def test_buckets_include_their_upper_bound(database: Database, seconds: float, bucket: int) -> None:
     planned_job(database, examples=2)
     held = claim(database)
-    took = Completed(result=result_of(held.lo, held.hi), seconds=seconds)
+    took = Completed(parts=(result_of(held.lo, held.hi),), seconds=seconds)
     assert store.commit_shard(database, held, took, "model")
     assert [one.bucket for one in totals(database)] == [bucket]
 
