@@ -171,7 +171,7 @@ def storm(made: Arena, chance: random.Random, _job: int) -> bool:
 
     app = make_app(made.settings)
     for _ in range(chance.randint(10, 30)):
-        wake(app, made.settings.queue)
+        made.patiently(lambda: wake(app, made.settings.queue))
     return True
 
 

@@ -135,8 +135,8 @@ def run(
         started = time.monotonic()
         try:
             play(made, chance, chosen, report)
-        except AssertionError as error:
-            report.broken.append(f"{', '.join(f.name for f in chosen)}: {error}")
+        except Exception as error:  # noqa: BLE001 - the stack goes on, and the report says it
+            report.broken.append(f"{', '.join(f.name for f in chosen)}: {error!r}")
             made.reset()
         names = ", ".join(fault.name for fault in chosen)
         say(f"{name} {report.rounds}: {names} ({time.monotonic() - started:.1f} s)")

@@ -28,15 +28,19 @@ from sqlalchemy import text
 
 from db import leases, lifecycle, statements, store
 from db.database import Database
-from db.leases import Claim
+from db.leases import ANYTHING, Ask, Claim
 from jobs.errors import ConflictError, NotFoundError
+from jobs.outcome import Completed, Errored, HandedBack
+from jobs.plan import block_end, blocks, halves
 from jobs.states import MAX_ERRORS, MAX_LOSSES
-from tests.support import ALICE, BOB, HEADS, SITES, completed, job_values
+from tests.support import ALICE, BOB, HEADS, SITES, job_values, result_of
 
-EXAMPLES, SIZE = 6, 2
+EXAMPLES, SIZE, BLOCK = 8, 4, 2
 EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "8"))
 """Random orders per database; more where there is time."""
 LEASE = 1000.0
+ONE_BLOCK = Ask(seconds=1e-9)
+"""What a slow worker asks for."""
 JUMPS = (-300.0, 300.0, 1200.0, 3000.0)
 """No sum of them is a lease or a backoff: nothing ends at the very moment it is looked at."""
 Query = Callable[[str], list[tuple[Any, ...]]]
@@ -62,6 +66,14 @@ class Shard:
     """Seconds until its lease ends."""
     wait: float = -1e9
     """Seconds until it may be claimed."""
+    bad: bool = False
+    """Its only example was found to be bad."""
+
+    def cut(self, at: int, **past: int) -> Shard:
+        """It ends there from now on; returns the rest, which is ready."""
+        rest = Shard(at, self.hi, wait=0.0, **past)
+        self.hi = at
+        return rest
 
 
 @dataclass
@@ -71,6 +83,12 @@ class Job:
     state: str = "queued"
     control: str = "run"
     shards: dict[int, Shard] = field(default_factory=dict)
+
+    def add(self, rest: Shard) -> None:
+        self.shards[rest.lo] = rest
+
+    def bad_examples(self) -> frozenset[int]:
+        return frozenset(shard.lo for shard in self.shards.values() if shard.bad)
 
     def open_shards(self) -> bool:
         return any(shard.state in ("ready", "leased") for shard in self.shards.values())
@@ -86,7 +104,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.jobs: dict[int, Job] = {}
         self.attempts: dict[tuple[int, int, int], str | None] = {}
-        self.hashes: set[str] = set()
+        self.hashes: dict[frozenset[int], str] = {}
+        """The result of a job, by its bad examples: nothing else may matter."""
 
     def teardown(self) -> None:
         with self.database.write() as connection:
@@ -162,24 +181,36 @@ class Machine(RuleBasedStateMachine):
     def write_plan_of(self, number: int) -> None:
         job = self.jobs[number]
         bounds = [(lo, min(lo + SIZE, EXAMPLES)) for lo in range(0, EXAMPLES, SIZE)]
-        written = lifecycle.write_plan(self.database, number, bounds, None, "fingerprint")
+        written = lifecycle.write_plan(
+            self.database, number, bounds, None, "fingerprint", block=BLOCK
+        )
         assert written == (job.state == "planning")
         if written:
             job.state = "paused" if job.control == "pause" else "running"
-            job.shards = {n: Shard(lo, hi) for n, (lo, hi) in enumerate(bounds)}
+            job.shards = {lo: Shard(lo, hi) for lo, hi in bounds}
 
     @rule()
     def expire(self) -> None:
         found = {(c.job_id, c.shard_no, c.fence) for c in lifecycle.expire_leases(self.database)}
         expected = set()
         for number, job in self.jobs.items():
-            for shard_no, shard in job.shards.items():
+            for shard_no, shard in list(job.shards.items()):
                 if shard.state == "leased" and shard.left < 0:
                     expected.add((number, shard_no, shard.fence))
-                    shard.losses += 1
-                    shard.state = "failed" if shard.losses >= MAX_LOSSES else "ready"
                     self.attempts[number, shard_no, shard.fence] = "lost"
+                    self.lose(job, shard)
         assert found == expected
+
+    def lose(self, job: Job, shard: Shard) -> None:
+        """A worker was lost: from the second time on the shard is halved, down to the example."""
+        losses, last = shard.losses + 1, shard.losses + 1 >= MAX_LOSSES
+        if last and shard.hi - shard.lo == 1:
+            shard.state, shard.bad = "done", True
+            return
+        if last or (losses > 1 and block_end(shard.lo, shard.hi, BLOCK) < shard.hi):
+            losses = min(losses, MAX_LOSSES - 1)
+            job.add(shard.cut(halves(shard.lo, shard.hi, BLOCK), losses=losses))
+        shard.losses, shard.state, shard.wait = losses, "ready", 0.0
 
     @rule()
     def sweep(self) -> None:
@@ -199,24 +230,33 @@ class Machine(RuleBasedStateMachine):
         for number in done:
             job = self.jobs[number]
             failed = any(shard.state == "failed" for shard in job.shards.values())
+            failed |= len(job.bad_examples()) == EXAMPLES
             job.state = "failed" if failed else "succeeded"
 
     # Workers, alive and zombies: a claim is never forgotten.
 
-    @rule(target=claims, who=st.sampled_from([ALICE, BOB]))
-    def claim(self, who: leases.WorkerIdentity) -> Any:
-        held = leases.claim(self.database, who, LEASE)
+    @rule(
+        target=claims,
+        who=st.sampled_from([ALICE, BOB]),
+        ask=st.sampled_from([ANYTHING, ONE_BLOCK]),
+    )
+    def claim(self, who: leases.WorkerIdentity, ask: Ask) -> Any:
+        held = leases.claim(self.database, who, LEASE, ask)
         waiting = [
             (number, shard_no)
             for number, job in self.jobs.items()
             for shard_no, shard in job.shards.items()
             if job.state == "running" and job.control == "run"
-            if shard.state == "ready" and shard.wait < 0
+            if shard.state == "ready" and shard.wait <= 0
         ]
         assert (held is None) == (not waiting)
         if held is not None:
             assert (held.job_id, held.shard_no) in waiting
-            shard = self.jobs[held.job_id].shards[held.shard_no]
+            job = self.jobs[held.job_id]
+            shard = job.shards[held.shard_no]
+            end = block_end(shard.lo, shard.hi, BLOCK)
+            if ask is ONE_BLOCK and end < shard.hi:
+                job.add(shard.cut(end, losses=shard.losses))
             shard.state, shard.fence, shard.left = "leased", shard.fence + 1, LEASE
             assert (held.lo, held.hi, held.fence) == (shard.lo, shard.hi, shard.fence)
             self.attempts[held.job_id, held.shard_no, held.fence] = None
@@ -240,23 +280,63 @@ class Machine(RuleBasedStateMachine):
         if shard:
             shard.left = LEASE
 
-    @rule(held=claims)
-    def commit(self, held: Claim) -> None:
-        stored = store.commit_shard(self.database, held, completed(held.lo, held.hi), "model")
+    @rule(held=claims, how=st.sampled_from(["whole", "whole", "told to stop", "raised"]))
+    def commit(self, held: Claim, how: str) -> None:
+        """All blocks are computed, or the first one before the attempt had to end."""
+        ending = {
+            "told to stop": HandedBack(reason="told to stop"),
+            "raised": Errored(message="it raised", in_block=True),
+        }.get(how)
+        parts = [result_of(lo, hi) for lo, hi in blocks(held.lo, held.hi, BLOCK)]
+        done = Completed(parts=tuple(parts[:1] if ending else parts), seconds=0.5)
+        stored = store.commit_shard(self.database, held, done, "model", ending=ending)
         shard = self.holds(held)
         assert stored == (shard is not None)
-        if shard:
-            shard.state = "done"
-            self.ended(held, "done")
+        if not shard:
+            return
+        job, end = self.jobs[held.job_id], block_end(shard.lo, shard.hi, BLOCK)
+        if ending and end < shard.hi:
+            rest = shard.cut(end)
+            job.add(rest)
+            if how == "raised":
+                bad = block_end(rest.lo, rest.hi, BLOCK)
+                if bad < rest.hi:
+                    job.add(rest.cut(bad))
+                rest.errors, rest.wait = 1, backoff(1)
+        shard.state = "done"
+        self.ended(held, "done")
+
+    @rule(held=claims, in_block=st.booleans())
+    def raised(self, held: Claim, in_block: bool) -> None:
+        """The first block raised, by the fault of an example or not."""
+        leases.record_error(self.database, held, "it raised", in_block=in_block)
+        if not (shard := self.holds(held)):
+            return
+        job, errors = self.jobs[held.job_id], shard.errors + 1
+        wait, last = backoff(errors), errors >= MAX_ERRORS
+        self.ended(held, "error")
+        if in_block:
+            end = block_end(shard.lo, shard.hi, BLOCK)
+            if end < shard.hi:
+                job.add(shard.cut(end))
+            if last and shard.hi - shard.lo == 1:
+                shard.state, shard.bad = "done", True
+                return
+            if last:
+                errors, wait = MAX_ERRORS - 1, 0.0
+                job.add(shard.cut(halves(shard.lo, shard.hi, BLOCK), errors=errors))
+        shard.errors, shard.wait = errors, wait
+        shard.state = "failed" if errors >= MAX_ERRORS else "ready"
 
     @rule(held=claims)
-    def raised(self, held: Claim) -> None:
-        leases.record_error(self.database, held, "it raised", permanent=False)
-        if shard := self.holds(held):
-            shard.errors += 1
-            shard.wait = backoff(shard.errors)
-            shard.state = "failed" if shard.errors >= MAX_ERRORS else "ready"
-            self.ended(held, "error")
+    def give_away(self, held: Claim) -> None:
+        """A slow worker gives all but its first block to others."""
+        end = block_end(held.lo, held.hi, BLOCK)
+        given = leases.give_away(self.database, held, end)
+        shard = self.holds(held)
+        assert given == (shard is not None and end < shard.hi)
+        if shard and given:
+            self.jobs[held.job_id].add(shard.cut(end))
 
     @rule(held=claims)
     def hand_back(self, held: Claim) -> None:
@@ -331,14 +411,15 @@ class Machine(RuleBasedStateMachine):
         stored = mine("SELECT job_id, example_no, fence FROM example_result")
         assert sorted(stored) == sorted(winners)
         counts = mine("SELECT job_id, COUNT(*) FROM head_score GROUP BY job_id")
-        assert sum(row[1] for row in counts) == len(winners) * SITES * HEADS
+        bad = sum(len(job.bad_examples()) for job in self.jobs.values())
+        assert sum(row[1] for row in counts) == (len(winners) - bad) * SITES * HEADS
 
     def final_jobs_have_final_shards_and_one_result(self, mine: Query) -> None:
         for job in self.jobs.values():
             assert job.state not in FINAL or not job.open_shards()
-        found = mine("SELECT id, result_hash FROM job WHERE state = 'succeeded'")
-        self.hashes |= {row[1] for row in found}
-        assert len(self.hashes) <= 1
+        for number, found in mine("SELECT id, result_hash FROM job WHERE state = 'succeeded'"):
+            bad = self.jobs[number].bad_examples()
+            assert self.hashes.setdefault(bad, found) == found
 
 
 def check_model(database: Database, examples: int, *, shrink: bool = True) -> None:
@@ -361,7 +442,8 @@ def check_model(database: Database, examples: int, *, shrink: bool = True) -> No
 @pytest.fixture(autouse=True)
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoffs that do not pass while the test runs."""
-    monkeypatch.setattr(leases, "backoff_seconds", backoff)
+    for module in (leases, store):
+        monkeypatch.setattr(module, "backoff_seconds", backoff)
 
 
 def test_the_database_does_what_the_model_does(database: Database) -> None:
