@@ -30,16 +30,25 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
 
 
+def oldest() -> str:
+    """The commit of the oldest code that may run beside this one.
+
+    The last before the migration that follows OLDEST_CODE; where none does, the first that had
+    OLDEST_CODE.
+    """
+    later = known_revisions()[known_revisions().index(OLDEST_CODE) + 1 :]
+    wanted = later[0] if later else OLDEST_CODE
+    (file,) = (ROOT / "db/migrations/versions").glob(f"{wanted}_*.py")
+    added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(file)).decode().strip()
+    return f"{added}^" if added and later else added
+
+
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """The code as it was before the first migration after OLDEST_CODE."""
-    later = known_revisions()[known_revisions().index(OLDEST_CODE) + 1 :]
-    if not later:
-        pytest.skip("a contracting migration came last: no older code may run")
-    (file,) = (ROOT / "db/migrations/versions").glob(f"{later[0]}_*.py")
+    """That code, unpacked."""
     try:
-        added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(file)).decode().strip()
-        packed = git("archive", f"{added}^") if added else b""
+        commit = oldest()
+        packed = git("archive", commit) if commit else b""
     except (OSError, subprocess.CalledProcessError):
         packed = b""
     if not packed:
