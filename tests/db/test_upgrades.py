@@ -151,6 +151,7 @@ def test_a_contracting_migration_waits_for_workers_that_are_too_old(
     execute(database, "UPDATE worker SET seen_at = seen_at - 121 WHERE name = 'silent'")
     for module in (upgrades, databases):
         monkeypatch.setattr(module, "OLDEST_CODE", head)
+    execute(database, "UPDATE published SET oldest_code = '0001'")
     with pytest.raises(ConflictError, match=r"too old for \d+: first release, old\. Stop"):
         database.migrate()
     database.migrate(force=True)

@@ -13,25 +13,27 @@ from cli.supervisor import Supervisor
 from tests.stack import Stack, exactly_once
 from workers.limits import Limits
 
+pytestmark = pytest.mark.timeout(600)  # starting torch takes a minute on a busy machine
+
 STATE = "SELECT state FROM jobs WHERE job_id = {}"
-DONE = "SELECT COUNT(*) FROM shards WHERE state = 'done'"
-OUTCOMES = "SELECT outcome, COUNT(*) FROM attempts GROUP BY outcome ORDER BY outcome"
+OUTCOMES = "SELECT outcome FROM attempts"
+TROUBLE = "SELECT SUM(errors), SUM(losses) FROM shards"
+LEASED = "SELECT COUNT(*) FROM shards WHERE state = 'leased'"
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """Short shards; the broker is a file that these workers never open."""
-    stack = Stack(tmp_path, shard_seconds=0.2)
+    stack = Stack(tmp_path, shard_seconds=0.2, lease_seconds=30)
     yield stack
     stack.stop()
 
 
 def planned(stack: Stack, examples: int = 60, **spec: object) -> int:
-    """A job cut into several shards, with no worker yet."""
+    """A job that waits for workers."""
     job = stack.submit(examples, **spec)
     stack.start("scheduler")
     stack.wait_for(STATE.format(job), "running")
-    assert stack.rows("SELECT COUNT(*) FROM shards")[0][0] > 2
     return job
 
 
@@ -41,7 +43,7 @@ def test_a_draining_worker_waits_for_planning_and_ends_when_nothing_is_ready(
     job = stack.submit(60)
     worker = stack.start("worker", "--drain")
     stack.start("scheduler")
-    assert worker.wait(timeout=120) == 0
+    assert worker.wait(timeout=240) == 0
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, 60)
     assert stack.rows("SELECT state FROM worker") == [("stopped",)]
@@ -50,41 +52,43 @@ def test_a_draining_worker_waits_for_planning_and_ends_when_nothing_is_ready(
 def test_a_worker_ends_after_so_many_shards_and_takes_any_of_its_queues(stack: Stack) -> None:
     job = planned(stack)
     worker = stack.start("worker", "--queues=other,default", "--max-shards=2")
-    assert worker.wait(timeout=120) == 0
-    assert stack.rows(DONE) == [(2,)]
+    assert worker.wait(timeout=240) == 0
+    assert stack.rows(OUTCOMES) == [("done",)] * 2
     assert stack.rows("SELECT queue FROM worker") == [("other,default",)]
-    assert stack.start("worker", "--drain").wait(timeout=120) == 0
+    assert stack.start("worker", "--drain").wait(timeout=240) == 0
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, 60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_hands_the_shard_back(tmp_path: Path, number: signal.Signals) -> None:
-    stack = Stack(tmp_path, shard_seconds=3600)
+    stack = Stack(tmp_path, shard_seconds=3600, lease_seconds=30)
     try:
         job = stack.submit(600, integration="gauss-legendre:64")
         stack.start("scheduler")
         worker = stack.start("worker", "--max-shards=1")
-        stack.wait_for("SELECT COUNT(*) FROM shards WHERE state = 'leased' AND progress > 0", 1)
+        stack.wait_for(f"{LEASED} AND progress > 0", 1, 240)
         worker.send_signal(number)
-        assert worker.wait(timeout=60) == 0
-        assert stack.rows(OUTCOMES) == [("handed-back", 1)]
-        assert stack.rows("SELECT error FROM attempt") == [(number.name,)]
-        assert stack.rows("SELECT state, errors, losses FROM shards") == [("ready", 0, 0)]
+        assert worker.wait(timeout=240) == 0
+        assert stack.rows("SELECT error FROM attempts") == [(number.name,)]
+        assert stack.rows(TROUBLE) == [(0, 0)]
+        assert stack.rows(LEASED) == [(0,)]
         assert stack.rows(STATE.format(job)) == [("running",)]
     finally:
         stack.stop()
 
 
 def test_a_worker_hands_back_what_its_time_does_not_suffice_for(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, shard_seconds=3600)
+    stack = Stack(tmp_path, shard_seconds=3600, lease_seconds=30)
     try:
-        stack.submit(600, integration="gauss-legendre:64")
+        job = stack.submit(600, integration="gauss-legendre:64")
         stack.start("scheduler")
         worker = stack.start("worker", "--max-seconds=3")
-        assert worker.wait(timeout=120) == 0
-        assert stack.rows(OUTCOMES) in ([], [("handed-back", 1)])
-        assert stack.rows("SELECT DISTINCT state FROM shards") == [("ready",)]
+        assert worker.wait(timeout=240) == 0
+        assert len(stack.rows(OUTCOMES)) <= 1
+        assert stack.rows(TROUBLE) == [(0, 0)]
+        assert stack.rows(LEASED) == [(0,)]
+        assert stack.rows(STATE.format(job)) == [("running",)]
     finally:
         stack.stop()
 
@@ -98,4 +102,4 @@ def test_devices_share_the_work_and_end_together(stack: Stack) -> None:
     assert [child.status for child in children] == [0, 0]
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, 120)
-    assert stack.rows("SELECT COUNT(DISTINCT worker) FROM attempts") == [(2,)]
+    assert stack.rows("SELECT COUNT(DISTINCT pid), MAX(state) FROM worker") == [(2, "stopped")]

@@ -64,7 +64,7 @@ def stack(tmp_path: Path, postgres_url: str) -> Iterator[Stack]:
     """Settings on an empty database."""
     home = tmp_path / "home"
     home.mkdir()
-    stack = Stack(home, database_url=postgres_url, shard_seconds=0.2)
+    stack = Stack(home, database_url=postgres_url, shard_seconds=0.2, lease_seconds=30)
     with stack.database.write() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
@@ -92,17 +92,18 @@ def run_older(stack: Stack, older: Path, *arguments: str, **more: str) -> subpro
 
 
 @pytest.mark.services
+@pytest.mark.timeout(900)
 def test_older_processes_go_on_while_newer_ones_join(stack: Stack, older: Path) -> None:
     model, data = bert_folder(stack.home / "model", layers=4), stack.home / "pairs.jsonl"
     pairs_file(data, 120)
     job = ["--model", str(model), "--data", str(data), "--text", "premise,hypothesis"]
     job += ["--integration", "gauss-legendre:32"]
     submitted = run_older(stack, older, "submit", *job, HEADWISE_QUEUE="older")
-    assert submitted.wait(timeout=60) == 0
+    assert submitted.wait(timeout=240) == 0
     assert stack.rows("SELECT version_num FROM alembic_version") == [(OLDEST_CODE,)]
     for command in ("scheduler", "worker"):
         run_older(stack, older, command, HEADWISE_QUEUE="older")
-    stack.wait_for(DONE.format(1), True)
+    stack.wait_for(DONE.format(1), True, 240)
 
     stack.database.migrate()
     stack.environment["HEADWISE_QUEUE"] = "newer"
@@ -113,7 +114,7 @@ def test_older_processes_go_on_while_newer_ones_join(stack: Stack, older: Path) 
         stack.settings = stack.settings.model_copy(update={"queue": queue})
         assert stack.submit(examples) == number
     for number, examples, queue in ((1, 120, "older"), *later):
-        stack.wait_for(STATE.format(number), "succeeded", 180)
+        stack.wait_for(STATE.format(number), "succeeded", 240)
         exactly_once(stack, number, examples)
         assert stack.rows(RAN.format(number)) == [(queue,)]
     assert stack.rows("SELECT SUM(errors), SUM(losses) FROM shards") == [(0, 0)]
