@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import Annotated
 
@@ -104,6 +105,8 @@ def _finish(database: Database, days: Days) -> None:
         pass
     while deletion.is_pending(database):
         deletion.empty_jobs(database, seconds=5.0)
+    while deletion.give_back(database, time.monotonic() + 5.0):
+        pass
 
 
 def _line(one: Due) -> str:

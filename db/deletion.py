@@ -66,8 +66,6 @@ def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
         with database.write() as connection:
             connection.execute(database.sql(DELETED), {"job_id": job_id})
         gone.append(job_id)
-    if gone:
-        give_back(database, until)
     return gone
 
 
@@ -118,12 +116,13 @@ def compact(database: Database) -> tuple[int, int]:
     return sizes[0], sizes[-1]
 
 
-def give_back(database: Database, until: float) -> None:
+def give_back(database: Database, until: float) -> bool:
     """SQLite: return free pages to the file system, but for a tenth that new results will fill.
 
-    A file of an old version keeps them, see `compact`.
+    Does so until that time; returns whether there are more. A file of an old version keeps them,
+    see `compact`.
     """
-    while database.dialect == "sqlite" and time.monotonic() < until:
+    while database.dialect == "sqlite":
         with database.write() as connection:
             free, pages, mode = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
@@ -131,11 +130,14 @@ def give_back(database: Database, until: float) -> None:
             )
             surplus = free - pages // 10
             if mode != _INCREMENTAL or surplus <= 0:
-                return
+                return False
             steps = min(surplus, _PAGES_PER_STEP)
             # A page per step, which SQLAlchemy, seeing no columns, would not go through.
             driver: Any = connection.connection.driver_connection
             driver.execute(f"PRAGMA incremental_vacuum({steps})").fetchall()
+        if time.monotonic() > until:
+            return True
+    return False
 
 
 _INCREMENTAL = 2

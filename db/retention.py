@@ -114,8 +114,6 @@ def remove_details(database: Database, seconds: float) -> bool:
             return False
         with database.write() as connection:
             connection.execute(database.sql(PURGED), {"job_id": job_id})
-    if marked:
-        deletion.give_back(database, until)
     return True
 
 
@@ -123,14 +121,15 @@ def _forget_texts(database: Database, job_id: int, until: float) -> bool:
     e = tables.example.c
     texts = (e.job_id == job_id) & e.text_a.is_not(None)
     query = select(e.example_no).where(texts).order_by(e.example_no)
-    while time.monotonic() <= until:
+    while True:
         with database.write() as connection:
             after = connection.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
             part = texts if after is None else texts & (e.example_no < after)
             connection.execute(update(tables.example).where(part).values(text_a=None, text_b=None))
         if after is None:
             return True
-    return False
+        if time.monotonic() > until:
+            return False
 
 
 def _measured(connection: Connection, job_id: int, name: str, whole: bool) -> Due:

@@ -155,10 +155,12 @@ class Scheduler:
         return time.monotonic() - self._knocked.get(queue, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS
 
     def _retain(self) -> None:
-        """Delete and purge what is due: looked for once a minute, done in steps."""
+        """Delete and purge what is due, and give space back: once a minute, in steps."""
         if time.monotonic() - self._retained < 60:
             return
-        if not retention.retain(self.database, self.settings.kept):
+        until = time.monotonic() + deletion.STEP_SECONDS
+        more = retention.retain(self.database, self.settings.kept)
+        if not more and not deletion.give_back(self.database, until):
             self._retained = time.monotonic()
 
     def _tidy(self) -> None:

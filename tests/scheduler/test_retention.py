@@ -1,0 +1,43 @@
+"""The scheduler does what is due by itself, and repeats nothing that is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import deletion, leases, lifecycle, queries, retention, store
+from db.database import Database
+from jobs.settings import Settings
+from scheduler.service import Scheduler
+from tests.support import ALICE, completed, planned_job
+
+
+def test_it_purges_deletes_and_then_looks_again_in_a_minute(
+    database: Database, settings: Settings, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        planned_job(database)
+    while held := leases.claim(database, ALICE, 60):
+        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    lifecycle.sweep_jobs(database)
+    old, young = sorted(lifecycle.finish_jobs(database))
+    with database.write() as connection:
+        for job, days in ((old, 10), (young, 3)):
+            ended = f"UPDATE job SET finished_at = finished_at - {days * 86_400} WHERE id = {job}"
+            connection.execute(text(ended))
+    kept = settings.model_copy(update={"keep_days": 5.0, "keep_details_days": 2.0})
+    scheduler = Scheduler(kept, database, app)
+    monkeypatch.setattr(deletion, "STEP_SECONDS", 60.0)
+    looked = []
+    real = retention.retain
+    monkeypatch.setattr(retention, "retain", lambda *given: looked.append(1) or real(*given))
+    for _ in range(8):
+        scheduler.tick()
+    assert [job.id for job in queries.list_jobs(database)] == [young]
+    with database.read() as connection:
+        for table in ("head_score", "edge", "example_result"):
+            assert connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar() == 0, table
+    assert queries.get_job(database, young).purged_at is not None
+    assert 1 < len(looked) < 8
