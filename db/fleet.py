@@ -7,7 +7,7 @@ moved for long is stalled.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -209,6 +209,17 @@ def notices(database: Database, settings: Settings) -> list[Notice]:
         if queue not in served
     ]
     return found
+
+
+def trace_seed(database: Database) -> Callable[[int], str]:
+    """For `jobs.traces`: the time at which a job was submitted. Raises UnavailableError."""
+
+    def seed(job_id: int) -> str:
+        with database.read() as connection:
+            query = text("SELECT created_at FROM job WHERE id = :job_id")
+            return repr(connection.execute(query, {"job_id": job_id}).scalar())
+
+    return seed
 
 
 def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> list[Notice]:

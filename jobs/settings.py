@@ -188,6 +188,12 @@ class Settings(BaseModel):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Lowest level logged."
     )
+    otlp_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Address that takes OpenTelemetry traces over HTTP, such as "
+        "http://collector:4318/v1/traces; needs headwise[otel]. Default: no traces.",
+    )
     log_lines: int = Field(
         default=2_000,
         ge=10,

@@ -20,6 +20,7 @@ from jobs.logs import bind_process
 from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
 from jobs.spec import parse_spec
+from jobs.traces import configure_traces, end_traces, span
 from scheduler import recurring
 from scheduler.celery_app import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
 from scheduler.pulse import Pulse
@@ -46,6 +47,7 @@ class Scheduler:
         """Tick until `stop` is set. A database that is away is waited for."""
         self.pulse = pulse = Pulse(self.settings, self.database, self.app)
         bind_process(scheduler=pulse.who.name)
+        configure_traces(self.settings, "scheduler", fleet.trace_seed(self.database))
         shipper = LogShipper(
             self.database,
             pulse.who.name,
@@ -66,6 +68,7 @@ class Scheduler:
         log.info("scheduler stopped")
         pulse.close()
         shipper.close()
+        end_traces()
 
     def tick(self) -> None:
         """One round of every step."""
@@ -96,7 +99,8 @@ class Scheduler:
             if self.pulse is not None:
                 self.pulse.doing(f"planning job {request.job_id}")
             try:
-                self._plan_one(request)
+                with span("plan", request.job_id):
+                    self._plan_one(request)
             except HubUnavailableError as error:
                 wait = lifecycle.plan_later(self.database, request.job_id, str(error))
                 log.warning("waiting for the hub", job=request.job_id, wait=wait, error=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from jobs.settings import Settings
 from jobs.spec import AttributionSpec, Submission, canonical_json, parse_submission, spec_hash
 from jobs.spec_parts import JobSpec
 from jobs.states import Control, JobState
+from jobs.traces import span_of_past
 from scheduler.references import Parent, check_references
 
 
@@ -110,8 +112,13 @@ def submit(checked: Checked, database: Database) -> int:
 
     Where a job is the same work and not finished, or has the same results, that one's number.
     """
+    began = time.monotonic()
     job = new_job(checked, examples=True)
-    return store.write_jobs(database, lambda connection: store.write_job(database, connection, job))
+    job_id = store.write_jobs(
+        database, lambda connection: store.write_job(database, connection, job)
+    )
+    span_of_past("submit", job_id, time.monotonic() - began)
+    return job_id
 
 
 def new_job(checked: Checked, *, examples: bool = False) -> NewJob:

@@ -6,7 +6,9 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from db import fleet
 from jobs.settings import Settings
+from jobs.traces import configure_traces
 from webui.app import create_app
 
 
@@ -33,7 +35,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(key, value)
 
     def load(self) -> Any:
-        return create_app(self.settings)
+        app = create_app(self.settings)
+        database = app.extensions["headwise"].database
+        configure_traces(self.settings, "web", fleet.trace_seed(database))
+        return app
 
 
 def serve(settings: Settings) -> None:

@@ -21,8 +21,10 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from db import fleet
 from jobs.logs import configure_logs
 from jobs.settings import Settings
+from jobs.traces import configure_traces, end_traces
 from scheduler.celery_app import WAKE, make_app
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class _Child:
 
         configure_logs(self.settings)
         self._worker = worker = Worker(self.settings)
+        configure_traces(self.settings, "worker", fleet.trace_seed(worker.database))
         worker.start()
         threading.Thread(target=self._stop_on_shutdown, args=(worker,), daemon=True).start()
 
@@ -106,6 +109,7 @@ class _Child:
         """Sign off, if it ever started."""
         if self._worker is not None:
             self._worker.close()
+            end_traces()
             self._worker = None
 
     def _stop_on_shutdown(self, worker: Worker) -> None:

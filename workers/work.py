@@ -27,6 +27,7 @@ from jobs.logs import about_attempt, bind_process, log_tail
 from jobs.outcome import Errored, HandedBack, LostLease
 from jobs.settings import Settings
 from jobs.states import Control
+from jobs.traces import span
 from workers.heart import LOST, SHORTENED, Heart, Stopped
 from workers.run import ModelCache
 from workers.runner import BlockError, ShardRun
@@ -133,7 +134,8 @@ class Worker:
         if self.stopping:
             self.heart.stop_attempt("shutdown")
         about = about_attempt(held.job_id, held.shard_no, held.fence)
-        with log_tail() as tail, about:
+        place = {"shard": held.shard_no, "attempt": held.fence}
+        with log_tail() as tail, about, span("shard", held.job_id, **place):
             log.info("shard started", examples=held.hi - held.lo)
             self.shipper.nudge()
             run = ShardRun(held, self.models, self.heart.moved, self.heart.end)
@@ -198,9 +200,10 @@ class Worker:
         count = sum(len(part.examples) for part in done.parts)
         log.info("shard computed", examples=count, seconds=round(done.seconds, 2))
         try:
-            stored = store.commit_shard(
-                self.database, held, done, run.fingerprint, "\n".join(tail), ending
-            )
+            with span("commit", held.job_id, examples=count):
+                stored = store.commit_shard(
+                    self.database, held, done, run.fingerprint, "\n".join(tail), ending
+                )
         except ChangedModelError as error:
             leases.record_error(
                 self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
