@@ -48,12 +48,12 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
         settings = load_settings(environment)
         database = Database(settings.database)
         database.migrate()
-        processes = [_start(command, environment) for command in ("scheduler", "worker")]
+        processes = [start(command, environment) for command in ("scheduler", "worker")]
         try:
-            _job(settings, database, _raw(model, data, 8, rtol))
-            engine = _bare(settings, _raw(model, data, examples, rtol))
-            job = _job(settings, database, _raw(model, data, examples, rtol))
-            again = _bare(settings, _raw(model, data, examples, rtol))
+            job_seconds(settings, database, raw_submission(model, data, 8, rtol))
+            engine = _bare(settings, raw_submission(model, data, examples, rtol))
+            job = job_seconds(settings, database, raw_submission(model, data, examples, rtol))
+            again = _bare(settings, raw_submission(model, data, examples, rtol))
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -63,12 +63,14 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
     return Row(examples=examples, engine=(engine + again) / 2, job=job)
 
 
-def _raw(model: Path, data: Path, examples: int, rtol: float) -> dict[str, object]:
+def raw_submission(model: Path, data: Path, examples: int, rtol: float) -> dict[str, object]:
+    """Attribute the first examples of a file of pairs."""
     source = {"path": str(data), "text_columns": ["premise", "hypothesis"], "limit": examples}
     return {"spec": {"model": {"name": str(model)}, "data": source, "rtol": rtol}}
 
 
-def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start `headwise COMMAND`, silent."""
     return subprocess.Popen(
         [sys.executable, "-m", "cli.main", command],
         env={**os.environ, **environment},
@@ -77,7 +79,8 @@ def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]
     )
 
 
-def _job(settings: Settings, database: Database, raw: dict[str, object]) -> float:
+def job_seconds(settings: Settings, database: Database, raw: dict[str, object]) -> float:
+    """Submit a job and wait for it; seconds. Raises RuntimeError where it fails."""
     started = time.perf_counter()
     job_id = submit(check(raw, settings, database), database)
     while not (job := queries.get_job(database, job_id)).final:

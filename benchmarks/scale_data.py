@@ -214,10 +214,9 @@ class Filled:
     """Of the big job."""
 
 
-def fill_every_kind(database: Database, examples: int, shards: int) -> Filled:
-    """One attribution of so many examples, other kinds of a tenth, and a job of so many shards of
-    which one in a hundred is done."""
-    big = fill(database, examples)
+def fill_every_kind(database: Database, big: Load, examples: int, shards: int) -> Filled:
+    """Beside an attribution of so many examples: other kinds of a tenth, and a job of so many
+    shards of which one in a hundred is done."""
     tenth = max(1, examples // 10)
     taylor = fill(database, tenth, kind="importance", method="taylor").job_id
     sources = [
