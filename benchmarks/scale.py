@@ -70,7 +70,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     fleets=(Fleet(workers=20, shards=300, sleep=0.5), Fleet(workers=4, shards=60, sleep=0.2)),
-    examples=2_000,
+    examples=1_500,
     deleted=1_500,
     shards=200,
     repeats=5,

@@ -10,7 +10,6 @@ of its own, as processes would.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,27 +88,30 @@ def run(settings: dict[str, str], fleet: Fleet, log: Callable[[str], None] = say
     """
     loaded = load_settings(settings)
     database = Database(loaded.database)
-    context = multiprocessing.get_context("spawn")
-    stop, results = context.Event(), context.Queue()
+    context = multiprocessing.get_context("forkserver")
+    # torch is imported once, not in every process.
+    context.set_forkserver_preload([__name__])
+    ready, go, stop, results = (*(context.Event() for _ in range(3)), context.Queue())
     share = fleet.workers // PROCESSES
     processes = [
         context.Process(target=_work, args=(settings, share, fleet.sleep, stop, results))
         for _ in range(PROCESSES)
     ]
-    scheduler = context.Process(target=_schedule, args=(settings, stop, results))
+    processes.append(context.Process(target=_schedule, args=(settings, ready, go, stop, results)))
     for process in processes:
         process.start()
     try:
         _wait_for_workers(database, share * PROCESSES)
         # Before the scheduler starts, which would cut the job into shards of its own.
         job, _ = planned(database, fleet.shards, "attribution", 1, {}, queue=loaded.queue)
-        processes.append(scheduler)
-        scheduler.start()
+        ready.wait(timeout=300)
+        go.set()
         seconds, connections, transactions = _watch(database, job, log)
         stop.set()
         found = [results.get(timeout=120) for _ in processes]
     finally:
         stop.set()
+        go.set()
         for process in processes:
             process.join(timeout=60)
             process.kill()
@@ -147,9 +149,11 @@ def wrong(url: str, job: int, examples: int) -> int:
     return max(found)
 
 
-def _schedule(settings: dict[str, str], stop: Any, results: Any) -> None:
+def _schedule(settings: dict[str, str], ready: Any, go: Any, stop: Any, results: Any) -> None:
     scheduler = Scheduler(_quiet(settings), Database(load_settings(settings).database))
     ticks: list[float] = []
+    ready.set()
+    go.wait()
     with timed(scheduler, "tick", ticks):
         before = time.process_time()
         scheduler.run(stop)
@@ -181,13 +185,14 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
             threading.Thread(target=_one_worker, args=(loaded, stop), daemon=True)
             for _ in range(count)
         ]
+        before = time.process_time()
         for thread in threads:
             thread.start()
         stop.wait()
         for thread in threads:
             thread.join(timeout=30)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    results.put({"taken": taken, "empty": empty, "cpu": used.ru_utime + used.ru_stime})
+    cpu = time.process_time() - before
+    results.put({"taken": taken, "empty": empty, "cpu": cpu})
 
 
 def _one_worker(settings: Settings, stop: Any) -> None:

@@ -74,9 +74,15 @@ def scores(found: Sequence[Scores]) -> str:
 
 def pages(found: Sequence[Scores]) -> str:
     """Milliseconds per page, a pair of columns per database."""
-    head = ["", *(f"{one.database}, {what} ms" for one in found for what in ("median", "p95"))]
+    head = [
+        "",
+        *(f"{one.database}, {what} ms" for one in found for what in ("median", "p95", "CPU")),
+    ]
     rows = [
-        [same[0].name, *(f"{value:.0f}" for one in same for value in (one.median, one.p95))]
+        [
+            same[0].name,
+            *(f"{value:.0f}" for one in same for value in (one.median, one.p95, one.cpu)),
+        ]
         for same in zip(*(one.pages for one in found), strict=True)
     ]
     return f"{machine()}\n\n{_table(head, rows)}"

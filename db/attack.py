@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
 from db import tables
 from db.bulk import insert_rows
@@ -161,9 +161,18 @@ def finish(connection: Connection, job_id: int) -> str | None:
     return attack_hash(triggers, sums)
 
 
+def read_results(connection: Connection, job_id: int) -> list[TriggerSums]:
+    """The counts of a finished job; of another one what the shards done so far add up to."""
+    return _read(connection, tables.trigger_result, job_id) or read_sums(connection, job_id)
+
+
 def read_sums(connection: Connection, job_id: int) -> list[TriggerSums]:
     """What the shards done so far add up to."""
-    s = tables.trigger_sum.c
+    return _read(connection, tables.trigger_sum, job_id)
+
+
+def _read(connection: Connection, table: Table, job_id: int) -> list[TriggerSums]:
+    s = table.c
     columns = (s.trigger_no, s.model_no, s.gold, s.n, s.before_correct, s.after_correct, s.after)
     return merged(
         TriggerSums(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, text
 
-from db.attack import read_parts, read_sums
+from db.attack import read_parts, read_results
 from db.database import Database
 from jobs.attack import TriggerResult, trigger_results
 from jobs.errors import NotFoundError
@@ -99,7 +99,7 @@ def get_results(database: Database, job_id: int) -> list[TriggerResult]:
     """The rates of every trigger, model and gold class, of the shards done so far."""
     kinds = {trigger.number: trigger.kind for trigger in list_triggers(database, job_id)}
     with database.read() as connection:
-        return trigger_results(read_sums(connection, job_id), kinds)
+        return trigger_results(read_results(connection, job_id), kinds)
 
 
 def list_sources(database: Database, job_id: int, trigger: int, limit: int) -> list[dict[str, Any]]:

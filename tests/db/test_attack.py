@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import lifecycle
+from db import attack_results, lifecycle
 from db.database import Database
 from scheduler.control import control
 from tests.attacks import (
@@ -156,3 +156,12 @@ def test_deleting_leaves_nothing(database: Database) -> None:
     for view in ("triggers", "trigger_sources", "trigger_results", "trigger_outcomes"):
         assert rows(database, f"SELECT COUNT(*) FROM {view}") == [(0,)], view
     assert rows(database, "SELECT COUNT(*) FROM trigger_sum") == [(0,)]
+
+
+def test_a_finished_job_is_read_without_its_shards(database: Database) -> None:
+    job = finished_attack(database, attack_spec(source_job(database)))
+    before = attack_results.get_results(database, job)
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM trigger_sum"))
+    assert before
+    assert attack_results.get_results(database, job) == before
