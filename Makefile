@@ -60,8 +60,9 @@ bench: install  ## Measure, print a table and write docs/benchmarks.md (some min
 .PHONY: chaos
 chaos: install  ## Inject faults for a while and print what they did (ARGS="--minutes 25 --seed 1")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: scale
-scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/scale.md (an hour; ARGS=--quick)
+scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/scale.md (hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 .PHONY: clean

@@ -3,8 +3,8 @@
     python -m benchmarks.scale [--quick] [--only fleet|scores|workers]
 
 PostgreSQL is TEST_POSTGRES, Redis TEST_REDIS; what is missing is left out, and said. The full sizes
-take about an hour on two cores and 6 GB of disk, which are given back; --quick takes some minutes
-and writes nothing.
+take an hour or two of two idle cores and 6 GB of disk, which are given back; --quick takes some
+minutes and writes nothing.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,11 @@ class Scores:
     pages: list[Timing]
 
 
+def about() -> str:
+    """The machine, and how busy it was; the measurement itself is part of that."""
+    return f"{machine()}; load average {os.getloadavg()[2]:.1f} over the last quarter of an hour"
+
+
 def fleets(reports: Sequence[Report]) -> str:
     """A column per fleet."""
     rows: list[tuple[str, list[str]]] = [
@@ -49,7 +55,7 @@ def fleets(reports: Sequence[Report]) -> str:
         ("shards or examples lost or doubled", [f"{r.doubled}" for r in reports]),
     ]
     names = [f"{r.database}, {r.broker}" for r in reports]
-    return f"{machine()}\n\n{_table(['', *names], ([name, *cells] for name, cells in rows))}"
+    return f"{about()}\n\n{_table(['', *names], ([name, *cells] for name, cells in rows))}"
 
 
 def scores(found: Sequence[Scores]) -> str:
@@ -69,7 +75,7 @@ def scores(found: Sequence[Scores]) -> str:
     ]
     head = ["database", "head scores", "load, s", "per second", "bytes per score, all tables"]
     head += ["scores of the deleted job", "gone after, s", "space free after, s"]
-    return f"{machine()}; shards of {PER_SHARD} examples\n\n{_table(head, rows)}"
+    return f"{about()}; shards of {PER_SHARD} examples\n\n{_table(head, rows)}"
 
 
 def pages(found: Sequence[Scores]) -> str:
@@ -85,7 +91,7 @@ def pages(found: Sequence[Scores]) -> str:
         ]
         for same in zip(*(one.pages for one in found), strict=True)
     ]
-    return f"{machine()}\n\n{_table(head, rows)}"
+    return f"{about()}\n\n{_table(head, rows)}"
 
 
 def arrays(variants: Sequence[Variant]) -> str:
@@ -101,7 +107,7 @@ def arrays(variants: Sequence[Variant]) -> str:
             for question in QUESTIONS
         ),
     ]
-    return f"{machine()}\n\n{_table(['', *(one.name for one in variants)], rows)}"
+    return f"{about()}\n\n{_table(['', *(one.name for one in variants)], rows)}"
 
 
 def workers(pairs: Sequence[Pair], examples: int) -> str:
@@ -111,8 +117,8 @@ def workers(pairs: Sequence[Pair], examples: int) -> str:
         for pair in pairs
     ]
     head = ["one worker, s", "two workers, s", "times as fast", "load before"]
-    about = f"{machine()}; {examples} examples of the demo model, rtol 0.01"
-    return f"{about}\n\n{_table(head, rows)}"
+    text = f"{about()}; {examples} examples of the demo model, rtol 0.01"
+    return f"{text}\n\n{_table(head, rows)}"
 
 
 def _claims(report: Report) -> str:
