@@ -34,6 +34,8 @@ from scheduler.control import control
 
 PAGE = Path(__file__).parents[1] / "docs/scale.md"
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
+_KEPT = ("binding", "binding_permanent")
+"""What kombu remembers of a queue beside its messages."""
 PARTS = ("fleet", "scores", "workers")
 
 
@@ -130,7 +132,7 @@ def redis_queue(queue: str) -> Iterator[str | None]:
     try:
         yield REDIS
     finally:
-        client.delete(queue, f"_kombu.binding.{queue}")
+        client.delete(queue, *(f"_kombu.{kind}.{queue}" for kind in _KEPT))
         client.close()
 
 
