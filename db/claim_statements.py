@@ -85,3 +85,30 @@ SELECT s.hi, j.control FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.job_id = :job_id AND s.shard_no = :shard_no AND s.fence = :fence AND s.state = 'leased'
 """
 """A look at what the user wants, and how far the lease reaches. No row: the lease is lost."""
+
+RUNNING = """
+SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, s.progress, s.pace, s.losses, j.block,
+    j.priority, j.queue, {clock} - a.started_at AS elapsed
+FROM shard s JOIN job j ON j.id = s.job_id
+JOIN attempt a ON a.job_id = s.job_id AND a.shard_no = s.shard_no AND a.fence = s.fence
+WHERE s.state = 'leased' AND j.state = 'running' AND j.control = 'run' AND j.block > 0
+  AND s.pace IS NOT NULL AND j.queue IN :queues
+"""
+"""What workers hold and how far they are. Those without a pace are single blocks, or of workers of
+an older release, which would not hear that their lease has become shorter."""
+
+WAITING_QUEUES = """
+SELECT j.queue, j.priority,
+    SUM((s.hi - s.lo + j.block - 1) / CASE j.block WHEN 0 THEN 1 ELSE j.block END) AS blocks
+FROM shard s JOIN job j ON j.id = s.job_id
+WHERE s.state = 'ready' AND s.available_at <= {clock}
+  AND j.state = 'running' AND j.control = 'run'
+GROUP BY j.queue, j.priority
+"""
+"""What is ready, by queue and priority, and how many workers could share it."""
+
+TYPICAL = """
+SELECT SUM(seconds) / SUM(examples) FROM attempt
+WHERE job_id = :job_id AND outcome = 'done' AND seconds > 0
+"""
+"""Seconds per example that a job's workers took on average."""

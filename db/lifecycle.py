@@ -240,6 +240,16 @@ def _count_loss(
     connection.execute(database.sql(EXPIRE), values)
 
 
+def take_back(database: Database, held: Claim, reason: str) -> bool:
+    """End a lease as if it had expired; False where it had ended anyway."""
+    values = {**held.key, "losses": 1, "error": reason, "limit": MAX_LOSSES}
+    with database.write() as connection:
+        if not connection.execute(database.sql(EXPIRE), values).rowcount:
+            return False
+        end_attempt(connection, database, held, outcome="lost", error=reason)
+    return True
+
+
 def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]:
     """Per queue: idle workers, and all workers, that were seen within `grace` seconds.
 

@@ -16,8 +16,11 @@ from db.claim_statements import LEFT as LEFT
 from db.claim_statements import LIMIT_LOCK as LIMIT_LOCK
 from db.claim_statements import PACE as PACE
 from db.claim_statements import POLL as POLL
+from db.claim_statements import RUNNING as RUNNING
 from db.claim_statements import SHORTEN as SHORTEN
 from db.claim_statements import SUSPECTS as SUSPECTS
+from db.claim_statements import TYPICAL as TYPICAL
+from db.claim_statements import WAITING_QUEUES as WAITING_QUEUES
 
 HEARTBEAT = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
@@ -41,7 +44,7 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = '
 """The last statement of a commit; must touch one row."""
 
 RELEASE = """
-UPDATE shard SET lease_until = NULL, progress = 0, dispatched_at = NULL,
+UPDATE shard SET lease_until = NULL, progress = 0, dispatched_at = NULL, pace = NULL,
     state = CASE WHEN j.state IN ('cancelling', 'stopping') THEN 'cancelled' ELSE 'ready' END
 FROM job j
 WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard_no
@@ -51,7 +54,7 @@ WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard
 
 RECORD_ERROR = """
 UPDATE shard SET errors = :errors, error = :error, lease_until = NULL, progress = 0,
-    dispatched_at = NULL, available_at = {clock} + :backoff,
+    dispatched_at = NULL, pace = NULL, available_at = {clock} + :backoff,
     state = CASE WHEN :errors >= :limit THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """
@@ -123,7 +126,7 @@ ORDER BY s.lease_until LIMIT 100 {lock_shard}
 
 EXPIRE = """
 UPDATE shard SET losses = :losses, lease_until = NULL, progress = 0, dispatched_at = NULL,
-    error = :error, available_at = {clock},
+    pace = NULL, error = :error, available_at = {clock},
     state = CASE WHEN :losses >= :limit THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """

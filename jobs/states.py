@@ -18,8 +18,8 @@ A shard is a range of a job's examples, and together the shards are all of them 
 may become two: its end is cut off as another ready shard, in the same transaction,
 
     when it is claimed            a worker takes as much as it computes in a minute
-    while it is leased            a slow worker gives the end to an idle one, or to make room for
-                                  a much more urgent job
+    while it is leased            its end goes to an idle worker, or it makes room for a job of
+                                  higher priority
     when it is committed          the worker had to stop earlier: what it has computed is done
     when it raised                the block that raised waits alone for its next try
     at its limit of errors or     halves, each with one more try, until the bad example is alone:

@@ -12,6 +12,7 @@ import structlog
 from celery import Celery
 
 from db import deletion, fleet, lifecycle, retention, tally
+from db.balance import balance
 from db.database import Database
 from db.logs import LogShipper
 from jobs.data import read_rows
@@ -29,6 +30,7 @@ from scheduler.submit import check_size, example_rows
 log = structlog.get_logger()
 
 WORKERS_KEPT_SECONDS = 86_400.0
+BALANCE_SECONDS = 1.0
 
 
 class Scheduler:
@@ -42,6 +44,7 @@ class Scheduler:
         self._knocked: dict[str, float] = {}
         self._tidied = -math.inf
         self._retained = -math.inf
+        self._balanced = -math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set. A database that is away is waited for."""
@@ -90,6 +93,7 @@ class Scheduler:
             for job_id in deletion.empty_jobs(self.database):
                 log.info("job deleted", job=job_id)
         self.dispatch()
+        self._balance()
         self._retain()
         self._tidy()
 
@@ -154,6 +158,16 @@ class Scheduler:
         # Marked after publishing: dying in between means one wake-up too many, not one too few.
         if sent:
             lifecycle.mark_dispatched(self.database, sent)
+
+    def _balance(self) -> None:
+        """Let idle workers and jobs of higher priority have what others have not begun."""
+        if time.monotonic() - self._balanced < BALANCE_SECONDS:
+            return
+        self._balanced = time.monotonic()
+        idle = {queue: count for queue, (count, _) in self._workers().items()}
+        for held in balance(self.database, idle):
+            about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
+            log.info("lease shortened", **about)
 
     def _may_knock(self, queue: str) -> bool:
         return time.monotonic() - self._knocked.get(queue, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from db import leases, lifecycle, store
+from db.balance import balance
 from db.database import Database
 from db.leases import Ask, Claim
 from jobs.outcome import Completed, Errored, HandedBack
@@ -334,3 +335,123 @@ def test_an_example_that_kills_its_workers_is_found(database: Database) -> None:
     assert "the lease expired" in error
     ((losses,),) = rows(database, "SELECT COUNT(*) FROM attempt WHERE outcome = 'lost'")
     assert losses <= MAX_LOSSES + 5
+
+
+# Who comes first.
+
+
+def test_users_share_workers_evenly_whoever_came_first(database: Database) -> None:
+    blocked_job(database, 80, 8, user_name="early")
+    blocked_job(database, 80, 8, user_name="late")
+    jobs = [claim(database, at_pace(1.25)).job_id for _ in range(6)]
+    assert jobs == [1, 2, 1, 2, 1, 2]
+
+
+def test_priority_comes_before_fair_shares(database: Database) -> None:
+    blocked_job(database, 80, 8, user_name="early")
+    blocked_job(database, 80, 8, user_name="late", priority=1)
+    assert [claim(database, at_pace(1.25)).job_id for _ in range(3)] == [2, 2, 2]
+
+
+def test_limits_of_users_and_queues(database: Database) -> None:
+    blocked_job(database, 80, 8, user_name="early", priority=5)
+    blocked_job(database, 80, 8, user_name="late")
+    ask = at_pace(1.25, user_limit=2, queue_limit=3)
+    first = claim(database, ask)
+    assert [claim(database, ask).job_id for _ in range(2)] == [1, 2]
+    assert leases.claim(database, BOB, LEASE, ask) is None
+    leases.hand_back(database, first, "shutdown")
+    assert claim(database, ask).job_id == 1
+
+
+def test_a_loaded_model_is_preferred_until_another_shard_has_waited_long(
+    database: Database,
+) -> None:
+    blocked_job(database, 80, 8, model="one")
+    blocked_job(database, 80, 8, model="two")
+    ask = at_pace(1.25, model="two", patience=60.0)
+    assert claim(database, ask).job_id == 2
+    assert claim(database, at_pace(1.25, model="three")).job_id == 1
+    execute(database, "UPDATE shard SET available_at = available_at - 61 WHERE job_id = 1")
+    assert claim(database, ask).job_id == 1
+    # Its rest is ready since now, so that the worker stays with its model.
+    assert claim(database, ask).job_id == 2
+
+
+def test_another_users_turn_comes_before_a_loaded_model(database: Database) -> None:
+    blocked_job(database, 80, 8, model="one", user_name="early")
+    blocked_job(database, 80, 8, model="two", user_name="late")
+    ask = at_pace(1.25, model="two")
+    assert [claim(database, ask).job_id for _ in range(3)] == [2, 1, 2]
+
+
+# Giving away.
+
+
+def test_an_idle_worker_gets_half_of_a_tail(database: Database) -> None:
+    blocked_job(database, 80, 8)
+    held = claim(database, at_pace(0.1))  # eight blocks, and two are left
+    rest = claim(database, at_pace(0.1))
+    assert store.commit_shard(database, rest, compute(rest), "model")
+    while (more := leases.claim(database, BOB, LEASE)) is not None:
+        assert store.commit_shard(database, more, compute(more), "model")
+    execute(database, "UPDATE shard SET pace = 1.0")
+    assert balance(database, {"default": 0}) == []
+    (given,) = balance(database, {"default": 1})
+    assert given.key == held.key
+    ((lo, hi),) = rows(database, "SELECT lo, hi FROM shard WHERE state = 'ready'")
+    assert held.lo < lo < hi == held.hi
+    assert balance(database, {"default": 1}) == []  # there is something to claim
+    assert store.commit_shard(database, held, compute(held), "model")
+    last = claim(database)
+    assert store.commit_shard(database, last, compute(last), "model")
+    finish(database)
+    check_whole(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]
+
+
+def test_a_shard_makes_room_for_a_job_of_higher_priority(database: Database) -> None:
+    blocked_job(database, 80, 8)
+    held = claim(database, at_pace(0.1))
+    blocked_job(database, 8, 8, priority=0)
+    assert balance(database, {}) == []
+    urgent = blocked_job(database, 8, 8, priority=1)
+    assert [one.key for one in balance(database, {})] == [held.key]
+    assert leases.poll(database, held) == (Control.RUN, 8)
+    assert balance(database, {}) == []
+    assert store.commit_shard(database, held, compute(held), "model")
+    assert claim(database).job_id == urgent
+
+
+def test_a_lease_of_an_older_worker_is_left_alone(database: Database) -> None:
+    """It would not hear that it ends earlier, and store what is another's."""
+    blocked_job(database, 80, 8)
+    claim(database)
+    execute(database, "UPDATE shard SET pace = NULL")
+    assert balance(database, {"default": 1}) == []
+
+
+@pytest.mark.parametrize("progress", [0, 8])
+def test_the_last_block_of_a_far_too_slow_worker_is_taken_over(
+    database: Database, progress: int
+) -> None:
+    blocked_job(database, 24, 8)
+    quick = claim(database, Ask(seconds=1.0))
+    assert store.commit_shard(database, quick, compute(quick), "model")
+    held = claim(database)
+    execute(database, f"UPDATE shard SET pace = 1.0, progress = {progress} WHERE lo = 8")
+    if not progress:
+        assert leases.give_away(database, held, 16)
+        more = claim(database)
+        assert store.commit_shard(database, more, compute(more), "model")
+    execute(database, "UPDATE attempt SET started_at = started_at - 1000")
+    (ended,) = balance(database, {"default": 1})
+    assert ended.key == held.key
+    stored = store.commit_shard(database, held, compute(held, 8), "model")
+    assert stored is bool(progress)
+    again = claim(database)
+    assert again.lo == 8 + progress
+    assert store.commit_shard(database, again, compute(again), "model")
+    finish(database)
+    check_whole(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]

@@ -1,0 +1,90 @@
+"""Shortening leases so that idle workers have something to do and priority acts soon.
+
+What to shorten: `jobs.balance`. The holder hears of it within seconds and stores what is inside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam
+
+from db import leases
+from db.database import Database
+from db.leases import Claim
+from db.lifecycle import take_back
+from db.statements import RUNNING, TYPICAL, WAITING_QUEUES
+from jobs.balance import Lease, room, tails, too_slow
+
+TOO_SLOW = "its worker was far slower than the job's others"
+
+
+def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
+    """Give away what would be late; returns the leases that were shortened or ended.
+
+    idle: idle workers by queue
+    """
+    found: list[Claim] = []
+    waiting = _waiting(database)
+    by_queue = defaultdict(list)
+    for lease in _running(database, {*waiting, *(queue for queue, n in idle.items() if n)}):
+        by_queue[lease.queue].append(lease)
+    for queue, running in by_queue.items():
+        cuts: list[tuple[Lease, int]] = []
+        if queue in waiting and not idle.get(queue):
+            for priority, blocks in waiting[queue].items():
+                cuts += room(running, priority, blocks)
+        elif queue not in waiting and idle.get(queue):
+            cuts = tails(running, idle[queue])
+            found += _take_over(database, running)
+        for lease, hi in cuts:
+            if leases.give_away(database, _claim(lease), hi):
+                found.append(_claim(lease))
+    return found
+
+
+def _waiting(database: Database) -> dict[str, dict[int, int]]:
+    """By queue and priority, how many workers could share what is ready."""
+    waiting: dict[str, dict[int, int]] = defaultdict(dict)
+    with database.read() as connection:
+        for row in connection.execute(database.sql(WAITING_QUEUES)):
+            waiting[row.queue][row.priority] = int(row.blocks)
+    return waiting
+
+
+def _running(database: Database, queues: set[str]) -> list[Lease]:
+    statement = database.sql(RUNNING).bindparams(bindparam("queues", expanding=True))
+    with database.read() as connection:
+        rows = connection.execute(statement, {"queues": sorted(queues)})
+        return [Lease(**row._mapping) for row in rows]
+
+
+def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
+    """End the leases of workers that are too slow for the block that they are in."""
+    found = []
+    for lease in running:
+        with database.read() as connection:
+            typical = connection.execute(database.sql(TYPICAL), {"job_id": lease.job_id}).scalar()
+        if typical is None or not too_slow(lease, typical):
+            continue
+        held = _claim(lease)
+        if lease.done > lease.lo:
+            ended = leases.give_away(database, held, lease.done)
+        else:
+            # Once only: perhaps the block is slow, and not its worker.
+            ended = not lease.losses and take_back(database, held, TOO_SLOW)
+        if ended:
+            found.append(held)
+    return found
+
+
+def _claim(lease: Lease) -> Claim:
+    return Claim(
+        job_id=lease.job_id,
+        shard_no=lease.shard_no,
+        fence=lease.fence,
+        lo=lease.lo,
+        hi=lease.hi,
+        block=lease.block,
+    )
