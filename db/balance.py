@@ -23,19 +23,20 @@ TOO_SLOW = "its worker was far slower than the job's others"
 def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
     """Give away what would be late; returns the leases that were shortened or ended.
 
-    idle: idle workers by queue
+    idle: idle workers by queue. Where there are some and something waits, they only have to wake.
     """
     found: list[Claim] = []
     waiting = _waiting(database)
+    free = {queue for queue, count in idle.items() if count}
     by_queue = defaultdict(list)
-    for lease in _running(database, {*waiting, *(queue for queue, n in idle.items() if n)}):
+    for lease in _running(database, waiting.keys() ^ free):
         by_queue[lease.queue].append(lease)
     for queue, running in by_queue.items():
         cuts: list[tuple[Lease, int]] = []
-        if queue in waiting and not idle.get(queue):
+        if queue in waiting:
             for priority, blocks in waiting[queue].items():
                 cuts += room(running, priority, blocks)
-        elif queue not in waiting and idle.get(queue):
+        else:
             cuts = tails(running, idle[queue])
             found += _take_over(database, running)
         for lease, hi in cuts:
@@ -54,6 +55,9 @@ def _waiting(database: Database) -> dict[str, dict[int, int]]:
 
 
 def _running(database: Database, queues: set[str]) -> list[Lease]:
+    """What workers of these queues hold."""
+    if not queues:
+        return []
     statement = database.sql(RUNNING).bindparams(bindparam("queues", expanding=True))
     with database.read() as connection:
         rows = connection.execute(statement, {"queues": sorted(queues)})
