@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +30,9 @@ from scheduler.celery_app import WAKE, make_app
 
 if TYPE_CHECKING:
     from workers.work import Worker
+
+LOOK_SECONDS = 30.0
+"""Time between two looks of an idle worker that no message has woken."""
 
 
 def run_worker(settings: Settings) -> NoReturn:
@@ -88,6 +92,7 @@ class _Child:
         self.settings = settings
         self.shutdown = shutdown
         self._worker: Worker | None = None
+        self._working = threading.Lock()
 
     def start(self) -> None:
         """Load torch, register, and stop when the parent says so."""
@@ -97,20 +102,38 @@ class _Child:
         self._worker = worker = Worker(self.settings)
         configure_traces(self.settings, "worker", fleet.trace_seed(worker.database))
         worker.start()
-        threading.Thread(target=self._stop_on_shutdown, args=(worker,), daemon=True).start()
+        for task in (self._stop_on_shutdown, self._look_unasked):
+            threading.Thread(target=task, args=(worker,), daemon=True).start()
 
     def work(self) -> None:
         """Run shards until none is ready."""
         if self._worker is None:
             raise RuntimeError("a wake-up came before the child had started")
-        self._worker.work()
+        with self._working:
+            self._worker.work()
 
     def close(self) -> None:
-        """Sign off, if it ever started."""
+        """Hand back what it works on unasked, and sign off; nothing if it never started."""
         if self._worker is not None:
-            self._worker.close()
+            self._worker.stop("the worker is shutting down")
+            with self._working:
+                self._worker.close()
             end_traces()
             self._worker = None
+
+    def _look_unasked(self, worker: Worker) -> None:
+        """Work without a message too: a broker that is away costs latency only.
+
+        So does Celery's consumer, which asks for no more messages when its child is killed before
+        it has accepted one.
+        """
+        while not worker.stopping:
+            time.sleep(LOOK_SECONDS)
+            if self._working.acquire(blocking=False):
+                try:
+                    worker.work()
+                finally:
+                    self._working.release()
 
     def _stop_on_shutdown(self, worker: Worker) -> None:
         self.shutdown.wait()
