@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -40,7 +41,8 @@ def test_submit_watch_and_click_through(stack: Stack, browser: Chrome, tmp_path:
     address = f"http://127.0.0.1:{stack.settings.port}"
     stack.start("up")
     stack.until(lambda: _answers(address), "the dashboard")
-    wait = WebDriverWait(browser, 90)
+    # The page renews itself while it is looked at.
+    wait = WebDriverWait(browser, 90, ignored_exceptions=[StaleElementReferenceException])
 
     browser.get(f"{address}/jobs/new")
     for name, value in {
@@ -63,12 +65,11 @@ def test_submit_watch_and_click_through(stack: Stack, browser: Chrome, tmp_path:
         lambda page: page.find_elements(By.CSS_SELECTOR, "#heads .plotly, #heads .js-plotly-plot")
     )
 
-    browser.find_element(By.CSS_SELECTOR, "a[href*='/jobs/1/heads/']").click()
+    _click(wait, "a[href*='/jobs/1/heads/']")
     wait.until(lambda page: "/heads/" in page.current_url)
     assert "L" in browser.find_element(By.TAG_NAME, "h1").text
     browser.back()
-    wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "a[href*='/jobs/1/examples/3']"))
-    browser.find_element(By.CSS_SELECTOR, "a[href*='/jobs/1/examples/3']").click()
+    _click(wait, "a[href*='/jobs/1/examples/3']")
     wait.until(lambda page: "/examples/3" in page.current_url)
     text = browser.find_element(By.TAG_NAME, "main").text
     premise = stack.rows("SELECT text_a FROM examples WHERE example = 3")[0][0]
@@ -93,6 +94,10 @@ def test_a_text_is_explained(stack: Stack, browser: Chrome, tmp_path: Path) -> N
     assert "old cat sings" in browser.find_element(By.ID, "words").text
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert severe == []
+
+
+def _click(wait: WebDriverWait[Chrome], selector: str) -> None:
+    wait.until(lambda page: page.find_element(By.CSS_SELECTOR, selector).click() is None)
 
 
 def _answers(address: str) -> bool:
