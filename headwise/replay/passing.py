@@ -18,10 +18,11 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from headwise.replay.discovery import Block, Plan
 from headwise.replay.patching import (
     Attention,
+    LeadingRows,
     attend,
     forward_replaced,
     handling,
-    no_projection,
+    leading_projection,
 )
 from headwise.replay.tape import Group, Tape
 
@@ -143,7 +144,7 @@ class Pass:
 
         if self._one_row(index):
             return self._output(index, self._run_one_row(block, leaves, old, run), active)
-        with handling(self._handler(block, attend)), forward_replaced(self._unused(block)):
+        with handling(self._handler(block, attend)), forward_replaced(self._projections(block)):
             return self._output(index, run(leaves), active)
 
     def _one_row(self, index: int) -> bool:
@@ -213,13 +214,16 @@ class Pass:
         state: Tensor = self.tape.entries[index].given[self.plan.blocks[index].hidden]
         return state[:0]
 
-    def _unused(self, block: Block) -> dict[nn.Module, Callable[..., Any]]:
+    def _projections(self, block: Block) -> dict[nn.Module, Callable[..., Any]]:
+        """Query, key and value of a site for the rows alone that started before it."""
         if not self.features.skip:
             return {}
+        active = self.started(block.stop)
+        first = LeadingRows(active)
         return {
-            linear: no_projection(linear)
+            linear: leading_projection(linear, self.started(site), first)
             for site in range(block.first, block.stop)
-            if not self.started(site)
+            if self.started(site) < active
             for linear in block.projections[site]
         }
 
@@ -266,7 +270,7 @@ class Pass:
                 position not in block.live and isinstance(value, Tensor) and value.dim() <= 3
             ):
                 given[position] = _rows_at(value, needed)
-        with handling(self._handler(block, compute)), forward_replaced(self._unused(block)):
+        with handling(self._handler(block, compute)), forward_replaced(self._projections(block)):
             output = run(given)
         found, spec = tree_flatten(output)
         for position in block.output_live:
