@@ -64,28 +64,6 @@ GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIM
 """
 )
 
-_EXAMPLES = """
-SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
-    substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b
-FROM head_score h
-JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
-JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
-WHERE h.job_id = :job_id AND h.example_no IN :examples AND h.site = :site AND h.head = :head
-ORDER BY h.score DESC, h.example_no
-"""
-
-PAIRS = (
-    PICK
-    + """
-SELECT t.query_token, t.key_token, COUNT(*) AS n, SUM(t.attribution) AS attribution,
-    AVG(t.attention) AS attention
-FROM pick CROSS JOIN edge t
-WHERE t.job_id = :job_id AND t.example_no = pick.n
-    AND t.site = :site AND t.head = :head AND t.query_token IS NOT NULL
-GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIMIT :limit
-"""
-)
-
 ALIKE_EXAMPLES = (
     PICK
     + """
