@@ -228,7 +228,7 @@ def poll(database: Database, held: Claim) -> tuple[Control, int] | None:
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
     """Whether jobs of the worker's queues are about to be cut into shards."""
-    statement = database.sql(PLANNING_AHEAD).bindparams(bindparam("queues", expanding=True))
+    statement = _of_queues(database, PLANNING_AHEAD)
     with database.read() as connection:
         return bool(connection.execute(statement, {"queues": who.queues}).scalar())
 
