@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-CANDIDATE = """
-SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, j.queue, j.block, j.cost, j.kind, j.layers,
-    j.heads
-FROM shard s JOIN job j ON j.id = s.job_id
+RANKED = """
+SELECT j.id AS job_id, j.queue, j.block, j.cost, j.kind, j.layers, j.heads
+FROM job j
 LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
            WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
     ON own.queue = j.queue AND own.user_name = j.user_name
-WHERE s.state = 'ready' AND s.available_at <= {clock}
-  AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
+WHERE j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
+  AND EXISTS (SELECT 1 FROM shard s
+              WHERE s.job_id = j.id AND s.state = 'ready' AND s.available_at <= {clock})
   AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
   AND (:queue_limit = 0 OR :queue_limit > (
         SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
         WHERE l.state = 'leased' AND q.queue = j.queue))
 ORDER BY j.priority DESC, COALESCE(own.n, 0),
-    CASE WHEN j.model = :model OR s.available_at < {clock} - :patience THEN 0 ELSE 1 END,
-    s.job_id, s.lo
-LIMIT 1 {lock_shard}
+    CASE WHEN j.model = :model OR EXISTS (
+        SELECT 1 FROM shard s WHERE s.job_id = j.id AND s.state = 'ready'
+          AND s.available_at < {clock} - :patience) THEN 0 ELSE 1 END,
+    j.id
+LIMIT 50
 """
-"""The best ready shard of the queues: highest priority; then the user who has the fewest shards
-leased in that queue; then a model that the worker has loaded, or a shard that has waited longer
-than the worker's patience; then the oldest job; then the first examples."""
+"""Jobs of the queues with something ready, best first: highest priority; then the user who has the
+fewest shards leased in that queue; then a model that the worker has loaded, or a job of which a
+shard has waited longer than the worker's patience; then the oldest."""
+
+CANDIDATE = """
+SELECT s.shard_no, s.fence, s.lo, s.hi FROM shard s
+WHERE s.job_id = :job_id AND s.state = 'ready' AND s.available_at <= {clock}
+ORDER BY s.lo LIMIT 1 {lock_shard}
+"""
+"""The first ready shard of a job that no other claim has locked. Jobs are ranked apart from it, as
+sorting all that is ready took half a database's time where 20,000 shards were."""
 
 CLAIMABLE = """
 SELECT EXISTS (

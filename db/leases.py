@@ -10,6 +10,7 @@ import math
 import random
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, insert
 
@@ -30,6 +31,7 @@ from db.statements import (
     PACE,
     PLANNING_AHEAD,
     POLL,
+    RANKED,
     RECORD_ERROR,
     RELEASE,
 )
@@ -139,28 +141,29 @@ def _claim(
     if any(limits.values()) and database.dialect == "postgresql":
         connection.execute(database.sql(LIMIT_LOCK))
     wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, **limits}
-    row = connection.execute(_of_queues(database, CANDIDATE), wish).first()
-    if row is None:
+    found = _candidate(connection, database, wish)
+    if found is None:
         return None
-    shape: Shape = (row.kind, row.layers, row.heads)
-    pace = _pace(connection, database, who, ask, row, shape) if ask.seconds < math.inf else None
+    job, row = found
+    shape: Shape = (job.kind, job.layers, job.heads)
+    pace = _pace(connection, database, who, ask, job, shape) if ask.seconds < math.inf else None
     hi = row.hi
-    if row.block and ask.seconds < math.inf:
-        hi = _end(connection, database, ask, row, pace)
-    place = {"job_id": row.job_id, "shard_no": row.shard_no, "fence": row.fence}
+    if job.block and ask.seconds < math.inf:
+        hi = min(hi, _end(connection, database, ask, job, row.lo, pace))
+    place = {"job_id": job.job_id, "shard_no": row.shard_no, "fence": row.fence}
     lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
     fence = connection.execute(database.sql(LEASE), {**place, **lease}).scalar_one()
     if hi < row.hi:
-        cut_off(connection, database, row.job_id, hi, row.hi)
+        cut_off(connection, database, job.job_id, hi, row.hi)
     held = Claim(
-        job_id=row.job_id,
+        job_id=job.job_id,
         shard_no=row.shard_no,
         fence=fence,
         lo=row.lo,
         hi=hi,
-        block=row.block,
+        block=job.block,
         shape=shape,
-        cost=row.cost,
+        cost=job.cost,
     )
     values = {
         **held.key,
@@ -173,12 +176,23 @@ def _claim(
     return held
 
 
+def _candidate(
+    connection: Connection, database: Database, wish: dict[str, Any]
+) -> tuple[Row[Any], Row[Any]] | None:
+    """The best job that has a shard to lease, and the shard, locked."""
+    for job in connection.execute(_of_queues(database, RANKED), wish).all():
+        shard = connection.execute(database.sql(CANDIDATE), {"job_id": job.job_id}).first()
+        if shard is not None:
+            return job, shard
+    return None
+
+
 def _pace(
     connection: Connection,
     database: Database,
     who: WorkerIdentity,
     ask: Ask,
-    row: Row[tuple[object, ...]],
+    job: Row[Any],
     shape: Shape,
 ) -> float | None:
     """Seconds per example that the worker takes, as it or others on such a device measured."""
@@ -191,28 +205,23 @@ def _pace(
         if known is None:
             return None
         ask.paces[shape] = float(known)
-    return ask.paces[shape] * float(row.cost)
+    return ask.paces[shape] * float(job.cost)
 
 
 def _end(
-    connection: Connection,
-    database: Database,
-    ask: Ask,
-    row: Row[tuple[object, ...]],
-    pace: float | None,
+    connection: Connection, database: Database, ask: Ask, job: Row[Any], lo: int, pace: float | None
 ) -> int:
     """How far the worker's part of a ready shard reaches."""
-    alive = connection.execute(database.sql(ALIVE), {"grace": ask.grace, "queue": row.queue})
-    left = connection.execute(database.sql(LEFT), {"job_id": row.job_id})
-    count = take(
+    alive = connection.execute(database.sql(ALIVE), {"grace": ask.grace, "queue": job.queue})
+    left = connection.execute(database.sql(LEFT), {"job_id": job.job_id})
+    block: int = job.block
+    return lo // block * block + take(
         left=int(left.scalar_one()),
-        block=row.block,
+        block=block,
         pace=pace,
         seconds=ask.seconds,
         workers=int(alive.scalar_one()),
     )
-    end: int = min(row.hi, (row.lo // row.block) * row.block + count)
-    return end
 
 
 def _of_queues(database: Database, statement: str) -> TextClause:

@@ -16,6 +16,7 @@ from db.claim_statements import LEFT as LEFT
 from db.claim_statements import LIMIT_LOCK as LIMIT_LOCK
 from db.claim_statements import PACE as PACE
 from db.claim_statements import POLL as POLL
+from db.claim_statements import RANKED as RANKED
 from db.claim_statements import RUNNING as RUNNING
 from db.claim_statements import SHORTEN as SHORTEN
 from db.claim_statements import SUSPECTS as SUSPECTS

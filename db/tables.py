@@ -149,7 +149,14 @@ shard = Table(
     Column("error", Text),
     Column("pace", Double),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
-    Index("ix_shard_state", "state", "available_at"),
+    Index("ix_shard_state", "state", "job_id", "available_at"),
+    Index(
+        "ix_shard_ready",
+        "job_id",
+        "lo",
+        postgresql_where=text("state = 'ready'"),
+        sqlite_where=text("state = 'ready'"),
+    ),
 )
 """Ranges of a job's examples; together they are the job, at any time. Of a job with blocks a shard
 is numbered by its first example, so that a part of it that becomes a shard of its own has a free

@@ -135,7 +135,7 @@ def test_statements_name_known_states_only(name: str) -> None:
 
 def test_the_literals_of_a_statement_are_found() -> None:
     """So that the test above cannot pass by finding nothing."""
-    assert literals(statements.CANDIDATE) == {"leased", "ready", "running"}
+    assert literals(statements.RANKED) == {"leased", "ready", "running"}
     assert literals(statements.CANCEL) == {
         *("cancelling", "succeeded", "failed", "cancelled", "deleting")
     }
