@@ -1,5 +1,10 @@
-"""All examples of a call in batches: of similar length, several at a time on a CPU, split again
-when memory runs out."""
+"""All examples of a call in batches: of similar length, several at a time on a CPU, no larger than
+memory allows, split again when it runs out all the same.
+
+How much memory a token takes is measured: the first time that a model does some kind of work, it
+does it for the longest text alone, with four rows in a pass. A batch is a quarter of a pass, so
+that everything the work holds grows with the budget alike, and so does the peak.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedModel
 
-from headwise import lanes
+from headwise import lanes, memory
 from headwise.encoding import Encoded
 from headwise.interrupt import interrupts_held
 from headwise.options import Options
@@ -22,7 +27,11 @@ Tick = Callable[[], None]
 Work = Callable[[Replay, Sequence[int], Tick], None]
 """(replay, batch, tick): does the examples of a batch, and calls tick after each pass."""
 
-# A budget that was halved on out-of-memory is remembered for the model's next calls.
+_SHARE = 0.6
+"""Of the memory that there is, what passes may take by the measurement: other programs want some
+too, and allocators leave gaps."""
+
+# A budget that was fitted, or halved on out-of-memory is remembered for the model's next calls.
 _budgets: WeakKeyDictionary[PreTrainedModel, TokenBudget] = WeakKeyDictionary()
 
 
@@ -61,8 +70,34 @@ class Runner:
                 tick()
 
         count = lanes.lanes(self.replay.device)
+        self._fit(encoded, work, tick, count)
         waiting = batches(encoded, self.budget, count)
         lanes.run(self.replay, min(count, len(waiting)), lane, tick)
+
+    def _fit(self, encoded: Sequence[Encoded], work: Work, tick: Tick, lanes: int) -> None:
+        """Fit the budget to memory, once for work of this kind on texts of this length.
+
+        What the measured work has to say of its text is said again, in its batch.
+        """
+        budget, device = self.budget, self.replay.device
+        kind = f"{work.__qualname__} {self.options.method} {self.options.precision}"
+        longest = max(range(len(encoded)), key=lambda e: len(encoded[e].ids), default=0)
+        if not budget.adapts or len(encoded) < 2:
+            return
+        n = len(encoded[longest].ids)
+        room = memory.available(device)
+        if room is None or n <= budget.measured.get(kind, 0):
+            return
+        try:
+            with budget.limited(4 * n), memory.measuring(device) as peak:
+                tokens = n * budget.rows(n)
+                work(self.replay, [longest], tick)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return  # its batch will run out of it too, and halve the budget
+        budget.measured[kind] = n
+        budget.fit(_SHARE * room / lanes * tokens / max(1, peak.bytes))
 
 
 @contextmanager
@@ -82,13 +117,13 @@ def prepared(model: PreTrainedModel, options: Options) -> Iterator[Runner]:
 
 
 def budget_for(model: PreTrainedModel, options: Options) -> TokenBudget:
-    """Tokens of one pass: as given, or remembered where runs need not be the same."""
+    """Tokens of one pass: as given, or fitted and remembered where runs need not be the same."""
     if options.token_budget is not None:
         return TokenBudget(options.token_budget)
     if options.deterministic:
         return TokenBudget.default(model.device)
     if model not in _budgets:
-        _budgets[model] = TokenBudget.default(model.device)
+        _budgets[model] = TokenBudget.default(model.device, adapts=True)
     return _budgets[model]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,20 +13,26 @@ from torch import Tensor
 from headwise.objective import Objective
 from headwise.replay import Group, Replay, Tape
 
-# Rows x tokens of one pass. On a CPU the activations of a larger batch fall out of the cache.
+# Rows x tokens of one pass where there is memory enough. On a CPU the activations of a larger batch
+# fall out of the cache; a GPU is busy with that many.
 _CPU_TOKENS = 1024
 _CUDA_TOKENS = 32768
 
 
 class TokenBudget:
-    """How many tokens (rows x length) one pass may have; halved when memory runs out."""
+    """How many tokens (rows x length) one pass may have; halved when memory runs out.
 
-    def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
+    adapts: it may be fitted to the memory that there is, see ``headwise.batches``
+    measured: per kind of work, the length of the longest text whose memory was measured
+    """
+
+    def __init__(self, tokens: int, *, adapts: bool = False) -> None:
+        self.tokens, self.adapts = tokens, adapts
+        self.measured: dict[str, int] = {}
 
     @classmethod
-    def default(cls, device: torch.device) -> TokenBudget:
-        return cls(_CUDA_TOKENS if device.type == "cuda" else _CPU_TOKENS)
+    def default(cls, device: torch.device, *, adapts: bool = False) -> TokenBudget:
+        return cls(_CUDA_TOKENS if device.type == "cuda" else _CPU_TOKENS, adapts=adapts)
 
     def rows(self, n: int) -> int:
         """Rows of n tokens in one pass, at least one."""
@@ -33,6 +40,20 @@ class TokenBudget:
 
     def halve(self) -> None:
         self.tokens = max(1, self.tokens // 2)
+
+    def fit(self, tokens: float) -> None:
+        """Halve until no more than so many are left: runs with about as much memory are alike."""
+        while self.tokens > max(1, tokens):
+            self.halve()
+
+    @contextmanager
+    def limited(self, tokens: int) -> Iterator[None]:
+        """No more than so many for a while."""
+        whole, self.tokens = self.tokens, min(self.tokens, tokens)
+        try:
+            yield
+        finally:
+            self.tokens = whole
 
 
 def is_out_of_memory(error: BaseException) -> bool:
