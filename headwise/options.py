@@ -63,14 +63,15 @@ class Options:
     max_points: the most points ``auto`` spends on one example and site
     edges: how many largest cells to keep per example
     matrices: keep the whole attribution, float32 [S, H, n, n] per example
-    token_budget: tokens (rows x length) in one pass through the model; halved, and remembered
-        for the model, when memory runs out
+    token_budget: tokens (rows x length) in one pass through the model; None: what suits the
+        device, fitted to the memory that there is and remembered for the model. Halved when
+        memory runs out
     seed: of method ``random``; an example's numbers depend on it and the example's index alone
     precision: of the model's passes, sums being in single precision at least: ``float32`` leaves
         the model as it is, whatever its own data type; ``bf16`` is torch's autocast; ``tf32`` is
         for a GPU
     deterministic: the same bytes on every run on the same machine, by torch's deterministic
-        algorithms; the budget is then ``token_budget`` or the default, never a remembered one
+        algorithms; the budget is then ``token_budget`` or the device's, never a fitted one
     progress: called as ``progress(done, total)`` in examples, after every pass; an exception
         from it ends the work, with the model restored
 
