@@ -27,6 +27,9 @@ RTOL = 1e-2
 SHARD_SECONDS = 4
 """Work of a shard: small, as the job is, so that two workers end at about the same time."""
 
+WARM = 64
+"""Examples of the jobs that warm workers up: several shards, or one worker could take them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -74,7 +77,7 @@ def _seconds(model: Path, data: Path, examples: int, workers: int) -> float:
                 if tries == 10:
                     raise RuntimeError("a worker took no shard in ten jobs")
                 tries += 1
-                warm = raw_submission(model, data, 16, RTOL)
+                warm = raw_submission(model, data, WARM, RTOL)
                 job_seconds(settings, database, {**warm, "again": True})
             taken = job_seconds(settings, database, raw_submission(model, data, examples, RTOL))
         database.close()

@@ -227,12 +227,13 @@ WHERE state IN ('queued', 'planning') AND deadline_at < {clock}
 """
 
 OVERDUE = """
-UPDATE job SET state = 'stopping', control = 'cancel'
+UPDATE job SET state = 'stopping', control = 'pause'
 WHERE state IN ('running', 'paused') AND control <> 'cancel' AND deadline_at < {clock}
   AND EXISTS (
     SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
 """
-"""The deadline passed: shards stop as those of a cancelled job, what is done is kept."""
+"""The deadline passed: workers stop as for a pause and store the blocks that they have; the state
+says that nothing goes on."""
 
 COMPLETE = """
 UPDATE job SET state = 'finalizing'

@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def run_batch(settings: Settings, limits: Limits) -> int:
-    """Work until a limit, SIGTERM, SIGINT or SIGUSR1; returns the exit status.
+    """Work until a limit, SIGTERM, SIGINT or SIGUSR1; returns the exit status, 1 for a broken GPU.
 
     Raises UnavailableError when a draining worker cannot reach the database.
     """
@@ -52,7 +52,7 @@ def run_batch(settings: Settings, limits: Limits) -> int:
         watch.join()
         worker.close()
     log.info("worker ended", worker=worker.who.name)
-    return 0
+    return int(worker.broken)
 
 
 def _watch(worker: Worker, limits: Limits, signals: list[str], ended: threading.Event) -> None:
@@ -67,6 +67,8 @@ def _work(worker: Worker, limits: Limits, ended: threading.Event) -> None:
     left, wait, since = limits.shards, POLL_SECONDS, time.monotonic()
     while not ended.is_set():
         attempts = worker.work(left)
+        if worker.broken:
+            return
         if left is not None and (left := left - attempts) <= 0:
             return
         if attempts:

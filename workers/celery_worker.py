@@ -31,6 +31,8 @@ from scheduler.celery_app import WAKE, make_app
 if TYPE_CHECKING:
     from workers.work import Worker
 
+BROKEN = 70
+"""Exit status of a process whose GPU answers it no more."""
 LOOK_SECONDS = 30.0
 """Time between two looks of an idle worker that no message has woken."""
 
@@ -110,7 +112,7 @@ class _Child:
         if self._worker is None:
             raise RuntimeError("a wake-up came before the child had started")
         with self._working:
-            self._worker.work()
+            self._look(self._worker)
 
     def close(self) -> None:
         """Hand back what it works on unasked, and sign off; nothing if it never started."""
@@ -131,9 +133,17 @@ class _Child:
             time.sleep(LOOK_SECONDS)
             if self._working.acquire(blocking=False):
                 try:
-                    worker.work()
+                    self._look(worker)
                 finally:
                     self._working.release()
+
+    def _look(self, worker: Worker) -> None:
+        worker.work()
+        if worker.broken:
+            worker.close()
+            end_traces()
+            # The parent makes a new child, as after any death.
+            os._exit(BROKEN)
 
     def _stop_on_shutdown(self, worker: Worker) -> None:
         self.shutdown.wait()

@@ -69,6 +69,21 @@ def _device(wanted: str) -> str:
     return f"{name} ({visible[:12]})" if visible and "," not in visible else name
 
 
+def gpu_answers() -> bool:
+    """Whether CUDA still works in this process; true where it was never used.
+
+    Some errors, such as an illegal address, stay for the life of the process: every later call
+    fails too, whatever it is asked to do.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Worker:
     """One process's worth of work. Make it after a fork: it opens connections and threads."""
 
@@ -86,6 +101,8 @@ class Worker:
             kept=settings.log_lines,
         )
         self.stopping = False
+        self.broken = False
+        """The GPU answers nothing to this process any more; only another process can use it."""
         if settings.threads:
             torch.set_num_threads(settings.threads)
 
@@ -112,7 +129,7 @@ class Worker:
     def work(self, at_most: int | None = None) -> int:
         """Run shards until none is ready; returns how many attempts were made."""
         attempts = 0
-        while attempts != at_most and not self.stopping and not self.heart.orphaned:
+        while attempts != at_most and not (self.stopping or self.broken or self.heart.orphaned):
             try:
                 held = leases.claim(
                     self.database, self.who, self.settings.lease_seconds, self._ask()
@@ -161,6 +178,9 @@ class Worker:
             return HandedBack(reason=str(error))
         except Exception as error:
             log.error("shard raised", exc_info=True)
+            if not gpu_answers():
+                log.error("the GPU answers this process no more")
+                self.broken = True
             cause = error.__cause__ if isinstance(error, BlockError) else error
             message = f"{type(cause).__name__}: {cause}"
             return Errored(message=message, in_block=isinstance(error, BlockError))

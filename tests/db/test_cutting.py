@@ -138,6 +138,25 @@ def test_a_job_without_blocks_keeps_its_shards(database: Database) -> None:
 # Ending earlier.
 
 
+def test_a_deadline_keeps_the_blocks_that_running_shards_have(database: Database) -> None:
+    job = blocked_job(database, 16, 4)
+    held = claim(database)
+    execute(database, "UPDATE job SET deadline_at = 1")
+    lifecycle.sweep_jobs(database)
+    wish = leases.heartbeat(database, held, 8, LEASE)
+    assert wish is Control.PAUSE
+    ending = HandedBack(reason=str(wish))
+    assert store.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert leases.claim(database, ALICE, LEASE) is None
+    finish(database)
+    finish(database)
+    assert shards(database) == [(0, 0, 8, "done"), (8, 8, 16, "cancelled")]
+    ((state, error),) = rows(database, f"SELECT state, error FROM job WHERE id = {job}")
+    assert state == "failed"
+    assert "8 of 16 examples are missing" in error
+    check_whole(database)
+
+
 def test_what_a_stopped_worker_has_computed_is_kept(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)

@@ -48,7 +48,7 @@ def test_what_is_done_is_kept_and_said_to_be_partial(database: Database) -> None
     late(database, job)
     assert state(database, job) == "stopping"
     assert shard_states(database) == ["done", "leased", "cancelled"]
-    assert leases.heartbeat(database, running, 1, 60) == "cancel"
+    assert leases.heartbeat(database, running, 1, 60) == "pause"
     assert lifecycle.finish_jobs(database) == []
     leases.hand_back(database, running, "cancelled")
     lifecycle.sweep_jobs(database)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sqlalchemy import text
 
 from db import lifecycle
@@ -17,7 +18,7 @@ from scheduler.submit import check, submit
 from tests.tiny import bert_folder, pairs_file
 from workers import runner
 from workers.run import Run
-from workers.work import Worker
+from workers.work import Worker, gpu_answers
 
 EXAMPLES = 40
 KINDS: dict[str, dict[str, Any]] = {
@@ -131,3 +132,33 @@ def test_a_full_disk_is_no_examples_fault(
     ((state, error),) = rows(database, "SELECT state, error FROM job")
     assert state == "failed"
     assert "No space left" in error
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_worker_stops_when_its_gpu_answers_no_more(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """One shard is tried, and what raised is counted as ever; with a healthy GPU all are."""
+    submitted(settings, database)
+    submitted(settings, database)
+
+    def raising(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(runner.ShardRun, "compute", raising)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", (lambda: None) if answers else raising)
+    worker = Worker(settings, Database(database.url))
+    worker.start()
+    attempts = worker.work()
+    worker.close()
+    assert worker.broken is not answers
+    assert (attempts > 1) is answers
+    with database.read() as connection:
+        ends = connection.execute(text("SELECT outcome, error FROM attempt")).all()
+    assert len(ends) == attempts
+    assert all(outcome == "error" and "illegal memory" in error for outcome, error in ends)
+
+
+def test_a_gpu_that_was_never_used_is_not_asked() -> None:
+    assert gpu_answers()

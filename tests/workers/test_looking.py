@@ -20,7 +20,7 @@ class FakeWorker:
 
     def __init__(self, _: Settings) -> None:
         self.database = None
-        self.stopping = self.closed = False
+        self.stopping = self.closed = self.broken = False
         self.may_end = threading.Event()
         self.may_end.set()
         self.looks = self.at_once = self.most_at_once = 0
@@ -104,3 +104,17 @@ def test_the_end_waits_for_a_look_that_hands_back(child: _Child) -> None:
     child.close()
     assert worker.stopping
     assert worker.closed
+
+
+def test_a_child_whose_gpu_is_broken_signs_off_and_dies(
+    child: _Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    worker = worker_of(child)
+    worker.broken = True
+    child.work()
+    assert set(ended) == {celery_worker.BROKEN}
+    assert worker.closed
+    worker.broken = False
+    child.close()
