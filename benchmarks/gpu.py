@@ -1,12 +1,14 @@
 """BERT-base's shape on a GPU: large batches and the latency of one text, as a Markdown table.
 
-    python -m benchmarks.gpu [--examples 256] [--repeats 3] [--model FOLDER]
+    python -m benchmarks.gpu [--examples 256] [--repeats 3] [--lanes 1] [--model FOLDER]
 
 Texts are random ids of 128 tokens each. The model is freshly initialised, unless one is named: a
 trained one's attributions stand out more from the rounding of bf16, so that fewer points suffice.
 Matrices are not kept, only scores and the largest cells. The error of an example and layer is the
 L2 norm of the difference to 32 Gauss-Legendre points in float32, relative to their norm, over a
-few examples.
+few examples. With more than one lane, batches run in threads of their own on the same stream: one
+launches kernels while another's results are put together. The token budget is what memory was
+found to allow.
 
 Without a CUDA device it says so and exits with status 2.
 """
@@ -19,6 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,6 +32,9 @@ from transformers import PreTrainedModel
 import headwise
 from benchmarks.engine import EXACT_SMOOTH, bert_base, kept_matrices, relative_errors
 from benchmarks.measure import PeakMemory, timed
+from headwise import lanes
+from headwise.batches import budget_for
+from headwise.options import Options
 
 _TOKENS, _VOCABULARY, _FIRST_WORD = 128, 30522, 1000
 _COMPARED = 4
@@ -117,6 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--lanes", type=int, default=1, help="batches at a time")
     parser.add_argument("--model", help="folder or hub name of a trained classifier")
     options = parser.parse_args()
     if not torch.cuda.is_available():
@@ -132,10 +139,13 @@ def main() -> int:
     truth = headwise.attribute_encoded(
         model, inputs[:_COMPARED], target=0, integration=EXACT_SMOOTH
     )
-    lines = measure(model, inputs, truth, repeats=options.repeats)
+    with patch.object(lanes, "lanes", lambda _: options.lanes):
+        lines = measure(model, inputs, truth, repeats=options.repeats)
     print(
         f"{torch.cuda.get_device_name()}; torch {torch.__version__}, transformers "
-        f"{transformers.__version__}; {options.examples} examples of {_TOKENS} tokens\n"
+        f"{transformers.__version__}; {options.examples} examples of {_TOKENS} tokens, "
+        f"{options.lanes} batches at a time; tokens in a pass: "
+        f"{budget_for(model, Options()).tokens}\n"
     )
     print(table(lines))
     return 0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headwise.encoding import Encoded
 from headwise.replay import Site
-from headwise.result import Attribution, Floats
+from headwise.result import Attribution, Floats, Ints
 from trees import Interactions, interactions
 
 
@@ -188,64 +188,66 @@ class Collector:
         target: Tensor,
     ) -> None:
         """Take over one batch: results per site, the rest per example."""
-        finite = probabilities.isfinite().all(1).cpu()
-        self._arrays["points"][batch] = torch.stack([r.points for r in results], 1).numpy()
+        numbers, known = np.asarray(batch), probabilities.isfinite().all(1).cpu()
+        finite = torch.stack([known, *(result.finite for result in results)])
+        self._arrays["points"][numbers] = torch.stack([r.points for r in results], 1).numpy()
+        self._arrays["target"][numbers[known.numpy()]] = target.cpu()[known].numpy()
+        good = finite.all(0).nonzero()[:, 0]
+        examples = numbers[good.numpy()]
+        self._arrays["predicted"][examples] = predicted.cpu()[good].numpy()
+        self._arrays["probabilities"][examples] = probabilities.cpu()[good].numpy()
+        self._add_columns(examples, good, results)
+        self._add_edges(examples, good, results)
         for row, example in enumerate(batch):
-            if not finite[row]:
-                self._errors[example] = "the model's output is not a finite number"
-                continue
-            self._arrays["predicted"][example] = int(predicted[row])
-            self._arrays["probabilities"][example] = probabilities[row].cpu().numpy()
-            self._arrays["target"][example] = int(target[row])
-            broken = [
-                site.name for site, r in zip(self._sites, results, strict=True) if not r.finite[row]
-            ]
-            if broken:
-                self._fail(example, f"the gradient at {broken[0]} is not a finite number")
-                continue
-            for site, result in enumerate(results):
-                self._add_site(example, row, site, result)
-            self._add_edges(example, row, results)
-            self._add_matrices(example, row, results)
-            n = len(self._encoded[example].ids)
-            by_key = [result.by_key[row, :n] for result in results]
-            self._tokens[example] = torch.stack(by_key).numpy()
-            summed = torch.stack([result.summed[row, :n, :n] for result in results])
-            self._interactions[example] = interactions(summed.numpy(), self._sites)
+            if finite[:, row].all():
+                self._add_example(example, row, results)
+            else:
+                first = int(finite[:, row].int().argmin())
+                what = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
+                self._errors[example] = f"the {what} is not a finite number"
 
-    def _fail(self, example: int, reason: str) -> None:
-        self._errors[example] = reason
-        self._arrays["predicted"][example] = -1
-        self._arrays["probabilities"][example] = math.nan
+    def _add_columns(self, examples: Ints, good: Tensor, results: Sequence[SiteResult]) -> None:
+        """What there is one number of per site or head; good: the examples' rows in the batch."""
+        arrays = self._arrays
+        for site, result in enumerate(results):
+            heads = result.scores.shape[1]
+            for name in ("scores", "totals", "attention_max", "attention_mean", "positions"):
+                arrays[name][examples, site, :heads] = getattr(result, name)[good].numpy()
+            change = result.f1 - result.f0
+            for name, values in (
+                ("f0", result.f0),
+                ("f1", result.f1),
+                ("residual", result.total - change),
+                ("converged", result.converged),
+            ):
+                arrays[name][examples, site] = values[good].numpy()
 
-    def _add_site(self, example: int, row: int, site: int, result: SiteResult) -> None:
-        arrays, heads = self._arrays, result.scores.shape[1]
-        for name in ("scores", "totals", "attention_max", "attention_mean", "positions"):
-            arrays[name][example, site, :heads] = getattr(result, name)[row].numpy()
-        f0, f1 = float(result.f0[row]), float(result.f1[row])
-        arrays["f0"][example, site], arrays["f1"][example, site] = f0, f1
-        arrays["residual"][example, site] = float(result.total[row]) - (f1 - f0)
-        arrays["converged"][example, site] = bool(result.converged[row])
-
-    def _add_edges(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
-        values = torch.cat([result.edge_value[row] for result in results]).double()
-        attention = torch.cat([result.edge_attention[row] for result in results])
-        cells = torch.cat([result.edge_cell[row] for result in results])
+    def _add_edges(self, examples: Ints, good: Tensor, results: Sequence[SiteResult]) -> None:
+        values = torch.cat([r.edge_value for r in results], 1)[good].double()
+        order = values.argsort(dim=1, descending=True, stable=True)[:, : self._k]
+        cells = torch.cat([r.edge_cell for r in results], 1)[good].unbind(-1)
         sites = torch.cat([torch.full((r.edge_value.shape[1],), s) for s, r in enumerate(results)])
+        columns = {
+            "site": sites.expand_as(values),
+            **dict(zip(("head", "query", "key"), cells, strict=True)),
+            "value": values,
+            "attention": torch.cat([r.edge_attention for r in results], 1)[good].float(),
+        }
         # Padding cells have -inf, and take part only where the text has fewer than k cells.
-        order = values.argsort(descending=True, stable=True)[: self._k]
-        order = order[values[order].isfinite()]
-        arrays, count = self._arrays, len(order)
-        arrays["edge_site"][example, :count] = sites[order].numpy()
-        for column, name in enumerate(("edge_head", "edge_query", "edge_key")):
-            arrays[name][example, :count] = cells[order, column].numpy()
-        arrays["edge_value"][example, :count] = values[order].numpy()
-        arrays["edge_attention"][example, :count] = attention[order].float().numpy()
+        row, place = values.gather(1, order).isfinite().nonzero().numpy().T
+        for name, column in columns.items():
+            found = column.gather(1, order).numpy()
+            self._arrays[f"edge_{name}"][examples[row], place] = found[row, place]
 
-    def _add_matrices(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
+    def _add_example(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
+        """What depends on the text's length: tokens, cells for its tree, matrices."""
+        n = len(self._encoded[example].ids)
+        self._tokens[example] = torch.stack([r.by_key[row, :n] for r in results]).numpy()
+        summed = torch.stack([result.summed[row, :n, :n] for result in results])
+        self._interactions[example] = interactions(summed.numpy(), self._sites)
         if any(result.matrix is None for result in results):
             return
-        n, heads = len(self._encoded[example].ids), max(site.heads for site in self._sites)
+        heads = max(site.heads for site in self._sites)
         kept = np.full((len(results), heads, n, n), math.nan, dtype=np.float32)
         for site, result in enumerate(results):
             if result.matrix is not None:

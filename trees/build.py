@@ -74,7 +74,9 @@ class Interactions:
 
     def to_json(self) -> str:
         """Compact JSON, see ``from_json``."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        # Not asdict, which copies every cell.
+        values = vars(self) | {"sites": [vars(site) for site in self.sites]}
+        return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, stored: str) -> Interactions:
@@ -161,7 +163,7 @@ def interactions(
         ones; of each site the MOST * n strongest, and all of the token that the classifier reads;
         with five significant digits
     """
-    values = np.nan_to_num(np.asarray(summed, dtype=np.float64))
+    values = np.nan_to_num(summed)
     length = values.shape[-1]
     reading = np.abs(values[-1]).sum(1)
     classifier = int(reading.argmax())
@@ -270,23 +272,24 @@ def _joining(
 
 
 def _site(
-    values: NDArray[np.float64], flat: NDArray[np.float64], classifier: int, floor: float
+    values: NDArray[np.floating], flat: NDArray[np.floating], classifier: int, floor: float
 ) -> SiteCells:
-    length = len(values)
-    others = np.delete(values, classifier, 0)
-    largest, other = _rounded(values.max()), _rounded(others.max(initial=0))
+    length, width = values.shape
+    rows = values.max(1)
+    others = np.delete(rows, classifier)
+    largest, other = (float(_rounded(row.max(initial=0))) for row in (rows, others))
     tops = [top for top in (largest, other) if top > 0]
-    least = floor * min(tops, default=0)
-    queries, keys = np.nonzero(flat > least)
-    order = np.argsort(-flat[queries, keys], kind="stable")
+    cells = np.flatnonzero(flat > floor * min(tops, default=0))
+    cells = cells[np.argsort(-flat.ravel()[cells])]
     # All that the classifier's token reads: in the last layer, other tokens may not push it out.
-    order = order[(np.arange(len(order)) < MOST * length) | (queries[order] == classifier)]
-    places = zip(queries[order].tolist(), keys[order].tolist(), strict=True)
-    cells = tuple((query, key, _rounded(flat[query, key])) for query, key in places)
-    return SiteCells(largest=largest, largest_other=other, cells=cells)
+    cells = cells[(np.arange(len(cells)) < MOST * length) | (cells // width == classifier)]
+    queries, keys = np.divmod(cells, width)
+    columns = (queries, keys, _rounded(flat.ravel()[cells]))
+    kept = tuple(zip(*(column.tolist() for column in columns), strict=True))
+    return SiteCells(largest=largest, largest_other=other, cells=kept)
 
 
-def _outgoing(flat: NDArray[np.float64], sites: Sequence[Place], classifier: int) -> int:
+def _outgoing(flat: NDArray[np.floating], sites: Sequence[Place], classifier: int) -> int:
     """The official code's top: rows of the sum over layers, positive cells off the diagonal."""
     top = [s for s, site in enumerate(sites) if _side(site) == _side(sites[-1])]
     rows = flat[top].sum(0).clip(min=0).sum(1)
@@ -304,5 +307,11 @@ def _is_last(site: Place, sites: Sequence[Place]) -> bool:
     return (site.layer, _side(site)) == (sites[-1].layer, _side(sites[-1]))
 
 
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.5g}")
+def _rounded(values: Any) -> NDArray[np.float64]:
+    """Five significant digits."""
+    exact = np.asarray(values, dtype=np.float64)
+    magnitude = np.floor(np.log10(np.abs(exact), where=exact != 0, out=np.zeros_like(exact)))
+    # Whole numbers over a power of ten: the double that is nearest to the decimal number.
+    scale = 10.0 ** np.minimum(4 - magnitude, 300)
+    rounded: NDArray[np.float64] = np.round(exact * scale) / scale
+    return rounded

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trees import Interactions, Tree, build, interactions
+from trees.build import _rounded
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,15 @@ def _nobody_is_missing(tree: Tree, found: Interactions, values: np.ndarray, tau:
             capped = len(found.sites[site].cells) >= 4 * len(matrix) and query != found.classifier
             for key in () if capped else absent:
                 assert matrix[query, key] <= max(threshold, 0) + 1e-9
+
+
+def test_values_have_five_significant_digits() -> None:
+    """As Python prints them, bit by bit where attributions are, else to the last bits."""
+    generator = np.random.default_rng(0)
+    signs = generator.choice([-1, 1], 2000)
+    values = (signs * 10 ** generator.uniform(-38, 38, 2000)).astype(np.float32)
+    rounded = _rounded(np.append(values, 0))
+    expected = [float(f"{float(value):.5g}") for value in values] + [0]
+    np.testing.assert_allclose(rounded, expected, rtol=1e-15)
+    usual = (np.abs(values) > 1e-15) & (np.abs(values) < 1e5)
+    assert rounded[:-1][usual].tolist() == np.array(expected[:-1])[usual].tolist()
