@@ -34,10 +34,18 @@ def machine(device: torch.device | None = None) -> str:
     gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
     name = torch.cuda.get_device_name(device) if gpu else "no GPU"
     return (
-        f"{platform.machine()}, {os.cpu_count()} CPU cores, {name}; Python "
+        f"{_cpu()}, {os.cpu_count()} cores, {name}; Python "
         f"{platform.python_version()}, torch {torch.__version__}, transformers "
         f"{transformers.__version__}"
     )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.machine()
+    return f"{name} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 @contextmanager
