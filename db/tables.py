@@ -128,6 +128,7 @@ study_step = Table(
 )
 """A study's jobs by the names they have in it. A finished job may be a step of several studies."""
 
+_READY = text("state = 'ready'")
 shard = Table(
     "shard",
     metadata,
@@ -150,13 +151,7 @@ shard = Table(
     Column("pace", Double),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     Index("ix_shard_state", "state", "job_id", "available_at"),
-    Index(
-        "ix_shard_ready",
-        "job_id",
-        "lo",
-        postgresql_where=text("state = 'ready'"),
-        sqlite_where=text("state = 'ready'"),
-    ),
+    Index("ix_shard_ready", "job_id", "lo", postgresql_where=_READY, sqlite_where=_READY),
 )
 """Ranges of a job's examples; together they are the job, at any time. Of a job with blocks a shard
 is numbered by its first example, so that a part of it that becomes a shard of its own has a free
