@@ -133,7 +133,8 @@ def alive(pids: Sequence[int]) -> list[int]:
     """Those of the processes that still run."""
     found = []
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
+        # It may end between the two looks.
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             os.kill(pid, 0)
             status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
             if status != "Z":
@@ -143,8 +144,10 @@ def alive(pids: Sequence[int]) -> list[int]:
 
 def children_of(pid: int) -> list[int]:
     """Every descendant of a process."""
-    direct = Path(f"/proc/{pid}/task/{pid}/children")
-    listed = [int(child) for child in direct.read_text().split()] if direct.exists() else []
+    listed: list[int] = []
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        direct = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        listed = [int(child) for child in direct.split()]
     return [*listed, *(inner for child in listed for inner in children_of(child))]
 
 
