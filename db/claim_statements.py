@@ -31,8 +31,8 @@ SELECT s.shard_no, s.fence, s.lo, s.hi FROM shard s
 WHERE s.job_id = :job_id AND s.state = 'ready' AND s.available_at <= {clock}
 ORDER BY s.lo LIMIT 1 {lock_shard}
 """
-"""The first ready shard of a job that no other claim has locked. Jobs are ranked apart from it, as
-sorting all that is ready took half a database's time where 20,000 shards were."""
+"""The first ready shard of a job that no other claim has locked. Jobs are ranked apart from it:
+sorting all that is ready at every claim was most of a database's work where 20,000 shards were."""
 
 CLAIMABLE = """
 SELECT EXISTS (

@@ -80,14 +80,13 @@ class Runner:
         What the measured work has to say of its text is said again, in its batch.
         """
         budget, device = self.budget, self.replay.device
-        kind = f"{work.__qualname__} {self.options.method} {self.options.precision}"
-        longest = max(range(len(encoded)), key=lambda e: len(encoded[e].ids), default=0)
         if not budget.adapts or len(encoded) < 2:
             return
+        kind = f"{work.__qualname__} {self.options.method} {self.options.precision}"
+        longest = max(range(len(encoded)), key=lambda e: len(encoded[e].ids))
         n = len(encoded[longest].ids)
-        room = memory.available(device)
         # Twice as long a text takes hardly more per token: no new measurement for each record.
-        if room is None or n <= 2 * budget.measured.get(kind, 0):
+        if n <= 2 * budget.measured.get(kind, 0) or (room := memory.available(device)) is None:
             return
         try:
             with budget.limited(4 * n), memory.measuring(device) as peak:

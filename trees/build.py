@@ -277,10 +277,10 @@ def _site(
     length, width = values.shape
     rows = values.max(1)
     others = np.delete(rows, classifier)
-    largest, other = (float(_rounded(row.max(initial=0))) for row in (rows, others))
+    largest, other = (float(_rounded(top)) for top in (rows.max(), others.max(initial=0)))
     tops = [top for top in (largest, other) if top > 0]
     cells = np.flatnonzero(flat > floor * min(tops, default=0))
-    cells = cells[np.argsort(-flat.ravel()[cells])]
+    cells = cells[np.argsort(-flat.ravel()[cells], kind="stable")]
     # All that the classifier's token reads: in the last layer, other tokens may not push it out.
     cells = cells[(np.arange(len(cells)) < MOST * length) | (cells // width == classifier)]
     queries, keys = np.divmod(cells, width)

@@ -11,6 +11,7 @@ there give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def faster_linears(model: nn.Module) -> dict[nn.Module, Callable[..., Any]]:
     }
 
 
+@cache
 def _made_by_amd() -> bool:
     return _CPUINFO.exists() and "AuthenticAMD" in _CPUINFO.read_text()
 

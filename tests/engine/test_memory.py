@@ -19,12 +19,7 @@ PLENTY = 10**15
 @pytest.fixture
 def given(monkeypatch):
     """Sets how many bytes are available, and has how many tokens each pass had."""
-    seen = SimpleNamespace(bytes=PLENTY, tokens=[], asked=0)
-
-    def available(_):
-        seen.asked += 1
-        return seen.bytes
-
+    seen = SimpleNamespace(bytes=PLENTY, tokens=[])
     run = Passes._pass
 
     def counted(self, requests):
@@ -34,7 +29,7 @@ def given(monkeypatch):
         )
         return run(self, requests)
 
-    monkeypatch.setattr(memory, "available", available)
+    monkeypatch.setattr(memory, "available", lambda _: seen.bytes)
     monkeypatch.setattr(Passes, "_pass", counted)
     return seen
 
