@@ -126,6 +126,8 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=1, help="batches at a time")
     parser.add_argument("--model", help="folder or hub name of a trained classifier")
     options = parser.parse_args()
+    if options.lanes < 1:
+        parser.error(f"--lanes must be at least 1, not {options.lanes}")
     if not torch.cuda.is_available():
         print("no CUDA device here", file=sys.stderr)
         return 2

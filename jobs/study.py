@@ -208,7 +208,10 @@ def study_state(jobs: Sequence[tuple[JobState, str]]) -> JobState:
     open_ = [(state, control) for state, control in jobs if state not in FINAL_JOB_STATES]
     if open_ and all(control == "cancel" for _, control in open_):
         return JobState.CANCELLING
-    if open_ and all(control == "pause" for _, control in open_):
+    # A job on its way to its end has nothing to resume, whatever its workers were told.
+    ending = (JobState.STOPPING, JobState.FINALIZING)
+    left = [control for state, control in open_ if state not in ending]
+    if left and all(control == "pause" for control in left):
         return JobState.PAUSED
     if open_:
         return JobState.QUEUED if states <= {JobState.QUEUED} else JobState.RUNNING

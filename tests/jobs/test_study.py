@@ -108,6 +108,9 @@ def test_a_study_is_paused_or_cancelling_where_all_that_is_left_is() -> None:
     left = [(JobState.SUCCEEDED, "run"), (JobState.QUEUED, "pause")]
     assert study_state(left) == "paused"
     assert study_state([*left, (JobState.RUNNING, "run")]) == "running"
+    for late in (JobState.STOPPING, JobState.FINALIZING):  # its deadline passed
+        assert study_state([(late, "pause"), (JobState.SUCCEEDED, "run")]) == "running"
+        assert study_state([(late, "pause"), *left]) == "paused"
     assert study_state([(JobState.CANCELLING, "cancel")]) == "cancelling"
 
 
