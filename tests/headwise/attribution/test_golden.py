@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 import headwise
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")

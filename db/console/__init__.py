@@ -1,0 +1,1 @@
+"""The SQL console: queries of strangers on the published views."""

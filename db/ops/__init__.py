@@ -1,0 +1,1 @@
+"""Running it: processes, health, logs, retention and backup."""

@@ -1,0 +1,1 @@
+"""The queue: new jobs, claims, leases and the state machine."""

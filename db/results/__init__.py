@@ -1,0 +1,1 @@
+"""Results: written by workers, merged when a job ends."""

@@ -1,0 +1,1 @@
+"""Self-attention attribution: the integral of the gradient along the path, head by head."""

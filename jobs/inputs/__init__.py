@@ -1,0 +1,1 @@
+"""What a job reads: models, data files and the hub."""

@@ -1,0 +1,1 @@
+"""Submitting and controlling jobs and studies, for pages, API and command line."""

@@ -1,0 +1,1 @@
+"""The pages and forms of each kind of job."""

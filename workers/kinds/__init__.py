@@ -1,0 +1,1 @@
+"""What computes a block of a shard, one module for each kind of job."""
