@@ -24,8 +24,8 @@ from transformers.utils import logging
 import headwise
 from benchmarks.reference import Reference, attribute_one
 from benchmarks.tiny import END, FIRST_TOKEN, VOCABULARY, classifiers, tiny_model
+from headwise.attribution.quadrature import Rule, gauss_legendre
 from headwise.errors import FAILURES
-from headwise.quadrature import Rule, gauss_legendre
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 LENGTHS = (20, 18)  # near enough to share a batch, with padding

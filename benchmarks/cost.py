@@ -26,10 +26,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import headwise
 from benchmarks.measure import synchronize, timed
-from headwise.batches import batches
+from headwise.attribution.batches import batches
+from headwise.attribution.cpu_parallel import lanes
+from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import encode, pad
-from headwise.lanes import lanes
-from headwise.passes import TokenBudget
 from headwise.precision import arithmetic, autocast
 
 _BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.attribution.engine import attribute
 from headwise.encoding import Encoded, Text, encode, pad
-from headwise.engine import attribute
 from headwise.errors import OptionError
-from headwise.objective import Objective
 from headwise.replay import Inputs, Replay
-from headwise.replay.patching import Attention, attend, handling
-from trees.build import RULES, TAU, TAU_LAST
+from headwise.replay.hooks import Attention, attend, handling
+from headwise.targets import Objective
+from headwise.trees.build import RULES, TAU, TAU_LAST
 
 Cut = Sequence[tuple[int, int, int]]
 """(site, query, key) of the cells that are cut."""

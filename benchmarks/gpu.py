@@ -32,8 +32,8 @@ from transformers import PreTrainedModel
 import headwise
 from benchmarks.engine import EXACT_SMOOTH, bert_base, kept_matrices, relative_errors
 from benchmarks.measure import PeakMemory, timed
-from headwise import lanes
-from headwise.batches import budget_for
+from headwise.attribution import cpu_parallel
+from headwise.attribution.batches import budget_for
 from headwise.options import Options
 
 _TOKENS, _VOCABULARY, _FIRST_WORD = 128, 30522, 1000
@@ -141,7 +141,7 @@ def main() -> int:
     truth = headwise.attribute_encoded(
         model, inputs[:_COMPARED], target=0, integration=EXACT_SMOOTH
     )
-    with patch.object(lanes, "lanes", lambda _: options.lanes):
+    with patch.object(cpu_parallel, "lanes", lambda _: options.lanes):
         lines = measure(model, inputs, truth, repeats=options.repeats)
     print(
         f"{torch.cuda.get_device_name()}; torch {torch.__version__}, transformers "

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import headwise
-from db import queries
 from db.database import Database
-from jobs.data import read_rows
+from db.reads import jobs as job_reads
+from jobs.inputs.data import read_rows
+from jobs.kinds.attribution import AttributionSpec
 from jobs.settings import Settings, load_settings
-from jobs.spec import AttributionSpec, parse_submission
-from scheduler.submit import check, submit
+from jobs.specs.submission import parse_submission
+from scheduler.submission.submit import check, submit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def job_seconds(settings: Settings, database: Database, raw: dict[str, object]) 
     """Submit a job and wait for it; seconds. Raises RuntimeError where it fails."""
     started = time.perf_counter()
     job_id = submit(check(raw, settings, database), database)
-    while not (job := queries.get_job(database, job_id)).final:
+    while not (job := job_reads.get_job(database, job_id)).final:
         time.sleep(0.5)  # asking more often would take the time that is measured
     if job.error:
         raise RuntimeError(job.error)

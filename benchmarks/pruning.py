@@ -25,8 +25,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import headwise
 from benchmarks.cost import PlainForward
 from benchmarks.measure import timed
+from headwise.attribution.cpu_parallel import _threads
 from headwise.encoding import encode
-from headwise.lanes import _threads
 from headwise.pruning.curve import curve_points
 from headwise.pruning.importance import one_head_masks, random_importance, summarize, taylor
 from headwise.pruning.masking import evaluate_masks

@@ -27,10 +27,10 @@ from benchmarks.page import postgres, publish, say
 from benchmarks.scale_data import Load, fill, fill_every_kind
 from benchmarks.scale_fleet import Fleet
 from benchmarks.scale_tables import Scores
-from db import deletion
 from db.database import Database
+from db.ops import deletion
 from demo.model import build
-from scheduler.control import control
+from scheduler.submission.control import control
 
 PAGE = Path(__file__).parents[1] / "docs/scale.md"
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")

@@ -17,18 +17,21 @@ import numpy as np
 
 from benchmarks.page import say
 from benchmarks.store import HEADS, LAYERS, TOKENS, WHO, made_up_result
-from db import leases, lifecycle, store, studies
-from db.attack import PlannedTrigger
 from db.database import Database
-from db.leases import WorkerIdentity
-from jobs.attack import AttackResult, ModelOutcome
+from db.kinds.attack import PlannedTrigger
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.claims import WorkerIdentity
+from db.reads import studies
+from db.results import commit
+from headwise.stats.attack import AttackSums
+from headwise.stats.sums import MaskSums
+from jobs.kinds.attack import AttackResult, ModelOutcome
+from jobs.kinds.importance import ImportanceResult
+from jobs.kinds.pruning import PruningResult
+from jobs.kinds.triggers import TriggerToken
 from jobs.outcome import Completed
-from jobs.pruning import PruningResult
-from jobs.results import ExampleResult, ImportanceResult, ShardResult
-from jobs.spec import canonical_json, parse_submission
-from jobs.triggers import TriggerToken
-from stats.attack import AttackSums
-from stats.sums import MaskSums
+from jobs.results import ExampleResult, ShardResult
+from jobs.specs.submission import canonical_json, parse_submission
 
 DATA = {
     "path": "/data/dev.jsonl",
@@ -142,14 +145,14 @@ def fill(
     seconds, rows = 0.0, 0
     for number, (lo, hi) in enumerate(bounds[:shards_done]):
         started = time.perf_counter()
-        held = leases.claim(database, WHO, 600)
+        held = claims.claim(database, WHO, 600)
         assert held is not None
         assert held.job_id == job_id
         seconds += time.perf_counter() - started
-        shard = store.read_shard(database, held)
+        shard = commit.read_shard(database, held)
         done = Completed(parts=(MADE[kind](lo, hi, number, shard.planned),), seconds=60.0)
         started = time.perf_counter()
-        assert store.commit_shard(database, held, done, "fingerprint")
+        assert commit.commit_shard(database, held, done, "fingerprint")
         seconds += time.perf_counter() - started
         rows += (hi - lo) * LAYERS * HEADS
         if number % 20 == 19:
@@ -192,7 +195,7 @@ def planned(
         (n, f"The text number {n} of the corpus.", f"Another text, {n}.", f"{n:064x}", gold_of(n))
         for n in range(examples)
     ]
-    job_id = store.create_job(database, values, rows)
+    job_id = new_jobs.create_job(database, values, rows)
     (request,) = lifecycle.take_plans(database)
     prepared = lifecycle.prepare(database, request, checked.spec, None)
     bounds = [(lo, min(lo + per_shard, examples)) for lo in range(0, examples, per_shard)]
@@ -228,7 +231,7 @@ def fill_every_kind(database: Database, big: Load, examples: int, shards: int) -
     # The last: its ready shards would be claimed before those of later jobs.
     running = fill(database, 5 * shards, per_shard=5, shards_done=max(1, shards // 100)).job_id
     for _ in range(min(shards // 2, WORKERS)):
-        leases.claim(database, WHO, 3600)
+        claims.claim(database, WHO, 3600)
     steps = {"attribution": big.job_id, "taylor": taylor, "pruning": pruned, "attack": attacked}
     study, _ = studies.write_study(
         database, "scale", "bench", steps, lambda step, _numbers: steps[step]
@@ -255,4 +258,4 @@ def _add_workers(database: Database) -> None:
             device="cuda:0 NVIDIA H100",
             versions="{}",
         )
-        leases.beat(database, who, "idle", None)
+        claims.beat(database, who, "idle", None)

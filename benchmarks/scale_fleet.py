@@ -1,7 +1,7 @@
 """A simulated fleet: the real scheduler, store, leases and queue; only the computing is left out.
 
 One process runs the real `Scheduler`. Two more hold the workers, each a thread with the real
-`workers.work.Worker`: its claims, its heart with a thread of its own, its commits. In place of
+`workers.worker.Worker`: its claims, its heart with a thread of its own, its commits. In place of
 Celery's consumer each takes wake-ups from the real queue through kombu, and in place of a model
 `ShardRun` sleeps and has made-up numbers of a tiny one. Every worker has database connections
 of its own, as processes would.
@@ -27,15 +27,18 @@ from benchmarks.page import say
 from benchmarks.scale_data import planned
 from benchmarks.scale_pages import percentile
 from benchmarks.store import made_up_result
-from db import fleet, leases, queries, store, tally
 from db.database import Database
-from db.store import ShardInput
+from db.ops import attempt_counts, fleet
+from db.queue import claims
+from db.reads import jobs as job_reads
+from db.results import commit
+from db.results.commit import ShardInput
 from jobs.logs import configure_logs
 from jobs.settings import Settings, load_settings
-from scheduler.celery_app import make_app
-from scheduler.service import Scheduler
-from workers import work
-from workers.runner import ShardRun
+from scheduler.broker import make_app
+from scheduler.loop import Scheduler
+from workers import worker
+from workers.executor import ShardRun
 
 PROCESSES = 2
 """That hold the workers' threads."""
@@ -165,7 +168,7 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
     taken: dict[str, list[float]] = {name: [] for name in ("claim", "heartbeat", "beat", "commit")}
     empty: list[float] = []
     with ExitStack() as stack:
-        claim = leases.claim
+        claim = claims.claim
 
         def claimed(*arguments: Any) -> Any:
             started = time.perf_counter()
@@ -173,16 +176,18 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
             (empty if held is None else taken["claim"]).append(time.perf_counter() - started)
             return held
 
-        stack.enter_context(patch.object(leases, "claim", claimed))
+        stack.enter_context(patch.object(claims, "claim", claimed))
         for module, name, key in (
-            (leases, "heartbeat", "heartbeat"),
-            (leases, "beat", "beat"),
-            (store, "commit_shard", "commit"),
+            (claims, "heartbeat", "heartbeat"),
+            (claims, "beat", "beat"),
+            (commit, "commit_shard", "commit"),
         ):
             stack.enter_context(timed(module, name, taken[key]))
-        stack.enter_context(patch.object(work, "ShardRun", _sleeper(sleep)))
+        stack.enter_context(patch.object(worker, "ShardRun", _sleeper(sleep)))
         # Processes count apart: threads that count together would wait for each other's commits.
-        stack.enter_context(patch.object(tally, "_source", lambda _: f"{threading.get_ident()}"))
+        stack.enter_context(
+            patch.object(attempt_counts, "_source", lambda _: f"{threading.get_ident()}")
+        )
         threads = [
             threading.Thread(target=_one_worker, args=(loaded, stop), daemon=True)
             for _ in range(count)
@@ -198,8 +203,8 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
 
 
 def _one_worker(settings: Settings, stop: Any) -> None:
-    worker = work.Worker(settings)
-    worker.start()
+    one = worker.Worker(settings)
+    one.start()
     with make_app(settings).connection_for_read() as connection:
         queue = connection.SimpleQueue(settings.queue)
         while not stop.is_set():
@@ -208,8 +213,8 @@ def _one_worker(settings: Settings, stop: Any) -> None:
             except Empty:
                 continue
             message.ack()
-            worker.work()
-    worker.close()
+            one.work()
+    one.close()
 
 
 def _sleeper(seconds: float) -> type[ShardRun]:
@@ -264,7 +269,7 @@ def _watch(
     """Wait for the job; seconds, most connections at once, transactions per second."""
     started, said, most = time.perf_counter(), 0.0, 0
     first = _postgres_numbers(database)
-    while not (job := queries.get_job(database, job_id)).final:
+    while not (job := job_reads.get_job(database, job_id)).final:
         if numbers := _postgres_numbers(database):
             most = max(most, numbers[0])
         if time.perf_counter() - said > 30:

@@ -17,11 +17,14 @@ from statistics import median
 import numpy as np
 from sqlalchemy import insert
 
-from db import leases, lifecycle, store, tables
+from db import schema
 from db.database import Database
-from db.leases import WorkerIdentity
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.claims import WorkerIdentity
+from db.results import commit
+from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
-from jobs.results import AttributionResult, ExampleResult, SiteInfo
+from jobs.results import ExampleResult, SiteInfo
 
 LAYERS, HEADS, TOKENS, EDGES = 12, 12, 39, 16
 WHO = WorkerIdentity(
@@ -97,7 +100,7 @@ def make_job(database: Database, examples: int, shards: int) -> int:
         "examples": examples,
     }
     rows = [(number, "a text", "another text", "", None) for number in range(examples)]
-    job_id = store.create_job(database, values, rows)
+    job_id = new_jobs.create_job(database, values, rows)
     lifecycle.take_plans(database)
     size = examples // shards
     bounds = [(number * size, (number + 1) * size) for number in range(shards)]
@@ -111,10 +114,10 @@ def commits(database: Database, *, examples: int = 500, shards: int = 8) -> floa
     done = Completed(parts=(made_up_result(examples),), seconds=1.0)
     speeds = []
     for _ in range(shards):
-        held = leases.claim(database, WHO, 60)
+        held = claims.claim(database, WHO, 60)
         assert held is not None
         started = time.perf_counter()
-        assert store.commit_shard(database, held, done, "fingerprint")
+        assert commit.commit_shard(database, held, done, "fingerprint")
         speeds.append(examples * LAYERS * HEADS / (time.perf_counter() - started))
     return median(speeds[1:])
 
@@ -139,7 +142,7 @@ def plain_inserts(database: Database, examples: int = 100) -> float:
         for head in range(HEADS)
     ]
     with database.write() as connection:
-        connection.execute(insert(tables.head_score), rows)
+        connection.execute(insert(schema.head_score), rows)
     return len(rows) / (time.perf_counter() - started)
 
 

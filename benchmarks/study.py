@@ -26,10 +26,10 @@ from headwise.pruning.curve import Point, choose, curve_points
 from headwise.pruning.importance import attribution_values, leave_one_out, random_importance, taylor
 from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
-from jobs.triggers import OFFICIAL, Candidate, Cell, Trigger, merge, random_controls
-from stats.attack import AttackSums
-from stats.ranking import Importance, ImportanceSums, correlation
-from stats.sums import MaskSums
+from headwise.stats.attack import AttackSums
+from headwise.stats.ranking import Importance, ImportanceSums, correlation
+from headwise.stats.sums import MaskSums
+from jobs.kinds.triggers import OFFICIAL, Candidate, Cell, Trigger, merge, random_controls
 
 Row = dict[str, Any]
 

@@ -3,7 +3,7 @@
     python -m benchmarks.trees --model FOLDER --data FILE.jsonl [--columns premise,hypothesis]
 
 Cuts each text's tree, and as many other cells in the same layers, out of the attention, and
-compares what becomes of the predicted class's probability (``headwise.cutting``). The table is
+compares what becomes of the predicted class's probability (``benchmarks.cutting``). The table is
 printed and put into docs/benchmarks.md, under the name of the model's folder.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import headwise
+from benchmarks.cutting import KINDS, CutResult, cut_experiment
 from benchmarks.page import machine, publish
-from headwise.cutting import KINDS, CutResult, cut_experiment
 from headwise.encoding import Text
-from trees.build import RULES, TAU, TAU_LAST
+from headwise.trees.build import RULES, TAU, TAU_LAST
 
 _MAX_LENGTH = 128
 

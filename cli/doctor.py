@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from cli.devices import driver_devices
-from db import fleet
 from db.database import Database
+from db.ops import fleet
 from db.upgrades import SchemaState
 from jobs.errors import HeadwiseError, UnavailableError
 from jobs.settings import Settings
-from scheduler.celery_app import ping
+from scheduler.broker import ping
 
 
 @dataclass(frozen=True, kw_only=True)

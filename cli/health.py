@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from cli.context import out
-from db import checks, fleet
-from db.checks import Health
 from db.database import Database
-from db.fleet import Scheduler, Worker
+from db.ops import checks, fleet
+from db.ops.checks import Health
+from db.ops.fleet import Scheduler, Worker
 from jobs.errors import UnavailableError, nearest, refuse
 from jobs.settings import Settings, load_settings
 

@@ -7,17 +7,8 @@ import sys
 
 import typer
 
-from cli import (
-    attack_commands,
-    data_commands,
-    job_commands,
-    life_commands,
-    prune_commands,
-    recurring_commands,
-    service_commands,
-    study_commands,
-    watch_commands,
-)
+from cli.commands import attack, data, logs, maintenance, processes, pruning, recurring, study
+from cli.commands import jobs as job_commands
 from cli.context import fail
 from jobs.errors import HeadwiseError
 
@@ -28,15 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-service_commands.register(app)
+processes.register(app)
 job_commands.register(app)
-life_commands.register(app)
-recurring_commands.register(app)
-attack_commands.register(app)
-data_commands.register(app)
-prune_commands.register(app)
-study_commands.register(app)
-watch_commands.register(app)
+maintenance.register(app)
+recurring.register(app)
+attack.register(app)
+data.register(app)
+pruning.register(app)
+study.register(app)
+logs.register(app)
 
 
 def main() -> None:

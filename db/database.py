@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 
-from db.statements import WORKERS_VERSIONS, render
-from db.tables import published
+from db.queue.sql import WORKERS_VERSIONS, render
+from db.schema import published
 from db.upgrades import (
     OLDEST_CODE,
     SchemaState,
@@ -92,7 +92,7 @@ class Database:
             yield connection.execution_options(headwise_plain=True)
 
     def sql(self, statement: str) -> TextClause:
-        """A statement of `db.statements` for this database."""
+        """A statement of `db.queue.sql` for this database."""
         return text(render(statement, self.dialect, self.clock))
 
     def migrate(self, *, force: bool = False) -> None:

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, TextClause, inspect, select
 
-from db.tables import published
+from db.schema import published
 
 OLDEST_CODE = "0013"
 """The oldest revision whose code works on this schema. Raise it with a migration that contracts.

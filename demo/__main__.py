@@ -14,17 +14,17 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cli.commands.processes import check_port, children, prepare
+from cli.commands.study import follow_study, summary
 from cli.context import fail, out
-from cli.service_commands import check_port, children, prepare
-from cli.study_commands import follow_study, summary
 from cli.supervisor import Supervisor
-from db.console import Console
+from db.console.console import Console
 from db.database import Database
 from demo.model import DemoModelError, build
 from jobs.errors import HeadwiseError
 from jobs.settings import Settings, load_settings
-from scheduler.presets import DEMO_DATA, DEMO_MODEL
-from scheduler.study import check_study, submit_study
+from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
+from scheduler.submission.study import check_study, submit_study
 
 STUDY: dict[str, object] = {
     "examples": 192,

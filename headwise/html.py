@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from headwise.replay import Site
     from headwise.result import Attribution, Edge
-    from headwise.words import WordPair, Words
+    from headwise.wordpieces import WordPair, Words
 
 _EXAMPLES, _PAIRS = 3, 8
 _POSITIVE, _NEGATIVE = "37, 99, 235", "217, 119, 6"

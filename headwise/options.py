@@ -9,11 +9,11 @@ from typing import TypedDict, TypeVar
 
 from transformers import PreTrainedModel
 
+from headwise.attribution.quadrature import MAX_POINTS, Rule, parse_integration
 from headwise.errors import OptionError
 from headwise.loading import label_names
-from headwise.objective import OUTPUTS, Label, Objective, label_index
 from headwise.precision import PRECISIONS
-from headwise.quadrature import MAX_POINTS, Rule, parse_integration
+from headwise.targets import OUTPUTS, Label, Objective, label_index
 
 METHODS = (
     "integrated-gradients",
@@ -50,7 +50,7 @@ class Options:
     """How to attribute, and what to keep; the keyword arguments of ``attribute``.
 
     method: ``integrated-gradients``, the paper's Attr; or to compare with it, see
-        ``headwise.methods``: ``attention-gradient``, ``attention``, ``random`` and
+        ``headwise.attribution.methods``: ``attention-gradient``, ``attention``, ``random`` and
         ``embedding-gradient``, of which only the second uses ``output``, and none uses
         ``integration``, ``rtol`` and ``max_points``
     target: the class whose output is attributed: ``predicted``, ``gold``, a label's name or index

@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
-from headwise.picture import Picture, example_picture, summary_picture
+from headwise.html import Picture, example_picture, summary_picture
 from headwise.replay import Site
-from headwise.words import Words, merge
-from trees import Interactions, Tree, build, interactions
-from trees.build import RULES, TAU, TAU_LAST
+from headwise.trees import Interactions, Tree, build, interactions
+from headwise.trees.build import RULES, TAU, TAU_LAST
+from headwise.wordpieces import Words, merge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,8 @@ class Attribution:
     """Attribution of E examples to the H heads of S sites; n is an example's number of tokens.
 
     Attr is the paper's Attr_h(A), one value per cell (query, key), or what ``method`` puts in its
-    place (see ``headwise.methods``); only real tokens count, padding never. Sites with fewer than
-    H heads, and failed examples, hold NaN (positions -1).
+    place (see ``headwise.attribution.methods``); only real tokens count, padding never. Sites
+    with fewer than H heads, and failed examples, hold NaN (positions -1).
 
     Method ``embedding-gradient`` gives one value per token, not per pair. It stands in the cell
     (token, token); all other cells are zero in ``matrices`` and left out of scores and edges,
@@ -182,7 +182,7 @@ class Attribution:
         """The attribution tree of one example, by the paper's Algorithm 1; a notebook draws it.
 
         root: ``classifier``, the token that the classifier reads, as in the paper; ``outgoing``,
-            the rule of the paper's code; or a position. See ``trees.build``.
+            the rule of the paper's code; or a position. See ``headwise.trees.build``.
         tau: threshold of edges, as a share of their layer's largest cell; below 0.2 only where
             matrices were kept
         tau_last: the same for the last layer

@@ -1,6 +1,6 @@
 """Structured logs: every line with job, shard, attempt and worker, and never with a password.
 
-A line goes to standard error. Lines about a job are also kept in memory, for `db.logs`, which
+A line goes to standard error. Lines about a job are also kept in memory, for `db.ops.logs`, which
 writes them to the database from a thread of its own, and the last ones of an attempt for the
 attempt's row.
 """

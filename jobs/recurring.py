@@ -10,8 +10,8 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field, ValidationError, field_validator
 
 from jobs.errors import InputError
-from jobs.spec import problem
-from jobs.spec_parts import Frozen
+from jobs.specs.base import Frozen
+from jobs.specs.submission import problem
 
 
 class Recurring(Frozen):

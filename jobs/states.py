@@ -26,7 +26,7 @@ may become two: its end is cut off as another ready shard, in the same transacti
     losses                        it has failed with its error, and its shard is done
 
 What a user asks for (run, pause, cancel) is a separate column, `control`; the scheduler moves
-the state after it. The database decides every transition: each statement in `db.statements`
+the state after it. The database decides every transition: each statement in `db.queue.sql`
 names the states that it leaves, so a stale actor changes nothing.
 """
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from jobs.errors import InputError, Problem, refuse
-from jobs.spec import problem
-from jobs.spec_parts import DataSpec, Frozen, JobSpec, ModelSpec
+from jobs.specs.base import DataSpec, Frozen, JobSpec, ModelSpec
+from jobs.specs.submission import problem
 from jobs.states import FINAL_JOB_STATES, JobState
 
 PARTS = ("taylor", "leave-one-out", "pruning", "attack")

@@ -12,13 +12,13 @@ import uuid
 import structlog
 from celery import Celery
 
-from db import fleet
 from db.database import Database
-from db.fleet import SchedulerIdentity
+from db.ops import fleet
+from db.ops.fleet import SchedulerIdentity
 from jobs.errors import UnavailableError
 from jobs.logs import redact
 from jobs.settings import Settings
-from scheduler.celery_app import reach, shown_address
+from scheduler.broker import reach, shown_address
 
 log = structlog.get_logger()
 

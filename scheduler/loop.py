@@ -11,21 +11,22 @@ from collections import Counter
 import structlog
 from celery import Celery
 
-from db import deletion, fleet, lifecycle, retention, tally
-from db.balance import balance
 from db.database import Database
-from db.logs import LogShipper
-from jobs.data import read_rows
+from db.ops import attempt_counts, deletion, fleet, retention
+from db.ops.logs import LogShipper
+from db.queue import lifecycle
+from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
+from jobs.inputs.data import read_rows
 from jobs.logs import bind_process
 from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
-from jobs.spec import parse_spec
+from jobs.specs.submission import parse_spec
 from jobs.traces import configure_traces, end_traces, span
-from scheduler import recurring
-from scheduler.celery_app import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
-from scheduler.pulse import Pulse
-from scheduler.submit import check_size, example_rows
+from scheduler.broker import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
+from scheduler.heartbeat import Pulse
+from scheduler.submission import recurring
+from scheduler.submission.submit import check_size, example_rows
 
 log = structlog.get_logger()
 
@@ -188,7 +189,7 @@ class Scheduler:
         self._tidied = time.monotonic()
         lifecycle.prune_workers(self.database, WORKERS_KEPT_SECONDS)
         fleet.prune_schedulers(self.database, WORKERS_KEPT_SECONDS)
-        tally.fold(self.database)
+        attempt_counts.fold(self.database)
         forget_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text, update
 
-from db import leases, lifecycle, store, tables
-from db.attack import PlannedTrigger
+from db import schema
 from db.database import Database
-from jobs.attack import AttackResult, AttackSpec, ModelOutcome
+from db.kinds.attack import PlannedTrigger
+from db.queue import claims, lifecycle, new_jobs
+from db.results import commit
+from headwise.stats.attack import AttackSums
+from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
+from jobs.kinds.triggers import TriggerToken
 from jobs.outcome import Completed
 from jobs.results import ExampleResult, SiteInfo
-from jobs.spec import canonical_json, parse_spec
-from jobs.triggers import TriggerToken
-from stats.attack import AttackSums
-from tests.db.test_triggers import finished
+from jobs.specs.submission import canonical_json, parse_spec
+from tests.db.kinds.test_triggers import finished
 from tests.support import ALICE, job_values
 
 EXAMPLES = 8
@@ -57,7 +59,7 @@ def planned_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
         name="an attack",
     )
     rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(EXAMPLES)]
-    job = store.create_job(database, values, rows)
+    job = new_jobs.create_job(database, values, rows)
     request = next(one for one in lifecycle.take_plans(database) if one.job_id == job)
     prepared = lifecycle.prepare(database, request, spec, None)
     bounds = [(lo, min(lo + size, EXAMPLES)) for lo in range(0, EXAMPLES, size)]
@@ -103,12 +105,12 @@ def made_up(
 def commit_shards(database: Database, spec: AttackSpec, most: int = 100) -> None:
     """Alice computes the shards that are ready."""
     for _ in range(most):
-        held = leases.claim(database, ALICE, 60)
+        held = claims.claim(database, ALICE, 60)
         if held is None:
             return
-        shard = store.read_shard(database, held)
+        shard = commit.read_shard(database, held)
         result = made_up(held.lo, held.hi, shard.planned, spec, shard.gold)
-        assert store.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
+        assert commit.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
 
 
 def finished_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
@@ -123,5 +125,5 @@ def finished_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
 def rename_labels(database: Database, job: int, labels: tuple[str, ...]) -> None:
     """Give a job's model other labels."""
     with database.write() as connection:
-        own = tables.job.c.id == job
-        connection.execute(update(tables.job).where(own).values(labels=json.dumps(labels)))
+        own = schema.job.c.id == job
+        connection.execute(update(schema.job).where(own).values(labels=json.dumps(labels)))

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
 from db.database import Database
-from db.leases import WorkerIdentity
+from db.queue import claims, lifecycle
+from db.queue.claims import WorkerIdentity
+from db.results import commit
+from headwise.stats.sums import MaskSums
+from jobs.kinds.pruning import PruningResult
 from jobs.outcome import Completed
-from jobs.pruning import PruningResult
 from jobs.results import ExampleResult, SiteInfo
 from jobs.settings import Settings
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
-from stats.sums import MaskSums
+from scheduler.loop import Scheduler
+from scheduler.submission.submit import check, submit
 from tests.inputs import raw_submission
 from tests.support import ALICE, HEADS, SITES, completed, planned_job
 
@@ -28,8 +29,8 @@ ROWS = 24
 def source_job(database: Database, spec: dict[str, Any], examples: int = 4) -> int:
     """A finished attribution job of the first rows of the same data."""
     job = planned_job(database, examples, spec=json.dumps({"keep_text": True, **spec}))
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     assert lifecycle.finish_jobs(database) == [job]
     return job
@@ -99,9 +100,9 @@ def computed(lo: int, hi: int, removed: list[list[list[int]]]) -> PruningResult:
 
 def run(database: Database, worker: WorkerIdentity = ALICE) -> None:
     """Compute every shard, and finish."""
-    while held := leases.claim(database, worker, 60):
-        shard = store.read_shard(database, held)
+    while held := claims.claim(database, worker, 60):
+        shard = commit.read_shard(database, held)
         done = Completed(parts=(computed(held.lo, held.hi, shard.planned),), seconds=0.1)
-        assert store.commit_shard(database, held, done, "model")
+        assert commit.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from jobs.settings import Settings, load_settings
-from scheduler.submit import check, submit
+from scheduler.submission.submit import check, submit
 from tests.tiny import bert_folder, pairs_file
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from db import lifecycle, store
 from db.database import Database
-from db.leases import WorkerIdentity
+from db.queue import lifecycle, new_jobs
+from db.queue.claims import WorkerIdentity
+from jobs.kinds.attribution import AttributionResult
+from jobs.kinds.importance import ImportanceResult
 from jobs.outcome import Completed
-from jobs.results import AttributionResult, ExampleResult, ImportanceResult, SiteInfo
+from jobs.results import ExampleResult, SiteInfo
 
 ALICE = WorkerIdentity(name="alice", host="h", pid=1, queue="default", device="cpu", versions="{}")
 BOB = WorkerIdentity(name="bob", host="h", pid=2, queue="default", device="cpu", versions="{}")
@@ -44,7 +46,7 @@ def planned_job(database: Database, examples: int = 6, size: int = 2, **changes:
     """A running job cut into shards of `size` examples."""
     values = job_values(examples=examples, **changes)
     rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(examples)]
-    job_id = store.create_job(database, values, rows)
+    job_id = new_jobs.create_job(database, values, rows)
     lifecycle.take_plans(database)
     bounds = [(lo, min(lo + size, examples)) for lo in range(0, examples, size)]
     assert lifecycle.write_plan(database, job_id, bounds, None, "fingerprint")

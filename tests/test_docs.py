@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from db import statements
 from db.database import Database
-from db.tables import metadata
+from db.queue import sql
+from db.schema import metadata
 from db.views import VIEW_NAMES, VIEWS, schema_page
 from jobs.settings import PREFIX, Settings, settings_page
 from jobs.states import JOB_TRANSITIONS, SHARD_TRANSITIONS, JobState, ShardState
@@ -106,9 +106,7 @@ def anchors(page: Path) -> set[str]:
 # States.
 
 SQL = {
-    name: value
-    for name, value in vars(statements).items()
-    if name.isupper() and not name.startswith("_")
+    name: value for name, value in vars(sql).items() if name.isupper() and not name.startswith("_")
 }
 WORKER_STATES = {"idle", "busy", "stopped"}
 LITERAL = re.compile(r"\bstate(?: =| <>|) '(\w+)'|\bstate(?: NOT)? IN \(([^)]*)\)")
@@ -135,13 +133,9 @@ def test_statements_name_known_states_only(name: str) -> None:
 
 def test_the_literals_of_a_statement_are_found() -> None:
     """So that the test above cannot pass by finding nothing."""
-    assert literals(statements.RANKED) == {"leased", "ready", "running"}
-    assert literals(statements.CANCEL) == {
-        *("cancelling", "succeeded", "failed", "cancelled", "deleting")
-    }
-    assert literals(statements.RELEASE) == {
-        *("cancelling", "stopping", "cancelled", "ready", "leased")
-    }
+    assert literals(sql.RANKED) == {"leased", "ready", "running"}
+    assert literals(sql.CANCEL) == {*("cancelling", "succeeded", "failed", "cancelled", "deleting")}
+    assert literals(sql.RELEASE) == {*("cancelling", "stopping", "cancelled", "ready", "leased")}
 
 
 UPDATE = re.compile(

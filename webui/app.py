@@ -23,10 +23,10 @@ from jobs.errors import (
 )
 from jobs.settings import Settings
 from webui import format as formats
-from webui import heads, words
 from webui.assets import VERSION
+from webui.context import Context, context, is_foreign, is_host_of, problem_json
 from webui.metrics import MetricsCache
-from webui.web import Context, context, is_foreign, is_host_of, problem_json
+from webui.pages import heads, words
 
 log = logging.getLogger(__name__)
 
@@ -94,29 +94,26 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _register(app: Flask) -> None:
-    from webui import (
-        api,
-        assets,
-        attack,
+    from webui import assets, health
+    from webui.api import events
+    from webui.api import jobs as jobs_api
+    from webui.api import studies as studies_api
+    from webui.kinds import attack, importance, pruning
+    from webui.pages import (
         console,
-        events,
         explain,
         jobs,
         new_job,
-        ops,
-        pruning,
-        rankings,
+        notices,
         recurring,
         results,
         studies,
-        study_api,
         trees,
-        watch,
     )
 
     for module in (
-        *(assets, jobs, new_job, explain, attack, results, rankings, pruning, trees),
-        *(studies, study_api, recurring, console, events, api, ops, watch),
+        *(assets, jobs, new_job, explain, attack, results, importance, pruning, trees),
+        *(studies, studies_api, recurring, console, events, jobs_api, health, notices),
     ):
         app.register_blueprint(module.blueprint)
 

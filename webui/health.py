@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, jsonify
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from db import metrics as numbers
-from db.checks import UNKNOWN, web_health
-from db.metrics import Numbers
+from db.ops import metrics as numbers
+from db.ops.checks import UNKNOWN, web_health
+from db.ops.metrics import Numbers
 from jobs.errors import UnavailableError
+from webui.context import database, settings
 from webui.metrics import MetricsCache
-from webui.web import database, settings
 
 blueprint = Blueprint("ops", __name__)
 

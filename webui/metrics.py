@@ -17,8 +17,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from db.metrics import Numbers
-from db.tally import BOUNDS, Total
+from db.ops.attempt_counts import BOUNDS, Total
+from db.ops.metrics import Numbers
 from jobs.states import JobState, ShardState
 
 CACHED_SECONDS = 5.0

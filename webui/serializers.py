@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from db import queries
 from db.database import Database
-from db.queries import Job
-from jobs.spec import SPECS
-from jobs.spec_parts import DataSpec, ModelSpec
+from db.reads import jobs as job_reads
+from db.reads.jobs import Job
+from jobs.kinds import SPECS
+from jobs.specs.base import DataSpec, ModelSpec
 from webui import format as formats
 
 
@@ -55,7 +55,7 @@ def job_json(job: Job) -> dict[str, Any]:
 
 def progress_json(database: Database, job_id: int) -> dict[str, Any]:
     """What changes while a job runs, with the words that a page shows. Raises NotFoundError."""
-    job = queries.get_job(database, job_id)
+    job = job_reads.get_job(database, job_id)
     return {
         "id": job.id,
         "state": job.state.value,
@@ -70,7 +70,7 @@ def progress_json(database: Database, job_id: int) -> dict[str, Any]:
         "waiting": job.waiting,
         "plan_at": job.plan_at,
         "plan_tries": job.plan_tries,
-        "shards": queries.shard_counts(database, job_id),
+        "shards": job_reads.shard_counts(database, job_id),
         "text": progress_words(job),
     }
 

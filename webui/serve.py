@@ -6,7 +6,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from db import fleet
+from db.ops import fleet
 from jobs.settings import Settings
 from jobs.traces import configure_traces
 from webui.app import create_app

@@ -12,11 +12,11 @@ import time
 
 import structlog
 
-from db import leases
+from db.queue import claims
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
-from workers.limits import Limits
-from workers.work import Worker
+from workers.stop_conditions import Limits
+from workers.worker import Worker
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ def _work(worker: Worker, limits: Limits, ended: threading.Event) -> None:
 def _drained(worker: Worker, waited: float) -> bool:
     patient = waited < PATIENCE_SECONDS
     try:
-        return not (leases.planning_ahead(worker.database, worker.who) and patient)
+        return not (claims.planning_ahead(worker.database, worker.who) and patient)
     except UnavailableError:
         if not patient:
             raise

@@ -22,14 +22,14 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from db import fleet
+from db.ops import fleet
 from jobs.logs import configure_logs
 from jobs.settings import Settings
 from jobs.traces import configure_traces, end_traces
-from scheduler.celery_app import WAKE, make_app
+from scheduler.broker import WAKE, make_app
 
 if TYPE_CHECKING:
-    from workers.work import Worker
+    from workers.worker import Worker
 
 BROKEN = 70
 """Exit status of a process whose GPU answers it no more."""
@@ -98,7 +98,7 @@ class _Child:
 
     def start(self) -> None:
         """Load torch, register, and stop when the parent says so."""
-        from workers.work import Worker  # imports torch, so only here in the child
+        from workers.worker import Worker  # imports torch, so only here in the child
 
         configure_logs(self.settings)
         self._worker = worker = Worker(self.settings)

@@ -8,20 +8,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from db.leases import Claim
-from db.store import ShardInput
+from db.queue.claims import Claim
+from db.results.commit import ShardInput
 from headwise.errors import ModelError, OptionError
 from jobs.errors import UnavailableError
 from jobs.outcome import Completed
 from jobs.plan import blocks
 from jobs.results import ShardResult
-from jobs.spec import parse_spec
-from workers.attack import attack
-from workers.attribution import attribute
-from workers.heart import SHORTENED, Stopped
-from workers.importance import rank
-from workers.pruning import prune
-from workers.run import ModelCache, Progress, Run
+from jobs.specs.submission import parse_spec
+from workers.block import Progress, Run
+from workers.heartbeat import SHORTENED, Stopped
+from workers.kinds.attack import attack
+from workers.kinds.attribution import attribute
+from workers.kinds.importance import rank
+from workers.kinds.pruning import prune
+from workers.model_cache import ModelCache
 
 RUNNERS: dict[str, Callable[[Run[Any]], ShardResult]] = {
     "attribution": attribute,

@@ -8,13 +8,13 @@ import time
 
 import structlog
 
-from db import leases
 from db.database import Database
-from db.leases import Claim, WorkerIdentity
+from db.queue import claims
+from db.queue.claims import Claim, WorkerIdentity
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 from jobs.states import Control
-from workers.vitals import Vitals
+from workers.resource_usage import Vitals
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Heart:
         self.closing.set()
         self._thread.join(timeout=5)
         try:
-            leases.beat(self.database, self.who, "stopped", None)
+            claims.beat(self.database, self.who, "stopped", None)
         except UnavailableError as error:
             log.warning("could not sign off", error=str(error))
 
@@ -131,7 +131,7 @@ class Heart:
             held = self._held
         if held is None:
             return
-        found = leases.poll(self.database, held)
+        found = claims.poll(self.database, held)
         with self._lock:
             if self._held is not held:
                 return
@@ -147,7 +147,7 @@ class Heart:
         if still > self.settings.stall_seconds:
             log.error("the shard does not move; its lease is not renewed", seconds=round(still))
             return
-        control = leases.heartbeat(
+        control = claims.heartbeat(
             self.database, held, progress, self.settings.lease_seconds, still
         )
         with self._lock:
@@ -165,7 +165,7 @@ class Heart:
             held = self._held
         state, seconds = "busy" if held else "idle", self.settings.heartbeat_seconds
         try:
-            leases.beat(self.database, self.who, state, held, seconds, self._vitals.read())
+            claims.beat(self.database, self.who, state, held, seconds, self._vitals.read())
         except UnavailableError as error:
             # Only the list of workers suffers; the lease has a heartbeat of its own.
             log.warning("heartbeat failed", error=str(error))

@@ -15,12 +15,13 @@ import structlog
 import torch
 import transformers
 
-from db import leases, store
 from db.database import Database
-from db.fleet import dead_after
-from db.leases import Ask, Claim, Shape, WorkerIdentity
-from db.logs import LogShipper
-from db.store import ChangedModelError
+from db.ops.fleet import dead_after
+from db.ops.logs import LogShipper
+from db.queue import claims
+from db.queue.claims import Ask, Claim, Shape, WorkerIdentity
+from db.results import commit
+from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from jobs.errors import UnavailableError
 from jobs.logs import about_attempt, bind_process, log_tail
@@ -28,9 +29,9 @@ from jobs.outcome import Errored, HandedBack, LostLease
 from jobs.settings import Settings
 from jobs.states import Control
 from jobs.traces import span
-from workers.heart import LOST, SHORTENED, Heart, Stopped
-from workers.run import ModelCache
-from workers.runner import BlockError, ShardRun
+from workers.executor import BlockError, ShardRun
+from workers.heartbeat import LOST, SHORTENED, Heart, Stopped
+from workers.model_cache import ModelCache
 
 log = structlog.get_logger()
 
@@ -131,7 +132,7 @@ class Worker:
         attempts = 0
         while attempts != at_most and not (self.stopping or self.broken or self.heart.orphaned):
             try:
-                held = leases.claim(
+                held = claims.claim(
                     self.database, self.who, self.settings.lease_seconds, self._ask()
                 )
             except UnavailableError as error:
@@ -168,7 +169,7 @@ class Worker:
     def _run(self, run: ShardRun) -> Ending:
         """Compute; returns why it ended, None where the lease's end was reached."""
         try:
-            run.compute(store.read_shard(self.database, run.held))
+            run.compute(commit.read_shard(self.database, run.held))
         except Stopped as stopped:
             why = str(stopped)
             if why == SHORTENED:
@@ -204,9 +205,9 @@ class Worker:
             self._commit(run, ending, tail)
         elif isinstance(ending, HandedBack):
             log.info("shard handed back", reason=ending.reason)
-            leases.hand_back(self.database, run.held, ending.reason, "\n".join(tail))
+            claims.hand_back(self.database, run.held, ending.reason, "\n".join(tail))
         elif isinstance(ending, Errored):
-            leases.record_error(
+            claims.record_error(
                 self.database,
                 run.held,
                 ending.message,
@@ -221,11 +222,11 @@ class Worker:
         log.info("shard computed", examples=count, seconds=round(done.seconds, 2))
         try:
             with span("commit", held.job_id, examples=count):
-                stored = store.commit_shard(
+                stored = commit.commit_shard(
                     self.database, held, done, run.fingerprint, "\n".join(tail), ending
                 )
         except ChangedModelError as error:
-            leases.record_error(
+            claims.record_error(
                 self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
             )
             return

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cli.commands.jobs import submit_command
 from cli.context import opened, out, print_json
-from cli.job_commands import submit_command
-from db import attack_results, queries
+from db.reads import attack as attack_reads
+from db.reads import jobs as job_reads
 from jobs.errors import HeadwiseError
-from scheduler.by_hand import attack_by_hand
-from scheduler.submit import check, submit
+from scheduler.submission.quick_jobs import attack_by_hand
+from scheduler.submission.submit import check, submit
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -57,7 +58,7 @@ def attack(
 ) -> int:
     """Put the triggers that an attribution found into texts, and count what they do."""
     with opened() as (_, database):
-        origin = queries.get_job(database, triggers_from)
+        origin = job_reads.get_job(database, triggers_from)
     keys: dict[str, object] = {
         "triggers_from": triggers_from,
         "rule.per_class": per_class,
@@ -98,10 +99,10 @@ def try_attack(
     with opened() as (settings, database):
         raw = attack_by_hand(model, (text, second), (words, second_words), settings)
         job_id = submit(check(raw, settings, database), database)
-        while not queries.get_job(database, job_id).final:
+        while not job_reads.get_job(database, job_id).final:
             time.sleep(0.2)
-        found = attack_results.get_tried(database, job_id)
-        labels = queries.get_job(database, job_id).labels
+        found = attack_reads.get_tried(database, job_id)
+        labels = job_reads.get_job(database, job_id).labels
     if found is None:
         raise HeadwiseError(f"Job {job_id} ended without a result.")
     if as_json:

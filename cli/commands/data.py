@@ -19,12 +19,12 @@ from rich.table import Table
 
 from cli.context import opened, out, print_json
 from cli.doctor import examine
-from db import backup as copies
-from db import export as exports
-from db.console import Console, create_console_role
+from db.console.console import Console, create_console_role
 from db.database import Database
-from db.view_parts import View
+from db.ops import backup as copies
+from db.results import export as exports
 from db.views import schema_page
+from db.views.parts import View
 from jobs.errors import refuse
 from jobs.settings import load_settings, settings_page
 

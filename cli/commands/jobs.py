@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cli.context import opened, out, print_json
-from db import queries
 from db.database import Database
+from db.reads import jobs as job_reads
 from jobs.errors import nearest, refuse
-from jobs.spec import Submission
+from jobs.specs.submission import Submission
 from jobs.states import SHOWN_JOB_STATES, JobState
-from scheduler.control import control
-from scheduler.presets import presets
-from scheduler.submit import check, submit
+from scheduler.submission.control import control
+from scheduler.submission.presets import presets
+from scheduler.submission.submit import check, submit
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB")]
@@ -142,7 +142,7 @@ def jobs(
     if state and state not in SHOWN_JOB_STATES:
         raise refuse("--state", state, "is not a state of a job", nearest(state, SHOWN_JOB_STATES))
     with opened() as (_, database):
-        found = queries.list_jobs(database, state=state, limit=limit)
+        found = job_reads.list_jobs(database, state=state, limit=limit)
     if as_json:
         print_json([job.__dict__ for job in found])
         return
@@ -184,7 +184,7 @@ def delete(job: JobId) -> None:
 def follow_job(database: Database, job_id: int, stop: threading.Event | None = None) -> int:
     """Show a job's progress until it is final or `stop` is set; returns 0 when it succeeded."""
     stop = stop or threading.Event()
-    job = queries.get_job(database, job_id)
+    job = job_reads.get_job(database, job_id)
     columns = (
         TextColumn("job {task.fields[job]} {task.fields[state]}"),
         BarColumn(),
@@ -207,7 +207,7 @@ def follow_job(database: Database, job_id: int, stop: threading.Event | None = N
             )
             if job.final or stop.wait(0.4):
                 break
-            job = queries.get_job(database, job_id)
+            job = job_reads.get_job(database, job_id)
     if job.error:
         out.print(f"{job.state.value}: {job.error}")
     return 0 if job.state is JobState.SUCCEEDED else 1
@@ -219,7 +219,7 @@ def _control(job_id: int, action: str) -> None:
         if action == "delete":
             out.print(f"Job {job_id} deleted.")
         else:
-            out.print(f"Job {job_id} is {queries.get_job(database, job_id).state.value}.")
+            out.print(f"Job {job_id} is {job_reads.get_job(database, job_id).state.value}.")
 
 
 def start_from(

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.jobs import AsJson, JobId
 from cli.context import opened, out, print_json
-from cli.job_commands import AsJson, JobId
-from db import logs, queries
 from db.database import Database
-from db.logs import LogLine
+from db.ops import logs
+from db.ops.logs import LogLine
+from db.reads import jobs as job_reads
 from jobs.errors import nearest, refuse
 from jobs.logs import LEVELS
 
@@ -36,7 +37,7 @@ def logs_command(
     if level and level not in LEVELS:
         raise refuse("--level", level, "is no level", nearest(level, LEVELS))
     with opened() as (_, database):
-        queries.get_job(database, job)
+        job_reads.get_job(database, job)
         if follow:
             follow_log(database, job, level=level, shard=shard, as_json=as_json)
             return
@@ -58,7 +59,7 @@ def follow_log(
     stop, after = stop or threading.Event(), ""
     while True:
         # Asked first: what is stored by then has been read when the loop ends.
-        ended = queries.get_job(database, job_id).final
+        ended = job_reads.get_job(database, job_id).final
         if ended:
             stop.wait(logs.SETTLE_SECONDS + 0.5)
         while found := logs.lines_after(

@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.jobs import AsJson, JobId
 from cli.context import opened, out, print_json
-from cli.job_commands import AsJson, JobId
-from db import deletion, retention
 from db.database import Database
-from db.retention import Due
+from db.ops import deletion, retention
+from db.ops.retention import Due
 from jobs.errors import refuse
 from jobs.settings import Days
-from scheduler.control import change as change_job
-from scheduler.control import control
+from scheduler.submission.control import change as change_job
+from scheduler.submission.control import control
 
 Kept = Annotated[float | None, typer.Option(help="In place of the settings' days; 0 is for ever.")]
 

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cli.commands.jobs import AsJson, assign, start_from, user
 from cli.context import opened, out, print_json
-from cli.job_commands import AsJson, assign, start_from, user
-from db import queries, recurring
-from scheduler.presets import presets
-from scheduler.recurring import add as add_recurring
-from scheduler.recurring import control
+from db.queue import recurring
+from db.reads import jobs as job_reads
+from scheduler.submission.presets import presets
+from scheduler.submission.recurring import add as add_recurring
+from scheduler.submission.recurring import control
 
 Number = Annotated[int, typer.Argument(help="Number of the recurring job.", metavar="NUMBER")]
 
@@ -51,7 +52,7 @@ def add_command(
         if job is None:
             raw = start_from(spec, preset, presets(settings))
         else:
-            found = queries.get_job(database, job)
+            found = job_reads.get_job(database, job)
             raw = {"spec": found.spec, "name": found.name, "priority": found.priority}
         raw["user"] = user()
         for assignment in set_ or ():

@@ -10,13 +10,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.commands.jobs import AsJson, absolute, user
 from cli.context import opened, out, print_json
-from cli.job_commands import AsJson, absolute, user
-from db import queries, studies
 from db.database import Database
-from db.queries import Job
+from db.reads import jobs as job_reads
+from db.reads import studies
+from db.reads.jobs import Job
 from jobs.states import JobState
-from scheduler.study import check_study, submit_study
+from scheduler.submission.study import check_study, submit_study
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +117,7 @@ def follow_study(
             for step in jobs
         }
         while True:
-            found = {step: queries.get_job(database, number) for step, number in jobs.items()}
+            found = {step: job_reads.get_job(database, number) for step, number in jobs.items()}
             for step, job in found.items():
                 _show(progress, tasks[step], job)
             if all(job.final for job in found.values()) or stop.wait(0.4):
@@ -129,10 +130,10 @@ def follow_study(
 
 def summary(database: Database, study_id: int) -> dict[str, Any]:
     """What came out, machine-readable."""
-    from webui.findings import findings  # Flask, needed here only
+    from webui.pages.findings import findings  # Flask, needed here only
 
     row = studies.get_study(database, study_id)
-    jobs = {step: queries.get_job(database, number) for step, number in row.steps.items()}
+    jobs = {step: job_reads.get_job(database, number) for step, number in row.steps.items()}
     steps = {
         step: {"job": job.id, "state": job.state.value, "error": job.error, "seconds": job.elapsed}
         for step, job in jobs.items()

@@ -1,8 +1,8 @@
 """The process that runs one query of the SQL console, under the operating system's limits.
 
-Started by `db.console`. On SQLite it imports the standard library only, so that it starts in a few
-hundredths of a second. It reads one request, a JSON object, from standard input, gives up what it
-does not need, and answers in JSON lines:
+Started by `db.console.console`. On SQLite it imports the standard library only, so that it starts
+in a few hundredths of a second. It reads one request, a JSON object, from standard input, gives up
+what it does not need, and answers in JSON lines:
 
     {"ready": true}                          connected; the time limit starts
     {"columns": [...]}                       once
@@ -50,10 +50,10 @@ def main() -> None:
     try:
         # Late: one needs what the other's process should not wait for.
         if request["kind"] == "sqlite":
-            from db.console_sqlite import run
+            from db.console.sqlite import run
         else:
             sys.path[:] = request["path"]
-            from db.console_postgresql import run
+            from db.console.postgresql import run
         run(request, Output(request))
     except Refused as refused:
         say(refused.answer)

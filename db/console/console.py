@@ -2,7 +2,7 @@
 
 What may be read is enforced by the database, not by a parser: on SQLite by an authorizer, on
 PostgreSQL by a role that owns nothing. Time and memory are enforced by the operating system: every
-query runs in a process of its own, `db.console_child`.
+query runs in a process of its own, `db.console.child`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from urllib.parse import quote
 
 from sqlalchemy import make_url
 
-from db.console_role import create_console_role
-from db.tables import metadata
+from db.console.role import create_console_role
+from db.schema import metadata
 from db.views import VIEW_NAMES, VIEWS
 from jobs.errors import HeadwiseError, UnavailableError, nearest, refuse
 from jobs.settings import Settings
@@ -48,7 +48,7 @@ GRACE_SECONDS = {"sqlite": 0.0, "postgresql": 2.0}
 MAX_SQL = 100_000
 
 # Isolated, without site: nothing is imported that the child does not name.
-_START = "import sys; sys.path.insert(0, sys.argv[1]); import db.console_child as c; c.main()"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); import db.console.child as c; c.main()"
 
 _slots = threading.BoundedSemaphore(CONCURRENT)
 _COMMENTS = re.compile(r"(\s|\(|;|--[^\n]*(\n|$)|/\*.*?(\*/|$))*", re.DOTALL)
@@ -176,7 +176,7 @@ class _Answer:
         # JSON writes a character in up to six bytes; a child that says more is not ours any more.
         self._bytes_left = 8 * size + (16 << 20)
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[1])],
+            [sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),

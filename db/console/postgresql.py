@@ -1,6 +1,6 @@
 """The SQL console's query on PostgreSQL; runs in the child process.
 
-The role decides what may be read (`db.console_role`). The cursor decides what may be said: DECLARE
+The role decides what may be read (`db.console.role`). The cursor decides what may be said: DECLARE
 takes one query and nothing else.
 """
 
@@ -20,7 +20,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
-from db.console_child import Output, Refused, limit, say
+from db.console.child import Output, Refused, limit, say
 
 _DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
 _EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF)\n"

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from db.console_child import Output, Refused, limit, say
+from db.console.child import Output, Refused, limit, say
 
 MAX_VALUE = 10_000_000
 """Longest text or blob SQLite may make, in bytes."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-from db import attack, attribution, importance, pruning, tables
-from db.leases import Claim
-from db.prepared import Prepared
+from db import schema
+from db.kinds import attack, attribution, importance, pruning
+from db.kinds.prepared import Prepared
+from db.queue.claims import Claim
 
 
 def _no_plan(
@@ -45,12 +46,12 @@ KINDS: dict[str, Kind] = {
     "attribution": Kind(
         commit=attribution.commit,
         finish=attribution.finish,
-        large=(tables.head_score, tables.site_result, tables.edge, tables.example_result),
+        large=(schema.head_score, schema.site_result, schema.edge, schema.example_result),
     ),
     "importance": Kind(
         commit=importance.commit,
         finish=importance.finish,
-        large=(tables.head_value, tables.example_result),
+        large=(schema.head_value, schema.example_result),
     ),
     "pruning": Kind(
         plan=pruning.plan, inputs=pruning.inputs, commit=pruning.commit, finish=pruning.finish
@@ -60,6 +61,6 @@ KINDS: dict[str, Kind] = {
         inputs=attack.inputs,
         commit=attack.commit,
         finish=attack.finish,
-        large=(tables.trigger_outcome, tables.example_result),
+        large=(schema.trigger_outcome, schema.example_result),
     ),
 }

@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
-from db import tables
-from db.bulk import insert_rows
-from db.leases import Claim
-from db.prepared import Prepared
-from db.triggers import mine
-from jobs.attack import (
+from db import schema
+from db.kinds.prepared import Prepared
+from db.kinds.triggers import mine
+from db.queue.claims import Claim
+from db.results.bulk import insert_rows
+from jobs.errors import ConflictError, refuse
+from jobs.kinds.attack import (
     AttackResult,
     AttackSpec,
     TriggerSums,
@@ -26,8 +27,7 @@ from jobs.attack import (
     shard_sums,
     trigger_results,
 )
-from jobs.errors import ConflictError, refuse
-from jobs.triggers import Trigger, TriggerToken, random_controls
+from jobs.kinds.triggers import Trigger, TriggerToken, random_controls
 
 SKIPPED = """
 SELECT DISTINCT s.trigger_no, e.example_no FROM trigger_source s
@@ -91,7 +91,7 @@ def plan(
         raise refuse("triggers_from", spec.triggers_from, message, "Lower rule.threshold.")
     planned = [{"trigger_no": number, **row} for number, row in enumerate(rows)]
     return Prepared(
-        rows={tables.attack_trigger: planned, tables.trigger_source: sources},
+        rows={schema.attack_trigger: planned, schema.trigger_source: sources},
         cost=spec.passes(len(rows) - len(spec.given)),
         rows_per_example=len(rows) * (1 + len(spec.models)) if spec.outcomes else 1,
     )
@@ -117,23 +117,23 @@ def inputs(connection: Connection, job_id: int) -> list[PlannedTrigger]:
 
 def commit(connection: Connection, held: Claim, result: AttackResult, _keep_text: bool) -> None:
     """Write a shard's counts and outcomes; the first one also what the attention controls are."""
-    t = tables.attack_trigger
+    t = schema.attack_trigger
     for number, tokens in result.attention.items():
         unknown = (t.c.job_id == held.job_id) & (t.c.trigger_no == number) & (t.c.parts == "[]")
         found = {"parts": _parts(tokens), "text": readable(tokens)}
         connection.execute(update(t).where(unknown).values(found))
-    names = [column.name for column in tables.trigger_sum.columns]
+    names = [column.name for column in schema.trigger_sum.columns]
     rows = ((held.job_id, held.shard_no, *_counts(sums).values()) for sums in shard_sums(result))
-    insert_rows(connection, tables.trigger_sum, held.job_id, names, rows)
-    names = [column.name for column in tables.trigger_outcome.columns]
+    insert_rows(connection, schema.trigger_sum, held.job_id, names, rows)
+    names = [column.name for column in schema.trigger_outcome.columns]
     outcomes = _outcomes(held, result)
-    insert_rows(connection, tables.trigger_outcome, held.job_id, names, outcomes)
+    insert_rows(connection, schema.trigger_outcome, held.job_id, names, outcomes)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:
     """Merge the counts into rates; returns the hash of triggers and counts, None without any
     prediction."""
-    e, t = tables.example_result.c, tables.attack_trigger.c
+    e, t = schema.example_result.c, schema.attack_trigger.c
     good = select(e.example_no).where((e.job_id == job_id) & e.error.is_(None)).limit(1)
     if connection.execute(good).first() is None:
         return None
@@ -154,21 +154,21 @@ def finish(connection: Connection, job_id: int) -> str | None:
         for one in trigger_results(sums, {number: kind for number, kind, _ in triggers})
     ]
     connection.execute(
-        delete(tables.trigger_result).where(tables.trigger_result.c.job_id == job_id)
+        delete(schema.trigger_result).where(schema.trigger_result.c.job_id == job_id)
     )
     if rows:
-        connection.execute(insert(tables.trigger_result), rows)
+        connection.execute(insert(schema.trigger_result), rows)
     return attack_hash(triggers, sums)
 
 
 def read_results(connection: Connection, job_id: int) -> list[TriggerSums]:
     """The counts of a finished job; of another one what the shards done so far add up to."""
-    return _read(connection, tables.trigger_result, job_id) or read_sums(connection, job_id)
+    return _read(connection, schema.trigger_result, job_id) or read_sums(connection, job_id)
 
 
 def read_sums(connection: Connection, job_id: int) -> list[TriggerSums]:
     """What the shards done so far add up to."""
-    return _read(connection, tables.trigger_sum, job_id)
+    return _read(connection, schema.trigger_sum, job_id)
 
 
 def _read(connection: Connection, table: Table, job_id: int) -> list[TriggerSums]:
@@ -205,7 +205,7 @@ def _mined(connection: Connection, spec: AttackSpec) -> tuple[list[Trigger], lis
 
 def _labels(connection: Connection, job_id: int, origin: int) -> tuple[int, ...]:
     """For each label of the attribution job the index of ours."""
-    j = tables.job.c
+    j = schema.job.c
     rows = connection.execute(select(j.id, j.labels).where(j.id.in_((job_id, origin))))
     labels = {row.id: json.loads(row.labels) for row in rows}
     order = label_order(labels[job_id], labels[origin])

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, insert, select
 
-from db import digest, rankings, tables
-from db.bulk import insert_arrays, insert_rows
-from db.leases import Claim
+from db import schema
+from db.queue.claims import Claim
+from db.results import digest, rankings
+from db.results.bulk import insert_arrays, insert_rows
+from jobs.kinds.attribution import ATTRIBUTION_SOURCES, AttributionResult, shard_sums
 from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
-from jobs.results import SUM_NAMES, AttributionResult, shard_sums
-from jobs.spec import ATTRIBUTION_SOURCES
+from jobs.results import SUM_NAMES
 
 _MEANS = ("mean", "mean_total", "mean_absolute_total", "mean_attention_max")
 """Columns of head importance that are the sources' means, in their order."""
@@ -36,16 +37,16 @@ def commit(connection: Connection, held: Claim, result: AttributionResult, keep_
 def finish(connection: Connection, job_id: int) -> str | None:
     """Merge the sums into head importance; returns its hash, None where nothing was computed."""
     heads = head_importance(_read_sums(connection, job_id))
-    connection.execute(delete(tables.importance).where(tables.importance.c.job_id == job_id))
+    connection.execute(delete(schema.importance).where(schema.importance.c.job_id == job_id))
     if not heads:
         return None
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
-    connection.execute(insert(tables.importance), rows)
+    connection.execute(insert(schema.importance), rows)
     ranked = rankings.merge(connection, job_id)
     # Shards that were done before there were rankings left no replicates.
     whole = bool(ranked) and ranked[0].n == heads[0].n
     rankings.write(connection, job_id, ranked if whole else _ranked_without_intervals(heads))
-    j = tables.job.c
+    j = schema.job.c
     examples = connection.execute(select(j.examples).where(j.id == job_id)).scalar_one()
     digest.write(connection, job_id, examples)
     return importance_hash(heads)
@@ -78,7 +79,7 @@ def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
 
 def _read_sums(connection: Connection, job_id: int) -> Iterator[HeadSums]:
     """The per-shard sums of a job in shard order."""
-    s = tables.shard_sum.c
+    s = schema.shard_sum.c
     columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
     query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
     for row in connection.execute(query.execution_options(yield_per=10_000)):
@@ -103,7 +104,7 @@ def _insert_head_scores(
     for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
         grid[name] = getattr(result, name)[ok].ravel()
     columns = {name: values[keep] for name, values in grid.items()}
-    insert_arrays(connection, tables.head_score, job_id, columns)
+    insert_arrays(connection, schema.head_score, job_id, columns)
 
 
 def _insert_site_results(
@@ -117,13 +118,13 @@ def _insert_site_results(
     }
     for name in ("f0", "f1", "residual", "points", "converged"):
         columns[name] = getattr(result, name)[ok].ravel()
-    insert_arrays(connection, tables.site_result, job_id, columns)
+    insert_arrays(connection, schema.site_result, job_id, columns)
 
 
 def _insert_edges(
     connection: Connection, held: Claim, result: AttributionResult, keep_text: bool
 ) -> None:
-    names = [column.name for column in tables.edge.columns]
+    names = [column.name for column in schema.edge.columns]
 
     def rows() -> Iterator[tuple[Any, ...]]:
         fields = (result.edge_site, result.edge_head, result.edge_query, result.edge_key)
@@ -140,7 +141,7 @@ def _insert_edges(
                 place = (held.job_id, held.lo + number, rank, site, head, query, key)
                 yield (*place, *tokens, value, attention)
 
-    insert_rows(connection, tables.edge, held.job_id, names, rows())
+    insert_rows(connection, schema.edge, held.job_id, names, rows())
 
 
 def _insert_sums(connection: Connection, held: Claim, result: AttributionResult) -> None:
@@ -161,4 +162,4 @@ def _insert_sums(connection: Connection, held: Claim, result: AttributionResult)
             for site, info in enumerate(result.sites)
             for head in range(info.heads)
         ]
-    connection.execute(insert(tables.shard_sum), rows)
+    connection.execute(insert(schema.shard_sum), rows)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 from sqlalchemy import Connection
 
-from db import rankings, tables
-from db.bulk import insert_rows
-from db.leases import Claim
+from db import schema
+from db.queue.claims import Claim
+from db.results import rankings
+from db.results.bulk import insert_rows
+from jobs.kinds.importance import ImportanceResult
 from jobs.merge import ranking_hash
-from jobs.results import ImportanceResult
 
 
 def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
     """Write a shard's values."""
     numbers = held.lo + np.flatnonzero(result.ok)
-    names = [column.name for column in tables.head_value.columns]
+    names = [column.name for column in schema.head_value.columns]
     for source, values in result.values.items():
         good = np.asarray(values)[result.ok]
         places = np.argwhere(np.isfinite(good))
@@ -25,7 +26,7 @@ def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_
                 places.tolist(), good[tuple(places.T)].tolist(), strict=True
             )
         )
-        insert_rows(connection, tables.head_value, held.job_id, names, rows)
+        insert_rows(connection, schema.head_value, held.job_id, names, rows)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from db import rankings, tables
-from db.bulk import insert_rows
+from db import schema
 from db.database import Database
-from db.leases import Claim
-from db.prepared import Prepared
-from db.rankings import Ranked
+from db.kinds.prepared import Prepared
+from db.queue.claims import Claim
+from db.results import rankings
+from db.results.bulk import insert_rows
+from db.results.rankings import Ranked
+from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import NotFoundError, refuse
-from jobs.pruning import PruningResult, PruningSpec, curves
-from stats.sums import MaskSums, choose_step
+from jobs.kinds.pruning import PruningResult, PruningSpec, curves
 
 MEASURES = ("accuracy", "macro_f1", "loss")
 
@@ -71,7 +72,7 @@ class MaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A point of a curve, see `jobs.pruning.CurvePoint`, and what came out."""
+    """A point of a curve, see `jobs.kinds.pruning.CurvePoint`, and what came out."""
 
     point_no: int
     source_no: int
@@ -130,7 +131,7 @@ def plan(
     points = [{"point_no": n, **point.__dict__} for n, point in enumerate(found.points)]
     facts = [{"given": len(examples), "overlap": overlap}]
     return Prepared(
-        rows={tables.mask: masks, tables.curve_point: points, tables.pruning: facts},
+        rows={schema.mask: masks, schema.curve_point: points, schema.pruning: facts},
         examples=fresh if overlap and not spec.allow_overlap else None,
         cost=found.cost,
     )
@@ -138,14 +139,14 @@ def plan(
 
 def inputs(connection: Connection, job_id: int) -> list[Removed]:
     """The removed heads of every mask, in their order."""
-    m = tables.mask.c
+    m = schema.mask.c
     query = select(m.heads).where(m.job_id == job_id).order_by(m.mask_no)
     return [json.loads(heads) for heads in connection.execute(query).scalars()]
 
 
 def commit(connection: Connection, held: Claim, result: PruningResult, _keep_text: bool) -> None:
     """Write what a shard adds to every mask."""
-    names = [column.name for column in tables.mask_sum.columns]
+    names = [column.name for column in schema.mask_sum.columns]
     rows = (
         (held.job_id, held.shard_no, half, mask, n, loss, squares, _sparse(confusion))
         for half, sums in enumerate(result.halves)
@@ -159,7 +160,7 @@ def commit(connection: Connection, held: Claim, result: PruningResult, _keep_tex
             )
         )
     )
-    insert_rows(connection, tables.mask_sum, held.job_id, names, rows)
+    insert_rows(connection, schema.mask_sum, held.job_id, names, rows)
 
 
 def finish(connection: Connection, job_id: int) -> str | None:
@@ -169,13 +170,13 @@ def finish(connection: Connection, job_id: int) -> str | None:
         return None
     results = _results(halves[0] + halves[1])
     choice = _choose(connection, job_id, halves)
-    for table in (tables.mask_result, tables.mask_sum):
+    for table in (schema.mask_result, schema.mask_sum):
         connection.execute(delete(table).where(table.c.job_id == job_id))
     rows = [{"job_id": job_id, **result.__dict__} for result in results]
-    connection.execute(insert(tables.mask_result), rows)
-    mine = tables.pruning.c.job_id == job_id
+    connection.execute(insert(schema.mask_result), rows)
+    mine = schema.pruning.c.job_id == job_id
     if choice:
-        connection.execute(update(tables.pruning).where(mine).values(**choice))
+        connection.execute(update(schema.pruning).where(mine).values(**choice))
     lines = [*(repr(result) for result in results), repr(sorted(choice.items()))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -221,7 +222,7 @@ def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
 
 
 def _hashes(connection: Connection, jobs: Iterable[int]) -> set[str]:
-    e = tables.example.c
+    e = schema.example.c
     query = select(e.text_hash).where(e.job_id.in_(sorted(jobs))).distinct()
     return set(connection.execute(query).scalars())
 
@@ -238,7 +239,7 @@ def _sparse(confusion: NDArray[np.int64]) -> str:
 
 def _merged(connection: Connection, job_id: int) -> tuple[MaskSums, MaskSums] | None:
     """The sums of both halves over the shards done so far, added in shard order; or None."""
-    s, j, m = tables.mask_sum.c, tables.job.c, tables.mask.c
+    s, j, m = schema.mask_sum.c, schema.job.c, schema.mask.c
     labels = connection.execute(select(j.labels).where(j.id == job_id)).scalar_one()
     classes = len(json.loads(labels))
     masks = len(connection.execute(select(m.mask_no).where(m.job_id == job_id)).all())
@@ -285,7 +286,7 @@ def _choose(
     connection: Connection, job_id: int, halves: tuple[MaskSums, MaskSums]
 ) -> dict[str, Any]:
     """Choose on one half along the points of scope `choice`, and look at the other half."""
-    j, p = tables.job.c, tables.curve_point.c
+    j, p = schema.job.c, schema.curve_point.c
     spec = json.loads(connection.execute(select(j.spec).where(j.id == job_id)).scalar_one())
     tried = select(p.mask_no).where(p.job_id == job_id, p.scope == "choice").order_by(p.removed)
     masks = list(connection.execute(tried).scalars())

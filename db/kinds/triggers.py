@@ -1,5 +1,5 @@
 """Candidate triggers from the stored edges of an attribution job. What a trigger is:
-`jobs.triggers`."""
+`jobs.kinds.triggers`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from itertools import groupby
 from sqlalchemy import Connection, RowMapping, text
 
 from db.database import Database
-from db.queries import get_job
+from db.reads.jobs import get_job
 from jobs.errors import ConflictError
-from jobs.triggers import (
+from jobs.kinds.triggers import (
     OFFICIAL,
     SPECIAL_TOKENS,
     Candidate,

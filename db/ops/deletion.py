@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, or_, select, tuple_
 
-from db import partitions, tables
+from db import schema
 from db.database import Database
-from db.statements import DELETED, DELETING, TO_EMPTY
+from db.queue.sql import DELETED, DELETING, TO_EMPTY
+from db.results import partitions
 from jobs.errors import UnavailableError, refuse
 
 STEP_SECONDS = 0.25
@@ -26,17 +27,17 @@ BATCH_SECONDS = 0.05
 FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000
 
 _AT_ONCE = (
-    *(tables.site, tables.importance, tables.ranking, tables.curve_point, tables.mask_result),
-    *(tables.mask, tables.pruning, tables.attack_trigger, tables.trigger_result),
-    *(tables.trigger_source, tables.attempt, tables.shard, tables.study_step),
-    *(tables.site_summary, tables.confusion, tables.strongest, tables.score_sample),
+    *(schema.site, schema.importance, schema.ranking, schema.curve_point, schema.mask_result),
+    *(schema.mask, schema.pruning, schema.attack_trigger, schema.trigger_result),
+    *(schema.trigger_source, schema.attempt, schema.shard, schema.study_step),
+    *(schema.site_summary, schema.confusion, schema.strongest, schema.score_sample),
 )
 """Deleted with the mark: few rows, without which the views show none of the others."""
 _IN_BATCHES = (
-    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
-    *(tables.trigger_outcome, tables.example_result, tables.example, tables.shard_sum),
-    *(tables.ranking_sum, tables.mask_sum, tables.trigger_sum, tables.shard_top),
-    tables.job_log,
+    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
+    *(schema.trigger_outcome, schema.example_result, schema.example, schema.shard_sum),
+    *(schema.ranking_sum, schema.mask_sum, schema.trigger_sum, schema.shard_top),
+    schema.job_log,
 )
 
 
@@ -46,11 +47,11 @@ def mark(connection: Connection, database: Database, job_id: int) -> bool:
         return False
     for table in _AT_ONCE:
         connection.execute(delete(table).where(table.c.job_id == job_id))
-    family = tables.job_parent.c
+    family = schema.job_parent.c
     mine = or_(family.job_id == job_id, family.parent_id == job_id)
-    connection.execute(delete(tables.job_parent).where(mine))
-    steps = select(tables.study_step.c.study_id)
-    connection.execute(delete(tables.study).where(tables.study.c.id.not_in(steps)))
+    connection.execute(delete(schema.job_parent).where(mine))
+    steps = select(schema.study_step.c.study_id)
+    connection.execute(delete(schema.study).where(schema.study.c.id.not_in(steps)))
     return True
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import text
 
 from db.database import Database
-from db.queries import Shard
-from db.statements import PRUNE_SCHEDULERS, SCHEDULER_BEAT
+from db.queue.sql import PRUNE_SCHEDULERS, SCHEDULER_BEAT
+from db.reads.jobs import Shard
 from jobs.settings import Settings
 
 WORKERS = """
@@ -60,7 +60,7 @@ class Worker:
     still: float | None
     """Seconds since the shard that it holds moved."""
     vitals: dict[str, float]
-    """What it uses, see `workers.vitals`."""
+    """What it uses, see `workers.resource_usage`."""
     alive: bool
     condition: str
     """idle, busy, stalled, stopped or dead."""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
-from db.tables import job_log
+from db.schema import job_log
 from jobs.errors import UnavailableError, refuse
 from jobs.logs import LEVELS, Line, Pending, pending
 

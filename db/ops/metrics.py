@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from db import fleet, tally
 from db.database import Database
-from db.fleet import Scheduler, Worker
-from db.tally import Total
+from db.ops import attempt_counts, fleet
+from db.ops.attempt_counts import Total
+from db.ops.fleet import Scheduler, Worker
 from jobs.settings import Settings
 
 JOB_STATES = "SELECT state, COUNT(*) FROM job GROUP BY state"
@@ -46,7 +46,7 @@ def read_numbers(database: Database, settings: Settings) -> Numbers:
     with database.read() as connection:
         jobs = {state: int(n) for state, n in connection.execute(text(JOB_STATES))}
         unfinished = connection.execute(database.sql(UNFINISHED)).all()
-        totals = tally.totals(connection)
+        totals = attempt_counts.totals(connection)
     oldest: dict[str, float] = {row.queue: 0.0 for row in unfinished}
     oldest |= {row.queue: max(0.0, row.oldest) for row in unfinished if row.oldest is not None}
     return Numbers(

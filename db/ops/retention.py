@@ -13,17 +13,19 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Double, Integer, Numeric, String, delete, func, select, update
 
-from db import deletion, partitions, tables
+from db import schema
 from db.database import Database
-from db.statements import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
+from db.ops import deletion
+from db.queue.sql import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
+from db.results import partitions
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Days
 
 _DETAILS = (
-    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
-    *(tables.trigger_outcome, tables.example_result),
+    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
+    *(schema.trigger_outcome, schema.example_result),
 )
-_AT_ONCE = (tables.strongest, tables.score_sample)
+_AT_ONCE = (schema.strongest, schema.score_sample)
 """Rows of a job's digest that tell of single examples: few."""
 _MARKED_AT_ONCE = 20
 _ROW_OVERHEAD = 30
@@ -57,7 +59,7 @@ def find_due(database: Database, days: Days) -> list[Due]:
 def find_details(database: Database, job_id: int) -> Due:
     """What purging this job's details would free. Raises NotFoundError."""
     with database.read() as connection:
-        j = tables.job.c
+        j = schema.job.c
         query = select(j.name).where((j.id == job_id) & (j.state != "deleting"))
         name = connection.execute(query).scalar()
         if name is None:
@@ -118,14 +120,14 @@ def remove_details(database: Database, seconds: float) -> bool:
 
 
 def _forget_texts(database: Database, job_id: int, until: float) -> bool:
-    e = tables.example.c
+    e = schema.example.c
     texts = (e.job_id == job_id) & e.text_a.is_not(None)
     query = select(e.example_no).where(texts).order_by(e.example_no)
     while True:
         with database.write() as connection:
             after = connection.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
             part = texts if after is None else texts & (e.example_no < after)
-            connection.execute(update(tables.example).where(part).values(text_a=None, text_b=None))
+            connection.execute(update(schema.example).where(part).values(text_a=None, text_b=None))
         if after is None:
             return True
         if time.monotonic() > until:
@@ -134,7 +136,7 @@ def _forget_texts(database: Database, job_id: int, until: float) -> bool:
 
 def _measured(connection: Connection, job_id: int, name: str, whole: bool) -> Due:
     rows = size = 0
-    for table in (*_DETAILS, tables.example) if whole else _DETAILS:
+    for table in (*_DETAILS, schema.example) if whole else _DETAILS:
         values = sum(_bytes(column.type) for column in table.c) + _ROW_OVERHEAD
         texts = [func.coalesce(func.length(c), 0) for c in table.c if isinstance(c.type, String)]
         lengths = sum(texts[1:], start=texts[0]) if texts else 0

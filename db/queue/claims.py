@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, insert
 
-from db import tally
 from db.database import Database
-from db.ranges import cut_off, mark_bad, may_split, shorten, split
-from db.statements import (
+from db.ops import attempt_counts
+from db.queue.splitting import cut_off, mark_bad, may_split, shorten, split
+from db.queue.sql import (
     ALIVE,
     BEAT,
     CANDIDATE,
@@ -35,7 +35,7 @@ from db.statements import (
     RECORD_ERROR,
     RELEASE,
 )
-from db.tables import attempt
+from db.schema import attempt
 from jobs.plan import block_end, take
 from jobs.states import MAX_ERRORS, Control, backoff_seconds
 
@@ -356,7 +356,7 @@ def end_attempt(
         database.sql(END_ATTEMPT), {**held.key, **did, "error": error, "log_tail": log_tail}
     )
     if ended.rowcount:
-        tally.add(
+        attempt_counts.add(
             connection,
             database,
             held.key,

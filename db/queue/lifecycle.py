@@ -13,13 +13,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from db import deletion, partitions, store, tables
+from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.leases import Claim, end_attempt
-from db.prepared import Prepared
-from db.ranges import mark_bad, may_split, split
-from db.statements import (
+from db.kinds.prepared import Prepared
+from db.ops import deletion
+from db.queue import new_jobs
+from db.queue.claims import Claim, end_attempt
+from db.queue.splitting import mark_bad, may_split, split
+from db.queue.sql import (
     CANCEL,
     CANCEL_CHILDREN,
     CANCEL_READY,
@@ -47,6 +49,7 @@ from db.statements import (
     WORK,
     WORKERS_ALIVE,
 )
+from db.results import partitions
 from jobs.errors import ConflictError, NotFoundError
 from jobs.plan import Rate, block_end
 from jobs.states import (
@@ -99,7 +102,7 @@ def pending_work(database: Database) -> Work:
 
 def take_plans(database: Database) -> list[PlanRequest]:
     """Move queued jobs to planning and return all that are there."""
-    j = tables.job.c
+    j = schema.job.c
     columns = (j.id.label("job_id"), j.kind, j.spec, j.queue, j.labels, j.layers, j.heads)
     with database.write() as connection:
         ids = [row[0] for row in connection.execute(database.sql(TO_PLAN))]
@@ -113,7 +116,7 @@ def prepare(
     database: Database, request: PlanRequest, spec: Any, loaded: Sequence[tuple[Any, ...]] | None
 ) -> Prepared:
     """What the job's kind plans besides shards. Raises InputError where that is impossible."""
-    e = tables.example.c
+    e = schema.example.c
     columns = (e.source_row, e.text_a, e.text_b, e.text_hash, e.gold)
     query = select(*columns).where(e.job_id == request.job_id).order_by(e.example_no)
     with database.read() as connection:
@@ -140,7 +143,7 @@ def write_plan(
     Returns False, and writes nothing, when another planner was faster or the job was cancelled.
     """
     with database.write() as connection:
-        j = tables.job.c
+        j = schema.job.c
         query = select(j.kind, j.layers, j.heads, j.data_fingerprint).where(j.id == job_id)
         job = connection.execute(query).one_or_none()
         values = {
@@ -153,11 +156,11 @@ def write_plan(
         if connection.execute(database.sql(PLANNED), values).rowcount != 1:
             return False
         if prepared.examples is not None:
-            own = tables.example.c.job_id == job_id
-            connection.execute(delete(tables.example).where(own))
+            own = schema.example.c.job_id == job_id
+            connection.execute(delete(schema.example).where(own))
             examples = prepared.examples
         if examples is not None:
-            store.insert_examples(connection, job_id, examples)
+            new_jobs.insert_examples(connection, job_id, examples)
         for table, planned in prepared.rows.items():
             if planned:
                 rows = [{"job_id": job_id, **row} for row in planned]
@@ -173,7 +176,7 @@ def write_plan(
             for number, (lo, hi) in enumerate(bounds)
         ]
         now = database.sql("{clock}")
-        connection.execute(insert(tables.shard).values(available_at=now), rows)
+        connection.execute(insert(schema.shard).values(available_at=now), rows)
         if job is not None:
             per_example = prepared.rows_per_example or job.layers * job.heads
             if bounds[-1][1] * per_example >= partitions.LARGE_JOB_ROWS:
@@ -333,7 +336,7 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
 
     Raises NotFoundError, or ConflictError for the priority of a job that has ended.
     """
-    j = tables.job.c
+    j = schema.job.c
     with database.write() as connection:
         query = select(j.state).where((j.id == job_id) & (j.state != JobState.DELETING))
         state = connection.execute(query).scalar()
@@ -341,7 +344,7 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
             raise NotFoundError(f"There is no job {job_id}.")
         if "priority" in values and state in FINAL_JOB_STATES:
             raise ConflictError(f"Job {job_id} is {state}: its priority cannot change any more.")
-        connection.execute(update(tables.job).where(j.id == job_id).values(**values))
+        connection.execute(update(schema.job).where(j.id == job_id).values(**values))
 
 
 def set_control(database: Database, job_id: int, action: str) -> None:
@@ -350,7 +353,7 @@ def set_control(database: Database, job_id: int, action: str) -> None:
     Raises NotFoundError for an unknown job, ConflictError where its state does not allow it.
     """
     with database.write() as connection:
-        query = select(tables.job.c.state).where(tables.job.c.id == job_id)
+        query = select(schema.job.c.state).where(schema.job.c.id == job_id)
         state = connection.execute(query).scalar()
         if state in (None, JobState.DELETING):
             raise NotFoundError(f"There is no job {job_id}.")
@@ -374,7 +377,7 @@ def _failures(
     connection: Connection, job_id: int, deadline: float | None, *, computed: bool
 ) -> str | None:
     """Why a job with failed or stopped shards, or without any good example, did not succeed."""
-    s = tables.shard.c
+    s = schema.shard.c
     query = select(s.shard_no, s.error).where(s.job_id == job_id)
     stopped = select(func.sum(s.hi - s.lo)).where((s.job_id == job_id) & (s.state == "cancelled"))
     if missing := connection.execute(stopped).scalar():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from db.statements import UNFINISHED
+from db.queue.sql import UNFINISHED
 from jobs.errors import LimitError, Problem
 
 

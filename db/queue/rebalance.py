@@ -1,6 +1,6 @@
 """Shortening leases so that idle workers have something to do and priority acts soon.
 
-What to shorten: `jobs.balance`. The holder hears of it within seconds and stores what is inside.
+What to shorten: `jobs.rebalance`. The holder hears of it within seconds and stores what is inside.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import bindparam
 
-from db import leases
 from db.database import Database
-from db.leases import Claim
-from db.lifecycle import take_back
-from db.statements import RUNNING, TYPICAL, WAITING_QUEUES
-from jobs.balance import Lease, room, tails, too_slow
+from db.queue import claims
+from db.queue.claims import Claim
+from db.queue.lifecycle import take_back
+from db.queue.sql import RUNNING, TYPICAL, WAITING_QUEUES
+from jobs.rebalance import Lease, room, tails, too_slow
 
 TOO_SLOW = "its worker was far slower than the job's others"
 
@@ -40,7 +40,7 @@ def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
             cuts = tails(running, idle[queue])
             found += _take_over(database, running)
         for lease, hi in cuts:
-            if leases.give_away(database, _claim(lease), hi):
+            if claims.give_away(database, _claim(lease), hi):
                 found.append(_claim(lease))
     return found
 
@@ -74,7 +74,7 @@ def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
             continue
         held = _claim(lease)
         if lease.done > lease.lo:
-            ended = leases.give_away(database, held, lease.done)
+            ended = claims.give_away(database, held, lease.done)
         else:
             # Once only: perhaps the block is slow, and not its worker.
             ended = not lease.losses and take_back(database, held, TOO_SLOW)

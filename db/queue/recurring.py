@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
-from db import store, tables
+from db import schema
 from db.database import Database
-from db.statements import RECURRING_DUE, RECURRING_LATER, RECURRING_RUNS, RECURRING_TAKE
-from db.store import NewJob
+from db.queue import new_jobs
+from db.queue.new_jobs import NewJob
+from db.queue.sql import RECURRING_DUE, RECURRING_LATER, RECURRING_RUNS, RECURRING_TAKE
 from jobs.errors import NotFoundError
 
 RUNS_KEPT = 100
@@ -67,7 +68,7 @@ def add(database: Database, values: dict[str, Any]) -> int:
     """Store a recurring job; returns its number."""
     with database.write() as connection:
         row = {**values, "created_at": database.sql("{clock}")}
-        inserted = connection.execute(insert(tables.recurring).values(row))
+        inserted = connection.execute(insert(schema.recurring).values(row))
         return int((inserted.inserted_primary_key or (0,))[0])
 
 
@@ -79,7 +80,7 @@ def now(database: Database) -> float:
 
 def find(database: Database, number: int | None = None, runs: int = 5) -> list[RecurringJob]:
     """Recurring jobs with their last runs, oldest first; or only one of them."""
-    r = tables.recurring
+    r = schema.recurring
     columns = [column for column in r.c if column.name != "retry_at"]
     query = select(*columns).order_by(r.c.id)
     if number is not None:
@@ -134,7 +135,7 @@ def take(
             return None
         job = None
         if isinstance(result, NewJob):
-            job = store.write_job(database, connection, result)
+            job = new_jobs.write_job(database, connection, result)
         run = {
             "recurring_id": due.id,
             "due_at": when,
@@ -143,11 +144,11 @@ def take(
             "job_id": job,
             "error": None if isinstance(result, NewJob) else result,
         }
-        connection.execute(insert(tables.recurring_run).values(run))
+        connection.execute(insert(schema.recurring_run).values(run))
         _forget(connection, due.id)
         return result if isinstance(result, str) else job
 
-    return store.write_jobs(database, work)
+    return new_jobs.write_jobs(database, work)
 
 
 def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
@@ -159,7 +160,7 @@ def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
 
 def set_paused(database: Database, number: int, next_at: float | None) -> None:
     """Pause (no next time), or go on with a next time. Raises NotFoundError."""
-    r = tables.recurring
+    r = schema.recurring
     values = {"paused": next_at is None, "next_at": next_at, "retry_at": 0.0, "error": None}
     with database.write() as connection:
         if not connection.execute(update(r).where(r.c.id == number).values(values)).rowcount:
@@ -168,14 +169,14 @@ def set_paused(database: Database, number: int, next_at: float | None) -> None:
 
 def remove(database: Database, number: int) -> None:
     """Forget a recurring job; the jobs that it submitted stay. Raises NotFoundError."""
-    r = tables.recurring
+    r = schema.recurring
     with database.write() as connection:
         if not connection.execute(delete(r).where(r.c.id == number)).rowcount:
             raise NotFoundError(f"There is no recurring job {number}.")
 
 
 def _forget(connection: Connection, number: int) -> None:
-    run = tables.recurring_run
+    run = schema.recurring_run
     mine = run.c.recurring_id == number
     newest = select(run.c.due_at).where(mine).order_by(run.c.due_at.desc())
     oldest = connection.execute(newest.limit(1).offset(RUNS_KEPT - 1)).scalar()

@@ -9,10 +9,10 @@ import json
 
 from sqlalchemy import Connection, select, update
 
-from db import tables
-from db.bulk import insert_rows
+from db import schema
 from db.database import Database
-from db.statements import CUT_OFF, DONE, SHORTEN, SUSPECTS
+from db.queue.sql import CUT_OFF, DONE, SHORTEN, SUSPECTS
+from db.results.bulk import insert_rows
 from jobs.plan import halves
 from jobs.states import MAX_SUSPECTS
 
@@ -81,8 +81,8 @@ def mark_bad(
         "error": error,
     }
     job_id, names = key["job_id"], list(values)
-    insert_rows(connection, tables.example_result, job_id, names, [list(values.values())])
-    spec = select(tables.job.c.spec).where(tables.job.c.id == job_id)
+    insert_rows(connection, schema.example_result, job_id, names, [list(values.values())])
+    spec = select(schema.job.c.spec).where(schema.job.c.id == job_id)
     if not json.loads(connection.execute(spec).scalar_one())["keep_text"]:
         forget_texts(connection, job_id, example, example + 1)
     connection.execute(database.sql(DONE), {**key, "failed": 1})
@@ -90,6 +90,6 @@ def mark_bad(
 
 def forget_texts(connection: Connection, job_id: int, lo: int, hi: int) -> None:
     """Delete the texts of examples whose results are there."""
-    e = tables.example
+    e = schema.example
     mine = (e.c.job_id == job_id) & e.c.example_no.between(lo, hi - 1)
     connection.execute(update(e).where(mine).values(text_a=None, text_b=None))

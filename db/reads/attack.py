@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping, text
 
-from db.attack import read_parts, read_results
 from db.database import Database
-from jobs.attack import TriggerResult, trigger_results
+from db.kinds.attack import read_parts, read_results
 from jobs.errors import NotFoundError
-from jobs.triggers import TriggerToken
+from jobs.kinds.attack import TriggerResult, trigger_results
+from jobs.kinds.triggers import TriggerToken
 
 TRIGGERS = """
 SELECT trigger_no, kind, control_of, label, text, parts, support, strength, origin_job,

@@ -1,4 +1,4 @@
-"""What pages and commands read of jobs, shards, attempts and workers. Results: `db.results`.
+"""What pages and commands read of jobs, shards, attempts and workers. Results: `db.reads.results`.
 
 The SQL is here and nowhere else, named; every function returns frozen dataclasses. Job ids are
 validated by the callers to fit the column (1 .. 2^31 - 1).

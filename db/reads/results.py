@@ -1,4 +1,4 @@
-"""What pages and commands read of a job's results. Jobs, shards and workers: `db.queries`.
+"""What pages and commands read of a job's results. Jobs, shards and workers: `db.reads.jobs`.
 
 Nothing here scans a job's head scores: importance comes from the importance table or the shards'
 sums, one example by its key, and what needs many examples (distributions, quantiles, frequent
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import RowMapping, bindparam, text
 
-from db import digest, rankings
 from db.database import Database
-from db.digest import PICK, SiteCompleteness
-from db.queries import escape_like
+from db.reads.jobs import escape_like
+from db.results import digest, rankings
+from db.results.digest import PICK, SiteCompleteness
 from db.views import VIEWS
 from jobs.errors import NotFoundError
 from jobs.merge import HeadImportance, HeadSums, head_importance

@@ -8,11 +8,12 @@ from itertools import groupby
 
 from sqlalchemy import Connection, insert, text
 
-from db import store, tables
+from db import schema
 from db.database import Database
-from db.lifecycle import CONTROLS
-from db.statements import CANCEL_CHILDREN
-from db.store import NewJob
+from db.queue import new_jobs
+from db.queue.lifecycle import CONTROLS
+from db.queue.new_jobs import NewJob
+from db.queue.sql import CANCEL_CHILDREN
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import FINAL_JOB_STATES, JobState
 from jobs.study import study_state
@@ -75,20 +76,20 @@ def write_study(
         for step in steps:
             new = job(step, numbers)
             numbers[step] = (
-                new if isinstance(new, int) else store.write_job(database, connection, new)
+                new if isinstance(new, int) else new_jobs.write_job(database, connection, new)
             )
         clock = database.sql("{clock}")
         values = {"name": name, "user_name": user, "created_at": clock}
-        inserted = connection.execute(insert(tables.study).values(values))
+        inserted = connection.execute(insert(schema.study).values(values))
         study = int((inserted.inserted_primary_key or (0,))[0])
         rows = [
             {"study_id": study, "step": step, "position": place, "job_id": number}
             for place, (step, number) in enumerate(numbers.items())
         ]
-        connection.execute(insert(tables.study_step), rows)
+        connection.execute(insert(schema.study_step), rows)
         return study, numbers
 
-    return store.write_jobs(database, work)
+    return new_jobs.write_jobs(database, work)
 
 
 def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list[StudyRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from db.database import Database
-from trees import Interactions
+from headwise.trees import Interactions
 
 INTERACTIONS = """
 SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = :example

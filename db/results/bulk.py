@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import REAL, Boolean, Connection, Double, Integer, SmallInteger, Table
 
-from db.partitions import target
+from db.results.partitions import target
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, RowMapping, Table, delete, insert, select, text
 
-from db import tables
-from db.leases import Claim
+from db import schema
+from db.queue.claims import Claim
 
 SAMPLE = 4_000
 """Examples that completeness is computed from."""
@@ -114,7 +114,7 @@ def insert_strongest(
         np.broadcast_to(numbers[:, None, None], score.shape).astype(_NUMBER), score.astype(_SCORE)
     )
     row = {"job_id": held.job_id, "shard_no": held.shard_no, **_stored(examples, scores)}
-    connection.execute(insert(tables.shard_top), row)
+    connection.execute(insert(schema.shard_top), row)
 
 
 def write(connection: Connection, job_id: int, examples: int) -> None:
@@ -125,11 +125,11 @@ def write(connection: Connection, job_id: int, examples: int) -> None:
     confusion = _rows(connection, CONFUSION, job_id, **picked(examples, COUNTED))
     completeness = _read_completeness(connection, job_id, examples, SAMPLE)
     found: Mapping[Table, list[dict[str, Any]]] = {
-        tables.site_summary: [one.__dict__ for one in completeness],
-        tables.confusion: [dict(row) for row in confusion],
-        tables.strongest: _merged(connection, job_id, (sites, heads)),
-        tables.score_sample: [stored],
-        tables.shard_top: [],
+        schema.site_summary: [one.__dict__ for one in completeness],
+        schema.confusion: [dict(row) for row in confusion],
+        schema.strongest: _merged(connection, job_id, (sites, heads)),
+        schema.score_sample: [stored],
+        schema.shard_top: [],
     }
     for table, rows in found.items():
         connection.execute(delete(table).where(table.c.job_id == job_id))
@@ -139,7 +139,7 @@ def write(connection: Connection, job_id: int, examples: int) -> None:
 
 def completeness(connection: Connection, job_id: int, examples: int) -> list[SiteCompleteness]:
     """By site."""
-    t = tables.site_summary.c
+    t = schema.site_summary.c
     columns = [t[name] for name in SiteCompleteness.__dataclass_fields__]
     query = select(*columns).where(t.job_id == job_id).order_by(t.site)
     found = [SiteCompleteness(**row._mapping) for row in connection.execute(query)]
@@ -150,7 +150,7 @@ def confusion(
     connection: Connection, job_id: int, examples: int
 ) -> tuple[dict[tuple[int, int], int], bool]:
     """Labelled examples by gold and predicted label, and whether all were counted."""
-    t, most = tables.confusion.c, COUNTED
+    t, most = schema.confusion.c, COUNTED
     query = select(t.gold, t.predicted, t.n).where(t.job_id == job_id)
     rows = list(connection.execute(query).mappings())
     # A job without gold labels has a digest and no counts.
@@ -162,7 +162,7 @@ def confusion(
 
 def score_sample(connection: Connection, job_id: int, examples: int) -> ScoreSample:
     """Scores of every head on some examples."""
-    t = tables.score_sample.c
+    t = schema.score_sample.c
     query = select(t.sites, t.heads, t.examples, t.scores).where(t.job_id == job_id)
     row = connection.execute(query).first()
     if row is None:
@@ -175,7 +175,7 @@ def strongest(
     connection: Connection, job_id: int, site: int, head: int, examples: int
 ) -> tuple[list[int], int]:
     """Numbers of the examples with a head's highest scores, and how many were searched."""
-    t = tables.strongest.c
+    t = schema.strongest.c
     mine = (t.job_id == job_id) & (t.site == site) & (t.head == head)
     found = list(connection.execute(select(t.example_no).where(mine).order_by(t.rank)).scalars())
     if found:
@@ -191,7 +191,7 @@ def picked(examples: int, most: int) -> dict[str, int]:
 
 
 def _has_digest(connection: Connection, job_id: int) -> bool:
-    t = tables.score_sample.c
+    t = schema.score_sample.c
     return connection.execute(select(t.job_id).where(t.job_id == job_id)).first() is not None
 
 
@@ -220,7 +220,7 @@ def _completeness(site: int, rows: list[RowMapping]) -> SiteCompleteness:
 
 
 def _read_scores(connection: Connection, job_id: int, examples: int, most: int) -> ScoreSample:
-    sites = tables.site.c
+    sites = schema.site.c
     heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
     most = max(1, min(most, SCORES // max(1, sum(heads))))
     values = {"job_id": job_id, **picked(examples, most)}
@@ -234,7 +234,7 @@ def _read_scores(connection: Connection, job_id: int, examples: int, most: int) 
 
 def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
     """The strongest examples of all shards, as rows; none where an old worker did not say."""
-    t, s = tables.shard_top.c, tables.shard.c
+    t, s = schema.shard_top.c, schema.shard.c
     silent = select(s.shard_no).where(
         (s.job_id == job_id)
         & (s.state == "done")

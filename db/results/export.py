@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 
 from db.database import Database
-from db.view_parts import View
 from db.views import VIEWS
+from db.views.parts import View
 from jobs.errors import nearest, refuse
 
 CHUNK = 10_000

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table, text
 
-from db import tables
+from db import schema
 
 LARGE_JOB_ROWS = 200_000
 """Rows of a job's largest table from which on it has partitions: fewer are deleted in well under
 a second, and thousands of small jobs would make thousands of partitions."""
 
 PARTITIONED = (
-    *(tables.head_score, tables.site_result, tables.edge, tables.head_value),
-    *(tables.example_result, tables.trigger_outcome),
+    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
+    *(schema.example_result, schema.trigger_outcome),
 )
 """The tables with rows per example; `example` itself is written before anything is planned."""
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, insert, select, text
 
-from db import tables
+from db import schema
 from db.database import Database
-from db.leases import Claim
+from db.queue.claims import Claim
+from headwise.stats import exact
+from headwise.stats.ranking import Importance, ImportanceSums
 from jobs.errors import NotFoundError
 from jobs.merge import HeadRank
-from stats import exact
-from stats.ranking import Importance, ImportanceSums
 
 RANKING = """
 SELECT source, site, head, n, mean, standard_error, rank, rank_low, rank_high
@@ -97,7 +97,7 @@ def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, Importan
         for source, part in sums.items()
     ]
     if rows:
-        connection.execute(insert(tables.ranking_sum), rows)
+        connection.execute(insert(schema.ranking_sum), rows)
 
 
 def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
@@ -106,7 +106,7 @@ def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> lis
     Without intervals some shards stand for all (`spread_shards`), and the replicates, which are
     most of the bytes, are not read.
     """
-    s, sites = tables.ranking_sum.c, tables.site.c
+    s, sites = schema.ranking_sum.c, schema.site.c
     heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
     grid = (len(heads), max(heads, default=0))
     names = _ARRAYS if intervals else _ARRAYS[:2]
@@ -138,16 +138,16 @@ def spread_blocks(connection: Connection, job_id: int) -> list[int]:
 
 def write(connection: Connection, job_id: int, heads: Iterable[HeadRank]) -> None:
     """Write a job's final rankings; what they were made from is not needed any more."""
-    for table in (tables.ranking, tables.ranking_sum):
+    for table in (schema.ranking, schema.ranking_sum):
         connection.execute(delete(table).where(table.c.job_id == job_id))
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
     if rows:
-        connection.execute(insert(tables.ranking), rows)
+        connection.execute(insert(schema.ranking), rows)
 
 
 def read(connection: Connection, job_id: int, source: str) -> NDArray[np.float64]:
     """A finished job's mean importance by one source, [S, H]; NaN where a site has no such head."""
-    r = tables.ranking.c
+    r = schema.ranking.c
     mine = (r.job_id == job_id) & (r.source == source)
     rows = connection.execute(select(r.site, r.head, r.mean).where(mine)).all()
     grid = np.full([1 + max((row[axis] for row in rows), default=-1) for axis in (0, 1)], np.nan)

@@ -1,10 +1,19 @@
-"""The tables of what processes say of themselves: schedulers, logs, tallies. See `db.tables`."""
+"""The tables of what processes say of themselves: schedulers, logs, tallies. See `db.schema`."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+)
 
-from db.metadata import metadata
+from db.schema.metadata import metadata
 
 scheduler = Table(
     "scheduler",
@@ -61,3 +70,22 @@ tally = Table(
 )
 """Attempts that ended, added up for /metrics: they outlive their jobs. Each process has rows of its
 own, so that none waits for another; those of processes that are gone are added to the source ''."""
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("job_id", Integer),
+    Column("shard_no", Integer),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("beat_seconds", Double),
+    Column("vitals", Text),
+)
+"""`beat_seconds` is the time between its heartbeats, `vitals` what it uses, a JSON object."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
+from sqlalchemy import (
+    Column,
+    MetaData,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -12,3 +17,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+published = Table(
+    "published",
+    metadata,
+    Column("views_hash", Text, primary_key=True),
+    Column("oldest_code", Text),
+)
+"""One row: which version of the published views the database has, and the oldest revision whose
+code works on the schema."""

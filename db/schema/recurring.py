@@ -1,10 +1,10 @@
-"""The tables of recurring jobs; `db.tables` has them too."""
+"""The tables of recurring jobs; `db.schema` has them too."""
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, ForeignKeyConstraint, Integer, Table, Text
 
-from db.metadata import metadata
+from db.schema.metadata import metadata
 
 recurring = Table(
     "recurring",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from db.kind_views import KIND_VIEWS
-from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of, shown
+from db.views.kinds import KIND_VIEWS
+from db.views.parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of, shown
 
 _DONE = (
     "COALESCE((SELECT SUM(d.hi - d.lo) FROM shard d WHERE d.job_id = j.id AND d.state = 'done'), 0)"

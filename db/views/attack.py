@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db.view_parts import EXAMPLE, JOB, View, columns, of, shown
+from db.views.parts import EXAMPLE, JOB, View, columns, of, shown
 
 _TRIGGER = ("trigger", "{0}.trigger_no", "integer", "Trigger within the job, from 0.")
 _MODEL = ("model", "{0}.model_no", "integer", "0 is the job's own model; others follow.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from db.attack_views import ATTACK_VIEWS
-from db.view_parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
+from db.views.attack import ATTACK_VIEWS
+from db.views.parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
 
 KIND_VIEWS: tuple[View, ...] = (
     View(

@@ -19,9 +19,9 @@ from headwise.attack.predicting import Classifier, evaluating
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
 from headwise.loading import label_names
-from headwise.objective import Label, label_index
 from headwise.options import Progress
-from stats.attack import AttackSums
+from headwise.stats.attack import AttackSums
+from headwise.targets import Label, label_index
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from headwise.attribution.evaluator import TokenBudget, is_out_of_memory
 from headwise.encoding import Encoded, pad
 from headwise.errors import OptionError
-from headwise.objective import Objective
-from headwise.passes import TokenBudget, is_out_of_memory
+from headwise.targets import Objective
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]

@@ -15,11 +15,11 @@ from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedModel
 
-from headwise import lanes, memory
+from headwise.attribution import cpu_parallel, memory
+from headwise.attribution.evaluator import TokenBudget, is_out_of_memory
 from headwise.encoding import Encoded
 from headwise.interrupt import interrupts_held
 from headwise.options import Options
-from headwise.passes import TokenBudget, is_out_of_memory
 from headwise.precision import LoweredReplay, arithmetic
 from headwise.replay import Replay
 
@@ -69,10 +69,10 @@ class Runner:
                 done.extend(batch)
                 tick()
 
-        count = lanes.lanes(self.replay.device)
+        count = cpu_parallel.lanes(self.replay.device)
         self._fit(encoded, work, tick, count)
         waiting = batches(encoded, self.budget, count)
-        lanes.run(self.replay, min(count, len(waiting)), lane, tick)
+        cpu_parallel.run(self.replay, min(count, len(waiting)), lane, tick)
 
     def _fit(self, encoded: Sequence[Encoded], work: Work, tick: Tick, lanes: int) -> None:
         """Fit the budget to memory, once for work of this kind on texts of this length.

@@ -14,7 +14,7 @@ from torch import Tensor
 from headwise.encoding import Encoded
 from headwise.replay import Site
 from headwise.result import Attribution, Floats, Ints
-from trees import Interactions, interactions
+from headwise.trees import Interactions, interactions
 
 
 @dataclass(frozen=True, kw_only=True)

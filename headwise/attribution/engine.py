@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.batches import Tick, prepared
-from headwise.collect import Collector, SiteResult, summarize
+from headwise.attribution.batches import Tick, prepared
+from headwise.attribution.collect import Collector, SiteResult, summarize
+from headwise.attribution.evaluator import Passes, TokenBudget
+from headwise.attribution.methods import Batch, method_for, needs_ends
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError, UnsupportedModelError
 from headwise.loading import label_names
-from headwise.methods import Batch, method_for, needs_ends
 from headwise.options import Arguments, Options, Targets, takes_options
-from headwise.passes import Passes, TokenBudget
 from headwise.precision import rounding_unit, widened
 from headwise.pruning.shrinking import emptied
 from headwise.replay import Replay

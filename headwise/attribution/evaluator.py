@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwise.objective import Objective
 from headwise.replay import Group, Replay, Tape
+from headwise.targets import Objective
 
 # Rows x tokens of one pass where there is memory enough. On a CPU the activations of a larger batch
 # fall out of the cache; a GPU is busy with that many.
@@ -22,7 +22,7 @@ _CUDA_TOKENS = 32768
 class TokenBudget:
     """How many tokens (rows x length) one pass may have; halved when memory runs out.
 
-    adapts: it may be fitted to the memory that there is, see ``headwise.batches``
+    adapts: it may be fitted to the memory that there is, see ``headwise.attribution.batches``
     measured: per kind of work, the length of the longest text whose memory was measured
     """
 

@@ -37,8 +37,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headwise.passes import Evaluation, Passes, Request
-from headwise.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
+from headwise.attribution.evaluator import Evaluation, Passes, Request
+from headwise.attribution.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
 
 _RESIDUAL_FACTOR = 0.5
 # The ends alone say less of the error: their null rule only sees the slope.

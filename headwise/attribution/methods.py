@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwise import integrate
-from headwise.collect import Cells
-from headwise.integrate import Search
+from headwise.attribution import integrate
+from headwise.attribution.collect import Cells
+from headwise.attribution.evaluator import Passes
+from headwise.attribution.integrate import Search
 from headwise.options import Options
-from headwise.passes import Passes
 from headwise.precision import autocast
 from headwise.replay import Tape
-from headwise.replay.patching import Attention, Handler, attend, handling
+from headwise.replay.hooks import Attention, Handler, attend, handling
 
 _EMBEDDING_STEPS = 5
 

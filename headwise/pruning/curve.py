@@ -12,12 +12,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
-from headwise.objective import Label
 from headwise.pruning.masking import Arguments, MaskEvaluation, Texts, evaluate_masks
-from stats.curve import DIRECTIONS, Bools, Floats, curve_masks, heads_of, notebook_mask
-from stats.ranking import Importance
-from stats.shares import Estimate
-from stats.sums import MaskSums, choose_step
+from headwise.stats.curve import DIRECTIONS, Bools, Floats, curve_masks, heads_of, notebook_mask
+from headwise.stats.ranking import Importance
+from headwise.stats.shares import Estimate
+from headwise.stats.sums import MaskSums, choose_step
+from headwise.targets import Label
 
 if TYPE_CHECKING:
     import pandas as pd

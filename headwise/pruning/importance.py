@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.batches import Tick, prepared
+from headwise.attribution.batches import Tick, prepared
 from headwise.encoding import pad
 from headwise.errors import OptionError
-from headwise.objective import Label
 from headwise.options import Options, Progress
 from headwise.pruning.masking import (
     Arguments,
@@ -32,7 +31,8 @@ from headwise.pruning.masking import (
 )
 from headwise.replay import Replay, Site
 from headwise.result import Attribution
-from stats.ranking import REPLICATES, Importance, ImportanceSums
+from headwise.stats.ranking import REPLICATES, Importance, ImportanceSums
+from headwise.targets import Label
 
 ATTRIBUTION_SOURCES = {
     "attattr": lambda result: result.scores,

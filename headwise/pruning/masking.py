@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.batches import Tick, prepared
+from headwise.attribution.batches import Tick, prepared
+from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import Encoded, Text, encode, pad
 from headwise.errors import OptionError
 from headwise.loading import label_names
-from headwise.objective import Label, label_index
 from headwise.options import Options, Progress
-from headwise.passes import TokenBudget
 from headwise.replay import Group, Replay, Site, Tape
-from stats.sums import MaskSums
+from headwise.stats.sums import MaskSums
+from headwise.targets import Label, label_index
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]

@@ -26,7 +26,7 @@ from headwise.errors import FAILURES, OptionError, UnsupportedModelError
 from headwise.pruning.shrinking import Cut, cut_of
 from headwise.pruning.wiring import Mask, Watch, Wiring
 from headwise.replay import Inputs, Replay, Site
-from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.hooks import Attention, attend, handling
 from headwise.replay.selfcheck import native_logits
 
 # Some models compute parts in single precision even where all else is double.

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headwise.errors import UnsupportedModelError
 from headwise.replay import Inputs, Replay, Site
-from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.hooks import Attention, attend, handling
 
 Mask = NDArray[np.bool_]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
-from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.hooks import Attention, attend, handling
 from headwise.replay.recording import LayerCall, Recorder, Recording
 from headwise.replay.tape import Inputs, Site
 

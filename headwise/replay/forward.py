@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from headwise.replay.discovery import Block, Plan
-from headwise.replay.patching import (
+from headwise.replay.hooks import (
     Attention,
     LeadingRows,
     attend,

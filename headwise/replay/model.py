@@ -32,9 +32,9 @@ from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.replay.discovery import Plan, discover, uses_interface
+from headwise.replay.forward import Features, Pass
+from headwise.replay.hooks import ATTENTION_NAME, forward_replaced, intercepting, without_masks
 from headwise.replay.linear import faster_linears
-from headwise.replay.passing import Features, Pass
-from headwise.replay.patching import ATTENTION_NAME, forward_replaced, intercepting, without_masks
 from headwise.replay.recording import Recorder
 from headwise.replay.selfcheck import choose_features, native_logits
 from headwise.replay.tape import Entry, Group, Inputs, Site, Tape

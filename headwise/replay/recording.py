@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 from transformers import PreTrainedModel
 
-from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.hooks import Attention, attend, handling
 from headwise.replay.tape import Inputs
 
 

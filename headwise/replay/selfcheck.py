@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
-from headwise.replay.passing import Features
-from headwise.replay.patching import Attention, attend, handling
+from headwise.replay.forward import Features
+from headwise.replay.hooks import Attention, attend, handling
 from headwise.replay.tape import Group, Inputs, Tape
 
 if TYPE_CHECKING:

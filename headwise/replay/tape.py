@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwise.replay.patching import Attention
+from headwise.replay.hooks import Attention
 
 Inputs = Mapping[str, Tensor]
 """``input_ids`` and whatever else the model takes per token, each [batch, n]."""

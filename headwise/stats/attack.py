@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stats.shares import Estimate, share
+from headwise.stats.shares import Estimate, share
 
 Ints = NDArray[np.integer]
 Longs = NDArray[np.int64]

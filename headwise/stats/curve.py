@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stats.ranking import ranks
+from headwise.stats.ranking import ranks
 
 Bools = NDArray[np.bool_]
 Longs = NDArray[np.int64]

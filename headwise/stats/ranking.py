@@ -3,8 +3,8 @@
 The bootstrap is Poisson's: each example enters each replicate with a Poisson(1) weight of its own
 instead of being drawn (Chamandy, Muralidharan, Najmi, Naidu 2012, "Estimating uncertainty for
 massive data streams"). The weights depend on seed and example number alone, and sums are kept in
-parts (``stats.exact``), so that those of shards add up to exactly those of the whole, however it
-was cut.
+parts (``headwise.stats.exact``), so that those of shards add up to exactly those of
+the whole, however it was cut.
 
 Everywhere NaN in a mean or sum marks a head that the site does not have.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stats import exact
+from headwise.stats import exact
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]

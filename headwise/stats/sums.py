@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stats.exact import on_grid
-from stats.shares import Z95, Estimate, share
+from headwise.stats.exact import on_grid
+from headwise.stats.shares import Z95, Estimate, share
 
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]

@@ -1,5 +1,5 @@
 """Attribution trees: built from numbers, drawn as SVG. No torch, nothing of the other packages."""
 
-from trees.build import RULES, Interactions, Node, SiteCells, Tree, build, interactions
+from headwise.trees.build import RULES, Interactions, Node, SiteCells, Tree, build, interactions
 
 __all__ = ["RULES", "Interactions", "Node", "SiteCells", "Tree", "build", "interactions"]

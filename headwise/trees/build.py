@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trees.picture import draw
+from headwise.trees.picture import draw
 
 RULES = ("classifier", "outgoing")
 FLOOR = 0.2
@@ -146,7 +146,7 @@ class Tree:
         return cls(nodes=tuple(Node(**node) for node in values.pop("nodes")), **values)
 
     def to_svg(self) -> str:
-        """A picture, root at the left; see ``trees.picture``."""
+        """A picture, root at the left; see ``headwise.trees.picture``."""
         return draw(self)
 
     def _repr_svg_(self) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trees.build import Node, Tree
+    from headwise.trees.build import Node, Tree
 
 _ROW, _TOP, _LETTER, _GAP, _DOT = 26, 40, 7.6, 46, 4
 _LONGEST = 24  # letters of a label; the whole token is in its description

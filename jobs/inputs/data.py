@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from jobs.errors import HubUnavailableError, InputError, nearest, refuse
-from jobs.hub import hub_is_away
+from jobs.inputs.hub import hub_is_away
 from jobs.settings import Settings
-from jobs.spec_parts import DataSpec
+from jobs.specs.base import DataSpec
 
 Record = Mapping[str, object]
 Numbered = tuple[int, str, Record]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.data import allowed_path
 from jobs.errors import refuse
+from jobs.inputs.data import allowed_path
 from jobs.settings import Settings
-from jobs.spec_parts import ModelSpec
+from jobs.specs.base import ModelSpec
 
 SUPPORTED_FAMILIES = (
     *("albert", "arcee", "bart", "bert", "biogpt", "bloom", "camembert", "ctrl"),

@@ -1,7 +1,7 @@
 """Attack jobs: what triggers do to the predictions of the texts they are put into.
 
-What a trigger is: `jobs.triggers`. The specification of a job, the result of a shard, and the
-result of the whole: what `stats.attack` counts, ranked.
+What a trigger is: `jobs.kinds.triggers`. The specification of a job, the result of a shard, and the
+result of the whole: what `headwise.stats.attack` counts, ranked.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from headwise.stats.attack import AttackSums
+from headwise.stats.shares import share
 from jobs.errors import Problem
+from jobs.kinds.triggers import MiningRule, TriggerToken
 from jobs.results import Floats, Ints, ShardResult
-from jobs.spec_parts import Frozen, JobNumber, JobSpec, ModelSpec, Reference
-from jobs.triggers import MiningRule, TriggerToken
-from stats.attack import AttackSums
-from stats.shares import share
+from jobs.specs.base import Frozen, JobNumber, JobSpec, ModelSpec, Reference
 
 PER_CLASS = 5
 CLASSES_GUESSED = 3
@@ -60,7 +60,7 @@ class TriggerRule(Frozen):
 
     @property
     def mining(self) -> MiningRule:
-        """As `db.triggers` takes it."""
+        """As `db.kinds.triggers` takes it."""
         return MiningRule(**self.model_dump())
 
 

@@ -1,7 +1,7 @@
 """Pruning: which heads are removed at each point of the curves, and what its shards add up to.
 
 Hao et al., AAAI 2021, section 4.2: heads removed in the order of their importance. Order and masks
-are `stats.curve`'s, the model without the heads is `headwise.pruning.masking`'s.
+are `headwise.stats.curve`'s, the model without the heads is `headwise.pruning.masking`'s.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
+from headwise.stats.sums import MaskSums
 from jobs.errors import refuse
 from jobs.results import ShardResult
-from jobs.spec_parts import Frozen, JobNumber, JobSpec, Reference
-from stats.curve import Bools, Floats, curve_masks, notebook_mask
-from stats.sums import MaskSums
+from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference
 
 Direction = Literal["least", "most"]
 RankingSource = Literal[

@@ -1,7 +1,8 @@
 """Triggers: the tokens whose interaction an attribution found, to be put into other texts.
 
-Hao et al., AAAI 2021, section 5: "adversarial triggers". What they are is here; `db.triggers` mines
-them, `headwise.attack` puts them into texts and runs the model, `stats.attack` counts.
+Hao et al., AAAI 2021, section 5: "adversarial triggers". What they are is here;
+`db.kinds.triggers` mines them, `headwise.attack` puts them into texts and runs
+the model, `headwise.stats.attack` counts.
 """
 
 from __future__ import annotations

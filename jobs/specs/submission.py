@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,123 +19,16 @@ from pydantic import (
     Tag,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
-from jobs.attack import AttackSpec
 from jobs.errors import InputError, Problem, nearest, refuse
-from jobs.pruning import PruningSpec
+from jobs.kinds import SPECS, Spec
+from jobs.kinds.attack import AttackSpec
+from jobs.kinds.attribution import AttributionSpec
+from jobs.kinds.importance import ImportanceSpec
+from jobs.kinds.pruning import PruningSpec
 from jobs.settings import QUEUE_NAME
-from jobs.spec_parts import Frozen, JobSpec
-
-ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
-"""Means of: the head's largest cell (the paper's importance), the sum of its cells, the absolute
-value of that sum, and the largest attention probability."""
-
-_RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
-
-
-class AttributionSpec(JobSpec):
-    """Self-attention attribution (Hao et al., AAAI 2021) of every head on every example."""
-
-    kind: Literal["attribution"] = "attribution"
-    target: str = Field(
-        default="predicted",
-        min_length=1,
-        max_length=200,
-        description="'predicted', 'gold', or the name of one of the model's labels.",
-    )
-    output: Literal["probability", "logit", "log-probability"] = Field(
-        default="probability", description="The scalar that is attributed."
-    )
-    integration: str = Field(
-        default="auto",
-        description="'auto' (meets rtol), 'gauss-legendre:m' or 'left-riemann:m' with m points.",
-    )
-    rtol: float = Field(
-        default=1e-3,
-        ge=1e-6,
-        le=0.5,
-        description="auto: relative error of a site's attribution that is aimed at.",
-    )
-    max_points: int = Field(
-        default=64, ge=4, le=1024, description="auto: most points per example and site."
-    )
-    edges: int = Field(
-        default=16, ge=0, le=1000, description="Strongest token pairs kept per example."
-    )
-    unit_seconds: ClassVar[float] = 0.25
-
-    @property
-    def offers(self) -> tuple[str, ...]:
-        """The paper's score, two other sums of the attribution, and attention to compare with."""
-        return ATTRIBUTION_SOURCES
-
-    @property
-    def needs_gold(self) -> bool:
-        """The gold label as the target."""
-        return self.target == "gold"
-
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """The target must be a label."""
-        if self.target in ("predicted", "gold", *labels):
-            return []
-        remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."
-        message = "is not a label of the model"
-        return [Problem(field="target", value=self.target, message=message, remedy=remedy)]
-
-    @field_validator("integration")
-    @classmethod
-    def _known_rule(cls, value: str) -> str:
-        match = _RULE.match(value)
-        if not match or (match[3] is not None and not 1 <= int(match[3]) <= 1024):
-            raise ValueError(
-                "must be 'auto', 'gauss-legendre:m' or 'left-riemann:m' with m from 1 to 1024"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _gold_needs_labels(self) -> AttributionSpec:
-        if self.target == "gold" and self.data.label_column is None:
-            raise ValueError("target 'gold' needs data.label_column")
-        return self
-
-
-class ImportanceSpec(JobSpec):
-    """Importance of heads by other means: Taylor expansion or leaving one head out."""
-
-    kind: Literal["importance"] = "importance"
-    method: Literal["taylor", "leave-one-out"] = Field(
-        description="'taylor' (Michel et al., 2019) or 'leave-one-out' (accuracy and loss)."
-    )
-
-    @property
-    def offers(self) -> tuple[str, ...]:
-        """Taylor's expansion, or what the loss and the accuracy lose with the head."""
-        if self.method == "taylor":
-            return ("taylor",)
-        return ("leave-one-out-loss", "leave-one-out-accuracy")
-
-    @property
-    def needs_gold(self) -> bool:
-        """Both methods need the loss."""
-        return True
-
-    def cost(self, layers: int, heads: int) -> float:
-        """Forward passes: a backward pass counts as two, layers before the head are shared."""
-        return 3.0 if self.method == "taylor" else 1.0 + 0.6 * layers * heads
-
-    @model_validator(mode="after")
-    def _needs_labels(self) -> ImportanceSpec:
-        if self.data.label_column is None:
-            raise ValueError(f"method {self.method!r} needs data.label_column: gold labels")
-        return self
-
-
-Spec = AttributionSpec | ImportanceSpec | PruningSpec | AttackSpec
-"""A specification of any kind."""
-SPECS: dict[str, type[JobSpec]] = {one.model_fields["kind"].default: one for one in get_args(Spec)}
-"""The kinds of jobs: the one list of them; the other layers' registries have the same keys."""
+from jobs.specs.base import Frozen, JobSpec
 
 
 def _kind_of(raw: object) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from db import lifecycle, retention
 from db.database import Database
+from db.ops import retention
+from db.queue import lifecycle
 from jobs.errors import nearest, refuse
-from jobs.spec import parse_changes
+from jobs.specs.submission import parse_changes
 
 Action = Literal["pause", "resume", "cancel", "delete", "purge"]
 

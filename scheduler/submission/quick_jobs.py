@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.data import save_upload
 from jobs.errors import refuse
+from jobs.inputs.data import save_upload
 from jobs.settings import Settings
 
 FIRST = 100

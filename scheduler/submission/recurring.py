@@ -7,10 +7,10 @@ from datetime import datetime
 
 import structlog
 
-from db import recurring
 from db.database import Database
-from db.recurring import Due
-from db.store import NewJob
+from db.queue import recurring
+from db.queue.new_jobs import NewJob
+from db.queue.recurring import Due
 from jobs.errors import (
     HubUnavailableError,
     InputError,
@@ -20,7 +20,7 @@ from jobs.errors import (
 )
 from jobs.recurring import last_time, next_time, parse_recurring
 from jobs.settings import Settings
-from scheduler.submit import check, new_job, read_submission
+from scheduler.submission.submit import check, new_job, read_submission
 
 RETRY_SECONDS = 60.0
 ACTIONS = ("pause", "resume", "remove")

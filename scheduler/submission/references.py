@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from db import queries
 from db.database import Database
-from jobs.data import allowed_path
+from db.reads import jobs as job_reads
 from jobs.errors import NotFoundError, Problem, nearest
+from jobs.inputs.data import allowed_path
 from jobs.settings import Settings
-from jobs.spec import parse_spec
-from jobs.spec_parts import JobSpec, ModelSpec, Reference
+from jobs.specs.base import JobSpec, ModelSpec, Reference
+from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 
 _LOST = (JobState.FAILED, JobState.CANCELLING, JobState.CANCELLED)
@@ -42,7 +42,7 @@ def check_references(
 
 def _stored(database: Database, job_id: int) -> Parent | None:
     try:
-        job = queries.get_job(database, job_id)
+        job = job_reads.get_job(database, job_id)
     except NotFoundError:
         return None
     return Parent(

@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from db import queries, studies
 from db.database import Database
-from db.store import NewJob
+from db.queue.new_jobs import NewJob
+from db.reads import jobs as job_reads
+from db.reads import studies
 from jobs.errors import ConflictError, InputError, Problem, nearest, refuse
-from jobs.models import model_facts
+from jobs.inputs.models import model_facts
 from jobs.plan import Estimate
 from jobs.settings import Settings
-from jobs.spec import parse_spec
+from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted
-from scheduler.references import Parent
-from scheduler.submit import Checked, check, new_job, pinned, read_submission
+from scheduler.submission.references import Parent
+from scheduler.submission.submit import Checked, check, new_job, pinned, read_submission
 
 ACTIONS = ("pause", "resume", "cancel")
 MOST_JOBS = 100
@@ -150,7 +151,7 @@ def restart_study(study: int, settings: Settings, database: Database) -> Study:
     it does not fit any more.
     """
     found = studies.get_study(database, study)
-    jobs = {step: queries.get_job(database, number) for step, number in found.steps.items()}
+    jobs = {step: job_reads.get_job(database, number) for step, number in found.steps.items()}
     if any(not job.final for job in jobs.values()):
         raise ConflictError(f"Study {study} has not ended: cancel it before it starts anew.")
     done = {step: job.id for step, job in jobs.items() if job.state is JobState.SUCCEEDED}

@@ -10,21 +10,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from db import fleet, lifecycle, queries, store
 from db.database import Database
-from db.limits import Limits, enforce
-from db.store import NO_LIMITS, NewJob
-from jobs.attack import label_order
-from jobs.data import Rows, label_index, read_rows
+from db.ops import fleet
+from db.queue import lifecycle, new_jobs
+from db.queue.limits import Limits, enforce
+from db.queue.new_jobs import NO_LIMITS, NewJob
+from db.reads import jobs as job_reads
 from jobs.errors import InputError, NotFoundError, Problem, refuse
-from jobs.models import ModelFacts, model_facts
+from jobs.inputs.data import Rows, label_index, read_rows
+from jobs.inputs.models import ModelFacts, model_facts
+from jobs.kinds.attack import label_order
+from jobs.kinds.attribution import AttributionSpec
 from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
-from jobs.spec import AttributionSpec, Submission, canonical_json, parse_submission, spec_hash
-from jobs.spec_parts import JobSpec
+from jobs.specs.base import JobSpec
+from jobs.specs.submission import Submission, canonical_json, parse_submission, spec_hash
 from jobs.states import Control, JobState
 from jobs.traces import span_of_past
-from scheduler.references import Parent, check_references
+from scheduler.submission.references import Parent, check_references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +96,10 @@ def check(
     )
     job = new_job(found)
     with database.read() as connection:
-        existing = store.find_job(connection, job.values)
+        existing = new_jobs.find_job(connection, job.values)
         same = None
         if existing is None and job.reuse_since is not None:
-            same = store.find_results(connection, job.values, job.reuse_since)
+            same = new_jobs.find_results(connection, job.values, job.reuse_since)
         if existing is None and same is None:
             enforce(connection, job.limits, submission.user, job.values["examples"])
     return replace(found, existing_job=existing, same_as=same)
@@ -114,8 +117,8 @@ def submit(checked: Checked, database: Database) -> int:
     """
     began = time.monotonic()
     job = new_job(checked, examples=True)
-    job_id = store.write_jobs(
-        database, lambda connection: store.write_job(database, connection, job)
+    job_id = new_jobs.write_jobs(
+        database, lambda connection: new_jobs.write_job(database, connection, job)
     )
     span_of_past("submit", job_id, time.monotonic() - began)
     return job_id
@@ -251,7 +254,7 @@ def with_model(raw: object, database: Database) -> object:
     if not isinstance(raw, Mapping) or not origin.isdecimal() or len(origin) > 9:
         return raw
     try:
-        model = queries.get_job(database, int(origin)).spec["model"]
+        model = job_reads.get_job(database, int(origin)).spec["model"]
     except NotFoundError as error:
         remedy = "Give the number of an attribution job."
         raise refuse("triggers_from", origin, "there is no such job", remedy) from error

@@ -52,8 +52,8 @@ def test_the_tables_count_what_missed(monkeypatch):
     inputs = examples(model, None, None, (), 4)
     exact = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:64")
     honest = kept_word(model, inputs, exact)
-    monkeypatch.setattr("headwise.integrate._RESIDUAL_FACTOR", 0.0)
-    monkeypatch.setattr("headwise.integrate._ENDS_FACTOR", 0.0)
+    monkeypatch.setattr("headwise.attribution.integrate._RESIDUAL_FACTOR", 0.0)
+    monkeypatch.setattr("headwise.attribution.integrate._ENDS_FACTOR", 0.0)
     blind = kept_word(model, inputs, exact)
     assert "| 12 of 12 |" in blind[2]
     assert "| 0 of 12 |" in honest[2]

@@ -5,8 +5,8 @@ import torch
 
 from benchmarks.peers import STEPS, captum_one
 from benchmarks.reference import attribute_one
-from headwise.quadrature import left_riemann
-from tests.engine.conftest import tiny
+from headwise.attribution.quadrature import left_riemann
+from tests.headwise.conftest import tiny
 
 
 def test_captum_gives_the_reference_s_matrices():

@@ -21,12 +21,12 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import update
 from werkzeug.serving import make_server
 
-from db import tables
+from db import schema
 from db.database import Database
+from headwise.trees import interactions
 from jobs.settings import load_settings
+from tests.headwise.trees.test_build import Place
 from tests.pruning_jobs import plan, run, submitted
-from tests.trees.test_build import Place
-from trees import interactions
 from webui.app import create_app
 
 pytestmark = pytest.mark.browser
@@ -191,12 +191,12 @@ def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
     page.until(lambda: "7" in page.one("[data-live='computed']").text)
     with stage.database.write() as connection:
         connection.execute(
-            update(tables.shard).where(tables.shard.c.shard_no == 2).values(progress=2)
+            update(schema.shard).where(schema.shard.c.shard_no == 2).values(progress=2)
         )
     page.until(lambda: page.one("[data-live='computed']").text == "8")
     with stage.database.write() as connection:
-        connection.execute(update(tables.shard).values(state="done", progress=3))
-        connection.execute(update(tables.job).values(state="succeeded", finished_at=2e9))
+        connection.execute(update(schema.shard).values(state="done", progress=3))
+        connection.execute(update(schema.job).values(state="succeeded", finished_at=2e9))
     page.until(lambda: page.one("#status .chip").text == "succeeded")
     page.until(lambda: page.count("details.confirm form[action$='/delete']") == 1)
     assert page.complaints() == []
@@ -207,7 +207,7 @@ def test_first_results_appear_with_their_charts(page: Page, stage: SimpleNamespa
 
     def set_shards(state: str) -> None:
         with stage.database.write() as connection:
-            connection.execute(update(tables.shard).values(state=state))
+            connection.execute(update(schema.shard).values(state=state))
 
     set_shards("ready")
     page.open(f"/jobs/{job}")
@@ -337,7 +337,7 @@ def test_a_tree_can_be_walked_by_keyboard(page: Page, stage: SimpleNamespace) ->
     summed[1, 0, 2] = summed[0, 2, 4] = 1.0
     cells = interactions(summed, [Place(0), Place(1)]).to_json()
     with stage.database.write() as connection:
-        connection.execute(update(tables.example_result).values(interactions=cells))
+        connection.execute(update(schema.example_result).values(interactions=cells))
     page.open(f"/jobs/{job}/examples/0#tree")
     assert page.count("#tree svg .tree-node") == 3
     page.script("document.querySelector('.tree-node').focus()")

@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import text
 
 from jobs.errors import ConflictError, UnavailableError
-from scheduler.control import control
-from scheduler.submit import check, submit
+from scheduler.submission.control import control
+from scheduler.submission.submit import check, submit
 from tests.chaos import services
 from tests.stack import Stack, alive, children_of
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import kombu
 
 from db.database import Database
-from scheduler.celery_app import make_app
-from scheduler.submit import check, submit
+from scheduler.broker import make_app
+from scheduler.submission.submit import check, submit
 from tests.chaos import services
 from tests.chaos.arena import FINAL, Arena
 from tests.stack import alive, children_of
@@ -167,7 +167,7 @@ def broker_file_lost(made: Arena, _chance: random.Random, _job: int) -> bool:
 
 def storm(made: Arena, chance: random.Random, _job: int) -> bool:
     """Wake-ups for nothing, many at once."""
-    from scheduler.celery_app import wake
+    from scheduler.broker import wake
 
     app = make_app(made.settings)
     for _ in range(chance.randint(10, 30)):

@@ -33,20 +33,22 @@ from sqlalchemy import event
 
 import cli.main
 import db.database
-import scheduler.service
-import workers.heart
-import workers.runner
-import workers.work
-from db import bulk, leases, lifecycle, store
-from jobs.results import AttributionResult, ExampleResult, SiteInfo
-from scheduler.celery_app import WAKE
+import scheduler.loop
+import workers.executor
+import workers.heartbeat
+import workers.worker
+from db.queue import claims, lifecycle
+from db.results import bulk, commit
+from jobs.kinds.attribution import AttributionResult
+from jobs.results import ExampleResult, SiteInfo
+from scheduler.broker import WAKE
 
 STEPPED: dict[str, tuple[Any, str]] = {
-    "claim": (leases, "claim"),
-    "heartbeat": (leases, "heartbeat"),
-    "commit": (store, "commit_shard"),
-    "error": (leases, "record_error"),
-    "handback": (leases, "hand_back"),
+    "claim": (claims, "claim"),
+    "heartbeat": (claims, "heartbeat"),
+    "commit": (commit, "commit_shard"),
+    "error": (claims, "record_error"),
+    "handback": (claims, "hand_back"),
     "plan": (lifecycle, "write_plan"),
     "expire": (lifecycle, "expire_leases"),
     "sweep": (lifecycle, "sweep_jobs"),
@@ -149,7 +151,7 @@ def before(module: Any, name: str, what: Callable[..., None]) -> None:
     setattr(module, name, run)
 
 
-def made_up(run: workers.runner.Run[Any]) -> AttributionResult:
+def made_up(run: workers.executor.Run[Any]) -> AttributionResult:
     """Results of a shard that follow from its texts alone, in as much time as the test wants."""
     texts, done = run.inputs, []
     for number, pair in enumerate(texts):
@@ -254,11 +256,11 @@ def lay_points() -> None:
         event.listen(self.engine, "commit", end)
 
     db.database.Database.__init__ = opened  # type: ignore[method-assign]
-    _forge["wake"] = scheduler.service.wake
-    scheduler.service.wake = wake
-    workers.runner.RUNNERS["attribution"] = made_up
+    _forge["wake"] = scheduler.loop.wake
+    scheduler.loop.wake = wake
+    workers.executor.RUNNERS["attribution"] = made_up
     # Waits that are half a minute in production would be most of a round.
-    scheduler.service.ANNOUNCE_SECONDS = 3.0
+    scheduler.loop.ANNOUNCE_SECONDS = 3.0
     db.database.BUSY_SECONDS = 1
     right = time.time
     time.time = lambda: right() + _forge["skew"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from db.backup import backup
 from db.database import Database
+from db.ops.backup import backup
 from jobs.errors import InputError, UnavailableError
 from tests.chaos import services
 from tests.chaos.arena import EXAMPLES, Arena, Forge, arena, missing_for, undisturbed

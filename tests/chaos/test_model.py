@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from db import leases, lifecycle, statements, store
 from db.database import Database
-from db.leases import ANYTHING, Ask, Claim
+from db.queue import claims, lifecycle, new_jobs, sql
+from db.queue.claims import ANYTHING, Ask, Claim
+from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.outcome import Completed, Errored, HandedBack
 from jobs.plan import block_end, blocks, halves
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
     def submit(self, priority: int) -> None:
         values = job_values(examples=EXAMPLES, priority=priority)
         rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(EXAMPLES)]
-        self.jobs[store.create_job(self.database, values, rows)] = Job()
+        self.jobs[new_jobs.create_job(self.database, values, rows)] = Job()
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), action=st.sampled_from(["pause", "resume", "resume", "cancel", "delete"]))
@@ -240,8 +241,8 @@ class Machine(RuleBasedStateMachine):
         who=st.sampled_from([ALICE, BOB]),
         ask=st.sampled_from([ANYTHING, ONE_BLOCK]),
     )
-    def claim(self, who: leases.WorkerIdentity, ask: Ask) -> Any:
-        held = leases.claim(self.database, who, LEASE, ask)
+    def claim(self, who: claims.WorkerIdentity, ask: Ask) -> Any:
+        held = claims.claim(self.database, who, LEASE, ask)
         waiting = [
             (number, shard_no)
             for number, job in self.jobs.items()
@@ -274,7 +275,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(held=claims)
     def heartbeat(self, held: Claim) -> None:
-        answer = leases.heartbeat(self.database, held, 1, LEASE)
+        answer = claims.heartbeat(self.database, held, 1, LEASE)
         shard = self.holds(held)
         assert answer == (self.jobs[held.job_id].control if shard else None)
         if shard:
@@ -289,7 +290,7 @@ class Machine(RuleBasedStateMachine):
         }.get(how)
         parts = [result_of(lo, hi) for lo, hi in blocks(held.lo, held.hi, BLOCK)]
         done = Completed(parts=tuple(parts[:1] if ending else parts), seconds=0.5)
-        stored = store.commit_shard(self.database, held, done, "model", ending=ending)
+        stored = commit.commit_shard(self.database, held, done, "model", ending=ending)
         shard = self.holds(held)
         assert stored == (shard is not None)
         if not shard:
@@ -309,7 +310,7 @@ class Machine(RuleBasedStateMachine):
     @rule(held=claims, in_block=st.booleans())
     def raised(self, held: Claim, in_block: bool) -> None:
         """The first block raised, by the fault of an example or not."""
-        leases.record_error(self.database, held, "it raised", in_block=in_block)
+        claims.record_error(self.database, held, "it raised", in_block=in_block)
         if not (shard := self.holds(held)):
             return
         job, errors = self.jobs[held.job_id], shard.errors + 1
@@ -332,7 +333,7 @@ class Machine(RuleBasedStateMachine):
     def give_away(self, held: Claim) -> None:
         """A slow worker gives all but its first block to others."""
         end = block_end(held.lo, held.hi, BLOCK)
-        given = leases.give_away(self.database, held, end)
+        given = claims.give_away(self.database, held, end)
         shard = self.holds(held)
         assert given == (shard is not None and end < shard.hi)
         if shard and given:
@@ -340,7 +341,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(held=claims)
     def hand_back(self, held: Claim) -> None:
-        leases.hand_back(self.database, held, "told to stop")
+        claims.hand_back(self.database, held, "told to stop")
         if shard := self.holds(held):
             cancelling = self.jobs[held.job_id].state == "cancelling"
             shard.state = "cancelled" if cancelling else "ready"
@@ -442,7 +443,7 @@ def check_model(database: Database, examples: int, *, shrink: bool = True) -> No
 @pytest.fixture(autouse=True)
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoffs that do not pass while the test runs."""
-    for module in (leases, store):
+    for module in (claims, commit):
         monkeypatch.setattr(module, "backoff_seconds", backoff)
 
 
@@ -466,9 +467,9 @@ def test_a_missing_guard_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """So that the test above cannot pass by looking at nothing."""
-    whole = getattr(statements, statement)
+    whole = getattr(sql, statement)
     assert guard in whole
-    for module in (leases, store, lifecycle):
+    for module in (claims, commit, lifecycle):
         if hasattr(module, statement):
             monkeypatch.setattr(module, statement, whole.replace(guard, instead))
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('mutant') / 'headwise.sqlite'}")

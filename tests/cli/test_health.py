@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from db import fleet, leases
 from db.database import Database
-from db.fleet import SchedulerIdentity
+from db.ops import fleet
+from db.ops.fleet import SchedulerIdentity
+from db.queue import claims
 from tests.cli.conftest import Headwise
 from tests.support import ALICE, planned_job
 
@@ -33,9 +34,9 @@ def scheduler_beat(database: Database, state: str = "running", still: float = 0.
 
 def test_a_worker_is_well_while_it_beats_on_this_host(headwise: Headwise, store: Database) -> None:
     assert headwise("health", "worker").out == "worker: none alive on this host\n"
-    leases.beat(store, replace(ALICE, host="elsewhere"), "idle", None)
+    claims.beat(store, replace(ALICE, host="elsewhere"), "idle", None)
     assert headwise("health", "worker").status == 1
-    leases.beat(store, replace(HERE, name="bob"), "idle", None)
+    claims.beat(store, replace(HERE, name="bob"), "idle", None)
     ran = headwise("health", "worker")
     assert (ran.status, ran.out) == (0, "worker: 1 alive on this host\n")
     execute(store, "UPDATE worker SET seen_at = seen_at - 100")
@@ -46,9 +47,9 @@ def test_a_worker_that_does_not_move_for_its_lease_is_not_well(
     headwise: Headwise, store: Database
 ) -> None:
     planned_job(store)
-    held = leases.claim(store, HERE, 60)
+    held = claims.claim(store, HERE, 60)
     assert held
-    leases.beat(store, HERE, "busy", held)
+    claims.beat(store, HERE, "busy", held)
     assert headwise("health", "worker").status == 0
     execute(store, "UPDATE shard SET moved_at = moved_at - 200")
     assert headwise("health", "worker").status == 0, "slow is not hung"

@@ -8,8 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from db import leases, lifecycle, partitions, store
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.results import commit, partitions
 from db.upgrades import alembic_config
 from db.views import VIEWS
 from tests.support import ALICE, HEADS, SITES, completed, planned_job
@@ -31,8 +32,8 @@ def downgrade(database: Database, revision: str) -> None:
 
 def test_jobs_of_version_2_have_rankings_afterwards_and_go_on(database: Database) -> None:
     done = planned_job(database)
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     ranked = "SELECT source, layer, head, rank, mean FROM importances ORDER BY 1, 2, 3"
@@ -51,9 +52,9 @@ def test_jobs_of_version_2_have_rankings_afterwards_and_go_on(database: Database
     for layer, head, error in rows(database, errors):
         assert abs(error - exact[layer, head]) < 1e-9
     assert rows(database, "SELECT DISTINCT rank_low FROM importances") == [(None,)]
-    while held := leases.claim(database, ALICE, 60):
+    while held := claims.claim(database, ALICE, 60):
         assert held.job_id == running
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     assert lifecycle.finish_jobs(database) == [running]
     hashes = rows(database, "SELECT result_hash FROM jobs ORDER BY job_id")
@@ -66,8 +67,8 @@ def test_large_jobs_survive_a_downgrade(
     monkeypatch.setattr(partitions, "LARGE_JOB_ROWS", 1)
     for _ in range(2):
         planned_job(database)
-        while held := leases.claim(database, ALICE, 60):
-            assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        while held := claims.claim(database, ALICE, 60):
+            assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     everything = [f"SELECT * FROM {view} ORDER BY 1, 2, 3, 4, 5" for view in
                   ("head_scores", "token_edges", "completeness", "examples")]  # fmt: skip
     before = [rows(database, statement) for statement in everything]

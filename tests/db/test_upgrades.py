@@ -13,9 +13,10 @@ from alembic import command
 from sqlalchemy import Connection, inspect, text
 
 from db import database as databases
-from db import leases, upgrades
+from db import upgrades
 from db.database import Database
-from db.tables import published
+from db.queue import claims
+from db.schema import published
 from db.upgrades import OLDEST_CODE, SchemaState, alembic_config, known_revisions
 from db.views import VIEWS
 from jobs.errors import ConflictError, UnavailableError
@@ -145,9 +146,9 @@ def test_a_contracting_migration_waits_for_workers_that_are_too_old(
     head = known_revisions()[-1]
     versions = {"first release": {}, "old": {"schema": "0001"}, "new": {"schema": head}}
     for name, said in versions.items():
-        leases.beat(database, replace(ALICE, name=name, versions=json.dumps(said)), "idle", None)
-    leases.beat(database, replace(BOB, name="stopped"), "stopped", None)
-    leases.beat(database, replace(BOB, name="silent"), "idle", None)
+        claims.beat(database, replace(ALICE, name=name, versions=json.dumps(said)), "idle", None)
+    claims.beat(database, replace(BOB, name="stopped"), "stopped", None)
+    claims.beat(database, replace(BOB, name="silent"), "idle", None)
     execute(database, "UPDATE worker SET seen_at = seen_at - 121 WHERE name = 'silent'")
     for module in (upgrades, databases):
         monkeypatch.setattr(module, "OLDEST_CODE", head)

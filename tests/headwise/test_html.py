@@ -10,7 +10,7 @@ from transformers import BertTokenizer
 
 import headwise
 from headwise.errors import OptionError
-from tests.engine.conftest import random_inputs, tiny
+from tests.headwise.conftest import random_inputs, tiny
 
 EVIL = "<script>alert(1)</script>"
 

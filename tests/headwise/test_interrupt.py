@@ -13,7 +13,7 @@ import headwise
 from headwise.interrupt import interrupts_held
 from headwise.options import METHODS
 from headwise.replay import Replay
-from tests.engine.conftest import random_inputs, tiny
+from tests.headwise.conftest import random_inputs, tiny
 
 
 def hooks(module):
@@ -70,8 +70,8 @@ import signal
 import sys
 import torch
 import headwise
-from tests.engine.conftest import random_inputs, tiny
-from tests.engine.test_interrupt import state
+from tests.headwise.conftest import random_inputs, tiny
+from tests.headwise.test_interrupt import state
 torch.set_num_threads(1)
 # A shell's background jobs ignore it, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,7 +25,7 @@ from headwise.errors import (
     UnsupportedModelError,
 )
 from headwise.replay import Replay
-from tests.engine.conftest import tiny
+from tests.headwise.conftest import tiny
 
 
 def save_tokenizer(folder):

@@ -17,9 +17,9 @@ from transformers import (
 
 import headwise
 from benchmarks.reference import attribute_one
+from headwise.attribution.quadrature import gauss_legendre
 from headwise.errors import OptionError
-from headwise.quadrature import gauss_legendre
-from tests.engine.conftest import VOCABULARY
+from tests.headwise.conftest import VOCABULARY
 
 WORDS = [f"w{number}" for number in range(VOCABULARY)]
 LENGTHS = (7, 4, 9)

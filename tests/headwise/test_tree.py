@@ -15,11 +15,11 @@ from transformers import (
 from transformers.models.bert import modeling_bert
 
 import headwise
-from headwise.cutting import KINDS, _cuts, cut_experiment, cut_logits
+from benchmarks.cutting import KINDS, _cuts, cut_experiment, cut_logits
 from headwise.errors import OptionError
 from headwise.replay import Replay
-from tests.engine.conftest import random_inputs, tiny
-from trees import build, interactions
+from headwise.trees import build, interactions
+from tests.headwise.conftest import random_inputs, tiny
 
 WORDS = "so it is that we are here now".split()
 

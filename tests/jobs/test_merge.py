@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.kinds.attribution import shard_sums
 from jobs.merge import Z95, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
-from jobs.results import SUM_NAMES, shard_sums
+from jobs.results import SUM_NAMES
 from tests.support import result_of
 
 

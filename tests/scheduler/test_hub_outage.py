@@ -10,13 +10,13 @@ import pytest
 from huggingface_hub import errors
 from sqlalchemy import text
 
-from db import queries
 from db.database import Database
+from db.reads import jobs as job_reads
 from jobs.settings import Settings
 from jobs.states import MAX_PLAN_TRIES, plan_backoff_seconds
-from scheduler.control import control
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
+from scheduler.loop import Scheduler
+from scheduler.submission.control import control
+from scheduler.submission.submit import check, submit
 from tests.inputs import raw_submission
 
 HUB = {"path": None, "dataset": "org/set", "split": "test", "text_columns": ["a", "b"]}
@@ -122,7 +122,7 @@ def test_a_job_waits_for_a_hub_that_does_not_answer(
 ) -> None:
     hub.error = error
     scheduler.tick()
-    waiting = queries.get_job(database, job)
+    waiting = job_reads.get_job(database, job)
     assert waiting.state == "queued"
     assert waiting.plan_tries == 1
     assert waiting.plan_at is not None
@@ -135,7 +135,7 @@ def test_a_job_waits_for_a_hub_that_does_not_answer(
     tomorrow()
     hub.error = None
     scheduler.tick()
-    running = queries.get_job(database, job)
+    running = job_reads.get_job(database, job)
     assert (running.state, running.examples, running.error) == ("running", 4, None)
     assert (running.plan_at, running.waiting) == (None, None)
 
@@ -146,7 +146,7 @@ def test_what_will_not_pass_fails_at_once(
 ) -> None:
     hub.error = error
     scheduler.tick()
-    failed = queries.get_job(database, job)
+    failed = job_reads.get_job(database, job)
     assert failed.state == "failed"
     assert "data.dataset: cannot be loaded" in str(failed.error)
     assert failed.plan_tries == 0
@@ -160,7 +160,7 @@ def test_it_is_given_up_in_the_end(
         scheduler.tick()
         tomorrow()
     assert hub.asked == MAX_PLAN_TRIES
-    failed = queries.get_job(database, job)
+    failed = job_reads.get_job(database, job)
     assert failed.state == "failed"
     assert failed.error == (
         f"The hub does not answer: timed out. Given up after {MAX_PLAN_TRIES} tries."
@@ -173,10 +173,10 @@ def test_a_waiting_job_can_be_cancelled_and_holds_nothing_up(
     hub.error = TimeoutError("timed out")
     other = submit(check(raw_submission(settings.home), settings, database), database)
     scheduler.tick()
-    assert queries.get_job(database, other).state == "running"
+    assert job_reads.get_job(database, other).state == "running"
     control(database, job, "cancel")
     scheduler.tick()
-    assert queries.get_job(database, job).state == "cancelled"
+    assert job_reads.get_job(database, job).state == "cancelled"
 
 
 def test_the_waits_grow_to_a_limit() -> None:

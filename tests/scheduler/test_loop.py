@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
 from db.database import Database
-from jobs.data import Rows
+from db.queue import claims, lifecycle
+from db.results import commit
 from jobs.errors import InputError, Problem, UnavailableError
+from jobs.inputs.data import Rows
 from jobs.settings import Settings
-from scheduler import service
-from scheduler.celery_app import forget_delivered, make_app, wake
-from scheduler.control import control
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
+from scheduler import loop
+from scheduler.broker import forget_delivered, make_app, wake
+from scheduler.loop import Scheduler
+from scheduler.submission.control import control
+from scheduler.submission.submit import check, submit
 from tests.inputs import raw_submission
 from tests.support import ALICE, BOB, completed, planned_job
 from tests.tiny import pairs_file
@@ -53,20 +54,20 @@ def scheduler(database: Database, settings: Settings, app: Any) -> Scheduler:
 @pytest.fixture
 def two_workers(database: Database) -> None:
     """Alice and Bob have nothing to do."""
-    leases.beat(database, ALICE, "idle", None)
-    leases.beat(database, BOB, "idle", None)
+    claims.beat(database, ALICE, "idle", None)
+    claims.beat(database, BOB, "idle", None)
 
 
 @pytest.fixture
 def one_worker(database: Database) -> None:
     """Alice has nothing to do."""
-    leases.beat(database, ALICE, "idle", None)
+    claims.beat(database, ALICE, "idle", None)
 
 
 def commit_everything(database: Database) -> None:
     """Alice computes every shard that is ready."""
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
 
 
 def test_an_idle_tick_does_nothing(scheduler: Scheduler, app: Any) -> None:
@@ -88,7 +89,7 @@ def test_a_tick_cuts_a_job_into_shards_and_lets_it_run(
 def test_there_is_a_range_of_whole_blocks_for_every_live_worker(
     scheduler: Scheduler, database: Database, settings: Settings
 ) -> None:
-    leases.beat(database, BOB, "busy", None)
+    claims.beat(database, BOB, "busy", None)
     pairs_file(settings.home / "pairs.jsonl", 20)
     submitted(database, settings)
     scheduler.tick()
@@ -102,7 +103,7 @@ def test_as_many_workers_are_woken_as_can_share_a_range(
     submitted(database, settings)
     scheduler.plan()
     for who in (ALICE, BOB):
-        leases.beat(database, who, "idle", None)
+        claims.beat(database, who, "idle", None)
     scheduler.tick()
     assert rows(database, "SELECT COUNT(*) FROM shard") == [(1,)]
     assert app.sent == ["default", "default"]
@@ -136,7 +137,7 @@ class HubRows:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, result: Any) -> None:
         self.result = result
-        monkeypatch.setattr(service, "read_rows", self.read)
+        monkeypatch.setattr(loop, "read_rows", self.read)
 
     def read(self, *_: object) -> Any:
         if isinstance(self.result, Exception):
@@ -238,7 +239,7 @@ def test_a_shard_is_announced_again_when_nobody_took_it(
 
 def test_busy_workers_are_left_alone(scheduler: Scheduler, database: Database, app: Any) -> None:
     planned_job(database)
-    leases.beat(database, ALICE, "busy", None)
+    claims.beat(database, ALICE, "busy", None)
     scheduler.tick()
     assert app.sent == []
 
@@ -281,7 +282,7 @@ def test_a_broker_that_is_away_costs_nothing_but_time(
         scheduler.tick()
     assert states(database) == ["running"]
     assert rows(database, "SELECT dispatched_at FROM shard") == [(None,)]
-    leases.beat(database, ALICE, "idle", None)
+    claims.beat(database, ALICE, "idle", None)
     app.reachable = True
     scheduler.tick()
     assert app.sent == ["default"]
@@ -294,10 +295,10 @@ def test_without_a_broker_jobs_are_finished_all_the_same(
     done, _waiting = planned_job(database), planned_job(database, priority=-1)
     app.reachable = False
     for _ in range(3):
-        held = leases.claim(database, ALICE, 60)
+        held = claims.claim(database, ALICE, 60)
         assert held is not None
         assert held.job_id == done
-        store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     for _ in range(2):
         with pytest.raises(UnavailableError):
             Scheduler(scheduler.settings, database, app).tick()
@@ -336,7 +337,7 @@ def test_a_tick_takes_a_shard_back_from_a_silent_worker(
     scheduler: Scheduler, database: Database, app: Any
 ) -> None:
     planned_job(database, size=6)
-    assert leases.claim(database, ALICE, 60) is not None
+    assert claims.claim(database, ALICE, 60) is not None
     scheduler.tick()
     assert rows(database, "SELECT state, losses FROM shard") == [("leased", 0)]
     execute(database, "UPDATE shard SET lease_until = 1")
@@ -347,14 +348,14 @@ def test_a_tick_takes_a_shard_back_from_a_silent_worker(
 
 def test_a_tick_cancels_what_nobody_holds(scheduler: Scheduler, database: Database) -> None:
     job = planned_job(database)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     control(database, job, "cancel")
     scheduler.tick()
     shards = "SELECT state FROM shard ORDER BY shard_no"
     assert rows(database, shards) == [("leased",), ("cancelled",), ("cancelled",)]
     assert states(database) == ["cancelling"]
-    leases.hand_back(database, held, "cancelled")
+    claims.hand_back(database, held, "cancelled")
     scheduler.tick()
     assert states(database) == ["cancelled"]
 
@@ -371,9 +372,9 @@ def test_a_tick_finishes_a_job_whose_shards_are_done(
 
 def test_a_job_with_a_failed_shard_says_so(scheduler: Scheduler, database: Database) -> None:
     planned_job(database)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    leases.record_error(database, held, "out of memory", permanent=True)
+    claims.record_error(database, held, "out of memory", permanent=True)
     commit_everything(database)
     scheduler.tick()
     ((state, error),) = rows(database, "SELECT state, error FROM job")

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, pruning, queries, store
 from db.database import Database
+from db.kinds import pruning
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
+from db.results import commit
 from jobs.errors import InputError
 from jobs.outcome import Completed, HandedBack
 from jobs.settings import Settings
-from scheduler.submit import check
+from scheduler.submission.submit import check
 from tests.inputs import refused
 from tests.pruning_jobs import ROWS, computed, plan, raw, run, submitted
 from tests.support import ALICE
@@ -24,12 +27,12 @@ def test_a_job_leaves_out_what_its_heads_were_ranked_with(
 ) -> None:
     job = submitted(database, settings, steps=2, random=1)
     plan(database, settings)
-    assert queries.get_job(database, job).examples == ROWS - 4
+    assert job_reads.get_job(database, job).examples == ROWS - 4
     found = pruning.get_choice(database, job)
     assert found is not None
     assert (found.given, found.overlap, found.chosen_mask) == (ROWS, 4, None)
     run(database)
-    job_row = queries.get_job(database, job)
+    job_row = job_reads.get_job(database, job)
     assert job_row.state.value == "succeeded"
     points, provisional = pruning.get_points(database, job)
     assert not provisional
@@ -53,7 +56,7 @@ def test_a_job_leaves_out_what_its_heads_were_ranked_with(
 def test_overlap_is_allowed_where_it_is_asked_for(database: Database, settings: Settings) -> None:
     job = submitted(database, settings, allow_overlap=True)
     plan(database, settings)
-    assert queries.get_job(database, job).examples == ROWS
+    assert job_reads.get_job(database, job).examples == ROWS
     found = pruning.get_choice(database, job)
     assert found is not None
     assert found.overlap == 4
@@ -64,7 +67,7 @@ def test_a_job_of_nothing_but_known_examples_fails_with_the_reason(
 ) -> None:
     job = submitted(database, settings, data={"limit": 4})
     plan(database, settings)
-    failed = queries.get_job(database, job)
+    failed = job_reads.get_job(database, job)
     assert failed.state.value == "failed"
     assert "all 4 examples are among those that the heads were ranked with" in str(failed.error)
 
@@ -101,13 +104,13 @@ def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_wh
 ) -> None:
     job = submitted(database, settings)
     plan(database, settings)
-    held = leases.claim(database, ALICE, 60, leases.Ask(seconds=1.0))
+    held = claims.claim(database, ALICE, 60, claims.Ask(seconds=1.0))
     assert held is not None
     assert held.hi < ROWS - 4
     assert pruning.get_points(database, job)[0][0].result is None
-    shard = store.read_shard(database, held)
+    shard = commit.read_shard(database, held)
     done = Completed(parts=(computed(held.lo, held.hi, shard.planned),), seconds=0.1)
-    assert store.commit_shard(database, held, done, "model")
+    assert commit.commit_shard(database, held, done, "model")
     points, provisional = pruning.get_points(database, job)
     assert provisional
     assert points[0].result is not None
@@ -142,17 +145,17 @@ def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, settings
         with database.write() as connection:
             connection.execute(text(f"UPDATE job SET block = 1 WHERE id = {job}"))
         for count in sizes:
-            held = leases.claim(database, ALICE, 60)
+            held = claims.claim(database, ALICE, 60)
             if held is None:
                 break
-            planned = store.read_shard(database, held).planned
+            planned = commit.read_shard(database, held).planned
             hi = min(held.hi, held.lo + count)
             parts = tuple(computed(n, n + 1, planned) for n in range(held.lo, hi))
             made, stop = Completed(parts=parts, seconds=0.1), HandedBack(reason="pause")
-            assert store.commit_shard(database, held, made, "model", "", stop)
+            assert commit.commit_shard(database, held, made, "model", "", stop)
         lifecycle.sweep_jobs(database)
         assert lifecycle.finish_jobs(database) == [job]
-        done = queries.get_job(database, job)
+        done = job_reads.get_job(database, job)
         found.append((done.state, done.result_hash))
     assert found[0][0] == "succeeded"
     assert found[0] == found[1] == found[2]

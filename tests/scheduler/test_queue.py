@@ -15,7 +15,7 @@ from kombu.transport.virtual import base
 
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
-from scheduler.celery_app import POLL_SECONDS, forget_delivered, make_app, ping, wake
+from scheduler.broker import POLL_SECONDS, forget_delivered, make_app, ping, wake
 from tests.conftest import missing
 from tests.stack import Stack, exactly_once
 

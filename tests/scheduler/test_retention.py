@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import deletion, leases, lifecycle, queries, retention, store
 from db.database import Database
+from db.ops import deletion, retention
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
+from db.results import commit
 from jobs.settings import Settings
-from scheduler.service import Scheduler
+from scheduler.loop import Scheduler
 from tests.support import ALICE, completed, planned_job
 
 
@@ -19,8 +22,8 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
 ) -> None:
     for _ in range(2):
         planned_job(database)
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     old, young = sorted(lifecycle.finish_jobs(database))
     with database.write() as connection:
@@ -35,9 +38,9 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
     monkeypatch.setattr(retention, "retain", lambda *given: looked.append(1) or real(*given))
     for _ in range(8):
         scheduler.tick()
-    assert [job.id for job in queries.list_jobs(database)] == [young]
+    assert [job.id for job in job_reads.list_jobs(database)] == [young]
     with database.read() as connection:
         for table in ("head_score", "edge", "example_result"):
             assert connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar() == 0, table
-    assert queries.get_job(database, young).purged_at is not None
+    assert job_reads.get_job(database, young).purged_at is not None
     assert 1 < len(looked) < 8

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from db import tables
+from db import schema
 from db.database import Database
 from jobs.merge import HeadSums, head_importance
 
@@ -111,7 +111,7 @@ def seed_job(
     final = state in ("succeeded", "failed", "cancelled")
     with database.write() as connection:
         job_id = connection.execute(
-            tables.job.insert().returning(tables.job.c.id),
+            schema.job.insert().returning(schema.job.c.id),
             {
                 "kind": "attribution",
                 "name": name,
@@ -198,8 +198,8 @@ def _shards(
                     else "12:00:01 info  shard started\n12:00:10 info  shard done",
                 }
             )
-    insert(database, tables.shard, shards)
-    insert(database, tables.attempt, attempts)
+    insert(database, schema.shard, shards)
+    insert(database, schema.attempt, attempts)
 
 
 def _results(
@@ -221,7 +221,7 @@ def _results(
     ]
     insert(
         database,
-        tables.site,
+        schema.site,
         [
             {
                 "job_id": job_id,
@@ -237,11 +237,11 @@ def _results(
     rows: dict[Any, list[dict[str, Any]]] = {
         table: []
         for table in (
-            tables.example,
-            tables.example_result,
-            tables.head_score,
-            tables.site_result,
-            tables.edge,
+            schema.example,
+            schema.example_result,
+            schema.head_score,
+            schema.site_result,
+            schema.edge,
         )
     }
     sums: dict[tuple[int, int, int], list[float]] = {}
@@ -254,7 +254,7 @@ def _results(
         failed = number % 11 == 10
         raw = [random_.random() + 3.0 * (i == predicted) for i in range(len(labels))]
         key = {"job_id": job_id, "example_no": number}
-        rows[tables.example].append(
+        rows[schema.example].append(
             {
                 **key,
                 "source_row": number,
@@ -268,7 +268,7 @@ def _results(
             [round(random_.gauss(0.002, 0.02) * (1 + s / 3), 6) for _ in tokens]
             for s in range(layers)
         ]
-        rows[tables.example_result].append(
+        rows[schema.example_result].append(
             {
                 **key,
                 "fence": 1,
@@ -285,7 +285,7 @@ def _results(
             continue
         cells = []
         for s in range(layers):
-            rows[tables.site_result].append(
+            rows[schema.site_result].append(
                 {
                     **key,
                     "site": s,
@@ -301,7 +301,7 @@ def _results(
                 total = score * random_.uniform(-1, 3)
                 query, target = random_.randrange(n), random_.randrange(n)
                 strong, mean = random_.random(), random_.random() / 2
-                rows[tables.head_score].append(
+                rows[schema.head_score].append(
                     {
                         **key,
                         "site": s,
@@ -319,7 +319,7 @@ def _results(
                 for i, part in enumerate((1, score, score**2, total, abs(total), strong, mean)):
                     entry[i] += part
         for rank, (score, s, h, query, target, strong) in enumerate(sorted(cells)[:-17:-1], 1):
-            rows[tables.edge].append(
+            rows[schema.edge].append(
                 {
                     **key,
                     "rank": rank,
@@ -335,10 +335,10 @@ def _results(
             )
     for table, found in rows.items():
         insert(database, table, found)
-    names = [column.name for column in tables.shard_sum.columns][4:]
+    names = [column.name for column in schema.shard_sum.columns][4:]
     insert(
         database,
-        tables.shard_sum,
+        schema.shard_sum,
         [
             {"job_id": job_id, "shard_no": i, "site": s, "head": h}
             | dict(zip(names, values, strict=True))
@@ -348,12 +348,12 @@ def _results(
 
 
 def _importance(database: Database, job_id: int) -> None:
-    columns = [c for c in tables.shard_sum.columns if c.name not in ("job_id", "shard_no")]
+    columns = [c for c in schema.shard_sum.columns if c.name not in ("job_id", "shard_no")]
     with database.read() as connection:
-        query = tables.shard_sum.select().with_only_columns(*columns)
-        found = connection.execute(query.where(tables.shard_sum.c.job_id == job_id)).mappings()
+        query = schema.shard_sum.select().with_only_columns(*columns)
+        found = connection.execute(query.where(schema.shard_sum.c.job_id == job_id)).mappings()
         heads = head_importance([HeadSums(**row) for row in found.all()])
-    insert(database, tables.importance, [{"job_id": job_id, **head.__dict__} for head in heads])
+    insert(database, schema.importance, [{"job_id": job_id, **head.__dict__} for head in heads])
 
 
 def seed_worker(database: Database, name: str, *, silent: float = 1.0, **values: Any) -> None:
@@ -372,4 +372,4 @@ def seed_worker(database: Database, name: str, *, silent: float = 1.0, **values:
         "started_at": now - 900,
         "seen_at": now - silent,
     }
-    insert(database, tables.worker, [{**row, **values}])
+    insert(database, schema.worker, [{**row, **values}])

@@ -15,11 +15,13 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from db import checks, fleet, leases, store
-from db.checks import UNKNOWN
 from db.database import Database
+from db.ops import checks, fleet
+from db.ops.checks import UNKNOWN
+from db.queue import claims
+from db.results import commit
 from jobs.errors import UnavailableError
-from tests.db.test_fleet import SAID, WHO
+from tests.db.ops.test_fleet import SAID, WHO
 from tests.support import ALICE, completed, planned_job
 
 ROOT = Path(__file__).parents[2]
@@ -42,16 +44,16 @@ def busy(database: Database) -> None:
     planned_job(database, examples=10, size=2)
     planned_job(database, examples=2, size=2, queue="large")
     for outcome in ("done", "error", "hand back", "hold"):
-        held = leases.claim(database, ALICE, 60)
+        held = claims.claim(database, ALICE, 60)
         assert held is not None
         if outcome == "done":
-            assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+            assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
         elif outcome == "error":
-            leases.record_error(database, held, "boom", permanent=True)
+            claims.record_error(database, held, "boom", permanent=True)
         elif outcome == "hand back":
-            leases.hand_back(database, held, "pause")
+            claims.hand_back(database, held, "pause")
         else:
-            leases.beat(database, ALICE, "busy", held, 10, GPU)
+            claims.beat(database, ALICE, "busy", held, 10, GPU)
     fleet.scheduler_beat(database, WHO, **SAID)
 
 
@@ -108,7 +110,7 @@ def test_many_scrapes_cost_one_look(
     def never(*_: Any) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("db.metrics.read_numbers", never)
+    monkeypatch.setattr("db.ops.metrics.read_numbers", never)
     assert client.get("/metrics").text == first
 
 
@@ -134,7 +136,7 @@ def test_metrics_say_that_the_database_is_away(
     def away(*_: Any) -> None:
         raise UnavailableError("gone")
 
-    monkeypatch.setattr("db.metrics.read_numbers", away)
+    monkeypatch.setattr("db.ops.metrics.read_numbers", away)
     found = samples(client)
     assert found["headwise_database_up", frozenset()] == 0
     assert [key for key in found if key[0] == "headwise_build_info"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.service_commands import workers_on
+from cli.commands.processes import workers_on
 from cli.supervisor import Supervisor
 from tests.stack import Stack, exactly_once
-from workers.limits import Limits
+from workers.stop_conditions import Limits
 
 pytestmark = pytest.mark.timeout(600)  # starting torch takes a minute on a busy machine
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from sqlalchemy import text
 
-from db import lifecycle
 from db.database import Database
+from db.queue import lifecycle
 from jobs.settings import Settings
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
+from scheduler.loop import Scheduler
+from scheduler.submission.submit import check, submit
 from tests.tiny import bert_folder, pairs_file
-from workers import runner
-from workers.run import Run
-from workers.work import Worker, gpu_answers
+from workers import executor
+from workers.block import Run
+from workers.worker import Worker, gpu_answers
 
 EXAMPLES = 40
 KINDS: dict[str, dict[str, Any]] = {
@@ -98,14 +98,14 @@ def test_results_do_not_depend_on_the_cut(
 def test_a_bad_example_is_marked_and_the_rest_succeeds(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attribute = runner.RUNNERS["attribution"]
+    attribute = executor.RUNNERS["attribution"]
 
     def fragile(run: Run[Any]) -> Any:
         if run.shard.lo <= 21 < run.shard.lo + len(run.shard.texts):
             raise IndexError("index out of range in self")
         return attribute(run)
 
-    monkeypatch.setitem(runner.RUNNERS, "attribution", fragile)
+    monkeypatch.setitem(executor.RUNNERS, "attribution", fragile)
     submitted(settings, database)
     run(settings, database, 1000.0)
     assert rows(database, "SELECT state, error FROM job") == [("succeeded", None)]
@@ -123,7 +123,7 @@ def test_a_full_disk_is_no_examples_fault(
     def full(_run: Run[Any]) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(runner.RUNNERS, "attribution", full)
+    monkeypatch.setitem(executor.RUNNERS, "attribution", full)
     submitted(settings, database)
     run(settings, database, 1000.0)
     assert rows(database, "SELECT state, COUNT(*) FROM shard GROUP BY state") == [
@@ -145,7 +145,7 @@ def test_a_worker_stops_when_its_gpu_answers_no_more(
     def raising(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(runner.ShardRun, "compute", raising)
+    monkeypatch.setattr(executor.ShardRun, "compute", raising)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", (lambda: None) if answers else raising)
     worker = Worker(settings, Database(database.url))

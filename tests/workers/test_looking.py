@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import workers.work
+import workers.worker
 from jobs.settings import Settings
 from workers import celery_worker
 from workers.celery_worker import _Child, _Shutdown
@@ -55,7 +55,7 @@ class NoShutdown(_Shutdown):
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Child:
     monkeypatch.setattr(celery_worker, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(workers.work, "Worker", FakeWorker)
+    monkeypatch.setattr(workers.worker, "Worker", FakeWorker)
     for name in ("configure_logs", "configure_traces"):
         monkeypatch.setattr(celery_worker, name, lambda *_: None)
     monkeypatch.setattr(celery_worker.fleet, "trace_seed", lambda _: None)

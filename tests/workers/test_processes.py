@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import headwise
-from scheduler.control import control
+from scheduler.submission.control import control
 from tests.stack import Stack, alive, children_of, exactly_once
 
 EXAMPLES = 120

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from db import studies
-from scheduler.study import check_study, submit_study
+from db.reads import studies
+from scheduler.submission.study import check_study, submit_study
 from tests.stack import Stack
 from tests.tiny import bert_folder, pairs_file
 from webui.app import create_app

@@ -12,16 +12,16 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from db import fleet
 from db.database import Database
+from db.ops import fleet
 from jobs import traces
 from jobs.errors import UnavailableError
 from jobs.settings import Settings, load_settings
 from jobs.traces import configure_traces, end_traces, span
-from scheduler.service import Scheduler
+from scheduler.loop import Scheduler
 from tests.stack import Stack
 from tests.support import planned_job
-from workers.work import Worker
+from workers.worker import Worker
 
 
 @pytest.fixture

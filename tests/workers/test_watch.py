@@ -12,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from db import fleet, leases, logs
 from db.database import Database
+from db.ops import fleet, logs
+from db.queue import claims
 from jobs.settings import load_settings
 from tests.stack import Stack
 from tests.support import ALICE, planned_job
-from workers.heart import Heart
+from workers.heartbeat import Heart
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -94,7 +95,7 @@ def test_a_broker_that_does_not_answer_is_said(tmp_path: Path) -> None:
 def test_a_heart_that_beats_for_a_hung_shard_says_so(database: Database) -> None:
     settings = load_settings({}, heartbeat_seconds=0.05, stall_warn_seconds=0.2)
     planned_job(database, examples=2)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     heart = Heart(settings, database, ALICE)
     heart.start()

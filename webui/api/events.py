@@ -11,8 +11,8 @@ from flask import Blueprint, Response, abort
 
 from db.database import Database
 from jobs.errors import HeadwiseError
-from webui.live import progress_json
-from webui.web import database
+from webui.context import database
+from webui.serializers import progress_json
 
 POLL_SECONDS = 0.5
 QUIET_SECONDS = 15.0

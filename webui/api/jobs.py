@@ -9,17 +9,20 @@ from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from db import fleet, logs, queries, rankings, results
-from db.results import Example, Site
-from jobs.data import allowed_path, preview, save_upload
+from db.ops import fleet, logs
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.results import Example, Site
+from db.results import rankings
 from jobs.errors import NotFoundError, refuse
+from jobs.inputs.data import allowed_path, preview, save_upload
+from jobs.inputs.models import ModelFacts
 from jobs.logs import LEVELS
-from jobs.models import ModelFacts
 from jobs.states import SHOWN_JOB_STATES
-from scheduler.control import change, control
-from scheduler.submit import Checked, check, submit
-from webui.live import job_json, progress_json
-from webui.web import choice, database, integer, optional_integer, settings, words
+from scheduler.submission.control import change, control
+from scheduler.submission.submit import Checked, check, submit
+from webui.context import choice, database, integer, optional_integer, settings, words
+from webui.serializers import job_json, progress_json
 
 MOST_ROWS = 500
 MAX_JSON = 1 << 20
@@ -33,8 +36,8 @@ def list_jobs() -> Response:
     state, contains = choice("state", tuple(s.value for s in SHOWN_JOB_STATES)), words("q")
     limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
     opened = database()
-    found = queries.list_jobs(opened, state=state, contains=contains, limit=limit, offset=offset)
-    total = queries.count_jobs(opened, state=state, contains=contains)
+    found = job_reads.list_jobs(opened, state=state, contains=contains, limit=limit, offset=offset)
+    total = job_reads.count_jobs(opened, state=state, contains=contains)
     return jsonify({"jobs": [job_json(job) for job in found], "total": total})
 
 
@@ -44,7 +47,7 @@ def create_job() -> tuple[Response, int]:
     checked = check(read_json(), settings(), database())
     job_id = submit(checked, database())
     body = {
-        "job": job_json(queries.get_job(database(), job_id)),
+        "job": job_json(job_reads.get_job(database(), job_id)),
         "estimate": asdict(checked.estimate),
         "url": url_for("jobs.show", job_id=job_id),
         "same_as": checked.same_as,
@@ -62,7 +65,7 @@ def check_job() -> Response:
 def get_job(job_id: int) -> Response:
     """A job with its progress."""
     return jsonify(
-        {**job_json(queries.get_job(database(), job_id)), **progress_json(database(), job_id)}
+        {**job_json(job_reads.get_job(database(), job_id)), **progress_json(database(), job_id)}
     )
 
 
@@ -70,7 +73,7 @@ def get_job(job_id: int) -> Response:
 def change_job(job_id: int) -> Response:
     """Change the priority of an unfinished job, or how long a job is kept."""
     change(database(), job_id, read_json())
-    return jsonify(job_json(queries.get_job(database(), job_id)))
+    return jsonify(job_json(job_reads.get_job(database(), job_id)))
 
 
 @blueprint.delete("/jobs/<int(max=2147483647):job_id>")
@@ -86,22 +89,22 @@ def control_job(job_id: int, action: str) -> Response:
     if action == "delete":
         raise refuse("action", action, "is a DELETE request", f"DELETE /api/v1/jobs/{job_id}")
     control(database(), job_id, action)
-    return jsonify(job_json(queries.get_job(database(), job_id)))
+    return jsonify(job_json(job_reads.get_job(database(), job_id)))
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/shards")
 def list_shards(job_id: int) -> Response:
     """Shards with their attempts."""
-    queries.get_job(database(), job_id)
+    job_reads.get_job(database(), job_id)
     limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
-    found = queries.list_shards(database(), job_id, limit=limit, offset=offset)
+    found = job_reads.list_shards(database(), job_id, limit=limit, offset=offset)
     return jsonify({"shards": [_shard_json(shard) for shard in found]})
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/log")
 def read_log(job_id: int) -> Response:
     """Lines of the job's log in the order in which they came; `after` goes on from there."""
-    queries.get_job(database(), job_id)
+    job_reads.get_job(database(), job_id)
     after = words("after", longest=400)
     found = logs.lines_after(
         database(),
@@ -132,7 +135,7 @@ def system() -> Response:
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/heads")
 def list_heads(job_id: int) -> Response:
     """Head importance; provisional while shards are missing."""
-    queries.get_job(database(), job_id)
+    job_reads.get_job(database(), job_id)
     sites = {site.site: site for site in results.list_sites(database(), job_id)}
     importance = results.get_importance(database(), job_id)
     rows = [{**asdict(h), **_place(sites[h.site])} for h in importance.heads if h.site in sites]
@@ -143,7 +146,7 @@ def list_heads(job_id: int) -> Response:
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/rankings")
 def list_rankings(job_id: int) -> Response:
     """The rankings by every source that the job offers; provisional while shards are missing."""
-    queries.get_job(database(), job_id)
+    job_reads.get_job(database(), job_id)
     sites = {site.site: site for site in results.list_sites(database(), job_id)}
     heads, provisional = rankings.get_rankings(database(), job_id)
     rows = [{**asdict(head), **_place(sites[head.site])} for head in heads]
@@ -154,7 +157,7 @@ def list_rankings(job_id: int) -> Response:
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/examples")
 def list_examples(job_id: int) -> Response:
     """Examples in order; `after` is the last one of the page before."""
-    job = queries.get_job(database(), job_id)
+    job = job_reads.get_job(database(), job_id)
     limit = integer("limit", 50, low=1, high=MOST_ROWS)
     found = results.list_examples(
         database(),
@@ -175,7 +178,7 @@ def list_examples(job_id: int) -> Response:
 def get_example(job_id: int, example_no: int) -> Response:
     """One example with its tokens, head scores, strongest pairs and completeness."""
     opened = database()
-    job = queries.get_job(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
     found = results.get_example(opened, job_id, example_no)
     sites = {site.site: site for site in results.list_sites(opened, job_id)}
 
@@ -287,7 +290,7 @@ def _texts(value: Any) -> Any:
             yield from _texts(part)
 
 
-def _shard_json(shard: queries.Shard) -> dict[str, Any]:
+def _shard_json(shard: job_reads.Shard) -> dict[str, Any]:
     condition = fleet.shard_condition(shard, settings())
     values = {key: value for key, value in asdict(shard).items() if key != "beat_seconds"}
     return {**values, "condition": condition}

@@ -7,13 +7,14 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from db import queries, studies
-from scheduler.study import check_study, control_study, restart_study, submit_study
-from webui.api import MOST_ROWS, read_json
-from webui.findings import findings
-from webui.live import job_json
-from webui.studies import checked_json
-from webui.web import database, integer, settings
+from db.reads import jobs as job_reads
+from db.reads import studies
+from scheduler.submission.study import check_study, control_study, restart_study, submit_study
+from webui.api.jobs import MOST_ROWS, read_json
+from webui.context import database, integer, settings
+from webui.pages.findings import findings
+from webui.pages.studies import checked_json
+from webui.serializers import job_json
 
 blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 
@@ -63,7 +64,7 @@ def control(study: int, action: str) -> Response:
 def study_json(study: int) -> dict[str, Any]:
     """A study as the API sends it."""
     found = studies.get_study(database(), study)
-    jobs = {step: queries.get_job(database(), number) for step, number in found.steps.items()}
+    jobs = {step: job_reads.get_job(database(), number) for step, number in found.steps.items()}
     values = {key: value for key, value in asdict(found).items() if key != "states"}
     steps = {step: job_json(job) for step, job in jobs.items()}
     said = findings(database(), jobs)

@@ -9,16 +9,18 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 
-from db import attack_results, queries, results
-from db.attack_results import StoredTrigger
-from db.queries import Job
-from jobs.attack import KINDS, TriggerResult, given_tokens
+from db.reads import attack as attack_reads
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.attack import StoredTrigger
+from db.reads.jobs import Job
 from jobs.errors import InputError, NotFoundError, Problem
-from jobs.triggers import TriggerToken
-from scheduler.by_hand import attack_by_hand
-from scheduler.submit import check, submit
-from webui.explain import known_models
-from webui.web import choice, clean, database, integer, settings
+from jobs.kinds.attack import KINDS, TriggerResult, given_tokens
+from jobs.kinds.triggers import TriggerToken
+from scheduler.submission.quick_jobs import attack_by_hand
+from scheduler.submission.submit import check, submit
+from webui.context import choice, clean, database, integer, settings
+from webui.pages.explain import known_models
 
 BEST = 5
 """Triggers of a kind and class that are shown at first."""
@@ -39,7 +41,7 @@ blueprint = Blueprint("attack", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"finished_jobs": lambda kind: attack_results.list_finished(database(), kind)}
+    return {"finished_jobs": lambda kind: attack_reads.list_finished(database(), kind)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ def section(job: Job) -> dict[str, Any]:
     models = [job.spec["model"]["name"], *(model["name"] for model in job.spec["models"])]
     model = integer("model", 0, high=len(models) - 1)
     every = choice("triggers", ("all",)) == "all"
-    triggers = attack_results.list_triggers(opened, job.id)
-    found = attack_results.get_results(opened, job.id)
+    triggers = attack_reads.list_triggers(opened, job.id)
+    found = attack_reads.get_results(opened, job.id)
     own = [one for one in found if one.sums.model == model]
     classes = sorted({one.sums.gold for one in own})
     return {
@@ -95,15 +97,15 @@ def section(job: Job) -> dict[str, Any]:
 def trigger(job_id: int, trigger_no: int) -> str:
     """One trigger: its tokens, where it came from, what it and its controls do, what it flips."""
     opened = database()
-    job = queries.get_job(opened, job_id)
-    found = attack_results.get_trigger(opened, job_id, trigger_no)
-    triggers = attack_results.list_triggers(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
+    found = attack_reads.get_trigger(opened, job_id, trigger_no)
+    triggers = attack_reads.list_triggers(opened, job_id)
     family = found.number if found.control_of is None else found.control_of
     alike = [t for t in triggers if family in (t.number, t.control_of)]
     by_number = {one.number: one for one in alike}
     rates = [
         Line(trigger=by_number[one.sums.trigger], result=one)
-        for one in attack_results.get_results(opened, job_id)
+        for one in attack_reads.get_results(opened, job_id)
         if one.sums.model == 0 and one.sums.trigger in by_number
     ]
     rates.sort(key=lambda line: (line.result.sums.gold, line.trigger.number))
@@ -114,10 +116,10 @@ def trigger(job_id: int, trigger_no: int) -> str:
         kind_words=KIND_WORDS,
         rates=rates,
         flip_rows=[line.result.sums for line in rates if line.trigger.number == trigger_no],
-        sources=attack_results.list_sources(opened, job_id, family, SOURCES),
+        sources=attack_reads.list_sources(opened, job_id, family, SOURCES),
         flipped=[
             {**row, "probability": json.loads(row["probabilities"])[row["predicted"]]}
-            for row in attack_results.list_flipped(opened, job_id, trigger_no, FLIPPED)
+            for row in attack_reads.list_flipped(opened, job_id, trigger_no, FLIPPED)
         ],
     )
 
@@ -125,10 +127,10 @@ def trigger(job_id: int, trigger_no: int) -> str:
 @blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/triggers")
 def list_triggers(job_id: int) -> Response:
     """The API's list of triggers, each with its results."""
-    job = queries.get_job(database(), job_id)
-    found = attack_results.get_results(database(), job_id)
+    job = job_reads.get_job(database(), job_id)
+    found = attack_reads.get_results(database(), job_id)
     rows = []
-    for one in attack_results.list_triggers(database(), job_id):
+    for one in attack_reads.list_triggers(database(), job_id):
         values = asdict(one)
         own = [asdict(result) for result in found if result.sums.trigger == one.number]
         results_json = [
@@ -146,9 +148,9 @@ def try_form() -> str:
     values = {"model": models[0] if models else ""}
     chosen = integer("job", 0)
     if chosen:
-        values["model"] = queries.get_job(database(), chosen).spec["model"]["name"]
+        values["model"] = job_reads.get_job(database(), chosen).spec["model"]["name"]
         if request.args.get("trigger"):
-            found = attack_results.get_trigger(database(), chosen, integer("trigger", 0))
+            found = attack_reads.get_trigger(database(), chosen, integer("trigger", 0))
             for segment, name in enumerate(("words", "second_words")):
                 own = [token.word for token in found.tokens if token.segment == segment]
                 values[name] = " ".join(dict.fromkeys(own))
@@ -169,10 +171,10 @@ def try_now() -> Response | tuple[str, int]:
 @blueprint.get("/attack/try/<int(max=2147483647):job_id>")
 def tried(job_id: int) -> Response | str:
     """The probabilities before and after; until then a page that waits."""
-    job = queries.get_job(database(), job_id)
+    job = job_reads.get_job(database(), job_id)
     if job.kind != "attack" or not job.spec["given"]:
         raise NotFoundError(f"Job {job_id} is no attack by hand.")
-    found = attack_results.get_tried(database(), job_id)
+    found = attack_reads.get_tried(database(), job_id)
     if found is not None:
         tokens = given_tokens(job.spec["given"][0])
         return render_template(

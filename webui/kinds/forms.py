@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from webui import attack_form
+from webui.kinds import attack_form
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,15 +9,17 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 
-from db import queries, rankings, results
-from db.queries import Job
-from db.results import Site
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.reads.results import Site
+from db.results import rankings
+from headwise.stats.ranking import correlation
 from jobs.errors import refuse
 from jobs.merge import HeadRank
-from stats.ranking import correlation
-from webui import heads
+from webui.context import choice, database
 from webui.format import head_name
-from webui.web import choice, database
+from webui.pages import heads
 
 SOURCES = {
     "attattr": ("AttAttr", "mean of the attribution's largest cell"),
@@ -69,7 +71,7 @@ def section(job: Job) -> dict[str, Any]:
 def compare(job_id: int) -> str:
     """One ranking of the job (?source=) against another one (?with=job.source), from a list."""
     opened = database()
-    job = queries.get_job(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
     known = rankings.list_rankings(opened, job.layers or 0, job.heads or 0)
     own = [one.source for one in known if one.job_id == job_id]
     source = choice("source", own, own[0] if own else "")

@@ -9,15 +9,18 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from db import pruning, queries, results
-from db.pruning import MEASURES, Choice, Point
-from db.queries import Job
-from db.results import Site
+from db.kinds import pruning
+from db.kinds.pruning import MEASURES, Choice, Point
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.reads.results import Site
 from jobs.errors import refuse
-from jobs.spec import parse_spec
-from webui import heads, live
-from webui.rankings import SOURCES
-from webui.web import choice, database, optional_integer
+from jobs.specs.submission import parse_spec
+from webui import serializers
+from webui.context import choice, database, optional_integer
+from webui.kinds.importance import SOURCES
+from webui.pages import heads
 
 TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}
 DIRECTIONS = {
@@ -39,7 +42,7 @@ def _helpers() -> dict[str, object]:
 @blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/pruning")
 def get_pruning(job_id: int) -> Response:
     """The curves of a pruning job, and its choice; provisional while shards are missing."""
-    job = queries.get_job(database(), job_id)
+    job = job_reads.get_job(database(), job_id)
     if job.kind != "pruning":
         raise refuse("job", job_id, f"is a job of kind {job.kind}", "Give a pruning job.")
     points, provisional = pruning.get_points(database(), job_id)
@@ -129,9 +132,9 @@ def _ranked_jobs() -> list[dict[str, Any]]:
     """The finished jobs whose rankings a new pruning job can use, newest first."""
     found = []
     for job_id, sources in groupby(pruning.list_sources(database()), key=lambda one: one.job_id):
-        job = queries.get_job(database(), job_id)
+        job = job_reads.get_job(database(), job_id)
         names = [(one.source, SOURCES[one.source][0]) for one in sources]
-        found.append({"job": job, "title": live.default_name(job), "sources": names})
+        found.append({"job": job, "title": serializers.default_name(job), "sources": names})
     return found
 
 

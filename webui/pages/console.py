@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from db.console import Console, QueryResult
+from db.console.console import Console, QueryResult
 from db.views import VIEWS
 from jobs.errors import InputError, Problem, UnavailableError
-from webui.saved_queries import SAVED
-from webui.web import clean, is_foreign, settings
+from webui.context import clean, is_foreign, settings
+from webui.pages.saved_queries import SAVED
 
 LONGEST_LINK = 3_000
 """Characters of a query in an address; servers cut longer ones."""

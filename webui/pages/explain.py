@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from db import queries
-from jobs.data import save_upload
+from db.reads import jobs as job_reads
 from jobs.errors import InputError, Problem, refuse
-from scheduler.presets import presets
-from scheduler.submit import check, submit
-from webui.web import clean, database, integer, settings
+from jobs.inputs.data import save_upload
+from scheduler.submission.presets import presets
+from scheduler.submission.submit import check, submit
+from webui.context import clean, database, integer, settings
 
 FIRST = 100
 """The highest priority: before the waiting shards of every other job."""
@@ -29,7 +29,7 @@ def show() -> str:
     models = known_models()
     chosen = integer("job", 0)
     if chosen:
-        model = queries.get_job(database(), chosen).spec["model"]["name"]
+        model = job_reads.get_job(database(), chosen).spec["model"]["name"]
     else:
         model = models[0] if models else ""
     return _page({"model": model, "target": "predicted"}, models)
@@ -49,7 +49,7 @@ def create() -> Response | tuple[str, int]:
 @blueprint.get("/explain/<int(max=2147483647):job_id>")
 def wait(job_id: int) -> Response | str:
     """Progress until there is a result; then the example, or the job that says what went wrong."""
-    job = queries.get_job(database(), job_id)
+    job = job_reads.get_job(database(), job_id)
     if job.examples_done:
         there = url_for("results.example", job_id=job_id, example_no=0)
     elif job.final:
@@ -83,7 +83,7 @@ def _submit(values: Mapping[str, str]) -> int:
 
 def known_models() -> list[str]:
     """Models of the newest jobs, then those of the presets."""
-    used = [job.spec["model"]["name"] for job in queries.list_jobs(database(), limit=RECENT)]
+    used = [job.spec["model"]["name"] for job in job_reads.list_jobs(database(), limit=RECENT)]
     ready = [preset["spec"]["model"]["name"] for preset in presets(settings()).values()]
     return [name for name in dict.fromkeys(used + ready) if name]
 

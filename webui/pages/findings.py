@@ -10,15 +10,18 @@ from itertools import combinations, groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from db import attack_results, pruning, rankings, results
 from db.database import Database
-from db.pruning import Point
-from db.queries import Job
-from jobs.spec import parse_spec
+from db.kinds import pruning
+from db.kinds.pruning import Point
+from db.reads import attack as attack_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.results import rankings
+from headwise.stats.ranking import correlation
+from jobs.specs.submission import parse_spec
 from jobs.states import JobState
-from stats.ranking import correlation
 from webui.format import counted, head_name, number, percent
-from webui.rankings import SOURCES
+from webui.kinds.importance import SOURCES
 
 TOP = 10
 HALF, FIFTH = 0.5, 0.2
@@ -183,11 +186,11 @@ def _accuracy(point: Point) -> str:
 
 def _attack(database: Database, job: Job) -> list[str]:
     said = []
-    triggers = {one.number: one for one in attack_results.list_triggers(database, job.id)}
+    triggers = {one.number: one for one in attack_reads.list_triggers(database, job.id)}
     tried = Counter(trigger.kind for trigger in triggers.values())
     best = [
         one
-        for one in attack_results.get_results(database, job.id)
+        for one in attack_reads.get_results(database, job.id)
         if one.rank == 1 and one.sums.model == 0 and one.success[0] is not None
     ]
     best.sort(key=lambda one: (one.sums.gold, list(KINDS).index(one.kind)))

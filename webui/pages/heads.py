@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import url_for
 
-from db.digest import SiteCompleteness
-from db.results import Site
+from db.reads.results import Site
+from db.results.digest import SiteCompleteness
 from jobs.merge import HeadImportance
 from webui.format import head_name
 

@@ -10,12 +10,16 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 
-from db import fleet, queries, results
-from db.queries import Job
+from db.ops import fleet
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
-from scheduler.control import change, control
-from webui import attack, heads, live, pruning, rankings, watch
-from webui.web import choice, clean, database, integer, optional_integer, settings, words
+from scheduler.submission.control import change, control
+from webui import serializers
+from webui.context import choice, clean, database, integer, optional_integer, settings, words
+from webui.kinds import attack, importance, pruning
+from webui.pages import heads, notices
 
 PAGE = 25
 SHARD_PAGE = 20
@@ -27,7 +31,7 @@ blueprint = Blueprint("jobs", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"job_title": live.default_name, "progress_words": live.progress_words}
+    return {"job_title": serializers.default_name, "progress_words": serializers.progress_words}
 
 
 @blueprint.get("/")
@@ -36,8 +40,8 @@ def index() -> str:
     state, contains = choice("state", STATES), words("q")
     page = integer("page", 1, low=1, high=1_000_000)
     opened = database()
-    total = queries.count_jobs(opened, state=state, contains=contains)
-    found = queries.list_jobs(
+    total = job_reads.count_jobs(opened, state=state, contains=contains)
+    found = job_reads.list_jobs(
         opened, state=state, contains=contains, limit=PAGE, offset=(page - 1) * PAGE
     )
     return render_template(
@@ -57,7 +61,7 @@ def index() -> str:
 def show(job_id: int) -> str:
     """A job: progress, results, shards."""
     opened = database()
-    job = queries.get_job(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
     days = settings().kept
     return render_template(
         "job.html",
@@ -65,11 +69,11 @@ def show(job_id: int) -> str:
         allowed=_allowed(job),
         delete_at=job.ends_at(days.jobs, job.keep_days),
         purge_at=None if job.purged_at else job.ends_at(days.details, job.detail_days),
-        spec_rows=live.spec_rows(job.spec),
+        spec_rows=serializers.spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
-        children=queries.list_children(opened, job.id),
+        children=job_reads.list_children(opened, job.id),
         **_shards(job),
-        **watch.log_section(job),
+        **notices.log_section(job),
         **_results(job),
     )
 
@@ -135,9 +139,9 @@ def _allowed(job: Job) -> tuple[str, ...]:
 def _shards(job: Job) -> dict[str, object]:
     state = choice("shards", tuple(state.value for state in ShardState))
     page = integer("shard_page", 1, low=1, high=1_000_000)
-    counts = queries.shard_counts(database(), job.id)
+    counts = job_reads.shard_counts(database(), job.id)
     total = counts.get(state, 0) if state else sum(counts.values())
-    found = queries.list_shards(
+    found = job_reads.list_shards(
         database(), job.id, state=state, limit=SHARD_PAGE, offset=(page - 1) * SHARD_PAGE
     )
     return {
@@ -229,7 +233,7 @@ PAGES: dict[str, JobPage] = {
         "WHERE job_id = %d\nORDER BY rank",
     ),
     "importance": JobPage(
-        section=rankings.section,
+        section=importance.section,
         anchors=("heads",),
         exports=("importances", "head_values", "examples", "shards", "attempts"),
         question="SELECT source, rank, rank_low, rank_high, kind, layer, head, mean\n"

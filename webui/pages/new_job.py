@@ -7,16 +7,16 @@ from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 
-from db import queries
-from jobs.data import save_upload
+from db.reads import jobs as job_reads
 from jobs.errors import InputError, LimitError, Problem, nearest, refuse
-from scheduler.presets import presets
-from scheduler.recurring import add
-from scheduler.submit import Checked, check, submit
-from webui import pruning
-from webui.api import checked_json
-from webui.forms import FORMS
-from webui.web import choice, clean, database, integer, settings
+from jobs.inputs.data import save_upload
+from scheduler.submission.presets import presets
+from scheduler.submission.recurring import add
+from scheduler.submission.submit import Checked, check, submit
+from webui.api.jobs import checked_json
+from webui.context import choice, clean, database, integer, settings
+from webui.kinds import pruning
+from webui.kinds.forms import FORMS
 
 FILE_FIELDS = ("path",)
 HUB_FIELDS = ("dataset", "config", "split", "revision")
@@ -53,10 +53,10 @@ def show() -> str:
     cloned = integer("clone", 0)
     raw: Mapping[str, Any] = {"spec": {"kind": choice("kind", FORMS, "attribution")}}
     if cloned:
-        job = queries.get_job(database(), cloned)
+        job = job_reads.get_job(database(), cloned)
         raw = {"spec": job.spec, "name": job.name, "priority": job.priority}
     elif source := integer("from", 0):
-        raw = pruning.started_from(queries.get_job(database(), source))
+        raw = pruning.started_from(job_reads.get_job(database(), source))
     elif name:
         if name not in known:
             raise refuse("preset", name, "is unknown", f"Known: {', '.join(known)}.")

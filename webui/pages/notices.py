@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, render_template, url_for
 
-from db import fleet, logs, queries
-from db.fleet import Notice
-from db.queries import Job, Shard
+from db.ops import fleet, logs
+from db.ops.fleet import Notice
+from db.reads import jobs as job_reads
+from db.reads.jobs import Job, Shard
 from jobs.logs import LEVELS
-from webui.web import choice, database, optional_integer, settings, words
+from webui.context import choice, database, optional_integer, settings, words
 
 SHOWN = 200
 CHOICES = ("info", "warning", "error")
@@ -69,7 +70,7 @@ def log_section(job: Job) -> dict[str, object]:
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/log.txt")
 def download(job_id: int) -> Response:
     """The whole log as plain text, streamed; the page's filters apply."""
-    queries.get_job(database(), job_id)
+    job_reads.get_job(database(), job_id)
     level, shard, opened = choice("log_level", LEVELS), optional_integer("log_shard"), database()
 
     def lines() -> Iterator[str]:

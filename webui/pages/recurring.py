@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, url_for
 
-from db import recurring
+from db.queue import recurring
 from jobs.errors import NotFoundError
-from scheduler.recurring import add, control
-from webui.api import read_json
-from webui.web import database, settings
+from scheduler.submission.recurring import add, control
+from webui.api.jobs import read_json
+from webui.context import database, settings
 
 blueprint = Blueprint("recurring", __name__)
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
-from db import queries, results
-from db.queries import Job
-from db.results import Example, Site
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.reads.results import Example, Site
 from db.views import VIEWS
 from jobs.errors import NotFoundError
-from webui import heads, trees, words
+from webui.context import choice, database, integer, optional_integer
 from webui.format import head_name
-from webui.web import choice, database, integer, optional_integer
+from webui.pages import heads, trees, words
 
 BINS = 40
 EXPORTS = tuple(view.name for view in VIEWS if view.name not in ("workers", "jobs"))
@@ -31,7 +32,7 @@ blueprint = Blueprint("results", __name__)
 def head(job_id: int, layer: int, head: int) -> str:
     """One head: its scores, the examples where it is strongest, its frequent token pairs."""
     opened = database()
-    job = queries.get_job(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
     sites = results.list_sites(opened, job_id)
     kinds = [site.kind for site in sites] or ["encoder"]
     kind = choice("kind", set(kinds), "encoder" if "encoder" in kinds else kinds[0])
@@ -69,7 +70,7 @@ def head(job_id: int, layer: int, head: int) -> str:
 def example(job_id: int, example_no: int) -> str:
     """One example: its words coloured, its pairs, its heads."""
     opened = database()
-    job = queries.get_job(opened, job_id)
+    job = job_reads.get_job(opened, job_id)
     found = results.get_example(opened, job_id, example_no)
     sites = results.list_sites(opened, job_id)
     scores = results.example_scores(opened, job_id, example_no)
@@ -109,7 +110,7 @@ def example(job_id: int, example_no: int) -> str:
 def export(job_id: int, name: str) -> Response:
     """All rows of a published view that belong to the job, streamed as CSV."""
     opened = database()
-    queries.get_job(opened, job_id)
+    job_reads.get_job(opened, job_id)
     if name not in EXPORTS:
         raise NotFoundError(f"There is no export {name!r}. Known: {', '.join(EXPORTS)}.")
     response = Response(_csv(results.export_view(opened, name, job_id)), mimetype="text/csv")

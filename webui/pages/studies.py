@@ -9,11 +9,11 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
 
-from db import studies
-from db.studies import StudyRow
+from db.reads import studies
+from db.reads.studies import StudyRow
 from jobs.errors import InputError, Problem
 from jobs.study import PARTS, StudySpec
-from scheduler.study import (
+from scheduler.submission.study import (
     ACTIONS,
     CheckedStudy,
     check_study,
@@ -21,9 +21,9 @@ from scheduler.study import (
     restart_study,
     submit_study,
 )
-from webui import new_job, story
-from webui.api import model_json
-from webui.web import clean, database, integer, settings
+from webui.api.jobs import model_json
+from webui.context import clean, database, integer, settings
+from webui.pages import new_job, study_sections
 
 PAGE = 25
 FIELDS = (
@@ -55,14 +55,14 @@ def index() -> str:
 def show(study: int) -> str:
     """A study: its steps, and what they found so far."""
     found = studies.get_study(database(), study)
-    jobs = story.jobs_of(found)
+    jobs = study_sections.jobs_of(found)
     return render_template(
         "study.html",
         study=found,
         jobs=jobs,
         allowed=allowed(found),
         others=[one for one in studies.list_studies(database(), 50) if one.id != study],
-        **story.sections(jobs),
+        **study_sections.sections(jobs),
     )
 
 
@@ -82,7 +82,7 @@ def act(study: int, action: str) -> Response:
 def compare() -> str:
     """Two studies, ?a= and ?b=, side by side; ?source= chooses the ranking of the scatter."""
     a, b = (studies.get_study(database(), integer(name, 0)) for name in ("a", "b"))
-    return render_template("study_compare.html", **story.comparison(a, b))
+    return render_template("study_compare.html", **study_sections.comparison(a, b))
 
 
 @blueprint.get("/studies/new")

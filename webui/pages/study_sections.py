@@ -7,21 +7,24 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from db import queries, rankings, results, studies
-from db.queries import Job
-from db.studies import StudyRow
+from db.reads import jobs as job_reads
+from db.reads import results, studies
+from db.reads.jobs import Job
+from db.reads.studies import StudyRow
+from db.results import rankings
+from headwise.stats.ranking import correlation
 from jobs.errors import refuse
 from jobs.states import JobState
-from stats.ranking import correlation
-from webui import attack, heads, pruning, trees
-from webui.findings import findings, ranked
-from webui.rankings import SOURCES, correlated
-from webui.web import choice, database
+from webui.context import choice, database
+from webui.kinds import attack, pruning
+from webui.kinds.importance import SOURCES, correlated
+from webui.pages import heads, trees
+from webui.pages.findings import findings, ranked
 
 
 def jobs_of(study: StudyRow) -> dict[str, Job]:
     """The jobs of a study by step."""
-    return {step: queries.get_job(database(), job) for step, job in study.steps.items()}
+    return {step: job_reads.get_job(database(), job) for step, job in study.steps.items()}
 
 
 def sections(jobs: Mapping[str, Job]) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
     if all("attack" in jobs for jobs in done):
         found["strips"] = _strips(*(jobs["attack"] for jobs in done))
     if source and found["correlations"]:
-        one, two = (queries.get_job(opened, place[source]) for place in places)
+        one, two = (job_reads.get_job(opened, place[source]) for place in places)
         other = rankings.Ranked(job_id=two.id, name=b.name, kind=two.kind, source=source)
         found |= correlated(one, source, other)
     return found

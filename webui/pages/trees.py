@@ -8,14 +8,15 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from db import queries, results
-from db.results import Example, Site
-from db.trees import read_interactions
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.results import Example, Site
+from db.reads.trees import read_interactions
+from headwise.trees import RULES, Interactions, Tree, build
+from headwise.trees.build import FLOOR, TAU, TAU_LAST
+from headwise.trees.picture import site_label
 from jobs.errors import NotFoundError, refuse
-from trees import RULES, Interactions, Tree, build
-from trees.build import FLOOR, TAU, TAU_LAST
-from trees.picture import site_label
-from webui.web import database
+from webui.context import database
 
 SHARES = tuple(step / 10 for step in range(11))
 """Thresholds that the form offers."""
@@ -34,7 +35,7 @@ blueprint = Blueprint("trees", __name__)
 def export(job_id: int, example_no: int, form: str) -> Response:
     """The tree as a file: `svg` or `json`; root, tau and tau_last as on the page."""
     opened = database()
-    queries.get_job(opened, job_id)
+    job_reads.get_job(opened, job_id)
     if form not in ("svg", "json"):
         raise NotFoundError(f"There is no tree.{form[:20]}. Known: tree.svg, tree.json.")
     found = results.get_example(opened, job_id, example_no)

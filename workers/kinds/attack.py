@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from db.attack import PlannedTrigger
+from db.kinds.attack import PlannedTrigger
 from headwise import LoadedModel
-from headwise.attack.attended import TextCells, attention_cells
+from headwise.attack.attention_baseline import TextCells, attention_cells
 from headwise.attack.evaluation import AttackResult as Predictions
 from headwise.attack.evaluation import evaluate_triggers
-from jobs.attack import AttackResult, AttackSpec, ModelOutcome, label_order
+from headwise.stats.attack import AttackSums
+from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, label_order
+from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
 from jobs.results import ExampleResult, SiteInfo
-from jobs.triggers import Candidate, Cell, TriggerToken, merge
-from stats.attack import AttackSums
-from workers.run import Run
+from workers.block import Run
 
 _SPARE = 4
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import headwise
 from headwise import Attribution
-from jobs.results import AttributionResult, ExampleResult, SiteInfo
-from jobs.spec import AttributionSpec
-from workers.run import Run
+from jobs.kinds.attribution import AttributionResult, AttributionSpec
+from jobs.results import ExampleResult, SiteInfo
+from workers.block import Run
 
 
 def attribute(run: Run[AttributionSpec]) -> AttributionResult:

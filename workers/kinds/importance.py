@@ -6,9 +6,9 @@ import numpy as np
 
 from headwise.pruning.importance import leave_one_out, taylor
 from headwise.replay import Replay
-from jobs.results import ExampleResult, Floats, ImportanceResult, SiteInfo
-from jobs.spec import ImportanceSpec
-from workers.run import Run
+from jobs.kinds.importance import ImportanceResult, ImportanceSpec
+from jobs.results import ExampleResult, Floats, SiteInfo
+from workers.block import Run
 
 FAILED = "the loss or its gradient is not a finite number"
 

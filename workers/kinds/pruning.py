@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from headwise.pruning.masking import MaskEvaluation, evaluate_masks
-from jobs.pruning import PruningResult, PruningSpec
+from headwise.stats.sums import MaskSums
+from jobs.kinds.pruning import PruningResult, PruningSpec
 from jobs.results import ExampleResult, SiteInfo
-from stats.sums import MaskSums
-from workers.run import Run
+from workers.block import Run
 
 FAILED = "the model's output is not a finite number"
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from cli import attack_commands
-from db import queries, tables
+from cli.commands import attack
+from db import schema
 from db.database import Database
+from db.reads import jobs as job_reads
 from jobs.settings import load_settings
-from jobs.spec import AttackSpec, parse_spec
-from scheduler.service import Scheduler
+from jobs.specs.submission import AttackSpec, parse_spec
+from scheduler.loop import Scheduler
 from tests.attacks import commit_shards, source_job
 from tests.cli.conftest import Headwise
 from tests.inputs import model_folder, raw_submission
@@ -28,7 +29,7 @@ def source(home: Path, store: Database) -> int:
     job = source_job(store)
     spec = parse_spec(raw_submission(home)["spec"]).model_dump(mode="json")
     with store.write() as connection:
-        own = update(tables.job).where(tables.job.c.id == job)
+        own = update(schema.job).where(schema.job.c.id == job)
         connection.execute(own.values(spec=json.dumps(spec)))
     return job
 
@@ -40,8 +41,8 @@ def test_model_and_data_are_those_of_the_attribution(
     assert "6 examples in 1 shards" in headwise(*asked, "--check").out
     answer = headwise(*asked, "--per-class", "2", "--limit", "4", "--transfer", str(home / "model"),
                       "--set", "controls.attention=false", "--json")  # fmt: skip
-    job = queries.get_job(store, answer.json["job"])
-    origin = queries.get_job(store, source)
+    job = job_reads.get_job(store, answer.json["job"])
+    origin = job_reads.get_job(store, source)
     assert job.spec["model"] == origin.spec["model"]
     assert job.spec["data"] == {**origin.spec["data"], "limit": 4}
     assert job.spec["rule"]["per_class"] == 2
@@ -49,7 +50,7 @@ def test_model_and_data_are_those_of_the_attribution(
     assert [model["name"] for model in job.spec["models"]] == [str(home / "model")]
     own = headwise(*asked, "--data", str(home / "pairs.jsonl"), "--text", "premise", "--label",
                    "label", "--json")  # fmt: skip
-    assert queries.get_job(store, own.json["job"]).spec["data"]["text_columns"] == ["premise"]
+    assert job_reads.get_job(store, own.json["job"]).spec["data"]["text_columns"] == ["premise"]
 
 
 @pytest.mark.usefixtures("source")
@@ -85,12 +86,12 @@ def test_words_are_tried_at_once(
         """Instead of waiting: the work of a scheduler and a worker."""
         with redirect_stdout(io.StringIO()):  # its log
             scheduler.tick()
-            spec = parse_spec(queries.get_job(store, 1).spec)
+            spec = parse_spec(job_reads.get_job(store, 1).spec)
             assert isinstance(spec, AttackSpec)
             commit_shards(store, spec)
             scheduler.tick()
 
-    monkeypatch.setattr(attack_commands.time, "sleep", work)
+    monkeypatch.setattr(attack.time, "sleep", work)
     model_folder(home / "model", id2label={"0": "no", "1": "yes"})
     asked = ("try-attack", "a cat", "a dog", "--words", "ice", "--model", str(home / "model"))
     found = headwise(*asked, "--json").json

@@ -19,14 +19,15 @@ from sqlalchemy import text
 
 from cli import supervisor
 from cli.supervisor import Child, Supervisor
-from db import export as exports
-from db import leases, lifecycle, queries
-from db import store as results
 from db.database import Database
-from db.kind_views import KIND_VIEWS
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
+from db.results import commit as results
+from db.results import export as exports
 from db.views import VIEW_NAMES, VIEWS, schema_page
+from db.views.kinds import KIND_VIEWS
 from jobs.settings import settings_page
-from scheduler.presets import DEMO_DATA, DEMO_MODEL
+from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from tests.cli.conftest import Headwise
 from tests.inputs import data_file, model_folder
 from tests.support import ALICE, completed, planned_job
@@ -41,7 +42,7 @@ COMMANDS = (
 def finished_job(database: Database, failed: frozenset[int] = frozenset()) -> int:
     """A job of six examples, computed."""
     job = planned_job(database)
-    while held := leases.claim(database, ALICE, 60):
+    while held := claims.claim(database, ALICE, 60):
         inside = frozenset(n for n in failed if held.lo <= n < held.hi)
         assert results.commit_shard(database, held, completed(held.lo, held.hi, inside), "m")
     lifecycle.sweep_jobs(database)
@@ -98,7 +99,7 @@ def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
     labelled = (*GOOD, "--label", "label", "--method", "taylor", "--kind")
     ran = headwise("submit", *labelled, "importance")
     assert ran.status == 0, ran.err
-    assert queries.get_job(store, 1).spec["method"] == "taylor"
+    assert job_reads.get_job(store, 1).spec["method"] == "taylor"
     bad = headwise("submit", *labelled, "importanc")
     assert (bad.status, bad.out) == (2, "")
     assert "Did you mean 'importance'?" in bad.err
@@ -331,7 +332,7 @@ def test_doctor_names_what_does_not_answer(
 
 
 def test_doctor_counts_live_workers(headwise: Headwise, store: Database) -> None:
-    leases.beat(store, ALICE, "idle", None)
+    claims.beat(store, ALICE, "idle", None)
     assert "workers: 1 alive: 1 on cpu for default\n" in headwise("doctor").out
 
 

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from db import leases, lifecycle, queries
-from db import store as results
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
+from db.results import commit as results
 from tests.cli.conftest import Headwise
 from tests.support import ALICE, completed, planned_job
 
 
 def finished(store: Database, age: float = 0) -> int:
     job = planned_job(store)
-    while held := leases.claim(store, ALICE, 60):
+    while held := claims.claim(store, ALICE, 60):
         assert results.commit_shard(store, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(store)
     lifecycle.finish_jobs(store)
@@ -33,7 +34,7 @@ def test_submit_with_days_and_deadline(headwise: Headwise, home: Path, store: Da
         *("--keep-days", "30", "--keep-details-days", "0", "--priority", "-5"),
     )
     assert ran.status == 0, ran.err
-    job = queries.get_job(store, 1)
+    job = job_reads.get_job(store, 1)
     assert (job.keep_days, job.detail_days, job.priority) == (30, 0, -5)
     assert job.deadline_at is not None
     ran = headwise("submit", *options, "--text", "premise", "--deadline", "tomorrow")
@@ -45,7 +46,7 @@ def test_change(headwise: Headwise, store: Database) -> None:
     job = planned_job(store)
     ran = headwise("change", str(job), "--priority", "9", "--keep-days", "2")
     assert (ran.status, ran.out) == (0, f"Job {job}: priority 9, keep days 2.\n")
-    assert queries.get_job(store, job).priority == 9
+    assert job_reads.get_job(store, job).priority == 9
     assert headwise("change", str(job)).status == 2
     assert headwise("change", "99", "--priority", "1").err == "headwise: There is no job 99.\n"
 
@@ -56,17 +57,17 @@ def test_purge_shows_first_and_removes_then(headwise: Headwise, store: Database)
     ran = headwise("purge", "--keep-details-days", "5")
     assert f'job {old} "test": details, 78 rows, about 0.0 MB' in ran.out
     assert "Nothing was removed: --yes does it." in ran.out
-    assert queries.get_job(store, old).purged_at is None
+    assert job_reads.get_job(store, old).purged_at is None
     ran = headwise("purge", "--keep-details-days", "5", "--yes")
     assert "Removed 78 rows" in ran.out
-    assert queries.get_job(store, old).purged_at is not None
+    assert job_reads.get_job(store, old).purged_at is not None
     ran = headwise("purge", "--job", str(young), "--yes", "--json")
     assert ran.json["jobs"][0]["rows"] == 78
     with store.read() as connection:
         assert connection.execute(text("SELECT COUNT(*) FROM head_score")).scalar() == 0
     assert headwise("purge", "--keep-days", "-1").status == 2
     assert headwise("purge", "--keep-days", "5", "--yes").status == 0
-    assert [job.id for job in queries.list_jobs(store)] == [young]
+    assert [job.id for job in job_reads.list_jobs(store)] == [young]
 
 
 def test_compact_makes_an_old_file_give_space_back(headwise: Headwise, store: Database) -> None:

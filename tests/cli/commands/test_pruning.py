@@ -13,14 +13,14 @@ import torch
 from sqlalchemy import text
 
 import headwise as library
-from db import store as jobs
-from db import tables
+from db import schema
 from db.database import Database
+from db.results import commit as jobs
 from headwise.pruning.export import load_pruned
 from headwise.pruning.structure import remove_heads
 from jobs.settings import load_settings
-from scheduler.service import Scheduler
-from scheduler.submit import check, submit
+from scheduler.loop import Scheduler
+from scheduler.submission.submit import check, submit
 from tests.cli.conftest import Headwise
 from tests.support import job_values
 from tests.tiny import bert_folder, pairs_file
@@ -51,7 +51,7 @@ def job(home: Path, store: Database) -> int:
         for head in range(HEADS)
     ]  # fmt: skip
     with store.write() as connection:
-        connection.execute(tables.ranking.insert(), rows)
+        connection.execute(schema.ranking.insert(), rows)
     wanted = {"kind": "pruning", "sources": [{"job": source}], "steps": 4, "random": 1, "within": 1}
     found = submit(check({"spec": {**spec, **wanted}}, settings, store), store)
     app: Any = SimpleNamespace()

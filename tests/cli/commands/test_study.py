@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.study_commands import follow_study
-from db import queries
+from cli.commands.study import follow_study
 from db.database import Database
+from db.reads import jobs as job_reads
 from tests.cli.conftest import Headwise
 
 GOOD = ("study", "--model", "./home/model", "--text", "premise,hypothesis", "--examples", "4")
@@ -19,12 +19,12 @@ def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -
     checked = headwise(*GOOD, *DATA, "--check", "--json")
     assert (checked.status, checked.json["examples"]) == (0, 16)
     assert headwise(*GOOD, *DATA, "--check").out.startswith("Good: attribution, taylor, ")
-    assert queries.list_jobs(store) == []
+    assert job_reads.list_jobs(store) == []
     ran = headwise(*GOOD, *DATA, "--no-follow", "--name", "paper")
     assert ran.status == 0
     steps = "1 (attribution), 2 (taylor), 3 (leave-one-out), 4 (pruning), 5 (attack)"
     assert ran.out.splitlines() == [f"Study 1: jobs {steps}."]
-    assert {job.name for job in queries.list_jobs(store)} >= {"paper: attribution"}
+    assert {job.name for job in job_reads.list_jobs(store)} >= {"paper: attribution"}
     again = headwise(*GOOD, *DATA, "--no-follow")
     assert "; there already: 1, 2, 3, 4, 5." in again.out
     found = headwise(*GOOD, *DATA, "--no-follow", "--json").json
@@ -35,7 +35,7 @@ def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -
 def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:
     sizes = ("--evaluation-examples", "1", "--steps", "3", "--random", "2", "--within", "5")
     headwise(*GOOD, *DATA, *sizes, "--parts", "pruning", "--rtol", "0.1", "--no-follow")
-    pruning, attribution = queries.list_jobs(store)
+    pruning, attribution = job_reads.list_jobs(store)
     assert (attribution.kind, attribution.spec["rtol"]) == ("attribution", 0.1)
     assert [pruning.spec[key] for key in ("steps", "random", "within")] == [3, 2, 5]
     assert pruning.examples == 1

@@ -16,12 +16,12 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, select, text
 
-import db.console
-from db.console import Console, create_console_role
+import db.console.console
+from db.console.console import Console, create_console_role
 from db.database import CONSOLE_ROLE, Database
-from db.kind_views import KIND_VIEWS
-from db.tables import metadata
+from db.schema import metadata
 from db.views import VIEWS
+from db.views.kinds import KIND_VIEWS
 from jobs.errors import ConflictError, InputError, UnavailableError
 from jobs.settings import Settings
 
@@ -339,7 +339,7 @@ def test_queries_side_by_side(console: Console) -> None:
     found: list[object] = []
     threads = [
         threading.Thread(target=lambda: found.append(console.run("SELECT 1").rows))
-        for _ in range(db.console.CONCURRENT + 2)
+        for _ in range(db.console.console.CONCURRENT + 2)
     ]
     for thread in threads:
         thread.start()
@@ -386,7 +386,7 @@ def test_csv_has_no_row_cap_but_a_byte_cap(settings: Settings) -> None:
 def test_a_result_too_large_for_a_page_is_refused(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db.console, "RESULT_BYTES", 100)
+    monkeypatch.setattr(db.console.console, "RESULT_BYTES", 100)
     with pytest.raises(InputError, match="larger than 100 bytes"):
         console.run("SELECT * FROM jobs")
 
@@ -535,7 +535,7 @@ def test_other_statements_are_refused_by_the_console_and_by_the_database(
     for sql in NOT_A_SELECT:
         with subtests.test(sql):
             assert "is not a SELECT" in message_of(console, sql.replace("{folder}", str(tmp_path)))
-    monkeypatch.setattr(db.console, "_check", lambda sql: None)
+    monkeypatch.setattr(db.console.console, "_check", lambda sql: None)
     for sql in NOT_A_SELECT:
         with subtests.test(f"without the first look: {sql}"):
             message_of(console, sql.replace("{folder}", str(tmp_path)))
@@ -653,14 +653,14 @@ def test_memory_is_limited(
     console: Console, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if database.dialect == "sqlite":
-        monkeypatch.setitem(db.console.MEMORY, "sqlite", 100 << 20)
+        monkeypatch.setitem(db.console.console.MEMORY, "sqlite", 100 << 20)
         sql = (
             COUNTING.format(" WHERE i < 5000000")
             + "SELECT i, hex(hex(hex(hex(i)))) AS h FROM r ORDER BY h"
         )
     else:
-        monkeypatch.setattr(db.console, "RESULT_BYTES", 10**9)
-        monkeypatch.setitem(db.console.MEMORY, "postgresql", 500 << 20)
+        monkeypatch.setattr(db.console.console, "RESULT_BYTES", 10**9)
+        monkeypatch.setitem(db.console.console.MEMORY, "postgresql", 500 << 20)
         sql = "SELECT repeat('x', 10000000) FROM generate_series(1, 40)"
     with pytest.raises(InputError, match="memory limit"):
         console.run(sql)
@@ -669,7 +669,7 @@ def test_memory_is_limited(
 
 def test_the_child_sees_no_settings(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWISE_DATABASE_URL", "postgresql://u:password@h/d")
-    assert "HEADWISE_DATABASE_URL" not in db.console._environment()
+    assert "HEADWISE_DATABASE_URL" not in db.console.console._environment()
     assert console.run("SELECT 1").rows == [(1,)]
 
 

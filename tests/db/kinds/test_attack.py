@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import attack_results, lifecycle
 from db.database import Database
-from scheduler.control import control
+from db.queue import lifecycle
+from db.reads import attack as attack_reads
+from scheduler.submission.control import control
 from tests.attacks import (
     attack_spec,
     commit_shards,
@@ -160,8 +161,8 @@ def test_deleting_leaves_nothing(database: Database) -> None:
 
 def test_a_finished_job_is_read_without_its_shards(database: Database) -> None:
     job = finished_attack(database, attack_spec(source_job(database)))
-    before = attack_results.get_results(database, job)
+    before = attack_reads.get_results(database, job)
     with database.write() as connection:
         connection.execute(text("DELETE FROM trigger_sum"))
     assert before
-    assert attack_results.get_results(database, job) == before
+    assert attack_reads.get_results(database, job) == before

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from db import store, tables
+from db import schema
 from db.database import Database
-from db.triggers import mine_triggers
+from db.kinds.triggers import mine_triggers
+from db.queue import new_jobs
 from jobs.errors import ConflictError, NotFoundError
-from jobs.triggers import Cell, MiningRule, TriggerToken
+from jobs.kinds.triggers import Cell, MiningRule, TriggerToken
 from tests.support import job_values
 
 TOKENS = ("[CLS]", "ice", "in", "flor", "##ida", "[SEP]", "floods", "iowa", "[SEP]")
@@ -32,25 +33,25 @@ EXAMPLES: list[tuple[int, int | None, list[tuple[int, int, int, int, float]]]] =
 def finished(database: Database, tokens: Any = TOKENS, edges: int = 4, **changes: Any) -> int:
     """A succeeded job with those examples."""
     rows = [(n, "text", "second", "", gold) for n, (_, gold, _) in enumerate(EXAMPLES)]
-    job = store.create_job(database, job_values(examples=len(rows)), rows)
+    job = new_jobs.create_job(database, job_values(examples=len(rows)), rows)
     stored = None if tokens is None else json.dumps(tokens)
     with database.write() as connection:
         connection.execute(
-            update(tables.job)
-            .where(tables.job.c.id == job)
+            update(schema.job)
+            .where(schema.job.c.id == job)
             .values(**{"state": "succeeded", **changes})
         )
         for site in range(2):
             values = {"site": site, "layer": site, "kind": "encoder", "heads": 3, "name": "s"}
-            connection.execute(insert(tables.site).values(job_id=job, **values))
+            connection.execute(insert(schema.site).values(job_id=job, **values))
         for number, (predicted, _, cells) in enumerate(EXAMPLES):
             values = {"fence": 1, "predicted": predicted, "tokens": stored, "truncated": False}
             place = {"job_id": job, "example_no": number}
-            connection.execute(insert(tables.example_result).values(**place, **values))
+            connection.execute(insert(schema.example_result).values(**place, **values))
             for rank, (at, head, query, key, value) in enumerate(cells[:edges], start=1):
                 cell = {"site": at, "head": head, "query": query, "key": key}
                 numbers = {"rank": rank, "attribution": value, "attention": 0.5}
-                connection.execute(insert(tables.edge).values(**place, **cell, **numbers))
+                connection.execute(insert(schema.edge).values(**place, **cell, **numbers))
     return job
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from db import deletion, leases, lifecycle, store, tally
 from db.database import Database
-from db.tally import Total
+from db.ops import attempt_counts, deletion
+from db.ops.attempt_counts import Total
+from db.queue import claims, lifecycle
+from db.results import commit
 from jobs.outcome import Completed
 from tests.support import ALICE, HEADS, SITES, completed, planned_job, result_of
 
 
 def totals(database: Database) -> list[Total]:
     with database.read() as connection:
-        return tally.totals(connection)
+        return attempt_counts.totals(connection)
 
 
-def claim(database: Database) -> leases.Claim:
-    held = leases.claim(database, ALICE, 60)
+def claim(database: Database) -> claims.Claim:
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     return held
 
@@ -27,20 +29,20 @@ def test_every_end_is_counted_once(database: Database) -> None:
     planned_job(database, examples=8, size=2)
     first = claim(database)
     failed = frozenset({first.lo})
-    assert store.commit_shard(database, first, completed(first.lo, first.hi, failed), "model")
-    assert not store.commit_shard(database, first, completed(first.lo, first.hi), "model")
+    assert commit.commit_shard(database, first, completed(first.lo, first.hi, failed), "model")
+    assert not commit.commit_shard(database, first, completed(first.lo, first.hi), "model")
     slow = claim(database)
     took = Completed(parts=(result_of(slow.lo, slow.hi),), seconds=70.0)
-    assert store.commit_shard(database, slow, took, "model")
-    leases.hand_back(database, claim(database), "pause")
+    assert commit.commit_shard(database, slow, took, "model")
+    claims.hand_back(database, claim(database), "pause")
     again = claim(database)
-    leases.record_error(database, again, "boom", permanent=False)
-    leases.record_error(database, again, "boom", permanent=False)
+    claims.record_error(database, again, "boom", permanent=False)
+    claims.record_error(database, again, "boom", permanent=False)
     lost = claim(database)
     with database.write() as connection:
         connection.execute(text("UPDATE shard SET lease_until = 1 WHERE state = 'leased'"))
     lifecycle.expire_leases(database)
-    leases.hand_back(database, lost, "too late")
+    claims.hand_back(database, lost, "too late")
     found = {(one.outcome, one.bucket): one for one in totals(database)}
     assert {key: one.attempts for key, one in found.items()} == {
         ("done", 0): 1,
@@ -62,7 +64,7 @@ def test_buckets_include_their_upper_bound(database: Database, seconds: float, b
     planned_job(database, examples=2)
     held = claim(database)
     took = Completed(parts=(result_of(held.lo, held.hi),), seconds=seconds)
-    assert store.commit_shard(database, held, took, "model")
+    assert commit.commit_shard(database, held, took, "model")
     assert [one.bucket for one in totals(database)] == [bucket]
 
 
@@ -70,23 +72,23 @@ def test_counts_outlive_their_job_and_their_process(database: Database) -> None:
     job = planned_job(database, examples=4, size=2)
     for _ in range(2):
         held = claim(database)
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     before = totals(database)
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     lifecycle.set_control(database, job, "delete")
     deletion.empty_jobs(database, 60)
     assert totals(database) == before
-    tally.fold(database)
+    attempt_counts.fold(database)
     assert sources(database) != [""]
     for _ in range(2):
-        tally.fold(database, age=-1)
+        attempt_counts.fold(database, age=-1)
         assert sources(database) == [""]
         assert totals(database) == before
     planned_job(database, examples=2)
     held = claim(database)
-    assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
-    tally.fold(database, age=-1)
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    attempt_counts.fold(database, age=-1)
     assert sources(database) == [""]
     assert totals(database)[0].attempts == before[0].attempts + 1
 

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, text
 
-from db import deletion, leases, lifecycle, partitions, queries, store, tables
+from db import schema
 from db.database import Database
-from db.metadata import metadata
+from db.ops import deletion
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
+from db.results import commit, partitions
+from db.schema.metadata import metadata
 from db.views import VIEWS
 from jobs.errors import ConflictError, NotFoundError
 from jobs.outcome import Completed
@@ -24,8 +28,8 @@ def rows(database: Database, statement: str) -> list[Any]:
 
 def finished_job(database: Database, **changes: Any) -> int:
     job = planned_job(database, **changes)
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     return job
@@ -44,7 +48,7 @@ def left(database: Database, job: int) -> dict[str, int]:
     """How many rows of a job are left, by table."""
     found = {}
     for table in metadata.sorted_tables:
-        if "job_id" in table.c and table is not tables.worker:
+        if "job_id" in table.c and table is not schema.worker:
             count = f"SELECT COUNT(*) FROM {table.name} WHERE job_id = {job}"
             found[table.name] = rows(database, count)[0][0]
     return {name: count for name, count in found.items() if count}
@@ -83,10 +87,10 @@ def test_a_small_job_has_no_partitions(database: Database) -> None:
 
 def test_the_partitions_of_an_importance_job(database: Database, large: None) -> None:
     planned_job(database, kind="importance")
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     done = Completed(parts=(importance_of(held.lo, held.hi),), seconds=1.0)
-    assert store.commit_shard(database, held, done, "model")
+    assert commit.commit_shard(database, held, done, "model")
     if database.dialect == "postgresql":
         assert [name.rsplit("_job_")[0] for name in partition_names(database)] == [
             "example_result",
@@ -105,8 +109,8 @@ def test_a_deleted_job_is_gone_before_its_rows_are(
         assert not deletion.mark(connection, database, job)
     assert left(database, job)["head_score"] == 36
     with pytest.raises(NotFoundError):
-        queries.get_job(database, job)
-    assert queries.list_jobs(database) == []
+        job_reads.get_job(database, job)
+    assert job_reads.list_jobs(database) == []
     for view in VIEWS:
         if view.name != "workers":
             assert rows(database, f"SELECT COUNT(*) FROM {view.name}") == [(0,)], view.name
@@ -188,7 +192,7 @@ def test_a_reader_delays_the_drop_but_not_the_space(postgres_url: str, large: No
             assert f"head_score_job_{job}" in partition_names(database)
             assert rows(database, f"SELECT COUNT(*) FROM head_score_job_{job}") == [(0,)]
             with pytest.raises(NotFoundError):
-                queries.get_job(database, job)
+                job_reads.get_job(database, job)
         assert deletion.empty_jobs(database) == [job]
         assert all(name.endswith(f"_{other}") for name in partition_names(database))
     finally:
@@ -196,8 +200,8 @@ def test_a_reader_delays_the_drop_but_not_the_space(postgres_url: str, large: No
 
 
 def test_every_table_of_jobs_is_emptied() -> None:
-    cleared = {*deletion._AT_ONCE, *deletion._IN_BATCHES, tables.job_parent, tables.worker}
-    cleared |= {tables.recurring_run}
+    cleared = {*deletion._AT_ONCE, *deletion._IN_BATCHES, schema.job_parent, schema.worker}
+    cleared |= {schema.recurring_run}
     assert {table for table in metadata.sorted_tables if "job_id" in table.c} == cleared
 
 

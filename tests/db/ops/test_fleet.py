@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import fleet, leases, queries
 from db.database import Database
-from db.fleet import SchedulerIdentity
+from db.ops import fleet
+from db.ops.fleet import SchedulerIdentity
+from db.queue import claims
+from db.reads import jobs as job_reads
 from jobs.settings import Settings
 from tests.support import ALICE, planned_job
 
@@ -28,7 +30,7 @@ def worker(database: Database) -> fleet.Worker:
 
 
 def shard_condition(database: Database, job: int) -> str | None:
-    return fleet.shard_condition(queries.list_shards(database, job)[0], SETTINGS)
+    return fleet.shard_condition(job_reads.list_shards(database, job)[0], SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def shard_condition(database: Database, job: int) -> str | None:
 def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
     database: Database, silent: float, beat: float | None, condition: str
 ) -> None:
-    leases.beat(database, ALICE, "idle", None, beat, '{"memory": 5}')
+    claims.beat(database, ALICE, "idle", None, beat, '{"memory": 5}')
     shift(database, "worker", "seen_at", silent)
     found = worker(database)
     assert (found.condition, found.alive) == (condition, condition != "dead")
@@ -47,32 +49,32 @@ def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
 
 
 def test_a_worker_that_signed_off_is_stopped_not_dead(database: Database) -> None:
-    leases.beat(database, ALICE, "stopped", None, 10)
+    claims.beat(database, ALICE, "stopped", None, 10)
     shift(database, "worker", "seen_at", 1000)
     assert (worker(database).condition, worker(database).alive) == ("stopped", False)
 
 
 def test_a_shard_that_does_not_move_while_its_worker_beats_is_stalled(database: Database) -> None:
     job = planned_job(database, examples=2)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    leases.beat(database, ALICE, "busy", held, 10)
+    claims.beat(database, ALICE, "busy", held, 10)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
-    leases.heartbeat(database, held, 1, 60, 59.0)
+    claims.heartbeat(database, held, 1, 60, 59.0)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
-    leases.heartbeat(database, held, 1, 60, 65.0)
+    claims.heartbeat(database, held, 1, 60, 65.0)
     assert (worker(database).condition, shard_condition(database, job)) == ("stalled", "stalled")
-    still = queries.list_shards(database, job)[0].still
+    still = job_reads.list_shards(database, job)[0].still
     assert still is not None
     assert 65 <= still < 75
-    leases.heartbeat(database, held, 2, 60, 0.5)
+    claims.heartbeat(database, held, 2, 60, 0.5)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
 
 
 def test_a_shard_of_a_dead_worker_is_not_called_stalled(database: Database) -> None:
     job = planned_job(database, examples=2)
-    held = leases.claim(database, ALICE, 60)
-    leases.beat(database, ALICE, "busy", held, 10)
+    held = claims.claim(database, ALICE, 60)
+    claims.beat(database, ALICE, "busy", held, 10)
     shift(database, "worker", "seen_at", 90)
     shift(database, "shard", "moved_at", 95)
     assert (worker(database).condition, shard_condition(database, job)) == ("dead", "dead")
@@ -80,13 +82,13 @@ def test_a_shard_of_a_dead_worker_is_not_called_stalled(database: Database) -> N
 
 def test_a_new_claim_has_just_moved(database: Database) -> None:
     job = planned_job(database, examples=2)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    leases.heartbeat(database, held, 1, 60, 500.0)
-    leases.hand_back(database, held, "pause")
+    claims.heartbeat(database, held, 1, 60, 500.0)
+    claims.hand_back(database, held, "pause")
     assert shard_condition(database, job) is None
-    again = leases.claim(database, ALICE, 60)
-    leases.beat(database, ALICE, "busy", again, 10)
+    again = claims.claim(database, ALICE, 60)
+    claims.beat(database, ALICE, "busy", again, 10)
     assert shard_condition(database, job) is None
 
 
@@ -100,7 +102,7 @@ def test_what_stands_still_is_said(database: Database) -> None:
     assert said(database) == []
     planned_job(database)
     assert said(database) == ["workers"]
-    leases.beat(database, ALICE, "idle", None, 10)
+    claims.beat(database, ALICE, "idle", None, 10)
     assert said(database) == []
     shift(database, "worker", "seen_at", 21)
     assert said(database) == ["workers"]
@@ -134,5 +136,5 @@ def test_a_worker_of_several_queues_serves_each(database: Database) -> None:
     planned_job(database, queue="large")
     assert said(database) == ["workers"]
     several = type(ALICE)(**{**ALICE.__dict__, "name": "m", "queue": "small,large"})
-    leases.beat(database, several, "idle", None, 10)
+    claims.beat(database, several, "idle", None, 10)
     assert said(database) == []

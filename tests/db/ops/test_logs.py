@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import deletion, leases, lifecycle, logs, store
 from db.database import Database
-from db.logs import LogShipper
+from db.ops import deletion, logs
+from db.ops.logs import LogShipper
+from db.queue import claims, lifecycle
+from db.results import commit
 from jobs.errors import InputError, UnavailableError
 from jobs.logs import Pending
 from tests.support import ALICE, completed, planned_job
@@ -180,12 +182,12 @@ def test_neither_a_commit_nor_the_end_of_a_job_waits_for_lines(postgres_url: str
     database = Database(postgres_url)
     database.migrate()
     job, lines = planned_job(database, examples=2), Pending()
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     add(lines, job, "in a transaction")
     with database.write() as hanging:
         shipper(database, lines)._store(hanging, job, lines.take(10))
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
         lifecycle.sweep_jobs(database)
         assert lifecycle.finish_jobs(database) == [job]
     assert events(database, job) == ["in a transaction"]

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import deletion, leases, lifecycle, partitions, queries, retention, store, studies
 from db.database import Database
-from db.store import NewJob
+from db.ops import deletion, retention
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.new_jobs import NewJob
+from db.reads import jobs as job_reads
+from db.reads import studies
+from db.results import commit, partitions
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Days
 from tests.support import ALICE, completed, job_values, planned_job
@@ -30,8 +34,8 @@ def execute(database: Database, statement: str) -> None:
 
 
 def finish_all(database: Database) -> None:
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
 
@@ -80,7 +84,7 @@ def test_details_go_and_what_they_add_up_to_stays(
         assert rows(database, f"SELECT DISTINCT job_id FROM {view}") == [(young,)], view
     stored = f"SELECT text_a, text_b, text_hash FROM example WHERE job_id = {job} ORDER BY 3"
     assert rows(database, stored) == [(None, None, f"hash {n}") for n in range(6)]
-    assert queries.get_job(database, job).purged_at is not None
+    assert job_reads.get_job(database, job).purged_at is not None
     assert retention.find_due(database, Days(jobs=0, details=5)) == []
 
 
@@ -101,16 +105,16 @@ def test_purging_goes_on_where_it_was_left(
 def test_a_parent_stays_as_long_as_its_child(database: Database) -> None:
     parent = old_job(database)
     rest = [(0, "a", None, "h", None)]
-    child = store.create_job(database, job_values(examples=1), rest, [parent])
+    child = new_jobs.create_job(database, job_values(examples=1), rest, [parent])
     assert settle(database, Days(jobs=5, details=5)) == [parent, child]
-    assert queries.get_job(database, parent).purged_at is None
+    assert job_reads.get_job(database, parent).purged_at is None
     with pytest.raises(ConflictError, match="needed by one"):
         retention.purge(database, parent)
     lifecycle.take_plans(database)
     assert lifecycle.write_plan(database, child, [(0, 1)], None, None)
     finish_all(database)
     assert settle(database, Days(jobs=5, details=5)) == [parent, child]
-    assert queries.get_job(database, parent).purged_at is not None
+    assert job_reads.get_job(database, parent).purged_at is not None
     execute(database, "UPDATE job SET finished_at = 1")
     assert settle(database, Days(jobs=5, details=5)) == []
 
@@ -144,7 +148,7 @@ def test_results_without_details_are_computed_again(database: Database) -> None:
     job = old_job(database, days=0)
     with database.read() as connection:
         since = time.time() - 100 * DAY
-        assert store.find_results(connection, values, since) == job
+        assert new_jobs.find_results(connection, values, since) == job
     retention.purge(database, job)
     with database.read() as connection:
-        assert store.find_results(connection, values, since) is None
+        assert new_jobs.find_results(connection, values, since) is None

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, queries, store
 from db.database import Database
-from db.store import NewJob
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.new_jobs import NewJob
+from db.reads import jobs as job_reads
+from db.results import commit
 from jobs.errors import ConflictError
 from jobs.states import JobState
 from tests.support import ALICE, BOB, completed, job_values, planned_job
@@ -25,7 +27,7 @@ def late(database: Database, job: int, seconds: float = 1.0) -> None:
 
 
 def state(database: Database, job: int) -> str:
-    return queries.get_job(database, job).state.value
+    return job_reads.get_job(database, job).state.value
 
 
 def shard_states(database: Database) -> list[Any]:
@@ -34,8 +36,8 @@ def shard_states(database: Database) -> list[Any]:
         return list(found)
 
 
-def claim(database: Database, who: leases.WorkerIdentity = ALICE) -> leases.Claim:
-    held = leases.claim(database, who, 60)
+def claim(database: Database, who: claims.WorkerIdentity = ALICE) -> claims.Claim:
+    held = claims.claim(database, who, 60)
     assert held is not None
     return held
 
@@ -43,17 +45,17 @@ def claim(database: Database, who: leases.WorkerIdentity = ALICE) -> leases.Clai
 def test_what_is_done_is_kept_and_said_to_be_partial(database: Database) -> None:
     job = planned_job(database)
     held = claim(database)
-    assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     running = claim(database)
     late(database, job)
     assert state(database, job) == "stopping"
     assert shard_states(database) == ["done", "leased", "cancelled"]
-    assert leases.heartbeat(database, running, 1, 60) == "pause"
+    assert claims.heartbeat(database, running, 1, 60) == "pause"
     assert lifecycle.finish_jobs(database) == []
-    leases.hand_back(database, running, "cancelled")
+    claims.hand_back(database, running, "cancelled")
     lifecycle.sweep_jobs(database)
     assert lifecycle.finish_jobs(database) == [job]
-    ended = queries.get_job(database, job)
+    ended = job_reads.get_job(database, job)
     assert (ended.state, ended.examples_done) == (JobState.FAILED, 2)
     assert ended.error is not None
     assert "passed: the results are partial, 4 of 6 examples are missing" in ended.error
@@ -66,15 +68,15 @@ def test_a_shard_that_is_lost_or_fails_meanwhile_is_not_run_again(database: Data
     job = planned_job(database, size=3)
     lost, broken = claim(database), claim(database, BOB)
     late(database, job)
-    leases.record_error(database, broken, "boom", permanent=False)
+    claims.record_error(database, broken, "boom", permanent=False)
     with database.write() as connection:
         connection.execute(text("UPDATE shard SET lease_until = 1 WHERE state = 'leased'"))
     assert [one.shard_no for one in lifecycle.expire_leases(database)] == [lost.shard_no]
-    assert leases.claim(database, ALICE, 60) is None
+    assert claims.claim(database, ALICE, 60) is None
     lifecycle.sweep_jobs(database)
     assert shard_states(database) == ["cancelled", "cancelled"]
     lifecycle.finish_jobs(database)
-    assert "6 of 6 examples are missing" in str(queries.get_job(database, job).error)
+    assert "6 of 6 examples are missing" in str(job_reads.get_job(database, job).error)
 
 
 def test_a_last_commit_in_time_to_stop_makes_the_job_whole(database: Database) -> None:
@@ -82,16 +84,16 @@ def test_a_last_commit_in_time_to_stop_makes_the_job_whole(database: Database) -
     held = claim(database)
     late(database, job)
     assert state(database, job) == "stopping"
-    assert store.commit_shard(database, held, completed(0, 2), "model")
+    assert commit.commit_shard(database, held, completed(0, 2), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
-    ended = queries.get_job(database, job)
+    ended = job_reads.get_job(database, job)
     assert (ended.state, ended.error) == (JobState.SUCCEEDED, None)
 
 
 def test_a_job_whose_shards_are_done_is_not_late(database: Database) -> None:
     job = planned_job(database, examples=2)
-    assert store.commit_shard(database, claim(database), completed(0, 2), "model")
+    assert commit.commit_shard(database, claim(database), completed(0, 2), "model")
     late(database, job)
     lifecycle.finish_jobs(database)
     assert state(database, job) == "succeeded"
@@ -109,22 +111,22 @@ def test_a_paused_job_is_stopped_too_and_a_stopping_one_can_be_cancelled(
         with pytest.raises(ConflictError):
             lifecycle.set_control(database, job, action)
     lifecycle.set_control(database, job, "cancel")
-    leases.hand_back(database, held, "cancelled")
+    claims.hand_back(database, held, "cancelled")
     lifecycle.sweep_jobs(database)
     assert state(database, job) == "cancelled"
 
 
 def test_a_job_that_never_started_fails_and_so_do_those_that_need_it(database: Database) -> None:
     rest = [(0, "a", None, "h", None)]
-    job = store.create_job(database, job_values(examples=1), rest)
-    child = store.create_job(database, job_values(examples=1), rest, [job])
-    planning = store.create_job(database, job_values(examples=1), rest)
+    job = new_jobs.create_job(database, job_values(examples=1), rest)
+    child = new_jobs.create_job(database, job_values(examples=1), rest, [job])
+    planning = new_jobs.create_job(database, job_values(examples=1), rest)
     lifecycle.take_plans(database)
     late(database, job)
     late(database, planning)
     for late_one in (job, planning):
-        assert "before it was planned" in str(queries.get_job(database, late_one).error)
-    assert f"job {job}, which this needs, failed" in str(queries.get_job(database, child).error)
+        assert "before it was planned" in str(job_reads.get_job(database, late_one).error)
+    assert f"job {job}, which this needs, failed" in str(job_reads.get_job(database, child).error)
     assert not lifecycle.write_plan(database, planning, [(0, 1)], None, None)
 
 
@@ -136,7 +138,7 @@ def test_a_deadline_to_come_changes_nothing(database: Database) -> None:
 
 def test_seconds_count_from_the_submission_by_the_databases_clock(database: Database) -> None:
     new = NewJob(values=job_values(), examples=None, deadline_seconds=3600)
-    job = store.write_jobs(database, lambda c: store.write_job(database, c, new))
-    found = queries.get_job(database, job)
+    job = new_jobs.write_jobs(database, lambda c: new_jobs.write_job(database, c, new))
+    found = job_reads.get_job(database, job)
     assert found.deadline_at is not None
     assert found.deadline_at - found.created_at == pytest.approx(3600, abs=5)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, queries, store, studies
 from db.database import Database
-from db.store import NewJob
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.new_jobs import NewJob
+from db.reads import jobs as job_reads
+from db.reads import studies
+from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import JobState
 from tests.support import ALICE, completed, job_values, planned_job
@@ -24,11 +27,11 @@ def execute(database: Database, statement: str) -> None:
 
 
 def child(database: Database, *parents: int, **changes: Any) -> int:
-    return store.create_job(database, job_values(examples=2, **changes), ROWS, parents)
+    return new_jobs.create_job(database, job_values(examples=2, **changes), ROWS, parents)
 
 
 def state(database: Database, job: int) -> str:
-    return queries.get_job(database, job).state.value
+    return job_reads.get_job(database, job).state.value
 
 
 def planned(database: Database) -> list[int]:
@@ -36,8 +39,8 @@ def planned(database: Database) -> list[int]:
 
 
 def finish(database: Database) -> None:
-    while held := leases.claim(database, ALICE, 60):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, 60):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
 
@@ -48,17 +51,17 @@ def test_a_child_is_planned_when_every_parent_has_succeeded(database: Database) 
     job = child(database, first, second)
     assert not lifecycle.pending_work(database).plan
     assert planned(database) == []
-    found = queries.get_job(database, job)
+    found = job_reads.get_job(database, job)
     assert found.waiting == f"waiting for job {first} and {second}"
     assert found.parents == ((first, JobState.RUNNING), (second, JobState.RUNNING))
     execute(database, f"UPDATE job SET state = 'succeeded' WHERE id = {first}")
     assert planned(database) == []
-    assert queries.get_job(database, job).waiting == f"waiting for job {second}"
+    assert job_reads.get_job(database, job).waiting == f"waiting for job {second}"
     finish(database)
     assert lifecycle.pending_work(database).plan
     assert planned(database) == [job]
-    assert queries.get_job(database, job).waiting is None
-    assert queries.list_children(database, first) == [job]
+    assert job_reads.get_job(database, job).waiting is None
+    assert job_reads.list_children(database, first) == [job]
 
 
 def test_a_failed_parent_fails_its_children_and_theirs_with_the_reason(database: Database) -> None:
@@ -70,8 +73,8 @@ def test_a_failed_parent_fails_its_children_and_theirs_with_the_reason(database:
     assert lifecycle.pending_work(database).sweep
     lifecycle.sweep_jobs(database)
     reason = f"job {parent}, which this needs, failed: no luck"
-    assert queries.get_job(database, job).error == reason
-    assert queries.get_job(database, grandchild).error == (
+    assert job_reads.get_job(database, job).error == reason
+    assert job_reads.get_job(database, grandchild).error == (
         f"job {job}, which this needs, failed: {reason}"
     )
     assert state(database, grandchild) == "failed"
@@ -84,7 +87,7 @@ def test_a_parent_that_was_cancelled_before_the_child_was_written(database: Data
     lifecycle.set_control(database, parent, "cancel")
     job = child(database, parent)
     lifecycle.sweep_jobs(database)
-    assert queries.get_job(database, job).error == (
+    assert job_reads.get_job(database, job).error == (
         f"job {parent}, which this needs, was cancelled"
     )
 
@@ -126,7 +129,7 @@ def test_a_job_that_others_wait_for_cannot_be_deleted(database: Database) -> Non
         lifecycle.set_control(database, parent, "delete")
     execute(database, f"UPDATE job SET state = 'succeeded' WHERE id = {job}")
     lifecycle.set_control(database, parent, "delete")
-    assert queries.get_job(database, job).parents == ()
+    assert job_reads.get_job(database, job).parents == ()
 
 
 def step(number: int, *parents: int) -> NewJob:
@@ -144,7 +147,7 @@ def write_study(database: Database) -> tuple[int, dict[str, int]]:
 def test_a_study_writes_its_jobs_together(database: Database) -> None:
     number, jobs = write_study(database)
     assert list(jobs) == ["first", "second"]
-    assert queries.get_job(database, jobs["second"]).waiting == f"waiting for job {jobs['first']}"
+    assert job_reads.get_job(database, jobs["second"]).waiting == f"waiting for job {jobs['first']}"
     found = studies.get_study(database, number)
     assert (found.name, found.user, found.steps) == ("paper", "ada", jobs)
     again, same = write_study(database)
@@ -173,7 +176,7 @@ def test_a_study_that_cannot_be_written_leaves_nothing(database: Database) -> No
 
     with pytest.raises(ValueError, match="no"):
         studies.write_study(database, "paper", "ada", ("first", "second"), job)
-    assert queries.list_jobs(database) == []
+    assert job_reads.list_jobs(database) == []
     with pytest.raises(NotFoundError, match="no study 1"):
         studies.get_study(database, 1)
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
 from db.database import Database
+from db.queue import claims, lifecycle, new_jobs
+from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import MAX_ERRORS, MAX_LOSSES, Control
 from tests.support import ALICE, BOB, HEADS, SITES, completed, job_values, planned_job, result_of
@@ -34,20 +35,20 @@ def one(database: Database, statement: str) -> Any:
     return rows(database, statement)[0][0]
 
 
-def claim(database: Database, who: leases.WorkerIdentity = ALICE) -> leases.Claim:
-    held = leases.claim(database, who, LEASE)
+def claim(database: Database, who: claims.WorkerIdentity = ALICE) -> claims.Claim:
+    held = claims.claim(database, who, LEASE)
     assert held is not None
     return held
 
 
 def finish_all(database: Database) -> None:
-    while held := leases.claim(database, ALICE, LEASE):
-        assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    while held := claims.claim(database, ALICE, LEASE):
+        assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
 
 
-def expire_now(database: Database) -> list[leases.Claim]:
+def expire_now(database: Database) -> list[claims.Claim]:
     execute(database, "UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
     return lifecycle.expire_leases(database)
 
@@ -99,7 +100,7 @@ def test_the_order_of_shards_does_not_change_the_result(database: Database) -> N
         held = [claim(database) for _ in order]
         for place in order:
             shard = held[place]
-            assert store.commit_shard(database, shard, completed(shard.lo, shard.hi), "model")
+            assert commit.commit_shard(database, shard, completed(shard.lo, shard.hi), "model")
         lifecycle.sweep_jobs(database)
         lifecycle.finish_jobs(database)
         hashes.append(one(database, "SELECT result_hash FROM jobs ORDER BY job_id DESC"))
@@ -115,7 +116,7 @@ def test_higher_priority_then_older_job_then_first_shard(database: Database) -> 
 
 def test_a_worker_claims_from_its_queue_only(database: Database) -> None:
     planned_job(database, queue="gpu")
-    assert leases.claim(database, ALICE, LEASE) is None
+    assert claims.claim(database, ALICE, LEASE) is None
 
 
 def test_a_worker_of_several_queues_claims_from_any_the_best_first(database: Database) -> None:
@@ -124,15 +125,15 @@ def test_a_worker_of_several_queues_claims_from_any_the_best_first(database: Dat
         for queue, priority in (("cpu", 0), ("gpu", 0), ("urgent", 5), ("other", 9))
     }
     both = dataclasses.replace(ALICE, queue="gpu,cpu,urgent")
-    leases.beat(database, both, "idle", None)
+    claims.beat(database, both, "idle", None)
     assert lifecycle.idle_workers(database, 60) == dict.fromkeys(both.queues, (1, 1))
-    held = [leases.claim(database, both, LEASE) for _ in range(4)]
+    held = [claims.claim(database, both, LEASE) for _ in range(4)]
     order = [claim and claim.job_id for claim in held]
     assert order == [jobs["urgent"], jobs["cpu"], jobs["gpu"], None]
 
 
 def test_nothing_ready_gives_no_claim(database: Database) -> None:
-    assert leases.claim(database, ALICE, LEASE) is None
+    assert claims.claim(database, ALICE, LEASE) is None
 
 
 def test_two_claimers_never_get_the_same_shard(database: Database) -> None:
@@ -140,9 +141,9 @@ def test_two_claimers_never_get_the_same_shard(database: Database) -> None:
     taken: list[int] = []
     lock = threading.Lock()
 
-    def take(who: leases.WorkerIdentity) -> None:
+    def take(who: claims.WorkerIdentity) -> None:
         mine = Database(database.url)
-        while held := leases.claim(mine, who, LEASE):
+        while held := claims.claim(mine, who, LEASE):
             with lock:
                 taken.append(held.shard_no)
         mine.close()
@@ -161,11 +162,11 @@ def test_a_zombie_cannot_commit(database: Database) -> None:
     assert [held.fence for held in expire_now(database)] == [1]
     again = claim(database, BOB)
     assert again.fence == 2
-    assert not store.commit_shard(database, zombie, completed(0, 2), "model")
+    assert not commit.commit_shard(database, zombie, completed(0, 2), "model")
     assert one(database, "SELECT COUNT(*) FROM head_scores") == 0
-    assert leases.heartbeat(database, zombie, 1, LEASE) is None
-    assert store.commit_shard(database, again, completed(0, 2), "model")
-    assert not store.commit_shard(database, again, completed(0, 2), "model")
+    assert claims.heartbeat(database, zombie, 1, LEASE) is None
+    assert commit.commit_shard(database, again, completed(0, 2), "model")
+    assert not commit.commit_shard(database, again, completed(0, 2), "model")
     assert one(database, "SELECT COUNT(*) FROM head_scores") == 2 * SITES * HEADS
     assert one(database, "SELECT fence FROM example_result LIMIT 1") == 2
     lost = "SELECT fence, outcome FROM attempts ORDER BY fence"
@@ -177,8 +178,8 @@ def test_a_zombies_error_and_hand_back_change_nothing(database: Database) -> Non
     zombie = claim(database)
     expire_now(database)
     held = claim(database, BOB)
-    leases.record_error(database, zombie, "late", permanent=True)
-    leases.hand_back(database, zombie, "late")
+    claims.record_error(database, zombie, "late", permanent=True)
+    claims.hand_back(database, zombie, "late")
     state = "SELECT state, fence, errors, worker FROM shards"
     assert rows(database, state) == [("leased", held.fence, 0, "bob")]
 
@@ -190,23 +191,23 @@ def test_a_failing_commit_leaves_nothing(database: Database) -> None:
     # An edge that names a token which is not there breaks the transaction half way.
     broken = dataclasses.replace(good.parts[0], edge_query=result_of(0, 2).edge_query + 99)
     with pytest.raises(IndexError):
-        store.commit_shard(database, held, dataclasses.replace(good, parts=(broken,)), "model")
+        commit.commit_shard(database, held, dataclasses.replace(good, parts=(broken,)), "model")
     for table in ("head_score", "example_result", "site_result", "edge", "shard_sum", "site"):
         assert one(database, f"SELECT COUNT(*) FROM {table}") == 0
-    assert store.commit_shard(database, held, good, "model")
+    assert commit.commit_shard(database, held, good, "model")
 
 
 def test_heartbeat_renews_the_lease_and_tells_the_wish(database: Database) -> None:
     job = planned_job(database, examples=2)
     held = claim(database)
     before = one(database, "SELECT lease_until FROM shard")
-    assert leases.heartbeat(database, held, 1, LEASE + 60) is Control.RUN
+    assert claims.heartbeat(database, held, 1, LEASE + 60) is Control.RUN
     assert one(database, "SELECT lease_until FROM shard") > before + 30
     assert one(database, "SELECT progress FROM shards") == 1
     lifecycle.set_control(database, job, "pause")
-    assert leases.heartbeat(database, held, 1, LEASE) is Control.PAUSE
+    assert claims.heartbeat(database, held, 1, LEASE) is Control.PAUSE
     lifecycle.set_control(database, job, "cancel")
-    assert leases.heartbeat(database, held, 1, LEASE) is Control.CANCEL
+    assert claims.heartbeat(database, held, 1, LEASE) is Control.CANCEL
 
 
 def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database) -> None:
@@ -215,7 +216,7 @@ def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database
         execute(database, "UPDATE shard SET available_at = 0")
         held = claim(database)
         assert held.shard_no == 0
-        leases.record_error(database, held, "boom", permanent=False)
+        claims.record_error(database, held, "boom", permanent=False)
     assert rows(database, "SELECT state, errors, error FROM shards WHERE shard = 0") == [
         ("failed", MAX_ERRORS, "boom")
     ]
@@ -229,15 +230,15 @@ def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database
 
 def test_an_error_backs_off(database: Database) -> None:
     planned_job(database, examples=2)
-    leases.record_error(database, claim(database), "boom", permanent=False)
-    assert leases.claim(database, ALICE, LEASE) is None
+    claims.record_error(database, claim(database), "boom", permanent=False)
+    assert claims.claim(database, ALICE, LEASE) is None
     clock = f"SELECT available_at - {database.clock} FROM shard"
     assert 0 < one(database, clock) <= 2.5
 
 
 def test_a_permanent_error_fails_at_once(database: Database) -> None:
     planned_job(database, examples=2)
-    leases.record_error(database, claim(database), "no use", permanent=True)
+    claims.record_error(database, claim(database), "no use", permanent=True)
     assert one(database, "SELECT state FROM shards") == "failed"
 
 
@@ -257,7 +258,7 @@ def test_a_live_lease_does_not_expire(database: Database) -> None:
 
 def test_hand_back_counts_as_nothing(database: Database) -> None:
     planned_job(database, examples=2)
-    leases.hand_back(database, claim(database), "shutdown")
+    claims.hand_back(database, claim(database), "shutdown")
     assert rows(database, "SELECT state, errors, losses FROM shards") == [("ready", 0, 0)]
     assert claim(database).fence == 2
     assert one(database, "SELECT outcome FROM attempts WHERE fence = 1") == "handed-back"
@@ -267,14 +268,14 @@ def test_a_paused_job_gives_no_shards_until_it_is_resumed(database: Database) ->
     job = planned_job(database)
     lifecycle.set_control(database, job, "pause")
     assert one(database, "SELECT state FROM jobs") == "paused"
-    assert leases.claim(database, ALICE, LEASE) is None
+    assert claims.claim(database, ALICE, LEASE) is None
     lifecycle.set_control(database, job, "resume")
     finish_all(database)
     assert one(database, "SELECT state FROM jobs") == "succeeded"
 
 
 def test_a_job_paused_before_planning_stays_paused(database: Database) -> None:
-    job = store.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
+    job = new_jobs.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
     lifecycle.set_control(database, job, "pause")
     lifecycle.take_plans(database)
     lifecycle.write_plan(database, job, [(0, 2)], None, None)
@@ -285,7 +286,7 @@ def test_the_last_commit_of_a_paused_job_finishes_it(database: Database) -> None
     job = planned_job(database, examples=2)
     held = claim(database)
     lifecycle.set_control(database, job, "pause")
-    assert store.commit_shard(database, held, completed(0, 2), "model")
+    assert commit.commit_shard(database, held, completed(0, 2), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     assert one(database, "SELECT state FROM jobs") == "succeeded"
@@ -297,7 +298,7 @@ def test_cancel_stops_ready_shards_and_waits_for_leased_ones(database: Database)
     lifecycle.set_control(database, job, "cancel")
     lifecycle.sweep_jobs(database)
     assert one(database, "SELECT state FROM jobs") == "cancelling"
-    leases.hand_back(database, held, "cancel")
+    claims.hand_back(database, held, "cancel")
     lifecycle.sweep_jobs(database)
     assert one(database, "SELECT state FROM jobs") == "cancelled"
     assert rows(database, "SELECT DISTINCT state FROM shards") == [("cancelled",)]
@@ -316,7 +317,7 @@ def test_cancel_racing_the_last_commit_keeps_the_commit(database: Database) -> N
     job = planned_job(database, examples=2)
     held = claim(database)
     lifecycle.set_control(database, job, "cancel")
-    assert store.commit_shard(database, held, completed(0, 2), "model")
+    assert commit.commit_shard(database, held, completed(0, 2), "model")
     lifecycle.sweep_jobs(database)
     assert one(database, "SELECT state FROM jobs") == "cancelled"
     assert one(database, "SELECT state FROM shards") == "done"
@@ -348,7 +349,7 @@ def test_delete_needs_a_final_job_and_leaves_nothing(database: Database) -> None
 
 
 def test_the_second_planner_does_nothing(database: Database) -> None:
-    job = store.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
+    job = new_jobs.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
     assert [plan.job_id for plan in lifecycle.take_plans(database)] == [job]
     assert [plan.job_id for plan in lifecycle.take_plans(database)] == [job]
     assert lifecycle.write_plan(database, job, [(0, 2)], None, None)
@@ -357,7 +358,7 @@ def test_the_second_planner_does_nothing(database: Database) -> None:
 
 
 def test_a_failed_plan_fails_the_job_with_its_reason(database: Database) -> None:
-    job = store.create_job(database, job_values(examples=0), None)
+    job = new_jobs.create_job(database, job_values(examples=0), None)
     lifecycle.take_plans(database)
     lifecycle.fail_plan(database, job, "data.dataset: cannot be loaded")
     state = "SELECT state, error FROM jobs"
@@ -373,9 +374,9 @@ def test_finishing_twice_is_finishing_once(database: Database) -> None:
 
 
 def test_the_same_idempotency_key_is_one_job(database: Database) -> None:
-    first = store.create_job(database, job_values(idempotency_key="k"), None)
-    assert store.create_job(database, job_values(idempotency_key="k"), None) == first
-    other = store.create_job(database, job_values(idempotency_key="k", user_name="other"), None)
+    first = new_jobs.create_job(database, job_values(idempotency_key="k"), None)
+    assert new_jobs.create_job(database, job_values(idempotency_key="k"), None) == first
+    other = new_jobs.create_job(database, job_values(idempotency_key="k", user_name="other"), None)
     assert other != first
 
 
@@ -384,7 +385,7 @@ def test_the_same_work_twice_at_once_is_one_job(database: Database) -> None:
 
     def make() -> None:
         mine = Database(database.url)
-        made.append(store.create_job(mine, job_values(dedupe_key="same"), None))
+        made.append(new_jobs.create_job(mine, job_values(dedupe_key="same"), None))
         mine.close()
 
     threads = [threading.Thread(target=make) for _ in range(4)]
@@ -400,14 +401,14 @@ def test_the_same_work_twice_at_once_is_one_job(database: Database) -> None:
 def test_finished_work_may_be_done_again(database: Database) -> None:
     first = planned_job(database, dedupe_key="same")
     finish_all(database)
-    assert store.create_job(database, job_values(dedupe_key="same"), None) != first
+    assert new_jobs.create_job(database, job_values(dedupe_key="same"), None) != first
 
 
 def test_failed_examples_keep_their_reason_and_are_not_counted(database: Database) -> None:
     planned_job(database, examples=4, size=4)
     held = claim(database)
     failed = frozenset({2})
-    assert store.commit_shard(database, held, completed(0, 4, failed), "model")
+    assert commit.commit_shard(database, held, completed(0, 4, failed), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     assert rows(database, "SELECT example, error FROM examples WHERE error IS NOT NULL") == [
@@ -426,7 +427,7 @@ def test_failed_examples_keep_their_reason_and_are_not_counted(database: Databas
 def test_a_job_whose_every_example_failed_did_not_succeed(database: Database) -> None:
     planned_job(database, examples=2)
     held = claim(database)
-    assert store.commit_shard(database, held, completed(0, 2, frozenset({0, 1})), "model")
+    assert commit.commit_shard(database, held, completed(0, 2, frozenset({0, 1})), "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     state, error = rows(database, "SELECT state, error FROM jobs")[0]
@@ -437,8 +438,8 @@ def test_a_job_whose_every_example_failed_did_not_succeed(database: Database) ->
 def test_texts_are_forgotten_when_they_are_not_kept(database: Database) -> None:
     planned_job(database, examples=2, spec=json.dumps({"keep_text": False}))
     held = claim(database)
-    assert store.read_shard(database, held).texts[1] == ("text 1", "second 1")
-    assert store.commit_shard(database, held, completed(0, 2), "model")
+    assert commit.read_shard(database, held).texts[1] == ("text 1", "second 1")
+    assert commit.commit_shard(database, held, completed(0, 2), "model")
     texts = "SELECT text_a, text_b, tokens, text_hash FROM examples WHERE example = 1"
     assert rows(database, texts) == [(None, None, None, "hash 1")]
     assert rows(database, "SELECT DISTINCT query_token FROM token_edges") == [(None,)]
@@ -447,9 +448,9 @@ def test_texts_are_forgotten_when_they_are_not_kept(database: Database) -> None:
 def test_a_model_that_changes_under_the_job_is_refused(database: Database) -> None:
     planned_job(database, examples=4)
     first, second = claim(database), claim(database)
-    assert store.commit_shard(database, first, completed(0, 2), "model")
-    with pytest.raises(store.ChangedModelError, match="changed while the job ran"):
-        store.commit_shard(database, second, completed(2, 4), "another model")
+    assert commit.commit_shard(database, first, completed(0, 2), "model")
+    with pytest.raises(commit.ChangedModelError, match="changed while the job ran"):
+        commit.commit_shard(database, second, completed(2, 4), "another model")
     assert one(database, "SELECT COUNT(*) FROM examples") == 2
 
 
@@ -464,8 +465,8 @@ def test_waiting_shards_are_announced_again_only_after_a_while(database: Databas
 
 
 def test_workers_are_counted_while_they_beat(database: Database) -> None:
-    leases.beat(database, ALICE, "idle", None)
-    leases.beat(database, BOB, "busy", leases.Claim(job_id=1, shard_no=2, fence=1, lo=0, hi=1))
+    claims.beat(database, ALICE, "idle", None)
+    claims.beat(database, BOB, "busy", claims.Claim(job_id=1, shard_no=2, fence=1, lo=0, hi=1))
     assert lifecycle.idle_workers(database, 30) == {"default": (1, 2)}
     assert rows(database, "SELECT job_id, shard FROM workers WHERE worker = 'bob'") == [(1, 2)]
     execute(database, "UPDATE worker SET seen_at = seen_at - 60 WHERE name = 'alice'")
@@ -486,7 +487,7 @@ def test_measured_rate(database: Database) -> None:
 
 def test_fences_equal_attempts(database: Database) -> None:
     planned_job(database)
-    leases.hand_back(database, claim(database), "pause")
+    claims.hand_back(database, claim(database), "pause")
     claim(database)
     expire_now(database)
     finish_all(database)

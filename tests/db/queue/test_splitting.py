@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
-from db.balance import balance
 from db.database import Database
-from db.leases import Ask, Claim
+from db.queue import claims, lifecycle, new_jobs
+from db.queue.claims import Ask, Claim
+from db.queue.rebalance import balance
+from db.results import commit
 from jobs.outcome import Completed, Errored, HandedBack
 from jobs.states import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS, Control
 from tests.support import ALICE, BOB, importance_of, job_values, planned_job, result_of
@@ -37,7 +38,7 @@ def blocked_job(database: Database, examples: int, block: int, **changes: Any) -
     """A running job of one ready range, in blocks."""
     values = job_values(examples=examples, **changes)
     texts = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(examples)]
-    job = store.create_job(database, values, texts)
+    job = new_jobs.create_job(database, values, texts)
     lifecycle.take_plans(database)
     bounds = [(0, examples)]
     assert lifecycle.write_plan(database, job, bounds, None, "fingerprint", block=block)
@@ -49,8 +50,8 @@ def at_pace(pace: float, **changes: Any) -> Ask:
     return Ask(seconds=10.0, paces={SHAPE: pace}, **changes)
 
 
-def claim(database: Database, ask: Ask = leases.ANYTHING) -> Claim:
-    held = leases.claim(database, ALICE, LEASE, ask)
+def claim(database: Database, ask: Ask = claims.ANYTHING) -> Claim:
+    held = claims.claim(database, ALICE, LEASE, ask)
     assert held is not None
     return held
 
@@ -109,7 +110,7 @@ def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
     blocked_job(database, 1000, 8)
     first = claim(database, Ask(seconds=10.0))
     assert (first.lo, first.hi) == (0, 8)
-    assert store.commit_shard(database, first, compute(first), "model")  # 0.5 s for 8
+    assert commit.commit_shard(database, first, compute(first), "model")  # 0.5 s for 8
     ask = Ask(seconds=10.0)
     assert claim(database, ask).hi == 8 + 160
     assert ask.paces == {SHAPE: 0.0625}
@@ -118,9 +119,9 @@ def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
 def test_shards_become_smaller_towards_the_end(database: Database) -> None:
     blocked_job(database, 64, 2)
     for who in (ALICE, BOB):
-        leases.beat(database, who, "idle", None)
+        claims.beat(database, who, "idle", None)
     sizes = []
-    while held := leases.claim(database, ALICE, LEASE, at_pace(0.001)):
+    while held := claims.claim(database, ALICE, LEASE, at_pace(0.001)):
         sizes.append(held.hi - held.lo)
         assert held.lo % 2 == 0
     assert sizes == [16, 12, 8, 6, 4, 4, 2, 2, 2, 2, 2, 2, 2]
@@ -131,7 +132,7 @@ def test_a_job_without_blocks_keeps_its_shards(database: Database) -> None:
     planned_job(database, examples=6, size=3)
     held = claim(database, at_pace(100.0))
     assert (held.lo, held.hi) == (0, 3)
-    leases.record_error(database, held, "ValueError: x", in_block=True)
+    claims.record_error(database, held, "ValueError: x", in_block=True)
     assert shards(database) == [(0, 0, 3, "ready"), (1, 3, 6, "ready")]
 
 
@@ -143,11 +144,11 @@ def test_a_deadline_keeps_the_blocks_that_running_shards_have(database: Database
     held = claim(database)
     execute(database, "UPDATE job SET deadline_at = 1")
     lifecycle.sweep_jobs(database)
-    wish = leases.heartbeat(database, held, 8, LEASE)
+    wish = claims.heartbeat(database, held, 8, LEASE)
     assert wish is Control.PAUSE
     ending = HandedBack(reason=str(wish))
-    assert store.commit_shard(database, held, compute(held, 8), "model", "", ending)
-    assert leases.claim(database, ALICE, LEASE) is None
+    assert commit.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert claims.claim(database, ALICE, LEASE) is None
     finish(database)
     finish(database)
     assert shards(database) == [(0, 0, 8, "done"), (8, 8, 16, "cancelled")]
@@ -161,7 +162,7 @@ def test_what_a_stopped_worker_has_computed_is_kept(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
     ending = HandedBack(reason="pause")
-    assert store.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert commit.commit_shard(database, held, compute(held, 8), "model", "", ending)
     assert shards(database) == [(0, 0, 8, "done"), (8, 8, 16, "ready")]
     assert rows(database, "SELECT outcome, examples, error FROM attempt") == [
         ("done", 8, "handed back: pause")
@@ -173,7 +174,7 @@ def test_a_block_that_raises_waits_by_itself(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
     raised = Errored(message="ValueError: x", in_block=True)
-    assert store.commit_shard(database, held, compute(held, 4), "model", "", raised)
+    assert commit.commit_shard(database, held, compute(held, 4), "model", "", raised)
     state = "SELECT lo, hi, state, errors, error FROM shard ORDER BY lo"
     assert rows(database, state) == [
         (0, 4, "done", 0, None),
@@ -186,15 +187,15 @@ def test_a_block_that_raises_waits_by_itself(database: Database) -> None:
 def test_a_shortened_lease_stores_only_what_is_inside(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
-    assert leases.poll(database, held) == (Control.RUN, 16)
-    assert leases.give_away(database, held, 8)
-    assert leases.poll(database, held) == (Control.RUN, 8)
-    assert store.commit_shard(database, held, compute(held), "model")
+    assert claims.poll(database, held) == (Control.RUN, 16)
+    assert claims.give_away(database, held, 8)
+    assert claims.poll(database, held) == (Control.RUN, 8)
+    assert commit.commit_shard(database, held, compute(held), "model")
     assert rows(database, "SELECT COUNT(*) FROM example_result") == [(8,)]
     rest = claim(database)
     assert (rest.lo, rest.hi) == (8, 16)
-    assert not leases.give_away(database, held, 4)
-    assert store.commit_shard(database, rest, compute(rest), "model")
+    assert not claims.give_away(database, held, 4)
+    assert commit.commit_shard(database, rest, compute(rest), "model")
     finish(database)
     check_whole(database)
     assert rows(database, "SELECT state FROM job") == [("succeeded",)]
@@ -205,8 +206,8 @@ def test_a_zombie_hears_that_its_lease_is_lost(database: Database) -> None:
     held = claim(database)
     execute(database, "UPDATE shard SET lease_until = 1")
     lifecycle.expire_leases(database)
-    assert leases.poll(database, held) is None
-    assert not leases.give_away(database, held, 8)
+    assert claims.poll(database, held) is None
+    assert not claims.give_away(database, held, 8)
 
 
 # The same results, however it was cut.
@@ -215,7 +216,7 @@ def test_a_zombie_hears_that_its_lease_is_lost(database: Database) -> None:
 def scramble(database: Database, kind: str, seed: int) -> None:
     """Claim parts of any size, and end them in every way."""
     generator = random.Random(seed)
-    while held := leases.claim(database, ALICE, LEASE, at_pace(generator.uniform(0.1, 3))):
+    while held := claims.claim(database, ALICE, LEASE, at_pace(generator.uniform(0.1, 3))):
         blocks = -(-(held.hi - held.lo) // held.block)
         done = min(held.hi - held.lo, generator.randint(1, blocks) * held.block)
         way = generator.choice(["whole", "stop", "raise", "loss", "shorten"])
@@ -224,8 +225,8 @@ def scramble(database: Database, kind: str, seed: int) -> None:
             lifecycle.expire_leases(database)
             execute(database, "UPDATE shard SET losses = 0")
         elif way == "shorten" and held.lo + done < held.hi:
-            assert leases.give_away(database, held, held.lo + done)
-            assert store.commit_shard(database, held, compute(held, kind=kind), "model")
+            assert claims.give_away(database, held, held.lo + done)
+            assert commit.commit_shard(database, held, compute(held, kind=kind), "model")
         else:
             ending = {
                 "stop": HandedBack(reason="pause"),
@@ -233,7 +234,7 @@ def scramble(database: Database, kind: str, seed: int) -> None:
             }.get(way)
             count = done if ending else None
             made = compute(held, count, kind)
-            assert store.commit_shard(database, held, made, "model", "", ending)
+            assert commit.commit_shard(database, held, made, "model", "", ending)
         execute(database, "UPDATE shard SET available_at = 0")
 
 
@@ -247,7 +248,7 @@ def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, kind: st
             scramble(database, kind, seed)
         else:
             held = claim(database)
-            assert store.commit_shard(database, held, compute(held, kind=kind), "model")
+            assert commit.commit_shard(database, held, compute(held, kind=kind), "model")
         finish(database)
         own = f"WHERE job_id = {job}"
         ranked = rows(database, f"SELECT * FROM ranking {own} ORDER BY source, site, head")
@@ -266,7 +267,7 @@ def fail(database: Database, bad: set[int], most: int = 200) -> int:
     """Run everything; a block with a bad example raises. Returns the number of attempts."""
     for attempts in range(most):
         execute(database, "UPDATE shard SET available_at = 0")
-        held = leases.claim(database, ALICE, LEASE)
+        held = claims.claim(database, ALICE, LEASE)
         if held is None:
             return attempts
         ends = [*range(held.lo - held.lo % held.block + held.block, held.hi, held.block), held.hi]
@@ -277,12 +278,12 @@ def fail(database: Database, bad: set[int], most: int = 200) -> int:
             good = end
         raised = Errored(message="ValueError: a bad example", in_block=True)
         if good == held.hi:
-            assert store.commit_shard(database, held, compute(held), "model")
+            assert commit.commit_shard(database, held, compute(held), "model")
         elif good > held.lo:
             made = compute(held, good - held.lo)
-            assert store.commit_shard(database, held, made, "model", "", raised)
+            assert commit.commit_shard(database, held, made, "model", "", raised)
         else:
-            leases.record_error(database, held, raised.message, in_block=True)
+            claims.record_error(database, held, raised.message, in_block=True)
     raise AssertionError("it does not end")
 
 
@@ -328,7 +329,7 @@ def test_an_error_that_is_no_examples_fails_the_shard_whole(database: Database) 
     blocked_job(database, 16, 4)
     for _ in range(MAX_ERRORS):
         execute(database, "UPDATE shard SET available_at = 0")
-        leases.record_error(database, claim(database), "OSError: no space left on device")
+        claims.record_error(database, claim(database), "OSError: no space left on device")
     assert shards(database) == [(0, 0, 16, "failed")]
 
 
@@ -336,14 +337,14 @@ def test_an_example_that_kills_its_workers_is_found(database: Database) -> None:
     blocked_job(database, 32, 8)
     for _ in range(60):
         execute(database, "UPDATE shard SET available_at = 0")
-        held = leases.claim(database, ALICE, LEASE)
+        held = claims.claim(database, ALICE, LEASE)
         if held is None:
             break
         if held.lo <= 21 < held.hi:
             execute(database, "UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
             assert len(lifecycle.expire_leases(database)) == 1
         else:
-            assert store.commit_shard(database, held, compute(held), "model")
+            assert commit.commit_shard(database, held, compute(held), "model")
     finish(database)
     check_whole(database)
     assert rows(database, "SELECT state FROM job") == [("succeeded",)]
@@ -378,8 +379,8 @@ def test_limits_of_users_and_queues(database: Database) -> None:
     ask = at_pace(1.25, user_limit=2, queue_limit=3)
     first = claim(database, ask)
     assert [claim(database, ask).job_id for _ in range(2)] == [1, 2]
-    assert leases.claim(database, BOB, LEASE, ask) is None
-    leases.hand_back(database, first, "shutdown")
+    assert claims.claim(database, BOB, LEASE, ask) is None
+    claims.hand_back(database, first, "shutdown")
     assert claim(database, ask).job_id == 1
 
 
@@ -411,9 +412,9 @@ def test_an_idle_worker_gets_half_of_a_tail(database: Database) -> None:
     blocked_job(database, 80, 8)
     held = claim(database, at_pace(0.1))  # eight blocks, and two are left
     rest = claim(database, at_pace(0.1))
-    assert store.commit_shard(database, rest, compute(rest), "model")
-    while (more := leases.claim(database, BOB, LEASE)) is not None:
-        assert store.commit_shard(database, more, compute(more), "model")
+    assert commit.commit_shard(database, rest, compute(rest), "model")
+    while (more := claims.claim(database, BOB, LEASE)) is not None:
+        assert commit.commit_shard(database, more, compute(more), "model")
     execute(database, "UPDATE shard SET pace = 1.0")
     assert balance(database, {"default": 0}) == []
     (given,) = balance(database, {"default": 1})
@@ -421,9 +422,9 @@ def test_an_idle_worker_gets_half_of_a_tail(database: Database) -> None:
     ((lo, hi),) = rows(database, "SELECT lo, hi FROM shard WHERE state = 'ready'")
     assert held.lo < lo < hi == held.hi
     assert balance(database, {"default": 1}) == []  # there is something to claim
-    assert store.commit_shard(database, held, compute(held), "model")
+    assert commit.commit_shard(database, held, compute(held), "model")
     last = claim(database)
-    assert store.commit_shard(database, last, compute(last), "model")
+    assert commit.commit_shard(database, last, compute(last), "model")
     finish(database)
     check_whole(database)
     assert rows(database, "SELECT state FROM job") == [("succeeded",)]
@@ -436,9 +437,9 @@ def test_a_shard_makes_room_for_a_job_of_higher_priority(database: Database) -> 
     assert balance(database, {}) == []
     urgent = blocked_job(database, 8, 8, priority=1)
     assert [one.key for one in balance(database, {})] == [held.key]
-    assert leases.poll(database, held) == (Control.RUN, 8)
+    assert claims.poll(database, held) == (Control.RUN, 8)
     assert balance(database, {}) == []
-    assert store.commit_shard(database, held, compute(held), "model")
+    assert commit.commit_shard(database, held, compute(held), "model")
     assert claim(database).job_id == urgent
 
 
@@ -456,21 +457,21 @@ def test_the_last_block_of_a_far_too_slow_worker_is_taken_over(
 ) -> None:
     blocked_job(database, 24, 8)
     quick = claim(database, Ask(seconds=1.0))
-    assert store.commit_shard(database, quick, compute(quick), "model")
+    assert commit.commit_shard(database, quick, compute(quick), "model")
     held = claim(database)
     execute(database, f"UPDATE shard SET pace = 1.0, progress = {progress} WHERE lo = 8")
     if not progress:
-        assert leases.give_away(database, held, 16)
+        assert claims.give_away(database, held, 16)
         more = claim(database)
-        assert store.commit_shard(database, more, compute(more), "model")
+        assert commit.commit_shard(database, more, compute(more), "model")
     execute(database, "UPDATE attempt SET started_at = started_at - 1000")
     (ended,) = balance(database, {"default": 1})
     assert ended.key == held.key
-    stored = store.commit_shard(database, held, compute(held, 8), "model")
+    stored = commit.commit_shard(database, held, compute(held, 8), "model")
     assert stored is bool(progress)
     again = claim(database)
     assert again.lo == 8 + progress
-    assert store.commit_shard(database, again, compute(again), "model")
+    assert commit.commit_shard(database, again, compute(again), "model")
     finish(database)
     check_whole(database)
     assert rows(database, "SELECT state FROM job") == [("succeeded",)]

@@ -9,21 +9,26 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from db import digest, leases, lifecycle, rankings, results, store, tables
+from db import schema
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.reads import results
+from db.results import commit, digest, rankings
 from tests.support import ALICE, HEADS, SITES, completed, planned_job, result_of
 
 EXAMPLES = 30
 
 
-def commit(database: Database, order: list[int], failed: frozenset[int] = frozenset()) -> None:
+def commit_in_order(
+    database: Database, order: list[int], failed: frozenset[int] = frozenset()
+) -> None:
     """Claim as many shards as `order` has, and commit them in that order."""
-    held = [leases.claim(database, ALICE, 60) for _ in order]
+    held = [claims.claim(database, ALICE, 60) for _ in order]
     for place in order:
         one = held[place]
         assert one is not None
         done = completed(one.lo, one.hi, failed)
-        assert store.commit_shard(database, one, done, "model")
+        assert commit.commit_shard(database, one, done, "model")
 
 
 def finish(database: Database) -> None:
@@ -48,25 +53,25 @@ def test_the_strongest_of_all_examples_are_known_at_the_end(
 ) -> None:
     failed = frozenset({2, 20})
     job = planned_job(database, EXAMPLES, size=6)
-    commit(database, order, failed)
+    commit_in_order(database, order, failed)
     finish(database)
     for site in range(SITES):
         for head in range(HEADS):
             found = strongest(database, job, site, head)
             assert found == (expected(site, head, failed), EXAMPLES)
     with database.read() as connection:
-        left = select(func.count()).select_from(tables.shard_top)
+        left = select(func.count()).select_from(schema.shard_top)
         assert connection.execute(left).scalar_one() == 0
 
 
 def test_shards_of_an_old_worker_leave_the_strongest_to_a_sample(database: Database) -> None:
     job = planned_job(database, EXAMPLES, size=6)
-    commit(database, [0, 1, 2, 3, 4])
+    commit_in_order(database, [0, 1, 2, 3, 4])
     with database.write() as connection:
-        connection.execute(tables.shard_top.delete().where(tables.shard_top.c.shard_no == 2))
+        connection.execute(schema.shard_top.delete().where(schema.shard_top.c.shard_no == 2))
     finish(database)
     with database.read() as connection:
-        assert connection.execute(select(tables.strongest)).all() == []
+        assert connection.execute(select(schema.strongest)).all() == []
     assert strongest(database, job, 1, 2) == (expected(1, 2, frozenset()), EXAMPLES)
 
 
@@ -82,7 +87,7 @@ def test_equal_scores_go_by_the_example(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_digest_equals_what_is_read_while_the_job_runs(database: Database) -> None:
     """With so few examples both read all of them."""
     job = planned_job(database, EXAMPLES, size=6)
-    commit(database, [0, 1, 2, 3, 4])
+    commit_in_order(database, [0, 1, 2, 3, 4])
 
     def read() -> tuple[object, ...]:
         return (
@@ -108,8 +113,8 @@ def test_a_job_without_gold_labels_is_not_counted_again(
 ) -> None:
     job = planned_job(database, 4, size=2)
     with database.write() as connection:
-        connection.execute(tables.example.update().values(gold=None))
-    commit(database, [0, 1])
+        connection.execute(schema.example.update().values(gold=None))
+    commit_in_order(database, [0, 1])
     finish(database)
     monkeypatch.setattr(digest, "CONFUSION", "no query")
     assert results.get_confusion(database, job, 4) == ({}, True)
@@ -119,7 +124,7 @@ def test_provisional_importance_is_of_evenly_spaced_shards(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = planned_job(database, EXAMPLES, size=2)
-    commit(database, list(range(8)))
+    commit_in_order(database, list(range(8)))
     with database.read() as connection:
         assert sorted(rankings.spread_shards(connection, job)) == list(range(8))
         monkeypatch.setattr(rankings, "PROVISIONAL", 3)
@@ -134,11 +139,11 @@ def test_provisional_importance_is_of_evenly_spaced_shards(
 
 def test_deleting_a_job_deletes_its_digest(database: Database) -> None:
     job = planned_job(database, EXAMPLES, size=6)
-    commit(database, [0, 1, 2, 3, 4])
+    commit_in_order(database, [0, 1, 2, 3, 4])
     finish(database)
     lifecycle.set_control(database, job, "delete")
     with database.read() as connection:
-        for table in (tables.site_summary, tables.confusion, tables.strongest):
+        for table in (schema.site_summary, schema.confusion, schema.strongest):
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
         assert digest.score_sample(connection, job, EXAMPLES).examples.size == 0
 
@@ -151,10 +156,10 @@ def test_a_replaced_sqlite_file_is_opened_anew(tmp_path: Path) -> None:
     shutil.copy(file, tmp_path / "copy")
     job = planned_job(opened)
     with opened.read() as connection:
-        assert connection.execute(select(tables.job.c.id)).scalars().all() == [job]
+        assert connection.execute(select(schema.job.c.id)).scalars().all() == [job]
     for beside in ("-wal", "-shm"):
         (tmp_path / f"headwise.sqlite{beside}").unlink(missing_ok=True)
     (tmp_path / "copy").replace(file)
     with opened.read() as connection:
-        assert connection.execute(select(tables.job.c.id)).scalars().all() == []
+        assert connection.execute(select(schema.job.c.id)).scalars().all() == []
     opened.close()

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import leases, lifecycle, rankings, store
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.results import commit, rankings
+from headwise.stats.ranking import ImportanceSums
 from jobs.errors import NotFoundError
+from jobs.kinds.attribution import ATTRIBUTION_SOURCES
 from jobs.outcome import Completed
-from jobs.spec import ATTRIBUTION_SOURCES
-from stats.ranking import ImportanceSums
 from tests.support import ALICE, HEADS, SITES, completed, importance_of, planned_job, result_of
 
 FAILED = frozenset({1})
@@ -33,14 +34,14 @@ def finish(database: Database) -> None:
 def run(database: Database, kind: str, *, backwards: bool = False) -> None:
     """Commit every shard, in order or the other way round, and finish."""
     held = []
-    while one := leases.claim(database, ALICE, 60):
+    while one := claims.claim(database, ALICE, 60):
         held.append(one)
     for one in reversed(held) if backwards else held:
         if kind == "importance":
             done = Completed(parts=(importance_of(one.lo, one.hi, FAILED),), seconds=0.1)
         else:
             done = completed(one.lo, one.hi, FAILED)
-        assert store.commit_shard(database, one, done, "model")
+        assert commit.commit_shard(database, one, done, "model")
     finish(database)
 
 
@@ -89,9 +90,9 @@ def test_values_per_example_leave_failed_ones_out(database: Database) -> None:
 def test_a_running_job_has_provisional_rankings(database: Database) -> None:
     job = planned_job(database)
     assert rankings.get_rankings(database, job) == ([], True)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     heads, provisional = rankings.get_rankings(database, job)
     assert provisional
     assert {head.source for head in heads} == set(ATTRIBUTION_SOURCES)
@@ -105,9 +106,9 @@ def test_a_job_with_shards_of_an_older_version_has_ranks_without_intervals(
     database: Database,
 ) -> None:
     job = planned_job(database)
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     with database.write() as connection:
         connection.execute(text("DELETE FROM ranking_sum"))
     run(database, "attribution")

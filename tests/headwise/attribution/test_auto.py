@@ -6,9 +6,9 @@ import torch
 
 import headwise
 from benchmarks.integration import relative_errors
-from headwise.passes import Passes
-from headwise.quadrature import lobatto_levels
-from tests.engine.conftest import random_inputs, tiny
+from headwise.attribution.evaluator import Passes
+from headwise.attribution.quadrature import lobatto_levels
+from tests.headwise.conftest import random_inputs, tiny
 
 
 @pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4])

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import headwise
-from headwise import engine, lanes
+from headwise.attribution import cpu_parallel, engine
 from headwise.replay import Replay
-from tests.engine.conftest import random_inputs, tiny
+from tests.headwise.conftest import random_inputs, tiny
 
 LENGTHS = [9, 8, 8, 7, 5, 5, 4, 3]
 
@@ -153,8 +153,8 @@ def test_a_model_that_cannot_be_copied_has_one_lane(two_threads, batches, monkey
 
 
 def test_a_lane_for_every_thread_up_to_a_few(two_threads):
-    assert lanes.lanes(torch.device("cpu")) == 2
-    assert lanes.lanes(torch.device("cuda")) == 1
+    assert cpu_parallel.lanes(torch.device("cpu")) == 2
+    assert cpu_parallel.lanes(torch.device("cuda")) == 1
     torch.set_num_threads(9)
-    assert lanes.lanes(torch.device("cpu")) == 4
+    assert cpu_parallel.lanes(torch.device("cpu")) == 4
     torch.set_num_threads(2)

@@ -12,11 +12,11 @@ from transformers import BertTokenizer
 
 import headwise
 import headwise.replay.model
+from headwise.attribution.evaluator import Passes
 from headwise.errors import OptionError, TokenizerError
 from headwise.options import Arguments, Options
-from headwise.passes import Passes
 from headwise.replay import Replay
-from tests.engine.conftest import VOCABULARY, random_inputs, tiny
+from tests.headwise.conftest import VOCABULARY, random_inputs, tiny
 
 WORDS = [f"w{number}" for number in range(VOCABULARY - 5)]
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import headwise
-from headwise import batches, memory
-from headwise.passes import Passes, TokenBudget
-from tests.engine.conftest import random_inputs, tiny
+from headwise.attribution import batches, memory
+from headwise.attribution.evaluator import Passes, TokenBudget
+from tests.headwise.conftest import random_inputs, tiny
 
 CPU = torch.device("cpu")
 PLENTY = 10**15

@@ -5,14 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from headwise.errors import OptionError
-from headwise.quadrature import (
+from headwise.attribution.quadrature import (
     gauss_legendre,
     left_riemann,
     lobatto_levels,
     null_weights,
     parse_integration,
 )
+from headwise.errors import OptionError
 
 
 def error(rule, degree):

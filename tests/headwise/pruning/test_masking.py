@@ -12,8 +12,8 @@ from headwise.encoding import encode, from_arrays
 from headwise.errors import OptionError
 from headwise.pruning.masking import MaskTree, evaluate_masks
 from headwise.replay import Replay, Site
-from tests.engine.conftest import random_inputs, tiny
-from tests.engine.test_interrupt import state
+from tests.headwise.conftest import random_inputs, tiny
+from tests.headwise.test_interrupt import state
 from tests.tiny import bert_folder
 
 LENGTHS = (9, 4, 7, 8, 3)

@@ -11,7 +11,7 @@ from benchmarks.tiny import tiny_model
 from headwise.errors import OptionError, UnsupportedModelError
 from headwise.pruning.structure import describe, remove_heads, zero_heads
 from headwise.replay import Replay
-from headwise.replay.patching import attend, handling
+from headwise.replay.hooks import attend, handling
 from headwise.replay.selfcheck import probe_inputs
 
 KINDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stats.attack import AttackSums
+from headwise.stats.attack import AttackSums
 
 GOLD = np.array([0, 0, 0, 1, 1, -1])
 BEFORE = np.array([0, 0, 1, 1, -1, 0])

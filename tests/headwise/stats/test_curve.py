@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stats.curve import curve_masks, notebook_levels, notebook_mask
+from headwise.stats.curve import curve_masks, notebook_levels, notebook_mask
 
 NAN = math.nan
 MEAN = np.array([[5.0, 1.0, 3.0], [2.0, 2.0, NAN]])

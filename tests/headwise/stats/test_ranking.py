@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from stats import exact
-from stats.ranking import (
+from headwise.stats import exact
+from headwise.stats.ranking import (
     ImportanceSums,
     bootstrap_sums,
     bootstrap_weights,

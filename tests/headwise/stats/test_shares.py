@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stats.shares import share
+from headwise.stats.shares import share
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stats.sums import MaskSums, choose_step
+from headwise.stats.sums import MaskSums, choose_step
 
 
 def sums_of(gold, predicted, classes=3, loss=None):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trees import Interactions, Tree, build, interactions
-from trees.build import _rounded
+from headwise.trees import Interactions, Tree, build, interactions
+from headwise.trees.build import _rounded
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as checked
 from hypothesis import strategies as st
 
-from jobs.data import label_index, preview, read_rows
 from jobs.errors import InputError, Problem
+from jobs.inputs.data import label_index, preview, read_rows
 from jobs.settings import Settings
-from jobs.spec_parts import DataSpec
+from jobs.specs.base import DataSpec
 from tests.inputs import LABELS, data_file, refused
 
 SUFFIXES = ("jsonl", "csv", "tsv", "parquet")

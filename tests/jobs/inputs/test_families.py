@@ -10,9 +10,9 @@ import pytest
 import headwise
 from benchmarks.architectures import PAGE
 from benchmarks.tiny import END, tiny_model
-from jobs.models import SUPPORTED_FAMILIES, model_facts
+from jobs.inputs.models import SUPPORTED_FAMILIES, model_facts
 from jobs.settings import Settings
-from jobs.spec_parts import ModelSpec
+from jobs.specs.base import ModelSpec
 
 # One of each way to name sizes and to count positions; sites of two layers.
 SITES = {

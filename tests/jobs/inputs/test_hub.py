@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import errors
 from huggingface_hub.errors import HTTPError
 
-from jobs.data import read_rows
-from jobs.models import model_facts
+from jobs.inputs.data import read_rows
+from jobs.inputs.models import model_facts
 from jobs.settings import Settings
-from jobs.spec_parts import DataSpec, ModelSpec
+from jobs.specs.base import DataSpec, ModelSpec
 from tests.inputs import CONFIG, refused
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.models import MAX_LABELS, SUPPORTED_FAMILIES, model_facts
+from jobs.inputs.models import MAX_LABELS, SUPPORTED_FAMILIES, model_facts
 from jobs.settings import Settings
-from jobs.spec_parts import ModelSpec
+from jobs.specs.base import ModelSpec
 from tests.inputs import model_folder, refused
 
 

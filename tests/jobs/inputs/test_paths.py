@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jobs import data as data_module
-from jobs.data import allowed_path, read_rows, save_upload
 from jobs.errors import InputError
-from jobs.models import model_facts
+from jobs.inputs import data as data_module
+from jobs.inputs.data import allowed_path, read_rows, save_upload
+from jobs.inputs.models import model_facts
 from jobs.settings import Settings
-from jobs.spec_parts import DataSpec, ModelSpec
+from jobs.specs.base import DataSpec, ModelSpec
 from tests.inputs import data_file, model_folder, refused
 
 ROW = b'{"text": "a"}\n'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import InputError
-from jobs.triggers import (
+from jobs.kinds.triggers import (
     Candidate,
     Cell,
     MiningRule,

@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from jobs.errors import InputError, Problem
-from jobs.spec import (
-    AttributionSpec,
-    canonical_json,
-    parse_spec,
-    parse_submission,
-    spec_hash,
-)
+from jobs.kinds.attribution import AttributionSpec
+from jobs.specs.submission import canonical_json, parse_spec, parse_submission, spec_hash
 from tests.inputs import refused
 
 GOOD: dict[str, Any] = {

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from db import leases, lifecycle, queries
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.reads import jobs as job_reads
 from jobs.errors import ConflictError, InputError, LimitError, NotFoundError
 from jobs.settings import Settings
-from scheduler.control import change
-from scheduler.submit import check, submit
+from scheduler.submission.control import change
+from scheduler.submission.submit import check, submit
 from tests.inputs import raw_submission, refused
 from tests.support import ALICE, planned_job
 
@@ -44,7 +45,7 @@ def test_a_limit_holds_where_the_check_was_earlier(database: Database, settings:
     submit(found[0], database)
     with pytest.raises(LimitError):
         submit(found[1], database)
-    assert queries.count_jobs(database) == 1
+    assert job_reads.count_jobs(database) == 1
 
 
 def test_queued_examples_of_a_user(database: Database, settings: Settings) -> None:
@@ -68,10 +69,10 @@ def test_examples_of_a_job(database: Database, settings: Settings) -> None:
 def test_deadlines_and_days_are_stored(database: Database, settings: Settings) -> None:
     when = datetime.now(UTC) + timedelta(hours=1)
     job = submitted(database, settings, deadline=when.isoformat(), keep_days=30)
-    found = queries.get_job(database, job)
+    found = job_reads.get_job(database, job)
     assert found.deadline_at == pytest.approx(when.timestamp())
     assert (found.keep_days, found.detail_days) == (30, None)
-    other = queries.get_job(database, submitted(database, settings, deadline="60", length=9))
+    other = job_reads.get_job(database, submitted(database, settings, deadline="60", length=9))
     assert other.deadline_at is not None
     assert other.deadline_at < found.deadline_at
 
@@ -100,7 +101,7 @@ def test_a_changed_priority_decides_what_runs_next(database: Database) -> None:
     planned_job(database)
     second = planned_job(database)
     change(database, second, {"priority": 5})
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     assert held.job_id == second
 
@@ -116,7 +117,7 @@ def test_what_cannot_be_changed(database: Database) -> None:
         change(database, 99, {"priority": 1})
     change(database, job, {"keep_days": 5, "keep_details_days": 1})
     change(database, job, {"keep_days": None})
-    found = queries.get_job(database, job)
+    found = job_reads.get_job(database, job)
     assert (found.keep_days, found.detail_days, found.priority) == (None, 1, 0)
     lifecycle.set_control(database, job, "cancel")
     lifecycle.sweep_jobs(database)

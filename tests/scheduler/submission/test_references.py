@@ -8,15 +8,16 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import text
 
-from db import queries, studies
 from db.database import Database
+from db.reads import jobs as job_reads
+from db.reads import studies
 from jobs.errors import InputError
 from jobs.settings import Settings
-from jobs.spec_parts import JobNumber, JobSpec, Reference
-from scheduler import study as study_module
-from scheduler.references import check_references
-from scheduler.study import check_study, submit_study
-from scheduler.submit import check, submit
+from jobs.specs.base import JobNumber, JobSpec, Reference
+from scheduler.submission import study as study_module
+from scheduler.submission.references import check_references
+from scheduler.submission.study import check_study, submit_study
+from scheduler.submission.submit import check, submit
 from tests.inputs import model_folder, raw_submission, refused
 
 
@@ -138,7 +139,7 @@ def test_a_study_is_written_at_once(database: Database, settings: Settings) -> N
     found = submit_study(check_study(two(settings), settings, database), database)
     assert list(found.jobs) == ["attribution", "taylor"]
     assert studies.get_study(database, found.study).steps == found.jobs
-    job = queries.get_job(database, found.jobs["taylor"])
+    job = job_reads.get_job(database, found.jobs["taylor"])
     assert (job.kind, job.user) == ("importance", "ada")
 
 
@@ -149,7 +150,7 @@ def test_every_problem_of_a_study_names_its_job(database: Database, settings: Se
         check_study(raw, settings, database)
     fields = [problem.field for problem in caught.value.problems]
     assert fields == ["jobs.attribution.rtol", "jobs.taylor.method"]
-    assert queries.list_jobs(database) == []
+    assert job_reads.list_jobs(database) == []
 
 
 @pytest.mark.parametrize("raw", [[], {}, {"jobs": {}}, {"jobs": {"a": 1}}, {"jobs": [1]}])

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import lifecycle, queries, studies
 from db.database import Database
+from db.queue import lifecycle
+from db.reads import jobs as job_reads
+from db.reads import studies
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.settings import Settings
-from scheduler.study import Study, check_study, control_study, restart_study, submit_study
+from scheduler.submission.study import (
+    Study,
+    check_study,
+    control_study,
+    restart_study,
+    submit_study,
+)
 from tests.inputs import data_file, raw_submission, refused
 
 STEPS = ["attribution", "taylor", "leave-one-out", "pruning", "attack"]
@@ -44,7 +52,7 @@ def states(database: Database, study: int) -> list[str]:
 def test_one_submission_writes_every_job(database: Database, settings: Settings) -> None:
     found = submitted(database, settings)
     assert list(found.jobs) == STEPS
-    jobs = {step: queries.get_job(database, number) for step, number in found.jobs.items()}
+    jobs = {step: job_reads.get_job(database, number) for step, number in found.jobs.items()}
     assert {job.name for job in jobs.values()} == {f"paper: {step}" for step in STEPS}
     assert [one["job"] for one in jobs["pruning"].spec["sources"]] == [1, 1, 2, 3]
     assert [parent for parent, _ in jobs["pruning"].parents] == [1, 2, 3]
@@ -58,7 +66,7 @@ def test_a_step_that_is_refused_leaves_nothing(database: Database, settings: Set
     raw = raw_study(settings, target="mybe")
     problem = refused(lambda: check_study(raw, settings, database), "is not a label")
     assert problem.field == "target"
-    assert queries.list_jobs(database) == []
+    assert job_reads.list_jobs(database) == []
 
 
 def test_every_problem_is_told_once(database: Database, settings: Settings) -> None:
@@ -98,7 +106,7 @@ def test_a_failed_step_fails_what_needs_it_and_the_rest_goes_on(
     execute(database, "UPDATE job SET state = 'failed', error = 'no luck' WHERE id = 2")
     lifecycle.sweep_jobs(database)
     assert states(database, found.study) == ["queued", "failed", "queued", "failed", "queued"]
-    pruning = queries.get_job(database, found.jobs["pruning"])
+    pruning = job_reads.get_job(database, found.jobs["pruning"])
     assert pruning.error == "job 2, which this needs, failed: no luck"
 
 
@@ -113,7 +121,7 @@ def test_once_more_runs_what_failed_and_nothing_else(
     again = restart_study(first.study, settings, database)
     assert again.study != first.study
     assert again.jobs == {**first.jobs, "taylor": 6, "pruning": 7}
-    job = queries.get_job(database, 7)
+    job = job_reads.get_job(database, 7)
     assert [one["job"] for one in job.spec["sources"]] == [1, 1, 6, 3]
     succeed(database, 6, 7)
     with pytest.raises(ConflictError, match="nothing to run again"):
@@ -131,7 +139,7 @@ def test_once_more_takes_what_succeeded_on_data_that_cannot_be_recognised(
     execute(database, "UPDATE job SET state = 'failed' WHERE id = 4")
     again = restart_study(first.study, settings, database)
     assert again.jobs == {**first.jobs, "pruning": 6}
-    assert [parent for parent, _ in queries.get_job(database, 6).parents] == [1, 2, 3]
+    assert [parent for parent, _ in job_reads.get_job(database, 6).parents] == [1, 2, 3]
 
 
 def test_cancelling_ends_every_job(database: Database, settings: Settings) -> None:
@@ -153,7 +161,7 @@ def test_pausing_holds_every_job_until_it_is_resumed(
     for action, state, wish in (("pause", "paused", "pause"), ("resume", "running", "run")):
         control_study(database, found.study, action)
         assert studies.get_study(database, found.study).state == state
-        jobs = [queries.get_job(database, number) for number in found.jobs.values()]
+        jobs = [job_reads.get_job(database, number) for number in found.jobs.values()]
         assert [job.control for job in jobs] == ["run"] + [wish] * 4
 
 
@@ -170,7 +178,7 @@ def test_other_data_to_evaluate_on(database: Database, settings: Settings) -> No
     other = data_file(settings.home / "other.jsonl", rows=5)
     data = raw_submission(settings.home)["spec"]["data"]
     found = submitted(database, settings, evaluation={**data, "path": str(other)})
-    assert queries.get_job(database, found.jobs["attack"]).examples == 5
+    assert job_reads.get_job(database, found.jobs["attack"]).examples == 5
     raw = raw_study(settings, evaluation={**data, "path": "gone.jsonl"})
     problem = refused(lambda: check_study(raw, settings, database), "no such file")
     assert problem.field == "evaluation.path"

@@ -12,15 +12,15 @@ import pytest
 from sqlalchemy import text
 
 from db.database import Database
-from db.leases import beat
+from db.queue.claims import beat
 from jobs.errors import ConflictError, InputError, NotFoundError
-from jobs.models import ModelFacts
+from jobs.inputs.models import ModelFacts
 from jobs.settings import Settings
-from jobs.spec import parse_spec, spec_hash
-from scheduler import submit as submit_module
-from scheduler.control import control
-from scheduler.presets import DEMO_DATA, DEMO_MODEL, presets
-from scheduler.submit import check, submit
+from jobs.specs.submission import parse_spec, spec_hash
+from scheduler.submission import submit as submit_module
+from scheduler.submission.control import control
+from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL, presets
+from scheduler.submission.submit import check, submit
 from tests.inputs import data_file, model_folder, raw_submission, refused
 from tests.support import ALICE, planned_job
 

@@ -320,7 +320,7 @@ def test_a_bug_is_no_traceback(app: Flask, client: FlaskClient, monkeypatch: Any
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("db.queries.count_jobs", broken)
+    monkeypatch.setattr("db.reads.jobs.count_jobs", broken)
     for path in ("/", "/api/v1/jobs"):
         answer = client.get(path)
         assert answer.status_code == 500

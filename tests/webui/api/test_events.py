@@ -11,9 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from db import tables
+from db import schema
 from db.database import Database
-from webui import events
+from webui.api import events
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_news_until_the_end(
     assert parse(next(stream))[1]["state"] == "queued"
     assert next(stream) == b": still here\n\n"
     with database.write() as connection:
-        connection.execute(update(tables.job).values(state="cancelled"))
+        connection.execute(update(schema.job).values(state="cancelled"))
     told = [part for part in stream if not part.startswith(b":")]
     assert [parse(part)[0] for part in told] == ["progress", "end"]
     assert parse(told[0])[1]["state"] == "cancelled"
@@ -96,7 +96,7 @@ def test_a_deleted_job_ends_the_stream(
     next(stream)
     next(stream)
     with database.write() as connection:
-        connection.execute(tables.job.delete())
+        connection.execute(schema.job.delete())
     assert b"event: end" not in b"".join(stream)
     answer.close()
 
@@ -106,7 +106,7 @@ def test_a_job_that_waits_for_the_hub_says_so(
 ) -> None:
     with database.write() as connection:
         wait = {"plan_tries": 2, "plan_at": 1_700_000_000.0, "error": "The hub does not answer."}
-        connection.execute(update(tables.job).values(**wait))
+        connection.execute(update(schema.job).values(**wait))
     words = "waiting for the hub, next try at 22:13:20 UTC (2 of 12 failed)"
     with client.get(f"/jobs/{queued}/events", buffered=False) as answer:
         stream = iter(answer.response)

@@ -12,12 +12,14 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from db import leases, store, tables
+from db import schema
 from db.database import Database
+from db.queue import claims
+from db.results import commit
 from jobs.outcome import Completed
 from jobs.settings import Settings
-from jobs.spec import AttackSpec, parse_spec
-from scheduler.service import Scheduler
+from jobs.specs.submission import AttackSpec, parse_spec
+from scheduler.loop import Scheduler
 from tests.attacks import (
     attack_spec,
     commit_shards,
@@ -28,7 +30,7 @@ from tests.attacks import (
 )
 from tests.inputs import model_folder
 from tests.support import ALICE
-from webui.new_job import defaults, to_form, to_submission
+from webui.pages.new_job import defaults, to_form, to_submission
 
 
 class Quiet:
@@ -54,7 +56,7 @@ def source(database: Database, submission: dict[str, Any]) -> int:
     job = source_job(database)
     spec = parse_spec(submission["spec"]).model_dump(mode="json")
     with database.write() as connection:
-        own = update(tables.job).where(tables.job.c.id == job)
+        own = update(schema.job).where(schema.job.c.id == job)
         connection.execute(own.values(spec=json.dumps(spec), name="mined from"))
     return job
 
@@ -255,14 +257,14 @@ def test_from_the_words_to_the_probabilities(
     job = client.get("/api/v1/jobs/1").json
     assert (job["priority"], job["name"]) == (100, "rain | old snow: the cat sings")
     scheduler.tick()
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    shard = store.read_shard(database, held)
+    shard = commit.read_shard(database, held)
     assert [token.word for token in shard.planned[0].tokens] == ["rain", "old", "snow"]
     spec = parse_spec(json.loads(shard.spec))
     assert isinstance(spec, AttackSpec)
     result = made_up(held.lo, held.hi, shard.planned, spec, shard.gold)
-    assert store.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
+    assert commit.commit_shard(database, held, Completed(parts=(result,), seconds=0.5), "model")
     page = client.get("/attack/try/1").text
     assert "<h1>no → yes</h1>" in page
     assert "<p>the cat <mark>rain</mark> sings </p>" in page

@@ -10,21 +10,23 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from db import leases, lifecycle, queries, store
 from db.database import Database
+from db.queue import claims, lifecycle, new_jobs
+from db.reads import jobs as job_reads
+from db.results import commit
 from jobs.outcome import Completed
 from tests.support import ALICE, HEADS, SITES, completed, importance_of, planned_job
-from webui.forms import FORMS
-from webui.new_job import defaults, to_form, to_submission
+from webui.kinds.forms import FORMS
+from webui.pages.new_job import defaults, to_form, to_submission
 
 
 def finished(database: Database, kind: str) -> int:
     job = planned_job(database, kind=kind, spec=json.dumps({"kind": kind, "keep_text": True}))
-    while held := leases.claim(database, ALICE, 60):
+    while held := claims.claim(database, ALICE, 60):
         done = completed(held.lo, held.hi)
         if kind == "importance":
             done = Completed(parts=(importance_of(held.lo, held.hi),), seconds=0.1)
-        assert store.commit_shard(database, held, done, "model")
+        assert commit.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
     return job
@@ -62,7 +64,7 @@ def test_a_job_says_what_it_waits_for_and_what_needs_it(
     client: FlaskClient, database: Database
 ) -> None:
     parent = planned_job(database)
-    job = store.create_job(
+    job = new_jobs.create_job(
         database,
         {**_values(database, parent), "state": "queued", "dedupe_key": None},
         None,
@@ -145,7 +147,7 @@ def test_an_importance_job_from_the_form(
     checked = client.post("/jobs/new/check", data=fields).get_json()
     assert checked["estimate"]["examples"] == 3
     assert client.post("/jobs/new", data=fields).status_code == 303
-    assert queries.get_job(database, 1).spec["method"] == "leave-one-out"
+    assert job_reads.get_job(database, 1).spec["method"] == "leave-one-out"
     bad = client.post("/jobs/new", data={**fields, "data.label_column": ""})
     assert bad.status_code == 400
     assert "needs data.label_column" in bad.text

@@ -14,10 +14,12 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from db import leases, lifecycle, store
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.results import commit
+from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
-from jobs.results import AttributionResult, SiteInfo
+from jobs.results import SiteInfo
 from tests.support import ALICE, EDGES, planned_job, result_of
 
 KINDS = (("encoder", 3), ("decoder", 2), ("cross", 2))
@@ -77,9 +79,9 @@ def encoder_decoder(lo: int, hi: int) -> AttributionResult:
 def job(database: Database) -> int:
     """A finished job of that model."""
     job = planned_job(database)
-    while held := leases.claim(database, ALICE, 60):
+    while held := claims.claim(database, ALICE, 60):
         done = Completed(parts=(encoder_decoder(held.lo, held.hi),), seconds=0.5)
-        assert store.commit_shard(database, held, done, "model")
+        assert commit.commit_shard(database, held, done, "model")
     lifecycle.sweep_jobs(database)
     assert lifecycle.finish_jobs(database) == [job]
     return job

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from db import pruning, queries
 from db.database import Database
+from db.kinds import pruning
+from db.reads import jobs as job_reads
 from jobs.settings import Settings
 from tests.pruning_jobs import ROWS, plan, raw, run, submitted
 
@@ -22,7 +23,7 @@ def finished(database: Database, settings: Settings, **spec: Any) -> int:
     job = submitted(database, settings, **spec)
     plan(database, settings)
     run(database)
-    assert queries.get_job(database, job).state.value == "succeeded"
+    assert job_reads.get_job(database, job).state.value == "succeeded"
     return job
 
 
@@ -166,7 +167,7 @@ def test_the_form_starts_from_a_job_that_ranked_heads(
 ) -> None:
     source = job - 1
     page = client.get(f"/jobs/new?kind=pruning&from={source}").text
-    spec = queries.get_job(database, source).spec
+    spec = job_reads.get_job(database, source).spec
     assert f'value="{spec["model"]["name"]}"' in page
     assert f'value="{spec["data"]["path"]}"' in page
     checked = re.findall(r'name="(by\.[^"]*)" checked', page)
@@ -201,7 +202,7 @@ def test_the_form_submits_and_a_copy_has_the_same_fields(
     answer = client.post("/jobs/new", data=fields)
     assert answer.status_code == 303, words(answer.text)
     new = int(answer.headers["Location"].rsplit("/", 1)[1].split("?")[0])
-    spec = queries.get_job(database, new).spec
+    spec = job_reads.get_job(database, new).spec
     assert spec["shares"] == [0.1, 0.5]
     assert (spec["within_layer"], spec["within"], spec["random"]) == ([1], 2.5, 1)
     assert spec["sources"] == [{"job": job - 1, "source": "attattr"}]

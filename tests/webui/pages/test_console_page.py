@@ -1,4 +1,4 @@
-"""The SQL console's page. What a query may do is tested with `db.console`."""
+"""The SQL console's page. What a query may do is tested with `db.console.console`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from db.database import Database
 from jobs.settings import load_settings
 from webui.app import create_app
-from webui.saved_queries import SAVED
+from webui.pages.saved_queries import SAVED
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db import leases, store
 from db.database import Database
-from jobs.data import read_rows
+from db.queue import claims
+from db.results import commit
+from jobs.inputs.data import read_rows
 from jobs.settings import Settings
-from jobs.spec import parse_spec
-from scheduler.service import Scheduler
+from jobs.specs.submission import parse_spec
+from scheduler.loop import Scheduler
 from tests.support import ALICE, completed
 from webui.app import create_app
 
@@ -60,9 +61,9 @@ def test_from_the_form_to_the_example(
     assert 'data-then="/explain/1"' in page.text
     assert "A good film." in page.text
     scheduler.tick()
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
-    assert store.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     # The result is there when the shard is done, before the job is finished.
     done = client.get("/explain/1")
     assert (done.status_code, done.location) == (303, "/jobs/1/examples/0")
@@ -87,7 +88,7 @@ def test_the_job_is_one_row_and_goes_first(
     assert (rows.text_a, rows.text_b) == (["A good\nfilm."], ["It was bad."])
     assert spec.target == "yes"
     scheduler.tick()
-    held = leases.claim(database, ALICE, 60)
+    held = claims.claim(database, ALICE, 60)
     assert held is not None
     assert held.job_id == 2
 

@@ -10,11 +10,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db import queries, retention
 from db.database import Database
+from db.ops import retention
+from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from webui.app import create_app
-from webui.new_job import defaults, to_form
+from webui.pages.new_job import defaults, to_form
 
 
 def test_the_form_takes_deadline_priority_and_days(
@@ -23,7 +24,7 @@ def test_the_form_takes_deadline_priority_and_days(
     fields = {"deadline": "3600", "priority": "7", "keep_days": "30", "keep_details_days": "0"}
     form = {**defaults("attribution"), **to_form(submission), **fields}
     assert client.post("/jobs/new", data=form).status_code == 303
-    job = queries.get_job(database, 1)
+    job = job_reads.get_job(database, 1)
     assert (job.priority, job.keep_days, job.detail_days) == (7, 30, 0)
     page = client.get("/jobs/1").text
     assert "Deadline: <time" in page

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from db import queries
 from db.database import Database
-from webui.new_job import defaults, to_form, to_submission
+from db.reads import jobs as job_reads
+from webui.pages.new_job import defaults, to_form, to_submission
 
 HOSTILE = "<b onclick=x>\"'"
 
@@ -27,7 +27,7 @@ def filled(submission: dict[str, Any], **changes: str) -> dict[str, str]:
 def test_submit(client: FlaskClient, database: Database, submission: dict[str, Any]) -> None:
     answer = client.post("/jobs/new", data=filled(submission))
     assert answer.status_code == 303
-    job = queries.get_job(database, 1)
+    job = job_reads.get_job(database, 1)
     assert (job.name, job.examples) == ("three rows", 3)
     assert job.spec["keep_text"] is True
     again = client.post("/jobs/new", data=filled(submission), follow_redirects=True)
@@ -38,7 +38,7 @@ def test_check_only(client: FlaskClient, database: Database, submission: dict[st
     page = client.post("/jobs/new", data=filled(submission, do="check"))
     assert page.status_code == 200
     assert re.search(r"<dt>Examples</dt><dd>3</dd>", page.text)
-    assert queries.count_jobs(database) == 0
+    assert job_reads.count_jobs(database) == 0
 
 
 def test_upload_with_the_form(
@@ -47,7 +47,7 @@ def test_upload_with_the_form(
     rows = b'{"text": "a", "label": "yes"}\n'
     data = {**filled(submission), "data.path": "", "upload": (io.BytesIO(rows), "mine.jsonl")}
     assert client.post("/jobs/new", data=data).status_code == 303
-    assert "/uploads/" in queries.get_job(database, 1).spec["data"]["path"]
+    assert "/uploads/" in job_reads.get_job(database, 1).spec["data"]["path"]
     bad = {**filled(submission), "upload": (io.BytesIO(b"{"), "mine.jsonl")}
     assert client.post("/jobs/new", data=bad).status_code == 400
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from db import fleet, tables
+from db import schema
 from db.database import Database
-from db.logs import LogShipper
+from db.ops import fleet
+from db.ops.logs import LogShipper
 from jobs.logs import Pending
-from tests.db.test_fleet import SAID, WHO, shift
+from tests.db.ops.test_fleet import SAID, WHO, shift
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -32,7 +33,7 @@ def logged(database: Database, seeding: SimpleNamespace) -> int:
         lines.add("error", f"{source} {HOSTILE}", "Traceback\n  line", {"job": job, "shard": 0})
         LogShipper(database, source, seconds=1, kept=100, lines=lines).ship()
     with database.write() as connection:
-        connection.execute(tables.job_log.update().values(stored_at=tables.job_log.c.stored_at - 5))
+        connection.execute(schema.job_log.update().values(stored_at=schema.job_log.c.stored_at - 5))
     return job
 
 
@@ -53,7 +54,7 @@ def test_the_log_is_on_the_jobs_page(client: FlaskClient, logged: int) -> None:
 def test_older_lines_are_a_link_away(
     client: FlaskClient, logged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.watch.SHOWN", 5)
+    monkeypatch.setattr("webui.pages.notices.SHOWN", 5)
     seen: list[str] = []
     address: str | None = f"/jobs/{logged}"
     while address:
@@ -130,7 +131,7 @@ def test_conditions_on_pages_and_api(
     fleet.scheduler_beat(database, WHO, **SAID)
     shift(database, "shard", "moved_at", 0)
     with database.write() as connection:
-        connection.execute(tables.shard.update().values(moved_at=seeding.clock(database) - 100))
+        connection.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))
     page = client.get("/workers").text
     assert "1 worker alive, 1 not" in page
     assert 'chip-stalled">stalled' in page

@@ -6,11 +6,12 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from db import queries, recurring
 from db.database import Database
+from db.queue import recurring
+from db.reads import jobs as job_reads
 from jobs.settings import Settings
-from scheduler.recurring import submit_due
-from webui.new_job import defaults, to_form
+from scheduler.submission.recurring import submit_due
+from webui.pages.new_job import defaults, to_form
 
 
 def form(submission: dict[str, Any], **changes: str) -> dict[str, str]:
@@ -23,7 +24,7 @@ def test_the_form_adds_one_and_the_page_shows_its_runs(
     assert "No recurring jobs yet" in client.get("/recurring").text
     answer = client.post("/jobs/new", data=form(submission, cron="0 3 * * *", zone="Asia/Tokyo"))
     assert (answer.status_code, answer.location) == (303, "/recurring")
-    assert queries.count_jobs(database) == 0
+    assert job_reads.count_jobs(database) == 0
     page = client.get("/recurring").text
     assert "<code>0 3 * * *</code>" in page
     assert "Asia/Tokyo" in page

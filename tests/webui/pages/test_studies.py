@@ -12,8 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from db import leases, lifecycle, store, tables
+from db import schema
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.results import commit
 from jobs.outcome import Completed
 from tests.support import ALICE, completed, importance_of, planned_job
 
@@ -51,19 +53,19 @@ def finished_study(database: Database, name: str = "done") -> tuple[int, int, in
             **({"method": "leave-one-out"} if kind == "importance" else {}),
         }
         job = planned_job(database, kind=kind, spec=json.dumps(spec))
-        while held := leases.claim(database, ALICE, 60):
+        while held := claims.claim(database, ALICE, 60):
             result = (
                 computed(held.lo, held.hi)
                 if computed
                 else Completed(parts=(importance_of(held.lo, held.hi),), seconds=0.5)
             )
-            assert store.commit_shard(database, held, result, "model")
+            assert commit.commit_shard(database, held, result, "model")
         lifecycle.sweep_jobs(database)
         lifecycle.finish_jobs(database)
         jobs.append(job)
     with database.write() as connection:
         values = {"name": name, "user_name": "ada", "created_at": 0.0}
-        inserted = connection.execute(tables.study.insert().values(values)).inserted_primary_key
+        inserted = connection.execute(schema.study.insert().values(values)).inserted_primary_key
         assert inserted is not None
         rows = [
             {"study_id": inserted[0], "step": step, "position": place, "job_id": job}
@@ -71,7 +73,7 @@ def finished_study(database: Database, name: str = "done") -> tuple[int, int, in
                 zip(("attribution", "leave-one-out"), jobs, strict=True)
             )
         ]
-        connection.execute(tables.study_step.insert(), rows)
+        connection.execute(schema.study_step.insert(), rows)
     return inserted[0], *jobs
 
 

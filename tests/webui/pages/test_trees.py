@@ -13,10 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from db import tables
+from db import schema
 from db.database import Database
-from tests.trees.test_build import KNOWN, THREE
-from trees import Tree, interactions
+from headwise.trees import Tree, interactions
+from tests.headwise.trees.test_build import KNOWN, THREE
 
 TEXT = (("so it", "is"),)
 TOKENS = ("[CLS]", "so", "it", "[SEP]", "is", "[SEP]")
@@ -33,11 +33,11 @@ def stored(database: Database, seeding: SimpleNamespace, **values: object) -> st
     job = seeding.seed_job(database, layers=3, **{"pairs": TEXT, **values})
     summed = np.zeros((3, 6, 6))
     summed[:, :5, :5] = KNOWN
-    r = tables.example_result.c
+    r = schema.example_result.c
     with database.write() as connection:
         mine = (r.job_id == job) & (r.example_no == 0)
         cells = interactions(summed, THREE).to_json()
-        connection.execute(update(tables.example_result).where(mine).values(interactions=cells))
+        connection.execute(update(schema.example_result).where(mine).values(interactions=cells))
     return f"/jobs/{job}/examples/0"
 
 
@@ -128,7 +128,7 @@ def test_hostile_and_missing_texts(
     hostile = stored(database, seeding, pairs=((EVIL, EVIL),))
     with database.write() as connection:
         tokens = json.dumps(["[CLS]", EVIL, '"&', "c", "d", "e"])
-        connection.execute(update(tables.example_result).values(tokens=tokens))
+        connection.execute(update(schema.example_result).values(tokens=tokens))
     page = client.get(hostile).text
     assert "<script>alert" not in page
     assert labels(drawn(page))[:3] == ["[CLS]", EVIL[:23] + "…", '"&']

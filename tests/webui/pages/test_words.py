@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.words import LEVELS, level, read_words, scale_of, sum_by_word, word_at
+from webui.pages.words import LEVELS, level, read_words, scale_of, sum_by_word, word_at
 
 
 def shown(tokens: list[str], *texts: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 import headwise
-from db import leases, store
 from db.database import Database
-from db.trees import read_interactions
+from db.queue import claims
+from db.reads.trees import read_interactions
+from db.results import commit
+from headwise.trees import build
 from jobs.outcome import Completed
-from tests.engine.conftest import random_inputs, tiny
+from tests.headwise.conftest import random_inputs, tiny
 from tests.support import ALICE, planned_job
-from trees import build
-from workers.attribution import shard_result
+from workers.kinds.attribution import shard_result
 
 
 @pytest.mark.parametrize("keep_text", [True, False])
@@ -21,10 +22,10 @@ def test_a_stored_example_has_the_library_s_tree(database: Database, keep_text: 
     result = headwise.attribute_encoded(model, random_inputs(model, [9, 6]), matrices=False)
     spec = f'{{"kind": "attribution", "keep_text": {str(keep_text).lower()}}}'
     job = planned_job(database, examples=3, size=2, spec=spec)
-    held = leases.claim(database, ALICE, 60.0)
+    held = claims.claim(database, ALICE, 60.0)
     assert held is not None
     done = Completed(parts=(shard_result(result),), seconds=0.5)
-    assert store.commit_shard(database, held, done, "fingerprint", "")
+    assert commit.commit_shard(database, held, done, "fingerprint", "")
     for example in range(2):
         stored = read_interactions(database, job, example)
         assert stored is not None

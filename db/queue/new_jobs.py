@@ -1,0 +1,127 @@
+"""Writing new jobs with their examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, false, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from db import schema
+from db.database import Database
+from db.queue.limits import Limits, enforce
+from db.results.bulk import insert_rows
+from jobs.states import FINAL_JOB_STATES
+
+R = TypeVar("R")
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to be written."""
+
+    values: Mapping[str, Any]
+    """Column values of the job's row."""
+    examples: Sequence[tuple[Any, ...]] | None
+    """source_row, text_a, text_b, text_hash, gold; None when they are loaded while planning."""
+    parents: Sequence[int] = ()
+    limits: Limits = NO_LIMITS
+    """What its user may have unfinished at once."""
+    deadline_seconds: float | None = None
+    """The deadline, from now."""
+    reuse_since: float | None = None
+    """A succeeded job with the same results, planned after this time, is taken instead."""
+
+
+def create_job(
+    database: Database,
+    values: Mapping[str, Any],
+    examples: Sequence[tuple[Any, ...]] | None,
+    parents: Sequence[int] = (),
+) -> int:
+    """Insert a job and, when given, its examples in one transaction; returns the job's number.
+
+    A job with the same idempotency key, or with the same dedupe key and not yet final, is returned
+    instead of a second one.
+    """
+    job = NewJob(values=values, examples=examples, parents=parents)
+    return write_jobs(database, lambda connection: write_job(database, connection, job))
+
+
+def write_jobs(database: Database, work: Callable[[Connection], R]) -> R:
+    """Run `work`, which calls `write_job`, in one transaction.
+
+    Where another process has just written one of the same jobs, everything is done anew.
+    """
+    for last in (False, False, True):
+        try:
+            with database.write() as connection:
+                return work(connection)
+        except IntegrityError:
+            if last:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def write_job(database: Database, connection: Connection, job: NewJob) -> int:
+    """Insert a job within a transaction, unless there is one to take instead."""
+    existing = find_job(connection, job.values)
+    if existing is None and job.reuse_since is not None:
+        existing = find_results(connection, job.values, job.reuse_since)
+    if existing is not None:
+        return existing
+    enforce(connection, job.limits, job.values["user_name"], job.values["examples"])
+    row = {**job.values, "created_at": database.sql("{clock}")}
+    if job.deadline_seconds is not None:
+        row["deadline_at"] = database.sql("{clock} + :seconds").bindparams(
+            seconds=job.deadline_seconds
+        )
+    inserted = connection.execute(insert(schema.job).values(row))
+    job_id = int((inserted.inserted_primary_key or (0,))[0])
+    if job.examples is not None:
+        insert_examples(connection, job_id, job.examples)
+    if job.parents:
+        rows = [{"job_id": job_id, "parent_id": parent} for parent in sorted(set(job.parents))]
+        connection.execute(insert(schema.job_parent), rows)
+    return job_id
+
+
+def find_job(connection: Connection, values: Mapping[str, Any]) -> int | None:
+    """The job that `values` would duplicate, if there is one: not final, or of the same key."""
+    job = schema.job.c
+    alike = false()
+    if (key := values["dedupe_key"]) is not None:
+        alike |= (job.dedupe_key == key) & job.state.not_in(FINAL_JOB_STATES)
+    if (key := values["idempotency_key"]) is not None:
+        alike |= (job.user_name == values["user_name"]) & (job.idempotency_key == key)
+    found = connection.execute(select(job.id).where(alike)).scalar()
+    return None if found is None else int(found)
+
+
+def find_results(connection: Connection, values: Mapping[str, Any], since: float) -> int | None:
+    """The newest succeeded job of the same specification and data that was planned after `since`.
+
+    Data that is loaded while planning has no fingerprint yet: no job is known to be the same.
+    """
+    job = schema.job.c
+    if values["data_fingerprint"] is None:
+        return None
+    same = (job.spec_hash == values["spec_hash"]) & (
+        job.data_fingerprint == values["data_fingerprint"]
+    )
+    whole = (job.state == "succeeded") & job.purged_at.is_(None)
+    query = select(job.id).where(same & whole & (job.started_at > since))
+    found = connection.execute(query.order_by(job.id.desc()).limit(1)).scalar()
+    return None if found is None else int(found)
+
+
+def insert_examples(
+    connection: Connection, job_id: int, examples: Sequence[tuple[Any, ...]]
+) -> None:
+    """Write a job's examples, numbered in their order."""
+    names = [column.name for column in schema.example.columns]
+    rows = ((job_id, number, *row) for number, row in enumerate(examples))
+    insert_rows(connection, schema.example, job_id, names, rows)

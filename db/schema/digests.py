@@ -1,0 +1,67 @@
+"""The digest of a finished attribution job, see `db.reads.results.digest`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+)
+
+from db.schema.metadata import metadata as metadata
+
+site_summary = Table(
+    "site_summary",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("n", Integer, nullable=False),
+    *(
+        Column(name, Double, nullable=False)
+        for name in ("converged", "points", "change", "median", "p95", "worst")
+    ),
+)
+"""With the next four: the digest of a finished attribution job, see `db.results.digest`."""
+
+confusion = Table(
+    "confusion",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("gold", SmallInteger, primary_key=True),
+    Column("predicted", SmallInteger, primary_key=True),
+    Column("n", Integer, nullable=False),
+)
+
+strongest = Table(
+    "strongest",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    Column("example_no", Integer, nullable=False),
+)
+
+score_sample = Table(
+    "score_sample",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("sites", SmallInteger, nullable=False),
+    Column("heads", SmallInteger, nullable=False),
+    Column("examples", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+)
+
+shard_top = Table(
+    "shard_top",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("examples", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+)
+"""A shard's strongest examples of each head, int32 and float32 [k, sites, heads]; deleted when the
+job ends."""

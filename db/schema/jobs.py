@@ -1,0 +1,116 @@
+"""The tables of jobs, their examples and studies."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    false,
+    text,
+)
+
+from db.schema.metadata import metadata as metadata
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("spec_hash", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("control", Text, nullable=False),
+    Column("error", Text),
+    Column("plan_tries", Integer, nullable=False, server_default=text("0")),
+    Column("plan_at", Double, nullable=False, server_default=text("0")),
+    Column("dedupe_key", Text),
+    Column("idempotency_key", Text),
+    Column("data_fingerprint", Text),
+    Column("model_fingerprint", Text),
+    Column("labels", Text, nullable=False),
+    Column("layers", Integer),
+    Column("heads", Integer),
+    Column("examples", Integer, nullable=False),
+    Column("cost", Double, nullable=False, server_default=text("1")),
+    Column("block", Integer, nullable=False, server_default=text("0")),
+    Column("model", Text),
+    Column("result_hash", Text),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("deadline_at", Double),
+    Column("keep_days", Double),
+    Column("detail_days", Double),
+    Column("purged_at", Double),
+    Column("purging", Boolean, nullable=False, server_default=false()),
+    Index("ix_job_state", "state"),
+    Index(
+        "uq_job_dedupe",
+        "dedupe_key",
+        unique=True,
+        sqlite_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
+        postgresql_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
+    ),
+    Index("uq_job_idempotency", "user_name", "idempotency_key", unique=True),
+    sqlite_autoincrement=True,
+)
+
+job_parent = Table(
+    "job_parent",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("parent_id", Integer, primary_key=True),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(
+        ["parent_id"], ["job.id"], ondelete="CASCADE", name="fk_job_parent_parent"
+    ),
+    Index("ix_job_parent_parent", "parent_id"),
+)
+"""Which earlier jobs a job needs: those that its specification names."""
+
+study = Table(
+    "study",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+study_step = Table(
+    "study_step",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("position", SmallInteger, nullable=False),
+    Column("job_id", Integer, nullable=False),
+    ForeignKeyConstraint(["study_id"], ["study.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    Index("ix_study_step_job", "job_id"),
+)
+"""A study's jobs by the names they have in it. A finished job may be a step of several studies."""
+
+example = Table(
+    "example",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("source_row", Integer, nullable=False),
+    Column("text_a", Text),
+    Column("text_b", Text),
+    Column("text_hash", Text, nullable=False),
+    Column("gold", SmallInteger),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)

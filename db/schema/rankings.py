@@ -1,0 +1,60 @@
+"""The tables of rankings of heads."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+)
+
+from db.schema.metadata import metadata
+
+ranking_sum = Table(
+    "ranking_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("total", LargeBinary, nullable=False),
+    Column("squares", LargeBinary, nullable=False),
+    Column("weights", LargeBinary, nullable=False),
+    Column("replicates", LargeBinary, nullable=False),
+)
+"""What a shard adds to the rankings: little-endian float64 arrays; sums in parts
+(`headwise.stats.exact`), total and squares [P, S, H], weights [B] and replicates
+[P, B, S, H] of the bootstrap. Deleted when the job ends."""
+
+ranking = Table(
+    "ranking",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("standard_error", Double),
+    Column("rank", Integer, nullable=False),
+    Column("rank_low", Integer),
+    Column("rank_high", Integer),
+)
+
+head_value = Table(
+    "head_value",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("value", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)

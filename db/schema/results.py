@@ -1,0 +1,146 @@
+"""The tables of the results of attribution jobs."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from db.schema.metadata import metadata as metadata
+
+example_result = Table(
+    "example_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("predicted", SmallInteger),
+    Column("target", SmallInteger),
+    Column("probabilities", Text),
+    Column("tokens", Text),
+    Column("token_attribution", Text),
+    Column("interactions", Text),
+    Column("truncated", Boolean, nullable=False),
+    Column("error", Text),
+    *(
+        Index(
+            f"ix_example_result_{name}",
+            "job_id",
+            "example_no",
+            sqlite_where=text(condition),
+            postgresql_where=text(condition),
+        )
+        for name, condition in (("failed", "error IS NOT NULL"), ("truncated", "truncated"))
+    ),
+)
+"""The indices are of the few that are asked for by name; a job's rows would be searched else."""
+
+
+site = Table(
+    "site",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("layer", SmallInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("heads", SmallInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+)
+
+head_score = Table(
+    "head_score",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("score", REAL, nullable=False),
+    Column("total", REAL, nullable=False),
+    Column("query", SmallInteger, nullable=False),
+    Column("key", SmallInteger, nullable=False),
+    Column("attention_max", REAL, nullable=False),
+    Column("attention_mean", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""No foreign key: at 10^7 rows and more its check would cost as much as the row, and a partition
+could not be added without locking all jobs. `db.ops.deletion` deletes these rows."""
+
+site_result = Table(
+    "site_result",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("f0", Double, nullable=False),
+    Column("f1", Double, nullable=False),
+    Column("residual", Double, nullable=False),
+    Column("points", SmallInteger, nullable=False),
+    Column("converged", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    Column("site", SmallInteger, nullable=False),
+    Column("head", SmallInteger, nullable=False),
+    Column("query", SmallInteger, nullable=False),
+    Column("key", SmallInteger, nullable=False),
+    Column("query_token", Text),
+    Column("key_token", Text),
+    Column("attribution", REAL, nullable=False),
+    Column("attention", REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+shard_sum = Table(
+    "shard_sum",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("shard_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("score_sum", Double, nullable=False),
+    Column("score_squares", Double, nullable=False),
+    Column("total_sum", Double, nullable=False),
+    Column("absolute_total_sum", Double, nullable=False),
+    Column("attention_max_sum", Double, nullable=False),
+    Column("attention_mean_sum", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The sums of a block, which `shard_no` is the first example of; of a shard in jobs without blocks.
+What one block gives is always the same, and the sum of blocks is rounded once (`jobs.merge`)."""
+
+importance = Table(
+    "importance",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("std", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("mean_total", Double, nullable=False),
+    Column("mean_absolute_total", Double, nullable=False),
+    Column("mean_attention_max", Double, nullable=False),
+    Column("mean_attention_mean", Double, nullable=False),
+)

@@ -1,0 +1,153 @@
+"""Attribution jobs: their specification and what a shard of one leaves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from jobs.errors import Problem
+from jobs.results import Bools, Floats, Ints, ShardResult
+from jobs.specs.base import JobSpec
+
+ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
+"""Means of: the head's largest cell (the paper's importance), the sum of its cells, the absolute
+value of that sum, and the largest attention probability."""
+
+_RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
+
+
+class AttributionSpec(JobSpec):
+    """Self-attention attribution (Hao et al., AAAI 2021) of every head on every example."""
+
+    kind: Literal["attribution"] = "attribution"
+    target: str = Field(
+        default="predicted",
+        min_length=1,
+        max_length=200,
+        description="'predicted', 'gold', or the name of one of the model's labels.",
+    )
+    output: Literal["probability", "logit", "log-probability"] = Field(
+        default="probability", description="The scalar that is attributed."
+    )
+    integration: str = Field(
+        default="auto",
+        description="'auto' (meets rtol), 'gauss-legendre:m' or 'left-riemann:m' with m points.",
+    )
+    rtol: float = Field(
+        default=1e-3,
+        ge=1e-6,
+        le=0.5,
+        description="auto: relative error of a site's attribution that is aimed at.",
+    )
+    max_points: int = Field(
+        default=64, ge=4, le=1024, description="auto: most points per example and site."
+    )
+    edges: int = Field(
+        default=16, ge=0, le=1000, description="Strongest token pairs kept per example."
+    )
+    unit_seconds: ClassVar[float] = 0.25
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The paper's score, two other sums of the attribution, and attention to compare with."""
+        return ATTRIBUTION_SOURCES
+
+    @property
+    def needs_gold(self) -> bool:
+        """The gold label as the target."""
+        return self.target == "gold"
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """The target must be a label."""
+        if self.target in ("predicted", "gold", *labels):
+            return []
+        remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."
+        message = "is not a label of the model"
+        return [Problem(field="target", value=self.target, message=message, remedy=remedy)]
+
+    @field_validator("integration")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        match = _RULE.match(value)
+        if not match or (match[3] is not None and not 1 <= int(match[3]) <= 1024):
+            raise ValueError(
+                "must be 'auto', 'gauss-legendre:m' or 'left-riemann:m' with m from 1 to 1024"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _gold_needs_labels(self) -> AttributionSpec:
+        if self.target == "gold" and self.data.label_column is None:
+            raise ValueError("target 'gold' needs data.label_column")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionResult(ShardResult):
+    """Attribution of every head on every example; k edges."""
+
+    score: Floats
+    """[E, S, H] largest cell of the head's attribution."""
+    total: Floats
+    """[E, S, H] sum of the head's attribution."""
+    query: Ints
+    """[E, S, H] query position of the largest cell."""
+    key: Ints
+    """[E, S, H] key position of the largest cell."""
+    attention_max: Floats
+    """[E, S, H] largest attention probability."""
+    attention_mean: Floats
+    """[E, S, H] mean over queries of the row's largest attention probability."""
+    f0: Floats
+    """[E, S] target at zero attention."""
+    f1: Floats
+    """[E, S] target of the whole model."""
+    residual: Floats
+    """[E, S] completeness residual."""
+    points: Ints
+    """[E, S] integration points used."""
+    converged: Bools
+    """[E, S] whether the estimated error met the tolerance."""
+    edge_site: Ints
+    """[E, k] site of the strongest cells, -1 where there are fewer than k."""
+    edge_head: Ints
+    edge_query: Ints
+    edge_key: Ints
+    edge_value: Floats
+    edge_attention: Floats
+
+    @property
+    def ranked(self) -> dict[str, Floats]:
+        """Named as in `jobs.specs.submission.ATTRIBUTION_SOURCES`."""
+        return {
+            "attattr": self.score,
+            "attattr-total": self.total,
+            "attattr-absolute-total": np.abs(self.total),
+            "attention": self.attention_max,
+        }
+
+
+def shard_sums(
+    result: AttributionResult, start: int = 0, stop: int | None = None
+) -> tuple[int, NDArray[np.float64]]:
+    """Of the examples start .. stop - 1 of a shard: how many are counted, and their sums.
+
+    The sums are float64 [6, S, H], in the order of SUM_NAMES.
+    """
+    ok = result.ok[start:stop]
+    columns = [
+        np.asarray(values[start:stop], dtype=np.float64)[ok]
+        for values in (result.score, result.total, result.attention_max, result.attention_mean)
+    ]
+    score, total, attention_max, attention_mean = columns
+    parts = (score, score**2, total, np.abs(total), attention_max, attention_mean)
+    return int(ok.sum()), np.stack([part.sum(axis=0) for part in parts])

@@ -1,0 +1,52 @@
+"""The models that a worker process has loaded."""
+
+from __future__ import annotations
+
+import headwise
+from headwise import LoadedModel
+from headwise.attribution.evaluator import is_out_of_memory
+from jobs.inputs.data import allowed_path
+from jobs.settings import Settings
+from jobs.specs.base import JobSpec, ModelSpec
+
+
+class ModelCache:
+    """The models that this process has loaded: those of one job."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.loads: str | None = None
+        """The job's model, as in `JobSpec.loads`; None before one is loaded."""
+        self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
+
+    def get(self, spec: JobSpec, model: ModelSpec | None = None) -> LoadedModel:
+        """The spec's own model, or another one that it names.
+
+        Models of another job are dropped first, to have memory for it; where it does not fit
+        beside the job's others, these are dropped, too.
+        """
+        wanted = [self._key(spec, one) for one in (spec.model, *spec.other_models.values())]
+        for key in self._models.keys() - wanted:
+            del self._models[key]
+        key = self._key(spec, model or spec.model)
+        if key not in self._models:
+            self.loads = None
+            try:
+                self._models[key] = self._load(key)
+            except (RuntimeError, MemoryError) as error:
+                if not self._models or not is_out_of_memory(error):
+                    raise
+                self._models.clear()
+                self._models[key] = self._load(key)
+        self.loads = spec.loads
+        return self._models[key]
+
+    def _key(self, spec: JobSpec, model: ModelSpec) -> tuple[str, str | None, str, str]:
+        device = self.settings.device if spec.device == "auto" else spec.device
+        return (model.name, model.revision, spec.dtype, device)
+
+    def _load(self, key: tuple[str, str | None, str, str]) -> LoadedModel:
+        name, revision, dtype, device = key
+        if ModelSpec(name=name, revision=revision).is_local:
+            name = str(allowed_path("model.name", name, self.settings))
+        return headwise.load(name, revision=revision, dtype=dtype, device=device)
