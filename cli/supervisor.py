@@ -46,8 +46,11 @@ class Child:
     retry_at: float = field(default=0.0)
 
     def start(self) -> None:
-        """Start it in a process group of its own: a Ctrl-C must reach the supervisor only."""
-        command = [sys.executable, "-m", "cli.main", *self.arguments]
+        """Start it in a process group of its own: a Ctrl-C must reach the supervisor only.
+
+        -P: a file such as `jobs.py` in the current folder must not stand in for a package.
+        """
+        command = [sys.executable, "-P", "-m", "cli.main", *self.arguments]
         with self._output() as output:
             self.process = subprocess.Popen(
                 command,

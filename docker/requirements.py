@@ -1,4 +1,4 @@
-"""Print what the project needs, one requirement a line: the base, and the extras that are named.
+"""Print what an image needs, one requirement a line: `server`, and `library` for workers.
 
 An image installs these before it gets the code, so that a change of code costs no download.
 """
@@ -7,8 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-needed = list(project["dependencies"])
-for extra in sys.argv[1:]:
-    needed += project["optional-dependencies"][extra]
-sys.stdout.write("\n".join(needed) + "\n")
+PROJECTS = {"library": "pyproject.toml", "server": "cli/pyproject.toml"}
+
+for name in sys.argv[1:]:
+    project = tomllib.loads(Path(PROJECTS[name]).read_text(encoding="utf-8"))["project"]
+    sys.stdout.write("\n".join(project["dependencies"]) + "\n")

@@ -21,15 +21,15 @@ from cli.context import admit, out, unfit
 from cli.devices import environments
 from cli.health import health
 from cli.supervisor import Child, Supervisor
-from db.console import create_console_role
+from db.console.console import create_console_role
 from db.database import CONSOLE_ROLE, Database
 from db.upgrades import SchemaState
 from jobs.errors import InputError, UnavailableError, refuse
 from jobs.logs import configure_logs
 from jobs.settings import Settings, load_settings
-from scheduler.service import Scheduler
+from scheduler.loop import Scheduler
 from workers.celery_worker import run_worker
-from workers.limits import Limits
+from workers.stop_conditions import Limits
 
 log = structlog.get_logger()
 
@@ -136,7 +136,7 @@ def worker(
     With --max-shards, --max-seconds or --drain it asks the database for work and needs no broker.
     """
     if importlib.util.find_spec("torch") is None:
-        raise UnavailableError("A worker needs torch: pip install 'headwise[worker]'.")
+        raise UnavailableError("A worker needs torch: run `make install` in the checkout.")
     places = environments(devices) if devices else [{}]
     settings = prepare(serving(queues))
     limits = Limits(shards=max_shards, seconds=max_seconds, drain=drain)

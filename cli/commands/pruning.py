@@ -10,14 +10,15 @@ import numpy as np
 import typer
 
 from cli.context import opened, out, print_json
-from db import pruning, queries
 from db.database import Database
-from db.pruning import Point
-from db.queries import Job
+from db.kinds import pruning
+from db.kinds.pruning import Point
+from db.reads import jobs as job_reads
+from db.reads.jobs import Job
 from jobs.errors import HeadwiseError, nearest, refuse
-from jobs.models import model_facts
+from jobs.inputs.models import model_facts
 from jobs.settings import Settings
-from jobs.spec import parse_spec
+from jobs.specs.submission import parse_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +63,7 @@ def prune(
         message = "give exactly one of --point, --chosen and --share"
         raise refuse("--point", point, message, f"The page of job {job} lists its points.")
     with opened() as (settings, database):
-        found = queries.get_job(database, job)
+        found = job_reads.get_job(database, job)
         if found.kind != "pruning":
             raise refuse("JOB", job, f"is a job of kind {found.kind}", "Give a pruning job.")
         if chosen:
@@ -143,9 +144,9 @@ def _write(
 
         from headwise import HeadwiseError as EngineError
         from headwise.pruning.structure import describe
-        from workers.run import ModelCache
+        from workers.model_cache import ModelCache
     except ImportError as error:
-        remedy = "Install headwise[worker]."
+        remedy = "Run `make install` in the checkout."
         raise refuse("prune", None, f"needs torch and transformers: {error}", remedy) from None
     disable_progress_bar()
     # Its exporter warns of a package that no text model needs.

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from cli import devices, service_commands, supervisor
+from cli import devices, supervisor
+from cli.commands import processes
 from cli.supervisor import Child, Supervisor
 from db.database import Database
 from db.upgrades import OLDEST_CODE
 from tests.cli.conftest import Headwise
 from tests.inputs import refused
 from workers import batch
-from workers.limits import Limits
+from workers.stop_conditions import Limits
 
 GPUS = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
@@ -115,10 +116,10 @@ def test_bad_values_are_refused_in_one_line(
 def test_without_torch_there_is_no_worker(
     headwise: Headwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_commands.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda _: None)
     ran = headwise("worker")
     assert ran.status == 2
-    assert ran.err == "headwise: A worker needs torch: pip install 'headwise[worker]'.\n"
+    assert ran.err == "headwise: A worker needs torch: run `make install` in the checkout.\n"
 
 
 @pytest.mark.usefixtures("driver")
@@ -212,7 +213,7 @@ def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
     headwise: Headwise, monkeypatch: pytest.MonkeyPatch, postgres_url: str
 ) -> None:
     monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
-    monkeypatch.setattr(service_commands, "SCHEMA_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "SCHEMA_POLL_SECONDS", 0.01)
     assert headwise("jobs").status == 0
     database = Database(postgres_url)
     with database.write() as connection:
@@ -251,8 +252,8 @@ def test_a_service_waits_for_the_migration(
         if len(waits) == 2:
             database.migrate()
 
-    monkeypatch.setattr(service_commands.time, "sleep", sleep)
-    service_commands.prepare(service_commands.load_settings())
+    monkeypatch.setattr(processes.time, "sleep", sleep)
+    processes.prepare(processes.load_settings())
     assert len(waits) == 2
     database.close()
 
@@ -263,9 +264,7 @@ def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
 ) -> None:
     monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
     made: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        service_commands, "create_console_role", lambda *values: made.append(values)
-    )
+    monkeypatch.setattr(processes, "create_console_role", lambda *values: made.append(values))
     ran = headwise("migrate", "--console-role")
     assert ran.status == 2
     assert "HEADWISE_CONSOLE_URL: names no password" in ran.err
