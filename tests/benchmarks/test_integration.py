@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import headwise
 from benchmarks.integration import EXACT, examples, kept_word, relative_errors, what_is_hard
 
-GOLDEN = Path(__file__).parents[1] / "engine/golden/tiny-bert"
+GOLDEN = Path(__file__).parents[1] / "headwise/golden/tiny-bert"
 
 
 def classifier(folder: Path) -> torch.nn.Module:

@@ -475,5 +475,5 @@ def test_a_missing_guard_is_found(
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('mutant') / 'headwise.sqlite'}")
     database.migrate()
     with pytest.raises((AssertionError, ExceptionGroup)):
-        check_model(database, 100, shrink=False)
+        check_model(database, 300, shrink=False)
     database.close()

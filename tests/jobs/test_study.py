@@ -80,11 +80,11 @@ def test_problems_of_jobs_are_told_once_and_at_the_studys_field() -> None:
 
     steps = ("attribution", "taylor", "pruning")
     names = [problem(f"jobs.{step}.model.name") for step in steps]
-    rows = [problem("jobs.kinds.pruning.data.offset", "selects no rows")]
+    rows = [problem("jobs.pruning.data.offset", "selects no rows")]
     found = own_problems(parse_study(raw()), [*names, *rows])
     assert [(one.field, one.value) for one in found] == [("model.name", 1), ("examples", 10)]
     other = parse_study(raw(evaluation=DATA))
-    found = own_problems(other, [problem("jobs.kinds.pruning.data.path")])
+    found = own_problems(other, [problem("jobs.pruning.data.path")])
     assert [one.field for one in found] == ["evaluation.path"]
 
 

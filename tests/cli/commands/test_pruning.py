@@ -15,7 +15,7 @@ from sqlalchemy import text
 import headwise as library
 from db import schema
 from db.database import Database
-from db.results import commit as jobs
+from db.queue import new_jobs
 from headwise.pruning.export import load_pruned
 from headwise.pruning.structure import remove_heads
 from jobs.settings import load_settings
@@ -43,7 +43,7 @@ def job(home: Path, store: Database) -> int:
             "label_column": "label",
         },
     }
-    source = jobs.create_job(store, job_values(spec=json.dumps(spec), state="succeeded"), [])
+    source = new_jobs.create_job(store, job_values(spec=json.dumps(spec), state="succeeded"), [])
     rows = [
         {"job_id": source, "source": "attattr", "site": site, "head": head, "n": 4, "rank": 1,
          "mean": float(MEAN[site, head])}
