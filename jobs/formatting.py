@@ -1,12 +1,10 @@
-"""How numbers, durations and times are written on the pages."""
+"""Numbers, shares, durations and names of heads as text: for pages, findings and commands."""
 
 from __future__ import annotations
 
 import json
 import math
 from datetime import UTC, datetime
-
-from markupsafe import Markup
 
 MISSING = "–"
 
@@ -36,12 +34,12 @@ def count(value: int | None) -> str:
 
 
 def counted(value: int, word: str) -> str:
-    """`1 shard`, `1,200 shards`."""
+    """Count a noun: `1 shard`, `1,200 shards`."""
     return f"{value:,} {word}{'' if value == 1 else 's'}"
 
 
 def size(value: float) -> str:
-    """Bytes in the unit that fits: 1.2 GB."""
+    """A size in bytes, in the largest unit that fits: 1.2 GB."""
     units = ("B", "kB", "MB", "GB", "TB")
     power = 0
     while value >= 999.5 and power < len(units) - 1:
@@ -50,7 +48,7 @@ def size(value: float) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as percent; never rounded up to 100 nor down to 0."""
+    """A share as a percentage; only exact ones are shown as 0 or 100."""
     if share is None or not math.isfinite(share):
         return MISSING
     edge = 10.0**-digits
@@ -95,18 +93,8 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
-def moment(seconds: float | None) -> Markup:
-    """A point in time as a <time> element: UTC here, turned into local time by the page."""
-    if seconds is None or not math.isfinite(seconds):
-        return Markup(MISSING)  # noqa: S704
-    when = datetime.fromtimestamp(seconds, UTC)
-    stamp, shown = when.isoformat(timespec="seconds"), when.strftime("%Y-%m-%d %H:%M UTC")
-    # Nothing here but digits: no user's text can enter.
-    return Markup(f'<time datetime="{stamp}">{shown}</time>')  # noqa: S704
-
-
 def clock(seconds: float) -> str:
-    """Month, day and time to the millisecond, in UTC: of lines in a log."""
+    """Month, day and time to the millisecond, in UTC, as log lines show it."""
     when = datetime.fromtimestamp(seconds, UTC)
     return when.strftime("%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
 
@@ -117,7 +105,7 @@ def head_name(layer: int, head: int, kind: str = "encoder") -> str:
 
 
 def versions(stored: str) -> str:
-    """A worker's versions, a JSON object, as words."""
+    """Format a worker's package versions, stored as a JSON object."""
     try:
         found = json.loads(stored)
     except ValueError:
@@ -125,20 +113,6 @@ def versions(stored: str) -> str:
     if not isinstance(found, dict):
         return stored
     return ", ".join(f"{name} {version}" for name, version in found.items())
-
-
-FILTERS = {
-    "number": number,
-    "signed": signed,
-    "count": count,
-    "bytes": size,
-    "percent": percent,
-    "rate": rate,
-    "duration": duration,
-    "moment": moment,
-    "clock": clock,
-    "versions": versions,
-}
 
 
 def _superscript(value: int) -> str:

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from db.database import Database
 from db.views import VIEWS
+from jobs import formatting
 from jobs.errors import (
     ConflictError,
     HeadwiseError,
@@ -22,9 +23,9 @@ from jobs.errors import (
     UnavailableError,
 )
 from jobs.settings import Settings
-from webui import format as formats
 from webui.assets import VERSION
 from webui.context import Context, context, is_foreign, is_host_of, problem_json
+from webui.filters import FILTERS
 from webui.metrics import MetricsCache
 from webui.pages import heads, words
 
@@ -71,11 +72,11 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
     app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
     app.extensions["headwise-metrics"] = MetricsCache()
-    app.jinja_env.filters.update(formats.FILTERS)
+    app.jinja_env.filters.update(FILTERS)
     app.jinja_env.globals.update(
         asset=_asset,
-        counted=formats.counted,
-        head_name=formats.head_name,
+        counted=formatting.counted,
+        head_name=formatting.head_name,
         site_name=heads.site_name,
         level=words.level,
         views=VIEWS,

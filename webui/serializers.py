@@ -7,9 +7,9 @@ from typing import Any
 from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
+from jobs import formatting
 from jobs.kinds import SPECS
 from jobs.specs.base import DataSpec, ModelSpec
-from webui import format as formats
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -80,12 +80,12 @@ def progress_words(job: Job) -> dict[str, str]:
     done = job.computed / job.examples if job.examples else None
     return {
         "state": job.state.value,
-        "computed": formats.count(job.computed),
-        "share": formats.percent(done, 0),
-        "rate": formats.rate(job.rate),
-        "eta": formats.duration(job.eta),
-        "elapsed": formats.duration(job.elapsed),
-        "failed": formats.count(job.examples_failed),
+        "computed": formatting.count(job.computed),
+        "share": formatting.percent(done, 0),
+        "rate": formatting.rate(job.rate),
+        "eta": formatting.duration(job.eta),
+        "elapsed": formatting.duration(job.elapsed),
+        "failed": formatting.count(job.examples_failed),
     }
 
 

@@ -17,6 +17,7 @@ from db.reads import jobs as job_reads
 from db.reads import studies
 from db.reads.jobs import Job
 from jobs.states import JobState
+from scheduler.submission.findings import findings
 from scheduler.submission.study import check_study, submit_study
 
 
@@ -130,8 +131,6 @@ def follow_study(
 
 def summary(database: Database, study_id: int) -> dict[str, Any]:
     """What came out, machine-readable."""
-    from webui.pages.findings import findings  # Flask, needed here only
-
     row = studies.get_study(database, study_id)
     jobs = {step: job_reads.get_job(database, number) for step, number in row.steps.items()}
     steps = {

@@ -18,10 +18,10 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.results import rankings
 from headwise.stats.ranking import correlation
+from jobs.formatting import counted, head_name, number, percent
+from jobs.sources import SOURCES
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
-from webui.format import counted, head_name, number, percent
-from webui.kinds.importance import SOURCES
 
 TOP = 10
 HALF, FIFTH = 0.5, 0.2

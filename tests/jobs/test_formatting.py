@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webui import format as formats
+from jobs import formatting
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from webui import format as formats
     ],
 )
 def test_number(value: float | None, wanted: str) -> None:
-    assert formats.number(value) == wanted
+    assert formatting.number(value) == wanted
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_number(value: float | None, wanted: str) -> None:
     ],
 )
 def test_duration(seconds: float | None, wanted: str) -> None:
-    assert formats.duration(seconds) == wanted
+    assert formatting.duration(seconds) == wanted
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,10 @@ def test_duration(seconds: float | None, wanted: str) -> None:
     ],
 )
 def test_percent(share: float | None, wanted: str) -> None:
-    assert formats.percent(share) == wanted
-
-
-def test_moment_is_machine_readable() -> None:
-    assert 'datetime="1970-01-01T00:00:10+00:00"' in formats.moment(10.0)
-    assert formats.moment(None) == "–"
+    assert formatting.percent(share) == wanted
 
 
 def test_versions() -> None:
-    assert formats.versions('{"torch": "2.13"}') == "torch 2.13"
-    assert formats.versions("torch 2") == "torch 2"
-    assert formats.versions("[1]") == "[1]"
+    assert formatting.versions('{"torch": "2.13"}') == "torch 2.13"
+    assert formatting.versions("torch 2") == "torch 2"
+    assert formatting.versions("[1]") == "[1]"

@@ -9,10 +9,10 @@ from flask import Blueprint, Response, jsonify
 
 from db.reads import jobs as job_reads
 from db.reads import studies
+from scheduler.submission.findings import findings
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
 from webui.api.jobs import MOST_ROWS, read_json
 from webui.context import database, integer, settings
-from webui.pages.findings import findings
 from webui.pages.studies import checked_json
 from webui.serializers import job_json
 

@@ -16,21 +16,11 @@ from db.reads.results import Site
 from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.errors import refuse
+from jobs.formatting import head_name
 from jobs.merge import HeadRank
+from jobs.sources import SOURCES
 from webui.context import choice, database
-from webui.format import head_name
 from webui.pages import heads
-
-SOURCES = {
-    "attattr": ("AttAttr", "mean of the attribution's largest cell"),
-    "attattr-total": ("AttAttr, total", "mean of the attribution's sum, with sign"),
-    "attattr-absolute-total": ("AttAttr, absolute total", "mean of |sum of the attribution|"),
-    "attention": ("Attention", "mean of the largest attention probability"),
-    "taylor": ("Taylor", "mean of |sum of attention × gradient of the loss|"),
-    "leave-one-out-loss": ("Loss without it", "what the loss gains without the head"),
-    "leave-one-out-accuracy": ("Accuracy lost", "what the accuracy loses without the head"),
-}
-"""Sources in words: name and meaning."""
 
 blueprint = Blueprint("rankings", __name__)
 

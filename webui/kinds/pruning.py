@@ -16,10 +16,10 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
 from jobs.errors import refuse
+from jobs.sources import SOURCES
 from jobs.specs.submission import parse_spec
 from webui import serializers
 from webui.context import choice, database, optional_integer
-from webui.kinds.importance import SOURCES
 from webui.pages import heads
 
 TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}

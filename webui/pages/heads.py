@@ -10,8 +10,8 @@ from flask import url_for
 
 from db.reads.results import Site
 from db.results.digest import SiteCompleteness
+from jobs.formatting import head_name
 from jobs.merge import HeadImportance
-from webui.format import head_name
 
 SHOWN = 20
 """Heads in the table before 'show all'."""

@@ -15,8 +15,8 @@ from db.reads.jobs import Job
 from db.reads.results import Example, Site
 from db.views import VIEWS
 from jobs.errors import NotFoundError
+from jobs.formatting import head_name
 from webui.context import choice, database, integer, optional_integer
-from webui.format import head_name
 from webui.pages import heads, trees, words
 
 BINS = 40

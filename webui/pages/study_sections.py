@@ -14,12 +14,13 @@ from db.reads.studies import StudyRow
 from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.errors import refuse
+from jobs.sources import SOURCES
 from jobs.states import JobState
+from scheduler.submission.findings import findings, ranked
 from webui.context import choice, database
 from webui.kinds import attack, pruning
-from webui.kinds.importance import SOURCES, correlated
+from webui.kinds.importance import correlated
 from webui.pages import heads, trees
-from webui.pages.findings import findings, ranked
 
 
 def jobs_of(study: StudyRow) -> dict[str, Job]:

@@ -1,0 +1,10 @@
+"""Jinja filters."""
+
+from __future__ import annotations
+
+from webui import filters
+
+
+def test_moment_is_machine_readable() -> None:
+    assert 'datetime="1970-01-01T00:00:10+00:00"' in filters.moment(10.0)
+    assert filters.moment(None) == "–"
