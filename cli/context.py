@@ -14,9 +14,9 @@ from db.upgrades import SchemaState
 from jobs.errors import HeadwiseError, UnavailableError
 from jobs.settings import Settings, load_settings
 
-# Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes.
-out = Console(highlight=False, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+# Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes, no broken lines.
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -59,5 +59,5 @@ def print_json(value: object) -> None:
 def fail(error: HeadwiseError) -> int:
     """Report a user's error on one line; returns the exit status."""
     message = " ".join(str(error).split())
-    err.print(f"headwise: {message}", soft_wrap=True)
+    err.print(f"headwise: {message}")
     return 2

@@ -35,7 +35,7 @@ def health(
     settings = load_settings()
     database = Database(settings.database)
     found = checks.in_time(lambda: _look(role, database, settings))
-    out.print(f"{role}: {found.message}", soft_wrap=True)
+    out.print(f"{role}: {found.message}")
     return 1 if found.state == checks.BAD else 0
 
 

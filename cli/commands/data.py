@@ -110,7 +110,7 @@ def doctor(
     settings = load_settings()
     if create_console_role_:
         url = create_console_role(settings.database, secrets.token_urlsafe(24))
-        out.print(f"HEADWISE_CONSOLE_URL={url}", soft_wrap=True)
+        out.print(f"HEADWISE_CONSOLE_URL={url}")
         return 0
     findings = examine(settings)
     if as_json:
@@ -119,7 +119,7 @@ def doctor(
         for finding in findings:
             mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
             out.print(f"{mark} {finding.name}: ", end="", markup=True)
-            out.print(finding.detail, soft_wrap=True)
+            out.print(finding.detail)
     return 0 if all(finding.ok for finding in findings) else 1
 
 
@@ -133,7 +133,7 @@ def backup(
         size = copies.backup(database, to)
     finally:
         database.close()
-    out.print(f"{to}: {size / 1e6:,.1f} MB", soft_wrap=True)
+    out.print(f"{to}: {size / 1e6:,.1f} MB")
 
 
 Part = list[dict[str, Any]]

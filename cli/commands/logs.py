@@ -77,4 +77,4 @@ def show(line: LogLine, as_json: bool) -> None:
     if as_json:
         print_json(line.as_json())
     else:
-        out.print(line.as_text(), soft_wrap=True)
+        out.print(line.as_text())

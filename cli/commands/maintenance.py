@@ -83,7 +83,7 @@ def purge(
         print_json({"removed": yes, "jobs": [asdict(one) for one in found]})
         return
     for one in found:
-        out.print(_line(one), soft_wrap=True)
+        out.print(_line(one))
     size, rows = sum(one.size for one in found), sum(one.rows for one in found)
     if not found:
         out.print("Nothing is due.")

@@ -215,7 +215,7 @@ def migrate(
         database.migrate(force=force)
         if console_role:
             create_console_role(settings.database, console_password(settings))
-        out.print(f"The database is ready: {database.schema_words()}.", soft_wrap=True)
+        out.print(f"The database is ready: {database.schema_words()}.")
     finally:
         database.close()
 

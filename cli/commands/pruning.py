@@ -76,7 +76,7 @@ def prune(
         print_json({"job": job, "mask": mask, "removed": removed, **written})
         return
     parameters, seconds = written["parameters"], written["seconds"]
-    out.print(f"{written['folder']}: {FORMATS[form]}", soft_wrap=True)
+    out.print(f"{written['folder']}: {FORMATS[form]}")
     out.print(f"heads       {written['heads']:,} -> {written['heads'] - len(removed):,}")
     out.print(f"parameters  {parameters[0]:,} -> {parameters[1]:,}")
     out.print(
