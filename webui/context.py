@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import current_app, request
+import flask
+from flask import Response, current_app, request
 
 from db.database import Database
 from jobs.errors import Problem, nearest, refuse
@@ -86,6 +87,11 @@ def words(name: str, longest: int = 200) -> str:
 def clean(value: str) -> str:
     """`value` without NUL, which PostgreSQL's text cannot hold."""
     return value.replace("\0", "")
+
+
+def redirect(location: str, code: int = 303) -> Response:
+    """An answer that sends the browser to another page; by default it fetches it with GET."""
+    return cast(Response, flask.redirect(location, code))
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
 from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
@@ -19,7 +19,7 @@ from jobs.kinds.attack import KINDS, TriggerResult, given_tokens
 from jobs.kinds.triggers import TriggerToken
 from scheduler.submission.quick_jobs import attack_by_hand
 from scheduler.submission.submit import check, submit
-from webui.context import choice, clean, database, integer, settings
+from webui.context import choice, clean, database, integer, redirect, settings
 from webui.pages.explain import known_models
 
 BEST = 5
@@ -165,7 +165,7 @@ def try_now() -> Response | tuple[str, int]:
         job_id = _submit(values)
     except InputError as error:
         return _try_page(values, known_models(), error.problems), 400
-    return redirect(url_for(".tried", job_id=job_id), 303)  # type: ignore[return-value]
+    return redirect(url_for(".tried", job_id=job_id))
 
 
 @blueprint.get("/attack/try/<int(max=2147483647):job_id>")
@@ -184,7 +184,7 @@ def tried(job_id: int) -> Response | str:
             marked=[_marked(part, tokens, n) for n, part in enumerate(found.texts)],
         )
     if job.final:
-        return redirect(url_for("jobs.show", job_id=job_id), 303)  # type: ignore[return-value]
+        return redirect(url_for("jobs.show", job_id=job_id))
     there = url_for(".tried", job_id=job_id)
     return render_template("explain_wait.html", job=job, title="Trying your words", there=there)
 

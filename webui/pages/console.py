@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
 from db.console.console import Console, QueryResult
 from db.views import VIEWS
 from jobs.errors import InputError, Problem, UnavailableError
-from webui.context import clean, is_foreign, settings
+from webui.context import clean, is_foreign, redirect, settings
 from webui.pages.saved_queries import SAVED
 
 LONGEST_LINK = 3_000
@@ -30,7 +30,7 @@ def run() -> Response | tuple[str, int]:
     """Run a query: at an address that can be shared, where it fits into one."""
     sql = clean(request.form.get("q", ""))
     if len(quote(sql)) <= LONGEST_LINK:
-        return redirect(url_for(".show", q=sql), 303)  # type: ignore[return-value]
+        return redirect(url_for(".show", q=sql))
     return _page(sql, run=True)
 
 

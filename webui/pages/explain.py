@@ -6,14 +6,14 @@ import io
 import json
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, Problem, refuse
 from jobs.inputs.data import save_upload
 from scheduler.submission.presets import presets
 from scheduler.submission.submit import check, submit
-from webui.context import clean, database, integer, settings
+from webui.context import clean, database, integer, redirect, settings
 
 FIRST = 100
 """The highest priority: before the waiting shards of every other job."""
@@ -43,7 +43,7 @@ def create() -> Response | tuple[str, int]:
         job_id = _submit(values)
     except InputError as error:
         return _page(values, known_models(), error.problems), 400
-    return redirect(url_for(".wait", job_id=job_id), 303)  # type: ignore[return-value]
+    return redirect(url_for(".wait", job_id=job_id))
 
 
 @blueprint.get("/explain/<int(max=2147483647):job_id>")
@@ -59,7 +59,7 @@ def wait(job_id: int) -> Response | str:
         return render_template(
             "explain_wait.html", job=job, title="Explaining your text", there=there
         )
-    return redirect(there, 303)  # type: ignore[return-value]
+    return redirect(there)
 
 
 def _submit(values: Mapping[str, str]) -> int:

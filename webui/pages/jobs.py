@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from db.ops import fleet
 from db.reads import jobs as job_reads
@@ -17,7 +17,16 @@ from db.reads.jobs import Job
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.submission.control import change, control
 from webui import serializers
-from webui.context import choice, clean, database, integer, optional_integer, settings, words
+from webui.context import (
+    choice,
+    clean,
+    database,
+    integer,
+    optional_integer,
+    redirect,
+    settings,
+    words,
+)
 from webui.kinds import attack, importance, pruning
 from webui.pages import heads, notices
 
@@ -85,7 +94,7 @@ def act(job_id: int, action: str) -> Response:
         abort(404)
     control(database(), job_id, action)
     there = url_for(".index") if action == "delete" else url_for(".show", job_id=job_id)
-    return redirect(there, 303)  # type: ignore[return-value]
+    return redirect(there)
 
 
 @blueprint.post("/jobs/<int(max=2147483647):job_id>/change")
@@ -96,7 +105,7 @@ def change_job(job_id: int) -> Response:
     if given.get("priority"):
         changes["priority"] = given["priority"]
     change(database(), job_id, changes)
-    return redirect(url_for(".show", job_id=job_id) + "#spec", 303)  # type: ignore[return-value]
+    return redirect(url_for(".show", job_id=job_id) + "#spec")
 
 
 _DAYS = ("keep_details_days", "keep_days")
@@ -123,7 +132,7 @@ def help_page() -> str:
 @blueprint.get("/about")
 def about() -> Response:
     """An address that people try."""
-    return redirect(url_for(".help_page"), 301)  # type: ignore[return-value]
+    return redirect(url_for(".help_page"), 301)
 
 
 def _allowed(job: Job) -> tuple[str, ...]:

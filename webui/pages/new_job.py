@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, LimitError, Problem, nearest, refuse
@@ -14,7 +14,7 @@ from scheduler.submission.presets import presets
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, submit
 from webui.api.jobs import checked_json
-from webui.context import choice, clean, database, integer, settings
+from webui.context import choice, clean, database, integer, redirect, settings
 from webui.kinds import pruning
 from webui.kinds.forms import FORMS
 
@@ -77,13 +77,13 @@ def create() -> Response | tuple[str, int]:
         if values.get("cron", "").strip():
             repeated = {**filled(values, "", REPEAT_FIELDS), "submission": to_submission(values)}
             add(repeated, settings(), database())
-            return redirect(url_for("recurring.index"), 303)  # type: ignore[return-value]
+            return redirect(url_for("recurring.index"))
         job_id = submit(checked, database())
     except InputError as error:
         status = 429 if isinstance(error, LimitError) else 400
         return _page(values, problems=error.problems), status
     notice = {checked.existing_job: "existing", checked.same_as: "same"}.get(job_id)
-    return redirect(url_for("jobs.show", job_id=job_id, notice=notice), 303)  # type: ignore[return-value]
+    return redirect(url_for("jobs.show", job_id=job_id, notice=notice))
 
 
 @blueprint.post("/jobs/new/check")

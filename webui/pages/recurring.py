@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, url_for
+from flask import Blueprint, Response, jsonify, render_template, url_for
 
 from db.queue import recurring
 from jobs.errors import NotFoundError
 from scheduler.submission.recurring import add, control
 from webui.api.jobs import read_json
-from webui.context import database, settings
+from webui.context import database, redirect, settings
 
 blueprint = Blueprint("recurring", __name__)
 
@@ -25,7 +25,7 @@ def index() -> str:
 def act(number: int, action: str) -> Response:
     """Pause, resume or remove, then back to the list."""
     control(database(), number, action)
-    return redirect(url_for(".index"), 303)  # type: ignore[return-value]
+    return redirect(url_for(".index"))
 
 
 @blueprint.get("/api/v1/recurring")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
 
 from db.reads import studies
 from db.reads.studies import StudyRow
@@ -22,7 +22,7 @@ from scheduler.submission.study import (
     submit_study,
 )
 from webui.api.jobs import model_json
-from webui.context import clean, database, integer, settings
+from webui.context import clean, database, integer, redirect, settings
 from webui.pages import new_job, study_sections
 
 PAGE = 25
@@ -75,7 +75,7 @@ def act(study: int, action: str) -> Response:
         control_study(database(), study, action)
     else:
         abort(404)
-    return redirect(url_for(".show", study=study), 303)  # type: ignore[return-value]
+    return redirect(url_for(".show", study=study))
 
 
 @blueprint.get("/studies/compare")
@@ -103,7 +103,7 @@ def create() -> Response | tuple[str, int]:
     if request.form.get("do") == "check":
         return _page(values, checked=checked), 200
     study = submit_study(checked, database()).study
-    return redirect(url_for(".show", study=study), 303)  # type: ignore[return-value]
+    return redirect(url_for(".show", study=study))
 
 
 @blueprint.post("/studies/new/check")
