@@ -1,0 +1,267 @@
+"""The files of a model folder: which are opened, and do they fit together?
+
+Everything that is said of a folder before its model is built is said here, without torch, so that a
+form refuses what a worker would refuse. Exactly the files that are listed here are opened, checked
+and part of the fingerprint: the configuration, the weights and the tokenizer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from headwise.errors import (
+    ModelError,
+    ModelNotFoundError,
+    TokenizerError,
+    UnsafeWeightsError,
+    UnsupportedModelError,
+)
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "vocab.bpe", "merges.txt", "tokenizer.model"),
+    *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "spm.model", "dict.txt"),
+    *("spm_char.model", "prophetnet.tokenizer", "byte_maps.json", "entity_vocab.json"),
+    *("emoji.json", "bpe.codes", "word_shape.json", "word_pronunciation.json"),
+)
+"""Files that transformers' tokenizers take their vocabulary from; a test holds the list."""
+
+_TOKENIZER_SETTINGS = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    "chat_template.jinja",
+)
+_NEED_NO_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
+"""Tokenizers of bytes or characters."""
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_LARGEST = {"config": 4 << 20, "index": 64 << 20, "header": 32 << 20, "tokenizer": 256 << 20}
+"""Bytes that a file, or the header of a weight file, may have."""
+
+MAX_LAYERS = 1_000
+LAYER_NAMES = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    *("encoder_layers", "decoder_layers", "num_decoder_layers"),
+)
+"""Names under which configurations count their layers."""
+_LAYER = re.compile(r"^(?P<list>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<index>\d+)\.")
+
+_SAVE_AGAIN = "write the folder again with save_pretrained()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """A folder whose files were found, bounded and held against each other."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    weights: tuple[str, ...]
+    """Names of the safetensors files."""
+    tokenizer: tuple[str, ...]
+    """Names of the tokenizer's files."""
+    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    """The shape of every tensor in the weights, by its name."""
+
+    @property
+    def parameters(self) -> int:
+        """The number of elements in the weights."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that are opened."""
+        index = () if WEIGHTS in self.weights else (INDEX,)
+        return (CONFIG, *index, *self.weights, *self.tokenizer)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the names and contents of all files that are opened."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            path = self.folder / name
+            digest.update(json.dumps([name, path.stat().st_size]).encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
+    """Find and check the files of a model folder.
+
+    within: the folder that links may not lead out of, ``folder`` by default; a hub cache keeps
+        the files beside its snapshots
+
+    Raises the subclasses of ModelError. Reads the configuration, the index and the headers of the
+    weight files; no tensor.
+    """
+    found = _Folder(folder, (within or folder).resolve())
+    config = found.json(CONFIG, "config")
+    if found.has("adapter_config.json"):
+        raise UnsupportedModelError(
+            f"model folder '{folder}' holds an adapter (adapter_config.json), whose base model "
+            "would be read from elsewhere; save the merged model: model.merge_and_unload()"
+        )
+    weights = _weights(found)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in weights:
+        shapes.update(_shapes(found.file(name)))
+    _check_layers(folder, config, shapes)
+    return ModelFiles(
+        folder=folder,
+        config=config,
+        weights=weights,
+        tokenizer=_tokenizer(found),
+        shapes=shapes,
+    )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Access to files that lie in a folder, as plain files of bounded size."""
+
+    path: Path
+    within: Path
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def file(self, name: str, kind: str = "") -> Path:
+        """The path of a file. Raises ModelNotFoundError and ModelError."""
+        path = self.path / name
+        if not path.exists():
+            raise ModelNotFoundError(f"model folder '{self.path}' has no {name}")
+        real = path.resolve()
+        if not real.is_relative_to(self.within):
+            raise ModelError(
+                f"{name} in model folder '{self.path}' is a link that leads out of the folder; "
+                "put the file itself there"
+            )
+        if not real.is_file():
+            raise ModelError(f"{name} in model folder '{self.path}' is not a plain file")
+        limit = _LARGEST.get(kind)
+        if limit is not None and real.stat().st_size > limit:
+            raise ModelError(
+                f"{name} in model folder '{self.path}' has {real.stat().st_size:,} bytes; "
+                f"at most {limit:,} are read"
+            )
+        return path
+
+    def json(self, name: str, kind: str) -> dict[str, Any]:
+        """The content of a JSON file that must hold an object."""
+        path = self.file(name, kind)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelNotFoundError(
+                f"model folder '{self.path}' has no readable {name}: {reason}; {_SAVE_AGAIN}"
+            ) from None
+        if not isinstance(content, dict):
+            raise ModelNotFoundError(
+                f"{name} in model folder '{self.path}' is not a JSON object; {_SAVE_AGAIN}"
+            )
+        return content
+
+
+def _weights(found: _Folder) -> tuple[str, ...]:
+    """The weight files, in the order in which transformers looks for them."""
+    if found.has(WEIGHTS):
+        return (WEIGHTS,)
+    if not found.has(INDEX):
+        _refuse_missing(found.path)
+    listed = found.json(INDEX, "index").get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ModelError(f"{INDEX} in model folder '{found.path}' has no weight_map; {_SAVE_AGAIN}")
+    names = sorted({str(name) for name in listed.values()})
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise UnsafeWeightsError(
+                f"{INDEX} in model folder '{found.path}' names {name!r}; only safetensors files "
+                "in the folder itself are read"
+            )
+    return tuple(names)
+
+
+def _refuse_missing(folder: Path) -> None:
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise UnsafeWeightsError(
+            f"model folder '{folder}' has weights only as pickle ({', '.join(pickles[:3])}), which "
+            "can run code; convert them with model.save_pretrained(folder) where you trust them"
+        )
+    raise ModelNotFoundError(f"model folder '{folder}' has no {WEIGHTS}")
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The tensors of a safetensors file; its header is checked, no tensor is read."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _LARGEST["header"]:
+        raise ModelError(
+            f"'{path}' is damaged: its header would have {size:,} bytes; save the weights again"
+        )
+    try:
+        with safe_open(path, framework="np") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelNotFoundError(
+            f"'{path}' cannot be read as safetensors ({reason}); save the weights again"
+        ) from None
+
+
+def _check_layers(
+    folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """The configuration must not promise other layers than the weights have.
+
+    Raises UnsupportedModelError. Families that share the weights of their layers are not compared.
+    """
+    promised = {
+        name: config[name]
+        for name in LAYER_NAMES
+        if isinstance(config.get(name), int) and not isinstance(config[name], bool)
+    }
+    for name, count in promised.items():
+        if not 0 <= count <= MAX_LAYERS:
+            raise UnsupportedModelError(
+                f"{CONFIG} in model folder '{folder}' says {name} = {count:,}; "
+                f"a model has 0 to {MAX_LAYERS:,} layers"
+            )
+    lists: dict[str, set[int]] = {}
+    for tensor in shapes:
+        if match := _LAYER.match(tensor):
+            lists.setdefault(match["list"], set()).add(int(match["index"]))
+    # Layers that predict further tokens stand behind the others, and are not loaded.
+    spare = config.get("num_nextn_predict_layers") or 0
+    allowed = {count + extra for count in promised.values() for extra in {0, spare}}
+    for prefix, indices in lists.items():
+        if promised and len(indices) not in allowed:
+            names = " and ".join(f"{name} = {count}" for name, count in promised.items())
+            raise UnsupportedModelError(
+                f"the weights in model folder '{folder}' have {len(indices)} layers ({prefix}), "
+                f"but {CONFIG} says {names}; {_SAVE_AGAIN}"
+            )
+
+
+def _tokenizer(found: _Folder) -> tuple[str, ...]:
+    names = [name for name in (*VOCABULARIES, *_TOKENIZER_SETTINGS) if found.has(name)]
+    for name in names:
+        found.file(name, "tokenizer")
+    settings = (
+        found.json("tokenizer_config.json", "config") if "tokenizer_config.json" in names else {}
+    )
+    if set(names) & set(VOCABULARIES) or settings.get("tokenizer_class") in _NEED_NO_VOCABULARY:
+        return tuple(sorted(names))
+    raise TokenizerError(
+        f"model folder '{found.path}' has no tokenizer; add one with "
+        "tokenizer.save_pretrained(folder)"
+    )
