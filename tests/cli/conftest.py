@@ -16,8 +16,11 @@ import structlog
 
 from cli.main import main
 from db.database import Database
+from db.queue import claims, lifecycle
+from db.results import commit as results
 from jobs.settings import load_settings
 from tests.inputs import data_file, model_folder
+from tests.support import ALICE, completed, planned_job
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Ran:
 
 
 Headwise = Callable[..., Ran]
+
+GPUS = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
+"""
 
 
 @pytest.fixture
@@ -81,3 +89,27 @@ def store(home: Path) -> Iterator[Database]:
     database.migrate()
     yield database
     database.close()
+
+
+def finished_job(database: Database, failed: frozenset[int] = frozenset()) -> int:
+    """A job of six examples, computed."""
+    job = planned_job(database)
+    while held := claims.claim(database, ALICE, 60):
+        inside = frozenset(n for n in failed if held.lo <= n < held.hi)
+        assert results.commit_shard(database, held, completed(held.lo, held.hi, inside), "m")
+    lifecycle.sweep_jobs(database)
+    lifecycle.finish_jobs(database)
+    return job
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `nvidia-smi -L` prints on this machine: the content of a file."""
+    program, listed = tmp_path / "bin/nvidia-smi", tmp_path / "gpus"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$*" = -L ] && cat "{listed}"\n')
+    program.chmod(0o755)
+    listed.write_text(GPUS)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return listed

@@ -1,94 +1,24 @@
-"""`headwise worker` and `headwise migrate`: which processes they start, and what they refuse."""
+"""headwise worker, scheduler and migrate: what they start, and what they refuse."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from cli import devices, supervisor
 from cli.commands import processes
 from cli.supervisor import Child, Supervisor
 from db.database import Database
 from db.upgrades import OLDEST_CODE
 from tests.cli.conftest import Headwise
-from tests.inputs import refused
 from workers import batch
 from workers.stop_conditions import Limits
-
-GPUS = """\
-GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
-"""
-PARTS = """\
-GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
-  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
-  MIG 3g.40gb     Device  1: (UUID: MIG-2222)
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
-"""
-
-
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What `nvidia-smi -L` prints on this machine: the content of a file."""
-    program, listed = tmp_path / "bin/nvidia-smi", tmp_path / "gpus"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\n[ "$*" = -L ] && cat "{listed}"\n')
-    program.chmod(0o755)
-    listed.write_text(GPUS)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return listed
-
-
-def visible(wanted: str) -> list[str]:
-    return [place["CUDA_VISIBLE_DEVICES"] for place in devices.environments(wanted)]
-
-
-def test_all_devices_are_those_of_the_driver_by_their_names(driver: Path) -> None:
-    assert devices.environments("all") == [
-        {"CUDA_VISIBLE_DEVICES": "GPU-aaaa", "HEADWISE_DEVICE": "cuda"},
-        {"CUDA_VISIBLE_DEVICES": "GPU-bbbb", "HEADWISE_DEVICE": "cuda"},
-    ]
-    assert visible("1") == ["GPU-bbbb"]
-    assert visible("1,0") == ["GPU-bbbb", "GPU-aaaa"]
-    driver.write_text(PARTS)
-    assert visible("all") == ["MIG-1111", "MIG-2222", "GPU-bbbb"]
-
-
-@pytest.mark.usefixtures("driver")
-def test_what_a_batch_system_gave_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5,-1,7")
-    assert visible("all") == ["3", "5"]
-    assert visible("1") == ["5"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    refused(lambda: devices.environments("all"), "shows no CUDA device", "--devices cpu")
-
-
-def test_without_the_driver_torch_counts_in_a_process_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    commands: list[list[str]] = []
-
-    def output(command: list[str], **environment: str) -> str:
-        commands.append(command)
-        if command[0] == "nvidia-smi":
-            return ""
-        assert environment == {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-        return "2\n"
-
-    monkeypatch.setattr(devices, "_output", output)
-    assert visible("all") == ["0", "1"]
-    assert len(commands) == 2
-
-
-def test_the_cpu_is_one_place_that_sees_no_gpu() -> None:
-    assert devices.environments("cpu") == [{"CUDA_VISIBLE_DEVICES": "", "HEADWISE_DEVICE": "cpu"}]
 
 
 @pytest.mark.usefixtures("driver")
@@ -159,36 +89,17 @@ def test_one_device_needs_no_process_of_its_own(
     assert seen == [("cuda", "7", Limits(drain=True))]
 
 
-# The supervisor of processes that end.
-
-
-def ended(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[Child]:
-    """Children of a supervisor, whose command is a program that ends at once."""
-    children = [Child(name=name, arguments=[], once=True) for name in programs]
-    for child, program in zip(children, programs, strict=True):
-
-        def start(child: Child = child, program: str = program) -> None:
-            child.process = subprocess.Popen([program])
-            child.started_at = supervisor.time.monotonic()
-
-        monkeypatch.setattr(child, "start", start)
-    return children
-
-
-def test_a_supervisor_ends_with_its_last_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    children = ended(monkeypatch, "true", "true")
-    Supervisor(children).supervise()
-    assert [child.status for child in children] == [0, 0]
-
-
-def test_a_child_that_fails_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    children = ended(monkeypatch, "true", "false")
-    monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)
-    assert Supervisor(children).run() == 1
-    assert [(child.status, child.failures) for child in children] == [(0, 1), (1, 3)]
-
-
-# migrate, and who may migrate.
+def test_the_scheduler_ends_on_sigterm(home: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "scheduler"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        assert "scheduler started" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert "scheduler stopped" in rest
 
 
 def test_migrate_says_where_the_database_is(headwise: Headwise, home: Path) -> None:

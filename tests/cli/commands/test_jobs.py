@@ -1,0 +1,121 @@
+"""submit, jobs, watch, cancel, pause, resume and delete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sqlalchemy import text
+
+from db.database import Database
+from db.queue import lifecycle
+from db.reads import jobs as job_reads
+from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
+from tests.cli.conftest import Headwise, finished_job
+from tests.inputs import data_file, model_folder
+from tests.support import planned_job
+
+GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
+
+
+def test_submit_adds_a_job(headwise: Headwise) -> None:
+    ran = headwise("submit", *GOOD, "--name", "mine", "--priority", "5", "--set", "data.sample=4")
+    assert (ran.status, ran.out) == (0, "Job 1 submitted. 4 examples in 1 shards.\n")
+    (job,) = headwise("jobs", "--json").json
+    assert (job["id"], job["name"], job["state"], job["priority"]) == (1, "mine", "queued", 5)
+
+
+def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
+    assert headwise("submit", *GOOD, "--json").json == {
+        "job": 1,
+        "existing": False,
+        "same_as": None,
+    }
+    assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": True, "same_as": None}
+    assert "Job 1 is the same work" in headwise("submit", *GOOD).out
+
+
+def test_submit_offers_results_that_are_there(headwise: Headwise, store: Database) -> None:
+    headwise("submit", *GOOD)
+    with store.write() as connection:
+        connection.execute(text("UPDATE job SET state = 'succeeded', started_at = 9e9"))
+    ran = headwise("submit", *GOOD)
+    assert ran.out == "Job 1 has these results already; --again runs it again.\n"
+    assert headwise("submit", *GOOD, "--json").json["same_as"] == 1
+    assert headwise("submit", *GOOD, "--again").out.startswith("Job 2 submitted.")
+
+
+def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
+    labelled = (*GOOD, "--label", "label", "--method", "taylor", "--kind")
+    ran = headwise("submit", *labelled, "importance")
+    assert ran.status == 0, ran.err
+    assert job_reads.get_job(store, 1).spec["method"] == "taylor"
+    bad = headwise("submit", *labelled, "importanc")
+    assert (bad.status, bad.out) == (2, "")
+    assert "Did you mean 'importance'?" in bad.err
+
+
+def test_submit_can_check_only(headwise: Headwise) -> None:
+    assert headwise("submit", *GOOD, "--check").out == "Good. 6 examples in 1 shards.\n"
+    found = headwise("submit", *GOOD, "--check", "--json").json
+    assert (found["examples"], found["shards"], found["seconds"]) == (6, 1, None)
+    assert headwise("jobs", "--json").json == []
+
+
+def test_options_go_on_top_of_a_spec_file(
+    headwise: Headwise, tmp_path: Path, store: Database
+) -> None:
+    spec = {
+        "model": {"name": str(tmp_path / "home/model")},
+        "data": {"path": "pairs.jsonl", "text_columns": ["premise"]},
+        "edges": 3,
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    more = ("--rtol", "0.01", "--set", "keep_text=false", "--set", "target=yes", "--label", "label")
+    assert headwise("submit", "--spec", "spec.json", *more).status == 0
+    with store.read() as connection:
+        stored = json.loads(connection.execute(text("SELECT spec FROM job")).scalar_one())
+    assert (stored["edges"], stored["rtol"], stored["keep_text"]) == (3, 0.01, False)
+    assert (stored["target"], stored["data"]["label_column"]) == ("yes", "label")
+
+
+def test_a_preset_is_chosen_by_the_start_of_its_title(headwise: Headwise, home: Path) -> None:
+    model_folder(home / DEMO_MODEL)
+    (home / DEMO_DATA).parent.mkdir()
+    data_file(home / DEMO_DATA)
+    assert headwise("submit", "--preset", "demo").out.startswith("Job 1 submitted. 6 examples")
+    assert headwise("jobs", "--json").json[0]["name"] == "demo"
+
+
+def test_jobs_lists_the_newest_first_and_by_state(headwise: Headwise, store: Database) -> None:
+    assert "No jobs yet" in headwise("jobs").out
+    finished_job(store)
+    planned_job(store, name="[/b] :cat:")
+    assert [job["id"] for job in headwise("jobs", "--json").json] == [2, 1]
+    assert [job["id"] for job in headwise("jobs", "--json", "--limit", "1").json] == [2]
+    found = headwise("jobs", "--json", "--state", "succeeded").json
+    assert [(job["id"], job["state"]) for job in found] == [(1, "succeeded")]
+    lines = headwise("jobs").out.splitlines()
+    assert "[/b] :cat:" in lines[1]
+    assert "6 of 6" in lines[2]
+
+
+def test_watch_ends_with_the_job(headwise: Headwise, store: Database) -> None:
+    good, bad = finished_job(store), finished_job(store, failed=frozenset(range(6)))
+    ran = headwise("watch", str(good))
+    assert ran.status == 0
+    assert "succeeded" in ran.out
+    assert "6/6" in ran.out
+    ran = headwise("watch", str(bad))
+    assert ran.status == 1
+    assert "failed: every example failed" in ran.out
+
+
+def test_a_job_is_paused_resumed_cancelled_and_deleted(headwise: Headwise, store: Database) -> None:
+    planned_job(store)
+    assert headwise("pause", "1").out == "Job 1 is paused.\n"
+    assert headwise("resume", "1").out == "Job 1 is running.\n"
+    assert headwise("cancel", "1").out == "Job 1 is cancelling.\n"
+    lifecycle.sweep_jobs(store)
+    assert headwise("delete", "1").out == "Job 1 deleted.\n"
+    assert headwise("jobs", "--json").json == []

@@ -1,0 +1,89 @@
+"""The supervisor: children that die, fail, or end by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from cli import supervisor
+from cli.supervisor import Child, Supervisor
+from db.views import schema_page
+
+
+class Stop(supervisor.threading.Event):
+    """Set once the supervisor has looked at its children this often."""
+
+    def __init__(self, children: list[Child], starts: int) -> None:
+        super().__init__()
+        self.children, self.starts, self.pids = children, starts, set[int]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        for child in self.children:
+            if child.process is not None:
+                self.pids.add(child.process.pid)
+                child.process.wait(timeout=60)
+        if len(self.pids) >= self.starts:
+            self.set()
+        return super().wait(timeout)
+
+
+def test_the_supervisor_starts_a_child_again_that_ended(home: Path, tmp_path: Path) -> None:
+    child = Child(name="worker 1", arguments=["schema"], log_folder=tmp_path / "logs")
+    supervised = Supervisor([child])
+    supervised.stop = Stop([child], starts=2)
+    supervised.supervise()
+    assert len(supervised.stop.pids) == 2
+    assert (tmp_path / "logs/worker-1.log").read_text() == schema_page() * 2
+
+
+def test_a_child_that_keeps_dying_is_started_ever_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now)
+    starts: list[float] = []
+    child = Child(name="x", arguments=[])
+
+    def start() -> None:
+        starts.append(now)
+        child.started_at = now
+        child.process = subprocess.Popen(["true"])
+        child.process.wait()
+
+    monkeypatch.setattr(child, "start", start)
+    while len(starts) < 9:
+        child.check()
+        now += 0.5
+    gaps = [after - before for before, after in pairwise(starts)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= 2.0
+    assert 30.0 <= gaps[-1] <= 31.0
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[Child]:
+    """Children of a supervisor, whose command is a program that ends at once."""
+    children = [Child(name=name, arguments=[], once=True) for name in programs]
+    for child, program in zip(children, programs, strict=True):
+
+        def start(child: Child = child, program: str = program) -> None:
+            child.process = subprocess.Popen([program])
+            child.started_at = supervisor.time.monotonic()
+
+        monkeypatch.setattr(child, "start", start)
+    return children
+
+
+def test_a_supervisor_ends_with_its_last_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = ended(monkeypatch, "true", "true")
+    Supervisor(children).supervise()
+    assert [child.status for child in children] == [0, 0]
+
+
+def test_a_child_that_fails_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = ended(monkeypatch, "true", "false")
+    monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)
+    assert Supervisor(children).run() == 1
+    assert [(child.status, child.failures) for child in children] == [(0, 1), (1, 3)]
