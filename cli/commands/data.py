@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import secrets
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
@@ -24,8 +19,7 @@ from db.database import Database
 from db.ops import backup as copies
 from db.results import export as exports
 from db.views import schema_page
-from db.views.parts import View
-from jobs.errors import refuse
+from jobs.errors import nearest, refuse
 from jobs.settings import load_settings, settings_page
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -70,26 +64,33 @@ def export(
     to: Annotated[Path | None, typer.Option(help="File; .csv, .jsonl or .parquet.")] = None,
 ) -> None:
     """Write one job's rows of a published view to a file, or as CSV to the terminal."""
-    suffix = to.suffix if to else ".csv"
-    if suffix not in _WRITERS:
-        raise refuse("--to", str(to), "is of an unknown format", f"Known: {', '.join(_WRITERS)}.")
-    if to and not to.absolute().parent.is_dir():
-        raise refuse("--to", str(to), "its folder does not exist", "Create it first.")
-    view = exports.exportable(table)
+    if to is not None:
+        _check_target(to)
+    view = exports.EXPORTED.get(table)
+    if view is None:
+        raise refuse("--table", table, "is not a published view", nearest(table, exports.EXPORTED))
     with opened() as (_, database):
-        parts = exports.chunks(database, view, job)
-        first = next(parts, None)
+        chunks = exports.chunks(database, view, job)
+        first = next(chunks, None)
         if first is None:
-            raise refuse("job", job, f"has no rows in {table}", "`headwise jobs` lists the jobs.")
+            raise refuse("JOB", job, f"has no rows in {table}", "`headwise jobs` lists the jobs.")
+        rows = chain([first], chunks)
         if to is None:
-            _write_csv(sys.stdout, view, first, parts)
+            sys.stdout.writelines(exports.csv_parts(view, rows))
             return
         try:
-            _WRITERS[suffix](to, view, first, parts)
+            exports.WRITERS[to.suffix](to, view, rows)
         except OSError as error:
-            raise refuse(
-                "--to", str(to), f"cannot be written: {error}", "Choose another."
-            ) from None
+            reason = f"cannot be written: {error}"
+            raise refuse("--to", str(to), reason, "Choose another file.") from None
+
+
+def _check_target(to: Path) -> None:
+    if to.suffix not in exports.WRITERS:
+        known = ", ".join(exports.WRITERS)
+        raise refuse("--to", str(to), "is of an unknown format", f"Known: {known}.")
+    if not to.absolute().parent.is_dir():
+        raise refuse("--to", str(to), "its folder does not exist", "Create it first.")
 
 
 def schema(
@@ -134,43 +135,3 @@ def backup(
     finally:
         database.close()
     out.print(f"{to}: {size / 1e6:,.1f} MB")
-
-
-Part = list[dict[str, Any]]
-
-
-def _write_csv(file: IO[str], view: View, first: Part, rest: Iterator[Part]) -> None:
-    columns = [column.name for column in view.columns]
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(first)
-    for part in rest:
-        writer.writerows(part)
-
-
-def _to_csv(path: Path, view: View, first: Part, rest: Iterator[Part]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        _write_csv(file, view, first, rest)
-
-
-def _to_jsonl(path: Path, _view: View, first: Part, rest: Iterator[Part]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for part in chain([first], rest):
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part)
-
-
-def _to_parquet(path: Path, view: View, first: Part, rest: Iterator[Part]) -> None:
-    # Not guessed from the rows: a column that is empty in the first ones has a type all the same.
-    schema = pa.schema([(column.name, _ARROW[column.type]) for column in view.columns])
-    with pq.ParquetWriter(path, schema) as writer:
-        for part in chain([first], rest):
-            writer.write_table(pa.Table.from_pylist(part, schema=schema))
-
-
-_ARROW = {
-    "integer": pa.int64(),
-    "real": pa.float64(),
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-}
-_WRITERS = {".csv": _to_csv, ".jsonl": _to_jsonl, ".parquet": _to_parquet}

@@ -19,21 +19,18 @@ be refused by a PostgreSQL client before it is in memory. A process can be limit
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import os
-import re
 import resource
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from db.results.csv_text import csv_text
+
 CHUNK_ROWS = 500
 MAX_FILE = 64 << 20
 """A WAL index may be touched; nothing else is written, and nothing longer."""
-_STARTS_FORMULA = frozenset("=+-@\t\r\n")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -119,10 +116,7 @@ class Output:
         return len(shown) == len(rows)
 
     def _say_csv(self, rows: Iterable[Sequence[object]]) -> None:
-        buffer = io.StringIO(newline="")
-        csv.writer(buffer).writerows([_cell(value) for value in row] for row in rows)
-        text = buffer.getvalue()
-        if text:
+        if text := csv_text(rows):
             self._spend(len(text.encode("utf-8", "surrogatepass")))
             say({"csv": text})
 
@@ -134,19 +128,3 @@ class Output:
 
 def _size(value: object) -> int:
     return len(value) + 3 if isinstance(value, str | bytes) else 8
-
-
-def _cell(value: object) -> object:
-    """A CSV cell that no spreadsheet takes for a formula; numbers stay numbers."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if (
-        isinstance(value, str)
-        and value[:1] in _STARTS_FORMULA
-        and value
-        and not _NUMBER.fullmatch(value)
-    ):
-        return "'" + value
-    return value

@@ -8,7 +8,6 @@ pairs) from the job's digest or from evenly spaced ones, whose number is part of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ from db.database import Database
 from db.reads.jobs import escape_like
 from db.results import digest, rankings
 from db.results.digest import PICK, SiteCompleteness
-from db.views import VIEWS
 from jobs.errors import NotFoundError
 from jobs.merge import HeadImportance, HeadSums, head_importance
 
@@ -302,17 +300,6 @@ def alike_examples(
         if size and number != example
     ]
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
-
-
-def export_view(database: Database, view_name: str, job_id: int) -> Iterator[tuple[Any, ...]]:
-    """Every row of a published view that belongs to a job, streamed; the first has the names."""
-    view = next(view for view in VIEWS if view.name == view_name)
-    statement = f"SELECT * FROM {view.name} WHERE job_id = :job_id"  # noqa: S608 - a known view
-    yield tuple(column.name for column in view.columns)
-    with database.read() as connection:
-        streamed = connection.execution_options(yield_per=2_000)
-        for row in streamed.execute(text(statement), {"job_id": job_id}):
-            yield tuple(row)
 
 
 def parse_list(stored: str | None) -> list[Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
@@ -13,15 +10,13 @@ from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example, Site
-from db.views import VIEWS
+from db.results import export as exports
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
 from webui.context import choice, database, integer, optional_integer
 from webui.pages import heads, trees, words
 
 BINS = 40
-EXPORTS = tuple(view.name for view in VIEWS if view.name not in ("workers", "jobs"))
-"""Published views that can be had as CSV for one job."""
 
 blueprint = Blueprint("results", __name__)
 
@@ -111,9 +106,12 @@ def export(job_id: int, name: str) -> Response:
     """All rows of a published view that belong to the job, streamed as CSV."""
     opened = database()
     job_reads.get_job(opened, job_id)
-    if name not in EXPORTS:
-        raise NotFoundError(f"There is no export {name!r}. Known: {', '.join(EXPORTS)}.")
-    response = Response(_csv(results.export_view(opened, name, job_id)), mimetype="text/csv")
+    view = exports.EXPORTED.get(name)
+    if view is None:
+        known = ", ".join(exports.EXPORTED)
+        raise NotFoundError(f"There is no export {name!r}. Known: {known}.")
+    rows = exports.csv_parts(view, exports.chunks(opened, view, job_id))
+    response = Response(rows, mimetype="text/csv")
     response.headers["Content-Disposition"] = (
         f'attachment; filename="headwise-job-{job_id}-{name}.csv"'
     )
@@ -130,25 +128,6 @@ def histogram(scores: list[float]) -> dict[str, Any]:
     for score in scores:
         counts[min(BINS - 1, int((score - low) / width))] += 1
     return {"edges": [low + i * width for i in range(BINS)], "width": width, "counts": counts}
-
-
-def escape_formula(value: object) -> object:
-    """A text that a spreadsheet would run as a formula, made harmless; numbers stay."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
-
-
-def _csv(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    for row in rows:
-        writer.writerow([escape_formula(value) for value in row])
-        if buffer.tell() > 65_536:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
 
 
 def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str, Any]:

@@ -243,10 +243,10 @@ def test_jobs_are_filtered(
 def test_csv_of_a_job_is_whole_and_harmless(
     client: FlaskClient, database: Database, seeding: SimpleNamespace
 ) -> None:
-    job = seeding.seed_job(database, pairs=(("=1+1", "-2"),), examples=5)
+    job = seeding.seed_job(database, pairs=(("=1+1", "-2+3"),), examples=5)
     text = client.get(f"/jobs/{job}/export/examples.csv").text
     assert len(text.splitlines()) == 6
-    assert "'=1+1,'-2" in text
+    assert "'=1+1,'-2+3" in text
     importance = client.get(f"/jobs/{job}/export/head_importance.csv")
     assert importance.text.startswith("job_id,layer,kind,head,rank,n,mean")
     assert len(importance.text.splitlines()) == 73
