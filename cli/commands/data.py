@@ -14,7 +14,8 @@ from rich.table import Table
 
 from cli.context import opened, out, print_json
 from cli.doctor import examine
-from db.console.console import Console, create_console_role
+from db.console.console import Console
+from db.console.role import create_console_role
 from db.database import Database
 from db.ops import backup as copies
 from db.results import export as exports

@@ -21,7 +21,7 @@ from cli.context import admit, out, unfit
 from cli.devices import environments
 from cli.health import health
 from cli.supervisor import Child, Supervisor
-from db.console.console import create_console_role
+from db.console.role import create_console_role
 from db.database import CONSOLE_ROLE, Database
 from db.upgrades import SchemaState
 from jobs.errors import InputError, UnavailableError, refuse

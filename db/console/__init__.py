@@ -1,1 +1,1 @@
-"""The SQL console: queries of strangers on the published views."""
+"""The SQL console: untrusted queries on the published views."""

@@ -1,19 +1,22 @@
-"""The process that runs one query of the SQL console, under the operating system's limits.
+"""What the processes that run the SQL console's queries have in common.
 
-Started by `db.console.console`. On SQLite it imports the standard library only, so that it starts
-in a few hundredths of a second. It reads one request, a JSON object, from standard input, gives up
-what it does not need, and answers in JSON lines:
+`db.console.console` starts one process per query, running `db.console.sqlite` or
+`db.console.postgresql` under the operating system's limits. The process reads one request, a JSON
+object, from standard input, gives up the rights it does not need, and answers in JSON lines:
 
     {"ready": true}                          connected; the time limit starts
     {"columns": [...]}                       once
     {"rows": [[...], ...]} or {"csv": "..."} any number of times
     {"end": true, "truncated": bool}         or
-    {"error": kind, "name": ..., "message": ...}
+    {"error": code, "name": ..., "message": ...}
 
 Bytes travel as {"base64": "..."}; NaN and the infinities as Python's json writes them.
 
-Why a process: one long C function cannot be interrupted inside SQLite, and one long value cannot
-be refused by a PostgreSQL client before it is in memory. A process can be limited and killed.
+A process, because a long C function cannot be interrupted inside SQLite, and a PostgreSQL client
+cannot refuse a long value before it is in memory. A process can be limited and killed.
+
+Only the standard library is imported here, so that a SQLite query starts within a few hundredths
+of a second.
 """
 
 from __future__ import annotations
@@ -23,45 +26,42 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from db.results.csv_text import csv_text
 
 CHUNK_ROWS = 500
 MAX_FILE = 64 << 20
-"""A WAL index may be touched; nothing else is written, and nothing longer."""
+"""Size limit of written files, in bytes: SQLite may touch its WAL index; nothing else is written."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """The query ends here: kind, name and message of the answer."""
+    """Ends the query with an error: its code, message, and the name of the object it is about."""
 
-    def __init__(self, kind: str, message: str = "", name: str = "") -> None:
+    def __init__(self, code: str, message: str = "", name: str = "") -> None:
         super().__init__(message)
-        self.answer: dict[str, object] = {"error": kind, "message": message, "name": name}
+        self.answer: dict[str, object] = {"error": code, "message": message, "name": name}
 
 
-def main() -> None:
-    """Run the request on standard input."""
+def answer(run: Callable[[dict[str, Any], Output], None]) -> NoReturn:
+    """Run the request on standard input and end the process.
+
+    run: given the request and the output to write to; raises Refused
+    """
     request = json.load(sys.stdin.buffer)
     try:
-        # Late: one needs what the other's process should not wait for.
-        if request["kind"] == "sqlite":
-            from db.console.sqlite import run
-        else:
-            sys.path[:] = request["path"]
-            from db.console.postgresql import run
         run(request, Output(request))
     except Refused as refused:
         say(refused.answer)
     except MemoryError:
         say({"error": "memory", "message": "", "name": ""})
-    # Not by way of sys.exit: closing the last connection to a SQLite file would write the WAL back.
+    # Not sys.exit: closing the last connection to a SQLite file would write the WAL back.
     os._exit(0)
 
 
 def limit(memory: int, seconds: float) -> None:
-    """Give up memory, processor time, file sizes and core dumps beyond the given."""
+    """Limit memory (bytes), processor time and file sizes of this process; no core dumps."""
     for what, most in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, int(seconds) + 2),
@@ -93,18 +93,18 @@ class Output:
         self.csv: bool = request["csv"]
 
     def columns(self, names: Sequence[str]) -> None:
-        """Say what the columns are called."""
+        """Write the column names."""
         if self.csv:
             self._say_csv([names])
         else:
             say({"columns": list(names)})
 
     def wanted(self) -> int:
-        """How many rows to fetch next: at the end one more than may be shown."""
+        """Number of rows to fetch next; one beyond the row limit tells whether there are more."""
         return CHUNK_ROWS if self.left is None else min(CHUNK_ROWS, self.left + 1)
 
     def rows(self, rows: Sequence[Sequence[object]]) -> bool:
-        """Say these rows, as far as the row limit allows; False when there were too many."""
+        """Write rows up to the row limit; False when there were more."""
         shown = rows if self.left is None else rows[: self.left]
         if self.csv:
             self._say_csv(shown)

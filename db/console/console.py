@@ -1,8 +1,8 @@
-"""The SQL console: queries of strangers on the published views.
+"""The SQL console: untrusted queries on the published views.
 
-What may be read is enforced by the database, not by a parser: on SQLite by an authorizer, on
-PostgreSQL by a role that owns nothing. Time and memory are enforced by the operating system: every
-query runs in a process of its own, `db.console.child`.
+The database enforces what may be read, not a parser: on SQLite an authorizer, on PostgreSQL a
+role that owns nothing. The operating system enforces time and memory: every query runs in a
+process of its own (`db.console.sqlite`, `db.console.postgresql`; protocol in `db.console.child`).
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from urllib.parse import quote
 
 from sqlalchemy import make_url
 
-from db.console.role import create_console_role
 from db.schema import metadata
 from db.views import VIEW_NAMES, VIEWS
 from jobs.errors import HeadwiseError, UnavailableError, nearest, refuse
 from jobs.settings import Settings
 
-__all__ = ["Console", "QueryResult", "create_console_role"]
-
 MEMORY = {"sqlite": 512 << 20, "postgresql": 1024 << 20}
-"""Address space of the process of one query, in bytes: on SQLite it sorts there; on PostgreSQL it
-holds one batch of rows, and most of the space is libraries."""
+"""Address space of the process of one query, in bytes. SQLite sorts in it; with PostgreSQL it holds
+one batch of rows, and libraries take most of it."""
 RESULT_BYTES = 32 << 20
 """Largest result of `Console.run`, in bytes."""
 CONCURRENT = 4
-"""Queries at once per process."""
+"""Concurrent queries per process of Headwise."""
 START_SECONDS = 15.0
-"""How long the child may take to start and to connect."""
+"""Time for the child to start and connect."""
 GRACE_SECONDS = {"sqlite": 0.0, "postgresql": 2.0}
-"""PostgreSQL gets this long to cancel in good order before the child is killed."""
+"""Time for PostgreSQL to cancel the query before the child is killed."""
 MAX_SQL = 100_000
 
-# Isolated, without site: nothing is imported that the child does not name.
-_START = "import sys; sys.path.insert(0, sys.argv[1]); import db.console.child as c; c.main()"
+# Arguments: the module to run, then its import path. Python starts isolated and without site, so
+# nothing is imported that the module does not name.
+_START = (
+    "import importlib, sys; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
+)
 
 _slots = threading.BoundedSemaphore(CONCURRENT)
 _COMMENTS = re.compile(r"(\s|\(|;|--[^\n]*(\n|$)|/\*.*?(\*/|$))*", re.DOTALL)
@@ -67,13 +67,13 @@ class QueryResult:
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
     truncated: bool
-    """Whether there were more rows than the row limit."""
+    """The query has more rows than the row limit."""
     seconds: float
-    """Time the query took, without starting and connecting."""
+    """Duration of the query, without starting and connecting."""
 
 
 class Console:
-    """Runs queries on the published views, read-only, limited in time, memory and rows."""
+    """Run queries on the published views, read-only and limited in time, memory and rows."""
 
     def __init__(self, settings: Settings) -> None:
         self.seconds = settings.sql_seconds
@@ -83,10 +83,10 @@ class Console:
         self.console_url = settings.console_url
 
     def run(self, sql: str, *, max_rows: int | None = None) -> QueryResult:
-        """The first rows of a query, at most `sql_rows` of the settings.
+        """Return the first rows of a query, at most the setting `sql_rows`.
 
-        Raises InputError when the query is refused, fails or meets a limit, UnavailableError when
-        the database does not answer.
+        Raises InputError when the query is refused, fails or exceeds a limit, and UnavailableError
+        when the database does not answer.
         """
         if max_rows is not None and max_rows < 1:
             raise refuse("max_rows", max_rows, "must be at least 1")
@@ -102,12 +102,12 @@ class Console:
         )
 
     def csv(self, sql: str, *, max_bytes: int = 100_000_000) -> Iterator[bytes]:
-        """All rows of a query as CSV in UTF-8, header first, in pieces.
+        """Yield all rows of a query as CSV in UTF-8, header first, in pieces.
 
-        The whole query runs before the first piece, which is where every error of `run` is raised:
-        a reader never gets half a file, and a slow one never keeps the database waiting. The
-        result waits in a temporary file; one above `max_bytes` is refused. No cell is a
-        spreadsheet formula: text that starts like one has an apostrophe before it.
+        The query runs to its end before the first piece, and raises the errors of `run` then: a
+        reader never gets half a file, and a slow reader never keeps the database waiting. The
+        result is spooled to a temporary file; more than `max_bytes` is refused. Text that a
+        spreadsheet would read as a formula gets an apostrophe in front.
         """
         with tempfile.TemporaryFile() as spool:
             with self._answer(sql, rows=None, size=max_bytes, csv=True) as answer:
@@ -121,7 +121,7 @@ class Console:
     def _answer(self, sql: str, *, rows: int | None, size: int, csv: bool) -> Iterator[_Answer]:
         _check(sql)
         request = {
-            "kind": self.dialect,
+            "dialect": self.dialect,
             "sql": sql,
             "rows": rows,
             "bytes": size,
@@ -147,7 +147,7 @@ class Console:
         path = Path(str(self.database.database)).absolute()
         if not path.is_file():
             raise UnavailableError(f"There is no database at {path}. Start Headwise first.")
-        # The views name their tables in a schema of the child's choice.
+        # The child chooses the schema in which the views name their tables.
         views = [
             (view.name, re.sub(r"(\bFROM |\bJOIN )(\w+)", r"\1{schema}.\2", view.select))
             for view in VIEWS
@@ -160,7 +160,6 @@ class Console:
         address = make_url(self.console_url).set(drivername="postgresql")
         return {
             "address": address.render_as_string(hide_password=False),
-            "path": sys.path,
             "tables": list(metadata.tables),
         }
 
@@ -173,10 +172,10 @@ class _Answer:
         self.seconds = 0.0
         self._request = request
         self._late = threading.Event()
-        # JSON writes a character in up to six bytes; a child that says more is not ours any more.
+        # JSON writes a character in up to six bytes; a child that writes more is broken.
         self._bytes_left = 8 * size + (16 << 20)
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, str(Path(__file__).parents[2])],
+            [sys.executable, "-I", "-S", "-c", _START, *_program(request["dialect"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
@@ -184,7 +183,7 @@ class _Answer:
         self._timer = self._kill_after(START_SECONDS)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The messages with columns, rows or CSV; raises what an error message says."""
+        """Yield the messages with columns, rows or CSV; raise the error of an error message."""
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(json.dumps(self._request).encode())
@@ -196,8 +195,8 @@ class _Answer:
             if "ready" in message:
                 ready = True
                 self._timer.cancel()
-                kind: str = self._request["kind"]
-                self._timer = self._kill_after(self._request["seconds"] + GRACE_SECONDS[kind])
+                grace = GRACE_SECONDS[self._request["dialect"]]
+                self._timer = self._kill_after(self._request["seconds"] + grace)
                 began = time.monotonic()
             elif "error" in message:
                 raise _error(message, self._request["seconds"], self._request["bytes"])
@@ -210,7 +209,7 @@ class _Answer:
         raise self._death(ready=ready)
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
+        """Kill the child."""
         self._timer.cancel()
         self._child.kill()
         self._child.wait()
@@ -227,7 +226,7 @@ class _Answer:
             self._bytes_left -= len(line)
             if self._bytes_left < 0:
                 raise _error({"error": "bytes"}, self._request["seconds"], self._request["bytes"])
-            if not line.endswith(b"\n"):  # it died while writing
+            if not line.endswith(b"\n"):  # the child died while writing
                 return
             yield json.loads(line, object_hook=_decode)
 
@@ -252,8 +251,15 @@ class _Answer:
         return _error({"error": "memory"}, self._request["seconds"], 0)
 
 
+def _program(dialect: str) -> list[str]:
+    """The module that runs a query, and where it finds its imports."""
+    # SQLite needs the standard library and this package alone; psycopg is installed anywhere.
+    path = [str(Path(__file__).parents[2])] if dialect == "sqlite" else filter(None, sys.path)
+    return [f"db.console.{dialect}", *path]
+
+
 def _environment() -> dict[str, str]:
-    """What the loader and libpq need; above all none of the settings, which hold passwords."""
+    """Variables that the loader and libpq need; not the settings, which hold passwords."""
     kept = ("LD_LIBRARY_PATH", "HOME", "PATH", "SYSTEMROOT")
     return {k: v for k, v in os.environ.items() if k in kept or k.startswith("PGSSL")}
 
@@ -263,11 +269,11 @@ def _decode(value: dict[str, Any]) -> object:
 
 
 def _check(sql: str) -> None:
-    """Refuse early what the database would refuse in words that help nobody."""
+    """Refuse queries for which the message of the database would not help."""
     if len(sql) > MAX_SQL:
         raise refuse("sql", sql, f"longer than {MAX_SQL:,} characters", _ONLY_SELECT)
     if "\0" in sql or re.search("[\ud800-\udfff]", sql):
-        raise refuse("sql", sql, "contains a character that is no text", "Remove it.")
+        raise refuse("sql", sql, "contains a character that is not text", "Remove it.")
     start = _COMMENTS.match(sql)
     rest = sql[start.end() :] if start else sql
     if not rest:
@@ -278,18 +284,18 @@ def _check(sql: str) -> None:
 
 
 def _error(message: dict[str, Any], seconds: float, size: int) -> HeadwiseError:
-    """What the child's error message means to the user."""
-    kind, said = str(message["error"]), str(message.get("message", ""))
+    """The error for the user, from an error message of the child."""
+    code, said = str(message["error"]), str(message.get("message", ""))
     name = str(message.get("name", "")).removeprefix("main.").removeprefix("public.")
     narrower = "Narrow it: a WHERE on job_id, fewer columns, a LIMIT."
-    match kind:
+    match code:
         case "table" | "missing":
-            what = "is not published" if kind == "table" else "does not exist"
+            what = "is not published" if code == "table" else "does not exist"
             if name in VIEW_NAMES:
                 return refuse("sql", message["name"], what, f"Write {name} without a schema.")
             return refuse("sql", name, what, nearest(name, VIEW_NAMES))
         case "function":
-            remedy = "Aggregates, windows, text, dates, JSON and mathematics are."
+            remedy = "Aggregate, window, text, date, JSON and mathematical functions are."
             return refuse("sql", name, "the function is not allowed here", remedy)
         case "statement" | "empty":
             return refuse("sql", name or None, "is not a SELECT", _ONLY_SELECT)
@@ -300,7 +306,7 @@ def _error(message: dict[str, Any], seconds: float, size: int) -> HeadwiseError:
         case "memory":
             return refuse("sql", None, "stopped at the memory limit", narrower)
         case "value":
-            return refuse("sql", None, "makes a text or blob that is too long", narrower)
+            return refuse("sql", None, "produces a text or blob that is too long", narrower)
         case "bytes":
             text = f"its result is larger than {size:,} bytes"
             return refuse("sql", None, text, narrower)

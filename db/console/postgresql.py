@@ -1,6 +1,6 @@
-"""The SQL console's query on PostgreSQL; runs in the child process.
+"""The process that runs one query of the SQL console on PostgreSQL.
 
-The role decides what may be read (`db.console.role`). The cursor decides what may be said: DECLARE
+The role limits what may be read (`db.console.role`). The cursor limits the statements: DECLARE
 takes one query and nothing else.
 """
 
@@ -20,7 +20,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
-from db.console.child import Output, Refused, limit, say
+from db.console.child import Output, Refused, answer, limit, say
 
 _DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
 _EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF)\n"
@@ -31,8 +31,13 @@ FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(string_to_arra
 """
 
 
+def main() -> None:
+    """Answer the request on standard input."""
+    answer(run)
+
+
 def run(request: dict[str, Any], output: Output) -> None:
-    """Run the request's query; raises Refused."""
+    """Run the query of a request. Raises Refused."""
     limit(request["memory"], request["seconds"])
     milliseconds = max(1, int(request["seconds"] * 1000))
     try:
@@ -84,7 +89,7 @@ def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> Non
 
 
 def _refuse_catalog(explained: list[tuple[Any, ...]]) -> None:
-    """Refuse PostgreSQL's own tables: every role may read most of them."""
+    """Refuse tables and functions of PostgreSQL itself, which every role may mostly read."""
     nodes = [json.loads(explained[0][0])[0]["Plan"]]
     while nodes:
         node = nodes.pop()
@@ -114,7 +119,7 @@ def _translate(error: psycopg.Error) -> Refused:
         return Refused("memory", message)
     if not state and re.search("memory|synchronization", message):  # of libpq, not of the server
         return Refused("memory", message)
-    if "prepared statement" in message:  # bound no values for its $1
+    if "prepared statement" in message:  # the query has a $1
         return Refused("sql", "a query takes no parameters")
     if not state or state[:2] in ("08", "57"):
         return Refused("unavailable", message)
@@ -128,11 +133,11 @@ def _place(error: psycopg.Error) -> str:
 
 
 def _adapters() -> AdaptersMap:
-    """Numbers, booleans and bytes as such; everything else as PostgreSQL writes it."""
+    """Loaders for numbers, booleans and bytes; any other type stays the text PostgreSQL writes."""
     adapters = AdaptersMap(types=postgres.types)
     adapters.register_dumper(str, StrDumper)
-    adapters.register_loader(0, TextLoader)  # of every type that has none
-    adapters.register_loader(0, TextBinaryLoader)  # of EXPLAIN
+    adapters.register_loader(0, TextLoader)  # any type without a loader
+    adapters.register_loader(0, TextBinaryLoader)  # the output of EXPLAIN
     adapters.register_loader("numeric", _NumericLoader)
     adapters.register_loader("bool", BoolLoader)
     adapters.register_loader("bytea", ByteaLoader)

@@ -14,7 +14,7 @@ from db.database import CONSOLE_ROLE, Database, grant_console
 from jobs.errors import ConflictError, refuse
 
 CONNECTIONS = 8
-"""Queries of the console at once, over all of its processes."""
+"""Concurrent queries of the console, over all of its processes."""
 
 _SETTINGS = (
     "default_transaction_read_only = on",
@@ -24,12 +24,12 @@ _SETTINGS = (
 )
 _OPTIONAL_SETTINGS = (
     "temp_file_limit = '1GB'",  # superusers only
-    "client_connection_check_interval = '1s'",  # from PostgreSQL 14: stop when nobody listens
+    "client_connection_check_interval = '1s'",  # from PostgreSQL 14: stop when the client is gone
 )
 
-# All overloads, in every schema. A read-only transaction does not stop what is listed here: large
-# objects, locks that outlive a statement, settings (the time limit among them), messages, WAL
-# records, sleeping, functions that run a text as SQL, other sessions, other servers.
+# Names of functions that a read-only transaction does not prevent, in every schema and with all
+# overloads: large objects, locks that outlive a statement, settings (including the time limit),
+# messages, WAL records, sleeping, functions that run text as SQL, other sessions, other servers.
 _DANGEROUS = (
     r"^(lo_.*|lowrite|loread|pg_(try_)?advisory_.*|set_config|pg_notify|pg_sleep.*"
     r"|.*_to_xml|.*_to_xmlschema|.*_to_xml_and_xmlschema|ts_stat|ts_rewrite"
@@ -42,7 +42,7 @@ SELECT p.oid::regprocedure::text FROM pg_proc p
 WHERE p.prokind = 'f' AND p.proname ~ :names AND has_function_privilege(:role, p.oid, 'EXECUTE')
 ORDER BY 1
 """
-# Who runs Headwise keeps the functions: migrations take an advisory lock.
+# The owner keeps the functions: migrations take an advisory lock.
 _OWNERS = """
 SELECT DISTINCT quote_ident(r.rolname) FROM pg_roles r WHERE NOT r.rolsuper AND (
     r.rolname = current_user
@@ -56,11 +56,13 @@ _log = logging.getLogger(__name__)
 def create_console_role(database_url: str, password: str) -> str:
     """Create or update the console's role and return the address for HEADWISE_CONSOLE_URL.
 
-    `database_url` is that of an administrator; best a superuser, for only the owner of PostgreSQL's
-    own functions can take the dangerous ones from PUBLIC (those that stay are logged). Roles belong
-    to the whole server, the rights on functions and views to this database.
-    Raises InputError (no PostgreSQL, no password, no right), ConflictError (no schema yet) and
-    UnavailableError.
+    database_url: address of an administrator, best a superuser: only the owner of the functions of
+        PostgreSQL can revoke the dangerous ones from PUBLIC; those that stay are logged
+
+    The role belongs to the whole server, its rights on functions and views to this database.
+
+    Raises InputError (not PostgreSQL, no password, insufficient rights), ConflictError (no schema
+    yet) and UnavailableError.
     """
     url = make_url(database_url)
     if url.get_backend_name() != "postgresql":
@@ -79,7 +81,7 @@ def create_console_role(database_url: str, password: str) -> str:
 
 
 def _retry(database: Database, password: str) -> None:
-    """Roles are shared by all databases of a server, where another may be doing the same."""
+    """Retry: a server shares roles among its databases, and another one may change them now."""
     for attempt in range(10):
         try:
             with database.write() as connection:

@@ -1,7 +1,7 @@
-"""The SQL console's query on SQLite; runs in the child process and imports nothing else.
+"""The process that runs one query of the SQL console on SQLite.
 
 A read-only file is not enough: SQLite would still attach and create other files, change settings
-and make temporary tables. The authorizer stops all of it.
+and make temporary tables. The authorizer prevents all of this.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from db.console.child import Output, Refused, limit, say
+from db.console.child import Output, Refused, answer, limit, say
 
 MAX_VALUE = 10_000_000
-"""Longest text or blob SQLite may make, in bytes."""
+"""Length limit of texts and blobs in SQLite, in bytes."""
 BUSY_SECONDS = 5
 
 FUNCTIONS = frozenset(
@@ -37,8 +37,8 @@ FUNCTIONS = frozenset(
     "acos acosh asin asinh atan atan2 atanh ceil ceiling cos cosh degrees exp floor ln log log10 "
     "log2 mod pi pow power radians sin sinh sqrt tan tanh trunc".split()
 )
-"""What a query may call on SQLite. Not here: whatever loads code, reads files or makes a long
-value out of a short call (load_extension, readfile, printf, format, zeroblob, randomblob)."""
+"""Functions that a query may call on SQLite. Left out are those that load code, read files or make
+a long value from a short call (load_extension, readfile, printf, format, zeroblob, randomblob)."""
 TABLE_FUNCTIONS = ("json_each", "json_tree")
 
 
@@ -65,13 +65,13 @@ _ACTIONS = {
 
 
 class Guard:
-    """The authorizer: denies by default and remembers what it denied first.
+    """The authorizer: denies by default and keeps the first denial.
 
-    SQLite says in whose body a table is read, but gives the name of a common table expression
-    like that of a view: WITH jobs AS (SELECT * FROM job) would look like the view `jobs`. And for
-    a table of which no column is read (count(*)) it says only what the FROM clause said. So the
-    database is attached under a name made for this process, and a published view is a temporary
-    view over a second one with such a name: no query can know them.
+    SQLite reports in the body of which view a table is read, but common table expressions look
+    like views: WITH jobs AS (SELECT * FROM job) is reported as the view `jobs`. For a table of
+    which no column is read (count(*)) it reports only the name in the FROM clause. Therefore the
+    database is attached under a random schema name, and each published view is a temporary view
+    over a second one with a random name: no query can know these names.
     """
 
     def __init__(self, views: Sequence[tuple[str, str]]) -> None:
@@ -83,13 +83,13 @@ class Guard:
         self.denied: Refused | None = None
 
     def prepare(self, connection: sqlite3.Connection, uri: str) -> None:
-        """Attach the database, make the temporary views, learn the names of the tables."""
+        """Attach the database, create the temporary views, and read the names of the tables."""
         connection.execute("ATTACH ? AS " + self.schema, (uri,))
         for name, (body, select) in self.views.items():
             select = select.replace("{schema}", self.schema)
             connection.execute(f"CREATE TEMP VIEW {body} AS {select}")
             connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {body}")  # noqa: S608
-        # A table-valued function is made at its first use, by statements that are denied later.
+        # SQLite sets up a table-valued function at its first use, by statements denied later.
         for function in TABLE_FUNCTIONS:
             connection.execute(f"SELECT 1 FROM {function}('[]')")  # noqa: S608
         names = connection.execute(
@@ -101,7 +101,7 @@ class Guard:
     def __call__(
         self, action: int, first: str | None, second: str | None, db: str | None, body: str | None
     ) -> int:
-        """sqlite3's callback; `body` is the view or common table expression being read."""
+        """The callback of sqlite3; `body` is the view or common table expression being read."""
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_READ and first is not None:
@@ -120,20 +120,25 @@ class Guard:
 
     def _may_read(self, table: str, column: str | None, db: str | None, body: str | None) -> bool:
         if db == self.schema:
-            # Without a column `db` is what was written, else where the name was found.
+            # Without a column, `db` is as written in the query; else where the name was found.
             return body in self.bodies or column == ""
         if db == "temp":
             return table in self.views or table in self.bodies
         if db == "main":
             return table in TABLE_FUNCTIONS
-        # No column and no schema: a view, or a common table expression, which is no table.
+        # No column and no schema: a view or a common table expression, not a table.
         name = table.lower()
         hidden = name in self.tables or name.startswith(("sqlite_", "pragma_"))
         return column == "" and not hidden
 
 
+def main() -> None:
+    """Answer the request on standard input."""
+    answer(run)
+
+
 def run(request: dict[str, Any], output: Output) -> None:
-    """Run the request's query; raises Refused."""
+    """Run the query of a request. Raises Refused."""
     limit(request["memory"], request["seconds"])
     guard = Guard(request["views"])
     try:
@@ -160,14 +165,14 @@ def run(request: dict[str, Any], output: Output) -> None:
     connection.set_authorizer(guard)
     say({"ready": True})
     try:
-        _fetch_sqlite(connection, request["sql"], output)
+        _fetch(connection, request["sql"], output)
     except sqlite3.Error as error:
         raise guard.denied or _refusal(error, guard) from None
 
 
-def _fetch_sqlite(connection: sqlite3.Connection, sql: str, output: Output) -> None:
+def _fetch(connection: sqlite3.Connection, sql: str, output: Output) -> None:
     cursor = connection.execute(sql)
-    if cursor.description is None:  # only comments
+    if cursor.description is None:  # nothing but comments
         raise Refused("empty")
     output.columns([column[0] for column in cursor.description])
     complete = True

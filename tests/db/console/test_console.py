@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url, select, text
 
 import db.console.console
-from db.console.console import Console, create_console_role
+from db.console.console import Console
+from db.console.role import create_console_role
 from db.database import CONSOLE_ROLE, Database
 from db.schema import metadata
 from db.views import VIEWS
