@@ -1,8 +1,8 @@
-"""Results as HTML that needs nothing else: for notebooks, and as pages of their own.
+"""Results as self-contained HTML: for notebooks, and as complete pages.
 
-Colours are translucent over the background and the text has the page's colour, so that they are
-readable on light and dark ones. Every coloured thing has its number as text. What comes from
-texts, labels and module names is escaped.
+Colours are translucent over the background and text keeps the colour of the page, so both are
+readable on light and dark pages. Every colour comes with its number as text. Texts, labels and
+module names are escaped.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from headwise.replay import Site
-    from headwise.result import Attribution, Edge
-    from headwise.wordpieces import WordPair, Words
+from headwise.replay import Site
+from headwise.wordpieces import Words
 
-_EXAMPLES, _PAIRS = 3, 8
 _POSITIVE, _NEGATIVE = "37, 99, 235", "217, 119, 6"
-_STRONGEST = 0.45  # opacity; black and white text keep a contrast of at least 4.5 on it
+_STRONGEST = 0.45  # opacity; black and white text keep a contrast of at least 4.5:1 on it
 
 _STYLE = """
 .headwise { font: 14px/1.5 system-ui, sans-serif; color: inherit; }
@@ -57,7 +54,7 @@ _PAGE = """<!DOCTYPE html>
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A piece of HTML with its style, shown by a notebook, or saved as a page."""
+    """A piece of HTML with its style sheet; a notebook displays it, ``save`` makes a page of it."""
 
     title: str
     body: str
@@ -66,44 +63,68 @@ class Picture:
         return f'<div class="headwise"><style>{_STYLE}</style>{self.body}</div>'
 
     def save(self, path: str | Path) -> None:
-        """Write a complete page, in UTF-8."""
+        """Write a complete page in UTF-8."""
         page = _PAGE.format(title=escape(self.title), body=self._repr_html_())
         Path(path).write_text(page, encoding="utf-8")
 
 
-def summary_picture(result: Attribution) -> Picture:
-    """The importance of all heads, and the first examples."""
-    failed = sum(error is not None for error in result.errors)
-    shown = range(min(_EXAMPLES, len(result)))
-    counts = f"{len(result)} examples, {failed} failed"
-    return Picture(
-        title="Attribution",
-        body="".join(
-            [
-                f"<p>Attribution by {escape(result.method)}: {counts}</p>",
-                heat_map("Importance I_h: mean score", result.sites, result.importance()),
-                *(_example(result, example) for example in shown),
-            ]
-        ),
+class Pair(Protocol):
+    """One cell of the attribution of a head, between words or between tokens."""
+
+    @property
+    def site(self) -> Site: ...
+    @property
+    def head(self) -> int: ...
+    @property
+    def query(self) -> int: ...
+    @property
+    def key(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The content of one example's section; of a failed example, ``error`` alone.
+
+    predicted, target: names of the predicted class and of the class that is attributed
+    probability: of the predicted class
+    words: with their attribution
+    pairs: the strongest, strongest first; query and key index ``texts``
+    unit: ``words`` or ``tokens``, the elements of ``texts``
+    """
+
+    error: str | None = None
+    predicted: str = ""
+    target: str = ""
+    probability: float = math.nan
+    words: Words | None = None
+    pairs: Sequence[Pair] = ()
+    texts: Sequence[str] = ()
+    unit: str = "words"
+
+
+def section(example: int, shown: Explanation) -> str:
+    """One example: prediction, words and strongest pairs, or its error."""
+    title = f"<p><strong>Example {example}</strong>"
+    if shown.error is not None:
+        return f"{title} failed: {escape(shown.error)}</p>"
+    prediction = (
+        f" predicted {escape(shown.predicted)} ({shown.probability:.3f}),"
+        f" attributed {escape(shown.target)}</p>"
     )
-
-
-def example_picture(result: Attribution, example: int) -> Picture:
-    """The words, pairs and heads of one example."""
-    body = _example(result, example)
-    if result.errors[example] is None:
-        body += heat_map("Scores: largest cell", result.sites, result.scores[example])
-    return Picture(title=f"Attribution of example {example}", body=body)
+    assert shown.words is not None
+    return title + prediction + _words(shown.words) + _pairs(shown, shown.words.sites)
 
 
 def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) -> str:
-    """A table of sites and heads; values [S, H], NaN where there is no head."""
+    """A table of values by site and head, [S, H]; NaN where a site has no such head."""
     largest = _largest(values)
-    kinds = {site.kind for site in sites}
+    several = len({site.kind for site in sites}) > 1
     heads = "".join(f'<th scope="col">{head}</th>' for head in range(values.shape[1]))
     rows = []
     for site, row in zip(sites, values, strict=True):
-        name = _layer(site, len(kinds) > 1)
+        name = _layer(site, several)
         cells = "".join(
             f'<td style="{_colour(value, largest)}">{_number(value)}</td>' for value in row.tolist()
         )
@@ -117,24 +138,8 @@ def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) 
     )
 
 
-def _example(result: Attribution, example: int) -> str:
-    title = f"<p><strong>Example {example}</strong>"
-    error = result.errors[example]
-    if error is not None:
-        return f"{title} failed: {escape(error)}</p>"
-    predicted, target = int(result.predicted[example]), int(result.target[example])
-    probability = float(result.probabilities[example, predicted])
-    about = (
-        f" predicted {escape(result.labels[predicted])} ({probability:.3f}),"
-        f" attributed {escape(result.labels[target])}</p>"
-    )
-    words = result.words_of(example)
-    assert words is not None
-    return title + about + _words(words) + _pairs(result, example, words)
-
-
 def _words(words: Words) -> str:
-    """Every word, coloured by what is attributed to it as a key, over all sites and heads."""
+    """Every word, coloured by its attribution as a key, summed over sites and heads."""
     totals = np.nan_to_num(words.attribution).sum(axis=0, dtype=np.float64)
     largest = _largest(totals)
     spans = " ".join(
@@ -145,26 +150,21 @@ def _words(words: Words) -> str:
     return f'<div class="words">{spans}</div>'
 
 
-def _pairs(result: Attribution, example: int, words: Words) -> str:
-    """The largest cells between words, or between their pieces where matrices were not kept."""
-    pairs: Sequence[WordPair | Edge]
-    if words.matrix is not None:
-        caption, pairs, texts = "words", words.pairs(_PAIRS), words.texts
-    else:
-        caption, pairs, texts = "tokens", result.edges_of(example, _PAIRS), result.tokens[example]
-    if not pairs:
+def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:
+    """A table of the strongest pairs; nothing without any."""
+    if not shown.pairs:
         return ""
-    largest = _largest(np.array([pair.value for pair in pairs]))
-    several = len({site.kind for site in result.sites}) > 1
+    largest = _largest(np.array([pair.value for pair in shown.pairs]))
+    several = len({site.kind for site in sites}) > 1
     rows = "".join(
-        f'<tr><td class="text">{escape(texts[pair.query])}</td>'
-        f'<td class="text">{escape(texts[pair.key])}</td>'
+        f'<tr><td class="text">{escape(shown.texts[pair.query])}</td>'
+        f'<td class="text">{escape(shown.texts[pair.key])}</td>'
         f"<td>{escape(_layer(pair.site, several))}</td><td>{pair.head}</td>"
         f'<td style="{_colour(pair.value, largest)}">{_number(pair.value)}</td></tr>'
-        for pair in pairs
+        for pair in shown.pairs
     )
     return (
-        f"<table><caption>Strongest pairs of {caption}</caption>"
+        f"<table><caption>Strongest pairs of {shown.unit}</caption>"
         '<thead><tr><th scope="col" class="text">query</th><th scope="col" class="text">key</th>'
         '<th scope="col">layer</th><th scope="col">head</th><th scope="col">attribution</th></tr>'
         f"</thead><tbody>{rows}</tbody></table>"
@@ -172,12 +172,12 @@ def _pairs(result: Attribution, example: int, words: Words) -> str:
 
 
 def _layer(site: Site, several: bool) -> str:
-    """A site's layer, with its kind where there are several kinds."""
+    """The layer of a site, with the type of attention where a model has several."""
     return f"{site.kind} {site.layer}" if several else str(site.layer)
 
 
 def _largest(values: NDArray[np.floating]) -> float:
-    """The largest magnitude, by which colours are scaled."""
+    """The largest magnitude, which gets the strongest colour."""
     return float(np.nan_to_num(np.abs(values)).max(initial=0))
 
 
@@ -191,6 +191,6 @@ def _colour(value: float, largest: float) -> str:
 def _number(value: float) -> str:
     if math.isnan(value):
         return "&ndash;"
-    # Three decimals, and one digit of what would be zero then.
+    # Three decimals; one significant digit for a number that would round to zero.
     text = f"{value:+.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.0e}"
     return text.replace("-", "&minus;")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
-from headwise.html import Picture, example_picture, summary_picture
+from headwise.html import Explanation, Picture, heat_map, section
 from headwise.replay import Site
 from headwise.trees import Interactions, Tree, build, interactions
 from headwise.trees.build import RULES, TAU, TAU_LAST
@@ -32,6 +33,7 @@ Bools = NDArray[np.bool_]
 _FORMAT = "headwise-attribution-3"
 _RAGGED = ("token_attribution", "matrices")
 _HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "errors")
+_SHOWN_EXAMPLES, _SHOWN_PAIRS = 3, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +191,7 @@ class Attribution:
 
         Raises OptionError for an example that failed or that there is not, and for bad arguments.
         """
-        if not -len(self) <= example < len(self):
-            raise OptionError(f"there is no example {example}; there are {len(self)}")
+        self._check_example(example)
         found = self.interactions[example]
         if found is None:
             raise OptionError(f"example {example} failed: {self.errors[example]}")
@@ -204,16 +205,45 @@ class Attribution:
             raise OptionError(str(error)) from error
 
     def picture(self, example: int) -> Picture:
-        """One example as a page: its words, strongest pairs and heads; shown by a notebook.
+        """Words, strongest pairs and heads of one example; a notebook displays it.
 
-        Raises OptionError for an example that there is not.
+        Raises OptionError for an example that does not exist.
         """
-        if not -len(self) <= example < len(self):
-            raise OptionError(f"there is no example {example}; there are {len(self)}")
-        return example_picture(self, example % len(self))
+        self._check_example(example)
+        number = example % len(self)
+        body = section(number, self._explanation(number))
+        if self.errors[number] is None:
+            body += heat_map("Scores: largest cell", self.sites, self.scores[number])
+        return Picture(title=f"Attribution of example {number}", body=body)
 
     def _repr_html_(self) -> str:
-        return summary_picture(self)._repr_html_()
+        failed = sum(error is not None for error in self.errors)
+        body = [
+            f"<p>Attribution by {escape(self.method)}: {len(self)} examples, {failed} failed</p>",
+            heat_map("Importance I_h: mean score", self.sites, self.importance()),
+            *(section(e, self._explanation(e)) for e in range(min(_SHOWN_EXAMPLES, len(self)))),
+        ]
+        return Picture(title="Attribution", body="".join(body))._repr_html_()
+
+    def _explanation(self, example: int) -> Explanation:
+        words = self.words_of(example)
+        if words is None:
+            return Explanation(error=self.errors[example])
+        predicted = int(self.predicted[example])
+        by_words = words.matrix is not None
+        return Explanation(
+            predicted=self.labels[predicted],
+            target=self.labels[int(self.target[example])],
+            probability=float(self.probabilities[example, predicted]),
+            words=words,
+            pairs=words.pairs(_SHOWN_PAIRS) if by_words else self.edges_of(example, _SHOWN_PAIRS),
+            texts=words.texts if by_words else self.tokens[example],
+            unit="words" if by_words else "tokens",
+        )
+
+    def _check_example(self, example: int) -> None:
+        if not -len(self) <= example < len(self):
+            raise OptionError(f"there is no example {example}; there are {len(self)}")
 
     def edges(self, k: int | None = None) -> tuple[tuple[Edge, ...], ...]:
         """Per example its k largest cells, largest first (all that were kept by default)."""
