@@ -24,7 +24,7 @@ from headwise.errors import OptionError
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import Attention, attend, handling
 from headwise.targets import Objective
-from headwise.trees.build import RULES, TAU, TAU_LAST
+from headwise.trees import RULES, TAU, TAU_LAST
 
 Cut = Sequence[tuple[int, int, int]]
 """(site, query, key) of the cells that are cut."""

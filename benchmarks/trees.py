@@ -18,7 +18,7 @@ import headwise
 from benchmarks.cutting import KINDS, CutResult, cut_experiment
 from benchmarks.page import machine, publish
 from headwise.encoding import Text
-from headwise.trees.build import RULES, TAU, TAU_LAST
+from headwise.trees import RULES, TAU, TAU_LAST
 
 _MAX_LENGTH = 128
 

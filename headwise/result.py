@@ -18,8 +18,7 @@ from safetensors.numpy import save_file
 from headwise.errors import OptionError
 from headwise.html import Explanation, Picture, heat_map, section
 from headwise.replay import Site
-from headwise.trees import Interactions, Tree, build, interactions
-from headwise.trees.build import RULES, TAU, TAU_LAST
+from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
 from headwise.wordpieces import Words, merge
 
 if TYPE_CHECKING:

@@ -1,5 +1,21 @@
-"""Attribution trees: built from numbers, drawn as SVG. No torch, nothing of the other packages."""
+"""Attribution trees, built from arrays and drawn as SVG; NumPy alone, without torch."""
 
-from headwise.trees.build import RULES, Interactions, Node, SiteCells, Tree, build, interactions
+from headwise.trees.build import RULES, TAU, TAU_LAST, build
+from headwise.trees.cells import FLOOR, Interactions, SiteCells, interactions
+from headwise.trees.nodes import Node
+from headwise.trees.picture import site_label
+from headwise.trees.tree import Tree
 
-__all__ = ["RULES", "Interactions", "Node", "SiteCells", "Tree", "build", "interactions"]
+__all__ = [
+    "FLOOR",
+    "RULES",
+    "TAU",
+    "TAU_LAST",
+    "Interactions",
+    "Node",
+    "SiteCells",
+    "Tree",
+    "build",
+    "interactions",
+    "site_label",
+]

@@ -1,21 +1,20 @@
-"""A tree as SVG that needs nothing else: the root at the left, one column for each site below it.
+"""Trees as self-contained SVG: the root at the left, then one column per site.
 
-Colours are attributes, which a page's style sheet may replace by its own (classes ``tree-page``,
-``tree-edge``, ``tree-node``, ``tree-site``); as a file of its own the picture has a white ground.
-Every node can be reached by the keyboard and says in words what is drawn.
+Colours are attributes, so that the style sheet of a page may override them (classes ``tree-page``,
+``tree-edge``, ``tree-node``, ``tree-site``); a standalone file has a white background. Every node
+can be reached by keyboard and has a text description.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from headwise.trees.build import Node, Tree
+from headwise.trees.nodes import Node, children
 
 _ROW, _TOP, _LETTER, _GAP, _DOT = 26, 40, 7.6, 46, 4
-_LONGEST = 24  # letters of a label; the whole token is in its description
+_LONGEST = 24  # characters of a label; the description has the whole token
 
 _PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" class="tree" role="group" \
 viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" \
@@ -28,25 +27,28 @@ font-family="system-ui, sans-serif" font-size="13" fill="#1c2026" aria-label="{t
 """
 
 
-def draw(tree: Tree) -> str:
-    """The picture as text; tokens are escaped, and cut where they are long."""
-    rows = _rows(tree)
-    columns, headings, width = _columns(tree)
+def draw(nodes: Sequence[Node], tau: float, tau_last: float) -> str:
+    """Draw a tree; tokens are escaped, and long ones truncated.
+
+    nodes: the root first; tau, tau_last: thresholds of the edges, for the description
+    """
+    rows = _rows(nodes)
+    columns, headings, width = _columns(nodes)
     body = [
         f'<text class="tree-site" x="{x:.1f}" y="18" fill="#59616b" font-size="11">{name}</text>'
         for x, name in headings
     ]
-    places = [(columns[node.site], rows[i]) for i, node in enumerate(tree.nodes)]
-    for i, node in enumerate(tree.nodes):
+    places = [(columns[node.site], rows[i]) for i, node in enumerate(nodes)]
+    for i, node in enumerate(nodes):
         if node.parent is not None:
             x, y = places[node.parent]
-            start = (x + _width(tree.nodes[node.parent].token), y)
+            start = (x + _width(nodes[node.parent].token), y)
             body.append(_edge(start, places[i], node.share or 0))
-    body += [_node(tree, node, *place) for node, place in zip(tree.nodes, places, strict=True)]
-    title = f"Attribution tree of {len(tree.nodes)} tokens, root {tree.nodes[0].token}"
+    body += [_node(nodes, node, *place) for node, place in zip(nodes, places, strict=True)]
+    title = f"Attribution tree of {len(nodes)} tokens, root {nodes[0].token}"
     about = (
-        f"Each token is read by the one at its left, in the layer above it. Threshold {tree.tau:g}"
-        f" of the layer's largest attribution, {tree.tau_last:g} in the last layer."
+        f"Each token is read by the one at its left, in the layer above it. Threshold {tau:g}"
+        f" of the layer's largest attribution, {tau_last:g} in the last layer."
     )
     height = max(rows) + _ROW
     return _PICTURE.format(
@@ -55,33 +57,33 @@ def draw(tree: Tree) -> str:
 
 
 def site_label(layer: int | None, kind: str | None) -> str:
-    """A site in a few letters; the usual kind is left out."""
+    """A short label of a site; the type of attention is omitted for encoders."""
     return f"L{layer}" if kind == "encoder" else f"{kind} L{layer}"
 
 
-def describe(tree: Tree, node: Node) -> str:
-    """What is drawn of a node, in words."""
+def describe(nodes: Sequence[Node], node: Node) -> str:
+    """Describe a node of a tree in words."""
     name = f"{node.token}, {node.side} position {node.position}"
     if node.parent is None:
         return f"{name}: the root"
     return (
-        f"{name}: read by {tree.nodes[node.parent].token} in {site_label(node.layer, node.kind)}, "
+        f"{name}: read by {nodes[node.parent].token} in {site_label(node.layer, node.kind)}, "
         f"attribution {node.value:.3g}, {node.share:.0%} of the layer's largest"
     )
 
 
-def _rows(tree: Tree) -> list[float]:
-    """Middle of every node's line: leaves one below the other, a parent amid its children."""
-    rows = [0.0] * len(tree.nodes)
+def _rows(nodes: Sequence[Node]) -> list[float]:
+    """The y coordinate of every node: leaves one below the other, parents amid their children."""
+    rows = [0.0] * len(nodes)
     leaves = 0
 
     def visit(node: int) -> None:
         nonlocal leaves
-        children = tree.children(node)
-        for child in children:
+        below = children(nodes, node)
+        for child in below:
             visit(child)
-        if children:
-            rows[node] = (rows[children[0]] + rows[children[-1]]) / 2
+        if below:
+            rows[node] = (rows[below[0]] + rows[below[-1]]) / 2
         else:
             rows[node] = _TOP + _ROW * leaves
             leaves += 1
@@ -90,11 +92,13 @@ def _rows(tree: Tree) -> list[float]:
     return rows
 
 
-def _columns(tree: Tree) -> tuple[dict[int | None, float], list[tuple[float, str]], float]:
-    """Left edge of every site's column and its heading, by node.site, and the whole width."""
+def _columns(
+    nodes: Sequence[Node],
+) -> tuple[dict[int | None, float], list[tuple[float, str]], float]:
+    """Left edge of each column by site, left edge and heading of each, and the total width."""
     widest: dict[int | None, float] = {}
     names: dict[int | None, str] = {}
-    for node in tree.nodes:
+    for node in nodes:
         label = "root" if node.site is None else site_label(node.layer, node.kind)
         names[node.site] = escape(label)
         widest[node.site] = max(widest.get(node.site, 0), _width(node.token), _width(label))
@@ -115,8 +119,8 @@ def _edge(start: tuple[float, float], end: tuple[float, float], share: float) ->
     )
 
 
-def _node(tree: Tree, node: Node, x: float, y: float) -> str:
-    words = _safe(describe(tree, node))
+def _node(nodes: Sequence[Node], node: Node, x: float, y: float) -> str:
+    words = _safe(describe(nodes, node))
     return (
         f'<g class="tree-node" tabindex="0" role="img" aria-label="{words}"><title>{words}</title>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_DOT}"/>'
@@ -130,12 +134,12 @@ def _short(token: str) -> str:
 
 
 def _width(token: str) -> float:
-    """About how wide a label is drawn, its dot and a margin included."""
+    """Approximate width of a label, including its dot and a margin."""
     letters = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in _short(token))
     return _LETTER * letters + 3 * _DOT
 
 
 def _safe(text: str) -> str:
-    """Escaped, and without the characters that XML cannot hold."""
+    """Escape text, and replace the characters that XML does not allow."""
     shown = (c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
     return escape("".join(shown))

@@ -12,9 +12,7 @@ from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.results import Example, Site
 from db.reads.trees import read_interactions
-from headwise.trees import RULES, Interactions, Tree, build
-from headwise.trees.build import FLOOR, TAU, TAU_LAST
-from headwise.trees.picture import site_label
+from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build, site_label
 from jobs.errors import NotFoundError, refuse
 from webui.context import database
 

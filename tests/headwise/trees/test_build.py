@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.trees import Interactions, Tree, build, interactions
-from headwise.trees.build import _rounded
+from headwise.trees.cells import _rounded
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def test_what_is_kept_is_bounded() -> None:
     ("arguments", "message"),
     [
         ({"root": "cls"}, "root 'cls' is unknown; use classifier, outgoing or a position"),
-        ({"root": 5}, "root 5 is no position of a text of 5 tokens"),
+        ({"root": 5}, "root 5 is not a position in a text of 5 tokens"),
         ({"root": -1}, "root -1"),
         ({"tau": 0.1}, "tau must be from 0.2, which is what was kept, to 1, not 0.1"),
         ({"tau": float("nan")}, "tau must be"),

@@ -1,0 +1,54 @@
+"""An attribution tree: its nodes, as JSON and as SVG."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from headwise.trees.nodes import Node, children
+from headwise.trees.picture import draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """An attribution tree, as made by ``headwise.trees.build``.
+
+    root: the rule or position that chose the root
+    tau, tau_last: thresholds of the edges
+    nodes: in the order in which they joined the tree, the root first
+    """
+
+    root: str | int
+    tau: float
+    tau_last: float
+    nodes: tuple[Node, ...]
+
+    def children(self, parent: int) -> list[int]:
+        """Return the indices of a node's children, by position."""
+        return children(self.nodes, parent)
+
+    def edges(self) -> list[tuple[int, int, int]]:
+        """Return (site, query, key) of every edge."""
+        return [
+            (node.site, self.nodes[node.parent].position, node.position)
+            for node in self.nodes
+            if node.parent is not None and node.site is not None
+        ]
+
+    def to_json(self) -> str:
+        """Return the fields of the tree and of its nodes as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, stored: str) -> Tree:
+        """Read what ``to_json`` wrote."""
+        values: dict[str, Any] = json.loads(stored)
+        return cls(nodes=tuple(Node(**node) for node in values.pop("nodes")), **values)
+
+    def to_svg(self) -> str:
+        """Draw the tree, with the root at the left; see ``headwise.trees.picture``."""
+        return draw(self.nodes, self.tau, self.tau_last)
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
