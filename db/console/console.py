@@ -47,7 +47,9 @@ MAX_SQL = 100_000
 # Arguments: the module to run, then its import path. Python starts isolated and without site, so
 # nothing is imported that the module does not name.
 _START = (
-    "import importlib, sys; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
+    "import importlib, sys\n"
+    "sys.path[:0] = sys.argv[2:]\n"
+    "importlib.import_module(sys.argv[1]).main()"
 )
 
 _slots = threading.BoundedSemaphore(CONCURRENT)
