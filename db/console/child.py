@@ -1,4 +1,4 @@
-"""What the processes that run the SQL console's queries have in common.
+"""The common part of the processes that run the queries of the SQL console.
 
 `db.console.console` starts one process per query, running `db.console.sqlite` or
 `db.console.postgresql` under the operating system's limits. The process reads one request, a JSON
@@ -33,7 +33,7 @@ from db.results.csv_text import csv_text
 
 CHUNK_ROWS = 500
 MAX_FILE = 64 << 20
-"""Size limit of written files, in bytes: SQLite may touch its WAL index; nothing else is written."""
+"""Size limit of written files, in bytes: SQLite may touch its WAL index and nothing else."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
