@@ -1,10 +1,10 @@
 """A simulated fleet: the real scheduler, store, leases and queue; only the computing is left out.
 
 One process runs the real `Scheduler`. Two more hold the workers, each a thread with the real
-`workers.worker.Worker`: its claims, its heart with a thread of its own, its commits. In place of
+`workers.worker.Worker`: its claims, its heartbeat in a thread of its own, its commits. In place of
 Celery's consumer each takes wake-ups from the real queue through kombu, and in place of a model
-`ShardRun` sleeps and has made-up numbers of a tiny one. Every worker has database connections
-of its own, as processes would.
+`Attempt` sleeps and has made-up numbers of a tiny one. Every worker has its own database
+connections, as processes would.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from jobs.settings import Settings, load_settings
 from scheduler.broker import make_app
 from scheduler.loop import Scheduler
 from workers import worker
-from workers.executor import ShardRun
+from workers.executor import Attempt
 
 PROCESSES = 2
 """That hold the workers' threads."""
@@ -183,7 +183,7 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
             (commit, "commit_shard", "commit"),
         ):
             stack.enter_context(timed(module, name, taken[key]))
-        stack.enter_context(patch.object(worker, "ShardRun", _sleeper(sleep)))
+        stack.enter_context(patch.object(worker, "Attempt", _sleeper(sleep)))
         # Processes count apart: threads that count together would wait for each other's commits.
         stack.enter_context(
             patch.object(attempt_counts, "_source", lambda _: f"{threading.get_ident()}")
@@ -213,14 +213,14 @@ def _one_worker(settings: Settings, stop: Any) -> None:
             except Empty:
                 continue
             message.ack()
-            one.work()
+            one.compute_shards()
     one.close()
 
 
-def _sleeper(seconds: float) -> type[ShardRun]:
+def _sleeper(seconds: float) -> type[Attempt]:
     made = made_up_result(1, layers=2, heads=3, tokens=8)
 
-    class SleepingRun(ShardRun):
+    class SleepingAttempt(Attempt):
         """A shard of one example that takes so many seconds."""
 
         def compute(self, shard: ShardInput) -> None:
@@ -229,7 +229,7 @@ def _sleeper(seconds: float) -> type[ShardRun]:
             self.parts.append(made)
             self.seconds, self.fingerprint = seconds, "fingerprint"
 
-    return SleepingRun
+    return SleepingAttempt
 
 
 def _quiet(settings: dict[str, str]) -> Settings:

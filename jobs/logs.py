@@ -1,8 +1,8 @@
-"""Structured logs: every line with job, shard, attempt and worker, and never with a password.
+"""Structured logs: every line names its job, shard, attempt and worker, and none has a password.
 
-A line goes to standard error. Lines about a job are also kept in memory, for `db.ops.logs`, which
-writes them to the database from a thread of its own, and the last ones of an attempt for the
-attempt's row.
+Lines go to standard error. Those about a job are also kept in memory until `db.ops.logs` writes
+them to the database from a thread of its own, and the last ones of an attempt for the attempt's
+row.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from jobs.settings import Settings
 
 TAIL_LINES = 50
 PENDING_LINES = 2_000
-"""Lines that wait for the database in memory; the oldest go first."""
+"""Most lines that wait in memory for the database; the oldest are dropped."""
 LONGEST_LINE = 4_000
-"""Characters of a stored line; tracebacks of more are cut in the middle."""
+"""Most characters of a stored line; the middle of longer ones is cut out."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 HIDDEN = "***"
 
@@ -37,7 +37,7 @@ _PATTERNS = (
     re.compile(r"(?i)\b(password|passwd|pgpassword)(=)\S+"),
 )
 _COLUMNS = frozenset("event timestamp level job shard attempt worker scheduler exception".split())
-"""What a stored line has beside its details."""
+"""Keys of an event that have a column or are not stored; the others become its details."""
 _tails: list[deque[str]] = []
 _process: dict[str, object] = {}
 _secrets: list[str] = []
@@ -45,22 +45,22 @@ _secrets: list[str] = []
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line about a job."""
+    """A log line about a job."""
 
     number: int
-    """Within the process, ascending."""
+    """Ascending within the process."""
     job: int
     shard: int | None
     attempt: int | None
     emitted: float
-    """By this process's monotonic clock."""
+    """When, by this process's monotonic clock."""
     level: int
     event: str
     details: str
 
 
 class Pending:
-    """Lines about jobs that are not in the database yet: bounded, safe between threads."""
+    """A bounded, thread-safe buffer of lines about jobs that are not in the database yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class Pending:
         self._dropped = 0
 
     def add(self, level: str, event: str, details: str, about: Mapping[str, Any]) -> None:
-        """Keep a line, unless it is about no job."""
+        """Add a line if it is about a job."""
         job, shard, attempt = (about.get(key) for key in ("job", "shard", "attempt"))
         if not isinstance(job, int):
             return
@@ -88,14 +88,14 @@ class Pending:
             self._shorten()
 
     def take(self, most: int) -> list[Line]:
-        """The oldest lines, which are the caller's now; the first says where some were dropped."""
+        """Remove and return the oldest lines; if some were dropped, the first line says so."""
         with self._lock:
             taken = [self._lines.popleft() for _ in range(min(most, len(self._lines)))]
             if taken and self._dropped:
                 said: dict[str, Any] = {
                     "number": taken[0].number - 1,
                     "level": LEVELS["warning"],
-                    "event": "the database was away or slow: lines were dropped",
+                    "event": "the database was unavailable or slow: log lines were dropped",
                     "details": f"dropped={self._dropped}",
                 }
                 taken.insert(0, replace(taken[0], **said))
@@ -103,7 +103,7 @@ class Pending:
             return taken
 
     def put_back(self, lines: Sequence[Line]) -> None:
-        """Return what could not be stored."""
+        """Put lines back that could not be stored."""
         with self._lock:
             self._lines.extendleft(reversed(lines))
             self._shorten()
@@ -115,7 +115,7 @@ class Pending:
 
 
 pending = Pending()
-"""This process's lines about jobs."""
+"""The lines of this process."""
 
 
 @contextmanager
@@ -130,13 +130,13 @@ def log_tail() -> Iterator[deque[str]]:
 
 
 def bind_process(**values: object) -> None:
-    """Say something on every line of this process from now on, whichever thread logs it."""
+    """Add values to every line that this process logs from now on, in any thread."""
     _process.update(values)
 
 
 @contextmanager
 def about_attempt(job: int, shard: int, attempt: int) -> Iterator[None]:
-    """Name the attempt on every line while the block runs: a worker has one at a time."""
+    """Name the attempt on every line while the block runs; a worker has one at a time."""
     bind_process(job=job, shard=shard, attempt=attempt)
     try:
         yield
@@ -146,7 +146,7 @@ def about_attempt(job: int, shard: int, attempt: int) -> Iterator[None]:
 
 
 def redact(text: str) -> str:
-    """`text` without passwords: those of the settings, and what looks like one in an address."""
+    """Replace passwords in `text`: those of the settings, and any that stands in an address."""
     for secret in _secrets:
         text = text.replace(secret, HIDDEN)
     text = _PATTERNS[0].sub(rf"\1:{HIDDEN}", text)
@@ -154,7 +154,7 @@ def redact(text: str) -> str:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Log to standard error, as console lines or JSON; standard logging goes the same way."""
+    """Log to standard error, as console lines or JSON; includes the standard library's logging."""
     _secrets[:] = _passwords(settings.database, settings.broker, settings.console_url)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -192,10 +192,10 @@ class _Redacting(structlog.stdlib.ProcessorFormatter):
 
 
 def _passwords(*addresses: str) -> list[str]:
-    """Passwords of the addresses, as they are written and as they are meant; longest first.
+    """Return the passwords in addresses, as written and decoded, longest first.
 
-    One that is also the user, host or database of its address is hidden where it stands in an
-    address only: replacing every `headwise` would hide nothing and spoil every line.
+    A password that equals the user, host or database of its address is left out, and so hidden
+    only within addresses: replacing every `headwise` would hide nothing and spoil every line.
     """
     found: set[str] = set()
     for address in addresses:
@@ -220,7 +220,7 @@ def _add_process(
 
 
 def _keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep the line for the database and for the tails of running attempts."""
+    """Keep the line for the database and for the running attempt."""
     details = " ".join(f"{key}={value}" for key, value in event.items() if key not in _COLUMNS)
     if exception := event.get("exception"):
         details = f"{details}\n{exception}".lstrip("\n")
@@ -233,7 +233,7 @@ def _keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
 
 
 def _stored(text: str) -> str:
-    """Text that every database takes: no NUL, no half characters, of bounded length."""
+    """Make text that every database accepts: no NUL, valid UTF-8, of bounded length."""
     text = redact(text).replace("\0", "").encode("utf-8", "replace").decode()
     if len(text) > LONGEST_LINE:
         half = LONGEST_LINE // 2

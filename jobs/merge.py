@@ -1,12 +1,12 @@
-"""From per-shard sums to head importance. Shards are merged in their order, so the result does
-not depend on the order in which they arrived."""
+"""Merging the sums of blocks into head importance, with the same result in whatever order they
+were computed."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
@@ -14,7 +14,7 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSums:
-    """The sums of one head over one shard."""
+    """The sums of one head over one block."""
 
     site: int
     head: int
@@ -48,7 +48,7 @@ class HeadImportance:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRank:
-    """A head's place in the ranking by one source of importance."""
+    """The rank of a head by one source of importance."""
 
     source: str
     site: int
@@ -58,34 +58,35 @@ class HeadRank:
     standard_error: float | None
     """Of the mean; None for a single example."""
     rank: int
-    """1 is the most important head; ties go to the earlier head."""
+    """1 is the most important head; the earlier head wins a tie."""
     rank_low: int | None
     rank_high: int | None
-    """Ends of the rank's 95 % bootstrap interval."""
+    """Limits of the rank's 95 % bootstrap interval."""
 
 
-def head_importance(shards_in_order: Iterable[HeadSums]) -> list[HeadImportance]:
-    """Importance of every head, ordered by site and head; ties in rank go to the earlier head.
+def head_importance(blocks: Iterable[HeadSums]) -> list[HeadImportance]:
+    """Merge sums into the importance of every head, ordered by site and head.
 
-    math.fsum makes each sum exact, so equal shards give identical bytes.
+    math.fsum rounds each sum once, so equal blocks give identical bytes. The earlier head wins a
+    tie in rank.
     """
     heads: dict[tuple[int, int], list[HeadSums]] = {}
-    for sums in shards_in_order:
+    for sums in blocks:
         heads.setdefault((sums.site, sums.head), []).append(sums)
     merged = {place: _merge(parts) for place, parts in heads.items() if any(p.n for p in parts)}
     order = sorted(merged, key=lambda place: (-merged[place].mean, place))
     ranks = {place: rank for rank, place in enumerate(order, start=1)}
-    return [_ranked(merged[place], ranks[place]) for place in sorted(merged)]
+    return [replace(merged[place], rank=ranks[place]) for place in sorted(merged)]
 
 
 def importance_hash(heads: Iterable[HeadImportance]) -> str:
-    """SHA-256 over the importance table, numbers in full precision."""
+    """SHA-256 of head importance, with numbers in full precision."""
     lines = (f"{h.site} {h.head} {h.n} {h.mean!r} {h.std!r} {h.mean_total!r}" for h in heads)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def ranking_hash(heads: Iterable[HeadRank]) -> str:
-    """SHA-256 over rankings, numbers in full precision."""
+    """SHA-256 of rankings, with numbers in full precision."""
     lines = (
         f"{h.source} {h.site} {h.head} {h.n} {h.mean!r} {h.standard_error!r} {h.rank_low} "
         f"{h.rank_high}"
@@ -114,7 +115,3 @@ def _merge(parts: list[HeadSums]) -> HeadImportance:
         mean_attention_max=math.fsum(part.attention_max_sum for part in parts) / n,
         mean_attention_mean=math.fsum(part.attention_mean_sum for part in parts) / n,
     )
-
-
-def _ranked(head: HeadImportance, rank: int) -> HeadImportance:
-    return HeadImportance(**{**head.__dict__, "rank": rank})

@@ -1,51 +1,87 @@
-"""How an attempt at a shard ends: a value, not an exception trick."""
+"""How an attempt at a shard ends: a value that the worker returns and the database stores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from jobs.results import ShardResult
 
 
+class AttemptOutcome(StrEnum):
+    """The outcome stored with an attempt, counted in metrics and shown on pages."""
+
+    DONE = "done"
+    """Its results are stored: those of the whole lease, or of the blocks computed so far."""
+    ERROR = "error"
+    HANDED_BACK = "handed-back"
+    """Stopped on request before anything was computed."""
+    LOST = "lost"
+    """Its lease expired or was taken back."""
+
+
+class StopReason(StrEnum):
+    """Why a running attempt must end early. Pause and cancel have the values of `Control`."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    SHUTDOWN = "shutdown"
+    UNAVAILABLE = "unavailable"
+    """The database or the model hub does not answer."""
+    SHORTENED = "shortened"
+    """The lease now ends before the block in progress: another worker has the rest."""
+    LEASE_LOST = "lease lost"
+    """Another worker may have the shard: the results must be discarded."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """What was computed; the store may still refuse it (a zombie's fence)."""
+    """The blocks that an attempt has computed."""
 
     parts: tuple[ShardResult, ...]
-    """The shard's blocks in order, from its first example on; all of them, or only the first ones
-    where the attempt had to end."""
+    """The shard's blocks in order, from its first example on: all of them, or only the first ones
+    where the attempt ended early."""
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Errored:
-    """The runner raised; the shard is tried again, up to its limit."""
+    """An exception ended the attempt; the shard is tried again, up to its limit."""
 
     message: str
-    permanent: bool = False
-    """True where another try cannot help, e.g. weights that changed under the job."""
     in_block: bool = False
-    """True where computing the block after the last computed one raised: one of its examples may
-    be the reason. False where no example can be: a model that cannot be loaded, a full disk."""
+    """True if computing the block after the last computed one raised, so one of its examples may be
+    the cause. False if no example can be: a model that cannot be loaded, a full disk."""
 
     @property
-    def why(self) -> str:
-        """What ended the attempt, in words."""
+    def error(self) -> str:
+        """The error stored with the attempt."""
         return self.message
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandedBack:
-    """Stopped on request (shutdown, pause, cancel); counts as nothing."""
+    """The attempt was stopped on request; it does not count as an error."""
 
-    reason: str
+    reason: StopReason
+    detail: str = ""
+    """More precise than the reason, e.g. the signal that ended the worker."""
 
     @property
-    def why(self) -> str:
-        """What ended the attempt, in words."""
-        return f"handed back: {self.reason}"
+    def message(self) -> str:
+        """The reason as users read it."""
+        return self.detail or str(self.reason)
+
+    @property
+    def error(self) -> str:
+        """The error stored with an attempt that had computed some blocks."""
+        return f"handed back: {self.message}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LostLease:
-    """Another worker may have the shard by now: whatever was computed is thrown away."""
+    """Another worker may have the shard by now: the results are discarded."""
+
+
+Ending = HandedBack | Errored | LostLease | None
+"""How an attempt ended; None if it computed all of its lease."""

@@ -1,7 +1,7 @@
-"""Who gives work away: slow tails to idle workers, and room for a job of higher priority.
+"""Which leases to shorten: slow tails for idle workers, and room for jobs of higher priority.
 
-Nothing that a worker has computed is lost: a lease is shortened behind the block in progress, or
-before it where its worker is far slower than the others.
+Nothing that a worker has computed is lost: a lease is cut after the block in progress, or before it
+if its worker is far slower than the others.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from jobs.plan import block_end
 
 WORTH_SECONDS = 5.0
-"""Less than this is not worth another shard."""
+"""A tail shorter than this is not worth another shard."""
 SLOW = 5.0
-"""A worker that needs so many times as long as its job's average is too slow for its last block."""
+"""A worker that takes this many times its job's average is too slow for its last block."""
 SLOW_SECONDS = 60.0
-"""After this time at the earliest."""
+"""No worker is called too slow before it has held its lease for this long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A shard that a worker holds, and how far it is."""
+    """A shard that a worker holds, and its progress."""
 
     job_id: int
     shard_no: int
@@ -30,9 +30,9 @@ class Lease:
     hi: int
     block: int
     progress: int
-    """Examples computed, as the worker last said."""
+    """Examples computed at the last heartbeat."""
     pace: float
-    """Seconds per example that it expected when it claimed."""
+    """Seconds per example that the worker expected when it claimed the shard."""
     elapsed: float
     """Seconds since then."""
     losses: int
@@ -40,8 +40,8 @@ class Lease:
     queue: str
 
     @property
-    def behind(self) -> int:
-        """Where the block in progress ends; what is behind it is untouched."""
+    def untouched(self) -> int:
+        """Where the block in progress ends and the blocks begin that nobody has started."""
         return block_end(self.lo + self.progress, self.hi, self.block)
 
     @property
@@ -51,32 +51,36 @@ class Lease:
 
     @property
     def left(self) -> float:
-        """Seconds that the untouched blocks take, by the slower of expectation and progress."""
+        """Seconds that the untouched blocks take, by the slower of expected and actual pace."""
         seen = self.elapsed / self.progress if self.progress else 0.0
-        return (self.hi - self.behind) * max(self.pace, seen)
+        return (self.hi - self.untouched) * max(self.pace, seen)
 
 
 def tails(leases: Iterable[Lease], idle: int) -> list[tuple[Lease, int]]:
-    """(lease, new end) for as many idle workers: the longest tails give half of their blocks."""
+    """Return (lease, new end) of the longest tails, one for each idle worker.
+
+    Each gives half of its untouched blocks away.
+    """
     long = sorted((lease for lease in leases if lease.left >= WORTH_SECONDS), key=_longest)
-    return [(lease, lease.behind + _half(lease)) for lease in long[:idle]]
+    return [(lease, lease.untouched + _half(lease)) for lease in long[:idle]]
 
 
 def room(leases: Iterable[Lease], priority: int, wanted: int) -> list[tuple[Lease, int]]:
-    """(lease, new end) so that `wanted` workers soon ask for something of that priority.
+    """Return (lease, new end) so that `wanted` workers soon claim shards of that priority.
 
-    Shards of lower priority end with the block in progress; those that do so anyway count.
+    Leases of lower priority are cut after the block in progress; those in their last block count
+    towards `wanted`.
     """
     lower = [lease for lease in leases if lease.priority < priority]
-    soon = sum(lease.behind == lease.hi for lease in lower)
-    long = sorted((lease for lease in lower if lease.behind < lease.hi), key=_lowest)
-    return [(lease, lease.behind) for lease in long[: max(0, wanted - soon)]]
+    soon = sum(lease.untouched == lease.hi for lease in lower)
+    long = sorted((lease for lease in lower if lease.untouched < lease.hi), key=_lowest)
+    return [(lease, lease.untouched) for lease in long[: max(0, wanted - soon)]]
 
 
 def too_slow(lease: Lease, typical: float) -> bool:
-    """Whether a lease should have ended long ago at its job's `typical` seconds per example."""
+    """Whether a lease should have ended long ago, given its job's `typical` seconds per example."""
     expected = typical * (lease.progress + lease.block)
-    return lease.behind == lease.hi and lease.elapsed > max(SLOW_SECONDS, SLOW * expected)
+    return lease.untouched == lease.hi and lease.elapsed > max(SLOW_SECONDS, SLOW * expected)
 
 
 def _longest(lease: Lease) -> tuple[float, int, int]:
@@ -88,6 +92,6 @@ def _lowest(lease: Lease) -> tuple[int, float, int, int]:
 
 
 def _half(lease: Lease) -> int:
-    """Examples of half of the untouched blocks; all but one block of two are given away first."""
-    blocks = -(-(lease.hi - lease.behind) // lease.block)
+    """Half of the untouched blocks, rounded down, in examples: the later half is given away."""
+    blocks = -(-(lease.hi - lease.untouched) // lease.block)
     return blocks // 2 * lease.block

@@ -1,4 +1,4 @@
-"""When a recurring job is due: a cron expression in a time zone."""
+"""Recurring jobs: a submission, a cron expression, and the times when it is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.specs.submission import problem
 
 
 class Recurring(Frozen):
-    """A submission that is made again and again."""
+    """A submission that is repeated on a schedule."""
 
     cron: str = Field(
         min_length=1,
@@ -29,7 +29,7 @@ class Recurring(Frozen):
         description="Time zone of the expression, such as Europe/Berlin.",
     )
     name: str = Field(default="", max_length=200, description="Shown in lists.")
-    submission: dict[str, Any] = Field(description="What is submitted, see docs/jobs.md.")
+    submission: dict[str, Any] = Field(description="The submission to repeat, see docs/jobs.md.")
 
     @field_validator("cron")
     @classmethod
@@ -39,7 +39,7 @@ class Recurring(Frozen):
         try:
             CronSim(value, datetime.now(UTC))
         except CronSimError as error:
-            raise ValueError(f"is no cron expression: {str(error).lower()}") from None
+            raise ValueError(f"is not a cron expression: {str(error).lower()}") from None
         return value
 
     @field_validator("zone")
@@ -48,12 +48,12 @@ class Recurring(Frozen):
         try:
             ZoneInfo(value)
         except (ValueError, OSError, LookupError):
-            raise ValueError("is no known time zone") from None
+            raise ValueError("is not a known time zone") from None
         return value
 
 
 def parse_recurring(raw: object) -> Recurring:
-    """A recurring job from decoded JSON. Raises InputError with every problem found."""
+    """Parse a recurring job from decoded JSON. Raises InputError with every problem found."""
     try:
         return Recurring.model_validate(raw)
     except ValidationError as error:
@@ -61,12 +61,12 @@ def parse_recurring(raw: object) -> Recurring:
 
 
 def next_time(cron: str, zone: str, after: float) -> float | None:
-    """The first time after `after` (seconds since 1970), None where there is none."""
+    """Return the first time after `after` (seconds since 1970), or None."""
     return _first(CronSim(cron, datetime.fromtimestamp(after, ZoneInfo(zone))))
 
 
 def last_time(cron: str, zone: str, now: float) -> float | None:
-    """The last time that is not after `now`, to the minute."""
+    """Return the last time that is not after `now`, to the minute."""
     start = datetime.fromtimestamp(now // 60 * 60 + 60, ZoneInfo(zone))
     return _first(CronSim(cron, start, reverse=True))
 

@@ -1,6 +1,6 @@
-"""The settings: one typed object, read from `HEADWISE_*`, checked at the start.
+"""The settings: one typed object, read from `HEADWISE_*` and checked at startup.
 
-Every process builds it once with `load_settings()` and passes it on.
+Every process calls `load_settings()` once and passes the result on.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Days:
 
 
 class Settings(BaseModel):
-    """Everything that can be configured. Docs: docs/settings.md, generated from here."""
+    """Everything that can be configured; docs/settings.md is generated from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     home: Path = Field(
         default=Path("~/.headwise"),
-        description="The data folder: databases, uploads, demo model. Created when missing.",
+        description="The data folder: databases, uploads, demo model. Created if missing.",
     )
     database_url: str = Field(
         default="",
@@ -48,13 +48,13 @@ class Settings(BaseModel):
         default="auto",
         pattern="^(auto|always|never)$",
         description="Whether a process that finds an older schema migrates the database: always, "
-        "never, or auto: SQLite always, PostgreSQL only where there is no schema yet; otherwise "
-        "`headwise migrate` does it.",
+        "never, or auto: SQLite always, PostgreSQL only if it has no schema yet. Otherwise run "
+        "`headwise migrate`.",
     )
     console_url: str = Field(
         default="",
         description="PostgreSQL only: address of the read-only role of the SQL console "
-        "(`headwise doctor --create-console-role` makes it). Without it the console is off there.",
+        "(`headwise doctor --create-console-role` creates it). Without it the console is off.",
     )
     broker_url: str = Field(
         default="",
@@ -63,57 +63,57 @@ class Settings(BaseModel):
     )
     allowed_folders: str = Field(
         default="",
-        description="Folders, separated by ':', from which models and data may be read, beside "
-        "the data folder.",
+        description="Folders, separated by ':', that models and data may be read from besides the "
+        "data folder.",
     )
     host: str = Field(default="127.0.0.1", description="Address the dashboard listens on.")
     port: int = Field(default=8600, ge=1, le=65535, description="Port the dashboard listens on.")
     trusted_hosts: str = Field(
         default="",
-        description="Host names, separated by ',', that the dashboard answers to beside localhost, "
-        "for use behind a proxy (docs/proxy.md): headwise.example.org, or .example.org for that "
-        "name and all below it; no scheme, port or path. Default: only localhost when it listens "
-        "there, else every name.",
+        description="Host names, separated by ',', that the dashboard answers to besides "
+        "localhost, for use behind a proxy (docs/proxy.md): headwise.example.org, or .example.org "
+        "for that name and its subdomains; no scheme, port or path. Default: localhost only if the "
+        "dashboard listens there, otherwise every name.",
     )
     queue: str = Field(
         default="default",
         pattern=QUEUE_NAME,
-        description="Queue that jobs go to, and that a worker serves.",
+        description="Queue that jobs are submitted to and that a worker serves.",
     )
     queues: str = Field(
         default="",
-        description="Queues that a worker serves, separated by ',', none before another. "
+        description="Queues that a worker serves, separated by ',' and equal in rank. "
         "Default: HEADWISE_QUEUE.",
     )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Device of a worker when the job says auto.",
+        description="Device of a worker for jobs that leave it to the worker (auto).",
     )
     threads: int = Field(
-        default=0, ge=0, le=1024, description="CPU threads of a worker; 0 leaves it to torch."
+        default=0, ge=0, le=1024, description="CPU threads of a worker; 0: torch decides."
     )
     shard_seconds: float = Field(
         default=60.0,
         gt=0,
         le=3600,
-        description="Work that a worker claims at a time, in seconds by its own speed.",
+        description="Size of the shards that a worker claims, in seconds of its own speed.",
     )
     user_leases: int = Field(
         default=0,
         ge=0,
-        description="Most shards of one user that run at a time in a queue; 0: any number.",
+        description="Most shards of one user that run at a time in a queue; 0 is no limit.",
     )
     queue_leases: int = Field(
         default=0,
         ge=0,
-        description="Most shards that run at a time in a queue; 0: any number.",
+        description="Most shards that run at a time in a queue; 0 is no limit.",
     )
     lease_seconds: float = Field(
         default=60.0,
         ge=1,
         le=3600,
-        description="A shard's lease; a worker silent this long has lost it.",
+        description="Length of a lease; a worker that is silent for this long loses its shard.",
     )
     heartbeat_seconds: float = Field(
         default=10.0, gt=0, le=600, description="Time between a worker's heartbeats."
@@ -122,21 +122,21 @@ class Settings(BaseModel):
         default=2.0,
         gt=0,
         le=600,
-        description="How often a busy worker looks whether its job is to pause, to be cancelled or "
-        "to give work away.",
+        description="How often a busy worker checks whether its job was paused or cancelled, or a "
+        "part of its shard given to another worker.",
     )
     stall_seconds: float = Field(
         default=300.0,
         gt=0,
         le=86400,
-        description="A worker stops renewing a lease when its shard has not moved for this long.",
+        description="A worker stops renewing the lease of a shard without progress for this long.",
     )
     stall_warn_seconds: float = Field(
         default=60.0,
         gt=0,
         le=86400,
-        description="A shard that has not moved for this long, while its worker beats, is shown "
-        "as stalled; so is a scheduler whose round takes this long.",
+        description="A shard without progress for this long, whose worker is alive, is shown as "
+        "stalled; so is a scheduler whose round takes this long.",
     )
     tick_seconds: float = Field(
         default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
@@ -150,22 +150,21 @@ class Settings(BaseModel):
     max_queued_examples_per_user: int = Field(
         default=0,
         ge=0,
-        description="Most examples in unfinished jobs of one user that wait to be computed; 0 is "
-        "no limit.",
+        description="Most examples of one user that wait in unfinished jobs; 0 is no limit.",
     )
     keep_days: float = Field(
         default=0.0,
         ge=0,
         le=36_500,
-        description="Days after its end that a job is deleted, where it does not say otherwise; "
+        description="Days after which a finished job is deleted, unless it has its own limit; "
         "0 keeps jobs for ever.",
     )
     keep_details_days: float = Field(
         default=0.0,
         ge=0,
         le=36_500,
-        description="Days after its end that a job's texts and rows per example are purged, while "
-        "importance, rankings and curves stay; 0 keeps them.",
+        description="Days after which the details of a finished job are purged: its texts and its "
+        "rows per example. Importance, rankings and curves stay; 0 keeps everything.",
     )
     upload_megabytes: int = Field(
         default=64, ge=1, le=4096, description="Largest upload on the dashboard."
@@ -174,7 +173,7 @@ class Settings(BaseModel):
         default=1_000_000,
         ge=1_000,
         le=100_000_000,
-        description="Longest line of a data file, and longest text, in bytes; longer is refused.",
+        description="Most bytes of a line of a data file, and of a text.",
     )
     sql_seconds: float = Field(
         default=10.0, gt=0, le=600, description="Time limit of a query in the SQL console."
@@ -191,14 +190,14 @@ class Settings(BaseModel):
     otlp_endpoint: str = Field(
         default="",
         pattern=r"^(https?://\S+)?$",
-        description="Address that takes OpenTelemetry traces over HTTP, such as "
+        description="Address that receives OpenTelemetry traces over HTTP, such as "
         "http://collector:4318/v1/traces; needs headwise[otel]. Default: no traces.",
     )
     log_lines: int = Field(
         default=2_000,
         ge=10,
         le=1_000_000,
-        description="Most lines of an attempt's log that are kept; the oldest are dropped.",
+        description="Most log lines that are kept per attempt; the oldest are dropped.",
     )
 
     @field_validator("home")
@@ -228,7 +227,7 @@ class Settings(BaseModel):
         try:
             _ = urlsplit(value).port
         except ValueError:
-            raise ValueError("has a port that is no number from 0 to 65535") from None
+            raise ValueError("has a port that is not a number from 0 to 65535") from None
         return value
 
     @field_validator("queues")
@@ -237,7 +236,7 @@ class Settings(BaseModel):
         names = [name.strip() for name in value.split(",") if name.strip()]
         for name in names:
             if not re.fullmatch(QUEUE_NAME, name):
-                raise ValueError(f"{name!r} is no name of a queue")
+                raise ValueError(f"{name!r} is not a queue name")
         return ",".join(dict.fromkeys(names))
 
     @field_validator("trusted_hosts")
@@ -246,7 +245,7 @@ class Settings(BaseModel):
         names = [name.strip().lower() for name in value.split(",") if name.strip()]
         for name in names:
             if not _HOST_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no host name")
+                raise ValueError(f"{name!r} is not a host name")
         return ",".join(names)
 
     @property
@@ -266,7 +265,7 @@ class Settings(BaseModel):
 
     @property
     def kept(self) -> Days:
-        """How long jobs and their details are kept that do not say otherwise."""
+        """How long jobs and their details are kept, unless a job has its own limits."""
         return Days(jobs=self.keep_days, details=self.keep_details_days)
 
     @property
@@ -276,17 +275,17 @@ class Settings(BaseModel):
 
     @property
     def readable_folders(self) -> tuple[Path, ...]:
-        """Folders that models and data may come from."""
+        """Folders that models and data may be read from."""
         extra = [Path(p).expanduser() for p in self.allowed_folders.split(os.pathsep) if p.strip()]
         return tuple(folder.resolve() for folder in (self.home, *extra))
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
-    """Settings from the environment; `KEY_FILE` names a file that holds the value of `KEY`.
+    """Read the settings from the environment; `KEY_FILE` names a file with the value of `KEY`.
 
-    Raises InputError naming every bad key, its value (of a file its name only: what is in it may
-    be secret), and for an unknown key the nearest known one. An unknown `HEADWISE_*` key is an
-    error: a typing slip must not silently mean a default.
+    Raises InputError for every invalid key, with its value (of a file only the name, since its
+    content may be secret), and for every unknown `HEADWISE_*` key, with the nearest known one: a
+    typing mistake must not silently leave a default in place.
     """
     environ = os.environ if environ is None else environ
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
@@ -300,8 +299,10 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     for key, path in files.items():
         name = known[key.removesuffix(FILE)]
         if path and name in values:
-            message = f"{key.removesuffix(FILE)} is set, too"
-            problems.append(Problem(field=key, value=path, message=message, remedy="Set one."))
+            message = f"{key.removesuffix(FILE)} is set as well"
+            problems.append(
+                Problem(field=key, value=path, message=message, remedy="Set only one of them.")
+            )
         elif path:
             try:
                 values[name] = _content(key, path)
@@ -321,7 +322,7 @@ def _content(key: str, path: str) -> str:
     try:
         content = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not a text file"
         raise refuse(key, path, f"cannot be read: {reason}", "Name a readable file.") from None
     if not content:
         raise refuse(key, path, "is an empty file", "Write the value into it.")
@@ -341,10 +342,10 @@ def _problems(error: ValidationError, files: Mapping[str, str | None]) -> Iterat
 
 
 def settings_page() -> str:
-    """docs/settings.md: one table of every key, its default and its meaning."""
+    """Render docs/settings.md: a table of every key, its default and its meaning."""
     lines = ["# Settings", "", "Generated by `headwise schema --settings`.", ""]
     lines += [
-        f"Each may be read from a file instead, so that a secret is in no process's environment: "
+        f"Each value may be read from a file, which keeps secrets out of the environment: "
         f"`{PREFIX}DATABASE_URL{FILE}=/run/secrets/database-url`.",
         "",
     ]

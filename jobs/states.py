@@ -2,32 +2,32 @@
 
     job:    queued -> planning -> running <-> paused -> finalizing -> succeeded | failed
             queued -> failed (a job that it needs did not succeed)
-            planning -> failed (its data cannot be loaded) | paused (asked for meanwhile)
+            planning -> failed (its data cannot be loaded) | paused (requested meanwhile)
                         | queued (the hub does not answer; planned again after a backoff)
-            running | paused -> stopping (its deadline passed) -> finalizing, with what there is
+            running | paused -> stopping (its deadline passed) -> finalizing, with partial results
             queued | planning -> failed (its deadline passed)
             any non-final -> cancelling -> cancelled
-            succeeded | failed | cancelled -> deleting (gone for everyone; its row goes last)
+            succeeded | failed | cancelled -> deleting (no longer visible; its row goes last)
     shard:  ready -> leased -> done
             leased -> ready       an error (errors + 1, backoff), an expired lease (losses + 1),
                                   or a graceful hand-back (nothing is counted)
-            leased -> failed      errors or losses at their limit, where no example is to blame
+            leased -> failed      errors or losses at their limit, and no example is the cause
             ready | leased -> cancelled
 
-A shard is a range of a job's examples, and together the shards are all of them at any time. One
-may become two: its end is cut off as another ready shard, in the same transaction,
+A shard is a range of a job's examples; at any time the shards together cover all of them. A shard
+may be split: its end becomes another ready shard, in the same transaction,
 
     when it is claimed            a worker takes as much as it computes in a minute
     while it is leased            its end goes to an idle worker, or it makes room for a job of
                                   higher priority
-    when it is committed          the worker had to stop earlier: what it has computed is done
-    when it raised                the block that raised waits alone for its next try
-    at its limit of errors or     halves, each with one more try, until the bad example is alone:
-    losses                        it has failed with its error, and its shard is done
+    when it is committed          the worker stopped early: the blocks that it computed are done
+    when it raised an error       the block that raised waits by itself for its next try
+    at its limit of errors or     it is halved, each half with one more try, until the bad example
+    losses                        is alone: that example fails with its error, its shard is done
 
-What a user asks for (run, pause, cancel) is a separate column, `control`; the scheduler moves
-the state after it. The database decides every transition: each statement in `db.queue.sql`
-names the states that it leaves, so a stale actor changes nothing.
+What the user asks for (run, pause, cancel) is a separate column, `control`, which the scheduler
+turns into a state. The database decides every transition: each statement in `db.queue.sql` names
+the states that it leaves, so a process with outdated knowledge changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """State of a job."""
 
     QUEUED = "queued"
     PLANNING = "planning"
@@ -52,7 +52,7 @@ class JobState(StrEnum):
 
 
 class ShardState(StrEnum):
-    """Where a shard is."""
+    """State of a shard."""
 
     READY = "ready"
     LEASED = "leased"
@@ -62,7 +62,7 @@ class ShardState(StrEnum):
 
 
 class Control(StrEnum):
-    """What the user wants of a job."""
+    """The user's request for a job."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -71,7 +71,7 @@ class Control(StrEnum):
 
 FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 SHOWN_JOB_STATES = tuple(state for state in JobState if state is not JobState.DELETING)
-"""The states that a job can be seen in."""
+"""The states of jobs that users can see."""
 FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED})
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -111,21 +111,21 @@ SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {
 }
 
 MAX_ERRORS = 3
-"""A shard that raised this often is poison: it is split or fails."""
+"""A shard that raised this many errors is split, or fails."""
 MAX_LOSSES = 5
-"""A shard whose lease expired this often is split or fails: it kills its workers."""
+"""A shard whose lease expired this often is split, or fails: it kills its workers."""
 MAX_SUSPECTS = 32
-"""In a job with this many bad places no more shards are split: it is not the examples."""
+"""A job with this many suspect shards splits no more of them: the examples are not the cause."""
 
 MAX_PLAN_TRIES = 12
-"""A job whose data the hub did not give in this many tries fails, after about 35 minutes."""
+"""A job whose data cannot be loaded from the hub fails after this many tries, in 35 minutes."""
 
 
 def plan_backoff_seconds(tries: int) -> float:
-    """Seconds to wait before a job that was planned `tries` times in vain is planned again."""
+    """Seconds to wait before planning a job again after `tries` failed tries."""
     return min(300.0, 10.0 * 2.0 ** max(0, tries - 1))
 
 
 def backoff_seconds(errors: int) -> float:
-    """Seconds to wait before a shard that has raised `errors` times is tried again."""
+    """Seconds to wait before trying a shard again that has raised `errors` errors."""
     return min(300.0, 2.0 * 4.0 ** max(0, errors - 1))

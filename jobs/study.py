@@ -1,8 +1,8 @@
-"""What a study is: one question about a model and its data, and the jobs that answer it.
+"""Studies: one question about a model and its data, and the jobs that answer it.
 
 Hao et al., AAAI 2021: importance of heads (section 4), pruning by it (4.2) and adversarial triggers
-(5) from one attribution. Heads are ranked, and triggers found, on the first examples; the rest,
-which neither has seen, show what they are worth.
+(5) from one attribution. Heads are ranked and triggers mined on the first examples; pruning and
+attack are evaluated on the rest, which neither has seen.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from jobs.specs.submission import problem
 from jobs.states import FINAL_JOB_STATES, JobState
 
 PARTS = ("taylor", "leave-one-out", "pruning", "attack")
-"""What follows the attribution, by the names of the steps, in their order."""
+"""The steps that follow the attribution, in order."""
 SMALL = 5000
-"""Forward passes that leaving out each head may take to be part of a study unasked: a minute or
-two on two CPU cores."""
+"""Most forward passes of a leave-one-out step that is included by default: a minute or two on two
+CPU cores."""
 EVALUATED = ("pruning", "attack")
-"""The steps on the examples that are held out."""
+"""The steps on held-out examples."""
 
 
 class StudySpec(Frozen):
-    """One submission that runs the paper: attribution, importance, pruning and attack."""
+    """One submission that reproduces the paper: attribution, importance, pruning and attack."""
 
     model: ModelSpec
     data: DataSpec
@@ -36,11 +36,11 @@ class StudySpec(Frozen):
         default=200,
         ge=2,
         le=1_000_000,
-        description="Rows that heads are ranked on and triggers found in: the first of the data.",
+        description="Rows that heads are ranked and triggers mined on: the first rows of the data.",
     )
     evaluation: DataSpec | None = Field(
         default=None,
-        description="Other data to evaluate on. Default: the rows after the first examples.",
+        description="Other data to evaluate on. Default: the rows after those examples.",
     )
     evaluation_examples: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Most rows to evaluate on. Default: all."
@@ -66,11 +66,11 @@ class StudySpec(Frozen):
         default=1.0,
         ge=0,
         le=100,
-        description="Pruning: choose the most heads that can go while accuracy falls by at most "
-        "so many points.",
+        description="Pruning: choose the most heads that can be removed while accuracy falls by at "
+        "most this many percentage points.",
     )
     triggers: int = Field(
-        default=5, ge=1, le=1000, description="Attack: triggers of each class, the strongest first."
+        default=5, ge=1, le=1000, description="Attack: strongest triggers per class."
     )
     max_length: int | None = Field(
         default=None, ge=4, le=100_000, description="Longest input in word pieces."
@@ -84,13 +84,13 @@ class StudySpec(Frozen):
 
     @property
     def ranked(self) -> DataSpec:
-        """The rows that heads are ranked on."""
+        """The data that heads are ranked on."""
         limit = min(self.examples, self.data.limit or self.examples)
         return self.data.model_copy(update={"limit": limit})
 
     @property
     def held_out(self) -> DataSpec:
-        """The rows to evaluate on; disjoint from `ranked` unless other data was given."""
+        """The data to evaluate on; disjoint from `ranked` unless other data was given."""
         found = self.evaluation
         if found is None:
             left = None if self.data.limit is None else self.data.limit - self.examples
@@ -100,14 +100,14 @@ class StudySpec(Frozen):
         return found.model_copy(update={"limit": min(limits, default=None)})
 
     def chosen(self, layers: int, heads: int) -> tuple[str, ...]:
-        """The parts, on a model of this shape."""
+        """Return the steps after the attribution, on a model of this shape."""
         if self.parts is not None:
             return tuple(part for part in PARTS if part in self.parts)
         small = self.examples * layers * heads <= SMALL
         return tuple(part for part in PARTS if small or part != "leave-one-out")
 
     def jobs(self, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Raw specifications by step; "$step" stands for the number of an earlier one."""
+        """Return raw specifications by step; "$step" stands for the number of that step's job."""
         same = self.model_dump(mode="json", include={"model", "max_length", "dtype", "device"})
         ranked = {**same, "data": self.ranked.model_dump(mode="json")}
         held_out = {**same, "data": self.held_out.model_dump(mode="json")}
@@ -151,12 +151,12 @@ class StudySpec(Frozen):
         )
         if needs_rest and self.data.sample is not None:
             raise ValueError(
-                "data.sample leaves no rest to evaluate on: give evaluation, or data without it"
+                "data.sample leaves no rows to evaluate on: give evaluation, or data without sample"
             )
         if needs_rest and self.data.limit is not None and self.data.limit <= self.examples:
             raise ValueError(
                 f"data.limit of {self.data.limit:,} leaves no rows to evaluate on after the first "
-                f"{self.examples:,}: give more, fewer examples, or evaluation"
+                f"{self.examples:,}: raise it, lower examples, or give evaluation"
             )
         return self
 
@@ -166,11 +166,11 @@ RANKINGS = {
     "taylor": ("taylor",),
     "leave-one-out": ("leave-one-out-loss",),
 }
-"""The rankings that heads are pruned by, by the step that leaves them."""
+"""The rankings that heads are pruned by, by the step that computes them."""
 
 
 def parse_study(raw: object) -> StudySpec:
-    """A study from decoded JSON. Raises InputError with every problem found."""
+    """Parse a study from decoded JSON. Raises InputError with every problem found."""
     if not isinstance(raw, Mapping):
         raise refuse("spec", raw, "must be a JSON object", "See docs/studies.md.")
     try:
@@ -180,8 +180,10 @@ def parse_study(raw: object) -> StudySpec:
 
 
 def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:
-    """Problems of a study's jobs, `jobs.STEP.FIELD`, as problems of its own fields: of each those
-    that the first job has with it."""
+    """Translate problems of a study's jobs, `jobs.STEP.FIELD`, to fields of the study.
+
+    A field that several jobs complain about is reported for the first of them only.
+    """
     found: list[Problem] = []
     first: dict[str, str] = {}
     for one in problems:
@@ -193,8 +195,8 @@ def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:
                 one = Problem(
                     field="examples",
                     value=spec.examples,
-                    message="leaves no rows to evaluate on: the data has no more",
-                    remedy="Give less, or other data as evaluation.",
+                    message="leaves no rows of the data to evaluate on",
+                    remedy="Lower it, or give other data as evaluation.",
                 )
                 field = one.field
         if first.setdefault(field, step) == step:
@@ -203,12 +205,12 @@ def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:
 
 
 def study_state(jobs: Sequence[tuple[JobState, str]]) -> JobState:
-    """The state of a study whose jobs have these states and controls."""
+    """Return the state of a study from the states and controls of its jobs."""
     states = {state for state, _ in jobs}
     open_ = [(state, control) for state, control in jobs if state not in FINAL_JOB_STATES]
     if open_ and all(control == "cancel" for _, control in open_):
         return JobState.CANCELLING
-    # A job on its way to its end has nothing to resume, whatever its workers were told.
+    # A job that is ending cannot be resumed, whatever its control says.
     ending = (JobState.STOPPING, JobState.FINALIZING)
     left = [control for state, control in open_ if state not in ending]
     if left and all(control == "pause" for control in left):
@@ -222,7 +224,7 @@ def study_state(jobs: Sequence[tuple[JobState, str]]) -> JobState:
 
 
 def restarted(specs: Mapping[str, JobSpec], numbers: Mapping[str, int]) -> dict[str, Any]:
-    """The specifications of a study's jobs with "$step" for the numbers of its own jobs."""
+    """Return a study's specifications with "$step" in place of the numbers of its own jobs."""
     steps = {number: step for step, number in numbers.items()}
     found = {}
     for step, spec in specs.items():

@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, off without a setting: submit, plan, shard and commit of a job in one.
+"""OpenTelemetry traces: submit, plan, shard and commit of a job in one trace. Off by default.
 
-The trace of a job is known from its number and the time it was submitted, so processes that never
-talk to each other put their spans into the same one, and nothing is stored for it.
+The trace id follows from the job's number and the time it was submitted, so that processes that
+never talk to each other contribute to the same trace, and nothing has to be stored for it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def configure_traces(
     seed: Callable[[int], str],
     processor: SpanProcessor | None = None,
 ) -> None:
-    """Begin to trace where a setting asks for it. Call it after a fork.
+    """Start tracing if a setting asks for it. Call it after a fork.
 
-    `seed(job)` is a text that only this job of this database has. `processor` takes the spans
-    instead of the setting's address. Raises InputError where the packages are missing.
+    `seed(job)` returns a string that is unique to this job of this database. `processor` receives
+    the spans instead of the setting's address. Raises InputError if packages are missing.
     """
     global _tracer, _provider, _seed
     if not settings.otlp_endpoint and processor is None:
@@ -62,7 +62,7 @@ def _exporting(endpoint: str) -> SpanProcessor:
 
 
 def end_traces() -> None:
-    """Send what is left, and trace no more."""
+    """Send the remaining spans and stop tracing."""
     global _tracer, _provider
     if _provider is not None:
         _provider.shutdown()
@@ -71,7 +71,7 @@ def end_traces() -> None:
 
 @contextmanager
 def span(name: str, job: int, **attributes: str | int | float) -> Iterator[None]:
-    """A part of a job's trace, below the part that is open in this thread; nothing when off."""
+    """Record a span of a job's trace, as a child of the span open in this thread."""
     if _tracer is None:
         yield
         return
@@ -85,7 +85,7 @@ def span(name: str, job: int, **attributes: str | int | float) -> Iterator[None]
 
 
 def span_of_past(name: str, job: int, seconds: float) -> None:
-    """A part that ended just now and took that long: its job had no number before."""
+    """Record a span that ended just now: its job had no number while it ran."""
     if _tracer is None:
         return
     end = time.time_ns()
@@ -98,7 +98,7 @@ def span_of_past(name: str, job: int, seconds: float) -> None:
 
 
 def _context(job: int) -> Any:
-    """The job's trace; another where the seed cannot be had, as no work waits for a trace."""
+    """Return the job's trace; None, which begins another, if the seed cannot be read."""
     from opentelemetry import trace
 
     try:

@@ -1,5 +1,5 @@
-"""A scheduler that says it is alive: what it does, when its last round ended, whether the broker
-answers. Dashboards and `headwise health` read it."""
+"""The heartbeat of a scheduler: what it is doing, when its last round ended, and whether the
+broker answers. Pages, metrics and `headwise health` read it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -23,15 +24,16 @@ from scheduler.broker import reach, shown_address
 log = structlog.get_logger()
 
 
-class Pulse:
-    """Two threads: one beats, one asks the broker, which may take long to not answer."""
+class SchedulerHeartbeat:
+    """Two threads: one writes the heartbeat, one checks the broker, which may be slow to time
+    out."""
 
     def __init__(self, settings: Settings, database: Database, app: Celery) -> None:
         self.settings = settings
         self.database = database
         self.app = app
         host = socket.gethostname()
-        self.who = SchedulerIdentity(
+        self.identity = SchedulerIdentity(
             name=f"scheduler-{host}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
             host=host,
             pid=os.getpid(),
@@ -39,46 +41,40 @@ class Pulse:
             beat_seconds=settings.heartbeat_seconds,
         )
         self._closing = threading.Event()
-        self._moved_at = time.monotonic()
-        self._doing: str | None = None
+        self._round_ended_at = time.monotonic()
+        self._step: str | None = None
         self._broker_error: str | None = None
         self._threads = [
-            threading.Thread(target=self._beat_on, name="pulse", daemon=True),
-            threading.Thread(target=self._ask_on, name="broker check", daemon=True),
+            threading.Thread(target=self._repeat, args=(task,), name=name, daemon=True)
+            for name, task in (("heartbeat", self._beat), ("broker check", self._check_broker))
         ]
 
     def start(self) -> None:
-        """Register and begin to beat."""
+        """Register the scheduler and start the threads."""
         for thread in self._threads:
             thread.start()
 
-    def moved(self) -> None:
-        """A round has ended."""
-        self._moved_at, self._doing = time.monotonic(), None
+    def round_ended(self) -> None:
+        """Record that a round has ended."""
+        self._round_ended_at, self._step = time.monotonic(), None
 
-    def doing(self, what: str) -> None:
-        """A step that may take long has begun."""
-        self._doing = what
+    def step_started(self, step: str) -> None:
+        """Record that a step has started that may take long."""
+        self._step = step
 
     def close(self) -> None:
-        """Stop beating and say so."""
+        """Stop the threads and record that the scheduler has stopped."""
         self._closing.set()
         self._threads[0].join(timeout=5)
         self._beat("stopped")
 
-    def _beat_on(self) -> None:
+    def _repeat(self, task: Callable[[], None]) -> None:
         while True:
-            self._beat("running")
+            task()
             if self._closing.wait(self.settings.heartbeat_seconds):
                 return
 
-    def _ask_on(self) -> None:
-        while True:
-            self._ask()
-            if self._closing.wait(self.settings.heartbeat_seconds):
-                return
-
-    def _ask(self) -> None:
+    def _check_broker(self) -> None:
         try:
             reach(self.app)
             found = None
@@ -88,16 +84,15 @@ class Pulse:
             log.warning("the broker does not answer", error=found)
         self._broker_error = found
 
-    def _beat(self, state: str) -> None:
-        still = time.monotonic() - self._moved_at
+    def _beat(self, state: str = "running") -> None:
         try:
             fleet.scheduler_beat(
                 self.database,
-                self.who,
+                self.identity,
                 state=state,
-                doing=self._doing,
+                doing=self._step,
                 broker_error=self._broker_error,
-                still=still,
+                still=time.monotonic() - self._round_ended_at,
             )
         except UnavailableError as error:
-            log.warning("the scheduler's heartbeat failed", error=str(error))
+            log.warning("the heartbeat failed", error=str(error))

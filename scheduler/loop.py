@@ -1,4 +1,4 @@
-"""The scheduler: a loop of small idempotent steps. Any number of them may run at once."""
+"""The scheduler: a loop of small idempotent steps. Any number of schedulers may run at once."""
 
 from __future__ import annotations
 
@@ -24,58 +24,63 @@ from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
 from jobs.traces import configure_traces, end_traces, span
 from scheduler.broker import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
-from scheduler.heartbeat import Pulse
+from scheduler.heartbeat import SchedulerHeartbeat
 from scheduler.submission import recurring
 from scheduler.submission.submit import check_size, example_rows
 
 log = structlog.get_logger()
 
-WORKERS_KEPT_SECONDS = 86_400.0
+PROCESSES_KEPT_SECONDS = 86_400.0
+"""How long workers and schedulers are listed after their last heartbeat."""
 BALANCE_SECONDS = 1.0
+MAINTENANCE_SECONDS = 60.0
+"""Time between two rounds of retention, and of removing old processes and messages."""
 
 
 class Scheduler:
-    """Plans, wakes, expires, sweeps and finishes, once per tick."""
+    """Plans, dispatches, expires, sweeps and finishes, once per tick."""
 
     def __init__(self, settings: Settings, database: Database, app: Celery | None = None) -> None:
         self.settings = settings
         self.database = database
         self.app = app or make_app(settings)
-        self.pulse: Pulse | None = None
-        self._knocked: dict[str, float] = {}
-        self._tidied = -math.inf
-        self._retained = -math.inf
-        self._balanced = -math.inf
+        self.heartbeat: SchedulerHeartbeat | None = None
+        self._announced: dict[str, float] = {}
+        """When a message was last sent to a queue that has no live worker."""
+        self._balancing = _Interval(BALANCE_SECONDS)
+        self._retention = _Interval(MAINTENANCE_SECONDS)
+        self._cleanup = _Interval(MAINTENANCE_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
-        """Tick until `stop` is set. A database that is away is waited for."""
-        self.pulse = pulse = Pulse(self.settings, self.database, self.app)
-        bind_process(scheduler=pulse.who.name)
+        """Tick until `stop` is set; waits for a database or broker that is unavailable."""
+        self.heartbeat = heartbeat = SchedulerHeartbeat(self.settings, self.database, self.app)
+        name = heartbeat.identity.name
+        bind_process(scheduler=name)
         configure_traces(self.settings, "scheduler", fleet.trace_seed(self.database))
         shipper = LogShipper(
             self.database,
-            pulse.who.name,
+            name,
             seconds=self.settings.heartbeat_seconds,
             kept=self.settings.log_lines,
         )
-        pulse.start()
+        heartbeat.start()
         shipper.start()
         log.info("scheduler started", database=self.database.dialect)
         while not stop.is_set():
             try:
                 self.tick()
-                pulse.moved()
+                heartbeat.round_ended()
             except UnavailableError as error:
                 log.warning("waiting for a service", error=str(error))
                 stop.wait(2.0)
             stop.wait(self.settings.tick_seconds)
         log.info("scheduler stopped")
-        pulse.close()
+        heartbeat.close()
         shipper.close()
         end_traces()
 
     def tick(self) -> None:
-        """One round of every step."""
+        """Run one round of every step."""
         work = lifecycle.pending_work(self.database)
         if work.recur:
             recurring.submit_due(self.settings, self.database)
@@ -96,13 +101,13 @@ class Scheduler:
         self.dispatch()
         self._balance()
         self._retain()
-        self._tidy()
+        self._clean_up()
 
     def plan(self) -> None:
-        """Cut every queued job into shards; load its data first where it is on the hub."""
+        """Divide every queued job into blocks and shards, loading its data first if needed."""
         for request in lifecycle.take_plans(self.database):
-            if self.pulse is not None:
-                self.pulse.doing(f"planning job {request.job_id}")
+            if self.heartbeat is not None:
+                self.heartbeat.step_started(f"planning job {request.job_id}")
             try:
                 with span("plan", request.job_id):
                     self._plan_one(request)
@@ -134,64 +139,84 @@ class Scheduler:
             log.info("job planned", job=request.job_id, block=block, examples=count)
 
     def dispatch(self) -> None:
-        """Wake idle workers: one message per block that waits, at most one per idle worker.
+        """Wake idle workers: one message per waiting block, at most one per idle worker.
 
-        A queue without a live worker gets one message per half minute, for a worker that is only
-        just starting: a worker that is awake asks the database for the rest.
+        A queue without a live worker gets one message per half minute, for a worker that is just
+        starting. Workers that are awake ask the database for the rest.
         """
         waiting = lifecycle.waiting_shards(self.database, ANNOUNCE_SECONDS, limit=100)
         if not waiting:
             return
         workers = self._workers()
-        room = Counter({queue: idle for queue, (idle, _) in workers.items()})
+        idle = Counter({queue: count for queue, (count, _) in workers.items()})
         sent = []
         for queue, job_id, shard_no, blocks in waiting:
-            knocking = queue not in workers and self._may_knock(queue)
-            wanted = 1 if knocking else min(blocks, room[queue])
-            for _ in range(wanted):
+            live = queue in workers
+            messages = min(blocks, idle[queue]) if live else int(self._may_announce(queue))
+            for _ in range(messages):
                 wake(self.app, queue)
-            if knocking:
-                self._knocked[queue] = time.monotonic()
+            if not messages:
+                continue
+            if live:
+                idle[queue] -= messages
             else:
-                room[queue] -= wanted
-            if wanted:
-                sent.append((job_id, shard_no))
-        # Marked after publishing: dying in between means one wake-up too many, not one too few.
+                self._announced[queue] = time.monotonic()
+            sent.append((job_id, shard_no))
+        # Marked after publishing: a crash in between means one wake-up too many, not one too few.
         if sent:
             lifecycle.mark_dispatched(self.database, sent)
 
+    def _may_announce(self, queue: str) -> bool:
+        last = self._announced.get(queue, -ANNOUNCE_SECONDS)
+        return time.monotonic() - last >= ANNOUNCE_SECONDS
+
     def _balance(self) -> None:
-        """Let idle workers and jobs of higher priority have what others have not begun."""
-        if time.monotonic() - self._balanced < BALANCE_SECONDS:
+        """Give blocks that no worker has started to idle workers and jobs of higher priority."""
+        if not self._balancing.due:
             return
-        self._balanced = time.monotonic()
+        self._balancing.restart()
         idle = {queue: count for queue, (count, _) in self._workers().items()}
         for held in balance(self.database, idle):
             about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
             log.info("lease shortened", **about)
 
-    def _may_knock(self, queue: str) -> bool:
-        return time.monotonic() - self._knocked.get(queue, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS
-
     def _retain(self) -> None:
-        """Delete and purge what is due, and give space back: once a minute, in steps."""
-        if time.monotonic() - self._retained < 60:
+        """Delete and purge what is due and return free space, a step per tick until all is done."""
+        if not self._retention.due:
             return
         until = time.monotonic() + deletion.STEP_SECONDS
         more = retention.retain(self.database, self.settings.kept)
         if not more and not deletion.give_back(self.database, until):
-            self._retained = time.monotonic()
+            self._retention.restart()
 
-    def _tidy(self) -> None:
-        """Forget long-gone workers and delivered messages, once a minute."""
-        if time.monotonic() - self._tidied < 60:
+    def _clean_up(self) -> None:
+        """Remove processes that are long gone and delivered messages."""
+        if not self._cleanup.due:
             return
-        self._tidied = time.monotonic()
-        lifecycle.prune_workers(self.database, WORKERS_KEPT_SECONDS)
-        fleet.prune_schedulers(self.database, WORKERS_KEPT_SECONDS)
+        self._cleanup.restart()
+        lifecycle.prune_workers(self.database, PROCESSES_KEPT_SECONDS)
+        fleet.prune_schedulers(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
         forget_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:
+        """Idle and live workers, by queue."""
         grace = fleet.patience(self.settings.heartbeat_seconds)
         return lifecycle.idle_workers(self.database, grace)
+
+
+class _Interval:
+    """The time that must pass between two runs of a step."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = -math.inf
+
+    @property
+    def due(self) -> bool:
+        """Whether that time has passed."""
+        return time.monotonic() - self._last >= self.seconds
+
+    def restart(self) -> None:
+        """Measure from now on."""
+        self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a kind's runner gets: a block of a shard, its specification, and the model."""
+"""A block of a shard: what the function that computes it for one kind of job receives."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Generic[S]):
+class Block(Generic[S]):
     """A block of a shard to compute."""
 
     spec: S
     shard: ShardInput
+    """The block's examples."""
     loaded: LoadedModel
     models: ModelCache
-    """For kinds that need other models too."""
+    """For kinds of jobs that evaluate several models."""
     progress: Progress
-    """To be called with the examples that are done; raises to stop."""
+    """Call it with the number of examples done so far; it raises Stopped to end the attempt."""
 
     @property
     def inputs(self) -> list[str] | list[tuple[str, str]]:
@@ -37,5 +38,5 @@ class Run(Generic[S]):
 
     @property
     def gold(self) -> list[int]:
-        """Gold labels; 0 where there is none, which no kind that needs labels lets pass."""
+        """Gold labels; 0 where there is none, which kinds that need labels refuse at submission."""
         return [0 if label is None else label for label in self.shard.gold]

@@ -1,6 +1,6 @@
 """The Celery side of a worker: one prefork child that computes, woken by messages.
 
-The parent never imports torch: CUDA must be touched in the child only.
+The parent never imports torch: only the child may touch CUDA.
 """
 
 from __future__ import annotations
@@ -22,30 +22,29 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from db.ops import fleet
 from jobs.logs import configure_logs
 from jobs.settings import Settings
-from jobs.traces import configure_traces, end_traces
 from scheduler.broker import WAKE, make_app
 
 if TYPE_CHECKING:
     from workers.worker import Worker
 
-BROKEN = 70
-"""Exit status of a process whose GPU answers it no more."""
-LOOK_SECONDS = 30.0
-"""Time between two looks of an idle worker that no message has woken."""
+GPU_FAILED = 70
+"""Exit status of a child whose GPU no longer responds."""
+CHECK_SECONDS = 30.0
+"""How often an idle worker that no message wakes checks for ready shards."""
+SHUTDOWN = "the worker is shutting down"
 
 
 def run_worker(settings: Settings) -> NoReturn:
-    """Serve the queue until told to stop, and end the process.
+    """Serve the queue until told to stop, then end the process.
 
     SIGTERM is a warm shutdown: the child hands its shard back at the next batch.
     """
     app = make_app(settings)
     _register(app, settings)
-    # Running as root is refused only with pickle, which this app does not accept; the banner and
-    # the warning would hide the log.
+    # Celery warns about running as root because of pickle, which this app does not accept; the
+    # warning and the banner would hide the log.
     warnings.simplefilter("ignore", SecurityWarning)
     arguments = [
         "--quiet",
@@ -57,8 +56,8 @@ def run_worker(settings: Settings) -> NoReturn:
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     arguments += [f"--loglevel={settings.log_level}"]
     status = int(app.worker_main(arguments) or 0)
-    # The pool is closed. At the interpreter's end it would be closed once more, and that waits for
-    # a lock which a killed child has taken with it.
+    # The pool is closed. The interpreter would close it a second time at its exit and wait for a
+    # lock that a killed child never released.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -66,10 +65,11 @@ def run_worker(settings: Settings) -> NoReturn:
 
 
 class _Shutdown:
-    """Tells the children of later forks to stop, by closing a pipe: also when this process dies.
+    """Tells children forked later to stop by closing a pipe, which also happens if this process
+    dies.
 
-    An Event of multiprocessing waits until everybody who listens has heard it. A child that was
-    killed while it listened never does: the parent would hang in its signal handler for ever.
+    Setting a multiprocessing.Event waits for every listener. A child that was killed while it
+    listened never answers, so the parent would hang in its signal handler.
     """
 
     def __init__(self) -> None:
@@ -82,78 +82,75 @@ class _Shutdown:
             os.close(write)
 
     def wait(self) -> None:
-        """In a child: until it is announced."""
-        self.announce()  # its own copy of the end that must be closed everywhere
+        """In a child: block until the shutdown is announced."""
+        self.announce()  # the pipe ends when every process has closed its copy
         os.read(self._read, 1)
 
 
 class _Child:
-    """The computing process: its Worker, made after the fork."""
+    """The computing process; its Worker is made after the fork."""
 
     def __init__(self, settings: Settings, shutdown: _Shutdown) -> None:
         self.settings = settings
         self.shutdown = shutdown
         self._worker: Worker | None = None
-        self._working = threading.Lock()
+        self._computing = threading.Lock()
 
     def start(self) -> None:
-        """Load torch, register, and stop when the parent says so."""
-        from workers.worker import Worker  # imports torch, so only here in the child
+        """Load torch, register the worker, and listen for the parent's shutdown."""
+        from workers.worker import Worker  # imports torch, so only in the child
 
         configure_logs(self.settings)
         self._worker = worker = Worker(self.settings)
-        configure_traces(self.settings, "worker", fleet.trace_seed(worker.database))
         worker.start()
-        for task in (self._stop_on_shutdown, self._look_unasked):
+        for task in (self._stop_on_shutdown, self._check_periodically):
             threading.Thread(target=task, args=(worker,), daemon=True).start()
 
-    def work(self) -> None:
-        """Run shards until none is ready."""
+    def wake(self) -> None:
+        """Compute shards until none is ready."""
         if self._worker is None:
             raise RuntimeError("a wake-up came before the child had started")
-        with self._working:
-            self._look(self._worker)
+        with self._computing:
+            self._compute(self._worker)
 
     def close(self) -> None:
-        """Hand back what it works on unasked, and sign off; nothing if it never started."""
+        """Hand back the shard in progress and sign off; does nothing if the child never started."""
         if self._worker is not None:
-            self._worker.stop("the worker is shutting down")
-            with self._working:
+            self._worker.stop(SHUTDOWN)
+            with self._computing:
                 self._worker.close()
-            end_traces()
             self._worker = None
 
-    def _look_unasked(self, worker: Worker) -> None:
-        """Work without a message too: a broker that is away costs latency only.
+    def _check_periodically(self, worker: Worker) -> None:
+        """Compute shards without a message too, so that a broker outage only adds latency.
 
-        So does Celery's consumer, which asks for no more messages when its child is killed before
-        it has accepted one.
+        It also covers a flaw of Celery's consumer: if its child is killed before it has accepted a
+        message, it asks for no more messages.
         """
         while not worker.stopping:
-            time.sleep(LOOK_SECONDS)
-            if self._working.acquire(blocking=False):
+            time.sleep(CHECK_SECONDS)
+            if self._computing.acquire(blocking=False):
                 try:
-                    self._look(worker)
+                    self._compute(worker)
                 finally:
-                    self._working.release()
+                    self._computing.release()
 
-    def _look(self, worker: Worker) -> None:
-        worker.work()
-        if worker.broken:
+    def _compute(self, worker: Worker) -> None:
+        worker.compute_shards()
+        if worker.gpu_failed:
             worker.close()
-            end_traces()
-            # The parent makes a new child, as after any death.
-            os._exit(BROKEN)
+            # The parent starts a new child, as after any death.
+            os._exit(GPU_FAILED)
 
     def _stop_on_shutdown(self, worker: Worker) -> None:
         self.shutdown.wait()
-        worker.stop("the worker is shutting down")
+        worker.stop(SHUTDOWN)
 
 
 def _register(app: Celery, settings: Settings) -> None:
     shutdown = _Shutdown()
     child = _Child(settings, shutdown)
-    # Weak references would drop these local functions at once.
+    # Celery's weak references would drop these local functions at once.
     setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
     worker_shutting_down.connect(lambda **_: shutdown.announce(), weak=False)
     worker_process_init.connect(lambda **_: child.start(), weak=False)
@@ -161,4 +158,4 @@ def _register(app: Celery, settings: Settings) -> None:
 
     @app.task(name=WAKE, ignore_result=True)  # type: ignore[untyped-decorator]
     def wake() -> None:
-        child.work()
+        child.wake()

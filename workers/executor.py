@@ -1,4 +1,4 @@
-"""Runs one shard of any kind of job. The only place where jobs meet the engine."""
+"""Computing a shard of any kind of job: the only place where jobs meet the engine."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ from db.queue.claims import Claim
 from db.results.commit import ShardInput
 from headwise.errors import ModelError, OptionError
 from jobs.errors import UnavailableError
-from jobs.outcome import Completed
+from jobs.outcome import Completed, StopReason
 from jobs.plan import blocks
 from jobs.results import ShardResult
 from jobs.specs.submission import parse_spec
-from workers.block import Progress, Run
-from workers.heartbeat import SHORTENED, Stopped
+from workers.block import Block, Progress
+from workers.heartbeat import Stopped
 from workers.kinds.attack import attack
 from workers.kinds.attribution import attribute
 from workers.kinds.importance import rank
 from workers.kinds.pruning import prune
 from workers.model_cache import ModelCache
 
-RUNNERS: dict[str, Callable[[Run[Any]], ShardResult]] = {
+COMPUTE: dict[str, Callable[[Block[Any]], ShardResult]] = {
     "attribution": attribute,
     "importance": rank,
     "pruning": prune,
     "attack": attack,
 }
-"""What computes a block of a shard, by the kind of its job."""
+"""The function that computes a block, by kind of job."""
 
-NO_EXAMPLES = (OSError, ImportError, ModelError, OptionError)
-"""What is never the fault of an example: disk, installation, model, specification."""
+NOT_THE_EXAMPLES = (OSError, ImportError, ModelError, OptionError)
+"""Errors that no example can cause: of the disk, the installation, the model, the specification."""
 
 
 class BlockError(Exception):
-    """Computing a block raised, for the error that this one is from: it may be an example's."""
+    """Computing a block raised; an example may have caused the exception it was raised from."""
 
 
-class ShardRun:
-    """A shard being computed block by block; what is done so far is there after any exception."""
+class Attempt:
+    """An attempt at a shard, computed block by block; keeps finished blocks when it is stopped."""
 
     def __init__(
-        self, held: Claim, models: ModelCache, progress: Progress, end: Callable[[], int]
+        self, held: Claim, models: ModelCache, progress: Progress, lease_end: Callable[[], int]
     ) -> None:
-        """`progress(done)` may raise to stop it; `end()` is where the lease ends by now."""
+        """`progress(done)` raises Stopped to end the attempt; `lease_end()` is the lease's present
+        end."""
         self.held = held
         self.models = models
         self.progress = progress
-        self.end = end
+        self.lease_end = lease_end
         self.parts: list[ShardResult] = []
         self.seconds = 0.0
         self.fingerprint = ""
@@ -61,39 +62,42 @@ class ShardRun:
         return Completed(parts=tuple(self.parts), seconds=self.seconds)
 
     def compute(self, shard: ShardInput) -> None:
-        """Compute every block up to the end of the lease. Raises BlockError, and what `progress`
-        raises; anything else is no example's fault."""
+        """Compute every block up to the end of the lease.
+
+        Raises Stopped, and BlockError where an example may be the cause; any other exception is
+        not the fault of an example.
+        """
         spec = parse_spec(json.loads(shard.spec))
         self.progress(0)
         self.models.get(spec)
         for lo, hi in blocks(self.held.lo, self.held.hi, self.held.block):
-            if lo >= self.end():
+            if lo >= self.lease_end():
                 return
             self.progress(lo - self.held.lo)
             started = time.monotonic()
-            # Again: an attack with other models may have dropped it.
+            # Once more: an attack with other models may have evicted it.
             loaded = self.models.get(spec)
             self.fingerprint = loaded.fingerprint
-            run = Run(
+            block = Block(
                 spec=spec,
                 shard=shard.part(lo, hi),
                 loaded=loaded,
                 models=self.models,
-                progress=partial(self._tick, lo),
+                progress=partial(self._report, lo),
             )
-            self.parts.append(_compute(run))
+            self.parts.append(_compute(block))
             self.seconds += time.monotonic() - started
 
-    def _tick(self, lo: int, done: int) -> None:
-        if lo >= self.end():
-            raise Stopped(SHORTENED)
+    def _report(self, lo: int, done: int) -> None:
+        if lo >= self.lease_end():
+            raise Stopped(StopReason.SHORTENED)
         self.progress(lo - self.held.lo + done)
 
 
-def _compute(run: Run[Any]) -> ShardResult:
+def _compute(block: Block[Any]) -> ShardResult:
     try:
-        return RUNNERS[run.spec.kind](run)
-    except (Stopped, UnavailableError, *NO_EXAMPLES):
+        return COMPUTE[block.spec.kind](block)
+    except (Stopped, UnavailableError, *NOT_THE_EXAMPLES):
         raise
     except Exception as error:
         raise BlockError from error

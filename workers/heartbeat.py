@@ -1,4 +1,4 @@
-"""The heart of a worker: a thread that keeps its lease alive and hears what the user wants."""
+"""The heartbeat of a worker: a thread that renews its lease and notices when it has to stop."""
 
 from __future__ import annotations
 
@@ -12,100 +12,100 @@ from db.database import Database
 from db.queue import claims
 from db.queue.claims import Claim, WorkerIdentity
 from jobs.errors import UnavailableError
+from jobs.outcome import StopReason
 from jobs.settings import Settings
 from jobs.states import Control
-from workers.resource_usage import Vitals
+from workers.resource_usage import ResourceUsage
 
 log = structlog.get_logger()
 
-LOST = "lost"
-"""The lease is gone: what this attempt computed must be thrown away."""
-SHORTENED = "the rest was given to another worker"
-"""The lease ends before what is being computed."""
-
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """Raised inside a running attempt that must end: lease lost or shortened, pause, cancel or
-    shutdown."""
+    """Raised inside a running attempt that must end early."""
+
+    def __init__(self, reason: StopReason, detail: str = "") -> None:
+        super().__init__(detail or str(reason))
+        self.reason = reason
+        self.detail = detail
 
 
-class Heart:
-    """Beats while the process lives; renews the lease of the shard that is held.
+class WorkerHeartbeat:
+    """Says every HEADWISE_HEARTBEAT_SECONDS that the worker is alive, and renews its lease.
 
-    Between two beats it looks every HEADWISE_CONTROL_SECONDS whether the attempt must end.
+    In between it checks every HEADWISE_CONTROL_SECONDS whether the running attempt has to end.
 
-    A lease is renewed only while the shard moves: a thread would otherwise keep alive the lease
-    of a computation that hangs.
+    A lease is renewed only while its shard makes progress: otherwise this thread would keep the
+    lease of a computation that hangs.
     """
 
-    def __init__(self, settings: Settings, database: Database, who: WorkerIdentity) -> None:
+    def __init__(self, settings: Settings, database: Database, identity: WorkerIdentity) -> None:
         self.settings = settings
         self.database = database
-        self.who = who
+        self.identity = identity
         self.closing = threading.Event()
-        self.guarded = True
+        self.ends_with_parent = True
         """Whether to stop when the parent process dies."""
         self._parent = os.getppid()
         self._lock = threading.Lock()
         self._held: Claim | None = None
-        self._why: str | None = None
+        self._stop: tuple[StopReason, str] | None = None
         self._progress = 0
-        self._moved_at = 0.0
-        self._vitals = Vitals()
+        self._progressed_at = 0.0
+        self._usage = ResourceUsage()
         self._end = 0
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Register the worker and begin to beat."""
+        """Register the worker and start the thread."""
         self._beat()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop beating and say so."""
+        """Stop the thread and record that the worker has stopped."""
         self.closing.set()
         self._thread.join(timeout=5)
         try:
-            claims.beat(self.database, self.who, "stopped", None)
+            claims.beat(self.database, self.identity, "stopped", None)
         except UnavailableError as error:
             log.warning("could not sign off", error=str(error))
 
     def hold(self, held: Claim) -> None:
-        """Begin to renew the lease of a shard."""
+        """Renew the lease of this shard from now on."""
         with self._lock:
-            self._held, self._why, self._progress = held, None, 0
+            self._held, self._stop, self._progress = held, None, 0
             self._end = held.hi
-            self._moved_at = time.monotonic()
+            self._progressed_at = time.monotonic()
         self._beat()
 
     def release(self) -> None:
-        """The attempt has ended."""
+        """Stop renewing the lease: the attempt has ended."""
         with self._lock:
             self._held = None
 
-    def idle(self) -> None:
-        """Say that there is nothing to do."""
+    def report_idle(self) -> None:
+        """Record that there is nothing to do."""
         self._beat()
 
-    def moved(self, done: int) -> None:
-        """Note progress; raises Stopped when the attempt must end."""
+    def report_progress(self, done: int) -> None:
+        """Record the examples computed so far; raises Stopped if the attempt must end."""
         with self._lock:
-            self._progress, self._moved_at = done, time.monotonic()
-            why = self._why
-        if why is not None:
-            raise Stopped(why)
+            self._progress, self._progressed_at = done, time.monotonic()
+            stop = self._stop
+        if stop is not None:
+            raise Stopped(*stop)
 
-    def stop_attempt(self, why: str) -> None:
-        """Make the running attempt end at its next batch; the first reason stays."""
+    def stop_attempt(self, reason: StopReason, detail: str = "") -> None:
+        """Make the running attempt end at its next batch; the first reason is kept."""
         with self._lock:
-            self._why = self._why or why
+            self._stop = self._stop or (reason, detail)
 
     @property
     def orphaned(self) -> bool:
-        """Whether the parent process has died: nobody would stop this one any more."""
-        return self.guarded and os.getppid() != self._parent
+        """Whether the parent process has died, so that nobody would ever stop this one."""
+        return self.ends_with_parent and os.getppid() != self._parent
 
-    def end(self) -> int:
-        """Where the lease that is held ends by now: its end may have been given away."""
+    def lease_end(self) -> int:
+        """Where the lease ends now: its last examples may have been given to another worker."""
         return self._end
 
     def _run(self) -> None:
@@ -114,9 +114,9 @@ class Heart:
         while not self.closing.wait(every):
             if self.orphaned:
                 log.warning("the parent process is gone; stopping")
-                self.stop_attempt("the worker's parent process died")
+                self.stop_attempt(StopReason.SHUTDOWN, "the worker's parent process died")
             try:
-                self._poll()
+                self._check()
                 if time.monotonic() >= beat_at:
                     self._renew()
             except UnavailableError as error:
@@ -125,8 +125,8 @@ class Heart:
                 beat_at = time.monotonic() + self.settings.heartbeat_seconds
                 self._beat()
 
-    def _poll(self) -> None:
-        """Hear what the user wants, and how far the lease reaches by now."""
+    def _check(self) -> None:
+        """Read what the user asks for and where the lease ends."""
         with self._lock:
             held = self._held
         if held is None:
@@ -137,35 +137,37 @@ class Heart:
                 return
             if found is not None:
                 self._end = found[1]
-            self._hear(None if found is None else found[0])
+            self._obey(None if found is None else found[0])
 
     def _renew(self) -> None:
         with self._lock:
-            held, progress, still = self._held, self._progress, time.monotonic() - self._moved_at
+            held, progress = self._held, self._progress
+            still = time.monotonic() - self._progressed_at
         if held is None:
             return
         if still > self.settings.stall_seconds:
-            log.error("the shard does not move; its lease is not renewed", seconds=round(still))
+            log.error("the shard makes no progress; its lease is not renewed", seconds=round(still))
             return
         control = claims.heartbeat(
             self.database, held, progress, self.settings.lease_seconds, still
         )
         with self._lock:
             if self._held is held:
-                self._hear(control)
+                self._obey(control)
 
-    def _hear(self, control: Control | None) -> None:
+    def _obey(self, control: Control | None) -> None:
+        """Note that the attempt must end; None: the lease is lost. Needs the lock."""
         if control is None:
-            self._why = self._why or LOST
+            self._stop = self._stop or (StopReason.LEASE_LOST, "")
         elif control is not Control.RUN:
-            self._why = self._why or str(control)
+            self._stop = self._stop or (StopReason(control), "")
 
     def _beat(self) -> None:
         with self._lock:
             held = self._held
         state, seconds = "busy" if held else "idle", self.settings.heartbeat_seconds
         try:
-            claims.beat(self.database, self.who, state, held, seconds, self._vitals.read())
+            claims.beat(self.database, self.identity, state, held, seconds, self._usage.read())
         except UnavailableError as error:
-            # Only the list of workers suffers; the lease has a heartbeat of its own.
-            log.warning("heartbeat failed", error=str(error))
+            # Only the list of workers is affected: the lease is renewed separately.
+            log.warning("the heartbeat failed", error=str(error))

@@ -11,7 +11,7 @@ from jobs.specs.base import JobSpec, ModelSpec
 
 
 class ModelCache:
-    """The models that this process has loaded: those of one job."""
+    """The loaded models of one job."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -20,10 +20,10 @@ class ModelCache:
         self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
 
     def get(self, spec: JobSpec, model: ModelSpec | None = None) -> LoadedModel:
-        """The spec's own model, or another one that it names.
+        """Return the job's own model, or another one that its specification names.
 
-        Models of another job are dropped first, to have memory for it; where it does not fit
-        beside the job's others, these are dropped, too.
+        Models of other jobs are dropped first to free their memory. If a model does not fit beside
+        the job's other models, those are dropped too.
         """
         wanted = [self._key(spec, one) for one in (spec.model, *spec.other_models.values())]
         for key in self._models.keys() - wanted:

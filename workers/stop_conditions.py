@@ -1,4 +1,4 @@
-"""When a worker ends by itself. Without torch: the command reads it before it starts one."""
+"""When a worker ends by itself. Imports no torch: the command line reads it before it forks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class StopConditions:
     """When a worker ends by itself."""
 
     shards: int | None = None
-    """After so many attempts."""
+    """After this many attempts."""
     seconds: int | None = None
-    """After this time; a running shard is handed back at its next batch."""
+    """After this time; a shard in progress is handed back at its next batch."""
     drain: bool = False
     """When no shard is ready and no job is about to be planned."""
 
     @property
-    def some(self) -> bool:
-        """Whether there is any limit."""
+    def any(self) -> bool:
+        """Whether there is at least one condition."""
         return self.drain or self.shards is not None or self.seconds is not None

@@ -1,4 +1,4 @@
-"""The worker's loop: claim the best ready shard, run it, settle it, ask again."""
+"""The worker's loop: claim the best ready shard, compute it, store the results, repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from db.database import Database
-from db.ops.fleet import dead_after
+from db.ops import fleet
 from db.ops.logs import LogShipper
 from db.queue import claims
 from db.queue.claims import Ask, Claim, Shape, WorkerIdentity
@@ -25,25 +25,21 @@ from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from jobs.errors import UnavailableError
 from jobs.logs import about_attempt, bind_process, log_tail
-from jobs.outcome import Errored, HandedBack, LostLease
+from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
 from jobs.settings import Settings
-from jobs.states import Control
-from jobs.traces import span
-from workers.executor import BlockError, ShardRun
-from workers.heartbeat import LOST, SHORTENED, Heart, Stopped
+from jobs.traces import configure_traces, end_traces, span
+from workers.executor import Attempt, BlockError
+from workers.heartbeat import Stopped, WorkerHeartbeat
 from workers.model_cache import ModelCache
 
 log = structlog.get_logger()
 
-Ending = HandedBack | Errored | LostLease | None
-"""Why an attempt ended; None: all of the lease was computed."""
-
-SETTLE_SECONDS = 120.0
-"""How long a computed shard waits for a database that is away before it is given up."""
+STORE_SECONDS = 120.0
+"""How long to wait for an unavailable database before the results of an attempt are given up."""
 
 
-def identity(settings: Settings) -> WorkerIdentity:
-    """Who this process is; a restarted worker has another name."""
+def worker_identity(settings: Settings) -> WorkerIdentity:
+    """Identify this process; a restarted worker has another name."""
     versions = {
         name: importlib.metadata.version(name) for name in ("headwise", "torch", "transformers")
     }
@@ -65,16 +61,15 @@ def _device(wanted: str) -> str:
     if wanted == "cpu":
         return wanted
     name = f"{wanted} {torch.cuda.get_device_name(wanted)}"
-    # With one visible device each, all workers of a machine would say cuda:0.
+    # Workers that see one GPU each would all report cuda:0.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return f"{name} ({visible[:12]})" if visible and "," not in visible else name
 
 
-def gpu_answers() -> bool:
-    """Whether CUDA still works in this process; true where it was never used.
+def gpu_responds() -> bool:
+    """Whether CUDA still works in this process; true if it was never used.
 
-    Some errors, such as an illegal address, stay for the life of the process: every later call
-    fails too, whatever it is asked to do.
+    Some errors, such as an illegal address, are permanent: every later call in the process fails.
     """
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return True
@@ -86,144 +81,157 @@ def gpu_answers() -> bool:
 
 
 class Worker:
-    """One process's worth of work. Make it after a fork: it opens connections and threads."""
+    """A process that computes shards. Create it after a fork: it has connections and threads."""
 
     def __init__(self, settings: Settings, database: Database | None = None) -> None:
         self.settings = settings
         self.database = database or Database(settings.database)
-        self.who = identity(settings)
+        self.identity = worker_identity(settings)
         self.models = ModelCache(settings)
         self.paces: dict[Shape, float] = {}
-        self.heart = Heart(settings, self.database, self.who)
+        """Seconds per unit of cost that this worker takes, by shape of job."""
+        self.heartbeat = WorkerHeartbeat(settings, self.database, self.identity)
         self.shipper = LogShipper(
             self.database,
-            self.who.name,
+            self.identity.name,
             seconds=settings.heartbeat_seconds,
             kept=settings.log_lines,
         )
         self.stopping = False
-        self.broken = False
-        """The GPU answers nothing to this process any more; only another process can use it."""
+        self.gpu_failed = False
+        """Whether the GPU no longer responds to this process; another process can still use it."""
         if settings.threads:
             torch.set_num_threads(settings.threads)
 
     def start(self) -> None:
-        """Register and begin to beat."""
-        # A progress bar per model load would fill the log.
+        """Register the worker and start its threads."""
+        # One progress bar per loaded model would fill the log.
         transformers.utils.logging.disable_progress_bar()
-        bind_process(worker=self.who.name)
-        self.heart.start()
+        bind_process(worker=self.identity.name)
+        configure_traces(self.settings, "worker", fleet.trace_seed(self.database))
+        self.heartbeat.start()
         self.shipper.start()
-        log.info("worker ready", queue=self.who.queue)
+        log.info("worker ready", queue=self.identity.queue)
 
     def close(self) -> None:
-        """Sign off."""
-        self.heart.close()
+        """Stop the threads and record that the worker has stopped."""
+        self.heartbeat.close()
         self.shipper.close()
         self.database.close()
+        end_traces()
 
-    def stop(self, why: str) -> None:
-        """Hand back the running shard at its next batch and claim no more."""
+    def stop(self, detail: str) -> None:
+        """Hand the shard in progress back at its next batch, and claim no other."""
         self.stopping = True
-        self.heart.stop_attempt(why)
+        self.heartbeat.stop_attempt(StopReason.SHUTDOWN, detail)
 
-    def work(self, at_most: int | None = None) -> int:
-        """Run shards until none is ready; returns how many attempts were made."""
+    def compute_shards(self, at_most: int | None = None) -> int:
+        """Claim and compute shards until none is ready; returns the number of attempts."""
         attempts = 0
-        while attempts != at_most and not (self.stopping or self.broken or self.heart.orphaned):
+        while attempts != at_most and not self._ended:
             try:
                 held = claims.claim(
-                    self.database, self.who, self.settings.lease_seconds, self._ask()
+                    self.database, self.identity, self.settings.lease_seconds, self._ask()
                 )
             except UnavailableError as error:
                 # The scheduler announces the shard again once the database is back.
-                log.warning("no claim without the database", error=str(error))
+                log.warning("the database is unavailable: no shard was claimed", error=str(error))
                 break
             if held is None:
                 break
             attempts += 1
             self._attempt(held)
-        self.heart.idle()
+        self.heartbeat.report_idle()
         return attempts
 
+    @property
+    def _ended(self) -> bool:
+        return self.stopping or self.gpu_failed or self.heartbeat.orphaned
+
     def _attempt(self, held: Claim) -> None:
-        # A stop that arrived before the shard was held must still reach it.
-        self.heart.hold(held)
+        self.heartbeat.hold(held)
+        # A stop that arrived before the shard was held must still end the attempt.
         if self.stopping:
-            self.heart.stop_attempt("shutdown")
+            self.heartbeat.stop_attempt(StopReason.SHUTDOWN)
         about = about_attempt(held.job_id, held.shard_no, held.fence)
         place = {"shard": held.shard_no, "attempt": held.fence}
         with log_tail() as tail, about, span("shard", held.job_id, **place):
             log.info("shard started", examples=held.hi - held.lo)
             self.shipper.nudge()
-            run = ShardRun(held, self.models, self.heart.moved, self.heart.end)
-            ending = self._run(run)
+            attempt = Attempt(
+                held, self.models, self.heartbeat.report_progress, self.heartbeat.lease_end
+            )
+            ending = self._compute(attempt)
             try:
-                self._settle(run, ending, tail)
+                self._store(attempt, ending, tail)
             except UnavailableError as error:
-                log.error("the database stayed away; the lease will expire", error=str(error))
+                log.error(
+                    "the database is still unavailable: the lease will expire", error=str(error)
+                )
             finally:
-                self.heart.release()
+                self.heartbeat.release()
                 self.shipper.nudge()
 
-    def _run(self, run: ShardRun) -> Ending:
-        """Compute; returns why it ended, None where the lease's end was reached."""
+    def _compute(self, attempt: Attempt) -> Ending:
         try:
-            run.compute(commit.read_shard(self.database, run.held))
+            attempt.compute(commit.read_shard(self.database, attempt.held))
         except Stopped as stopped:
-            why = str(stopped)
-            if why == SHORTENED:
+            if stopped.reason is StopReason.SHORTENED:
                 return None
-            return LostLease() if why == LOST else HandedBack(reason=why)
+            if stopped.reason is StopReason.LEASE_LOST:
+                return LostLease()
+            return HandedBack(reason=stopped.reason, detail=stopped.detail)
         except UnavailableError as error:
-            return HandedBack(reason=str(error))
+            return HandedBack(reason=StopReason.UNAVAILABLE, detail=str(error))
         except Exception as error:
-            log.error("shard raised", exc_info=True)
-            if not gpu_answers():
-                log.error("the GPU answers this process no more")
-                self.broken = True
+            log.error("the shard raised an error", exc_info=True)
+            if not gpu_responds():
+                log.error("the GPU no longer responds to this process")
+                self.gpu_failed = True
             cause = error.__cause__ if isinstance(error, BlockError) else error
             message = f"{type(cause).__name__}: {cause}"
             return Errored(message=message, in_block=isinstance(error, BlockError))
         return None
 
-    def _settle(self, run: ShardRun, ending: Ending, tail: deque[str]) -> None:
-        deadline = time.monotonic() + SETTLE_SECONDS
+    def _store(self, attempt: Attempt, ending: Ending, tail: deque[str]) -> None:
+        """Store how the attempt ended, waiting for a database that is unavailable."""
+        deadline = time.monotonic() + STORE_SECONDS
         while True:
             try:
-                return self._settle_once(run, ending, tail)
+                return self._store_once(attempt, ending, tail)
             except UnavailableError as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting for the database", error=str(error))
                 time.sleep(1.0)
 
-    def _settle_once(self, run: ShardRun, ending: Ending, tail: deque[str]) -> None:
+    def _store_once(self, attempt: Attempt, ending: Ending, tail: deque[str]) -> None:
         if isinstance(ending, LostLease):
-            log.warning("lease lost; the results are thrown away")
-        elif run.parts and not _cancelled(ending):
-            self._commit(run, ending, tail)
+            log.warning("the lease was lost: the results are discarded")
+        elif attempt.parts and not _cancelled(ending):
+            self._commit(attempt, ending, tail)
         elif isinstance(ending, HandedBack):
-            log.info("shard handed back", reason=ending.reason)
-            claims.hand_back(self.database, run.held, ending.reason, "\n".join(tail))
+            log.info("shard handed back", reason=ending.message)
+            claims.hand_back(self.database, attempt.held, ending.message, "\n".join(tail))
         elif isinstance(ending, Errored):
             claims.record_error(
                 self.database,
-                run.held,
+                attempt.held,
                 ending.message,
-                permanent=ending.permanent,
                 in_block=ending.in_block,
                 log_tail="\n".join(tail),
             )
 
-    def _commit(self, run: ShardRun, ending: HandedBack | Errored | None, tail: deque[str]) -> None:
-        held, done = run.held, run.completed
+    def _commit(
+        self, attempt: Attempt, ending: HandedBack | Errored | None, tail: deque[str]
+    ) -> None:
+        held, done = attempt.held, attempt.completed
         count = sum(len(part.examples) for part in done.parts)
         log.info("shard computed", examples=count, seconds=round(done.seconds, 2))
         try:
             with span("commit", held.job_id, examples=count):
                 stored = commit.commit_shard(
-                    self.database, held, done, run.fingerprint, "\n".join(tail), ending
+                    self.database, held, done, attempt.fingerprint, "\n".join(tail), ending
                 )
         except ChangedModelError as error:
             claims.record_error(
@@ -231,22 +239,22 @@ class Worker:
             )
             return
         if not stored:
-            log.warning("commit refused: the lease was lost")
+            log.warning("the lease was lost: the results were not stored")
             return
         log.info("shard stored", examples=count)
-        self._learn(held, done.seconds / (count * held.cost))
+        self._update_pace(held, done.seconds / (count * held.cost))
 
-    def _learn(self, held: Claim, pace: float) -> None:
-        """Remember how fast this worker is, newer shards counting more."""
+    def _update_pace(self, held: Claim, pace: float) -> None:
+        """Remember how fast this worker is; the newest shard counts half."""
         before = self.paces.get(held.shape, pace)
         self.paces[held.shape] = (before + pace) / 2
 
     def _ask(self) -> Ask:
-        """What to claim: as much as this worker computes in a shard's time."""
+        """Ask for as much as this worker computes in the seconds of one shard."""
         return Ask(
             seconds=self.settings.shard_seconds,
             paces=self.paces,
-            grace=dead_after(self.settings.heartbeat_seconds),
+            grace=fleet.dead_after(self.settings.heartbeat_seconds),
             model=self.models.loads,
             user_limit=self.settings.user_leases,
             queue_limit=self.settings.queue_leases,
@@ -254,5 +262,5 @@ class Worker:
 
 
 def _cancelled(ending: Ending) -> bool:
-    """A cancelled job does not want what was computed."""
-    return isinstance(ending, HandedBack) and ending.reason == Control.CANCEL
+    """Whether the job was cancelled: its results are not wanted."""
+    return isinstance(ending, HandedBack) and ending.reason is StopReason.CANCEL

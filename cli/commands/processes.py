@@ -29,7 +29,7 @@ from jobs.logs import configure_logs
 from jobs.settings import Settings, load_settings
 from scheduler.loop import Scheduler
 from workers.celery_worker import run_worker
-from workers.stop_conditions import Limits
+from workers.stop_conditions import StopConditions
 
 log = structlog.get_logger()
 
@@ -139,17 +139,17 @@ def worker(
         raise UnavailableError("A worker needs torch: run `make install` in the checkout.")
     places = environments(devices) if devices else [{}]
     settings = prepare(serving(queues))
-    limits = Limits(shards=max_shards, seconds=max_seconds, drain=drain)
+    conditions = StopConditions(shards=max_shards, seconds=max_seconds, drain=drain)
     if len(places) > 1:
-        return Supervisor(workers_on(places, settings, limits)).run()
+        return Supervisor(workers_on(places, settings, conditions)).run()
     os.environ.update(places[0])
     device = places[0].get("HEADWISE_DEVICE", settings.device)
     settings = settings.model_copy(update={"device": device})
-    if not limits.some:
+    if not conditions.any:
         return run_worker(settings)
     from workers.batch import run_batch  # imports torch
 
-    return run_batch(settings, limits)
+    return run_batch(settings, conditions)
 
 
 def serving(queues: str) -> Settings:
@@ -165,15 +165,15 @@ def serving(queues: str) -> Settings:
 
 
 def workers_on(
-    places: Sequence[Mapping[str, str]], settings: Settings, limits: Limits
+    places: Sequence[Mapping[str, str]], settings: Settings, conditions: StopConditions
 ) -> list[Child]:
     """A worker process for each of the devices, which are environment variables."""
     arguments = ["worker", f"--queues={settings.served_queues}"]
-    arguments += [] if limits.shards is None else [f"--max-shards={limits.shards}"]
-    arguments += [] if limits.seconds is None else [f"--max-seconds={limits.seconds}"]
-    arguments += ["--drain"] if limits.drain else []
+    arguments += [] if conditions.shards is None else [f"--max-shards={conditions.shards}"]
+    arguments += [] if conditions.seconds is None else [f"--max-seconds={conditions.seconds}"]
+    arguments += ["--drain"] if conditions.drain else []
     return [
-        Child(name=f"worker {number}", arguments=arguments, environment=place, once=limits.some)
+        Child(name=f"worker {number}", arguments=arguments, environment=place, once=conditions.any)
         for number, place in enumerate(places)
     ]
 

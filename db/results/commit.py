@@ -101,7 +101,7 @@ def commit_shard(
                 database,
                 held,
                 outcome="done",
-                error=None if ending is None else ending.why,
+                error=None if ending is None else ending.error,
                 examples=len(result.examples),
                 seconds=done.seconds,
                 log_tail=log_tail,

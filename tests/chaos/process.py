@@ -151,9 +151,9 @@ def before(module: Any, name: str, what: Callable[..., None]) -> None:
     setattr(module, name, run)
 
 
-def made_up(run: workers.executor.Run[Any]) -> AttributionResult:
+def made_up(block: workers.executor.Block[Any]) -> AttributionResult:
     """Results of a shard that follow from its texts alone, in as much time as the test wants."""
-    texts, done = run.inputs, []
+    texts, done = block.inputs, []
     for number, pair in enumerate(texts):
         point("example")
         text = "".join(pair)
@@ -163,7 +163,7 @@ def made_up(run: workers.executor.Run[Any]) -> AttributionResult:
             raise ValueError("this example is poison")
         time.sleep(_forge["pace"])
         done.append(sum(ord(letter) * (place + 1) for place, letter in enumerate(text)) % 9973)
-        run.progress(number + 1)
+        block.progress(number + 1)
     return made_up_result(np.array(done))
 
 
@@ -258,7 +258,7 @@ def lay_points() -> None:
     db.database.Database.__init__ = opened  # type: ignore[method-assign]
     _forge["wake"] = scheduler.loop.wake
     scheduler.loop.wake = wake
-    workers.executor.RUNNERS["attribution"] = made_up
+    workers.executor.COMPUTE["attribution"] = made_up
     # Waits that are half a minute in production would be most of a round.
     scheduler.loop.ANNOUNCE_SECONDS = 3.0
     db.database.BUSY_SECONDS = 1

@@ -19,9 +19,9 @@ def lease(**changes: Any) -> Lease:
     return Lease(**{**values, **changes})
 
 
-def test_what_is_untouched_begins_behind_the_block_in_progress() -> None:
-    assert (lease().done, lease().behind, lease().left) == (8, 16, 64.0)
-    assert lease(progress=16).behind == 24
+def test_what_is_untouched_begins_after_the_block_in_progress() -> None:
+    assert (lease().done, lease().untouched, lease().left) == (8, 16, 64.0)
+    assert lease(progress=16).untouched == 24
     assert lease(elapsed=120.0).left == 640.0  # ten times slower than expected
 
 
@@ -56,7 +56,7 @@ def test_a_worker_is_too_slow_in_its_last_block_only_and_compared_with_others() 
     progress=st.integers(0, 200),
     pace=st.floats(0.001, 100),
 )
-def test_a_new_end_is_between_blocks_and_behind_what_is_computed(
+def test_a_new_end_is_between_blocks_and_after_what_is_computed(
     size: int, block: int, progress: int, pace: float
 ) -> None:
     lo = 5 * block

@@ -52,7 +52,7 @@ def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
         ("PORT", "0", ("greater than or equal to 1", "Port the dashboard")),
         ("PORT", "http", ("valid integer", "Port the dashboard")),
         ("QUEUE", "My Queue", ("match pattern", "Queue that jobs go to")),
-        ("QUEUES", "gpu,My Queue", ("'My Queue' is no name of a queue", "separated by ','")),
+        ("QUEUES", "gpu,My Queue", ("'My Queue' is not a queue name", "separated by ','")),
         ("DEVICE", "tpu", ("match pattern", "Device of a worker")),
         ("LEASE_SECONDS", "0", ("greater than or equal to 1", "lease")),
         ("TICK_SECONDS", "nan", ("rounds of the scheduler",)),
@@ -62,11 +62,11 @@ def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
         ("BROKER_URL", "sqla+foo", ("redis://, amqp:// or sqla+sqlite:///",)),
         ("BROKER_URL", "redis://h:port/0", ("port that is no number",)),
         ("BROKER_URL", "amqp://h:99999//", ("port that is no number",)),
-        ("TRUSTED_HOSTS", "https://h.org", ("'https://h.org' is no host name", "no scheme")),
-        ("TRUSTED_HOSTS", "h.org:8600", ("'h.org:8600' is no host name", "no scheme, port")),
-        ("TRUSTED_HOSTS", "a.org,h.org/x", ("'h.org/x' is no host name", "or path")),
-        ("TRUSTED_HOSTS", "*.h.org", ("'*.h.org' is no host name", ".example.org")),
-        ("TRUSTED_HOSTS", "a.org b.org", ("is no host name", "separated by ','")),
+        ("TRUSTED_HOSTS", "https://h.org", ("'https://h.org' is not a host name", "no scheme")),
+        ("TRUSTED_HOSTS", "h.org:8600", ("'h.org:8600' is not a host name", "no scheme, port")),
+        ("TRUSTED_HOSTS", "a.org,h.org/x", ("'h.org/x' is not a host name", "or path")),
+        ("TRUSTED_HOSTS", "*.h.org", ("'*.h.org' is not a host name", ".example.org")),
+        ("TRUSTED_HOSTS", "a.org b.org", ("is not a host name", "separated by ','")),
         ("HOME", "~nobody-of-that-name/x", ("unknown user", "The data folder")),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
     [
         (b"mysql://u:secret@h/d", ("must start with sqlite:/// or postgresql://",)),
         (b" \n", ("is an empty file", "Write the value into it")),
-        (b"\xff\xfe", ("cannot be read: it is no text", "readable file")),
+        (b"\xff\xfe", ("cannot be read: it is not a text file", "readable file")),
         (None, ("cannot be read: No such file", "readable file")),
     ],
 )
@@ -119,7 +119,9 @@ def test_a_bad_file_is_named_and_its_content_is_not_shown(
 def test_a_value_and_a_file_for_it_are_too_much(tmp_path: Path) -> None:
     (tmp_path / "port").write_text("9000")
     environ = {"HEADWISE_PORT": "9001", "HEADWISE_PORT_FILE": str(tmp_path / "port")}
-    problem = refused(lambda: load_settings(environ), "HEADWISE_PORT is set, too", "Set one")
+    problem = refused(
+        lambda: load_settings(environ), "HEADWISE_PORT is set as well", "Set only one"
+    )
     assert problem.field == "HEADWISE_PORT_FILE"
     unknown = refused(lambda: load_settings({"HEADWISE_PROT_FILE": "x"}), "unknown setting")
     assert unknown.field == "HEADWISE_PROT_FILE"

@@ -11,7 +11,7 @@ import pytest
 from cli.commands.processes import workers_on
 from cli.supervisor import Supervisor
 from tests.stack import Stack, exactly_once
-from workers.stop_conditions import Limits
+from workers.stop_conditions import StopConditions
 
 pytestmark = pytest.mark.timeout(600)  # starting torch takes a minute on a busy machine
 
@@ -99,7 +99,7 @@ def test_devices_share_the_work_and_end_together(stack: Stack) -> None:
     """Two processes on the CPU stand for two GPUs: what differs is their environment only."""
     job = planned(stack, 120)
     places = [{**stack.environment, "HEADWISE_DEVICE": "cpu"} for _ in range(2)]
-    children = workers_on(places, stack.settings, Limits(drain=True))
+    children = workers_on(places, stack.settings, StopConditions(drain=True))
     Supervisor(children).supervise()
     assert [child.status for child in children] == [0, 0]
     stack.wait_for(STATE.format(job), "succeeded")

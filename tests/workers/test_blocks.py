@@ -17,8 +17,8 @@ from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
 from tests.tiny import bert_folder, pairs_file
 from workers import executor
-from workers.block import Run
-from workers.worker import Worker, gpu_answers
+from workers.block import Block
+from workers.worker import Worker, gpu_responds
 
 EXAMPLES = 40
 KINDS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ def run(settings: Settings, database: Database, seconds: float) -> None:
     for _ in range(30):
         with database.write() as connection:
             connection.execute(text("UPDATE shard SET available_at = 0"))
-        if not worker.work():
+        if not worker.compute_shards():
             break
     worker.close()
     lifecycle.sweep_jobs(database)
@@ -98,14 +98,14 @@ def test_results_do_not_depend_on_the_cut(
 def test_a_bad_example_is_marked_and_the_rest_succeeds(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attribute = executor.RUNNERS["attribution"]
+    attribute = executor.COMPUTE["attribution"]
 
-    def fragile(run: Run[Any]) -> Any:
-        if run.shard.lo <= 21 < run.shard.lo + len(run.shard.texts):
+    def fragile(block: Block[Any]) -> Any:
+        if block.shard.lo <= 21 < block.shard.lo + len(block.shard.texts):
             raise IndexError("index out of range in self")
-        return attribute(run)
+        return attribute(block)
 
-    monkeypatch.setitem(executor.RUNNERS, "attribution", fragile)
+    monkeypatch.setitem(executor.COMPUTE, "attribution", fragile)
     submitted(settings, database)
     run(settings, database, 1000.0)
     assert rows(database, "SELECT state, error FROM job") == [("succeeded", None)]
@@ -120,10 +120,10 @@ def test_a_bad_example_is_marked_and_the_rest_succeeds(
 def test_a_full_disk_is_no_examples_fault(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_run: Run[Any]) -> Any:
+    def full(_block: Block[Any]) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(executor.RUNNERS, "attribution", full)
+    monkeypatch.setitem(executor.COMPUTE, "attribution", full)
     submitted(settings, database)
     run(settings, database, 1000.0)
     assert rows(database, "SELECT state, COUNT(*) FROM shard GROUP BY state") == [
@@ -135,7 +135,7 @@ def test_a_full_disk_is_no_examples_fault(
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_worker_stops_when_its_gpu_answers_no_more(
+def test_a_worker_stops_when_its_gpu_no_longer_responds(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
     """One shard is tried, and what raised is counted as ever; with a healthy GPU all are."""
@@ -145,14 +145,14 @@ def test_a_worker_stops_when_its_gpu_answers_no_more(
     def raising(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(executor.ShardRun, "compute", raising)
+    monkeypatch.setattr(executor.Attempt, "compute", raising)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", (lambda: None) if answers else raising)
     worker = Worker(settings, Database(database.url))
     worker.start()
-    attempts = worker.work()
+    attempts = worker.compute_shards()
     worker.close()
-    assert worker.broken is not answers
+    assert worker.gpu_failed is not answers
     assert (attempts > 1) is answers
     with database.read() as connection:
         ends = connection.execute(text("SELECT outcome, error FROM attempt")).all()
@@ -161,4 +161,4 @@ def test_a_worker_stops_when_its_gpu_answers_no_more(
 
 
 def test_a_gpu_that_was_never_used_is_not_asked() -> None:
-    assert gpu_answers()
+    assert gpu_responds()

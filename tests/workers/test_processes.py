@@ -170,6 +170,6 @@ def test_a_raising_shard_is_retried_and_fails_with_its_reason(stack: Stack) -> N
     outcome, error, tail = stack.rows(attempt)[0]
     assert outcome == "error"
     assert "model" in error
-    assert "shard raised" in tail
+    assert "the shard raised an error" in tail
     control(stack.database, job, "cancel")
     stack.wait_for(STATE.format(job), "cancelled", 20)

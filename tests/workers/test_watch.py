@@ -18,7 +18,7 @@ from db.queue import claims
 from jobs.settings import load_settings
 from tests.stack import Stack
 from tests.support import ALICE, planned_job
-from workers.heartbeat import Heart
+from workers.heartbeat import WorkerHeartbeat
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -92,19 +92,19 @@ def test_a_broker_that_does_not_answer_is_said(tmp_path: Path) -> None:
         stack.stop()
 
 
-def test_a_heart_that_beats_for_a_hung_shard_says_so(database: Database) -> None:
+def test_the_heartbeat_of_a_hung_shard_reports_it_as_stalled(database: Database) -> None:
     settings = load_settings({}, heartbeat_seconds=0.05, stall_warn_seconds=0.2)
     planned_job(database, examples=2)
     held = claims.claim(database, ALICE, 60)
     assert held is not None
-    heart = Heart(settings, database, ALICE)
-    heart.start()
-    heart.hold(held)
+    heartbeat = WorkerHeartbeat(settings, database, ALICE)
+    heartbeat.start()
+    heartbeat.hold(held)
     patient = settings.model_copy(update={"heartbeat_seconds": 60.0})
     while fleet.list_workers(database, patient)[0].condition != "stalled":
         time.sleep(0.05)
     (worker,) = fleet.list_workers(database, patient)
-    heart.close()
+    heartbeat.close()
     assert fleet.list_workers(database, patient)[0].condition == "stopped"
     assert worker.vitals["memory"] > 1e6
     assert worker.vitals["threads"] >= 1

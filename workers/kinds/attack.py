@@ -15,23 +15,23 @@ from headwise.stats.attack import AttackSums
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, label_order
 from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
 from jobs.results import ExampleResult, SiteInfo
-from workers.block import Run
+from workers.block import Block
 
 _SPARE = 4
 
 FAILED = "the model's output is not a finite number"
 
 
-def attack(run: Run[AttackSpec]) -> AttackResult:
+def attack(block: Block[AttackSpec]) -> AttackResult:
     """Put every trigger into every example, with every model."""
-    own = run.loaded
-    found = _attention(run)
-    triggers = {t.number: found.get(t.number, t.tokens) for t in run.shard.planned}
+    own = block.loaded
+    found = _attention(block)
+    triggers = {t.number: found.get(t.number, t.tokens) for t in block.shard.planned}
     triggers = {number: tokens for number, tokens in triggers.items() if tokens}
-    models = [_evaluate(run, own, triggers, 0)]
-    for number, model in enumerate(run.spec.models, start=1):
-        loaded = run.models.get(run.spec, model)
-        models.append(_evaluate(run, loaded, triggers, number))
+    models = [_evaluate(block, own, triggers, 0)]
+    for number, model in enumerate(block.spec.models, start=1):
+        loaded = block.models.get(block.spec, model)
+        models.append(_evaluate(block, loaded, triggers, number))
     before = models[0]
     return AttackResult(
         sites=tuple(
@@ -46,28 +46,30 @@ def attack(run: Run[AttackSpec]) -> AttackResult:
         ),
         triggers=tuple(triggers),
         attention=found,
-        models=tuple(_outcome(run, predictions, own.labels) for predictions in models),
-        keep_outcomes=run.spec.outcomes,
+        models=tuple(_outcome(block, predictions, own.labels) for predictions in models),
+        keep_outcomes=block.spec.outcomes,
     )
 
 
-def _attention(run: Run[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
+def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
     """The attention controls that no shard has stored yet.
 
     They depend on the texts that the triggers came from and on the model alone, so every shard
     that computes them finds the same.
     """
-    sizes = {t.number: len(t.tokens) for t in run.shard.planned}
-    missing = [t for t in run.shard.planned if t.kind == "attention" and not t.tokens and t.origin]
+    sizes = {t.number: len(t.tokens) for t in block.shard.planned}
+    missing = [
+        t for t in block.shard.planned if t.kind == "attention" and not t.tokens and t.origin
+    ]
     texts = list(dict.fromkeys(t.origin for t in missing if t.origin))
     found = attention_cells(
-        *(run.loaded.model, run.loaded.tokenizer),
+        *(block.loaded.model, block.loaded.tokenizer),
         [a if b is None else (a, b) for a, b in texts],
         # More than the rule's: cells share tokens, and as many are wanted as the trigger has.
-        cells=_SPARE * run.spec.rule.cells,
-        one_head=run.spec.rule.one_head,
-        max_length=run.spec.max_length,
-        progress=lambda _done, _total: run.progress(0),
+        cells=_SPARE * block.spec.rule.cells,
+        one_head=block.spec.rule.one_head,
+        max_length=block.spec.max_length,
+        progress=lambda _done, _total: block.progress(0),
     )
     strongest = dict(zip(texts, found, strict=True))
     return {t.number: _control(t, strongest, sizes[t.mined]) for t in missing}
@@ -96,28 +98,28 @@ def _control(
 
 
 def _evaluate(
-    run: Run[AttackSpec],
+    block: Block[AttackSpec],
     loaded: LoadedModel,
     triggers: dict[int, tuple[TriggerToken, ...]],
     number: int,
 ) -> Predictions:
     """The predictions of one model, in its own labels."""
-    spec, count = run.spec, len(run.shard.texts)
+    spec, count = block.spec, len(block.shard.texts)
     passes = 1 + len(spec.models)
-    skipped = {t.number: t.skipped for t in run.shard.planned}
+    skipped = {t.number: t.skipped for t in block.shard.planned}
     return evaluate_triggers(
-        *(loaded.model, loaded.tokenizer, run.inputs, [None] * count),
+        *(loaded.model, loaded.tokenizer, block.inputs, [None] * count),
         list(triggers.values()),
         insertion=spec.insertion,
         segments=spec.segments,
         max_length=spec.max_length,
-        examples=range(run.shard.lo, run.shard.lo + count),
+        examples=range(block.shard.lo, block.shard.lo + count),
         sources=[skipped[trigger] for trigger in triggers],
-        progress=lambda done, total: run.progress(int(count * (number + done / total) / passes)),
+        progress=lambda done, total: block.progress(int(count * (number + done / total) / passes)),
     )
 
 
-def _outcome(run: Run[AttackSpec], found: Predictions, labels: tuple[str, ...]) -> ModelOutcome:
+def _outcome(block: Block[AttackSpec], found: Predictions, labels: tuple[str, ...]) -> ModelOutcome:
     """The same in the labels of the job's model."""
     order = label_order(labels, found.labels)
     if order is None:
@@ -126,7 +128,7 @@ def _outcome(run: Run[AttackSpec], found: Predictions, labels: tuple[str, ...]) 
     # -1, which stands for no prediction, stays.
     ours = np.array([*order, -1])
     before, after = ours[found.before], ours[found.after]
-    gold = np.array([-1 if label is None else label for label in run.shard.gold])
+    gold = np.array([-1 if label is None else label for label in block.shard.gold])
     return ModelOutcome(
         after=after,
         probabilities=found.after_probabilities[..., np.argsort(order)],

@@ -6,18 +6,18 @@ import headwise
 from headwise import Attribution
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
 from jobs.results import ExampleResult, SiteInfo
-from workers.block import Run
+from workers.block import Block
 
 
-def attribute(run: Run[AttributionSpec]) -> AttributionResult:
+def attribute(block: Block[AttributionSpec]) -> AttributionResult:
     """Attribute every example of a shard."""
-    spec = run.spec
+    spec = block.spec
     result = headwise.attribute(
-        run.loaded.model,
-        run.loaded.tokenizer,
-        run.inputs,
+        block.loaded.model,
+        block.loaded.tokenizer,
+        block.inputs,
         target=spec.target,
-        gold=run.gold,
+        gold=block.gold,
         output=spec.output,
         integration=spec.integration,
         rtol=spec.rtol,
@@ -25,7 +25,7 @@ def attribute(run: Run[AttributionSpec]) -> AttributionResult:
         max_length=spec.max_length,
         edges=spec.edges,
         matrices=False,
-        progress=lambda done, _total: run.progress(done),
+        progress=lambda done, _total: block.progress(done),
     )
     return shard_result(result)
 

@@ -8,27 +8,27 @@ from headwise.pruning.importance import leave_one_out, taylor
 from headwise.replay import Replay
 from jobs.kinds.importance import ImportanceResult, ImportanceSpec
 from jobs.results import ExampleResult, Floats, SiteInfo
-from workers.block import Run
+from workers.block import Block
 
 FAILED = "the loss or its gradient is not a finite number"
 
 
-def rank(run: Run[ImportanceSpec]) -> ImportanceResult:
+def rank(block: Block[ImportanceSpec]) -> ImportanceResult:
     """A value per example and head, by each source that the method offers."""
-    model, tokenizer, spec = run.loaded.model, run.loaded.tokenizer, run.spec
+    model, tokenizer, spec = block.loaded.model, block.loaded.tokenizer, block.spec
     values: dict[str, Floats]
     if spec.method == "taylor":
         found = taylor(
-            *(model, tokenizer, run.inputs, run.gold),
+            *(model, tokenizer, block.inputs, block.gold),
             max_length=spec.max_length,
-            progress=lambda done, _total: run.progress(done),
+            progress=lambda done, _total: block.progress(done),
         )
         values = {"taylor": found}
     else:
         without = leave_one_out(
-            *(model, tokenizer, run.inputs, run.gold),
+            *(model, tokenizer, block.inputs, block.gold),
             max_length=spec.max_length,
-            progress=lambda done, _total: run.progress(done),
+            progress=lambda done, _total: block.progress(done),
         )
         values = {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
     with Replay(model) as replay:

@@ -8,24 +8,24 @@ from headwise.pruning.masking import MaskEvaluation, evaluate_masks
 from headwise.stats.sums import MaskSums
 from jobs.kinds.pruning import PruningResult, PruningSpec
 from jobs.results import ExampleResult, SiteInfo
-from workers.block import Run
+from workers.block import Block
 
 FAILED = "the model's output is not a finite number"
 
 
-def prune(run: Run[PruningSpec]) -> PruningResult:
+def prune(block: Block[PruningSpec]) -> PruningResult:
     """Evaluate the masks that were planned; predictions are the whole model's."""
-    model, tokenizer, sites = run.loaded.model, run.loaded.tokenizer, run.loaded.sites
-    removed = run.shard.planned
+    model, tokenizer, sites = block.loaded.model, block.loaded.tokenizer, block.loaded.sites
+    removed = block.shard.planned
     masks = np.zeros((len(removed), len(sites), max(site.heads for site in sites)), dtype=bool)
     for mask, heads in zip(masks, removed, strict=True):
         mask[tuple(np.array(heads, dtype=int).reshape(-1, 2).T)] = True
     found = evaluate_masks(
-        *(model, tokenizer, run.inputs, run.gold, masks),
-        max_length=run.spec.max_length,
-        progress=lambda done, _total: run.progress(done),
+        *(model, tokenizer, block.inputs, block.gold, masks),
+        max_length=block.spec.max_length,
+        progress=lambda done, _total: block.progress(done),
     )
-    odd = (run.shard.lo + np.arange(len(found.gold))) % 2 == 1
+    odd = (block.shard.lo + np.arange(len(found.gold))) % 2 == 1
     return PruningResult(
         sites=tuple(
             SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)

@@ -18,7 +18,7 @@ from db.database import Database
 from db.upgrades import OLDEST_CODE
 from tests.cli.conftest import Headwise
 from workers import batch
-from workers.stop_conditions import Limits
+from workers.stop_conditions import StopConditions
 
 
 @pytest.mark.usefixtures("driver")
@@ -29,7 +29,7 @@ from workers.stop_conditions import Limits
         (["--devices", "0,,1"], "--devices: is not a list of devices"),
         (["--devices", "0,2"], "there is no device 2 (given: '0,2'). There are devices 0 to 1."),
         (["--devices", "1,1"], "names a device twice"),
-        (["--queues", "a,B c"], "--queues: 'B c' is no name of a queue (given: 'a,B c')."),
+        (["--queues", "a,B c"], "--queues: 'B c' is not a queue name (given: 'a,B c')."),
         (["--max-shards", "0"], "Invalid value for '--max-shards'"),
         (["--max-seconds", "nan"], "Invalid value for '--max-seconds'"),
     ],
@@ -80,13 +80,13 @@ def test_one_device_needs_no_process_of_its_own(
     seen: list[Any] = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")  # restored after the test
 
-    def run_batch(settings: Any, limits: Limits) -> int:
-        seen.append((settings.device, os.environ["CUDA_VISIBLE_DEVICES"], limits))
+    def run_batch(settings: Any, conditions: StopConditions) -> int:
+        seen.append((settings.device, os.environ["CUDA_VISIBLE_DEVICES"], conditions))
         return 0
 
     monkeypatch.setattr(batch, "run_batch", run_batch)
     assert headwise("worker", "--devices", "1", "--drain").status == 0
-    assert seen == [("cuda", "7", Limits(drain=True))]
+    assert seen == [("cuda", "7", StopConditions(drain=True))]
 
 
 def test_the_scheduler_ends_on_sigterm(home: Path) -> None:

@@ -48,7 +48,7 @@ def test_bad_times_show_at_their_field(
 ) -> None:
     page = client.post("/jobs/new", data=form(submission, cron="0 3 * *", zone="Moon"))
     assert page.status_code == 400
-    for field, message in (("cron", "must have five fields"), ("zone", "is no known time zone")):
+    for field, message in (("cron", "must have five fields"), ("zone", "is not a known time zone")):
         assert message in page.text.split(f'data-problem="{field}"')[1][:300]
     assert recurring.find(database) == []
 

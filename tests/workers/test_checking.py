@@ -1,4 +1,4 @@
-"""A worker that no message wakes looks for work by itself."""
+"""A worker that no message wakes checks for ready shards by itself."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ class FakeWorker:
     """Works until it may end, and notes how often and how many at a time."""
 
     def __init__(self, _: Settings) -> None:
-        self.database = None
-        self.stopping = self.closed = self.broken = False
+        self.stopping = self.closed = self.gpu_failed = False
         self.may_end = threading.Event()
         self.may_end.set()
-        self.looks = self.at_once = self.most_at_once = 0
+        self.checks = self.at_once = self.most_at_once = 0
 
     def start(self) -> None:
         pass
 
-    def work(self) -> int:
-        self.looks += 1
+    def compute_shards(self) -> int:
+        self.checks += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.may_end.wait()
@@ -54,11 +53,9 @@ class NoShutdown(_Shutdown):
 
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Child:
-    monkeypatch.setattr(celery_worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(celery_worker, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(workers.worker, "Worker", FakeWorker)
-    for name in ("configure_logs", "configure_traces"):
-        monkeypatch.setattr(celery_worker, name, lambda *_: None)
-    monkeypatch.setattr(celery_worker.fleet, "trace_seed", lambda _: None)
+    monkeypatch.setattr(celery_worker, "configure_logs", lambda _: None)
     started = _Child(Settings(home=tmp_path), NoShutdown())
     started.start()
     return started
@@ -76,28 +73,28 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_it_looks_without_a_message(child: _Child) -> None:
+def test_it_checks_without_a_message(child: _Child) -> None:
     worker = worker_of(child)
-    until(lambda: worker.looks >= 3)
+    until(lambda: worker.checks >= 3)
     child.close()
     assert worker.closed
 
 
-def test_a_message_waits_for_a_look_that_has_begun(child: _Child) -> None:
+def test_a_message_waits_for_a_check_that_has_begun(child: _Child) -> None:
     worker = worker_of(child)
     worker.may_end.clear()
     until(lambda: worker.at_once == 1)
-    message = threading.Thread(target=child.work)
+    message = threading.Thread(target=child.wake)
     message.start()
-    looks = worker.looks
+    checks = worker.checks
     worker.may_end.set()
     message.join(30)
-    assert worker.looks > looks
+    assert worker.checks > checks
     assert worker.most_at_once == 1
     child.close()
 
 
-def test_the_end_waits_for_a_look_that_hands_back(child: _Child) -> None:
+def test_the_end_waits_for_a_check_that_hands_back(child: _Child) -> None:
     worker = worker_of(child)
     worker.may_end.clear()
     until(lambda: worker.at_once == 1)
@@ -106,15 +103,15 @@ def test_the_end_waits_for_a_look_that_hands_back(child: _Child) -> None:
     assert worker.closed
 
 
-def test_a_child_whose_gpu_is_broken_signs_off_and_dies(
+def test_a_child_whose_gpu_failed_signs_off_and_dies(
     child: _Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr("os._exit", ended.append)
     worker = worker_of(child)
-    worker.broken = True
-    child.work()
-    assert set(ended) == {celery_worker.BROKEN}
+    worker.gpu_failed = True
+    child.wake()
+    assert set(ended) == {celery_worker.GPU_FAILED}
     assert worker.closed
-    worker.broken = False
+    worker.gpu_failed = False
     child.close()
