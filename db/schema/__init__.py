@@ -1,8 +1,8 @@
-"""The tables. Private: what others may rely on are the views in `db.views`.
+"""The tables. They are private: others may rely on the views in `db.views` only.
 
-Tables have singular names, the published views plural ones. Times are seconds since 1970 (UTC)
-by the database's clock. A result row carries no state: it exists if and only if the shard that
-holds its example is done, because a shard's results and its state change in one transaction.
+Tables have singular names, published views plural ones. Times are seconds since 1970 (UTC) by the
+database's clock. A result row has no state: it exists if and only if the shard of its example is
+done, because a shard's results and its state change in one transaction.
 """
 
 from db.schema.attack import (
@@ -13,11 +13,11 @@ from db.schema.attack import (
     trigger_sum,
 )
 from db.schema.digests import confusion, score_sample, shard_top, site_summary, strongest
-from db.schema.fleet import job_log, scheduler, tally, worker
+from db.schema.fleet import attempt_count, published, scheduler, worker
 from db.schema.jobs import example, job, job_parent, study, study_step
-from db.schema.metadata import metadata, published
+from db.schema.metadata import metadata
 from db.schema.pruning import curve_point, mask, mask_result, mask_sum, pruning
-from db.schema.queue import attempt, shard
+from db.schema.queue import attempt, job_log, shard
 from db.schema.rankings import head_value, ranking, ranking_sum
 from db.schema.recurring import recurring, recurring_run
 from db.schema.results import (
@@ -33,6 +33,7 @@ from db.schema.results import (
 __all__ = [
     "attack_trigger",
     "attempt",
+    "attempt_count",
     "confusion",
     "curve_point",
     "edge",
@@ -65,7 +66,6 @@ __all__ = [
     "strongest",
     "study",
     "study_step",
-    "tally",
     "trigger_outcome",
     "trigger_result",
     "trigger_source",

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
 )
 
+from db.schema.lifetimes import Lifetime, kept
 from db.schema.metadata import metadata
 
 attack_trigger = Table(
@@ -28,9 +29,10 @@ attack_trigger = Table(
     Column("origin_job", Integer),
     Column("origin_example", Integer),
     Column("control_of", Integer),
+    info=kept(Lifetime.JOB),
 )
-"""The triggers of an attack job; parts is a JSON list of [token, segment, position, word], empty
-for an attention control until the first shard is done: only a model can tell it."""
+"""The triggers of an attack job. `parts` is a JSON list of [token, segment, position, word], empty
+for an attention control until the first shard is done: finding it takes a model."""
 
 trigger_source = Table(
     "trigger_source",
@@ -43,9 +45,10 @@ trigger_source = Table(
     Column("score", Double, nullable=False),
     Column("cells", Text, nullable=False),
     Column("positions", Text, nullable=False),
+    info=kept(Lifetime.JOB),
 )
-"""The examples that a mined trigger was found in, the strongest first. It is put into none of them,
-nor are its controls."""
+"""The examples that a trigger was mined from, strongest first. Neither the trigger nor its controls
+are inserted into these."""
 
 trigger_sum = Table(
     "trigger_sum",
@@ -61,8 +64,9 @@ trigger_sum = Table(
     Column("flipped", BigInteger, nullable=False),
     Column("after", Text, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.JOB, many_rows=True),
 )
-"""What a shard counts; after is a JSON list: the flipped ones by the class that they become."""
+"""The counts of a shard. `after` is a JSON list: flipped examples by the class that they become."""
 
 trigger_result = Table(
     "trigger_result",
@@ -82,6 +86,7 @@ trigger_result = Table(
         for end in ("", "_low", "_high")
     ),
     Column("rank", Integer, nullable=False),
+    info=kept(Lifetime.JOB),
 )
 
 trigger_outcome = Table(
@@ -94,4 +99,5 @@ trigger_outcome = Table(
     Column("predicted", SmallInteger, nullable=False),
     Column("probabilities", Text, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )

@@ -1,4 +1,4 @@
-"""The digest of a finished attribution job, see `db.reads.results.digest`."""
+"""The tables of the digest of a finished attribution job, see `db.results.digest`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sqlalchemy import (
     Table,
 )
 
-from db.schema.metadata import metadata as metadata
+from db.schema.lifetimes import Lifetime, kept
+from db.schema.metadata import metadata
 
 site_summary = Table(
     "site_summary",
@@ -23,9 +24,8 @@ site_summary = Table(
         Column(name, Double, nullable=False)
         for name in ("converged", "points", "change", "median", "p95", "worst")
     ),
+    info=kept(Lifetime.JOB),
 )
-"""With the next four: the digest of a finished attribution job, see `db.results.digest`."""
-
 confusion = Table(
     "confusion",
     metadata,
@@ -33,6 +33,7 @@ confusion = Table(
     Column("gold", SmallInteger, primary_key=True),
     Column("predicted", SmallInteger, primary_key=True),
     Column("n", Integer, nullable=False),
+    info=kept(Lifetime.JOB),
 )
 
 strongest = Table(
@@ -43,6 +44,7 @@ strongest = Table(
     Column("head", SmallInteger, primary_key=True),
     Column("rank", SmallInteger, primary_key=True),
     Column("example_no", Integer, nullable=False),
+    info=kept(Lifetime.DETAILS),
 )
 
 score_sample = Table(
@@ -53,6 +55,7 @@ score_sample = Table(
     Column("heads", SmallInteger, nullable=False),
     Column("examples", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
+    info=kept(Lifetime.DETAILS),
 )
 
 shard_top = Table(
@@ -62,6 +65,6 @@ shard_top = Table(
     Column("shard_no", Integer, primary_key=True),
     Column("examples", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
+    info=kept(Lifetime.RUN, many_rows=True),
 )
-"""A shard's strongest examples of each head, int32 and float32 [k, sites, heads]; deleted when the
-job ends."""
+"""A shard's strongest examples of each head, int32 and float32 [k, sites, heads]."""

@@ -1,4 +1,4 @@
-"""The tables of what processes say of themselves: schedulers, logs, tallies. See `db.schema`."""
+"""The tables of an installation: its processes, counts of attempts, and version of the schema."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Double,
-    Index,
     Integer,
     SmallInteger,
     Table,
     Text,
 )
 
+from db.schema.lifetimes import Lifetime, kept
 from db.schema.metadata import metadata
 
 scheduler = Table(
@@ -29,30 +29,11 @@ scheduler = Table(
     Column("seen_at", Double, nullable=False),
     Column("moved_at", Double, nullable=False),
     Column("beat_seconds", Double, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
 )
-"""Scheduler processes as they last said; `moved_at` is the end of the last round."""
+"""Scheduler processes at their last heartbeat; `moved_at` is the end of the last round."""
 
-job_log = Table(
-    "job_log",
-    metadata,
-    Column("job_id", Integer, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("line_no", BigInteger, primary_key=True),
-    Column("shard_no", Integer),
-    Column("fence", Integer),
-    Column("at", Double, nullable=False),
-    Column("stored_at", Double, nullable=False),
-    Column("level", SmallInteger, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("details", Text, nullable=False),
-    Index("ix_job_log_stored", "job_id", "stored_at", "source", "line_no"),
-    sqlite_with_rowid=False,
-)
-"""Lines that processes logged about a job. `source` is the process, which numbers its lines;
-`stored_at` is when a batch of them came, and orders the log for readers who follow it. No foreign
-key: its lock on the job's row would let a process that hangs while it logs hold up the end."""
-
-tally = Table(
+attempt_count = Table(
     "tally",
     metadata,
     Column("source", Text, primary_key=True),
@@ -67,9 +48,10 @@ tally = Table(
     Column("head_scores", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
 )
-"""Attempts that ended, added up for /metrics: they outlive their jobs. Each process has rows of its
-own, so that none waits for another; those of processes that are gone are added to the source ''."""
+"""Counts of ended attempts for /metrics, which outlive their jobs. Each process has its own rows,
+so that none waits for another; those of processes that are gone are added to the source ''."""
 
 worker = Table(
     "worker",
@@ -87,5 +69,17 @@ worker = Table(
     Column("seen_at", Double, nullable=False),
     Column("beat_seconds", Double),
     Column("vitals", Text),
+    info=kept(Lifetime.INSTALLATION),
 )
-"""`beat_seconds` is the time between its heartbeats, `vitals` what it uses, a JSON object."""
+"""Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats, `vitals`
+the resource usage, a JSON object."""
+
+published = Table(
+    "published",
+    metadata,
+    Column("views_hash", Text, primary_key=True),
+    Column("oldest_code", Text),
+    info=kept(Lifetime.INSTALLATION),
+)
+"""One row: the version of the published views in the database, and the oldest revision whose code
+works on the schema."""

@@ -16,7 +16,8 @@ from sqlalchemy import (
     text,
 )
 
-from db.schema.metadata import metadata as metadata
+from db.schema.lifetimes import Lifetime, kept
+from db.schema.metadata import metadata
 
 job = Table(
     "job",
@@ -64,6 +65,7 @@ job = Table(
     ),
     Index("uq_job_idempotency", "user_name", "idempotency_key", unique=True),
     sqlite_autoincrement=True,
+    info=kept(Lifetime.JOB),
 )
 
 job_parent = Table(
@@ -76,8 +78,9 @@ job_parent = Table(
         ["parent_id"], ["job.id"], ondelete="CASCADE", name="fk_job_parent_parent"
     ),
     Index("ix_job_parent_parent", "parent_id"),
+    info=kept(Lifetime.JOB),
 )
-"""Which earlier jobs a job needs: those that its specification names."""
+"""The earlier jobs that a job needs because its specification names them."""
 
 study = Table(
     "study",
@@ -87,6 +90,7 @@ study = Table(
     Column("user_name", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     sqlite_autoincrement=True,
+    info=kept(Lifetime.STUDY),
 )
 
 study_step = Table(
@@ -99,8 +103,9 @@ study_step = Table(
     ForeignKeyConstraint(["study_id"], ["study.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     Index("ix_study_step_job", "job_id"),
+    info=kept(Lifetime.JOB),
 )
-"""A study's jobs by the names they have in it. A finished job may be a step of several studies."""
+"""The jobs of a study by step. A finished job may be a step of several studies."""
 
 example = Table(
     "example",
@@ -108,9 +113,10 @@ example = Table(
     Column("job_id", Integer, primary_key=True),
     Column("example_no", Integer, primary_key=True),
     Column("source_row", Integer, nullable=False),
-    Column("text_a", Text),
-    Column("text_b", Text),
+    Column("text_a", Text, info=kept(Lifetime.DETAILS)),
+    Column("text_b", Text, info=kept(Lifetime.DETAILS)),
     Column("text_hash", Text, nullable=False),
     Column("gold", SmallInteger),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    info=kept(Lifetime.JOB, many_rows=True),
 )

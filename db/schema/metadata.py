@@ -1,13 +1,8 @@
-"""What every table belongs to, and how constraints are named."""
+"""The metadata that every table belongs to, and the names of constraints."""
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    Column,
-    MetaData,
-    Table,
-    Text,
-)
+from sqlalchemy import MetaData
 
 metadata = MetaData(
     naming_convention={
@@ -17,12 +12,3 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-published = Table(
-    "published",
-    metadata,
-    Column("views_hash", Text, primary_key=True),
-    Column("oldest_code", Text),
-)
-"""One row: which version of the published views the database has, and the oldest revision whose
-code works on the schema."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
+from db.schema.lifetimes import Lifetime, kept
 from db.schema.metadata import metadata
 
 mask = Table(
@@ -22,8 +23,9 @@ mask = Table(
     Column("mask_no", Integer, primary_key=True),
     Column("removed", Integer, nullable=False),
     Column("heads", Text, nullable=False),
+    info=kept(Lifetime.JOB),
 )
-"""A pruning job's distinct sets of removed heads: a JSON list of [site, head]."""
+"""The distinct sets of removed heads of a pruning job; `heads` is a JSON list of [site, head]."""
 
 curve_point = Table(
     "curve_point",
@@ -38,8 +40,9 @@ curve_point = Table(
     Column("share", Double, nullable=False),
     Column("removed", Integer, nullable=False),
     Column("mask_no", Integer, nullable=False),
+    info=kept(Lifetime.JOB),
 )
-"""The points of a pruning job's curves; several may have the same mask."""
+"""The points of a pruning job's curves; several may share a mask."""
 
 mask_sum = Table(
     "mask_sum",
@@ -53,9 +56,10 @@ mask_sum = Table(
     Column("loss_squares", Double, nullable=False),
     Column("confusion", Text, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.RUN, many_rows=True),
 )
-"""What a shard's examples with even (half 0) and odd numbers add up to; confusion is a JSON list of
-[gold, predicted, examples]. Deleted when the job ends."""
+"""The sums of a shard over its examples with even (half 0) and odd numbers. `confusion` is a JSON
+list of [gold, predicted, examples]."""
 
 mask_result = Table(
     "mask_result",
@@ -68,6 +72,7 @@ mask_result = Table(
         for measure in ("accuracy", "macro_f1", "loss")
         for end in ("", "_low", "_high")
     ),
+    info=kept(Lifetime.JOB),
 )
 
 pruning = Table(
@@ -83,6 +88,7 @@ pruning = Table(
         for name in ("n", "whole", "accuracy", "low", "high")
     ),
     Column("verified", Boolean),
+    info=kept(Lifetime.JOB),
 )
-"""One row per pruning job: the examples that were given, those of them that the heads were ranked
-with, and the choice: accuracy of the whole model and of the chosen mask on both halves."""
+"""One row per pruning job: the number of given examples, how many of them the heads were ranked on,
+and the choice: the accuracy of the whole model and of the chosen mask on both halves."""

@@ -1,19 +1,22 @@
-"""The tables of the queue: shards and attempts at them."""
+"""The tables of the queue: shards, attempts at them, and their log."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Double,
     ForeignKeyConstraint,
     Index,
     Integer,
+    SmallInteger,
     Table,
     Text,
     text,
 )
 
-from db.schema.metadata import metadata as metadata
+from db.schema.lifetimes import Lifetime, kept
+from db.schema.metadata import metadata
 
 _READY = text("state = 'ready'")
 shard = Table(
@@ -39,11 +42,13 @@ shard = Table(
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     Index("ix_shard_state", "state", "job_id", "available_at"),
     Index("ix_shard_ready", "job_id", "lo", postgresql_where=_READY, sqlite_where=_READY),
+    info=kept(Lifetime.JOB),
 )
-"""Ranges of a job's examples; together they are the job, at any time. Of a job with blocks a shard
-is numbered by its first example, so that a part of it that becomes a shard of its own has a free
-number; it begins and ends at multiples of `job.block`, but for the parts of a block that raised.
-`available_at` is since when it is ready, `pace` the seconds per example that its worker expects."""
+"""Ranges of a job's examples, which at any time cover all of them. In a job with blocks a shard is
+numbered by its first example, so that a part of it can become a shard with a free number; it begins
+and ends at multiples of `job.block`, except for the parts of a block that raised an error. A ready
+shard can be claimed from `available_at` on; `pace` is the seconds per example that its worker
+expects."""
 
 attempt = Table(
     "attempt",
@@ -62,4 +67,27 @@ attempt = Table(
     Column("error", Text),
     Column("log_tail", Text),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    info=kept(Lifetime.JOB),
 )
+
+job_log = Table(
+    "job_log",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("line_no", BigInteger, primary_key=True),
+    Column("shard_no", Integer),
+    Column("fence", Integer),
+    Column("at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("ix_job_log_stored", "job_id", "stored_at", "source", "line_no"),
+    sqlite_with_rowid=False,
+    info=kept(Lifetime.JOB, many_rows=True),
+)
+"""Lines that processes logged about a job. `source` is the process, which numbers its lines;
+`stored_at`, the time when a batch of lines was stored, orders the log for its followers. There is
+no foreign key: with its lock on the job's row, a process that hangs while it logs would keep the
+job from ending."""

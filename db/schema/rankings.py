@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
+from db.schema.lifetimes import Lifetime, kept
 from db.schema.metadata import metadata
 
 ranking_sum = Table(
@@ -27,10 +28,11 @@ ranking_sum = Table(
     Column("squares", LargeBinary, nullable=False),
     Column("weights", LargeBinary, nullable=False),
     Column("replicates", LargeBinary, nullable=False),
+    info=kept(Lifetime.RUN, many_rows=True),
 )
-"""What a shard adds to the rankings: little-endian float64 arrays; sums in parts
-(`headwise.stats.exact`), total and squares [P, S, H], weights [B] and replicates
-[P, B, S, H] of the bootstrap. Deleted when the job ends."""
+"""A shard's sums for the rankings, as little-endian float64 arrays: exact sums in parts
+(`headwise.stats.exact`) total and squares [P, S, H], and weights [B] and replicates [P, B, S, H] of
+the bootstrap."""
 
 ranking = Table(
     "ranking",
@@ -45,6 +47,7 @@ ranking = Table(
     Column("rank", Integer, nullable=False),
     Column("rank_low", Integer),
     Column("rank_high", Integer),
+    info=kept(Lifetime.JOB),
 )
 
 head_value = Table(
@@ -57,4 +60,5 @@ head_value = Table(
     Column("head", SmallInteger, primary_key=True),
     Column("value", REAL, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )

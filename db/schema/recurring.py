@@ -1,9 +1,10 @@
-"""The tables of recurring jobs; `db.schema` has them too."""
+"""The tables of recurring jobs."""
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, ForeignKeyConstraint, Integer, Table, Text
 
+from db.schema.lifetimes import Lifetime, kept
 from db.schema.metadata import metadata
 
 recurring = Table(
@@ -21,6 +22,7 @@ recurring = Table(
     Column("retry_at", Double, nullable=False),
     Column("error", Text),
     sqlite_autoincrement=True,
+    info=kept(Lifetime.INSTALLATION),
 )
 
 recurring_run = Table(
@@ -33,5 +35,6 @@ recurring_run = Table(
     Column("job_id", Integer),
     Column("error", Text),
     ForeignKeyConstraint(["recurring_id"], ["recurring.id"], ondelete="CASCADE"),
+    info=kept(Lifetime.INSTALLATION),
 )
-"""One row per time that was taken. Its job may have been deleted since."""
+"""One row per time that was submitted or refused. Its job may have been deleted since."""

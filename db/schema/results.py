@@ -1,4 +1,4 @@
-"""The tables of the results of attribution jobs."""
+"""The tables of results per example, and those of attribution jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sqlalchemy import (
     text,
 )
 
-from db.schema.metadata import metadata as metadata
+from db.schema.lifetimes import Lifetime, kept
+from db.schema.metadata import metadata
 
 example_result = Table(
     "example_result",
@@ -43,8 +44,9 @@ example_result = Table(
         )
         for name, condition in (("failed", "error IS NOT NULL"), ("truncated", "truncated"))
     ),
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )
-"""The indices are of the few that are asked for by name; a job's rows would be searched else."""
+"""The indexes are for pages that list the few failed or truncated examples of a job."""
 
 
 site = Table(
@@ -57,6 +59,7 @@ site = Table(
     Column("heads", SmallInteger, nullable=False),
     Column("name", Text, nullable=False),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    info=kept(Lifetime.JOB),
 )
 
 head_score = Table(
@@ -73,9 +76,10 @@ head_score = Table(
     Column("attention_max", REAL, nullable=False),
     Column("attention_mean", REAL, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )
-"""No foreign key: at 10^7 rows and more its check would cost as much as the row, and a partition
-could not be added without locking all jobs. `db.ops.deletion` deletes these rows."""
+"""There is no foreign key: from 10^7 rows on, checking it would cost as much as the row, and a
+partition could not be added without locking all jobs. `db.ops.deletion` deletes these rows."""
 
 site_result = Table(
     "site_result",
@@ -89,6 +93,7 @@ site_result = Table(
     Column("points", SmallInteger, nullable=False),
     Column("converged", Boolean, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )
 
 edge = Table(
@@ -106,6 +111,7 @@ edge = Table(
     Column("attribution", REAL, nullable=False),
     Column("attention", REAL, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.DETAILS, many_rows=True),
 )
 
 shard_sum = Table(
@@ -123,9 +129,10 @@ shard_sum = Table(
     Column("attention_max_sum", Double, nullable=False),
     Column("attention_mean_sum", Double, nullable=False),
     sqlite_with_rowid=False,
+    info=kept(Lifetime.JOB, many_rows=True),
 )
-"""The sums of a block, which `shard_no` is the first example of; of a shard in jobs without blocks.
-What one block gives is always the same, and the sum of blocks is rounded once (`jobs.merge`)."""
+"""The sums of a block, which `shard_no` numbers by its first example; in jobs without blocks, those
+of a shard. A block's sums are always the same, and adding blocks rounds once (`jobs.merge`)."""
 
 importance = Table(
     "importance",
@@ -143,4 +150,5 @@ importance = Table(
     Column("mean_absolute_total", Double, nullable=False),
     Column("mean_attention_max", Double, nullable=False),
     Column("mean_attention_mean", Double, nullable=False),
+    info=kept(Lifetime.JOB),
 )
