@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from jobs.errors import InputError, Problem, refuse
 from jobs.specs.base import DataSpec, Frozen, JobSpec, ModelSpec
-from jobs.specs.submission import problem
+from jobs.specs.submission import parse_spec, problem
 from jobs.states import FINAL_JOB_STATES, JobState
 
 PARTS = ("taylor", "leave-one-out", "pruning", "attack")
@@ -117,17 +117,16 @@ class StudySpec(Frozen):
             if method in parts:
                 found[method] = {"kind": "importance", **ranked, "method": method}
         if "pruning" in parts:
-            found["pruning"] = {**held_out, **self._pruning(tuple(found))}
+            found["pruning"] = {**held_out, **self._pruning(found)}
         if "attack" in parts:
             found["attack"] = {**held_out, **self._attack()}
         return found
 
-    def _pruning(self, ranked: Sequence[str]) -> dict[str, Any]:
+    def _pruning(self, ranked: Mapping[str, Any]) -> dict[str, Any]:
         sources = [
             {"job": f"${step}", "source": source}
-            for step, sources in RANKINGS.items()
-            for source in sources
-            if step in ranked
+            for step, raw in ranked.items()
+            for source in parse_spec(raw).compared
         ]
         return {
             "kind": "pruning",
@@ -159,14 +158,6 @@ class StudySpec(Frozen):
                 f"{self.examples:,}: raise it, lower examples, or give evaluation"
             )
         return self
-
-
-RANKINGS = {
-    "attribution": ("attattr", "attention"),
-    "taylor": ("taylor",),
-    "leave-one-out": ("leave-one-out-loss",),
-}
-"""The rankings that heads are pruned by, by the step that computes them."""
 
 
 def parse_study(raw: object) -> StudySpec:

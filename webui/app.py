@@ -22,6 +22,7 @@ from jobs.errors import (
     Problem,
     UnavailableError,
 )
+from jobs.kinds import ranking_source
 from jobs.settings import Settings
 from webui.assets import VERSION
 from webui.context import Context, context, is_foreign, is_host_of, problem_json
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> Flask:
         head_name=formatting.head_name,
         site_name=heads.site_name,
         level=words.level,
+        ranking_source=ranking_source,
         views=VIEWS,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -15,13 +15,13 @@ from db.kinds.triggers import mine
 from db.queue.claims import Claim
 from db.results.bulk import insert_rows
 from jobs.errors import ConflictError, refuse
+from jobs.inputs.models import label_order
 from jobs.kinds.attack import (
     AttackResult,
     AttackSpec,
     TriggerSums,
     attack_hash,
     given_tokens,
-    label_order,
     merged,
     readable,
     shard_sums,

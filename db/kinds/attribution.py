@@ -15,13 +15,18 @@ from db import schema
 from db.queue.claims import Claim
 from db.results import digest, rankings
 from db.results.bulk import insert_arrays, insert_rows
-from jobs.kinds.attribution import ATTRIBUTION_SOURCES, AttributionResult, shard_sums
+from jobs.kinds.attribution import AttributionResult, shard_sums
 from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
 from jobs.results import SUM_NAMES
 
-_MEANS = ("mean", "mean_total", "mean_absolute_total", "mean_attention_max")
-"""Columns of head importance that are the sources' means, in their order."""
+_MEANS = {
+    "attattr": "mean",
+    "attattr-total": "mean_total",
+    "attattr-absolute-total": "mean_absolute_total",
+    "attention": "mean_attention_max",
+}
+"""Columns of head importance that are the means of sources."""
 
 
 def commit(connection: Connection, held: Claim, result: AttributionResult, keep_text: bool) -> None:
@@ -55,7 +60,7 @@ def finish(connection: Connection, job_id: int) -> str | None:
 def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
     """The rankings that head importance implies."""
     found = []
-    for source, name in zip(ATTRIBUTION_SOURCES, _MEANS, strict=True):
+    for source, name in _MEANS.items():
         mean = attrgetter(name)
         order = sorted(heads, key=lambda head: (head.site, head.head))
         order.sort(key=mean, reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,21 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     _check_files(spec, files)
     # The cache keeps files under snapshots/<commit>/.
     return _facts(spec, _config(config_file, spec.name), config_file.parent.name)
+
+
+def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | None:
+    """For each label of another model the index of ours; None where the labels are not the same.
+
+    Labels are matched by name in any order, or by index where one of the models has no names of its
+    own, only `LABEL_0`, `LABEL_1`.
+    """
+    ours, theirs = ([label.casefold() for label in labels] for labels in (own, other))
+    if len(ours) != len(theirs):
+        return None
+    unnamed = [f"label_{number}" for number in range(len(ours))]
+    if unnamed in (ours, theirs):
+        return tuple(range(len(ours)))
+    return tuple(map(ours.index, theirs)) if sorted(ours) == sorted(theirs) else None
 
 
 def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:

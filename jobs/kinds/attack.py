@@ -1,7 +1,7 @@
-"""Attack jobs: what triggers do to the predictions of the texts they are put into.
+"""Attack jobs: the specification, the result of a shard, and the rates of the whole job.
 
-What a trigger is: `jobs.kinds.triggers`. The specification of a job, the result of a shard, and the
-result of the whole: what `headwise.stats.attack` counts, ranked.
+Triggers (`jobs.kinds.triggers`) are put into texts, and the changes of the model's predictions are
+counted (`headwise.stats.attack`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from operator import add
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -26,15 +26,15 @@ from jobs.results import Floats, Ints, ShardResult
 from jobs.specs.base import Frozen, JobNumber, JobSpec, ModelSpec, Reference
 
 PER_CLASS = 5
-CLASSES_GUESSED = 3
-"""Classes that an estimate counts with: how many triggers there are is known when planned."""
+CLASSES_ASSUMED = 3
+"""Classes that an estimate assumes: how many triggers there are is known after planning."""
 MOST_WORDS, MOST_GIVEN = 50, 200
 KINDS = ("mined", "given", "random", "attention")
 """Mined from an attribution, typed by hand, and the two controls."""
 
 
 class TriggerRule(Frozen):
-    """Which triggers are mined; the defaults are the official code's, but for `per_class`."""
+    """The rule for mining triggers; its defaults are the official code's, except `per_class`."""
 
     label: Literal["predicted", "gold"] = Field(
         default="predicted", description="The class a trigger belongs to: 'predicted' or 'gold'."
@@ -60,12 +60,12 @@ class TriggerRule(Frozen):
 
     @property
     def mining(self) -> MiningRule:
-        """As `db.kinds.triggers` takes it."""
+        """The same rule as `db.kinds.triggers` takes it."""
         return MiningRule(**self.model_dump())
 
 
 class Controls(Frozen):
-    """Triggers to compare the mined ones with, one of each kind for every mined one."""
+    """Controls to compare mined triggers with: one of each type for every mined trigger."""
 
     random: bool = Field(default=True, description="As many tokens of the same text, drawn.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the random controls.")
@@ -75,7 +75,7 @@ class Controls(Frozen):
 
 
 class AttackSpec(JobSpec):
-    """Adversarial triggers (Hao et al., AAAI 2021, section 5): put into every text, and counted."""
+    """Adversarial triggers, put into every text (Hao et al., AAAI 2021, section 5)."""
 
     kind: Literal["attack"] = "attack"
     triggers_from: JobNumber | None = Field(
@@ -103,9 +103,11 @@ class AttackSpec(JobSpec):
         default=True, description="Store the prediction of every text with every trigger."
     )
 
+    model_from: ClassVar[str | None] = "triggers_from"
+
     @property
     def needs_gold(self) -> bool:
-        """Rates are by gold class; only words tried by hand do without."""
+        """True unless all triggers are typed by hand: rates are by gold class."""
         return self.triggers_from is not None or self.data.label_column is not None
 
     @property
@@ -113,8 +115,12 @@ class AttackSpec(JobSpec):
         """The models to transfer to, by field."""
         return {f"models.{number}": model for number, model in enumerate(self.models)}
 
+    def with_other_models(self, models: Sequence[ModelSpec]) -> Self:
+        """A copy with these models to transfer to."""
+        return self.model_copy(update={"models": tuple(models)})
+
     def references(self) -> tuple[Reference, ...]:
-        """The attribution job; on any model, as triggers may be tried on others."""
+        """The attribution job, on any model: triggers may be tried on others."""
         if self.triggers_from is None:
             return ()
         found = Reference(
@@ -123,7 +129,7 @@ class AttackSpec(JobSpec):
         return (found,)
 
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """A model with one output has no classes."""
+        """A model with a single output, which has no classes."""
         if len(labels) > 1:
             return []
         message = "has one output; an attack needs classes"
@@ -131,15 +137,15 @@ class AttackSpec(JobSpec):
         return [Problem(field="model.name", value=self.model.name, message=message, remedy=remedy)]
 
     def cost(self, layers: int, heads: int) -> float:
-        """Forward passes, where every class gives as many triggers as it may."""
+        """Forward passes, if every class gives as many triggers as it may."""
         mined = 0
         if self.triggers_from is not None:
-            most = self.rule.per_class or self.rule.examples / CLASSES_GUESSED
-            mined = round(CLASSES_GUESSED * most)
+            most = self.rule.per_class or self.rule.examples / CLASSES_ASSUMED
+            mined = round(CLASSES_ASSUMED * most)
         return self.passes(mined * (1 + self.controls.random + self.controls.attention))
 
     def passes(self, mined: int) -> float:
-        """Forward passes per example with so many triggers besides the given ones."""
+        """Forward passes per example, with `mined` triggers and controls besides the given ones."""
         return float((1 + mined + len(self.given)) * (1 + len(self.models)))
 
     @field_validator("given")
@@ -172,7 +178,7 @@ class AttackSpec(JobSpec):
 
 
 def given_tokens(trigger: Sequence[Sequence[str]]) -> tuple[TriggerToken, ...]:
-    """A trigger typed by hand: its words evenly spread over their text."""
+    """A trigger typed by hand, with its words evenly spread over their text."""
     return tuple(
         TriggerToken(word, segment, (place + 1) / (len(words) + 1), word)
         for segment, words in enumerate(trigger)
@@ -181,7 +187,7 @@ def given_tokens(trigger: Sequence[Sequence[str]]) -> tuple[TriggerToken, ...]:
 
 
 def readable(tokens: Iterable[TriggerToken]) -> str:
-    """A trigger in one line, the first text's part left of a bar."""
+    """A trigger in one line; a bar separates its parts for the two texts."""
     parts = {
         segment: " ".join(token.token for token in own)
         for segment, own in groupby(tokens, key=lambda token: token.segment)
@@ -189,26 +195,12 @@ def readable(tokens: Iterable[TriggerToken]) -> str:
     return f"{parts.get(0, '')} | {parts[1]}".strip() if 1 in parts else parts.get(0, "")
 
 
-def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | None:
-    """For each label of another model the index of ours; None where they are not the same.
-
-    By name, whatever the order; by place where one of both has no names of its own.
-    """
-    ours, theirs = ([label.casefold() for label in labels] for labels in (own, other))
-    if len(ours) != len(theirs):
-        return None
-    unnamed = [f"label_{number}" for number in range(len(ours))]
-    if unnamed in (ours, theirs):
-        return tuple(range(len(ours)))
-    return tuple(map(ours.index, theirs)) if sorted(ours) == sorted(theirs) else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelOutcome:
-    """What one model makes of T triggers in E examples; labels are those of the job's model."""
+    """Predictions of one model with T triggers in E examples, in the labels of the job's model."""
 
     after: Ints
-    """[T, E] predicted with the trigger; -1 where it was not put into the example."""
+    """[T, E] label predicted with the trigger; -1 where it was not put into the example."""
     probabilities: Floats
     """[T, E, C]"""
     sums: AttackSums
@@ -225,20 +217,20 @@ class ModelOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult(ShardResult):
-    """What an attack does to the examples of a shard."""
+    """Predictions of every model for the examples of a shard, with every trigger."""
 
     triggers: tuple[int, ...]
     """The numbers of the T triggers that were tried."""
     attention: dict[int, tuple[TriggerToken, ...]]
-    """The attention controls among them, which only a model can tell."""
+    """The tokens of the attention controls among them, which only a worker can find."""
     models: tuple[ModelOutcome, ...]
     """The job's own model first."""
     keep_outcomes: bool
-    """Whether to store more than the counts."""
+    """Store the prediction of every text, not only the counts."""
 
     @classmethod
     def join(cls, name: str, values: Sequence[Any]) -> Any:
-        """Outcomes model by model; the triggers are the same everywhere."""
+        """Join the outcomes of each model; the triggers are the same in all parts."""
         if name == "models":
             return tuple(ModelOutcome.joined(parts) for parts in zip(*values, strict=True))
         return super().join(name, values)
@@ -246,7 +238,7 @@ class AttackResult(ShardResult):
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerSums:
-    """Counts of one trigger with one model and gold class, over a shard or the job."""
+    """Counts of one trigger with one model and gold class, over a shard or a job."""
 
     trigger: int
     model: int
@@ -255,11 +247,12 @@ class TriggerSums:
     before_correct: int
     after_correct: int
     flipped: tuple[int, ...]
-    """By class: examples that were predicted correctly and become that class; 0 at `gold`."""
+    """By class: examples that were predicted correctly and are now predicted as that class; 0 at
+    `gold`."""
 
 
 def shard_sums(result: AttackResult) -> list[TriggerSums]:
-    """The counts of a shard, where there are any."""
+    """The counts of a shard, without those of no example."""
     found = []
     for model, outcome in enumerate(result.models):
         sums = outcome.sums
@@ -289,11 +282,11 @@ class TriggerResult:
     """Value, low and high."""
     accuracy_after: tuple[float | None, float | None, float | None]
     success: tuple[float | None, float | None, float | None]
-    """Of those predicted correctly without the trigger the share that is not any more; None
-    where there are none."""
+    """Share of the correctly predicted examples that the trigger makes wrong; None where no example
+    was predicted correctly."""
     rank: int
-    """Among the triggers of its kind with that model and class: 1 has the highest success; ties
-    go to the one that leaves fewer correct, then to the earlier."""
+    """Place among the triggers of its type with that model and class: 1 has the highest success;
+    ties go to the one that leaves fewer correct, then to the earlier one."""
 
 
 def merged(shards: Iterable[TriggerSums]) -> list[TriggerSums]:
@@ -303,7 +296,7 @@ def merged(shards: Iterable[TriggerSums]) -> list[TriggerSums]:
 
 
 def trigger_results(sums: Sequence[TriggerSums], kinds: dict[int, str]) -> list[TriggerResult]:
-    """Rates and ranks; `kinds` by trigger."""
+    """Rates and ranks of all triggers; `kinds` holds the type of each."""
     n = [one.n for one in sums]
     before = [one.before_correct for one in sums]
     rates = (
@@ -339,7 +332,7 @@ def trigger_results(sums: Sequence[TriggerSums], kinds: dict[int, str]) -> list[
 
 
 def attack_hash(triggers: Iterable[tuple[int, str, str]], sums: Iterable[TriggerSums]) -> str:
-    """SHA-256 over the triggers (number, kind, tokens) and what they did."""
+    """SHA-256 over the triggers (number, type, tokens) and their counts."""
     lines = [" ".join(map(str, trigger)) for trigger in triggers]
     lines += [
         f"{s.trigger} {s.model} {s.gold} {s.n} {s.before_correct} {s.after_correct} {s.flipped}"
@@ -366,3 +359,6 @@ def _added(parts: list[TriggerSums]) -> TriggerSums:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+SPEC = AttackSpec

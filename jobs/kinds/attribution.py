@@ -1,4 +1,4 @@
-"""Attribution jobs: their specification and what a shard of one leaves."""
+"""Attribution jobs: the specification, and the result of a shard."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from jobs.errors import Problem
 from jobs.results import Bools, Floats, Ints, ShardResult
-from jobs.specs.base import JobSpec
-
-ATTRIBUTION_SOURCES = ("attattr", "attattr-total", "attattr-absolute-total", "attention")
-"""Means of: the head's largest cell (the paper's importance), the sum of its cells, the absolute
-value of that sum, and the largest attention probability."""
+from jobs.specs.base import JobSpec, RankingSource
 
 _RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
 
@@ -54,20 +46,45 @@ class AttributionSpec(JobSpec):
     edges: int = Field(
         default=16, ge=0, le=1000, description="Strongest token pairs kept per example."
     )
+    ranking_sources: ClassVar[tuple[RankingSource, ...]] = (
+        RankingSource(
+            name="attattr",
+            title="AttAttr",
+            meaning="mean of the attribution's largest cell",
+            in_studies=True,
+        ),
+        RankingSource(
+            name="attattr-total",
+            title="AttAttr, total",
+            meaning="mean of the attribution's sum, with sign",
+        ),
+        RankingSource(
+            name="attattr-absolute-total",
+            title="AttAttr, absolute total",
+            meaning="mean of |sum of the attribution|",
+        ),
+        RankingSource(
+            name="attention",
+            title="Attention",
+            meaning="mean of the largest attention probability",
+            in_studies=True,
+        ),
+    )
+    """The first one is the importance of Hao et al.; attention is the baseline to compare with."""
     unit_seconds: ClassVar[float] = 0.25
 
     @property
-    def offers(self) -> tuple[str, ...]:
-        """The paper's score, two other sums of the attribution, and attention to compare with."""
-        return ATTRIBUTION_SOURCES
-
-    @property
     def needs_gold(self) -> bool:
-        """The gold label as the target."""
+        """True where the gold label is the target."""
         return self.target == "gold"
 
+    def unlabelled(self, message: str) -> Problem:
+        """Name the target, which is what asks for gold labels."""
+        remedy = "Use 'predicted', or label every row."
+        return Problem(field="target", value="gold", message=message, remedy=remedy)
+
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """The target must be a label."""
+        """A target that is no label of the model."""
         if self.target in ("predicted", "gold", *labels):
             return []
         remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."
@@ -108,17 +125,17 @@ class AttributionResult(ShardResult):
     attention_mean: Floats
     """[E, S, H] mean over queries of the row's largest attention probability."""
     f0: Floats
-    """[E, S] target at zero attention."""
+    """[E, S] target with the site's attention scaled to zero."""
     f1: Floats
-    """[E, S] target of the whole model."""
+    """[E, S] target of the unchanged model."""
     residual: Floats
     """[E, S] completeness residual."""
     points: Ints
     """[E, S] integration points used."""
     converged: Bools
-    """[E, S] whether the estimated error met the tolerance."""
+    """[E, S] True where the estimated error met the tolerance."""
     edge_site: Ints
-    """[E, k] site of the strongest cells, -1 where there are fewer than k."""
+    """[E, k] site of the strongest cells; -1 where there are fewer than k."""
     edge_head: Ints
     edge_query: Ints
     edge_key: Ints
@@ -127,7 +144,7 @@ class AttributionResult(ShardResult):
 
     @property
     def ranked(self) -> dict[str, Floats]:
-        """Named as in `jobs.specs.submission.ATTRIBUTION_SOURCES`."""
+        """The values of every source in `AttributionSpec.ranking_sources`."""
         return {
             "attattr": self.score,
             "attattr-total": self.total,
@@ -139,7 +156,7 @@ class AttributionResult(ShardResult):
 def shard_sums(
     result: AttributionResult, start: int = 0, stop: int | None = None
 ) -> tuple[int, NDArray[np.float64]]:
-    """Of the examples start .. stop - 1 of a shard: how many are counted, and their sums.
+    """Count the examples start .. stop - 1 of a shard that did not fail, and sum their values.
 
     The sums are float64 [6, S, H], in the order of SUM_NAMES.
     """
@@ -151,3 +168,6 @@ def shard_sums(
     score, total, attention_max, attention_mean = columns
     parts = (score, score**2, total, np.abs(total), attention_max, attention_mean)
     return int(ok.sum()), np.stack([part.sum(axis=0) for part in parts])
+
+
+SPEC = AttributionSpec

@@ -1,19 +1,16 @@
-"""Importance jobs: their specification and what a shard of one leaves."""
+"""Importance jobs: the specification, and the result of a shard."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from jobs.results import Floats, ShardResult
-from jobs.specs.base import JobSpec
+from jobs.specs.base import JobSpec, RankingSource
 
 
 class ImportanceSpec(JobSpec):
@@ -24,20 +21,39 @@ class ImportanceSpec(JobSpec):
         description="'taylor' (Michel et al., 2019) or 'leave-one-out' (accuracy and loss)."
     )
 
+    ranking_sources: ClassVar[tuple[RankingSource, ...]] = (
+        RankingSource(
+            name="taylor",
+            title="Taylor",
+            meaning="mean of |sum of attention × gradient of the loss|",
+            in_studies=True,
+        ),
+        RankingSource(
+            name="leave-one-out-loss",
+            title="Loss without it",
+            meaning="what the loss gains without the head",
+            in_studies=True,
+        ),
+        RankingSource(
+            name="leave-one-out-accuracy",
+            title="Accuracy lost",
+            meaning="what the accuracy loses without the head",
+        ),
+    )
+    """Their names begin with the method that they come from."""
+
     @property
     def offers(self) -> tuple[str, ...]:
-        """Taylor's expansion, or what the loss and the accuracy lose with the head."""
-        if self.method == "taylor":
-            return ("taylor",)
-        return ("leave-one-out-loss", "leave-one-out-accuracy")
+        """The sources of the method."""
+        return tuple(name for name in super().offers if name.startswith(self.method))
 
     @property
     def needs_gold(self) -> bool:
-        """Both methods need the loss."""
+        """Always: both methods need the loss."""
         return True
 
     def cost(self, layers: int, heads: int) -> float:
-        """Forward passes: a backward pass counts as two, layers before the head are shared."""
+        """Forward passes; a backward pass counts as two, and layers before the head are shared."""
         return 3.0 if self.method == "taylor" else 1.0 + 0.6 * layers * heads
 
     @model_validator(mode="after")
@@ -56,12 +72,15 @@ class ImportanceResult(ShardResult):
 
     @property
     def ranked(self) -> dict[str, Floats]:
-        """The values themselves."""
+        """All values."""
         return self.values
 
     @classmethod
     def join(cls, name: str, values: Sequence[Any]) -> Any:
-        """Values by source."""
+        """Join the values of each source."""
         if name == "values":
             return {source: np.concatenate([v[source] for v in values]) for source in values[0]}
         return super().join(name, values)
+
+
+SPEC = ImportanceSpec

@@ -1,13 +1,14 @@
-"""Pruning: which heads are removed at each point of the curves, and what its shards add up to.
+"""Pruning jobs: the specification, the points of the curves, and the result of a shard.
 
-Hao et al., AAAI 2021, section 4.2: heads removed in the order of their importance. Order and masks
-are `headwise.stats.curve`'s, the model without the heads is `headwise.pruning.masking`'s.
+Heads are removed in the order of their importance (Hao et al., AAAI 2021, section 4.2).
+`headwise.stats.curve` orders the heads, `headwise.pruning.masking` runs the model without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import reduce
 from operator import add
 from typing import Annotated, Any, Literal
@@ -21,32 +22,48 @@ from jobs.errors import refuse
 from jobs.results import ShardResult
 from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference
 
-Direction = Literal["least", "most"]
-RankingSource = Literal[
-    "attattr",
-    "attattr-total",
-    "attattr-absolute-total",
-    "attention",
-    "taylor",
-    "leave-one-out-loss",
-    "leave-one-out-accuracy",
-]
-
+RANDOM = "random"
+"""Stands for a source where the order of the heads is random."""
 MOST_MASKS = 2000
-"""A job's cap: so many forward passes per example take minutes for a hundred examples."""
+"""Masks that a job may ask for: a hundred examples take minutes with so many."""
+
+
+class Direction(StrEnum):
+    """Which heads of an order are removed first."""
+
+    LEAST = "least"
+    """The least important ones."""
+    MOST = "most"
+    ANY = "any"
+    """Of a random order, which has no least important heads."""
+
+
+class Scope(StrEnum):
+    """The rule by which a point of a curve removes heads."""
+
+    GLOBAL = "global"
+    """A share of all heads."""
+    LAYER = "layer"
+    """The same number in each layer."""
+    NOTEBOOK = "notebook"
+    """The rule of the official notebook."""
+    CHOICE = "choice"
+    """Every number of heads, to choose the largest acceptable one from."""
 
 
 class PruningSource(Frozen):
     """A ranking of heads that an earlier job left."""
 
-    job: JobNumber = Field(description="Number of an attribution or importance job.")
-    source: RankingSource = Field(
-        default="attattr", description="Which of its rankings: a source of importance."
+    job: JobNumber = Field(description="Number of a job that ranks heads.")
+    source: str = Field(
+        default="attattr",
+        max_length=100,
+        description="Which of its rankings: a source of importance.",
     )
 
 
 class PruningSpec(JobSpec):
-    """What the model keeps of its accuracy as heads are removed, by importance and at random."""
+    """Accuracy and loss of the model as heads are removed, by importance and at random."""
 
     kind: Literal["pruning"] = "pruning"
     sources: tuple[PruningSource, ...] = Field(
@@ -65,7 +82,7 @@ class PruningSpec(JobSpec):
         max_length=1000,
         description="Shares of the heads to remove, from 0 to 1, instead of steps.",
     )
-    directions: tuple[Direction, ...] = Field(
+    directions: tuple[Literal["least", "most"], ...] = Field(
         default=("least", "most"),
         description="Which heads go first: 'least' important, 'most' important, or both.",
     )
@@ -91,33 +108,32 @@ class PruningSpec(JobSpec):
 
     @property
     def needs_gold(self) -> bool:
-        """Accuracy and loss need it."""
+        """Always: accuracy and loss need it."""
         return True
 
     @property
     def fractions(self) -> tuple[float, ...]:
-        """The shares of the heads that are removed."""
+        """Shares of the heads to remove, at each point of a curve."""
         if self.shares is not None:
             return self.shares
         return tuple(step / self.steps for step in range(self.steps + 1))
 
     def references(self) -> tuple[Reference, ...]:
         """The jobs that ranked the heads."""
-        kinds = ("attribution", "importance")
         return tuple(
-            Reference(field=f"sources.{place}.job", job=one.job, kinds=kinds, source=one.source)
+            Reference(field=f"sources.{place}.job", job=one.job, source=one.source)
             for place, one in enumerate(self.sources)
         )
 
     def cost(self, layers: int, heads: int) -> float:
-        """Forward passes: masks share the layers before the first difference, see `Curves.cost`."""
+        """Forward passes; masks share the layers before the first difference, see `Curves.cost`."""
         every = layers * heads if self.within is not None else 0
         return 1 + 0.9 * (self._points() + every)
 
     def _points(self) -> int:
-        """Most distinct masks of the curves; one that removes nothing, or all, is the same in all.
+        """Count the masks of the curves, at most: those that remove no head or all are shared.
 
-        Random orders have one direction: reversed they are random, too.
+        Random orders have one direction, as they are random in reverse, too.
         """
         curves = len(self.sources) * len(self.directions) + self.random
         inner = sum(0 < share < 1 for share in self.fractions)
@@ -132,7 +148,7 @@ class PruningSpec(JobSpec):
     @field_validator("sources", "directions", "shares")
     @classmethod
     def _some_and_different(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
-        # Not pydantic's min_length, which also complains of a list of one faulty part.
+        # pydantic's min_length would also complain of a list with one faulty part.
         if value is not None and not value:
             raise ValueError("is empty")
         if value is not None and len(set(value)) < len(value):
@@ -152,17 +168,21 @@ class PruningSpec(JobSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """One point of a curve: which heads are removed, and why these."""
+class Order:
+    """An order of the heads in which they are removed."""
 
     source_no: int
-    """Which of the job's sources; random orders come behind the last."""
+    """Index of the job's source; random orders come after the last one."""
     source: str
-    draw: int
-    direction: str
-    """least, most, or any for random orders."""
-    scope: str
-    """global, layer, notebook, or choice: every number of heads, to choose from."""
+    draw: int = 0
+    direction: Direction = Direction.LEAST
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint(Order):
+    """One point of a curve: the heads that are removed, and the rule that chose them."""
+
+    scope: Scope
     share: float
     removed: int
     mask_no: int
@@ -177,8 +197,11 @@ class Curves:
 
     @property
     def cost(self) -> float:
-        """Forward passes per example: a mask costs the layers from the first on where it differs
-        from the mask before it, which is how they are computed (`headwise.pruning.masking`)."""
+        """Forward passes per example.
+
+        A mask costs the layers from the first on where it differs from the mask before it, which
+        is how `headwise.pruning.masking` computes them.
+        """
         first = (self.masks[1:] != self.masks[:-1]).any(2).argmax(1)
         return 1 + float((1 - first / self.masks.shape[1]).sum())
 
@@ -190,37 +213,38 @@ def curves(spec: PruningSpec, means: Sequence[Floats]) -> Curves:
     """
     found = _Collected(total=int((~np.isnan(means[0])).sum()))
     for number, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
+        order = Order(source_no=number, source=source.source)
         for direction in spec.directions:
-            found.curve(spec, mean, number, source.source, 0, direction)
+            found.curve(spec, mean, replace(order, direction=Direction(direction)))
         if spec.preset:
-            mask = notebook_mask(mean)[None]
-            found.add(mask, number, source.source, 0, "least", "notebook")
+            found.add(notebook_mask(mean)[None], order, Scope.NOTEBOOK)
     for draw in range(spec.random):
-        # As `headwise.pruning.importance.random_importance`.
+        # The same draws as `headwise.pruning.importance.random_importance`.
         values = np.random.default_rng([spec.seed, draw]).random(means[0].shape)
         mean = np.where(np.isnan(means[0]), np.nan, values)
-        found.curve(spec, mean, len(spec.sources), "random", draw, "any")
+        order = Order(
+            source_no=len(spec.sources), source=RANDOM, draw=draw, direction=Direction.ANY
+        )
+        found.curve(spec, mean, order)
     if spec.within is not None:
         masks, _ = curve_masks(means[0], steps=range(found.total + 1))
-        found.add(masks, 0, spec.sources[0].source, 0, "least", "choice")
+        found.add(masks, Order(source_no=0, source=spec.sources[0].source), Scope.CHOICE)
     return found.merged(means[0].shape)
 
 
 class _Collected:
-    """Points with the masks of each, to be merged."""
+    """The points of all curves, and the mask of each."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.points: list[CurvePoint] = []
         self.masks: list[Bools] = []
 
-    def curve(
-        self, spec: PruningSpec, mean: Floats, number: int, source: str, draw: int, direction: str
-    ) -> None:
-        """The curve over all heads, and that within each layer."""
-        way = "least" if direction == "any" else direction
+    def curve(self, spec: PruningSpec, mean: Floats, order: Order) -> None:
+        """Add the curve over all heads, and the one within each layer."""
+        way = "least" if order.direction is Direction.ANY else order.direction.value
         masks, _ = curve_masks(mean, shares=spec.fractions, direction=way)
-        self.add(masks, number, source, draw, direction, "global")
+        self.add(masks, order, Scope.GLOBAL)
         if not spec.within_layer:
             return
         try:
@@ -229,32 +253,24 @@ class _Collected:
             most = int((~np.isnan(mean)).sum(1).max())
             given, remedy = spec.within_layer[-1], f"Give at most {most}."
             raise refuse("within_layer", given, "no layer has so many heads", remedy) from None
-        self.add(masks, number, source, draw, direction, "layer")
+        self.add(masks, order, Scope.LAYER)
 
-    def add(
-        self, masks: Bools, number: int, source: str, draw: int, direction: str, scope: str
-    ) -> None:
+    def add(self, masks: Bools, order: Order, scope: Scope) -> None:
+        """Add a point for each mask."""
         for mask in masks:
             removed = int(mask.sum())
-            point = CurvePoint(
-                source_no=number,
-                source=source,
-                draw=draw,
-                direction=direction,
-                scope=scope,
-                share=removed / self.total,
-                removed=removed,
-                mask_no=0,
-            )
+            share = removed / self.total
+            point = CurvePoint(**vars(order), scope=scope, share=share, removed=removed, mask_no=0)
             self.points.append(point)
             self.masks.append(mask)
 
     def merged(self, shape: tuple[int, ...]) -> Curves:
+        """Number the distinct masks, and refer each point to its own."""
         every = np.stack([np.zeros(shape, dtype=bool), *self.masks])
         flat, place = np.unique(every.reshape(len(every), -1), axis=0, return_inverse=True)
         numbers = place.reshape(-1)[1:].tolist()
         points = tuple(
-            CurvePoint(**{**point.__dict__, "mask_no": number})
+            replace(point, mask_no=number)
             for point, number in zip(self.points, numbers, strict=True)
         )
         return Curves(points=points, masks=flat.reshape(-1, *shape))
@@ -262,14 +278,18 @@ class _Collected:
 
 @dataclass(frozen=True, kw_only=True)
 class PruningResult(ShardResult):
-    """What masks make of a shard's examples."""
+    """Sums over the examples of a shard with the heads of each mask removed."""
 
     halves: tuple[MaskSums, MaskSums]
-    """Sums of the examples with even and with odd numbers: one half chooses, the other verifies."""
+    """Sums over the examples with even and with odd numbers: one half chooses the mask, the other
+    one verifies it."""
 
     @classmethod
     def join(cls, name: str, values: Sequence[Any]) -> Any:
-        """Sums add up."""
+        """Add the sums up."""
         if name == "halves":
             return tuple(reduce(add, half) for half in zip(*values, strict=True))
         return super().join(name, values)
+
+
+SPEC = PruningSpec

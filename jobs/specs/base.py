@@ -1,10 +1,11 @@
-"""What the specifications of all kinds of jobs share: model, data, and references to other jobs."""
+"""Fields that the specifications of all kinds of jobs share: model, data, how it is computed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -16,13 +17,13 @@ _FOLDER = ("/", "./", "../", "~")
 
 
 class Frozen(BaseModel):
-    """Immutable, and no key but its own."""
+    """An immutable model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 class ModelSpec(Frozen):
-    """Which model: a local folder, or a hub name with a revision."""
+    """A model: a local folder, or a hub name with a revision."""
 
     name: str = Field(
         min_length=1,
@@ -35,7 +36,7 @@ class ModelSpec(Frozen):
 
     @property
     def is_local(self) -> bool:
-        """Whether `name` is a folder."""
+        """True where `name` is a folder."""
         return self.name.startswith(_FOLDER)
 
     @field_validator("name")
@@ -53,7 +54,7 @@ class ModelSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """Which examples: a JSONL, CSV or Parquet file, or a dataset on the hub."""
+    """Examples: rows of a JSONL, CSV or Parquet file, or of a dataset on the hub."""
 
     path: str | None = Field(
         default=None,
@@ -119,21 +120,31 @@ class Reference:
     """An earlier job that a specification names: its parent, whose results it needs."""
 
     field: str
-    """Where it is named, e.g. `sources.0.job`."""
+    """The field that names it, e.g. `sources.0.job`."""
     job: int
-    kinds: tuple[str, ...]
-    """Kinds of job that will do."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of job that fit; empty for every kind that ranks heads."""
     source: str | None = None
-    """The ranking of heads that is wanted of it, where one is."""
+    """The ranking of heads that it must leave, if any."""
     same_model: bool = True
-    """Whether it must be a job on the same model."""
+    """Require a job on the same model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingSource:
+    """A source of importance: what the heads of a model are ranked by."""
+
+    name: str
+    """Its name in specifications, results and the API."""
+    title: str
+    """Its name on pages."""
+    meaning: str
+    in_studies: bool = False
+    """Studies compare the ranking with others, and prune by it."""
 
 
 class JobSpec(Frozen):
-    """What every kind has: a model, examples, and how they are computed.
-
-    A kind is a subclass with its own `kind` and a docstring that says what it computes.
-    """
+    """The specification of a job; each kind is a subclass with its own `kind`."""
 
     version: Literal[1] = 1
     kind: str
@@ -156,38 +167,62 @@ class JobSpec(Frozen):
         description="Store texts and tokens with the results; if not, a hash and positions only.",
     )
 
+    ranking_sources: ClassVar[tuple[RankingSource, ...]] = ()
+    """The sources of importance that jobs of this kind rank heads by."""
+    model_from: ClassVar[str | None] = None
+    """The field that names the job whose model is used where the specification names none."""
     unit_seconds: ClassVar[float] = 0.015
-    """Seconds that a unit of `cost` takes before anything was measured: a forward pass of a
-    6-layer model on two CPU cores."""
+    """Seconds that a unit of `cost` is assumed to take until jobs of this kind have been measured:
+    a forward pass of a 6-layer model on two CPU cores."""
 
     @property
     def offers(self) -> tuple[str, ...]:
-        """The rankings of heads that the job leaves, by the names of their sources."""
-        return ()
+        """The names of the sources that this very job ranks heads by."""
+        return tuple(source.name for source in self.ranking_sources)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Those of `offers` that studies compare, and prune by."""
+        chosen = [source.name for source in self.ranking_sources if source.in_studies]
+        return tuple(name for name in self.offers if name in chosen)
 
     @property
     def needs_gold(self) -> bool:
-        """Whether every example must have a gold label."""
+        """True where every example must have a gold label."""
         return False
 
     @property
     def loads(self) -> str:
-        """What a worker loads for it: workers prefer jobs on the model that they have."""
+        """The model and how it is loaded; workers prefer jobs on the model that they hold."""
         return f"{self.model.name}@{self.model.revision or ''} {self.dtype} {self.device}"
 
     @property
     def other_models(self) -> dict[str, ModelSpec]:
-        """Models that it runs besides its own, by field; all with the same labels."""
+        """Models that it runs besides its own, by field; all must have the same labels."""
         return {}
+
+    def with_other_models(self, models: Sequence[ModelSpec]) -> Self:
+        """A copy with `models` in place of `other_models`, in the same order."""
+        assert not models
+        return self
 
     def references(self) -> tuple[Reference, ...]:
         """The earlier jobs that it names."""
         return ()
 
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """What does not go with a model that has these labels."""
+        """Problems with a model that has these labels."""
         return []
 
+    def unlabelled(self, message: str) -> Problem:
+        """The problem of data with a row that has no gold label; `message` names the row."""
+        return Problem(
+            field="data.label_column",
+            value=self.data.label_column,
+            message=message,
+            remedy="Label every row.",
+        )
+
     def cost(self, layers: int, heads: int) -> float:
-        """Work per example, in the kind's own unit; what estimates scale measured rates with."""
+        """Work per example, in the kind's own unit; estimates scale measured rates by it."""
         return 1.0

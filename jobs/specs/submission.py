@@ -1,7 +1,7 @@
-"""What a user asks for: frozen, validated, versioned and hashed job specifications.
+"""Submissions: a job's specification with what the queue needs to know of it.
 
-A spec says everything that decides a result and nothing else; who submitted it, its name and
-its priority belong to the `Submission` around it.
+A specification holds everything that decides a result and nothing else; the user, the name and the
+priority of a job belong to the `Submission` around it.
 """
 
 from __future__ import annotations
@@ -10,34 +10,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-from pydantic import (
-    BaseModel,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from jobs.errors import InputError, Problem, nearest, refuse
-from jobs.kinds import SPECS, Spec
-from jobs.kinds.attack import AttackSpec
-from jobs.kinds.attribution import AttributionSpec
-from jobs.kinds.importance import ImportanceSpec
-from jobs.kinds.pruning import PruningSpec
+from jobs.kinds import DEFAULT, SPECS
 from jobs.settings import QUEUE_NAME
 from jobs.specs.base import Frozen, JobSpec
 
-
-def _kind_of(raw: object) -> str | None:
-    if isinstance(raw, JobSpec):
-        return raw.kind
-    return str(raw.get("kind", "attribution")) if isinstance(raw, Mapping) else None
-
-
+_UNKNOWN_KIND = "unknown_kind"
 _YEAR = 31_536_000
+
+
+def _kind_of(spec: Mapping[str, Any]) -> str:
+    return str(spec.get("kind", DEFAULT))
 
 
 def _time(value: str) -> datetime:
@@ -51,7 +39,7 @@ def _time(value: str) -> datetime:
 
 
 class Kept(Frozen):
-    """How long a job is kept."""
+    """Days that a job and its details are kept."""
 
     keep_days: float | None = Field(
         default=None,
@@ -70,15 +58,9 @@ class Kept(Frozen):
 
 
 class Submission(Kept):
-    """A spec with what the queue needs to know of it."""
+    """A specification with what the queue needs to know of it."""
 
-    spec: Annotated[
-        Annotated[AttributionSpec, Tag("attribution")]
-        | Annotated[ImportanceSpec, Tag("importance")]
-        | Annotated[PruningSpec, Tag("pruning")]
-        | Annotated[AttackSpec, Tag("attack")],
-        Discriminator(_kind_of),
-    ]
+    spec: SerializeAsAny[JobSpec]
     name: str = Field(default="", max_length=200, description="Shown in lists.")
     user: str = Field(default="local", min_length=1, max_length=100)
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
@@ -95,6 +77,15 @@ class Submission(Kept):
         description="When it fails with what there is, unless it has ended: seconds from now, or "
         "a time with its zone such as 2026-11-30T08:00+01:00.",
     )
+
+    @field_validator("spec", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        if (kind := _kind_of(value)) not in SPECS:
+            raise PydanticCustomError(_UNKNOWN_KIND, "is no kind of job")
+        return SPECS[kind].model_validate(value)
 
     @field_validator("deadline", mode="before")
     @classmethod
@@ -118,13 +109,13 @@ class Submission(Kept):
 
 
 class Changes(Kept):
-    """What may be changed of a job that was submitted; what is not given stays."""
+    """Changes of a submitted job; fields that are not given stay as they are."""
 
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
 
 
 def canonical_json(spec: JobSpec) -> str:
-    """The spec as JSON with sorted keys: equal specs give equal text."""
+    """The specification as JSON with sorted keys: equal specifications give equal text."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
@@ -133,13 +124,13 @@ def spec_hash(spec: JobSpec) -> str:
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
-def parse_spec(raw: object) -> Spec:
-    """A spec of any kind from decoded JSON. Raises InputError with every problem found."""
+def parse_spec(raw: object) -> JobSpec:
+    """A specification of any kind from decoded JSON. Raises InputError with every problem."""
     return parse_submission({"spec": raw}).spec
 
 
 def parse_submission(raw: object) -> Submission:
-    """A submission from decoded JSON. Raises InputError with every problem found."""
+    """A submission from decoded JSON. Raises InputError with every problem."""
     if not isinstance(raw, Mapping):
         raise _no_object("submission", raw)
     if "spec" in raw and not isinstance(raw["spec"], Mapping):
@@ -147,11 +138,11 @@ def parse_submission(raw: object) -> Submission:
     try:
         return Submission.model_validate(raw)
     except ValidationError as error:
-        raise InputError([problem(item, Submission) for item in error.errors()]) from None
+        raise InputError([_submission_problem(item, raw) for item in error.errors()]) from None
 
 
 def parse_changes(raw: object) -> Changes:
-    """Changes of a job from decoded JSON. Raises InputError with every problem found."""
+    """Changes of a job from decoded JSON. Raises InputError with every problem."""
     if not isinstance(raw, Mapping):
         raise _no_object("changes", raw)
     try:
@@ -164,17 +155,21 @@ def _no_object(what: str, raw: object) -> InputError:
     return refuse(what, raw, "must be a JSON object", "See docs/jobs.md.")
 
 
+def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
+    """The problem of an error in a submission; keys of `spec` are named without it."""
+    if item["type"] == _UNKNOWN_KIND:
+        kind = raw["spec"]["kind"]
+        remedy = nearest(str(kind), SPECS)
+        return Problem(field="kind", value=kind, message=item["msg"], remedy=remedy)
+    first, *rest = item["loc"]
+    if first == "spec" and rest:
+        return problem({**item, "loc": rest}, SPECS[_kind_of(raw["spec"])])
+    return problem(item, Submission)
+
+
 def problem(item: Any, model: type[BaseModel]) -> Problem:
-    """What pydantic found wrong with a field of `model`, in the words of all problems."""
-    if item["type"] == "union_tag_invalid":
-        kind = item["input"]["kind"]
-        return Problem(
-            field="kind", value=kind, message="is no kind of job", remedy=nearest(str(kind), SPECS)
-        )
+    """The problem of one of pydantic's errors in `model`: field, value, message and remedy."""
     path = [str(part) for part in item["loc"]]
-    if model is Submission and path[0] == "spec" and len(path) > 1:
-        # The second part of the path is the kind.
-        model, path = SPECS[path[1]], path[2:]
     field = ".".join(path) or "spec"
     owner = _model_at(model, path[:-1])
     if item["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""What a study found, in sentences: each is made of stored results, and there is none without."""
+"""Sentences that say what a study found, made of stored results only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from db.reads.jobs import Job
 from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.formatting import counted, head_name, number, percent
-from jobs.sources import SOURCES
+from jobs.kinds import ranking_source
+from jobs.kinds.pruning import RANDOM
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 
@@ -48,27 +49,14 @@ def ranked(database: Database, jobs: Mapping[str, Job]) -> dict[tuple[int, str],
         (job.id, source): rankings.get_means(database, job.id, source)
         for job in jobs.values()
         if job.state is JobState.SUCCEEDED
-        for source in COMPARED.get(job.kind, ())
-        if source in offered(job)
+        for source in parse_spec(job.spec).compared
     }
-
-
-COMPARED = {
-    "attribution": ("attattr", "attention"),
-    "importance": ("taylor", "leave-one-out-loss"),
-}
-"""The rankings that a study compares, by kind of job."""
-
-
-def offered(job: Job) -> tuple[str, ...]:
-    """The rankings of heads that a job leaves."""
-    return parse_spec(job.spec).offers
 
 
 def agree(means: Mapping[tuple[int, str], Doubles]) -> list[str]:
     """How the rankings go together, by Spearman's correlation: the closest and the farthest."""
     pairs = [
-        (found.spearman, found.n, SOURCES[one[1]][0], SOURCES[other[1]][0])
+        (found.spearman, found.n, ranking_source(one[1]).title, ranking_source(other[1]).title)
         for one, other in combinations(means, 2)
         if not math.isnan((found := correlation(means[one], means[other])).spearman)
     ]
@@ -117,8 +105,9 @@ def _importance(database: Database, job: Job) -> list[str]:
                 f" (95 % of its rank: {head.rank_low} to {head.rank_high})" if head.rank_low else ""
             )
             said.append(
-                f"{SOURCES[head.source][0]}: {head_name(site.layer, head.head, site.kind)} is "
-                f"first with {number(head.mean)}{rank}, over {counted(head.n, 'example')}."
+                f"{ranking_source(head.source).title}: "
+                f"{head_name(site.layer, head.head, site.kind)} is first with "
+                f"{number(head.mean)}{rank}, over {counted(head.n, 'example')}."
             )
     return said
 
@@ -135,8 +124,10 @@ def _pruning(database: Database, job: Job) -> list[str]:
     ]
     for direction, share in (("least", HALF), ("most", FIFTH)):
         near = _nearest([p for p in curve if p.direction in (direction, "any")], share)
-        parts = [f"{SOURCES[p.source][0]} {_accuracy(p)}" for p in near if p.source != "random"]
-        drawn = [p.result.accuracy for p in near if p.source == "random" and p.result]
+        parts = [
+            f"{ranking_source(p.source).title} {_accuracy(p)}" for p in near if p.source != RANDOM
+        ]
+        drawn = [p.result.accuracy for p in near if p.source == RANDOM and p.result]
         values = sorted(value for value in drawn if value is not None)
         if not parts:
             continue

@@ -1,4 +1,4 @@
-"""The earlier jobs that a specification names: do they exist, and do they fit?"""
+"""Checks of the earlier jobs that a specification names: they must exist and fit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from db.database import Database
 from db.reads import jobs as job_reads
 from jobs.errors import NotFoundError, Problem, nearest
 from jobs.inputs.data import allowed_path
+from jobs.kinds import SPECS
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec, Reference
 from jobs.specs.submission import parse_spec
@@ -56,11 +57,12 @@ def _misfit(
     def problem(message: str, remedy: str) -> Problem:
         return Problem(field=reference.field, value=reference.job, message=message, remedy=remedy)
 
-    kinds = " or ".join(reference.kinds)
+    kinds = reference.kinds or [kind for kind, known in SPECS.items() if known.ranking_sources]
+    words = " or ".join(kinds)
     if parent is None:
-        return problem("there is no such job", f"Give the number of a job of kind {kinds}.")
-    if parent.kind not in reference.kinds:
-        return problem(f"is a job of kind {parent.kind}", f"Give one of kind {kinds}.")
+        return problem("there is no such job", f"Give the number of a job of kind {words}.")
+    if parent.kind not in kinds:
+        return problem(f"is a job of kind {parent.kind}", f"Give one of kind {words}.")
     if parent.state in _LOST:
         return problem(f"the job is {parent.state.value}", "Give one that did not fail.")
     if reference.source is None and parent.purged:

@@ -18,9 +18,8 @@ from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, label_index, read_rows
-from jobs.inputs.models import ModelFacts, model_facts
-from jobs.kinds.attack import label_order
-from jobs.kinds.attribution import AttributionSpec
+from jobs.inputs.models import ModelFacts, label_order, model_facts
+from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec
@@ -179,10 +178,8 @@ def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int 
         for raw, number in zip(rows.labels, rows.source_rows, strict=True)
     ]
     if spec.needs_gold and None in found:
-        message = f"row {rows.source_rows[found.index(None)]} has no gold label"
-        if isinstance(spec, AttributionSpec):
-            raise refuse("target", "gold", message, "Use 'predicted', or label every row.")
-        raise refuse("data.label_column", spec.data.label_column, message, "Label every row.")
+        row = rows.source_rows[found.index(None)]
+        raise InputError(spec.unlabelled(f"row {row} has no gold label"))
     return found
 
 
@@ -238,26 +235,29 @@ def _other_models(
             )
     if problems or not revisions:
         return problems, submission
-    spec = spec.model_copy(update={"models": tuple(revisions)})
-    return [], submission.model_copy(update={"spec": spec})
+    return [], submission.model_copy(update={"spec": spec.with_other_models(revisions)})
 
 
 def with_model(raw: object, database: Database) -> object:
-    """A raw submission of an attack that names no model with that of its attribution job.
+    """A raw submission that names no model with that of the job in its kind's `model_from`.
 
     Raises InputError where there is no such job.
     """
     spec = raw.get("spec") if isinstance(raw, Mapping) else None
-    if not isinstance(spec, Mapping) or spec.get("kind") != "attack" or spec.get("model"):
+    if not isinstance(raw, Mapping) or not isinstance(spec, Mapping) or spec.get("model"):
         return raw
-    origin = str(spec.get("triggers_from", ""))
-    if not isinstance(raw, Mapping) or not origin.isdecimal() or len(origin) > 9:
+    kind = str(spec.get("kind", DEFAULT))
+    field = SPECS[kind].model_from if kind in SPECS else None
+    if field is None:
+        return raw
+    origin = str(spec.get(field, ""))
+    if not origin.isdecimal() or len(origin) > 9:
         return raw
     try:
         model = job_reads.get_job(database, int(origin)).spec["model"]
     except NotFoundError as error:
-        remedy = "Give the number of an attribution job."
-        raise refuse("triggers_from", origin, "there is no such job", remedy) from error
+        remedy = "Give the number of a job whose model is to be used."
+        raise refuse(field, origin, "there is no such job", remedy) from error
     return {**raw, "spec": {**spec, "model": model}}
 
 

@@ -17,8 +17,8 @@ from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.errors import refuse
 from jobs.formatting import head_name
+from jobs.kinds import ranking_source
 from jobs.merge import HeadRank
-from jobs.sources import SOURCES
 from webui.context import choice, database
 from webui.pages import heads
 
@@ -48,7 +48,7 @@ def section(job: Job) -> dict[str, Any]:
     return {
         "sites": sites if found else [],
         "provisional": provisional,
-        "ranking_sources": [(name, SOURCES[name][0]) for name in sources],
+        "ranking_sources": [(name, ranking_source(name).title) for name in sources],
         "source": source,
         "ranking": lines if every else lines[: heads.SHOWN],
         "ranking_total": len(lines),
@@ -76,7 +76,7 @@ def compare(job_id: int) -> str:
     return render_template(
         "correlation.html",
         job=job,
-        own=[(name, SOURCES[name][0]) for name in own],
+        own=[(name, ranking_source(name).title) for name in own],
         source=source,
         others=[(key, _title(one)) for key, one in others.items()],
         chosen=chosen,
@@ -114,7 +114,7 @@ def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
             "x": [x for _, x, _ in points],
             "y": [y for _, _, y in points],
             "names": [name for name, _, _ in points],
-            "x_title": f"{SOURCES[source][0]}, job {job.id}",
+            "x_title": f"{ranking_source(source).title}, job {job.id}",
             "y_title": _title(other),
         },
     }
@@ -122,7 +122,7 @@ def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
 
 def _title(one: rankings.Ranked) -> str:
     name = f" ({one.name})" if one.name else ""
-    return f"{SOURCES[one.source][0]}, job {one.job_id}{name}"
+    return f"{ranking_source(one.source).title}, job {one.job_id}{name}"
 
 
 def _lines(sites: Sequence[Site], ranked: Sequence[HeadRank]) -> list[Line]:
@@ -157,8 +157,8 @@ def _chart(sites: Sequence[Site], found: Sequence[HeadRank]) -> dict[str, Any]:
         "heads": width,
         "measures": {
             source: {
-                "title": SOURCES[source][0],
-                "meaning": SOURCES[source][1],
+                "title": ranking_source(source).title,
+                "meaning": ranking_source(source).meaning,
                 "values": [[h and h.mean for h in row] for row in grid(source)],
                 "notes": [[h and _note(h) for h in row] for row in grid(source)],
             }

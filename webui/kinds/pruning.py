@@ -16,7 +16,7 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
 from jobs.errors import refuse
-from jobs.sources import SOURCES
+from jobs.kinds import ranking_source
 from jobs.specs.submission import parse_spec
 from webui import serializers
 from webui.context import choice, database, optional_integer
@@ -133,7 +133,7 @@ def _ranked_jobs() -> list[dict[str, Any]]:
     found = []
     for job_id, sources in groupby(pruning.list_sources(database()), key=lambda one: one.job_id):
         job = job_reads.get_job(database(), job_id)
-        names = [(one.source, SOURCES[one.source][0]) for one in sources]
+        names = [(one.source, ranking_source(one.source).title) for one in sources]
         found.append({"job": job, "title": serializers.default_name(job), "sources": names})
     return found
 
@@ -151,7 +151,7 @@ def _name(job: Job, point: Point) -> str:
         return "Random"
     sources = job.spec["sources"]
     alone = sum(one["source"] == point.source for one in sources) == 1
-    title = SOURCES[point.source][0]
+    title = ranking_source(point.source).title
     return title if alone else f"{title}, job {sources[point.source_no]['job']}"
 
 

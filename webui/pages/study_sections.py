@@ -14,7 +14,7 @@ from db.reads.studies import StudyRow
 from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.errors import refuse
-from jobs.sources import SOURCES
+from jobs.kinds import ranking_source
 from jobs.states import JobState
 from scheduler.submission.findings import findings, ranked
 from webui.context import choice, database
@@ -32,7 +32,7 @@ def sections(jobs: Mapping[str, Job]) -> dict[str, Any]:
     """What the study's page shows of the jobs that have succeeded."""
     done = succeeded(jobs)
     opened = database()
-    found: dict[str, Any] = {"said": findings(opened, jobs), "done": done, "sources": SOURCES}
+    found: dict[str, Any] = {"said": findings(opened, jobs), "done": done}
     if job := done.get("attribution"):
         sites = results.list_sites(opened, job.id)
         importance = results.get_importance(opened, job.id)
@@ -88,10 +88,10 @@ def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
         "a": a,
         "b": b,
         "said": {study: findings(opened, jobs) for study, jobs in both.items()},
-        "common": [(name, SOURCES[name][0]) for name in common],
+        "common": [(name, ranking_source(name).title) for name in common],
         "source": source,
         "correlations": [
-            (name, SOURCES[name][0], rho)
+            (name, ranking_source(name).title, rho)
             for name in common
             if (rho := _correlation(places[0][name], places[1][name], name)) is not None
         ],

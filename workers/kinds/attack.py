@@ -12,7 +12,8 @@ from headwise.attack.attention_baseline import TextCells, attention_cells
 from headwise.attack.evaluation import AttackResult as Predictions
 from headwise.attack.evaluation import evaluate_triggers
 from headwise.stats.attack import AttackSums
-from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, label_order
+from jobs.inputs.models import label_order
+from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
 from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
 from jobs.results import ExampleResult, SiteInfo
 from workers.block import Block

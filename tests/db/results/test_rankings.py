@@ -13,10 +13,11 @@ from db.queue import claims, lifecycle
 from db.results import commit, rankings
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import NotFoundError
-from jobs.kinds.attribution import ATTRIBUTION_SOURCES
+from jobs.kinds.attribution import AttributionSpec
 from jobs.outcome import Completed
 from tests.support import ALICE, HEADS, SITES, completed, importance_of, planned_job, result_of
 
+SOURCES = [source.name for source in AttributionSpec.ranking_sources]
 FAILED = frozenset({1})
 COLUMNS = "source, layer, head, n, mean, standard_error, rank, rank_low, rank_high"
 
@@ -95,7 +96,7 @@ def test_a_running_job_has_provisional_rankings(database: Database) -> None:
     assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     heads, provisional = rankings.get_rankings(database, job)
     assert provisional
-    assert {head.source for head in heads} == set(ATTRIBUTION_SOURCES)
+    assert {head.source for head in heads} == set(SOURCES)
     assert {(head.n, head.rank_low) for head in heads} == {(2, None)}
     assert rankings.list_rankings(database, SITES, HEADS) == []
     with pytest.raises(NotFoundError, match="no ranking by 'attattr'"):
@@ -117,7 +118,7 @@ def test_a_job_with_shards_of_an_older_version_has_ranks_without_intervals(
     ranked = "SELECT layer, head, rank, mean FROM importances WHERE source = 'attattr' ORDER BY 3"
     plain = "SELECT layer, head, rank, mean FROM head_importance ORDER BY 3"
     assert rows(database, ranked) == rows(database, plain)
-    assert len(rankings.list_rankings(database, SITES, HEADS)) == len(ATTRIBUTION_SOURCES)
+    assert len(rankings.list_rankings(database, SITES, HEADS)) == len(SOURCES)
     assert rankings.get_means(database, job, "attention").shape == (SITES, HEADS)
 
 

@@ -102,7 +102,6 @@ def test_references_name_the_rankings(tmp_path: Path) -> None:
         ("sources", {"sources": []}),
         ("sources", {"sources": [FIRST, FIRST]}),
         ("sources.0.job", {"sources": [{"job": 0}]}),
-        ("sources.0.source", {"sources": [{"job": 1, "source": "magic"}]}),
         ("sources.0.sauce", {"sources": [{"job": 1, "sauce": "attattr"}]}),
         ("directions", {"directions": []}),
         ("directions", {"directions": ["least", "least"]}),

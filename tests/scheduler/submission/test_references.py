@@ -73,6 +73,11 @@ def test_a_source_that_the_job_does_not_offer(database: Database, settings: Sett
     (problem,) = problems(database, settings, job=job, source="atattr")
     assert problem.startswith("sources.0.source: is not what job 1 offers (given: 'atattr')")
     assert "Did you mean 'attattr'?" in problem
+    raw = raw_submission(
+        settings.home, kind="pruning", sources=[{"job": job, "source": "magic"}], preset=None
+    )
+    problem = refused(lambda: check(raw, settings, database), "is not what job 1 offers", "magic")
+    assert problem.field == "sources.0.source"
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelling", "cancelled"])
