@@ -186,9 +186,9 @@ def _scores(name: str, database: Database, big: Load, sizes: Sizes) -> Scores:
 def _whole_bytes(database: Database) -> int:
     if database.dialect == "sqlite":
         return Path(str(database.engine.url.database)).stat().st_size
-    with database.read() as connection:
+    with database.read() as tx:
         query = "SELECT pg_database_size(current_database())"
-        return int(connection.exec_driver_sql(query).scalar_one())
+        return int(tx.run(query).scalar_one())
 
 
 def workers(sizes: Sizes) -> dict[str, str]:

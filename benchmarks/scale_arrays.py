@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from sqlalchemy import text
-
 from benchmarks.store import HEADS
 from db.database import Database
 
@@ -67,22 +65,22 @@ def run(database: Database, job_id: int, examples: int) -> list[Variant]:
     arrays = ", ".join(f'a."{name}"' for name in NUMBERS)
     typed = ", ".join(f'"{name}" {kind}[] NOT NULL' for name, kind in NUMBERS.items())
     try:
-        with database.write() as connection:
-            connection.exec_driver_sql(
+        with database.write() as tx:
+            tx.run(
                 f"CREATE TABLE score_array (job_id integer, example_no integer, {typed}, "
                 "PRIMARY KEY (job_id, example_no))"
             )
-            connection.execute(text(FILL.format(gathered=gathered)), {"job": job_id})
-            connection.execute(text(VIEW.format(selected=selected, columns=columns, arrays=arrays)))
+            tx.run(FILL.format(gathered=gathered), job=job_id)
+            tx.run(VIEW.format(selected=selected, columns=columns, arrays=arrays))
         analyze(database)
         return [
             _measured(database, "rows", "head_score", "head_score", job_id, examples),
             _measured(database, "arrays", "score_array", "array_score", job_id, examples),
         ]
     finally:
-        with database.write() as connection:
-            connection.exec_driver_sql("DROP VIEW IF EXISTS array_score")
-            connection.exec_driver_sql("DROP TABLE IF EXISTS score_array")
+        with database.write() as tx:
+            tx.run("DROP VIEW IF EXISTS array_score")
+            tx.run("DROP TABLE IF EXISTS score_array")
 
 
 def analyze(database: Database) -> None:
@@ -99,8 +97,8 @@ def table_bytes(database: Database, table: str) -> tuple[int, int]:
         "FROM (SELECT CAST(CAST(:name AS text) AS regclass) AS relid UNION "
         "SELECT relid FROM pg_partition_tree(CAST(:name AS text))) parts"
     )
-    with database.read() as connection:
-        row = connection.execute(text(query), {"name": table}).one()
+    with database.read() as tx:
+        row = tx.run(query, name=table).one()
     return int(row[0]), int(row[1])
 
 
@@ -109,16 +107,16 @@ def _measured(
 ) -> Variant:
     own, indices = table_bytes(database, table)
     taken = {}
-    with database.read() as connection:
+    with database.read() as tx:
         count = f"SELECT COUNT(*) FROM {source} WHERE job_id = :job"
-        scores = int(connection.execute(text(count), {"job": job_id}).scalar_one())
+        scores = int(tx.run(count, job=job_id).scalar_one())
         for question, query in QUESTIONS.items():
             seconds = []
             for repeat in range(5):
                 started = time.perf_counter()
                 values = {"job": job_id, "n": (repeat * 37 + 11) % examples}
                 used = values if ":n" in query else {"job": job_id}
-                connection.execute(text(query.format(table=source)), used).all()
+                tx.run(query.format(table=source), **used).all()
                 seconds.append(time.perf_counter() - started)
             taken[question] = 1000 * median(seconds)
     return Variant(

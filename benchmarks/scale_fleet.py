@@ -21,7 +21,6 @@ from typing import Any
 from unittest.mock import patch
 
 import structlog
-from sqlalchemy import text
 
 from benchmarks.page import say
 from benchmarks.scale_data import planned
@@ -143,9 +142,9 @@ def wrong(url: str, job: int, examples: int) -> int:
         "WHERE r.job_id = :job": 0,
     }
     database = Database(url)
-    with database.read() as connection:
+    with database.read() as tx:
         found = [
-            abs(int(connection.execute(text(query), {"job": job}).scalar() or 0) - expected)
+            abs(int(tx.run(query, job=job).scalar() or 0) - expected)
             for query, expected in checks.items()
         ]
     database.close()
@@ -292,8 +291,8 @@ def _postgres_numbers(database: Database) -> tuple[int, int] | None:
     query = (
         "SELECT numbackends, xact_commit FROM pg_stat_database WHERE datname = current_database()"
     )
-    with database.read() as connection:
-        row = connection.execute(text(query), {"name": database.engine.url.database}).one()
+    with database.read() as tx:
+        row = tx.run(query, name=database.engine.url.database).one()
     return int(row[0]), int(row[1])
 
 

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import text
-
 from benchmarks.jobs import job_seconds, raw_submission, start
 from benchmarks.page import say
 from db.database import Database
@@ -87,8 +85,8 @@ def _seconds(model: Path, data: Path, examples: int, workers: int) -> float:
 def _busy_workers(database: Database) -> int:
     """Workers that have finished a shard, and so have the model loaded."""
     query = "SELECT COUNT(DISTINCT worker) FROM attempt WHERE outcome = 'done'"
-    with database.read() as connection:
-        return int(connection.execute(text(query)).scalar_one())
+    with database.read() as tx:
+        return int(tx.run(query).scalar_one())
 
 
 @contextmanager

@@ -141,8 +141,8 @@ def plain_inserts(database: Database, examples: int = 100) -> float:
         for site in range(LAYERS)
         for head in range(HEADS)
     ]
-    with database.write() as connection:
-        connection.execute(insert(schema.head_score), rows)
+    with database.write() as tx:
+        tx.execute(insert(schema.head_score), rows)
     return len(rows) / (time.perf_counter() - started)
 
 

@@ -8,20 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from sqlalchemy import (
-    URL,
-    Connection,
-    TextClause,
-    create_engine,
-    event,
-    make_url,
-    select,
-    text,
-)
+from sqlalchemy import URL, Connection, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 
-from db.queue.sql import WORKERS_VERSIONS, render
 from db.schema import published
+from db.transaction import Transaction
 from db.upgrades import (
     OLDEST_CODE,
     SchemaState,
@@ -39,12 +30,6 @@ CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
-
-_CLOCK = {
-    # now() is frozen within a PostgreSQL transaction; SQLite 3.40 has no 'subsec'.
-    "postgresql": "extract(epoch FROM clock_timestamp())::double precision",
-    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
-}
 
 
 class Database:
@@ -69,31 +54,26 @@ class Database:
             self.engine = create_engine(
                 parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=patience
             )
-        self.clock = _CLOCK[self.dialect]
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """A read transaction: one consistent snapshot per statement or better."""
         with _translated(self.url), self.engine.connect() as connection:
-            yield connection
+            yield Transaction(connection)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[Transaction]:
         """A write transaction; commits at the end, rolls back on any exception."""
-        with _translated(self.url), self.engine.connect() as plain:
-            connection = plain.execution_options(headwise_write=True)
+        with _translated(self.url), self.engine.connect() as connection:
+            connection.execution_options(headwise_write=True)
             with connection.begin():
-                yield connection
+                yield Transaction(connection)
 
     @contextmanager
-    def plain(self) -> Iterator[Connection]:
-        """SQLite: a connection outside of any transaction, for what cannot run in one."""
+    def autocommit(self) -> Iterator[Connection]:
+        """SQLite: a connection outside any transaction, for statements that cannot run in one."""
         with _translated(self.url), self.engine.connect() as connection:
-            yield connection.execution_options(headwise_plain=True)
-
-    def sql(self, statement: str) -> TextClause:
-        """A statement of `db.queue.sql` for this database."""
-        return text(render(statement, self.dialect, self.clock))
+            yield connection.execution_options(headwise_autocommit=True)
 
     def migrate(self, *, force: bool = False) -> None:
         """Bring the schema to the newest version; safe to call from several processes at once.
@@ -101,49 +81,49 @@ class Database:
         A newer schema stays as it is. Raises UnavailableError when it is too new for this code,
         and ConflictError when workers are alive that could not go on, unless forced.
         """
-        with self.write() as connection:
+        with self.write() as tx:
             if self.dialect == "postgresql":
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7229)")
-            state = schema_state(connection)
+                tx.run("SELECT pg_advisory_xact_lock(7229)")
+            state = schema_state(tx)
             if state is SchemaState.TOO_NEW:
                 raise UnavailableError(
-                    f"The database {make_url(self.url).render_as_string()}: {_words(connection)}."
+                    f"The database {make_url(self.url).render_as_string()}: {_words(tx)}."
                 )
             if state is SchemaState.NEWER or (
-                state is SchemaState.CURRENT and _published(connection) == _publishing()
+                state is SchemaState.CURRENT and _published(tx) == _publishing()
             ):
                 return
-            behind = left_behind(connection, self.sql(WORKERS_VERSIONS))
+            behind = left_behind(tx)
             if behind and not force:
                 raise ConflictError(
                     f"Workers are alive whose release is too old for {code_revision()}: "
                     f"{', '.join(behind)}. Stop or upgrade them first, or use --force."
                 )
-            self._upgrade(connection)
+            self._upgrade(tx)
 
-    def _upgrade(self, connection: Connection) -> None:
+    def _upgrade(self, tx: Transaction) -> None:
         for view in VIEWS:
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
+            tx.run(f"DROP VIEW IF EXISTS {view.name}")
         config = alembic_config()
-        config.attributes["connection"] = connection
+        config.attributes["connection"] = tx.connection
         command.upgrade(config, "head")
         for view in VIEWS:
-            connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
-        connection.execute(published.delete())
+            tx.connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
+        tx.execute(published.delete())
         values = dict(zip(("views_hash", "oldest_code"), _publishing(), strict=True))
-        connection.execute(published.insert().values(values))
+        tx.execute(published.insert().values(values))
         if self.dialect == "postgresql":
-            grant_console(connection)
+            grant_console(tx)
 
     def schema_state(self) -> SchemaState:
         """How the schema stands to this code."""
-        with self.read() as connection:
-            return schema_state(connection)
+        with self.read() as tx:
+            return schema_state(tx)
 
     def schema_words(self) -> str:
         """The same for people, with revisions and what to do."""
-        with self.read() as connection:
-            return _words(connection)
+        with self.read() as tx:
+            return _words(tx)
 
     def schema_is_current(self) -> bool:
         """Whether this code can work on the schema: it is of this version, or fits."""
@@ -154,12 +134,12 @@ class Database:
         self.engine.dispose()
 
 
-def _words(connection: Connection) -> str:
-    return words(schema_state(connection), schema_revision(connection))
+def _words(tx: Transaction) -> str:
+    return words(schema_state(tx), schema_revision(tx))
 
 
-def _published(connection: Connection) -> tuple[str, str | None] | None:
-    row = connection.execute(select(published.c.views_hash, published.c.oldest_code)).first()
+def _published(tx: Transaction) -> tuple[str, str | None] | None:
+    row = tx.execute(select(published.c.views_hash, published.c.oldest_code)).first()
     return None if row is None else (row[0], row[1])
 
 
@@ -167,12 +147,11 @@ def _publishing() -> tuple[str, str]:
     return views_hash(), OLDEST_CODE
 
 
-def grant_console(connection: Connection) -> None:
+def grant_console(tx: Transaction) -> None:
     """Let the console's role, where it exists, read the published views and nothing else."""
-    role = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
-    if connection.execute(role, {"role": CONSOLE_ROLE}).scalar():
+    if tx.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=CONSOLE_ROLE).scalar():
         views = ", ".join(VIEW_NAMES)
-        connection.exec_driver_sql(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
+        tx.run(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
 
 
 def _parsed(url: str) -> URL:
@@ -238,6 +217,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A write transaction takes the write lock at once: upgrading a read lock later can fail.
     options = connection.get_execution_options()
-    if not options.get("headwise_plain"):
+    if not options.get("headwise_autocommit"):
         writing = options.get("headwise_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -15,9 +15,10 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, TextClause, inspect, select
+from sqlalchemy import inspect, select
 
 from db.schema import published
+from db.transaction import Transaction
 
 OLDEST_CODE = "0013"
 """The oldest revision whose code works on this schema. Raise it with a migration that contracts.
@@ -25,6 +26,13 @@ OLDEST_CODE = "0013"
 0013: shards end where the database says when they are committed, which earlier code did not ask."""
 SILENT_SECONDS = 120.0
 """A worker that has been silent for this long does not hold up a migration."""
+
+
+WORKER_VERSIONS = """
+SELECT name, versions FROM worker WHERE state <> 'stopped' AND seen_at > {clock} - :silent
+ORDER BY name
+"""
+"""The releases of live workers, checked before a migration that older code would not survive."""
 
 
 class SchemaState(StrEnum):
@@ -62,21 +70,21 @@ def code_revision() -> str:
     return known_revisions()[-1]
 
 
-def schema_revision(connection: Connection) -> str | None:
+def schema_revision(tx: Transaction) -> str | None:
     """The revision of the database, None before the first migration."""
-    return MigrationContext.configure(connection).get_current_revision()
+    return MigrationContext.configure(tx.connection).get_current_revision()
 
 
-def schema_state(connection: Connection) -> SchemaState:
+def schema_state(tx: Transaction) -> SchemaState:
     """How the database's schema stands to this code."""
-    revision = schema_revision(connection)
+    revision = schema_revision(tx)
     if revision is None:
         return SchemaState.EMPTY
     if revision == code_revision():
         return SchemaState.CURRENT
     if revision in known_revisions():
         return SchemaState.OLDER
-    oldest = _oldest_code(connection)
+    oldest = _oldest_code(tx)
     fits = oldest is not None and oldest <= code_revision()
     return SchemaState.NEWER if fits else SchemaState.TOO_NEW
 
@@ -92,19 +100,19 @@ def words(state: SchemaState, revision: str | None) -> str:
     return known if state.fits else f"{known}: upgrade headwise here"
 
 
-def left_behind(connection: Connection, alive: TextClause) -> list[str]:
+def left_behind(tx: Transaction) -> list[str]:
     """Workers that are alive and whose code is older than OLDEST_CODE."""
-    if not inspect(connection).has_table("worker"):
+    if not inspect(tx.connection).has_table("worker"):
         return []
-    rows = connection.execute(alive, {"silent": SILENT_SECONDS})
+    rows = tx.run(WORKER_VERSIONS, silent=SILENT_SECONDS)
     # The first release did not say: it is of revision 0005.
     return [
         name for name, versions in rows if json.loads(versions).get("schema", "0005") < OLDEST_CODE
     ]
 
 
-def _oldest_code(connection: Connection) -> str | None:
-    columns = {column["name"] for column in inspect(connection).get_columns(published.name)}
+def _oldest_code(tx: Transaction) -> str | None:
+    columns = {column["name"] for column in inspect(tx.connection).get_columns(published.name)}
     if published.c.oldest_code.name not in columns:
         return None
-    return connection.execute(select(published.c.oldest_code)).scalar()
+    return tx.execute(select(published.c.oldest_code)).scalar()

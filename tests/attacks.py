@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from db import schema
 from db.database import Database
@@ -29,9 +29,9 @@ FOUND = (TriggerToken("in", 0, 0.5, "in"),)
 def source_job(database: Database) -> int:
     """A finished attribution of four texts with hashes of their own; three give triggers."""
     job = finished(database)
-    with database.write() as connection:
+    with database.write() as tx:
         changed = "UPDATE example SET text_hash = 'hash ' || example_no WHERE job_id = :job"
-        connection.execute(text(changed), {"job": job})
+        tx.run(changed, job=job)
     return job
 
 
@@ -124,6 +124,6 @@ def finished_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
 
 def rename_labels(database: Database, job: int, labels: tuple[str, ...]) -> None:
     """Give a job's model other labels."""
-    with database.write() as connection:
+    with database.write() as tx:
         own = schema.job.c.id == job
-        connection.execute(update(schema.job).where(own).values(labels=json.dumps(labels)))
+        tx.execute(update(schema.job).where(own).values(labels=json.dumps(labels)))

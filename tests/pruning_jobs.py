@@ -61,11 +61,11 @@ def submitted(database: Database, settings: Settings, **spec: Any) -> int:
     model.write_text(json.dumps(changed))
     given = {key: template["spec"][key] for key in ("model", "data")}
     source = source_job(database, given)
-    with database.write() as connection:  # the same texts as the file's
+    with database.write() as tx:  # the same texts as the file's
         hashes = text("UPDATE example SET text_hash = :digest WHERE example_no = :number")
         for number in range(4):
             digest = _hash(f"text {number}", f"second {number}")
-            connection.execute(hashes, {"digest": digest, "number": number})
+            tx.execute(hashes, {"digest": digest, "number": number})
     return submit(check(raw(settings, source, **spec), settings, database), database)
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
 from db.database import Database
 from jobs.settings import Settings, load_settings
 from scheduler.submission.submit import check, submit
@@ -80,8 +78,8 @@ class Stack:
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of a query."""
-        with self.database.read() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
+        with self.database.read() as tx:
+            return [tuple(row) for row in tx.run(statement)]
 
     def wait_for(self, statement: str, expected: object, seconds: float = 90) -> None:
         """Wait until the first column of the first row is what is expected."""

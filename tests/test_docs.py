@@ -46,8 +46,8 @@ KINDS = {
 
 
 def test_the_database_has_exactly_the_described_views_and_columns(database: Database) -> None:
-    with database.read() as connection:
-        inspector = inspect(connection)
+    with database.read() as tx:
+        inspector = inspect(tx.connection)
         assert set(inspector.get_view_names()) == set(VIEW_NAMES)
         for view in VIEWS:
             found = inspector.get_columns(view.name)

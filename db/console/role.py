@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from db.database import CONSOLE_ROLE, Database, grant_console
+from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
 
 CONNECTIONS = 8
@@ -84,8 +84,8 @@ def _retry(database: Database, password: str) -> None:
     """Retry: a server shares roles among its databases, and another one may change them now."""
     for attempt in range(10):
         try:
-            with database.write() as connection:
-                _make(connection, password)
+            with database.write() as tx:
+                _make(tx, password)
             return
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None)
@@ -99,20 +99,20 @@ def _retry(database: Database, password: str) -> None:
             time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - no secret
 
 
-def _make(connection: Connection, password: str) -> None:
-    run = connection.exec_driver_sql
-    driver: Any = connection.connection.driver_connection
+def _make(tx: Transaction, password: str) -> None:
+    run = tx.connection.exec_driver_sql
+    driver = tx.driver_connection
     # The server gets a verifier only: statements end up in its log.
     verifier = driver.pgconn.encrypt_password(
         password.encode(), CONSOLE_ROLE.encode(), b"scram-sha-256"
     ).decode()
-    exists = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
-    verb = "ALTER" if connection.execute(exists, {"role": CONSOLE_ROLE}).scalar() else "CREATE"
+    exists = tx.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=CONSOLE_ROLE).scalar()
+    verb = "ALTER" if exists else "CREATE"
     run(
         f"{verb} ROLE {CONSOLE_ROLE} LOGIN NOSUPERUSER NOINHERIT NOCREATEDB NOCREATEROLE "
         f"NOREPLICATION NOBYPASSRLS CONNECTION LIMIT {CONNECTIONS} PASSWORD '{verifier}'"
     )
-    schema = connection.execute(text("SELECT quote_ident(current_schema())")).scalar()
+    schema = tx.run("SELECT quote_ident(current_schema())").scalar()
     for setting in (*_SETTINGS, f"search_path = {schema}, pg_temp"):
         run(f"ALTER ROLE {CONSOLE_ROLE} SET {setting}")
     for setting in _OPTIONAL_SETTINGS:
@@ -124,17 +124,19 @@ def _make(connection: Connection, password: str) -> None:
             _log.warning("The console's role goes without %s: %s", setting, error.orig)
     run(f"GRANT USAGE ON SCHEMA {schema} TO {CONSOLE_ROLE}")
     run(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {CONSOLE_ROLE}")
-    grant_console(connection)
-    _revoke_functions(connection)
+    grant_console(tx)
+    _revoke_functions(tx)
 
 
-def _revoke_functions(connection: Connection) -> None:
-    asked = {"names": _DANGEROUS, "role": CONSOLE_ROLE}
-    functions = ", ".join(connection.execute(text(_EXECUTABLE), asked).scalars())
+def _revoke_functions(tx: Transaction) -> None:
+    def executable() -> list[str]:
+        return list(tx.run(_EXECUTABLE, names=_DANGEROUS, role=CONSOLE_ROLE).scalars())
+
+    functions = ", ".join(executable())
     if not functions:
         return
-    for owner in connection.execute(text(_OWNERS)).scalars().all():
-        connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {functions} TO {owner}")
-    connection.exec_driver_sql(f"REVOKE EXECUTE ON FUNCTION {functions} FROM PUBLIC")
-    if left := connection.execute(text(_EXECUTABLE), asked).scalars().all():
+    for owner in tx.run(_OWNERS).scalars().all():
+        tx.run(f"GRANT EXECUTE ON FUNCTION {functions} TO {owner}")
+    tx.run(f"REVOKE EXECUTE ON FUNCTION {functions} FROM PUBLIC")
+    if left := executable():
         _log.warning("Only a superuser can take these from the console: %s", ", ".join(left))

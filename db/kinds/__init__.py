@@ -6,21 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Table
 
 from db import schema
 from db.kinds import attack, attribution, importance, pruning
 from db.kinds.prepared import Prepared
 from db.queue.claims import Claim
+from db.transaction import Transaction
 
 
 def _no_plan(
-    _connection: Connection, _job_id: int, _spec: Any, _examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, _job_id: int, _spec: Any, _examples: Sequence[tuple[Any, ...]]
 ) -> Prepared:
     return Prepared()
 
 
-def _no_inputs(_connection: Connection, _job_id: int) -> Any:
+def _no_inputs(tx: Transaction, _job_id: int) -> Any:
     return None
 
 
@@ -28,16 +29,16 @@ def _no_inputs(_connection: Connection, _job_id: int) -> Any:
 class Kind:
     """One kind of job. Every function runs in the caller's transaction."""
 
-    commit: Callable[[Connection, Claim, Any, bool], None]
-    """(connection, held, result, keep_text): write a shard's rows."""
-    finish: Callable[[Connection, int], str | None]
-    """(connection, job): merge the shards' sums in shard order, write the job's results in place of
+    commit: Callable[[Transaction, Claim, Any, bool], None]
+    """(tx, held, result, keep_text): write a shard's rows."""
+    finish: Callable[[Transaction, int], str | None]
+    """(tx, job): merge the shards' sums in shard order, write the job's results in place of
     what an interrupted finish left, and return their hash; None where nothing was computed."""
-    plan: Callable[[Connection, int, Any, Sequence[tuple[Any, ...]]], Prepared] = _no_plan
-    """(connection, job, spec, examples): what it needs besides examples; reads only. All parents
+    plan: Callable[[Transaction, int, Any, Sequence[tuple[Any, ...]]], Prepared] = _no_plan
+    """(tx, job, spec, examples): what it needs besides examples; reads only. All parents
     have succeeded. Raises InputError: the job then fails with its message."""
-    inputs: Callable[[Connection, int], Any] = _no_inputs
-    """(connection, job): what a worker needs of the plan for any shard."""
+    inputs: Callable[[Transaction, int], Any] = _no_inputs
+    """(tx, job): what a worker needs of the plan for any shard."""
     large: tuple[Table, ...] = ()
     """Its tables with many rows per example: a large job has partitions of its own in them."""
 

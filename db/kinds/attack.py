@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, text, update
+from sqlalchemy import Table, delete, insert, select, update
 
 from db import schema
 from db.kinds.prepared import Prepared
 from db.kinds.triggers import mine
 from db.queue.claims import Claim
 from db.results.bulk import insert_rows
+from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
 from jobs.inputs.models import label_order
 from jobs.kinds.attack import (
@@ -65,7 +66,7 @@ class PlannedTrigger:
 
 
 def plan(
-    connection: Connection, job_id: int, spec: AttackSpec, _examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[tuple[Any, ...]]
 ) -> Prepared:
     """The triggers: mined, typed by hand, and controls. Raises InputError where there are none."""
     mined: list[Trigger] = []
@@ -73,8 +74,8 @@ def plan(
     sources: list[dict[str, Any]] = []
     controls: list[dict[str, Any]] = []
     if spec.triggers_from is not None:
-        mined, drawn = _mined(connection, spec)
-        labels = _labels(connection, job_id, spec.triggers_from)
+        mined, drawn = _mined(tx, spec)
+        labels = _labels(tx, job_id, spec.triggers_from)
         rows += [_row(t, labels) for t in mined]
         sources = [row for number, trigger in enumerate(mined) for row in _sources(number, trigger)]
         for of, trigger in enumerate(mined):
@@ -97,10 +98,10 @@ def plan(
     )
 
 
-def inputs(connection: Connection, job_id: int) -> list[PlannedTrigger]:
+def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
     """The triggers, and which examples each is not put into."""
     skipped: dict[int, set[int]] = {}
-    for trigger, example in connection.execute(text(SKIPPED), {"job_id": job_id}):
+    for trigger, example in tx.run(SKIPPED, job_id=job_id):
         skipped.setdefault(trigger, set()).add(example)
     return [
         PlannedTrigger(
@@ -111,35 +112,35 @@ def inputs(connection: Connection, job_id: int) -> list[PlannedTrigger]:
             origin=None if row.text_a is None else (row.text_a, row.text_b),
             skipped=frozenset(skipped.get(row.mined, ())),
         )
-        for row in connection.execute(text(PLANNED), {"job_id": job_id})
+        for row in tx.run(PLANNED, job_id=job_id)
     ]
 
 
-def commit(connection: Connection, held: Claim, result: AttackResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: AttackResult, _keep_text: bool) -> None:
     """Write a shard's counts and outcomes; the first one also what the attention controls are."""
     t = schema.attack_trigger
     for number, tokens in result.attention.items():
         unknown = (t.c.job_id == held.job_id) & (t.c.trigger_no == number) & (t.c.parts == "[]")
         found = {"parts": _parts(tokens), "text": readable(tokens)}
-        connection.execute(update(t).where(unknown).values(found))
+        tx.execute(update(t).where(unknown).values(found))
     names = [column.name for column in schema.trigger_sum.columns]
     rows = ((held.job_id, held.shard_no, *_counts(sums).values()) for sums in shard_sums(result))
-    insert_rows(connection, schema.trigger_sum, held.job_id, names, rows)
+    insert_rows(tx, schema.trigger_sum, held.job_id, names, rows)
     names = [column.name for column in schema.trigger_outcome.columns]
     outcomes = _outcomes(held, result)
-    insert_rows(connection, schema.trigger_outcome, held.job_id, names, outcomes)
+    insert_rows(tx, schema.trigger_outcome, held.job_id, names, outcomes)
 
 
-def finish(connection: Connection, job_id: int) -> str | None:
+def finish(tx: Transaction, job_id: int) -> str | None:
     """Merge the counts into rates; returns the hash of triggers and counts, None without any
     prediction."""
     e, t = schema.example_result.c, schema.attack_trigger.c
     good = select(e.example_no).where((e.job_id == job_id) & e.error.is_(None)).limit(1)
-    if connection.execute(good).first() is None:
+    if tx.execute(good).first() is None:
         return None
     query = select(t.trigger_no, t.kind, t.parts).where(t.job_id == job_id).order_by(t.trigger_no)
-    triggers = [(row.trigger_no, row.kind, row.parts) for row in connection.execute(query)]
-    sums = read_sums(connection, job_id)
+    triggers = [(row.trigger_no, row.kind, row.parts) for row in tx.execute(query)]
+    sums = read_sums(tx, job_id)
     rows = [
         {
             "job_id": job_id,
@@ -153,25 +154,23 @@ def finish(connection: Connection, job_id: int) -> str | None:
         }
         for one in trigger_results(sums, {number: kind for number, kind, _ in triggers})
     ]
-    connection.execute(
-        delete(schema.trigger_result).where(schema.trigger_result.c.job_id == job_id)
-    )
+    tx.execute(delete(schema.trigger_result).where(schema.trigger_result.c.job_id == job_id))
     if rows:
-        connection.execute(insert(schema.trigger_result), rows)
+        tx.execute(insert(schema.trigger_result), rows)
     return attack_hash(triggers, sums)
 
 
-def read_results(connection: Connection, job_id: int) -> list[TriggerSums]:
+def read_results(tx: Transaction, job_id: int) -> list[TriggerSums]:
     """The counts of a finished job; of another one what the shards done so far add up to."""
-    return _read(connection, schema.trigger_result, job_id) or read_sums(connection, job_id)
+    return _read(tx, schema.trigger_result, job_id) or read_sums(tx, job_id)
 
 
-def read_sums(connection: Connection, job_id: int) -> list[TriggerSums]:
+def read_sums(tx: Transaction, job_id: int) -> list[TriggerSums]:
     """What the shards done so far add up to."""
-    return _read(connection, schema.trigger_sum, job_id)
+    return _read(tx, schema.trigger_sum, job_id)
 
 
-def _read(connection: Connection, table: Table, job_id: int) -> list[TriggerSums]:
+def _read(tx: Transaction, table: Table, job_id: int) -> list[TriggerSums]:
     s = table.c
     columns = (s.trigger_no, s.model_no, s.gold, s.n, s.before_correct, s.after_correct, s.after)
     return merged(
@@ -184,7 +183,7 @@ def _read(connection: Connection, table: Table, job_id: int) -> list[TriggerSums
             after_correct=row.after_correct,
             flipped=tuple(json.loads(row.after)),
         )
-        for row in connection.execute(select(*columns).where(s.job_id == job_id))
+        for row in tx.execute(select(*columns).where(s.job_id == job_id))
     )
 
 
@@ -193,20 +192,20 @@ def read_parts(stored: str) -> tuple[TriggerToken, ...]:
     return tuple(TriggerToken(*part) for part in json.loads(stored))
 
 
-def _mined(connection: Connection, spec: AttackSpec) -> tuple[list[Trigger], list[Trigger]]:
+def _mined(tx: Transaction, spec: AttackSpec) -> tuple[list[Trigger], list[Trigger]]:
     """The triggers, and a random control of each."""
     assert spec.triggers_from is not None
     try:
-        mined = mine(connection, spec.triggers_from, spec.rule.mining)
+        mined = mine(tx, spec.triggers_from, spec.rule.mining)
     except ConflictError as error:
         raise refuse("triggers_from", spec.triggers_from, str(error).rstrip(".")) from None
     return mined.triggers, random_controls(mined.triggers, mined.tokens, spec.controls.seed)
 
 
-def _labels(connection: Connection, job_id: int, origin: int) -> tuple[int, ...]:
+def _labels(tx: Transaction, job_id: int, origin: int) -> tuple[int, ...]:
     """For each label of the attribution job the index of ours."""
     j = schema.job.c
-    rows = connection.execute(select(j.id, j.labels).where(j.id.in_((job_id, origin))))
+    rows = tx.execute(select(j.id, j.labels).where(j.id.in_((job_id, origin))))
     labels = {row.id: json.loads(row.labels) for row in rows}
     order = label_order(labels[job_id], labels[origin])
     if order is None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from db import schema
 from db.queue.claims import Claim
 from db.results import digest, rankings
 from db.results.bulk import insert_arrays, insert_rows
+from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
 from jobs.merge import HeadImportance, HeadRank, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
@@ -29,31 +30,31 @@ _MEANS = {
 """Columns of head importance that are the means of sources."""
 
 
-def commit(connection: Connection, held: Claim, result: AttributionResult, keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
     """Write a shard's rows."""
     numbers = held.lo + np.flatnonzero(result.ok)
-    _insert_head_scores(connection, held.job_id, numbers, result)
-    _insert_site_results(connection, held.job_id, numbers, result)
-    _insert_edges(connection, held, result, keep_text)
-    _insert_sums(connection, held, result)
-    digest.insert_strongest(connection, held, numbers, np.asarray(result.score)[result.ok])
+    _insert_head_scores(tx, held.job_id, numbers, result)
+    _insert_site_results(tx, held.job_id, numbers, result)
+    _insert_edges(tx, held, result, keep_text)
+    _insert_sums(tx, held, result)
+    digest.insert_strongest(tx, held, numbers, np.asarray(result.score)[result.ok])
 
 
-def finish(connection: Connection, job_id: int) -> str | None:
+def finish(tx: Transaction, job_id: int) -> str | None:
     """Merge the sums into head importance; returns its hash, None where nothing was computed."""
-    heads = head_importance(_read_sums(connection, job_id))
-    connection.execute(delete(schema.importance).where(schema.importance.c.job_id == job_id))
+    heads = head_importance(_read_sums(tx, job_id))
+    tx.execute(delete(schema.importance).where(schema.importance.c.job_id == job_id))
     if not heads:
         return None
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
-    connection.execute(insert(schema.importance), rows)
-    ranked = rankings.merge(connection, job_id)
+    tx.execute(insert(schema.importance), rows)
+    ranked = rankings.merge(tx, job_id)
     # Shards that were done before there were rankings left no replicates.
     whole = bool(ranked) and ranked[0].n == heads[0].n
-    rankings.write(connection, job_id, ranked if whole else _ranked_without_intervals(heads))
+    rankings.write(tx, job_id, ranked if whole else _ranked_without_intervals(heads))
     j = schema.job.c
-    examples = connection.execute(select(j.examples).where(j.id == job_id)).scalar_one()
-    digest.write(connection, job_id, examples)
+    examples = tx.execute(select(j.examples).where(j.id == job_id)).scalar_one()
+    digest.write(tx, job_id, examples)
     return importance_hash(heads)
 
 
@@ -82,17 +83,17 @@ def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
     return found
 
 
-def _read_sums(connection: Connection, job_id: int) -> Iterator[HeadSums]:
+def _read_sums(tx: Transaction, job_id: int) -> Iterator[HeadSums]:
     """The per-shard sums of a job in shard order."""
     s = schema.shard_sum.c
     columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
     query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
-    for row in connection.execute(query.execution_options(yield_per=10_000)):
+    for row in tx.execute(query.execution_options(yield_per=10_000)):
         yield HeadSums(**row._mapping)
 
 
 def _insert_head_scores(
-    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
+    tx: Transaction, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
 ) -> None:
     ok = result.ok
     _, sites, heads = result.score.shape
@@ -109,11 +110,11 @@ def _insert_head_scores(
     for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
         grid[name] = getattr(result, name)[ok].ravel()
     columns = {name: values[keep] for name, values in grid.items()}
-    insert_arrays(connection, schema.head_score, job_id, columns)
+    insert_arrays(tx, schema.head_score, job_id, columns)
 
 
 def _insert_site_results(
-    connection: Connection, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
+    tx: Transaction, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
 ) -> None:
     ok, sites = result.ok, len(result.sites)
     columns: dict[str, NDArray[Any]] = {
@@ -123,12 +124,10 @@ def _insert_site_results(
     }
     for name in ("f0", "f1", "residual", "points", "converged"):
         columns[name] = getattr(result, name)[ok].ravel()
-    insert_arrays(connection, schema.site_result, job_id, columns)
+    insert_arrays(tx, schema.site_result, job_id, columns)
 
 
-def _insert_edges(
-    connection: Connection, held: Claim, result: AttributionResult, keep_text: bool
-) -> None:
+def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
     names = [column.name for column in schema.edge.columns]
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -146,10 +145,10 @@ def _insert_edges(
                 place = (held.job_id, held.lo + number, rank, site, head, query, key)
                 yield (*place, *tokens, value, attention)
 
-    insert_rows(connection, schema.edge, held.job_id, names, rows())
+    insert_rows(tx, schema.edge, held.job_id, names, rows())
 
 
-def _insert_sums(connection: Connection, held: Claim, result: AttributionResult) -> None:
+def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> None:
     """One sum for each block: those of shards would be rounded as the job was cut."""
     hi = held.lo + len(result.examples)
     rows = []
@@ -167,4 +166,4 @@ def _insert_sums(connection: Connection, held: Claim, result: AttributionResult)
             for site, info in enumerate(result.sites)
             for head in range(info.heads)
         ]
-    connection.execute(insert(schema.shard_sum), rows)
+    tx.execute(insert(schema.shard_sum), rows)

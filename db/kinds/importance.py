@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from sqlalchemy import Connection
 
 from db import schema
 from db.queue.claims import Claim
 from db.results import rankings
 from db.results.bulk import insert_rows
+from db.transaction import Transaction
 from jobs.kinds.importance import ImportanceResult
 from jobs.merge import ranking_hash
 
 
-def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
     """Write a shard's values."""
     numbers = held.lo + np.flatnonzero(result.ok)
     names = [column.name for column in schema.head_value.columns]
@@ -26,11 +26,11 @@ def commit(connection: Connection, held: Claim, result: ImportanceResult, _keep_
                 places.tolist(), good[tuple(places.T)].tolist(), strict=True
             )
         )
-        insert_rows(connection, schema.head_value, held.job_id, names, rows)
+        insert_rows(tx, schema.head_value, held.job_id, names, rows)
 
 
-def finish(connection: Connection, job_id: int) -> str | None:
+def finish(tx: Transaction, job_id: int) -> str | None:
     """Merge the sums into rankings; returns their hash, None where nothing was computed."""
-    heads = rankings.merge(connection, job_id)
-    rankings.write(connection, job_id, heads)
+    heads = rankings.merge(tx, job_id)
+    rankings.write(tx, job_id, heads)
     return ranking_hash(heads) if heads else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import delete, insert, select, update
 
 from db import schema
 from db.database import Database
@@ -19,6 +19,7 @@ from db.queue.claims import Claim
 from db.results import rankings
 from db.results.bulk import insert_rows
 from db.results.rankings import Ranked
+from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import NotFoundError, refuse
 from jobs.kinds.pruning import PruningResult, PruningSpec, curves
@@ -108,15 +109,15 @@ class Choice:
 
 
 def plan(
-    connection: Connection, _job_id: int, spec: PruningSpec, examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, _job_id: int, spec: PruningSpec, examples: Sequence[tuple[Any, ...]]
 ) -> Prepared:
     """The masks of every curve, and the examples that the heads were not ranked with."""
-    means = [rankings.read(connection, one.job, one.source) for one in spec.sources]
+    means = [rankings.read(tx, one.job, one.source) for one in spec.sources]
     for place, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
         if not mean.size or mean.shape != means[0].shape:
             message = f"ranks {list(mean.shape)} sites and heads, not {list(means[0].shape)}"
             raise refuse(f"sources.{place}.job", source.job, message, "Give another job.")
-    used = _hashes(connection, {one.job for one in spec.sources})
+    used = _hashes(tx, {one.job for one in spec.sources})
     fresh = [example for example in examples if example[3] not in used]
     overlap = len(examples) - len(fresh)
     if not fresh and not spec.allow_overlap:
@@ -137,14 +138,14 @@ def plan(
     )
 
 
-def inputs(connection: Connection, job_id: int) -> list[Removed]:
+def inputs(tx: Transaction, job_id: int) -> list[Removed]:
     """The removed heads of every mask, in their order."""
     m = schema.mask.c
     query = select(m.heads).where(m.job_id == job_id).order_by(m.mask_no)
-    return [json.loads(heads) for heads in connection.execute(query).scalars()]
+    return [json.loads(heads) for heads in tx.execute(query).scalars()]
 
 
-def commit(connection: Connection, held: Claim, result: PruningResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: PruningResult, _keep_text: bool) -> None:
     """Write what a shard adds to every mask."""
     names = [column.name for column in schema.mask_sum.columns]
     rows = (
@@ -160,23 +161,23 @@ def commit(connection: Connection, held: Claim, result: PruningResult, _keep_tex
             )
         )
     )
-    insert_rows(connection, schema.mask_sum, held.job_id, names, rows)
+    insert_rows(tx, schema.mask_sum, held.job_id, names, rows)
 
 
-def finish(connection: Connection, job_id: int) -> str | None:
+def finish(tx: Transaction, job_id: int) -> str | None:
     """Merge the sums into a result per mask, choose, and return the results' hash."""
-    halves = _merged(connection, job_id)
+    halves = _merged(tx, job_id)
     if halves is None:
         return None
     results = _results(halves[0] + halves[1])
-    choice = _choose(connection, job_id, halves)
+    choice = _choose(tx, job_id, halves)
     for table in (schema.mask_result, schema.mask_sum):
-        connection.execute(delete(table).where(table.c.job_id == job_id))
+        tx.execute(delete(table).where(table.c.job_id == job_id))
     rows = [{"job_id": job_id, **result.__dict__} for result in results]
-    connection.execute(insert(schema.mask_result), rows)
+    tx.execute(insert(schema.mask_result), rows)
     mine = schema.pruning.c.job_id == job_id
     if choice:
-        connection.execute(update(schema.pruning).where(mine).values(**choice))
+        tx.execute(update(schema.pruning).where(mine).values(**choice))
     lines = [*(repr(result) for result in results), repr(sorted(choice.items()))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -184,11 +185,11 @@ def finish(connection: Connection, job_id: int) -> str | None:
 def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
     """A job's points, and whether they are provisional: of the shards done so far."""
     mine = {"job_id": job_id}
-    with database.read() as connection:
-        points = connection.execute(text(POINTS), mine).mappings().all()
-        rows = connection.execute(text(MASK_RESULTS), mine).mappings().all()
+    with database.read() as tx:
+        points = tx.run(POINTS, **mine).mappings().all()
+        rows = tx.run(MASK_RESULTS, **mine).mappings().all()
         results = [MaskResult(**row) for row in rows]
-        if not rows and (halves := _merged(connection, job_id)) is not None:
+        if not rows and (halves := _merged(tx, job_id)) is not None:
             results = _results(halves[0] + halves[1])
     by_mask = {result.mask_no: result for result in results}
     return [Point(**row, result=by_mask.get(row["mask_no"])) for row in points], not rows
@@ -196,14 +197,14 @@ def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
 
 def list_sources(database: Database) -> list[Ranked]:
     """The newest rankings of finished jobs on any model."""
-    with database.read() as connection:
-        return [Ranked(**row) for row in connection.execute(text(SOURCES)).mappings()]
+    with database.read() as tx:
+        return [Ranked(**row) for row in tx.run(SOURCES).mappings()]
 
 
 def get_choice(database: Database, job_id: int) -> Choice | None:
     """The job's examples and choice; None before it was planned."""
-    with database.read() as connection:
-        row = connection.execute(text(CHOICE), {"job_id": job_id}).mappings().first()
+    with database.read() as tx:
+        row = tx.run(CHOICE, job_id=job_id).mappings().first()
     if row is None:
         return None
     verified = row["verified"]
@@ -213,18 +214,18 @@ def get_choice(database: Database, job_id: int) -> Choice | None:
 def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
     """The heads that a mask removes. Raises NotFoundError."""
     mine = {"job_id": job_id, "mask_no": mask_no}
-    with database.read() as connection:
-        found = connection.execute(text(REMOVED), mine).scalar()
+    with database.read() as tx:
+        found = tx.run(REMOVED, **mine).scalar()
     if found is None:
         raise NotFoundError(f"Job {job_id} has no mask {mask_no}.")
     removed: Removed = json.loads(found)
     return removed
 
 
-def _hashes(connection: Connection, jobs: Iterable[int]) -> set[str]:
+def _hashes(tx: Transaction, jobs: Iterable[int]) -> set[str]:
     e = schema.example.c
     query = select(e.text_hash).where(e.job_id.in_(sorted(jobs))).distinct()
-    return set(connection.execute(query).scalars())
+    return set(tx.execute(query).scalars())
 
 
 def _listed(mask: NDArray[np.bool_]) -> Removed:
@@ -237,17 +238,17 @@ def _sparse(confusion: NDArray[np.int64]) -> str:
     return json.dumps([[*cell, int(confusion[tuple(cell)])] for cell in cells.tolist()])
 
 
-def _merged(connection: Connection, job_id: int) -> tuple[MaskSums, MaskSums] | None:
+def _merged(tx: Transaction, job_id: int) -> tuple[MaskSums, MaskSums] | None:
     """The sums of both halves over the shards done so far, added in shard order; or None."""
     s, j, m = schema.mask_sum.c, schema.job.c, schema.mask.c
-    labels = connection.execute(select(j.labels).where(j.id == job_id)).scalar_one()
+    labels = tx.execute(select(j.labels).where(j.id == job_id)).scalar_one()
     classes = len(json.loads(labels))
-    masks = len(connection.execute(select(m.mask_no).where(m.job_id == job_id)).all())
+    masks = len(tx.execute(select(m.mask_no).where(m.job_id == job_id)).all())
     losses = np.zeros((2, 2, masks))
     confusion = np.zeros((2, masks, classes, classes), dtype=np.int64)
     query = select(s.half, s.mask_no, s.loss_sum, s.loss_squares, s.confusion)
     mine = query.where(s.job_id == job_id).order_by(s.shard_no, s.half, s.mask_no)
-    for half, mask, loss, squares, cells in connection.execute(mine):
+    for half, mask, loss, squares, cells in tx.execute(mine):
         losses[half, :, mask] += (loss, squares)
         for gold, predicted, count in json.loads(cells):
             confusion[half, mask, gold, predicted] += count
@@ -282,14 +283,12 @@ def _results(sums: MaskSums) -> list[MaskResult]:
     ]
 
 
-def _choose(
-    connection: Connection, job_id: int, halves: tuple[MaskSums, MaskSums]
-) -> dict[str, Any]:
+def _choose(tx: Transaction, job_id: int, halves: tuple[MaskSums, MaskSums]) -> dict[str, Any]:
     """Choose on one half along the points of scope `choice`, and look at the other half."""
     j, p = schema.job.c, schema.curve_point.c
-    spec = json.loads(connection.execute(select(j.spec).where(j.id == job_id)).scalar_one())
+    spec = json.loads(tx.execute(select(j.spec).where(j.id == job_id)).scalar_one())
     tried = select(p.mask_no).where(p.job_id == job_id, p.scope == "choice").order_by(p.removed)
-    masks = list(connection.execute(tried).scalars())
+    masks = list(tx.execute(tried).scalars())
     if not masks:
         return {}
     within = float(spec["within"])

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import RowMapping
 
 from db.database import Database
 from db.reads.jobs import get_job
+from db.transaction import Transaction
 from jobs.errors import ConflictError
 from jobs.kinds.triggers import (
     OFFICIAL,
@@ -109,21 +110,21 @@ def mine_triggers(
     if job.kind != "attribution" or not job.final:
         state = f"{job.kind}, {job.state}"
         raise ConflictError(f"Triggers come from a finished attribution; job {job_id} is {state}.")
-    with database.read() as connection:
-        return mine(connection, job_id, rule, special)
+    with database.read() as tx:
+        return mine(tx, job_id, rule, special)
 
 
 def mine(
-    connection: Connection,
+    tx: Transaction,
     job_id: int,
     rule: MiningRule = OFFICIAL,
     special: Collection[str] = SPECIAL_TOKENS,
 ) -> Mined:
     """As `mine_triggers`, within a transaction, of what is known to be a finished attribution."""
     values = {"job_id": job_id, **asdict(rule)}
-    examples = _examples(connection, job_id, rule)
-    rows = list(connection.execute(text(CELLS), values).mappings())
-    cut_off = int(connection.execute(text(CUT_OFF), values).scalar_one())
+    examples = _examples(tx, job_id, rule)
+    rows = list(tx.run(CELLS, **values).mappings())
+    cut_off = int(tx.run(CUT_OFF, **values).scalar_one())
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
     divided = [c for c in found if spans(c.tokens, c.texts, special) is not None]
@@ -139,10 +140,10 @@ def mine(
     )
 
 
-def _examples(connection: Connection, job_id: int, rule: MiningRule) -> int:
+def _examples(tx: Transaction, job_id: int, rule: MiningRule) -> int:
     """How many examples there are to look at; ConflictError if none has what is needed."""
     values = {"job_id": job_id, "examples": rule.examples}
-    counts = connection.execute(text(COUNTS), values).mappings().one()
+    counts = tx.run(COUNTS, **values).mappings().one()
     for column, what, remedy in (
         ("examples", "has no results", "Choose another job"),
         ("kept", "did not keep its texts", "Run it again with keep_text = true"),

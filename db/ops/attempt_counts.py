@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, text
-
 from db.database import Database
+from db.transaction import Transaction
 
 BOUNDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Upper bounds of the histogram of a shard's seconds; what is longer has bucket 10."""
@@ -64,8 +63,7 @@ class Total:
 
 
 def add(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     key: dict[str, int],
     *,
     outcome: str,
@@ -86,23 +84,21 @@ def add(
         "head_scores": head_scores,
         "seconds": seconds or 0.0,
     }
-    connection.execute(database.sql(ADD), values)
+    tx.run(ADD, **values)
 
 
 def fold(database: Database, age: float = KEPT_SECONDS) -> None:
     """Add up the rows of processes that have counted nothing for `age` seconds."""
-    with database.write() as connection:
-        gone = [
-            dict(row) for row in connection.execute(database.sql(GONE), {"age": age}).mappings()
-        ]
+    with database.write() as tx:
+        gone = [dict(row) for row in tx.run(GONE, age=age).mappings()]
         # In one order: two schedulers must not wait for each other.
         for row in sorted(gone, key=lambda row: tuple(row.values())[:4]):
-            connection.execute(database.sql(ADD_FOLDED), row)
+            tx.run(ADD_FOLDED, **row)
 
 
-def totals(connection: Connection) -> list[Total]:
+def totals(tx: Transaction) -> list[Total]:
     """Everything that was counted."""
-    rows = connection.execute(text(TOTALS)).mappings()
+    rows = tx.run(TOTALS).mappings()
     whole = ("attempts", "again", "examples", "failed", "head_scores")
     return [Total(**{**row, **{name: int(row[name]) for name in whole}}) for row in rows]
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select, tuple_
+from sqlalchemy import Table, delete, or_, select, tuple_
 
 from db import schema
 from db.database import Database
 from db.queue.sql import DELETED, DELETING, TO_EMPTY
 from db.results import partitions
+from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
 
 STEP_SECONDS = 0.25
@@ -41,31 +41,31 @@ _IN_BATCHES = (
 )
 
 
-def mark(connection: Connection, database: Database, job_id: int) -> bool:
+def mark(tx: Transaction, job_id: int) -> bool:
     """Delete a final job for everyone who looks; False where it is not final."""
-    if not connection.execute(database.sql(DELETING), {"job_id": job_id}).rowcount:
+    if not tx.run(DELETING, job_id=job_id).rowcount:
         return False
     for table in _AT_ONCE:
-        connection.execute(delete(table).where(table.c.job_id == job_id))
+        tx.execute(delete(table).where(table.c.job_id == job_id))
     family = schema.job_parent.c
     mine = or_(family.job_id == job_id, family.parent_id == job_id)
-    connection.execute(delete(schema.job_parent).where(mine))
+    tx.execute(delete(schema.job_parent).where(mine))
     steps = select(schema.study_step.c.study_id)
-    connection.execute(delete(schema.study).where(schema.study.c.id.not_in(steps)))
+    tx.execute(delete(schema.study).where(schema.study.c.id.not_in(steps)))
     return True
 
 
 def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
     """Remove what marked jobs left, for that long; returns the jobs that are gone now."""
     until = time.monotonic() + seconds
-    with database.read() as connection:
-        marked = [int(row[0]) for row in connection.execute(database.sql(TO_EMPTY))]
+    with database.read() as tx:
+        marked = [int(row[0]) for row in tx.run(TO_EMPTY)]
     gone = []
     for job_id in marked:
         if not remove_rows(database, job_id, _IN_BATCHES, until):
             break
-        with database.write() as connection:
-            connection.execute(database.sql(DELETED), {"job_id": job_id})
+        with database.write() as tx:
+            tx.run(DELETED, job_id=job_id)
         gone.append(job_id)
     return gone
 
@@ -80,8 +80,8 @@ def remove_rows(
     size = FIRST_BATCH if database.dialect == "sqlite" else LARGEST_BATCH
     while True:
         started = time.monotonic()
-        with database.write() as connection:
-            if not _delete_batch(connection, from_tables, job_id, size):
+        with database.write() as tx:
+            if not _delete_batch(tx, from_tables, job_id, size):
                 return True
         now = time.monotonic()
         if database.dialect == "sqlite":
@@ -92,8 +92,8 @@ def remove_rows(
 
 def is_pending(database: Database) -> bool:
     """Whether a deleted job has rows left."""
-    with database.read() as connection:
-        return connection.execute(database.sql(TO_EMPTY)).first() is not None
+    with database.read() as tx:
+        return tx.run(TO_EMPTY).first() is not None
 
 
 def compact(database: Database) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def compact(database: Database) -> tuple[int, int]:
         remedy = "PostgreSQL's autovacuum makes space reusable; VACUUM FULL returns it."
         raise refuse("HEADWISE_DATABASE_URL", None, "is not SQLite", remedy)
     sizes = []
-    with database.plain() as connection:
+    with database.autocommit() as connection:
         for statement in ("PRAGMA auto_vacuum = INCREMENTAL", "VACUUM", "SELECT 1"):
             pages, size = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
@@ -124,9 +124,9 @@ def give_back(database: Database, until: float) -> bool:
     see `compact`.
     """
     while database.dialect == "sqlite":
-        with database.write() as connection:
+        with database.write() as tx:
             free, pages, mode = (
-                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+                int(tx.run(f"PRAGMA {name}").scalar() or 0)
                 for name in ("freelist_count", "page_count", "auto_vacuum")
             )
             surplus = free - pages // 10
@@ -134,7 +134,7 @@ def give_back(database: Database, until: float) -> bool:
                 return False
             steps = min(surplus, _PAGES_PER_STEP)
             # A page per step, which SQLAlchemy, seeing no columns, would not go through.
-            driver: Any = connection.connection.driver_connection
+            driver = tx.driver_connection
             driver.execute(f"PRAGMA incremental_vacuum({steps})").fetchall()
         if time.monotonic() > until:
             return True
@@ -145,18 +145,16 @@ _INCREMENTAL = 2
 _PAGES_PER_STEP = 1_000
 
 
-def _delete_batch(
-    connection: Connection, from_tables: tuple[Table, ...], job_id: int, size: int
-) -> bool:
+def _delete_batch(tx: Transaction, from_tables: tuple[Table, ...], job_id: int, size: int) -> bool:
     """Delete up to `size` rows, in the order of the primary keys; whether there may be more."""
     for table in from_tables:
         mine = table.c.job_id == job_id
         keys = [column for column in table.primary_key.columns if column.name != "job_id"]
         query = select(*keys).where(mine).order_by(*keys).limit(1).offset(size)
-        after = connection.execute(query).first()
+        after = tx.execute(query).first()
         if after is not None:
             mine &= tuple_(*keys) < tuple_(*after)
-        size -= connection.execute(delete(table).where(mine)).rowcount
+        size -= tx.execute(delete(table).where(mine)).rowcount
         if size <= 0:
             return True
     return False
@@ -164,8 +162,8 @@ def _delete_batch(
 
 def _drop_partitions(database: Database, job_id: int, from_tables: tuple[Table, ...]) -> bool:
     """Drop a job's partitions, or at least give their space back; False where one is left."""
-    with database.read() as connection:
-        own = [table for table in partitions.owned(connection, job_id) if table in from_tables]
+    with database.read() as tx:
+        own = [table for table in partitions.owned(tx, job_id) if table in from_tables]
     if not own or _unhindered(database, partitions.drop, own, job_id):
         return True
     for table in own:
@@ -175,15 +173,15 @@ def _drop_partitions(database: Database, job_id: int, from_tables: tuple[Table, 
 
 def _unhindered(
     database: Database,
-    step: Callable[[Connection, Table, int], None],
+    step: Callable[[Transaction, Table, int], None],
     those: list[Table],
     job_id: int,
 ) -> bool:
     """Whether the step could be done; not while someone reads what it needs for itself."""
     try:
-        with database.write() as connection:
+        with database.write() as tx:
             for table in those:
-                step(connection, table, job_id)
+                step(tx, table, job_id)
     except UnavailableError as error:
         driver_error = getattr(error.__cause__, "orig", None)
         if getattr(driver_error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import text
-
 from db.database import Database
 from db.queue.sql import PRUNE_SCHEDULERS, SCHEDULER_BEAT
 from db.reads.jobs import Shard
@@ -165,14 +163,14 @@ def scheduler_beat(
 ) -> None:
     """Say that the scheduler is alive, and that its last round ended `still` seconds ago."""
     said = {"state": state, "doing": doing, "broker_error": broker_error, "still": still}
-    with database.write() as connection:
-        connection.execute(database.sql(SCHEDULER_BEAT), {**asdict(who), **said})
+    with database.write() as tx:
+        tx.run(SCHEDULER_BEAT, **asdict(who), **said)
 
 
 def prune_schedulers(database: Database, age: float) -> None:
     """Forget schedulers that were not seen for `age` seconds."""
-    with database.write() as connection:
-        connection.execute(database.sql(PRUNE_SCHEDULERS), {"age": age})
+    with database.write() as tx:
+        tx.run(PRUNE_SCHEDULERS, age=age)
 
 
 def notices(database: Database, settings: Settings) -> list[Notice]:
@@ -196,8 +194,8 @@ def notices(database: Database, settings: Settings) -> list[Notice]:
         if worker.alive
         for name in worker.queue.split(",")
     }
-    with database.read() as connection:
-        rows = connection.execute(text(RUNNING_QUEUES)).all()
+    with database.read() as tx:
+        rows = tx.run(RUNNING_QUEUES).all()
     found += [
         Notice(
             what="workers",
@@ -215,9 +213,8 @@ def trace_seed(database: Database) -> Callable[[int], str]:
     """For `jobs.traces`: the time at which a job was submitted. Raises UnavailableError."""
 
     def seed(job_id: int) -> str:
-        with database.read() as connection:
-            query = text("SELECT created_at FROM job WHERE id = :job_id")
-            return repr(connection.execute(query, {"job_id": job_id}).scalar())
+        with database.read() as tx:
+            return repr(tx.run("SELECT created_at FROM job WHERE id = :id", id=job_id).scalar())
 
     return seed
 
@@ -266,6 +263,6 @@ def _stalled(still: float | None, silent: float, settings: Settings) -> bool:
 
 
 def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
-    with database.read() as connection:
-        rows = connection.execute(text(statement.format(clock=database.clock))).mappings()
+    with database.read() as tx:
+        rows = tx.run(statement).mappings()
         return [dict(row) for row in rows]

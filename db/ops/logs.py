@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
 from db.schema import job_log
+from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
 from jobs.logs import LEVELS, Line, Pending, pending
 
@@ -113,8 +114,8 @@ def lines_after(
 ) -> list[LogLine]:
     """Lines in the order in which they came, after a cursor; newer ones than two seconds wait."""
     stored_at, number, source = _place(after, "after") if after else (0.0, 0, "")
-    with database.read() as connection:
-        now = float(connection.execute(database.sql("SELECT {clock}")).scalar_one())
+    with database.read() as tx:
+        now = tx.now()
     values = {"stored_at": stored_at, "source": source, "line_no": number, "limit": limit}
     values["until"] = now - SETTLE_SECONDS if settled else _END
     return _read(database, LINES, {**_filter(job_id, level, shard), **values})
@@ -157,8 +158,8 @@ def _place(cursor: str, field: str) -> tuple[float, int, str]:
 
 def _read(database: Database, statement: str, values: dict[str, object]) -> list[LogLine]:
     names = {number: name for name, number in LEVELS.items()}
-    with database.read() as connection:
-        rows = connection.execute(text(statement), values).all()
+    with database.read() as tx:
+        rows = tx.run(statement, **values).all()
     return [
         LogLine(
             source=row.source,
@@ -219,8 +220,8 @@ class LogShipper:
             job_id = batch[0].job
             mine = [line for line in batch if line.job == job_id]
             try:
-                with self.database.write() as connection:
-                    self._store(connection, job_id, mine)
+                with self.database.write() as tx:
+                    self._store(tx, job_id, mine)
             except UnavailableError as error:
                 self.lines.put_back(batch)
                 if not self._away:
@@ -233,10 +234,10 @@ class LogShipper:
             batch = [line for line in batch if line.job != job_id]
             self._away = False
 
-    def _store(self, connection: Connection, job_id: int, lines: Sequence[Line]) -> None:
-        if connection.execute(text(KNOWN), {"job_id": job_id}).first() is None:
+    def _store(self, tx: Transaction, job_id: int, lines: Sequence[Line]) -> None:
+        if tx.run(KNOWN, job_id=job_id).first() is None:
             return  # deleted
-        now = float(connection.execute(self.database.sql("SELECT {clock}")).scalar_one())
+        now = tx.now()
         here = time.monotonic()
         rows = [
             {
@@ -253,22 +254,22 @@ class LogShipper:
             }
             for line in lines
         ]
-        connection.execute(insert(job_log), rows)
+        tx.execute(insert(job_log), rows)
         for key, number in Counter(_attempt(line) for line in lines).items():
             self._stored[key] += number
             if self._stored[key] > self.kept:
-                self._shorten(connection, key, now)
+                self._shorten(tx, key, now)
         if len(self._stored) > 1_000:
             self._stored = Counter(dict(list(self._stored.items())[-100:]))
 
-    def _shorten(self, connection: Connection, key: tuple[int, int, int], now: float) -> None:
+    def _shorten(self, tx: Transaction, key: tuple[int, int, int], now: float) -> None:
         """Drop the oldest lines of an attempt, and say so in their place."""
         job_id, shard, fence = key
         mine = {"job_id": job_id, "source": self.source, "shard": shard, "fence": fence}
-        last = connection.execute(text(OLDEST_KEPT), {**mine, "kept": self.kept}).first()
+        last = tx.run(OLDEST_KEPT, **mine, kept=self.kept).first()
         if last is None:
             return
-        connection.execute(text(SHORTEN), {**mine, "line_no": last.line_no})
+        tx.run(SHORTEN, **mine, line_no=last.line_no)
         row = {
             "job_id": job_id,
             "source": self.source,
@@ -281,7 +282,7 @@ class LogShipper:
             "event": "the log of this attempt is long: its oldest lines were dropped",
             "details": f"dropped={self._stored[key] - self.kept} kept={self.kept}",
         }
-        connection.execute(insert(job_log), [row])
+        tx.execute(insert(job_log), [row])
 
     def _run(self) -> None:
         while not self._closing.is_set():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from db.database import Database
 from db.ops import attempt_counts, fleet
 from db.ops.attempt_counts import Total
@@ -43,10 +41,10 @@ class Numbers:
 
 def read_numbers(database: Database, settings: Settings) -> Numbers:
     """Read them all."""
-    with database.read() as connection:
-        jobs = {state: int(n) for state, n in connection.execute(text(JOB_STATES))}
-        unfinished = connection.execute(database.sql(UNFINISHED)).all()
-        totals = attempt_counts.totals(connection)
+    with database.read() as tx:
+        jobs = {state: int(n) for state, n in tx.run(JOB_STATES)}
+        unfinished = tx.run(UNFINISHED).all()
+        totals = attempt_counts.totals(tx)
     oldest: dict[str, float] = {row.queue: 0.0 for row in unfinished}
     oldest |= {row.queue: max(0.0, row.oldest) for row in unfinished if row.oldest is not None}
     return Numbers(

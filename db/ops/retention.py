@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, Double, Integer, Numeric, String, delete, func, select, update
+from sqlalchemy import Double, Integer, Numeric, String, delete, func, select, update
 
 from db import schema
 from db.database import Database
 from db.ops import deletion
 from db.queue.sql import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
 from db.results import partitions
+from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Days
 
@@ -47,24 +48,24 @@ class Due:
 
 def find_due(database: Database, days: Days) -> list[Due]:
     """What `retain` would remove; reads only."""
-    with database.read() as connection:
-        whole = connection.execute(database.sql(DUE), asdict(days)).all()
+    with database.read() as tx:
+        whole = tx.run(DUE, **asdict(days)).all()
         gone = {row.id for row in whole}
-        details = connection.execute(database.sql(DUE_DETAILS), asdict(days)).all()
+        details = tx.run(DUE_DETAILS, **asdict(days)).all()
         found = [(row, True) for row in whole]
         found += [(row, False) for row in details if row.id not in gone]
-        return [_measured(connection, row.id, row.name, every) for row, every in found]
+        return [_measured(tx, row.id, row.name, every) for row, every in found]
 
 
 def find_details(database: Database, job_id: int) -> Due:
     """What purging this job's details would free. Raises NotFoundError."""
-    with database.read() as connection:
+    with database.read() as tx:
         j = schema.job.c
         query = select(j.name).where((j.id == job_id) & (j.state != "deleting"))
-        name = connection.execute(query).scalar()
+        name = tx.execute(query).scalar()
         if name is None:
             raise NotFoundError(f"There is no job {job_id}.")
-        return _measured(connection, job_id, name, whole=False)
+        return _measured(tx, job_id, name, whole=False)
 
 
 def retain(database: Database, days: Days, seconds: float = deletion.STEP_SECONDS) -> bool:
@@ -72,50 +73,50 @@ def retain(database: Database, days: Days, seconds: float = deletion.STEP_SECOND
 
     What is marked whole is removed by `deletion.empty_jobs`.
     """
-    with database.read() as connection:
-        due = connection.execute(database.sql(DUE), asdict(days)).first()
-        details = connection.execute(database.sql(DUE_DETAILS), asdict(days)).first()
+    with database.read() as tx:
+        due = tx.run(DUE, **asdict(days)).first()
+        details = tx.run(DUE_DETAILS, **asdict(days)).first()
     marked = 0
     if due or details:
-        with database.write() as connection:
-            for row in connection.execute(database.sql(DUE), asdict(days)).all()[:_MARKED_AT_ONCE]:
-                marked += deletion.mark(connection, database, row.id)
-            rows = connection.execute(database.sql(DUE_DETAILS), asdict(days)).all()
+        with database.write() as tx:
+            for row in tx.run(DUE, **asdict(days)).all()[:_MARKED_AT_ONCE]:
+                marked += deletion.mark(tx, row.id)
+            rows = tx.run(DUE_DETAILS, **asdict(days)).all()
             for row in rows[:_MARKED_AT_ONCE]:
-                marked += _mark(connection, database, row.id)
+                marked += _mark(tx, row.id)
     return not remove_details(database, seconds) or marked > 0
 
 
 def purge(database: Database, job_id: int) -> None:
     """Purge the details of a final job now. Raises NotFoundError or ConflictError."""
     find_details(database, job_id)
-    with database.write() as connection:
-        if not _mark(connection, database, job_id):
+    with database.write() as tx:
+        if not _mark(tx, job_id):
             message = f"Job {job_id} is not finished, needed by one that is not, or purged already."
             raise ConflictError(message)
 
 
-def _mark(connection: Connection, database: Database, job_id: int) -> bool:
-    if not connection.execute(database.sql(PURGE), {"job_id": job_id}).rowcount:
+def _mark(tx: Transaction, job_id: int) -> bool:
+    if not tx.run(PURGE, job_id=job_id).rowcount:
         return False
     for table in _AT_ONCE:
-        connection.execute(delete(table).where(table.c.job_id == job_id))
+        tx.execute(delete(table).where(table.c.job_id == job_id))
     return True
 
 
 def remove_details(database: Database, seconds: float) -> bool:
     """Remove the details of jobs that are marked, for that long; False where some are left."""
     until = time.monotonic() + seconds
-    with database.read() as connection:
-        marked = [int(row[0]) for row in connection.execute(database.sql(TO_PURGE))]
+    with database.read() as tx:
+        marked = [int(row[0]) for row in tx.run(TO_PURGE)]
     for job_id in marked:
         if not (
             deletion.remove_rows(database, job_id, _DETAILS, until)
             and _forget_texts(database, job_id, until)
         ):
             return False
-        with database.write() as connection:
-            connection.execute(database.sql(PURGED), {"job_id": job_id})
+        with database.write() as tx:
+            tx.run(PURGED, job_id=job_id)
     return True
 
 
@@ -124,26 +125,26 @@ def _forget_texts(database: Database, job_id: int, until: float) -> bool:
     texts = (e.job_id == job_id) & e.text_a.is_not(None)
     query = select(e.example_no).where(texts).order_by(e.example_no)
     while True:
-        with database.write() as connection:
-            after = connection.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
+        with database.write() as tx:
+            after = tx.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
             part = texts if after is None else texts & (e.example_no < after)
-            connection.execute(update(schema.example).where(part).values(text_a=None, text_b=None))
+            tx.execute(update(schema.example).where(part).values(text_a=None, text_b=None))
         if after is None:
             return True
         if time.monotonic() > until:
             return False
 
 
-def _measured(connection: Connection, job_id: int, name: str, whole: bool) -> Due:
+def _measured(tx: Transaction, job_id: int, name: str, whole: bool) -> Due:
     rows = size = 0
     for table in (*_DETAILS, schema.example) if whole else _DETAILS:
         values = sum(_bytes(column.type) for column in table.c) + _ROW_OVERHEAD
         texts = [func.coalesce(func.length(c), 0) for c in table.c if isinstance(c.type, String)]
         lengths = sum(texts[1:], start=texts[0]) if texts else 0
         query = select(func.count(), func.coalesce(func.sum(lengths), 0))
-        count, long = connection.execute(query.where(table.c.job_id == job_id)).one()
+        count, long = tx.execute(query.where(table.c.job_id == job_id)).one()
         rows += count
-        own = partitions.size(connection, table, job_id)
+        own = partitions.size(tx, table, job_id)
         size += own or count * values + int(long)
     return Due(job_id=job_id, name=name, whole=whole, rows=rows, size=size)
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, bindparam, insert
+from sqlalchemy import Row, insert
 
 from db.database import Database
 from db.ops import attempt_counts
@@ -36,6 +36,7 @@ from db.queue.sql import (
     RELEASE,
 )
 from db.schema import attempt
+from db.transaction import Transaction
 from jobs.plan import block_end, take
 from jobs.states import MAX_ERRORS, Control, backoff_seconds
 
@@ -119,42 +120,41 @@ def claim(
     for tried in range(CLAIM_TRIES):
         if tried:
             time.sleep(random.uniform(0.2, 1.0) * 0.02 * 2**tried)  # noqa: S311 - no secret
-        with database.write() as connection:
-            held = _claim(connection, database, who, lease_seconds, ask)
+        with database.write() as tx:
+            held = _claim(tx, who, lease_seconds, ask)
             if held is not None or database.dialect == "sqlite":
                 return held
-        with database.read() as connection:
-            claimable = connection.execute(_of_queues(database, CLAIMABLE), {"queues": who.queues})
+        with database.read() as tx:
+            claimable = tx.run(CLAIMABLE, queues=who.queues)
             if not claimable.scalar() or ask.user_limit or ask.queue_limit:
                 return None
     return None
 
 
 def _claim(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     who: WorkerIdentity,
     lease_seconds: float,
     ask: Ask,
 ) -> Claim | None:
     limits = {"user_limit": ask.user_limit, "queue_limit": ask.queue_limit}
-    if any(limits.values()) and database.dialect == "postgresql":
-        connection.execute(database.sql(LIMIT_LOCK))
+    if any(limits.values()) and tx.dialect == "postgresql":
+        tx.run(LIMIT_LOCK)
     wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, **limits}
-    found = _candidate(connection, database, wish)
+    found = _candidate(tx, wish)
     if found is None:
         return None
     job, row = found
     shape: Shape = (job.kind, job.layers, job.heads)
-    pace = _pace(connection, database, who, ask, job, shape) if ask.seconds < math.inf else None
+    pace = _pace(tx, who, ask, job, shape) if ask.seconds < math.inf else None
     hi = row.hi
     if job.block and ask.seconds < math.inf:
-        hi = min(hi, _end(connection, database, ask, job, row.lo, pace))
+        hi = min(hi, _end(tx, ask, job, row.lo, pace))
     place = {"job_id": job.job_id, "shard_no": row.shard_no, "fence": row.fence}
     lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
-    fence = connection.execute(database.sql(LEASE), {**place, **lease}).scalar_one()
+    fence = tx.run(LEASE, **place, **lease).scalar_one()
     if hi < row.hi:
-        cut_off(connection, database, job.job_id, hi, row.hi)
+        cut_off(tx, job.job_id, hi, row.hi)
     held = Claim(
         job_id=job.job_id,
         shard_no=row.shard_no,
@@ -170,26 +170,23 @@ def _claim(
         "worker": who.name,
         "device": who.device,
         "versions": who.versions,
-        "started_at": database.sql("{clock}"),
+        "started_at": tx.clock,
     }
-    connection.execute(insert(attempt).values(values))
+    tx.execute(insert(attempt).values(values))
     return held
 
 
-def _candidate(
-    connection: Connection, database: Database, wish: dict[str, Any]
-) -> tuple[Row[Any], Row[Any]] | None:
+def _candidate(tx: Transaction, wish: dict[str, Any]) -> tuple[Row[Any], Row[Any]] | None:
     """The best job that has a shard to lease, and the shard, locked."""
-    for job in connection.execute(_of_queues(database, RANKED), wish).all():
-        shard = connection.execute(database.sql(CANDIDATE), {"job_id": job.job_id}).first()
+    for job in tx.run(RANKED, **wish).all():
+        shard = tx.run(CANDIDATE, job_id=job.job_id).first()
         if shard is not None:
             return job, shard
     return None
 
 
 def _pace(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     who: WorkerIdentity,
     ask: Ask,
     job: Row[Any],
@@ -201,19 +198,17 @@ def _pace(
         # "cuda:1 NVIDIA H100" is like "cuda:0 NVIDIA H100".
         device = "cuda% " + who.device.partition(" ")[2] if " " in who.device else who.device
         values = {"kind": kind, "layers": layers, "heads": heads, "device": device}
-        known = connection.execute(database.sql(PACE), values).scalar()
+        known = tx.run(PACE, **values).scalar()
         if known is None:
             return None
         ask.paces[shape] = float(known)
     return ask.paces[shape] * float(job.cost)
 
 
-def _end(
-    connection: Connection, database: Database, ask: Ask, job: Row[Any], lo: int, pace: float | None
-) -> int:
+def _end(tx: Transaction, ask: Ask, job: Row[Any], lo: int, pace: float | None) -> int:
     """How far the worker's part of a ready shard reaches."""
-    alive = connection.execute(database.sql(ALIVE), {"grace": ask.grace, "queue": job.queue})
-    left = connection.execute(database.sql(LEFT), {"job_id": job.job_id})
+    alive = tx.run(ALIVE, grace=ask.grace, queue=job.queue)
+    left = tx.run(LEFT, job_id=job.job_id)
     block: int = job.block
     return lo // block * block + take(
         left=int(left.scalar_one()),
@@ -224,22 +219,17 @@ def _end(
     )
 
 
-def _of_queues(database: Database, statement: str) -> TextClause:
-    return database.sql(statement).bindparams(bindparam("queues", expanding=True))
-
-
 def poll(database: Database, held: Claim) -> tuple[Control, int] | None:
     """What the user wants now and where the lease ends; None when it is lost. Writes nothing."""
-    with database.read() as connection:
-        row = connection.execute(database.sql(POLL), held.key).first()
+    with database.read() as tx:
+        row = tx.run(POLL, **held.key).first()
     return None if row is None else (Control(row.control), int(row.hi))
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
     """Whether jobs of the worker's queues are about to be cut into shards."""
-    statement = _of_queues(database, PLANNING_AHEAD)
-    with database.read() as connection:
-        return bool(connection.execute(statement, {"queues": who.queues}).scalar())
+    with database.read() as tx:
+        return bool(tx.run(PLANNING_AHEAD, queues=who.queues).scalar())
 
 
 def heartbeat(
@@ -250,18 +240,18 @@ def heartbeat(
     Returns what the user wants now, or None when the lease is lost.
     """
     values = {**held.key, "lease": lease_seconds, "progress": progress, "still": still}
-    with database.write() as connection:
-        control = connection.execute(database.sql(HEARTBEAT), values).scalar()
+    with database.write() as tx:
+        control = tx.run(HEARTBEAT, **values).scalar()
     return None if control is None else Control(control)
 
 
 def give_away(database: Database, held: Claim, hi: int) -> bool:
     """End a lease at `hi` and make the rest ready; False where it was lost or ends there anyway."""
-    with database.write() as connection:
-        row = connection.execute(database.sql(HOLD), held.key).first()
-        if row is None or not shorten(connection, database, held.key, hi):
+    with database.write() as tx:
+        row = tx.run(HOLD, **held.key).first()
+        if row is None or not shorten(tx, held.key, hi):
             return False
-        cut_off(connection, database, held.job_id, hi, row.hi)
+        cut_off(tx, held.job_id, hi, row.hi)
     return True
 
 
@@ -277,16 +267,16 @@ def beat(
     place = {"job_id": held.job_id, "shard_no": held.shard_no} if held else {}
     said = {"state": state, "beat_seconds": beat_seconds, "vitals": vitals}
     values = {**who.__dict__, **said, "job_id": None, "shard_no": None, **place}
-    with database.write() as connection:
-        connection.execute(database.sql(BEAT), values)
+    with database.write() as tx:
+        tx.run(BEAT, **values)
 
 
 def hand_back(database: Database, held: Claim, reason: str, log_tail: str = "") -> None:
     """Return a shard unfinished: nothing is counted against it."""
-    with database.write() as connection:
-        released = connection.execute(database.sql(RELEASE), held.key).rowcount
+    with database.write() as tx:
+        released = tx.run(RELEASE, **held.key).rowcount
         outcome = "handed-back" if released else "lost"
-        end_attempt(connection, database, held, outcome=outcome, error=reason, log_tail=log_tail)
+        end_attempt(tx, held, outcome=outcome, error=reason, log_tail=log_tail)
 
 
 def record_error(
@@ -303,16 +293,15 @@ def record_error(
     in_block: computing the first block raised. It then becomes a shard of its own, and at its limit
         it is halved instead of failed, down to the bad example, which is marked.
     """
-    with database.write() as connection:
-        row = connection.execute(database.sql(HOLD), held.key).first()
+    with database.write() as tx:
+        row = tx.run(HOLD, **held.key).first()
         if row is not None:
-            _count_error(connection, database, held, row, message, permanent, in_block)
-        end_attempt(connection, database, held, outcome="error", error=message, log_tail=log_tail)
+            _count_error(tx, held, row, message, permanent, in_block)
+        end_attempt(tx, held, outcome="error", error=message, log_tail=log_tail)
 
 
 def _count_error(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     held: Claim,
     row: Row[tuple[int, int]],
     message: str,
@@ -320,26 +309,25 @@ def _count_error(
     in_block: bool,
 ) -> None:
     errors, hi, wait = row.errors + 1, row.hi, backoff_seconds(row.errors + 1)
-    if in_block and held.block and may_split(connection, database, held.job_id):
+    if in_block and held.block and may_split(tx, held.job_id):
         end = block_end(held.lo, hi, held.block)
         if end < hi:
-            shorten(connection, database, held.key, end)
-            cut_off(connection, database, held.job_id, end, hi)
+            shorten(tx, held.key, end)
+            cut_off(tx, held.job_id, end, hi)
         if errors >= MAX_ERRORS and end - held.lo == 1:
-            mark_bad(connection, database, held.key, held.lo, message)
+            mark_bad(tx, held.key, held.lo, message)
             return
         if errors >= MAX_ERRORS:
             errors, wait = MAX_ERRORS - 1, 0.0  # each half has one more try
             half = (held.lo, end, held.block)
-            split(connection, database, held.key, *half, errors=errors, error=message)
+            split(tx, held.key, *half, errors=errors, error=message)
     counted = {"errors": errors, "error": message, "backoff": wait}
     limit = {"limit": 0 if permanent else MAX_ERRORS}
-    connection.execute(database.sql(RECORD_ERROR), {**held.key, **counted, **limit})
+    tx.run(RECORD_ERROR, **held.key, **counted, **limit)
 
 
 def end_attempt(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     held: Claim,
     *,
     outcome: str,
@@ -352,13 +340,10 @@ def end_attempt(
 ) -> None:
     """Write the end of an attempt, and count it; the first end stays."""
     did = {"outcome": outcome, "examples": examples, "seconds": seconds}
-    ended = connection.execute(
-        database.sql(END_ATTEMPT), {**held.key, **did, "error": error, "log_tail": log_tail}
-    )
+    ended = tx.run(END_ATTEMPT, **held.key, **did, error=error, log_tail=log_tail)
     if ended.rowcount:
         attempt_counts.add(
-            connection,
-            database,
+            tx,
             held.key,
             outcome=outcome,
             examples=examples,

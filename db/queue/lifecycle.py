@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from db import schema
 from db.database import Database
@@ -50,6 +50,7 @@ from db.queue.sql import (
     WORKERS_ALIVE,
 )
 from db.results import partitions
+from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.plan import Rate, block_end
 from jobs.states import (
@@ -94,8 +95,8 @@ class Work:
 
 def pending_work(database: Database) -> Work:
     """Look, without writing, what there is to do."""
-    with database.read() as connection:
-        row = connection.execute(database.sql(WORK)).one()
+    with database.read() as tx:
+        row = tx.run(WORK).one()
     names = ("plan", "expire", "sweep", "finish", "empty", "recur")
     return Work(**{name: bool(value) for name, value in zip(names, row, strict=True)})
 
@@ -104,12 +105,12 @@ def take_plans(database: Database) -> list[PlanRequest]:
     """Move queued jobs to planning and return all that are there."""
     j = schema.job.c
     columns = (j.id.label("job_id"), j.kind, j.spec, j.queue, j.labels, j.layers, j.heads)
-    with database.write() as connection:
-        ids = [row[0] for row in connection.execute(database.sql(TO_PLAN))]
+    with database.write() as tx:
+        ids = [row[0] for row in tx.run(TO_PLAN)]
         if not ids:
             return []
         query = select(*columns, j.examples).where(j.id.in_(ids)).order_by(j.id)
-        return [PlanRequest(**row._mapping) for row in connection.execute(query)]
+        return [PlanRequest(**row._mapping) for row in tx.execute(query)]
 
 
 def prepare(
@@ -119,11 +120,11 @@ def prepare(
     e = schema.example.c
     columns = (e.source_row, e.text_a, e.text_b, e.text_hash, e.gold)
     query = select(*columns).where(e.job_id == request.job_id).order_by(e.example_no)
-    with database.read() as connection:
+    with database.read() as tx:
         examples = loaded
         if examples is None:
-            examples = [tuple(row) for row in connection.execute(query)]
-        return KINDS[request.kind].plan(connection, request.job_id, spec, examples)
+            examples = [tuple(row) for row in tx.execute(query)]
+        return KINDS[request.kind].plan(tx, request.job_id, spec, examples)
 
 
 def write_plan(
@@ -142,10 +143,10 @@ def write_plan(
 
     Returns False, and writes nothing, when another planner was faster or the job was cancelled.
     """
-    with database.write() as connection:
+    with database.write() as tx:
         j = schema.job.c
         query = select(j.kind, j.layers, j.heads, j.data_fingerprint).where(j.id == job_id)
-        job = connection.execute(query).one_or_none()
+        job = tx.execute(query).one_or_none()
         values = {
             "job_id": job_id,
             "examples": bounds[-1][1],
@@ -153,18 +154,18 @@ def write_plan(
             "cost": prepared.cost,
             "block": block,
         }
-        if connection.execute(database.sql(PLANNED), values).rowcount != 1:
+        if tx.run(PLANNED, **values).rowcount != 1:
             return False
         if prepared.examples is not None:
             own = schema.example.c.job_id == job_id
-            connection.execute(delete(schema.example).where(own))
+            tx.execute(delete(schema.example).where(own))
             examples = prepared.examples
         if examples is not None:
-            new_jobs.insert_examples(connection, job_id, examples)
+            new_jobs.insert_examples(tx, job_id, examples)
         for table, planned in prepared.rows.items():
             if planned:
                 rows = [{"job_id": job_id, **row} for row in planned]
-                connection.execute(insert(table), rows)
+                tx.execute(insert(table), rows)
         rows = [
             {
                 "job_id": job_id,
@@ -175,19 +176,19 @@ def write_plan(
             }
             for number, (lo, hi) in enumerate(bounds)
         ]
-        now = database.sql("{clock}")
-        connection.execute(insert(schema.shard).values(available_at=now), rows)
+        now = tx.clock
+        tx.execute(insert(schema.shard).values(available_at=now), rows)
         if job is not None:
             per_example = prepared.rows_per_example or job.layers * job.heads
             if bounds[-1][1] * per_example >= partitions.LARGE_JOB_ROWS:
-                partitions.add(connection, job_id, KINDS[job.kind].large)
+                partitions.add(tx, job_id, KINDS[job.kind].large)
     return True
 
 
 def fail_plan(database: Database, job_id: int, message: str) -> None:
     """The job's data cannot be loaded: it fails before any work starts."""
-    with database.write() as connection:
-        connection.execute(database.sql(PLANNING_FAILED), {"job_id": job_id, "error": message})
+    with database.write() as tx:
+        tx.run(PLANNING_FAILED, job_id=job_id, error=message)
 
 
 def plan_later(database: Database, job_id: int, message: str) -> float | None:
@@ -195,15 +196,15 @@ def plan_later(database: Database, job_id: int, message: str) -> float | None:
 
     At the last try it fails instead, and None is returned.
     """
-    with database.write() as connection:
+    with database.write() as tx:
         values: dict[str, Any] = {"job_id": job_id}
-        tries = int(connection.execute(database.sql(PLAN_TRIES), values).scalar() or 0) + 1
+        tries = int(tx.run(PLAN_TRIES, **values).scalar() or 0) + 1
         if tries >= MAX_PLAN_TRIES:
             values["error"] = f"{message.rstrip('.')}. Given up after {tries} tries."
-            connection.execute(database.sql(PLANNING_FAILED), values)
+            tx.run(PLANNING_FAILED, **values)
             return None
         values |= {"tries": tries, "backoff": plan_backoff_seconds(tries), "error": message}
-        connection.execute(database.sql(PLAN_LATER), values)
+        tx.run(PLAN_LATER, **values)
     return float(values["backoff"])
 
 
@@ -214,42 +215,40 @@ def expire_leases(database: Database) -> list[Claim]:
     it is halved further, down to the example, which is marked, or fails.
     """
     expired = []
-    with database.write() as connection:
-        for row in connection.execute(database.sql(EXPIRED)).all():
+    with database.write() as tx:
+        for row in tx.run(EXPIRED).all():
             held = Claim(
                 job_id=row.job_id, shard_no=row.shard_no, fence=row.fence, lo=row.lo, hi=row.hi
             )
             error = f"the lease expired: worker {row.owner} was silent, killed or stuck"
-            _count_loss(connection, database, held, row, error)
-            end_attempt(connection, database, held, outcome="lost", error=error)
+            _count_loss(tx, held, row, error)
+            end_attempt(tx, held, outcome="lost", error=error)
             expired.append(held)
     return expired
 
 
-def _count_loss(
-    connection: Connection, database: Database, held: Claim, row: Row[Any], error: str
-) -> None:
+def _count_loss(tx: Transaction, held: Claim, row: Row[Any], error: str) -> None:
     losses, lo, hi = row.losses + 1, row.lo, row.hi
     several = bool(row.block) and block_end(lo, hi, row.block) < hi
-    if row.block and losses > 1 and may_split(connection, database, held.job_id):
+    if row.block and losses > 1 and may_split(tx, held.job_id):
         if losses >= MAX_LOSSES and hi - lo == 1:
-            mark_bad(connection, database, held.key, lo, error)
+            mark_bad(tx, held.key, lo, error)
             return
         if losses >= MAX_LOSSES or several:
             losses = min(losses, MAX_LOSSES - 1)  # each half has one more try, or more
             half = (lo, hi, row.block)
-            split(connection, database, held.key, *half, losses=losses, error=error)
+            split(tx, held.key, *half, losses=losses, error=error)
     values = {**held.key, "losses": losses, "error": error, "limit": MAX_LOSSES}
-    connection.execute(database.sql(EXPIRE), values)
+    tx.run(EXPIRE, **values)
 
 
 def take_back(database: Database, held: Claim, reason: str) -> bool:
     """End a lease as if it had expired; False where it had ended anyway."""
     values = {**held.key, "losses": 1, "error": reason, "limit": MAX_LOSSES}
-    with database.write() as connection:
-        if not connection.execute(database.sql(EXPIRE), values).rowcount:
+    with database.write() as tx:
+        if not tx.run(EXPIRE, **values).rowcount:
             return False
-        end_attempt(connection, database, held, outcome="lost", error=reason)
+        end_attempt(tx, held, outcome="lost", error=reason)
     return True
 
 
@@ -260,8 +259,8 @@ def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]
     would leave a shard waiting.
     """
     counts: dict[str, tuple[int, int]] = {}
-    with database.read() as connection:
-        rows = connection.execute(database.sql(WORKERS_ALIVE), {"grace": grace})
+    with database.read() as tx:
+        rows = tx.run(WORKERS_ALIVE, grace=grace)
         for queues, state, number in rows:
             for queue in queues.split(","):
                 idle, alive = counts.get(queue, (0, 0))
@@ -271,60 +270,60 @@ def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]
 
 def waiting_shards(database: Database, again: float, limit: int) -> list[tuple[str, int, int, int]]:
     """(queue, job, shard, blocks) of ready shards without a wake-up in the last `again` seconds."""
-    with database.read() as connection:
-        rows = connection.execute(database.sql(WAITING), {"again": again, "limit": limit})
+    with database.read() as tx:
+        rows = tx.run(WAITING, again=again, limit=limit)
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> None:
     """Remember that a wake-up was published for these (job, shard)."""
-    with database.write() as connection:
+    with database.write() as tx:
         rows = [{"job_id": job_id, "shard_no": shard_no} for job_id, shard_no in shards]
-        connection.execute(database.sql(DISPATCHED), rows)
+        tx.run_each(DISPATCHED, rows)
 
 
 def sweep_jobs(database: Database) -> None:
     """Stop what is overdue, cancel what is cancelling, fail what a lost job was needed for; then
     on to finalizing."""
-    with database.write() as connection:
-        connection.execute(database.sql(TOO_LATE))
-        connection.execute(database.sql(OVERDUE))
-        connection.execute(database.sql(CANCEL_READY))
-        connection.execute(database.sql(CANCELLED))
-        while connection.execute(database.sql(FAIL_CHILDREN)).rowcount:
+    with database.write() as tx:
+        tx.run(TOO_LATE)
+        tx.run(OVERDUE)
+        tx.run(CANCEL_READY)
+        tx.run(CANCELLED)
+        while tx.run(FAIL_CHILDREN).rowcount:
             pass
-        connection.execute(database.sql(COMPLETE))
+        tx.run(COMPLETE)
 
 
 def finish_jobs(database: Database) -> list[int]:
     """Merge what the shards of finalizing jobs left into their results, and end them."""
     finished = []
-    with database.write() as connection:
-        for job_id, kind, deadline in connection.execute(database.sql(TO_FINISH)).all():
-            result_hash = KINDS[kind].finish(connection, job_id)
-            error = _failures(connection, job_id, deadline, computed=result_hash is not None)
+    with database.write() as tx:
+        for job_id, kind, deadline in tx.run(TO_FINISH).all():
+            result_hash = KINDS[kind].finish(tx, job_id)
+            error = _failures(tx, job_id, deadline, computed=result_hash is not None)
             values = {
                 "job_id": job_id,
                 "state": (JobState.FAILED if error else JobState.SUCCEEDED).value,
                 "error": error,
                 "result_hash": result_hash,
             }
-            connection.execute(database.sql(FINISHED), values)
+            tx.run(FINISHED, **values)
             finished.append(int(job_id))
     return finished
 
 
 def prune_workers(database: Database, age: float) -> None:
     """Forget workers that were not seen for `age` seconds."""
-    with database.write() as connection:
-        connection.execute(database.sql(PRUNE_WORKERS), {"age": age})
+    with database.write() as tx:
+        tx.run(PRUNE_WORKERS, age=age)
 
 
 def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
     """Seconds per unit of cost measured on models of this shape, if any were."""
     values = {"kind": kind, "layers": layers, "heads": heads}
-    with database.read() as connection:
-        pace, examples = connection.execute(database.sql(RATE), values).one()
+    with database.read() as tx:
+        pace, examples = tx.run(RATE, **values).one()
     if not pace:
         return None
     basis = f"measured on {examples:,} examples with models of {layers} layers x {heads} heads"
@@ -337,14 +336,14 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
     Raises NotFoundError, or ConflictError for the priority of a job that has ended.
     """
     j = schema.job.c
-    with database.write() as connection:
+    with database.write() as tx:
         query = select(j.state).where((j.id == job_id) & (j.state != JobState.DELETING))
-        state = connection.execute(query).scalar()
+        state = tx.execute(query).scalar()
         if state is None:
             raise NotFoundError(f"There is no job {job_id}.")
         if "priority" in values and state in FINAL_JOB_STATES:
             raise ConflictError(f"Job {job_id} is {state}: its priority cannot change any more.")
-        connection.execute(update(schema.job).where(j.id == job_id).values(**values))
+        tx.execute(update(schema.job).where(j.id == job_id).values(**values))
 
 
 def set_control(database: Database, job_id: int, action: str) -> None:
@@ -352,44 +351,44 @@ def set_control(database: Database, job_id: int, action: str) -> None:
 
     Raises NotFoundError for an unknown job, ConflictError where its state does not allow it.
     """
-    with database.write() as connection:
+    with database.write() as tx:
         query = select(schema.job.c.state).where(schema.job.c.id == job_id)
-        state = connection.execute(query).scalar()
+        state = tx.execute(query).scalar()
         if state in (None, JobState.DELETING):
             raise NotFoundError(f"There is no job {job_id}.")
         if action == "delete":
             if state not in ("succeeded", "failed", "cancelled"):
                 raise ConflictError(f"Job {job_id} is {state}: cancel it before deleting it.")
-            child = connection.execute(database.sql(WAITING_CHILD), {"job_id": job_id}).scalar()
+            child = tx.run(WAITING_CHILD, job_id=job_id).scalar()
             if child is not None:
                 raise ConflictError(f"Job {child} needs job {job_id} and is not finished.")
-            deletion.mark(connection, database, job_id)
-        elif not connection.execute(database.sql(CONTROLS[action]), {"job_id": job_id}).rowcount:
+            deletion.mark(tx, job_id)
+        elif not tx.run(CONTROLS[action], job_id=job_id).rowcount:
             raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
         elif action == "cancel":
-            connection.execute(database.sql(CANCEL_CHILDREN), {"job_id": job_id})
+            tx.run(CANCEL_CHILDREN, job_id=job_id)
     if action == "delete":
         # A job of usual size is gone without a scheduler; which goes on with a larger one.
         deletion.empty_jobs(database, seconds=1.0)
 
 
 def _failures(
-    connection: Connection, job_id: int, deadline: float | None, *, computed: bool
+    tx: Transaction, job_id: int, deadline: float | None, *, computed: bool
 ) -> str | None:
     """Why a job with failed or stopped shards, or without any good example, did not succeed."""
     s = schema.shard.c
     query = select(s.shard_no, s.error).where(s.job_id == job_id)
     stopped = select(func.sum(s.hi - s.lo)).where((s.job_id == job_id) & (s.state == "cancelled"))
-    if missing := connection.execute(stopped).scalar():
-        whole = connection.execute(select(func.sum(s.hi - s.lo)).where(s.job_id == job_id)).scalar()
+    if missing := tx.execute(stopped).scalar():
+        whole = tx.execute(select(func.sum(s.hi - s.lo)).where(s.job_id == job_id)).scalar()
         when = datetime.fromtimestamp(deadline or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return (
             f"the deadline, {when}, passed: the results are partial, {missing:,} of {whole:,} "
             "examples are missing. Submit it again with a later deadline"
         )
-    failed = connection.execute(query.where(s.state == "failed").order_by(s.shard_no)).all()
+    failed = tx.execute(query.where(s.state == "failed").order_by(s.shard_no)).all()
     if failed:
-        total = len(connection.execute(query).all())
+        total = len(tx.execute(query).all())
         first = f"shard {failed[0].shard_no}: {failed[0].error}"
         return f"{len(failed)} of {total} shards failed; the results leave them out. {first}"
     return None if computed else "every example failed; see the examples' errors"

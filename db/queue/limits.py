@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
-
 from db.queue.sql import UNFINISHED
+from db.transaction import Transaction
 from jobs.errors import LimitError, Problem
 
 
@@ -18,17 +17,16 @@ class Limits:
     examples: int = 0
 
 
-def enforce(connection: Connection, limits: Limits, user: str, examples: int) -> None:
+def enforce(tx: Transaction, limits: Limits, user: str, examples: int) -> None:
     """Raise LimitError where another job of `examples` examples would be too much for its user.
 
     Within a write transaction it holds, as two submissions of one user wait for each other.
     """
     if not limits.jobs and not limits.examples:
         return
-    if connection.dialect.name == "postgresql":
-        lock = text("SELECT pg_advisory_xact_lock(7230, hashtext(:user))")
-        connection.execute(lock, {"user": user})
-    jobs, waiting = connection.execute(text(UNFINISHED), {"user": user}).one()
+    if tx.dialect == "postgresql":
+        tx.run("SELECT pg_advisory_xact_lock(7230, hashtext(:user))", user=user)
+    jobs, waiting = tx.run(UNFINISHED, user=user).one()
     if limits.jobs and jobs >= limits.jobs:
         message = f"{user} has {jobs:,} unfinished jobs, and may have {limits.jobs:,}"
         remedy = "Wait for one to end or cancel one, or raise HEADWISE_MAX_JOBS_PER_USER."

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, false, insert, select
+from sqlalchemy import false, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from db import schema
 from db.database import Database
 from db.queue.limits import Limits, enforce
 from db.results.bulk import insert_rows
+from db.transaction import Transaction
 from jobs.states import FINAL_JOB_STATES
 
 R = TypeVar("R")
@@ -48,48 +49,46 @@ def create_job(
     instead of a second one.
     """
     job = NewJob(values=values, examples=examples, parents=parents)
-    return write_jobs(database, lambda connection: write_job(database, connection, job))
+    return write_jobs(database, lambda tx: write_job(tx, job))
 
 
-def write_jobs(database: Database, work: Callable[[Connection], R]) -> R:
+def write_jobs(database: Database, work: Callable[[Transaction], R]) -> R:
     """Run `work`, which calls `write_job`, in one transaction.
 
     Where another process has just written one of the same jobs, everything is done anew.
     """
     for last in (False, False, True):
         try:
-            with database.write() as connection:
-                return work(connection)
+            with database.write() as tx:
+                return work(tx)
         except IntegrityError:
             if last:
                 raise
     raise AssertionError("the last try returns or raises")
 
 
-def write_job(database: Database, connection: Connection, job: NewJob) -> int:
+def write_job(tx: Transaction, job: NewJob) -> int:
     """Insert a job within a transaction, unless there is one to take instead."""
-    existing = find_job(connection, job.values)
+    existing = find_job(tx, job.values)
     if existing is None and job.reuse_since is not None:
-        existing = find_results(connection, job.values, job.reuse_since)
+        existing = find_results(tx, job.values, job.reuse_since)
     if existing is not None:
         return existing
-    enforce(connection, job.limits, job.values["user_name"], job.values["examples"])
-    row = {**job.values, "created_at": database.sql("{clock}")}
+    enforce(tx, job.limits, job.values["user_name"], job.values["examples"])
+    row = {**job.values, "created_at": tx.clock}
     if job.deadline_seconds is not None:
-        row["deadline_at"] = database.sql("{clock} + :seconds").bindparams(
-            seconds=job.deadline_seconds
-        )
-    inserted = connection.execute(insert(schema.job).values(row))
+        row["deadline_at"] = tx.now() + job.deadline_seconds
+    inserted = tx.execute(insert(schema.job).values(row))
     job_id = int((inserted.inserted_primary_key or (0,))[0])
     if job.examples is not None:
-        insert_examples(connection, job_id, job.examples)
+        insert_examples(tx, job_id, job.examples)
     if job.parents:
         rows = [{"job_id": job_id, "parent_id": parent} for parent in sorted(set(job.parents))]
-        connection.execute(insert(schema.job_parent), rows)
+        tx.execute(insert(schema.job_parent), rows)
     return job_id
 
 
-def find_job(connection: Connection, values: Mapping[str, Any]) -> int | None:
+def find_job(tx: Transaction, values: Mapping[str, Any]) -> int | None:
     """The job that `values` would duplicate, if there is one: not final, or of the same key."""
     job = schema.job.c
     alike = false()
@@ -97,11 +96,11 @@ def find_job(connection: Connection, values: Mapping[str, Any]) -> int | None:
         alike |= (job.dedupe_key == key) & job.state.not_in(FINAL_JOB_STATES)
     if (key := values["idempotency_key"]) is not None:
         alike |= (job.user_name == values["user_name"]) & (job.idempotency_key == key)
-    found = connection.execute(select(job.id).where(alike)).scalar()
+    found = tx.execute(select(job.id).where(alike)).scalar()
     return None if found is None else int(found)
 
 
-def find_results(connection: Connection, values: Mapping[str, Any], since: float) -> int | None:
+def find_results(tx: Transaction, values: Mapping[str, Any], since: float) -> int | None:
     """The newest succeeded job of the same specification and data that was planned after `since`.
 
     Data that is loaded while planning has no fingerprint yet: no job is known to be the same.
@@ -114,14 +113,12 @@ def find_results(connection: Connection, values: Mapping[str, Any], since: float
     )
     whole = (job.state == "succeeded") & job.purged_at.is_(None)
     query = select(job.id).where(same & whole & (job.started_at > since))
-    found = connection.execute(query.order_by(job.id.desc()).limit(1)).scalar()
+    found = tx.execute(query.order_by(job.id.desc()).limit(1)).scalar()
     return None if found is None else int(found)
 
 
-def insert_examples(
-    connection: Connection, job_id: int, examples: Sequence[tuple[Any, ...]]
-) -> None:
+def insert_examples(tx: Transaction, job_id: int, examples: Sequence[tuple[Any, ...]]) -> None:
     """Write a job's examples, numbered in their order."""
     names = [column.name for column in schema.example.columns]
     rows = ((job_id, number, *row) for number, row in enumerate(examples))
-    insert_rows(connection, schema.example, job_id, names, rows)
+    insert_rows(tx, schema.example, job_id, names, rows)

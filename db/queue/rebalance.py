@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from sqlalchemy import bindparam
-
 from db.database import Database
 from db.queue import claims
 from db.queue.claims import Claim
@@ -48,8 +46,8 @@ def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
 def _waiting(database: Database) -> dict[str, dict[int, int]]:
     """By queue and priority, how many workers could share what is ready."""
     waiting: dict[str, dict[int, int]] = defaultdict(dict)
-    with database.read() as connection:
-        for row in connection.execute(database.sql(WAITING_QUEUES)):
+    with database.read() as tx:
+        for row in tx.run(WAITING_QUEUES):
             waiting[row.queue][row.priority] = int(row.blocks)
     return waiting
 
@@ -58,9 +56,8 @@ def _running(database: Database, queues: set[str]) -> list[Lease]:
     """What workers of these queues hold."""
     if not queues:
         return []
-    statement = database.sql(RUNNING).bindparams(bindparam("queues", expanding=True))
-    with database.read() as connection:
-        rows = connection.execute(statement, {"queues": sorted(queues)})
+    with database.read() as tx:
+        rows = tx.run(RUNNING, queues=sorted(queues))
         return [Lease(**row._mapping) for row in rows]
 
 
@@ -68,8 +65,8 @@ def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
     """End the leases of workers that are too slow for the block that they are in."""
     found = []
     for lease in running:
-        with database.read() as connection:
-            typical = connection.execute(database.sql(TYPICAL), {"job_id": lease.job_id}).scalar()
+        with database.read() as tx:
+            typical = tx.run(TYPICAL, job_id=lease.job_id).scalar()
         if typical is None or not too_slow(lease, typical):
             continue
         held = _claim(lease)

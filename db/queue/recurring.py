@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import delete, insert, select, update
 
 from db import schema
 from db.database import Database
 from db.queue import new_jobs
 from db.queue.new_jobs import NewJob
 from db.queue.sql import RECURRING_DUE, RECURRING_LATER, RECURRING_RUNS, RECURRING_TAKE
+from db.transaction import Transaction
 from jobs.errors import NotFoundError
 
 RUNS_KEPT = 100
@@ -66,16 +67,16 @@ class Due:
 
 def add(database: Database, values: dict[str, Any]) -> int:
     """Store a recurring job; returns its number."""
-    with database.write() as connection:
-        row = {**values, "created_at": database.sql("{clock}")}
-        inserted = connection.execute(insert(schema.recurring).values(row))
+    with database.write() as tx:
+        row = {**values, "created_at": tx.clock}
+        inserted = tx.execute(insert(schema.recurring).values(row))
         return int((inserted.inserted_primary_key or (0,))[0])
 
 
 def now(database: Database) -> float:
     """The database's clock."""
-    with database.read() as connection:
-        return float(connection.execute(database.sql("SELECT {clock}")).scalar_one())
+    with database.read() as tx:
+        return tx.now()
 
 
 def find(database: Database, number: int | None = None, runs: int = 5) -> list[RecurringJob]:
@@ -85,12 +86,11 @@ def find(database: Database, number: int | None = None, runs: int = 5) -> list[R
     query = select(*columns).order_by(r.c.id)
     if number is not None:
         query = query.where(r.c.id == number)
-    with database.read() as connection:
-        rows = connection.execute(query).mappings().all()
-        statement = text(RECURRING_RUNS).bindparams(bindparam("numbers", expanding=True))
-        values = {"numbers": [row["id"] for row in rows], "most": runs}
+    with database.read() as tx:
+        rows = tx.execute(query).mappings().all()
+        numbers = [row["id"] for row in rows]
         found: dict[int, list[Run]] = {}
-        for run in connection.execute(statement, values).mappings():
+        for run in tx.run(RECURRING_RUNS, numbers=numbers, most=runs).mappings():
             fields = dict(run)
             found.setdefault(fields.pop("recurring_id"), []).append(Run(**fields))
     return [
@@ -112,8 +112,8 @@ def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
 
 def find_due(database: Database) -> list[Due]:
     """The recurring jobs whose time has come."""
-    with database.read() as connection:
-        return [Due(**row._mapping) for row in connection.execute(database.sql(RECURRING_DUE))]
+    with database.read() as tx:
+        return [Due(**row._mapping) for row in tx.run(RECURRING_DUE)]
 
 
 def take(
@@ -129,23 +129,23 @@ def take(
     others get None. Returns the job's number, or the reason.
     """
 
-    def work(connection: Connection) -> int | str | None:
+    def work(tx: Transaction) -> int | str | None:
         values = {"id": due.id, "due": due.next_at, "next": next_at}
-        if connection.execute(database.sql(RECURRING_TAKE), values).rowcount != 1:
+        if tx.run(RECURRING_TAKE, **values).rowcount != 1:
             return None
         job = None
         if isinstance(result, NewJob):
-            job = new_jobs.write_job(database, connection, result)
+            job = new_jobs.write_job(tx, result)
         run = {
             "recurring_id": due.id,
             "due_at": when,
             "missed_since": due.next_at if due.next_at < when else None,
-            "ran_at": database.sql("{clock}"),
+            "ran_at": tx.clock,
             "job_id": job,
             "error": None if isinstance(result, NewJob) else result,
         }
-        connection.execute(insert(schema.recurring_run).values(run))
-        _forget(connection, due.id)
+        tx.execute(insert(schema.recurring_run).values(run))
+        _forget(tx, due.id)
         return result if isinstance(result, str) else job
 
     return new_jobs.write_jobs(database, work)
@@ -154,31 +154,31 @@ def take(
 def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
     """What a submission needs does not answer: try the same time again later."""
     values = {"id": due.id, "due": due.next_at, "wait": seconds, "error": error}
-    with database.write() as connection:
-        connection.execute(database.sql(RECURRING_LATER), values)
+    with database.write() as tx:
+        tx.run(RECURRING_LATER, **values)
 
 
 def set_paused(database: Database, number: int, next_at: float | None) -> None:
     """Pause (no next time), or go on with a next time. Raises NotFoundError."""
     r = schema.recurring
     values = {"paused": next_at is None, "next_at": next_at, "retry_at": 0.0, "error": None}
-    with database.write() as connection:
-        if not connection.execute(update(r).where(r.c.id == number).values(values)).rowcount:
+    with database.write() as tx:
+        if not tx.execute(update(r).where(r.c.id == number).values(values)).rowcount:
             raise NotFoundError(f"There is no recurring job {number}.")
 
 
 def remove(database: Database, number: int) -> None:
     """Forget a recurring job; the jobs that it submitted stay. Raises NotFoundError."""
     r = schema.recurring
-    with database.write() as connection:
-        if not connection.execute(delete(r).where(r.c.id == number)).rowcount:
+    with database.write() as tx:
+        if not tx.execute(delete(r).where(r.c.id == number)).rowcount:
             raise NotFoundError(f"There is no recurring job {number}.")
 
 
-def _forget(connection: Connection, number: int) -> None:
+def _forget(tx: Transaction, number: int) -> None:
     run = schema.recurring_run
     mine = run.c.recurring_id == number
     newest = select(run.c.due_at).where(mine).order_by(run.c.due_at.desc())
-    oldest = connection.execute(newest.limit(1).offset(RUNS_KEPT - 1)).scalar()
+    oldest = tx.execute(newest.limit(1).offset(RUNS_KEPT - 1)).scalar()
     if oldest is not None:
-        connection.execute(delete(run).where(mine & (run.c.due_at < oldest)))
+        tx.execute(delete(run).where(mine & (run.c.due_at < oldest)))

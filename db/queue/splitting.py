@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from db import schema
-from db.database import Database
 from db.queue.sql import CUT_OFF, DONE, SHORTEN, SUSPECTS
 from db.results.bulk import insert_rows
+from db.transaction import Transaction
 from jobs.plan import halves
 from jobs.states import MAX_SUSPECTS
 
 
 def cut_off(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     job_id: int,
     lo: int,
     hi: int,
@@ -32,17 +31,16 @@ def cut_off(
     """The end of a shard becomes a ready shard of its own, numbered by its first example."""
     place = {"job_id": job_id, "lo": lo, "hi": hi, "wait": wait}
     past = {"errors": errors, "losses": losses, "error": error}
-    connection.execute(database.sql(CUT_OFF), {**place, **past})
+    tx.run(CUT_OFF, **place, **past)
 
 
-def shorten(connection: Connection, database: Database, key: dict[str, int], hi: int) -> bool:
+def shorten(tx: Transaction, key: dict[str, int], hi: int) -> bool:
     """A leased shard ends at `hi`; False where it had ended, or does not reach that far."""
-    return bool(connection.execute(database.sql(SHORTEN), {**key, "hi": hi}).rowcount)
+    return bool(tx.run(SHORTEN, **key, hi=hi).rowcount)
 
 
 def split(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     key: dict[str, int],
     lo: int,
     hi: int,
@@ -54,23 +52,21 @@ def split(
 ) -> None:
     """Halve a leased shard of several examples; the second half is ready with those counts."""
     middle = halves(lo, hi, block)
-    shorten(connection, database, key, middle)
+    shorten(tx, key, middle)
     past = {"errors": errors, "losses": losses}
-    cut_off(connection, database, key["job_id"], middle, hi, error=error, **past)
+    cut_off(tx, key["job_id"], middle, hi, error=error, **past)
 
 
-def may_split(connection: Connection, database: Database, job_id: int) -> bool:
+def may_split(tx: Transaction, job_id: int) -> bool:
     """Whether the job has few enough bad places that they may be the examples' own fault.
 
     Where everything raises, splitting would only multiply the shards.
     """
-    found = connection.execute(database.sql(SUSPECTS), {"job_id": job_id}).scalar_one()
+    found = tx.run(SUSPECTS, job_id=job_id).scalar_one()
     return int(found) < MAX_SUSPECTS
 
 
-def mark_bad(
-    connection: Connection, database: Database, key: dict[str, int], example: int, error: str
-) -> None:
+def mark_bad(tx: Transaction, key: dict[str, int], example: int, error: str) -> None:
     """The only example of a leased shard is bad: it has failed, and the shard is done."""
     values = {
         "job_id": key["job_id"],
@@ -81,15 +77,15 @@ def mark_bad(
         "error": error,
     }
     job_id, names = key["job_id"], list(values)
-    insert_rows(connection, schema.example_result, job_id, names, [list(values.values())])
+    insert_rows(tx, schema.example_result, job_id, names, [list(values.values())])
     spec = select(schema.job.c.spec).where(schema.job.c.id == job_id)
-    if not json.loads(connection.execute(spec).scalar_one())["keep_text"]:
-        forget_texts(connection, job_id, example, example + 1)
-    connection.execute(database.sql(DONE), {**key, "failed": 1})
+    if not json.loads(tx.execute(spec).scalar_one())["keep_text"]:
+        forget_texts(tx, job_id, example, example + 1)
+    tx.run(DONE, **key, failed=1)
 
 
-def forget_texts(connection: Connection, job_id: int, lo: int, hi: int) -> None:
+def forget_texts(tx: Transaction, job_id: int, lo: int, hi: int) -> None:
     """Delete the texts of examples whose results are there."""
     e = schema.example
     mine = (e.c.job_id == job_id) & e.c.example_no.between(lo, hi - 1)
-    connection.execute(update(e).where(mine).values(text_a=None, text_b=None))
+    tx.execute(update(e).where(mine).values(text_a=None, text_b=None))

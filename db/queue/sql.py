@@ -1,7 +1,6 @@
 """The SQL of the state machine, named and described.
 
-`{clock}` is the database's clock in seconds, `{lock}` row locks that skip locked rows where the
-database has them: SQLite has one writer at a time, so its BEGIN IMMEDIATE already excludes others.
+`db.transaction` says what `{clock}` and `{for_update}` become.
 Every UPDATE names the states that it leaves: run twice, it changes nothing the second time.
 """
 
@@ -34,7 +33,7 @@ shard has waited longer than the worker's patience; then the oldest."""
 CANDIDATE = """
 SELECT s.shard_no, s.fence, s.lo, s.hi FROM shard s
 WHERE s.job_id = :job_id AND s.state = 'ready' AND s.available_at <= {clock}
-ORDER BY s.lo LIMIT 1 {lock_shard}
+ORDER BY s.lo LIMIT 1 {for_update_skip_locked}
 """
 """The first ready shard of a job that no other claim has locked. Jobs are ranked apart from it:
 sorting all that is ready at every claim was most of a database's work where 20,000 shards were."""
@@ -188,12 +187,6 @@ SELECT queue, state, COUNT(*) FROM worker
 WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
 """
 
-WORKERS_VERSIONS = """
-SELECT name, versions FROM worker WHERE state <> 'stopped' AND seen_at > {clock} - :silent
-ORDER BY name
-"""
-"""What the workers that are alive run: asked before a migration that old code would not survive."""
-
 SCHEDULER_BEAT = """
 INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
                        started_at, seen_at, moved_at, beat_seconds)
@@ -226,7 +219,7 @@ EXPIRED = """
 SELECT s.job_id, s.shard_no, s.fence, s.owner, s.lo, s.hi, s.losses, j.block
 FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.state = 'leased' AND s.lease_until < {clock}
-ORDER BY s.lease_until LIMIT 100 {lock_shard}
+ORDER BY s.lease_until LIMIT 100 {for_update_of_s_skip_locked}
 """
 """Shards whose worker has been silent for a whole lease."""
 
@@ -348,7 +341,9 @@ WHERE (state IN ('running', 'paused') AND control <> 'cancel' OR state = 'stoppi
 """
 """Jobs whose shards are all final."""
 
-TO_FINISH = "SELECT id, kind, deadline_at FROM job WHERE state = 'finalizing' {lock_row}"
+TO_FINISH = (
+    "SELECT id, kind, deadline_at FROM job WHERE state = 'finalizing' {for_update_skip_locked}"
+)
 
 FINISHED = """
 UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
@@ -489,17 +484,3 @@ WHERE r.recurring_id IN :numbers AND (
 ORDER BY r.recurring_id, r.due_at DESC
 """
 """The newest runs of recurring jobs, with what became of their jobs."""
-
-_LOCKS = {
-    "postgresql": {
-        "lock_shard": "FOR UPDATE OF s SKIP LOCKED",
-        "lock_row": "FOR UPDATE SKIP LOCKED",
-        "for_update": "FOR UPDATE",
-    },
-    "sqlite": {"lock_shard": "", "lock_row": "", "for_update": ""},
-}
-
-
-def render(statement: str, dialect: str, clock: str) -> str:
-    """The statement for one database."""
-    return statement.format(clock=clock, **_LOCKS[dialect])

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 
 from db.database import Database
 from db.kinds.attack import read_parts, read_results
@@ -98,8 +98,8 @@ def get_trigger(database: Database, job_id: int, number: int) -> StoredTrigger:
 def get_results(database: Database, job_id: int) -> list[TriggerResult]:
     """The rates of every trigger, model and gold class, of the shards done so far."""
     kinds = {trigger.number: trigger.kind for trigger in list_triggers(database, job_id)}
-    with database.read() as connection:
-        return trigger_results(read_results(connection, job_id), kinds)
+    with database.read() as tx:
+        return trigger_results(read_results(tx, job_id), kinds)
 
 
 def list_sources(database: Database, job_id: int, trigger: int, limit: int) -> list[dict[str, Any]]:
@@ -130,12 +130,12 @@ def get_tried(database: Database, job_id: int) -> Tried | None:
 
 def list_finished(database: Database, kind: str) -> list[tuple[int, str]]:
     """Number and name of the newest succeeded jobs of a kind."""
-    with database.read() as connection:
-        found = connection.execute(text(FINISHED), {"kind": kind})
+    with database.read() as tx:
+        found = tx.run(FINISHED, kind=kind)
         return [(row.id, row.name) for row in found]
 
 
 def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
-    with database.read() as connection:
-        found = connection.execute(text(statement), {"job_id": job_id, **values})
+    with database.read() as tx:
+        found = tx.run(statement, job_id=job_id, **values)
         return list(found.mappings().all())

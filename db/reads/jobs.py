@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, text
+from sqlalchemy import RowMapping
 
 from db.database import Database
+from db.transaction import Transaction
 from jobs.errors import NotFoundError
 from jobs.plan import RATE_WINDOW, recent_rate
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
@@ -216,36 +217,36 @@ def list_jobs(
 ) -> list[Job]:
     """Jobs, newest first, with their rates."""
     values = {"limit": limit, "offset": offset, **_matching(state, contains)}
-    with database.read() as connection:
-        rows = connection.execute(_sql(database, JOBS), values).mappings().all()
-        return _with_rates(connection, rows)
+    with database.read() as tx:
+        rows = tx.run(JOBS, **values).mappings().all()
+        return _with_rates(tx, rows)
 
 
 def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:
     """Number of jobs that `list_jobs` would page through."""
-    with database.read() as connection:
-        return int(connection.execute(text(COUNT_JOBS), _matching(state, contains)).scalar_one())
+    with database.read() as tx:
+        return int(tx.run(COUNT_JOBS, **_matching(state, contains)).scalar_one())
 
 
 def get_job(database: Database, job_id: int) -> Job:
     """One job. Raises NotFoundError."""
-    with database.read() as connection:
-        rows = connection.execute(_sql(database, JOB), {"job_id": job_id}).mappings().all()
+    with database.read() as tx:
+        rows = tx.run(JOB, job_id=job_id).mappings().all()
         if not rows:
             raise NotFoundError(f"There is no job {job_id}.")
-        return _with_rates(connection, rows)[0]
+        return _with_rates(tx, rows)[0]
 
 
 def list_children(database: Database, job_id: int) -> list[int]:
     """The jobs that need this one."""
-    with database.read() as connection:
-        return list(connection.execute(text(CHILDREN), {"job_id": job_id}).scalars())
+    with database.read() as tx:
+        return list(tx.run(CHILDREN, job_id=job_id).scalars())
 
 
 def shard_counts(database: Database, job_id: int) -> dict[str, int]:
     """Number of a job's shards by state."""
-    with database.read() as connection:
-        return _counts(connection, SHARD_COUNTS, {"job_id": job_id})
+    with database.read() as tx:
+        return _counts(tx, SHARD_COUNTS, {"job_id": job_id})
 
 
 def list_shards(
@@ -253,11 +254,10 @@ def list_shards(
 ) -> list[Shard]:
     """Shards with their attempts: failed ones first, then running ones."""
     values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
-    with database.read() as connection:
-        rows = connection.execute(_sql(database, SHARDS), values).mappings().all()
-        statement = text(ATTEMPTS).bindparams(bindparam("shards", expanding=True))
+    with database.read() as tx:
+        rows = tx.run(SHARDS, **values).mappings().all()
         numbers = [row["shard_no"] for row in rows]
-        found = connection.execute(statement, {"job_id": job_id, "shards": numbers}).mappings()
+        found = tx.run(ATTEMPTS, job_id=job_id, shards=numbers).mappings()
         attempts: dict[int, list[Attempt]] = defaultdict(list)
         for row in found:
             attempts[row["shard_no"]].append(_renamed(Attempt, row))
@@ -277,12 +277,8 @@ def _matching(state: str, contains: str) -> dict[str, str]:
     return {"state": state, "pattern": escape_like(contains.lower())}
 
 
-def _sql(database: Database, statement: str) -> Any:
-    return text(statement.format(clock=database.clock))
-
-
-def _counts(connection: Connection, statement: str, values: Mapping[str, object]) -> dict[str, int]:
-    return {state: int(n) for state, n in connection.execute(text(statement), values)}
+def _counts(tx: Transaction, statement: str, values: Mapping[str, object]) -> dict[str, int]:
+    return {state: int(n) for state, n in tx.run(statement, **values)}
 
 
 def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
@@ -291,19 +287,16 @@ def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
     return kind(**{names.get(key, key): value for key, value in row.items()}, **more)
 
 
-def _with_rates(connection: Connection, rows: Sequence[RowMapping]) -> list[Job]:
+def _with_rates(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
     running = [row["job_id"] for row in rows if row["state"] == JobState.RUNNING]
     recent: dict[int, list[tuple[float, float | None, int | None]]] = defaultdict(list)
     if running:
-        statement = text(RECENT_ATTEMPTS).bindparams(bindparam("job_ids", expanding=True))
-        values = {"job_ids": running, "since": rows[0]["now"] - RATE_WINDOW}
-        for job_id, started, finished, examples in connection.execute(statement, values):
+        since = rows[0]["now"] - RATE_WINDOW
+        attempts = tx.run(RECENT_ATTEMPTS, job_ids=running, since=since)
+        for job_id, started, finished, examples in attempts:
             recent[job_id].append((started, finished, examples))
     parents: dict[int, list[tuple[int, JobState]]] = defaultdict(list)
-    statement = text(PARENTS).bindparams(bindparam("job_ids", expanding=True))
-    for own, other, state in connection.execute(
-        statement, {"job_ids": [r["job_id"] for r in rows]}
-    ):
+    for own, other, state in tx.run(PARENTS, job_ids=[row["job_id"] for row in rows]):
         parents[own].append((other, JobState(state)))
     return [
         replace(

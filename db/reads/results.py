@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping, bindparam, text
+from sqlalchemy import RowMapping, text
 
 from db.database import Database
 from db.reads.jobs import escape_like
@@ -165,18 +165,17 @@ def get_importance(database: Database, job_id: int) -> Importance:
     final = [HeadImportance(**row) for row in _rows(database, IMPORTANCE, job_id)]
     if final:
         return Importance(heads=final, provisional=False)
-    statement = text(SUMS).bindparams(bindparam("blocks", expanding=True))
-    with database.read() as connection:
-        values = {"job_id": job_id, "blocks": rankings.spread_blocks(connection, job_id)}
-        rows = connection.execute(statement, values).mappings().all()
+    with database.read() as tx:
+        blocks = rankings.spread_blocks(tx, job_id)
+        rows = tx.run(SUMS, job_id=job_id, blocks=blocks).mappings().all()
     sums = [HeadSums(**{**row, "n": int(row["n"])}) for row in rows]
     return Importance(heads=head_importance(sums), provisional=True)
 
 
 def get_completeness(database: Database, job_id: int, examples: int) -> list[SiteCompleteness]:
     """Completeness by site over evenly spaced examples."""
-    with database.read() as connection:
-        return digest.completeness(connection, job_id, examples)
+    with database.read() as tx:
+        return digest.completeness(tx, job_id, examples)
 
 
 def list_examples(
@@ -232,8 +231,8 @@ def get_confusion(
     database: Database, job_id: int, examples: int
 ) -> tuple[dict[tuple[int, int], int], bool]:
     """Labelled examples by gold and predicted label; False: only evenly spaced ones."""
-    with database.read() as connection:
-        return digest.confusion(connection, job_id, examples)
+    with database.read() as tx:
+        return digest.confusion(tx, job_id, examples)
 
 
 def example_scores(database: Database, job_id: int, example: int) -> list[RowMapping]:
@@ -255,8 +254,8 @@ def head_scores(
     database: Database, job_id: int, site: int, head: int, examples: int
 ) -> list[float]:
     """Scores of one head over evenly spaced examples."""
-    with database.read() as connection:
-        sample = digest.score_sample(connection, job_id, examples)
+    with database.read() as tx:
+        sample = digest.score_sample(tx, job_id, examples)
     scores: list[float] = sample.scores[:, site, head].tolist()
     return scores
 
@@ -265,11 +264,10 @@ def strongest_examples(
     database: Database, job_id: int, site: int, head: int, examples: int
 ) -> tuple[list[RowMapping], int]:
     """The examples with the head's highest scores, and how many were searched."""
-    statement = text(STRONG_EXAMPLES).bindparams(bindparam("examples", expanding=True))
-    with database.read() as connection:
-        found, searched = digest.strongest(connection, job_id, site, head, examples)
-        values = {"job_id": job_id, "site": site, "head": head, "examples": found}
-        return list(connection.execute(statement, values).mappings().all()), searched
+    with database.read() as tx:
+        found, searched = digest.strongest(tx, job_id, site, head, examples)
+        rows = tx.run(STRONG_EXAMPLES, job_id=job_id, site=site, head=head, examples=found)
+        return list(rows.mappings().all()), searched
 
 
 def frequent_pairs(
@@ -284,8 +282,8 @@ def alike_examples(
     database: Database, job_id: int, example: int, examples: int, limit: int = 5
 ) -> list[tuple[int, float]]:
     """Examples with the most similar head scores (cosine), of evenly spaced ones."""
-    with database.read() as connection:
-        sample = digest.score_sample(connection, job_id, examples)
+    with database.read() as tx:
+        sample = digest.score_sample(tx, job_id, examples)
     own = np.zeros(sample.scores.shape[1:])
     for row in example_scores(database, job_id, example):
         own[row["site"], row["head"]] = row["score"]
@@ -308,8 +306,8 @@ def parse_list(stored: str | None) -> list[Any]:
 
 
 def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
-    with database.read() as connection:
-        found = connection.execute(text(statement), {"job_id": job_id, **values})
+    with database.read() as tx:
+        found = tx.run(statement, job_id=job_id, **values)
         return list(found.mappings().all())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import insert
 
 from db import schema
 from db.database import Database
@@ -14,6 +14,7 @@ from db.queue import new_jobs
 from db.queue.lifecycle import CONTROLS
 from db.queue.new_jobs import NewJob
 from db.queue.sql import CANCEL_CHILDREN
+from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import FINAL_JOB_STATES, JobState
 from jobs.study import study_state
@@ -71,22 +72,20 @@ def write_study(
     number of one that is there.
     """
 
-    def work(connection: Connection) -> tuple[int, dict[str, int]]:
+    def work(tx: Transaction) -> tuple[int, dict[str, int]]:
         numbers: dict[str, int] = {}
         for step in steps:
             new = job(step, numbers)
-            numbers[step] = (
-                new if isinstance(new, int) else new_jobs.write_job(database, connection, new)
-            )
-        clock = database.sql("{clock}")
+            numbers[step] = new if isinstance(new, int) else new_jobs.write_job(tx, new)
+        clock = tx.clock
         values = {"name": name, "user_name": user, "created_at": clock}
-        inserted = connection.execute(insert(schema.study).values(values))
+        inserted = tx.execute(insert(schema.study).values(values))
         study = int((inserted.inserted_primary_key or (0,))[0])
         rows = [
             {"study_id": study, "step": step, "position": place, "job_id": number}
             for place, (step, number) in enumerate(numbers.items())
         ]
-        connection.execute(insert(schema.study_step), rows)
+        tx.execute(insert(schema.study_step), rows)
         return study, numbers
 
     return new_jobs.write_jobs(database, work)
@@ -99,8 +98,8 @@ def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list
 
 def count_studies(database: Database) -> int:
     """Number of studies."""
-    with database.read() as connection:
-        return int(connection.execute(text(COUNT)).scalar_one())
+    with database.read() as tx:
+        return int(tx.run(COUNT).scalar_one())
 
 
 def get_study(database: Database, study: int) -> StudyRow:
@@ -114,8 +113,8 @@ def get_study(database: Database, study: int) -> StudyRow:
 def strongest_example(database: Database, job_id: int) -> int | None:
     """Of the first thousand examples that were predicted right the one with the strongest pair of
     words; None where no tokens were kept or none is right."""
-    with database.read() as connection:
-        found = connection.execute(text(STRONGEST_EXAMPLE), {"job_id": job_id}).scalar()
+    with database.read() as tx:
+        found = tx.run(STRONGEST_EXAMPLE, job_id=job_id).scalar()
     return None if found is None else int(found)
 
 
@@ -125,21 +124,21 @@ def set_control(database: Database, study: int, action: str) -> None:
     Raises NotFoundError, and ConflictError where none does.
     """
     found = get_study(database, study)
-    with database.write() as connection:
+    with database.write() as tx:
         touched = 0
         for job_id in found.steps.values():
             values = {"job_id": job_id}
-            touched += connection.execute(database.sql(CONTROLS[action]), values).rowcount
+            touched += tx.run(CONTROLS[action], **values).rowcount
             if action == "cancel":
-                connection.execute(database.sql(CANCEL_CHILDREN), values)
+                tx.run(CANCEL_CHILDREN, **values)
     if not touched:
         raise ConflictError(f"Study {study} is {found.state}: it cannot {action} now.")
 
 
 def _read(database: Database, study: int, limit: int, offset: int) -> list[StudyRow]:
     values = {"study": study, "limit": limit, "offset": offset}
-    with database.read() as connection:
-        rows = connection.execute(text(STUDIES), values).all()
+    with database.read() as tx:
+        rows = tx.run(STUDIES, **values).all()
     found = []
     for _, group in groupby(rows, key=lambda row: int(row.id)):
         steps = list(group)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from db.database import Database
 from headwise.trees import Interactions
 
@@ -14,7 +12,7 @@ SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = 
 
 def read_interactions(database: Database, job_id: int, example: int) -> Interactions | None:
     """The example's strongest cells; None where it failed or its job stored none."""
-    with database.read() as connection:
+    with database.read() as tx:
         values = {"job_id": job_id, "example": example}
-        stored = connection.execute(text(INTERACTIONS), values).scalar()
+        stored = tx.run(INTERACTIONS, **values).scalar()
     return None if stored is None else Interactions.from_json(stored)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import REAL, Boolean, Connection, Double, Integer, SmallInteger, Table
+from sqlalchemy import REAL, Boolean, Double, Integer, SmallInteger, Table
 
 from db.results.partitions import target
+from db.transaction import Transaction
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
@@ -17,7 +18,7 @@ _BINARY = {SmallInteger: ">i2", Integer: ">i4", REAL: ">f4", Double: ">f8", Bool
 
 
 def insert_arrays(
-    connection: Connection, table: Table, job_id: int, columns: Mapping[str, NDArray[Any]]
+    tx: Transaction, table: Table, job_id: int, columns: Mapping[str, NDArray[Any]]
 ) -> int:
     """Insert a job's numeric columns of equal length; returns the number of rows.
 
@@ -25,48 +26,46 @@ def insert_arrays(
     """
     names = list(columns)
     count = len(columns[names[0]])
-    if connection.dialect.name == "sqlite":
-        _executemany(
-            connection, table, names, zip(*(columns[n].tolist() for n in names), strict=True)
-        )
+    if tx.dialect == "sqlite":
+        _executemany(tx, table, names, zip(*(columns[n].tolist() for n in names), strict=True))
         return count
-    into = target(connection, table, job_id)
+    into = target(tx, table, job_id)
     copy_in = f"COPY {into} ({_listed(names)}) FROM STDIN (FORMAT BINARY)"
-    with _cursor(connection) as cursor, cursor.copy(copy_in) as copy:
+    with _cursor(tx) as cursor, cursor.copy(copy_in) as copy:
         for block in (_COPY_HEADER, _binary_rows(table, columns), _COPY_END):
             copy.write(block)
     return count
 
 
 def insert_rows(
-    connection: Connection,
+    tx: Transaction,
     table: Table,
     job_id: int,
     names: Sequence[str],
     rows: Iterable[Sequence[Any]],
 ) -> None:
     """Insert rows of a job that have texts or nulls."""
-    if connection.dialect.name == "sqlite":
-        _executemany(connection, table, names, rows)
+    if tx.dialect == "sqlite":
+        _executemany(tx, table, names, rows)
         return
-    into = target(connection, table, job_id)
+    into = target(tx, table, job_id)
     copy_in = f"COPY {into} ({_listed(names)}) FROM STDIN"
-    with _cursor(connection) as cursor, cursor.copy(copy_in) as copy:
+    with _cursor(tx) as cursor, cursor.copy(copy_in) as copy:
         for row in rows:
             copy.write_row(row)
 
 
 def _executemany(
-    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
+    tx: Transaction, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
     places = ", ".join("?" * len(names))
     statement = f"INSERT INTO {table.name} ({_listed(names)}) VALUES ({places})"  # noqa: S608
-    driver: Any = connection.connection.driver_connection
+    driver = tx.driver_connection
     driver.executemany(statement, rows)
 
 
-def _cursor(connection: Connection) -> Any:
-    driver: Any = connection.connection.driver_connection
+def _cursor(tx: Transaction) -> Any:
+    driver = tx.driver_connection
     return driver.cursor()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Row, select, update
 
 from db import schema
 from db.database import Database
@@ -18,6 +18,7 @@ from db.queue.splitting import cut_off, forget_texts, shorten
 from db.queue.sql import DONE, HOLD, INSERT_SITE
 from db.results import rankings
 from db.results.bulk import insert_rows
+from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
 from jobs.outcome import Completed, Errored, HandedBack
@@ -53,10 +54,10 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
     e, j = schema.example.c, schema.job.c
     mine = (e.job_id == held.job_id) & e.example_no.between(held.lo, held.hi - 1)
     query = select(e.text_a, e.text_b, e.gold).where(mine).order_by(e.example_no)
-    with database.read() as connection:
-        job = connection.execute(select(j.kind, j.spec).where(j.id == held.job_id)).one()
-        rows = connection.execute(query).all()
-        planned = KINDS[job.kind].inputs(connection, held.job_id)
+    with database.read() as tx:
+        job = tx.execute(select(j.kind, j.spec).where(j.id == held.job_id)).one()
+        rows = tx.execute(query).all()
+        planned = KINDS[job.kind].inputs(tx, held.job_id)
     return ShardInput(
         spec=job.spec,
         lo=held.lo,
@@ -86,19 +87,18 @@ def commit_shard(
         # Before the transaction: drawing the bootstrap takes a while for a large shard.
         result = _within(done.parts, end - held.lo)
         sums = _ranking_sums(held.lo, result)
-        with database.write() as connection:
-            row = connection.execute(database.sql(HOLD), held.key).first()
+        with database.write() as tx:
+            row = tx.run(HOLD, **held.key).first()
             if row is None:
                 return False
             if row.hi < held.lo + len(result.examples):
                 end = row.hi  # it was shortened since it was claimed
                 continue
-            _settle_rest(connection, database, held, len(result.examples), row, ending)
-            _write_results(connection, held, result, sums, fingerprint)
+            _settle_rest(tx, held, len(result.examples), row, ending)
+            _write_results(tx, held, result, sums, fingerprint)
             failed = int((~result.ok).sum())
             end_attempt(
-                connection,
-                database,
+                tx,
                 held,
                 outcome="done",
                 error=None if ending is None else ending.error,
@@ -108,7 +108,7 @@ def commit_shard(
                 failed=failed,
                 head_scores=int(result.ok.sum()) * sum(site.heads for site in result.sites),
             )
-            touched = connection.execute(database.sql(DONE), {**held.key, "failed": failed})
+            touched = tx.run(DONE, **held.key, failed=failed)
             if touched.rowcount != 1:
                 raise AssertionError("the shard row was locked by this transaction")
         return True
@@ -135,8 +135,7 @@ def _ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
 
 
 def _settle_rest(
-    connection: Connection,
-    database: Database,
+    tx: Transaction,
     held: Claim,
     done: int,
     row: Row[tuple[int, int]],
@@ -146,33 +145,33 @@ def _settle_rest(
     lo = held.lo + done
     if lo == row.hi:
         return
-    shorten(connection, database, held.key, lo)
+    shorten(tx, held.key, lo)
     if isinstance(ending, Errored):
         end = block_end(lo, row.hi, held.block) if ending.in_block else row.hi
         job_id, wait = held.job_id, backoff_seconds(1)
-        cut_off(connection, database, job_id, lo, end, wait=wait, errors=1, error=ending.message)
+        cut_off(tx, job_id, lo, end, wait=wait, errors=1, error=ending.message)
         lo = end
     if lo < row.hi:
-        cut_off(connection, database, held.job_id, lo, row.hi)
+        cut_off(tx, held.job_id, lo, row.hi)
 
 
 def _write_results(
-    connection: Connection,
+    tx: Transaction,
     held: Claim,
     result: ShardResult,
     sums: Mapping[str, ImportanceSums],
     fingerprint: str,
 ) -> None:
-    kind, keep_text = _pin_model(connection, held.job_id, fingerprint, result)
-    _insert_example_results(connection, held, result, keep_text)
-    rankings.insert_sums(connection, held, sums)
-    KINDS[kind].commit(connection, held, result, keep_text)
+    kind, keep_text = _pin_model(tx, held.job_id, fingerprint, result)
+    _insert_example_results(tx, held, result, keep_text)
+    rankings.insert_sums(tx, held, sums)
+    KINDS[kind].commit(tx, held, result, keep_text)
     if not keep_text:
-        forget_texts(connection, held.job_id, held.lo, held.lo + len(result.examples))
+        forget_texts(tx, held.job_id, held.lo, held.lo + len(result.examples))
 
 
 def _pin_model(
-    connection: Connection, job_id: int, fingerprint: str, result: ShardResult
+    tx: Transaction, job_id: int, fingerprint: str, result: ShardResult
 ) -> tuple[str, bool]:
     """The first shard fixes the model's fingerprint and sites.
 
@@ -180,9 +179,9 @@ def _pin_model(
     """
     job = schema.job
     unset = (job.c.id == job_id) & job.c.model_fingerprint.is_(None)
-    connection.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
+    tx.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
     query = select(job.c.model_fingerprint, job.c.kind, job.c.spec).where(job.c.id == job_id)
-    pinned, kind, spec = connection.execute(query).one()
+    pinned, kind, spec = tx.execute(query).one()
     if pinned != fingerprint:
         raise ChangedModelError(
             f"the model's files changed while the job ran (fingerprint {fingerprint[:12]}, "
@@ -192,12 +191,12 @@ def _pin_model(
         {"job_id": job_id, "site": number, **info.__dict__}
         for number, info in enumerate(result.sites)
     ]
-    connection.execute(text(INSERT_SITE), rows)
+    tx.run_each(INSERT_SITE, rows)
     return kind, bool(json.loads(spec)["keep_text"])
 
 
 def _insert_example_results(
-    connection: Connection, held: Claim, result: ShardResult, keep_text: bool
+    tx: Transaction, held: Claim, result: ShardResult, keep_text: bool
 ) -> None:
     by_name = (
         {
@@ -217,7 +216,7 @@ def _insert_example_results(
     )
     names = [column.name for column in schema.example_result.columns]
     rows = ([row[name] for name in names] for row in by_name)
-    insert_rows(connection, schema.example_result, held.job_id, names, rows)
+    insert_rows(tx, schema.example_result, held.job_id, names, rows)
 
 
 def _tokens(tokens: tuple[str, ...] | None) -> str | None:

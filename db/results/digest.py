@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, Table, delete, insert, select, text
+from sqlalchemy import RowMapping, Table, delete, insert, select
 
 from db import schema
 from db.queue.claims import Claim
+from db.transaction import Transaction
 
 SAMPLE = 4_000
 """Examples that completeness is computed from."""
@@ -107,81 +108,81 @@ class ScoreSample:
 
 
 def insert_strongest(
-    connection: Connection, held: Claim, numbers: NDArray[np.int64], score: Scores
+    tx: Transaction, held: Claim, numbers: NDArray[np.int64], score: Scores
 ) -> None:
     """Keep a shard's strongest examples of each head; score: [E, S, H] of the examples."""
     examples, scores = _strongest(
         np.broadcast_to(numbers[:, None, None], score.shape).astype(_NUMBER), score.astype(_SCORE)
     )
     row = {"job_id": held.job_id, "shard_no": held.shard_no, **_stored(examples, scores)}
-    connection.execute(insert(schema.shard_top), row)
+    tx.execute(insert(schema.shard_top), row)
 
 
-def write(connection: Connection, job_id: int, examples: int) -> None:
+def write(tx: Transaction, job_id: int, examples: int) -> None:
     """Replace the digest of a job whose shards are all final, and forget what it is made from."""
-    sample = _read_scores(connection, job_id, examples, SCORED)
+    sample = _read_scores(tx, job_id, examples, SCORED)
     sites, heads = sample.scores.shape[1:]
     stored = {"sites": sites, "heads": heads, **_stored(sample.examples, sample.scores)}
-    confusion = _rows(connection, CONFUSION, job_id, **picked(examples, COUNTED))
-    completeness = _read_completeness(connection, job_id, examples, SAMPLE)
+    confusion = _rows(tx, CONFUSION, job_id, **picked(examples, COUNTED))
+    completeness = _read_completeness(tx, job_id, examples, SAMPLE)
     found: Mapping[Table, list[dict[str, Any]]] = {
         schema.site_summary: [one.__dict__ for one in completeness],
         schema.confusion: [dict(row) for row in confusion],
-        schema.strongest: _merged(connection, job_id, (sites, heads)),
+        schema.strongest: _merged(tx, job_id, (sites, heads)),
         schema.score_sample: [stored],
         schema.shard_top: [],
     }
     for table, rows in found.items():
-        connection.execute(delete(table).where(table.c.job_id == job_id))
+        tx.execute(delete(table).where(table.c.job_id == job_id))
         if rows:
-            connection.execute(insert(table), [{"job_id": job_id, **row} for row in rows])
+            tx.execute(insert(table), [{"job_id": job_id, **row} for row in rows])
 
 
-def completeness(connection: Connection, job_id: int, examples: int) -> list[SiteCompleteness]:
+def completeness(tx: Transaction, job_id: int, examples: int) -> list[SiteCompleteness]:
     """By site."""
     t = schema.site_summary.c
     columns = [t[name] for name in SiteCompleteness.__dataclass_fields__]
     query = select(*columns).where(t.job_id == job_id).order_by(t.site)
-    found = [SiteCompleteness(**row._mapping) for row in connection.execute(query)]
-    return found or _read_completeness(connection, job_id, examples, LIVE["completeness"])
+    found = [SiteCompleteness(**row._mapping) for row in tx.execute(query)]
+    return found or _read_completeness(tx, job_id, examples, LIVE["completeness"])
 
 
 def confusion(
-    connection: Connection, job_id: int, examples: int
+    tx: Transaction, job_id: int, examples: int
 ) -> tuple[dict[tuple[int, int], int], bool]:
     """Labelled examples by gold and predicted label, and whether all were counted."""
     t, most = schema.confusion.c, COUNTED
     query = select(t.gold, t.predicted, t.n).where(t.job_id == job_id)
-    rows = list(connection.execute(query).mappings())
+    rows = list(tx.execute(query).mappings())
     # A job without gold labels has a digest and no counts.
-    if not rows and not _has_digest(connection, job_id):
+    if not rows and not _has_digest(tx, job_id):
         most = LIVE["confusion"]
-        rows = _rows(connection, CONFUSION, job_id, **picked(examples, most))
+        rows = _rows(tx, CONFUSION, job_id, **picked(examples, most))
     return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}, examples <= most
 
 
-def score_sample(connection: Connection, job_id: int, examples: int) -> ScoreSample:
+def score_sample(tx: Transaction, job_id: int, examples: int) -> ScoreSample:
     """Scores of every head on some examples."""
     t = schema.score_sample.c
     query = select(t.sites, t.heads, t.examples, t.scores).where(t.job_id == job_id)
-    row = connection.execute(query).first()
+    row = tx.execute(query).first()
     if row is None:
-        return _read_scores(connection, job_id, examples, LIVE["scores"])
+        return _read_scores(tx, job_id, examples, LIVE["scores"])
     scores = np.frombuffer(row.scores, dtype=_SCORE).reshape(-1, row.sites, row.heads)
     return ScoreSample(examples=np.frombuffer(row.examples, dtype=_NUMBER), scores=scores)
 
 
 def strongest(
-    connection: Connection, job_id: int, site: int, head: int, examples: int
+    tx: Transaction, job_id: int, site: int, head: int, examples: int
 ) -> tuple[list[int], int]:
     """Numbers of the examples with a head's highest scores, and how many were searched."""
     t = schema.strongest.c
     mine = (t.job_id == job_id) & (t.site == site) & (t.head == head)
-    found = list(connection.execute(select(t.example_no).where(mine).order_by(t.rank)).scalars())
+    found = list(tx.execute(select(t.example_no).where(mine).order_by(t.rank)).scalars())
     if found:
         return found, examples
     values = {"site": site, "head": head, "limit": TOP, **picked(examples, LIVE["strongest"])}
-    rows = _rows(connection, STRONGEST, job_id, **values)
+    rows = _rows(tx, STRONGEST, job_id, **values)
     return [row["example_no"] for row in rows], min(examples, LIVE["strongest"])
 
 
@@ -190,16 +191,16 @@ def picked(examples: int, most: int) -> dict[str, int]:
     return {"examples": examples, "step": max(1, math.ceil(examples / most))}
 
 
-def _has_digest(connection: Connection, job_id: int) -> bool:
+def _has_digest(tx: Transaction, job_id: int) -> bool:
     t = schema.score_sample.c
-    return connection.execute(select(t.job_id).where(t.job_id == job_id)).first() is not None
+    return tx.execute(select(t.job_id).where(t.job_id == job_id)).first() is not None
 
 
 def _read_completeness(
-    connection: Connection, job_id: int, examples: int, most: int
+    tx: Transaction, job_id: int, examples: int, most: int
 ) -> list[SiteCompleteness]:
     sites: dict[int, list[RowMapping]] = {}
-    for row in _rows(connection, COMPLETENESS, job_id, **picked(examples, most)):
+    for row in _rows(tx, COMPLETENESS, job_id, **picked(examples, most)):
         sites.setdefault(row["site"], []).append(row)
     return [_completeness(site, rows) for site, rows in sorted(sites.items())]
 
@@ -219,12 +220,12 @@ def _completeness(site: int, rows: list[RowMapping]) -> SiteCompleteness:
     )
 
 
-def _read_scores(connection: Connection, job_id: int, examples: int, most: int) -> ScoreSample:
+def _read_scores(tx: Transaction, job_id: int, examples: int, most: int) -> ScoreSample:
     sites = schema.site.c
-    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    heads = list(tx.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
     most = max(1, min(most, SCORES // max(1, sum(heads))))
     values = {"job_id": job_id, **picked(examples, most)}
-    rows = connection.execute(text(SCORES_OF), values).all()
+    rows = tx.run(SCORES_OF, **values).all()
     table = np.array([tuple(row) for row in rows], dtype="i8,i8,i8,f4")
     numbers, row_of = np.unique(table["f0"], return_inverse=True)
     scores = np.full((len(numbers), len(heads), max(heads, default=0)), np.nan, dtype=_SCORE)
@@ -232,7 +233,7 @@ def _read_scores(connection: Connection, job_id: int, examples: int, most: int) 
     return ScoreSample(examples=numbers.astype(_NUMBER), scores=scores)
 
 
-def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
+def _merged(tx: Transaction, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
     """The strongest examples of all shards, as rows; none where an old worker did not say."""
     t, s = schema.shard_top.c, schema.shard.c
     silent = select(s.shard_no).where(
@@ -241,11 +242,11 @@ def _merged(connection: Connection, job_id: int, grid: tuple[int, ...]) -> list[
         & (s.examples_failed < s.hi - s.lo)
         & s.shard_no.not_in(select(t.shard_no).where(t.job_id == job_id))
     )
-    if connection.execute(silent.limit(1)).first() is not None:
+    if tx.execute(silent.limit(1)).first() is not None:
         return []
     examples, scores = np.empty((0, *grid), dtype=_NUMBER), np.empty((0, *grid), dtype=_SCORE)
     query = select(t.examples, t.scores).where(t.job_id == job_id)
-    for row in connection.execute(query.execution_options(yield_per=100)):
+    for row in tx.execute(query.execution_options(yield_per=100)):
         more = np.frombuffer(row.examples, dtype=_NUMBER).reshape(-1, *grid)
         values = np.frombuffer(row.scores, dtype=_SCORE).reshape(-1, *grid)
         both = np.concatenate([examples, more]), np.concatenate([scores, values])
@@ -274,6 +275,6 @@ def _stored(examples: Numbers, scores: Scores) -> dict[str, bytes]:
     }
 
 
-def _rows(connection: Connection, statement: str, job_id: int, **values: Any) -> list[RowMapping]:
-    found = connection.execute(text(statement), {"job_id": job_id, **values})
+def _rows(tx: Transaction, statement: str, job_id: int, **values: Any) -> list[RowMapping]:
+    found = tx.run(statement, job_id=job_id, **values)
     return list(found.mappings().all())

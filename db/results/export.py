@@ -26,10 +26,9 @@ def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
     """The job's rows as dictionaries, up to 10,000 at a time."""
     statement = text(f"SELECT * FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - a constant
     flags = [column.name for column in view.columns if column.type == "boolean"]
-    with database.read() as connection:
-        result = connection.execution_options(stream_results=True).execute(
-            statement, {"job_id": job_id}
-        )
+    with database.read() as tx:
+        streamed = statement.execution_options(stream_results=True)
+        result = tx.execute(streamed, {"job_id": job_id})
         for part in result.mappings().partitions(CHUNK):
             yield [_typed(row, flags) for row in part]
 

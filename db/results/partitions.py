@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Table
 
 from db import schema
+from db.transaction import Transaction
 
 LARGE_JOB_ROWS = 200_000
 """Rows of a job's largest table from which on it has partitions: fewer are deleted in well under
@@ -30,9 +31,9 @@ PARTITIONED = (
 """The tables with rows per example; `example` itself is written before anything is planned."""
 
 
-def add(connection: Connection, job_id: int, large: Sequence[Table]) -> None:
+def add(tx: Transaction, job_id: int, large: Sequence[Table]) -> None:
     """Give a job that has no rows yet its partitions of these tables."""
-    if connection.dialect.name != "postgresql":
+    if tx.dialect != "postgresql":
         return
     for table in large:
         own = _own(table, job_id)
@@ -41,52 +42,52 @@ def add(connection: Connection, job_id: int, large: Sequence[Table]) -> None:
             f"ALTER TABLE {own} ALTER COLUMN alone SET DEFAULT true",
             f"ALTER TABLE {table.name}_alone ATTACH PARTITION {own} FOR VALUES IN ({job_id})",
         ):
-            connection.exec_driver_sql(statement)
+            tx.run(statement)
 
 
-def target(connection: Connection, table: Table, job_id: int) -> str:
+def target(tx: Transaction, table: Table, job_id: int) -> str:
     """The table to copy a job's rows into."""
-    if connection.dialect.name != "postgresql" or table not in PARTITIONED:
+    if tx.dialect != "postgresql" or table not in PARTITIONED:
         return table.name
-    return _own(table, job_id) if _exists(connection, table, job_id) else table.name
+    return _own(table, job_id) if _exists(tx, table, job_id) else table.name
 
 
-def owned(connection: Connection, job_id: int) -> list[Table]:
+def owned(tx: Transaction, job_id: int) -> list[Table]:
     """The tables in which a job has a partition of its own."""
-    if connection.dialect.name != "postgresql":
+    if tx.dialect != "postgresql":
         return []
-    return [table for table in PARTITIONED if _exists(connection, table, job_id)]
+    return [table for table in PARTITIONED if _exists(tx, table, job_id)]
 
 
-def truncate(connection: Connection, table: Table, job_id: int) -> None:
+def truncate(tx: Transaction, table: Table, job_id: int) -> None:
     """Give a partition's space back; waits only for those who read that partition."""
-    _bounded(connection)
-    connection.exec_driver_sql(f"TRUNCATE {_own(table, job_id)}")
+    _bounded(tx)
+    tx.run(f"TRUNCATE {_own(table, job_id)}")
 
 
-def drop(connection: Connection, table: Table, job_id: int) -> None:
+def drop(tx: Transaction, table: Table, job_id: int) -> None:
     """Remove a partition; waits for whoever is reading the table at all."""
-    _bounded(connection)
-    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_own(table, job_id)}")
+    _bounded(tx)
+    tx.run(f"DROP TABLE IF EXISTS {_own(table, job_id)}")
 
 
-def size(connection: Connection, table: Table, job_id: int) -> int:
+def size(tx: Transaction, table: Table, job_id: int) -> int:
     """Bytes of a job's partition with its indexes; 0 without one."""
-    if connection.dialect.name != "postgresql" or table not in PARTITIONED:
+    if tx.dialect != "postgresql" or table not in PARTITIONED:
         return 0
-    query = text("SELECT pg_total_relation_size(to_regclass(:own))")
-    return int(connection.execute(query, {"own": _own(table, job_id)}).scalar() or 0)
+    query = "SELECT pg_total_relation_size(to_regclass(:own))"
+    return int(tx.run(query, own=_own(table, job_id)).scalar() or 0)
 
 
 def _own(table: Table, job_id: int) -> str:
     return f"{table.name}_job_{job_id:d}"
 
 
-def _exists(connection: Connection, table: Table, job_id: int) -> bool:
-    found = connection.execute(text("SELECT to_regclass(:own)"), {"own": _own(table, job_id)})
+def _exists(tx: Transaction, table: Table, job_id: int) -> bool:
+    found = tx.run("SELECT to_regclass(:own)", own=_own(table, job_id))
     return found.scalar() is not None
 
 
-def _bounded(connection: Connection) -> None:
+def _bounded(tx: Transaction) -> None:
     # Who waits for an exclusive lock makes everyone behind it wait, too.
-    connection.exec_driver_sql("SET LOCAL lock_timeout = '250ms'")
+    tx.run("SET LOCAL lock_timeout = '250ms'")

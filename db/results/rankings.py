@@ -10,11 +10,12 @@ from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, delete, insert, select, text
+from sqlalchemy import Row, delete, insert, select
 
 from db import schema
 from db.database import Database
 from db.queue.claims import Claim
+from db.transaction import Transaction
 from headwise.stats import exact
 from headwise.stats.ranking import Importance, ImportanceSums
 from jobs.errors import NotFoundError
@@ -61,30 +62,30 @@ class Ranked:
 
 def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]:
     """A job's rankings, and whether they are provisional: of the shards done so far."""
-    with database.read() as connection:
-        rows = connection.execute(text(RANKING), {"job_id": job_id}).mappings().all()
+    with database.read() as tx:
+        rows = tx.run(RANKING, job_id=job_id).mappings().all()
         if rows:
             return [HeadRank(**row) for row in rows], False
-        return merge(connection, job_id, intervals=False), True
+        return merge(tx, job_id, intervals=False), True
 
 
 def list_rankings(database: Database, layers: int, heads: int) -> list[Ranked]:
     """The rankings of finished jobs on models of this shape, newest first."""
-    with database.read() as connection:
-        found = connection.execute(text(RANKED), {"layers": layers, "heads": heads})
+    with database.read() as tx:
+        found = tx.run(RANKED, layers=layers, heads=heads)
         return [Ranked(**row) for row in found.mappings()]
 
 
 def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float64]:
     """As `read`. Raises NotFoundError where the job has no such ranking."""
-    with database.read() as connection:
-        means = read(connection, job_id, source)
+    with database.read() as tx:
+        means = read(tx, job_id, source)
     if not means.size:
         raise NotFoundError(f"Job {job_id} has no ranking by {source!r}.")
     return means
 
 
-def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:
+def insert_sums(tx: Transaction, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:
     """Write what a shard adds to the ranking by each source."""
     place = {"job_id": held.job_id, "shard_no": held.shard_no}
     rows = [
@@ -97,26 +98,26 @@ def insert_sums(connection: Connection, held: Claim, sums: Mapping[str, Importan
         for source, part in sums.items()
     ]
     if rows:
-        connection.execute(insert(schema.ranking_sum), rows)
+        tx.execute(insert(schema.ranking_sum), rows)
 
 
-def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
+def merge(tx: Transaction, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
     """The rankings that the shards done so far add up to, in shard order.
 
     Without intervals some shards stand for all (`spread_shards`), and the replicates, which are
     most of the bytes, are not read.
     """
     s, sites = schema.ranking_sum.c, schema.site.c
-    heads = list(connection.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    heads = list(tx.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
     grid = (len(heads), max(heads, default=0))
     names = _ARRAYS if intervals else _ARRAYS[:2]
     query = select(s.source, s.n, *(s[name] for name in names)).where(s.job_id == job_id)
     if not intervals:
-        query = query.where(s.shard_no.in_(spread_shards(connection, job_id)))
+        query = query.where(s.shard_no.in_(spread_shards(tx, job_id)))
     found: list[HeadRank] = []
     # A few at a time: the replicates of thousands of shards are gigabytes.
     query = query.order_by(s.source, s.shard_no).execution_options(yield_per=20)
-    rows = connection.execute(query)
+    rows = tx.execute(query)
     for source, parts in groupby(rows, key=lambda row: str(row.source)):
         sums = reduce(add, (_sums(row, grid, intervals=intervals) for row in parts))
         if sums.n:
@@ -124,32 +125,32 @@ def merge(connection: Connection, job_id: int, *, intervals: bool = True) -> lis
     return found
 
 
-def spread_shards(connection: Connection, job_id: int) -> list[int]:
+def spread_shards(tx: Transaction, job_id: int) -> list[int]:
     """Numbers of at most PROVISIONAL shards of those done so far, evenly spaced."""
     values = {"job_id": job_id, "most": PROVISIONAL}
-    return list(connection.execute(text(SPREAD), values).scalars())
+    return list(tx.run(SPREAD, **values).scalars())
 
 
-def spread_blocks(connection: Connection, job_id: int) -> list[int]:
+def spread_blocks(tx: Transaction, job_id: int) -> list[int]:
     """First examples of at most PROVISIONAL blocks of those done so far, evenly spaced."""
     values = {"job_id": job_id, "most": PROVISIONAL}
-    return list(connection.execute(text(SPREAD_BLOCKS), values).scalars())
+    return list(tx.run(SPREAD_BLOCKS, **values).scalars())
 
 
-def write(connection: Connection, job_id: int, heads: Iterable[HeadRank]) -> None:
+def write(tx: Transaction, job_id: int, heads: Iterable[HeadRank]) -> None:
     """Write a job's final rankings; what they were made from is not needed any more."""
     for table in (schema.ranking, schema.ranking_sum):
-        connection.execute(delete(table).where(table.c.job_id == job_id))
+        tx.execute(delete(table).where(table.c.job_id == job_id))
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
     if rows:
-        connection.execute(insert(schema.ranking), rows)
+        tx.execute(insert(schema.ranking), rows)
 
 
-def read(connection: Connection, job_id: int, source: str) -> NDArray[np.float64]:
+def read(tx: Transaction, job_id: int, source: str) -> NDArray[np.float64]:
     """A finished job's mean importance by one source, [S, H]; NaN where a site has no such head."""
     r = schema.ranking.c
     mine = (r.job_id == job_id) & (r.source == source)
-    rows = connection.execute(select(r.site, r.head, r.mean).where(mine)).all()
+    rows = tx.execute(select(r.site, r.head, r.mean).where(mine)).all()
     grid = np.full([1 + max((row[axis] for row in rows), default=-1) for axis in (0, 1)], np.nan)
     for site, head, mean in rows:
         grid[site, head] = mean

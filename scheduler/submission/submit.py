@@ -94,13 +94,13 @@ def check(
         ),
     )
     job = new_job(found)
-    with database.read() as connection:
-        existing = new_jobs.find_job(connection, job.values)
+    with database.read() as tx:
+        existing = new_jobs.find_job(tx, job.values)
         same = None
         if existing is None and job.reuse_since is not None:
-            same = new_jobs.find_results(connection, job.values, job.reuse_since)
+            same = new_jobs.find_results(tx, job.values, job.reuse_since)
         if existing is None and same is None:
-            enforce(connection, job.limits, submission.user, job.values["examples"])
+            enforce(tx, job.limits, submission.user, job.values["examples"])
     return replace(found, existing_job=existing, same_as=same)
 
 
@@ -116,9 +116,7 @@ def submit(checked: Checked, database: Database) -> int:
     """
     began = time.monotonic()
     job = new_job(checked, examples=True)
-    job_id = new_jobs.write_jobs(
-        database, lambda connection: new_jobs.write_job(database, connection, job)
-    )
+    job_id = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
     span_of_past("submit", job_id, time.monotonic() - began)
     return job_id
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from benchmarks import scale_arrays, scale_fleet, scale_pages, scale_tables
 from benchmarks.scale_data import fill, fill_every_kind, planned
@@ -25,8 +24,8 @@ def test_every_page_is_measured_on_jobs_of_every_kind(tmp_path: Path) -> None:
     big = fill(database, 60, per_shard=30, log=quiet)
     assert big.rows == 60 * HEADS
     jobs = fill_every_kind(database, big, 60, shards=20)
-    with database.read() as connection:
-        kinds = connection.execute(text("SELECT kind, state FROM jobs ORDER BY job_id")).all()
+    with database.read() as tx:
+        kinds = tx.run("SELECT kind, state FROM jobs ORDER BY job_id").all()
     assert [tuple(row) for row in kinds] == [
         ("attribution", "succeeded"),
         ("importance", "succeeded"),
@@ -52,9 +51,9 @@ def test_a_fleet_counts_every_shard_once(tmp_path: Path, database: Database) -> 
     table = scale_tables.fleets([report])
     assert "| shards or examples lost or doubled | 0 |" in table
 
-    with database.write() as connection:
-        connection.execute(text("UPDATE example_result SET fence = 7 WHERE example_no = 3"))
-        job = connection.execute(text("SELECT id FROM job")).scalar_one()
+    with database.write() as tx:
+        tx.run("UPDATE example_result SET fence = 7 WHERE example_no = 3")
+        job = tx.run("SELECT id FROM job").scalar_one()
     assert scale_fleet.wrong(database.url, job, 9) == 1
 
 
@@ -73,7 +72,7 @@ def test_arrays_hold_the_same_scores(postgres_url: str) -> None:
     assert rows.scores == arrays.scores == 20 * HEADS
     assert 0 < arrays.table_bytes < rows.table_bytes
     assert rows.milliseconds.keys() == arrays.milliseconds.keys() == scale_arrays.QUESTIONS.keys()
-    with database.read() as connection:
+    with database.read() as tx:
         left = "SELECT COUNT(*) FROM pg_class WHERE relname IN ('score_array', 'array_score')"
-        assert connection.execute(text(left)).scalar_one() == 0
+        assert tx.run(left).scalar_one() == 0
     database.close()

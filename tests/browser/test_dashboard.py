@@ -189,14 +189,12 @@ def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
     job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
     page.open(f"/jobs/{job}")
     page.until(lambda: "7" in page.one("[data-live='computed']").text)
-    with stage.database.write() as connection:
-        connection.execute(
-            update(schema.shard).where(schema.shard.c.shard_no == 2).values(progress=2)
-        )
+    with stage.database.write() as tx:
+        tx.execute(update(schema.shard).where(schema.shard.c.shard_no == 2).values(progress=2))
     page.until(lambda: page.one("[data-live='computed']").text == "8")
-    with stage.database.write() as connection:
-        connection.execute(update(schema.shard).values(state="done", progress=3))
-        connection.execute(update(schema.job).values(state="succeeded", finished_at=2e9))
+    with stage.database.write() as tx:
+        tx.execute(update(schema.shard).values(state="done", progress=3))
+        tx.execute(update(schema.job).values(state="succeeded", finished_at=2e9))
     page.until(lambda: page.one("#status .chip").text == "succeeded")
     page.until(lambda: page.count("details.confirm form[action$='/delete']") == 1)
     assert page.complaints() == []
@@ -206,8 +204,8 @@ def test_first_results_appear_with_their_charts(page: Page, stage: SimpleNamespa
     job = stage.seed.seed_job(stage.database, state="running")
 
     def set_shards(state: str) -> None:
-        with stage.database.write() as connection:
-            connection.execute(update(schema.shard).values(state=state))
+        with stage.database.write() as tx:
+            tx.execute(update(schema.shard).values(state=state))
 
     set_shards("ready")
     page.open(f"/jobs/{job}")
@@ -336,8 +334,8 @@ def test_a_tree_can_be_walked_by_keyboard(page: Page, stage: SimpleNamespace) ->
     summed = np.zeros((2, 8, 8))
     summed[1, 0, 2] = summed[0, 2, 4] = 1.0
     cells = interactions(summed, [Place(0), Place(1)]).to_json()
-    with stage.database.write() as connection:
-        connection.execute(update(schema.example_result).values(interactions=cells))
+    with stage.database.write() as tx:
+        tx.execute(update(schema.example_result).values(interactions=cells))
     page.open(f"/jobs/{job}/examples/0#tree")
     assert page.count("#tree svg .tree-node") == 3
     page.script("document.querySelector('.tree-node').focus()")

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
 from jobs.errors import ConflictError, UnavailableError
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
@@ -263,8 +261,8 @@ class Arena(Stack):
         """Change something directly."""
 
         def work() -> None:
-            with self.database.write() as connection:
-                connection.execute(text(statement))
+            with self.database.write() as tx:
+                tx.run(statement)
 
         self.patiently(work)
 

@@ -195,8 +195,8 @@ def restart_database(made: Arena) -> None:
 
 
 def terminate_connections(made: Arena) -> None:
-    with made.database.write() as connection:
-        connection.exec_driver_sql(
+    with made.database.write() as tx:
+        tx.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )

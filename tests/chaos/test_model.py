@@ -25,7 +25,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs, sql
@@ -110,9 +109,9 @@ class Machine(RuleBasedStateMachine):
         """The result of a job, by its bad examples: nothing else may matter."""
 
     def teardown(self) -> None:
-        with self.database.write() as connection:
+        with self.database.write() as tx:
             for job in self.jobs:
-                connection.execute(text(f"UPDATE job SET state = 'cancelled' WHERE id = {job}"))
+                tx.run(f"UPDATE job SET state = 'cancelled' WHERE id = {job}")
         for job in list(self.jobs):
             lifecycle.set_control(self.database, job, "delete")
 
@@ -362,8 +361,8 @@ class Machine(RuleBasedStateMachine):
         moved = (
             "UPDATE shard SET lease_until = lease_until - {0}, available_at = available_at - {0}"
         )
-        with self.database.write() as connection:
-            connection.execute(text(moved.format(seconds)))
+        with self.database.write() as tx:
+            tx.run(moved.format(seconds))
         for job in self.jobs.values():
             for shard in job.shards.values():
                 shard.left -= seconds
@@ -373,11 +372,11 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def everything_holds(self) -> None:
-        with self.database.read() as connection:
+        with self.database.read() as tx:
 
             def mine(statement: str) -> list[tuple[Any, ...]]:
                 """Rows whose first column is the number of a job that is there."""
-                found = connection.execute(text(statement))
+                found = tx.run(statement)
                 return [tuple(row) for row in found if row[0] in self.jobs]
 
             self.states_are_the_models(mine)

@@ -6,7 +6,6 @@ import socket
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import fleet
@@ -22,8 +21,8 @@ SCHEDULER = SchedulerIdentity(
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def scheduler_beat(database: Database, state: str = "running", still: float = 0.0) -> None:

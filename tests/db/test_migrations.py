@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle
@@ -17,16 +16,16 @@ from tests.support import ALICE, HEADS, SITES, completed, planned_job
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def downgrade(database: Database, revision: str) -> None:
-    with database.write() as connection:
+    with database.write() as tx:
         for view in VIEWS:
-            connection.exec_driver_sql(f"DROP VIEW {view.name}")
+            tx.run(f"DROP VIEW {view.name}")
         config = alembic_config()
-        config.attributes["connection"] = connection
+        config.attributes["connection"] = tx.connection
         command.downgrade(config, revision)
 
 

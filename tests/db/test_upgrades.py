@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect
 
 from db import database as databases
 from db import upgrades
 from db.database import Database
 from db.queue import claims
 from db.schema import published
+from db.transaction import Transaction
 from db.upgrades import OLDEST_CODE, SchemaState, alembic_config, known_revisions
 from db.views import VIEWS
 from jobs.errors import ConflictError, UnavailableError
@@ -24,16 +25,16 @@ from tests.support import ALICE, BOB
 
 
 def execute(database: Database, statement: str, **values: Any) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement), values)
+    with database.write() as tx:
+        tx.run(statement, **values)
 
 
-def at_revision(connection: Connection, revision: str) -> None:
+def at_revision(tx: Transaction, revision: str) -> None:
     """A schema as the code of that revision had it, without its views."""
     for view in VIEWS:
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
+        tx.run(f"DROP VIEW IF EXISTS {view.name}")
     config = alembic_config()
-    config.attributes["connection"] = connection
+    config.attributes["connection"] = tx.connection
     command.downgrade(config, revision)
 
 
@@ -63,9 +64,9 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 def test_migrations_since_the_oldest_code_only_expand(empty: Database) -> None:
     """Its statements still find what they name, and its INSERTs need not name what is new."""
-    with empty.write() as connection:
+    with empty.write() as tx:
         config = alembic_config()
-        config.attributes["connection"] = connection
+        config.attributes["connection"] = tx.connection
         command.upgrade(config, OLDEST_CODE)
     old = columns(empty)
     empty.migrate()
@@ -84,8 +85,8 @@ def test_migrations_since_the_oldest_code_only_expand(empty: Database) -> None:
 
 def columns(database: Database) -> dict[str, dict[str, Any]]:
     """Tables with their columns, as the database has them."""
-    with database.read() as connection:
-        inspector = inspect(connection)
+    with database.read() as tx:
+        inspector = inspect(tx.connection)
         return {
             table: {column["name"]: column for column in inspector.get_columns(table)}
             for table in inspector.get_table_names()
@@ -112,25 +113,23 @@ def test_code_that_is_too_old_leaves_the_database_alone(
     newer(database, said)
     with pytest.raises(UnavailableError, match="9999"):
         database.migrate()
-    with database.read() as connection:
-        assert set(inspect(connection).get_view_names()) == {view.name for view in VIEWS}
+    with database.read() as tx:
+        assert set(inspect(tx.connection).get_view_names()) == {view.name for view in VIEWS}
 
 
 def test_old_code_that_fits_leaves_the_newer_schema_and_its_views(database: Database) -> None:
     newer(database, OLDEST_CODE)
     execute(database, "UPDATE published SET views_hash = 'of the newer release'")
     database.migrate()
-    with database.read() as connection:
-        assert connection.execute(published.select()).all() == [
-            ("of the newer release", OLDEST_CODE)
-        ]
+    with database.read() as tx:
+        assert tx.execute(published.select()).all() == [("of the newer release", OLDEST_CODE)]
 
 
 def test_a_schema_of_before_is_older(
     database: Database,
 ) -> None:
-    with database.write() as connection:
-        at_revision(connection, OLDEST_CODE)
+    with database.write() as tx:
+        at_revision(tx, OLDEST_CODE)
     state = SchemaState.CURRENT if known_revisions()[-1] == OLDEST_CODE else SchemaState.OLDER
     assert database.schema_state() is state
 
@@ -156,5 +155,5 @@ def test_a_contracting_migration_waits_for_workers_that_are_too_old(
     with pytest.raises(ConflictError, match=r"too old for \d+: first release, old\. Stop"):
         database.migrate()
     database.migrate(force=True)
-    with database.read() as connection:
-        assert connection.execute(published.select()).one().oldest_code == head
+    with database.read() as tx:
+        assert tx.execute(published.select()).one().oldest_code == head

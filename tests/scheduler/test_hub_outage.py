@@ -8,7 +8,6 @@ from typing import Any
 import datasets
 import pytest
 from huggingface_hub import errors
-from sqlalchemy import text
 
 from db.database import Database
 from db.reads import jobs as job_reads
@@ -81,8 +80,8 @@ def tomorrow(database: Database) -> Callable[[], None]:
     """Let the time of the next try come."""
 
     def move() -> None:
-        with database.write() as connection:
-            connection.execute(text("UPDATE job SET plan_at = 1 WHERE plan_at > 0"))
+        with database.write() as tx:
+            tx.run("UPDATE job SET plan_at = 1 WHERE plan_at > 0")
 
     return move
 

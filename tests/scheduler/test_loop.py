@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle
@@ -29,13 +28,13 @@ from tests.tiny import pairs_file
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def submitted(database: Database, settings: Settings, **spec: Any) -> int:

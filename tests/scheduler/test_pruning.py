@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.kinds import pruning
@@ -49,8 +48,8 @@ def test_a_job_leaves_out_what_its_heads_were_ranked_with(
     assert none.loss is not None
     assert none.accuracy < 0.5
     assert none.loss_low < none.loss < none.loss_high  # type: ignore[operator]
-    with database.read() as connection:
-        assert connection.execute(text("SELECT COUNT(*) FROM mask_sum")).scalar() == 0
+    with database.read() as tx:
+        assert tx.run("SELECT COUNT(*) FROM mask_sum").scalar() == 0
 
 
 def test_overlap_is_allowed_where_it_is_asked_for(database: Database, settings: Settings) -> None:
@@ -118,9 +117,9 @@ def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_wh
     lifecycle.set_control(database, job, "cancel")
     lifecycle.sweep_jobs(database)
     lifecycle.set_control(database, job, "delete")
-    with database.read() as connection:
+    with database.read() as tx:
         for table in ("mask", "curve_point", "mask_sum", "pruning"):
-            count = connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar()
+            count = tx.run(f"SELECT COUNT(*) FROM {table}").scalar()
             assert count == 0, table
 
 
@@ -142,8 +141,8 @@ def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, settings
     for sizes in ([24], [1, 7, 2, 14], [3, 3, 18]):
         job = submitted(database, settings)
         plan(database, settings)
-        with database.write() as connection:
-            connection.execute(text(f"UPDATE job SET block = 1 WHERE id = {job}"))
+        with database.write() as tx:
+            tx.run(f"UPDATE job SET block = 1 WHERE id = {job}")
         for count in sizes:
             held = claims.claim(database, ALICE, 60)
             if held is None:

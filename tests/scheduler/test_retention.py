@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import deletion, retention
@@ -26,10 +25,10 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
         assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(database)
     old, young = sorted(lifecycle.finish_jobs(database))
-    with database.write() as connection:
+    with database.write() as tx:
         for job, days in ((old, 10), (young, 3)):
             ended = f"UPDATE job SET finished_at = finished_at - {days * 86_400} WHERE id = {job}"
-            connection.execute(text(ended))
+            tx.run(ended)
     kept = settings.model_copy(update={"keep_days": 5.0, "keep_details_days": 2.0})
     scheduler = Scheduler(kept, database, app)
     monkeypatch.setattr(deletion, "STEP_SECONDS", 60.0)
@@ -39,8 +38,8 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
     for _ in range(8):
         scheduler.tick()
     assert [job.id for job in job_reads.list_jobs(database)] == [young]
-    with database.read() as connection:
+    with database.read() as tx:
         for table in ("head_score", "edge", "example_result"):
-            assert connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar() == 0, table
+            assert tx.run(f"SELECT COUNT(*) FROM {table}").scalar() == 0, table
     assert job_reads.get_job(database, young).purged_at is not None
     assert 1 < len(looked) < 8

@@ -11,8 +11,6 @@ import random
 import re
 from typing import Any
 
-from sqlalchemy import text
-
 from db import schema
 from db.database import Database
 from jobs.merge import HeadSums, head_importance
@@ -51,14 +49,14 @@ def word_pieces(sentence: str) -> list[str]:
 def insert(database: Database, table: Any, rows: list[dict[str, Any]]) -> None:
     """Insert rows into a table."""
     if rows:
-        with database.write() as connection:
-            connection.execute(table.insert(), rows)
+        with database.write() as tx:
+            tx.execute(table.insert(), rows)
 
 
 def clock(database: Database) -> float:
     """The database's clock."""
-    with database.read() as connection:
-        return float(connection.execute(text(f"SELECT {database.clock}")).scalar_one())
+    with database.read() as tx:
+        return tx.now()
 
 
 def seed_job(
@@ -109,8 +107,8 @@ def seed_job(
         "keep_text": keep_text,
     }
     final = state in ("succeeded", "failed", "cancelled")
-    with database.write() as connection:
-        job_id = connection.execute(
+    with database.write() as tx:
+        job_id = tx.execute(
             schema.job.insert().returning(schema.job.c.id),
             {
                 "kind": "attribution",
@@ -349,9 +347,9 @@ def _results(
 
 def _importance(database: Database, job_id: int) -> None:
     columns = [c for c in schema.shard_sum.columns if c.name not in ("job_id", "shard_no")]
-    with database.read() as connection:
+    with database.read() as tx:
         query = schema.shard_sum.select().with_only_columns(*columns)
-        found = connection.execute(query.where(schema.shard_sum.c.job_id == job_id)).mappings()
+        found = tx.execute(query.where(schema.shard_sum.c.job_id == job_id)).mappings()
         heads = head_importance([HeadSums(**row) for row in found.all()])
     insert(database, schema.importance, [{"job_id": job_id, **head.__dict__} for head in heads])
 

@@ -13,7 +13,6 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import checks, fleet
@@ -207,13 +206,13 @@ def test_a_check_ends_in_time_and_never_raises(
 def test_not_ready_is_said_with_its_reason(
     client: FlaskClient, database: Database, app: Flask
 ) -> None:
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with database.write() as tx:
+        tx.run("UPDATE alembic_version SET version_num = '0001'")
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["status"] == "bad"
     assert "cannot be used" in answer.json["reason"]
-    with database.write() as connection:
-        connection.execute(text("DROP TABLE alembic_version"))
+    with database.write() as tx:
+        tx.run("DROP TABLE alembic_version")
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200

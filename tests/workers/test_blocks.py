@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import lifecycle
@@ -64,8 +63,8 @@ def run(settings: Settings, database: Database, seconds: float) -> None:
     worker = Worker(settings.model_copy(update={"shard_seconds": seconds}), Database(database.url))
     worker.start()
     for _ in range(30):
-        with database.write() as connection:
-            connection.execute(text("UPDATE shard SET available_at = 0"))
+        with database.write() as tx:
+            tx.run("UPDATE shard SET available_at = 0")
         if not worker.compute_shards():
             break
     worker.close()
@@ -74,8 +73,8 @@ def run(settings: Settings, database: Database, seconds: float) -> None:
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,8 +153,8 @@ def test_a_worker_stops_when_its_gpu_no_longer_responds(
     worker.close()
     assert worker.gpu_failed is not answers
     assert (attempts > 1) is answers
-    with database.read() as connection:
-        ends = connection.execute(text("SELECT outcome, error FROM attempt")).all()
+    with database.read() as tx:
+        ends = tx.run("SELECT outcome, error FROM attempt").all()
     assert len(ends) == attempts
     assert all(outcome == "error" and "illegal memory" in error for outcome, error in ends)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from db.upgrades import OLDEST_CODE, known_revisions
 from tests.conftest import missing
@@ -65,9 +64,9 @@ def stack(tmp_path: Path, postgres_url: str) -> Iterator[Stack]:
     home = tmp_path / "home"
     home.mkdir()
     stack = Stack(home, database_url=postgres_url, shard_seconds=0.2, lease_seconds=30)
-    with stack.database.write() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+    with stack.database.write() as tx:
+        tx.run("DROP SCHEMA public CASCADE")
+        tx.run("CREATE SCHEMA public")
     yield stack
     stack.stop()
 

@@ -28,9 +28,9 @@ def source(home: Path, store: Database) -> int:
     """A finished attribution job on the model and data of the data folder."""
     job = source_job(store)
     spec = parse_spec(raw_submission(home)["spec"]).model_dump(mode="json")
-    with store.write() as connection:
+    with store.write() as tx:
         own = update(schema.job).where(schema.job.c.id == job)
-        connection.execute(own.values(spec=json.dumps(spec)))
+        tx.execute(own.values(spec=json.dumps(spec)))
     return job
 
 

@@ -20,9 +20,9 @@ def finished(store: Database, age: float = 0) -> int:
         assert results.commit_shard(store, held, completed(held.lo, held.hi), "model")
     lifecycle.sweep_jobs(store)
     lifecycle.finish_jobs(store)
-    with store.write() as connection:
+    with store.write() as tx:
         older = text("UPDATE job SET finished_at = finished_at - :age WHERE id = :job")
-        connection.execute(older, {"age": age * 86_400, "job": job})
+        tx.execute(older, {"age": age * 86_400, "job": job})
     return job
 
 
@@ -63,15 +63,15 @@ def test_purge_shows_first_and_removes_then(headwise: Headwise, store: Database)
     assert job_reads.get_job(store, old).purged_at is not None
     ran = headwise("purge", "--job", str(young), "--yes", "--json")
     assert ran.json["jobs"][0]["rows"] == 78
-    with store.read() as connection:
-        assert connection.execute(text("SELECT COUNT(*) FROM head_score")).scalar() == 0
+    with store.read() as tx:
+        assert tx.run("SELECT COUNT(*) FROM head_score").scalar() == 0
     assert headwise("purge", "--keep-days", "-1").status == 2
     assert headwise("purge", "--keep-days", "5", "--yes").status == 0
     assert [job.id for job in job_reads.list_jobs(store)] == [young]
 
 
 def test_compact_makes_an_old_file_give_space_back(headwise: Headwise, store: Database) -> None:
-    with store.plain() as connection:
+    with store.autocommit() as connection:
         connection.exec_driver_sql("PRAGMA auto_vacuum = NONE")
         connection.exec_driver_sql("VACUUM")
         assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() == 0
@@ -80,5 +80,5 @@ def test_compact_makes_an_old_file_give_space_back(headwise: Headwise, store: Da
     assert "The database's file has" in ran.out
     # A connection remembers the mode that it found.
     store.close()
-    with store.read() as connection:
-        assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() == 2
+    with store.read() as tx:
+        assert tx.run("PRAGMA auto_vacuum").scalar() == 2

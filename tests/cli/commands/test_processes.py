@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from cli.commands import processes
 from cli.supervisor import Child, Supervisor
@@ -127,23 +126,23 @@ def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
     monkeypatch.setattr(processes, "SCHEMA_POLL_SECONDS", 0.01)
     assert headwise("jobs").status == 0
     database = Database(postgres_url)
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    with database.write() as tx:
+        tx.run("UPDATE alembic_version SET version_num = '0004'")
     for command in (["jobs"], ["up"]):
         ran = headwise(*command)
         assert ran.status == 2
         assert "the schema is older (0004; this release needs" in ran.err
         assert "run `headwise migrate`" in ran.err
     assert "FAIL" in headwise("doctor").out
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        connection.execute(text("UPDATE published SET oldest_code = '9999'"))
+    with database.write() as tx:
+        tx.run("UPDATE alembic_version SET version_num = '9999'")
+        tx.run("UPDATE published SET oldest_code = '9999'")
     for command in ("scheduler", "migrate"):
         ran = headwise(command)
         assert ran.status == 2
         assert "upgrade headwise here" in ran.err
-    with database.write() as connection:
-        connection.execute(text("UPDATE published SET oldest_code = :old"), {"old": OLDEST_CODE})
+    with database.write() as tx:
+        tx.run("UPDATE published SET oldest_code = :old", old=OLDEST_CODE)
     assert headwise("jobs").status == 0
     assert "still works on it" in headwise("migrate").out
     database.close()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sqlalchemy import text
 
 import headwise as library
 from db import schema
@@ -50,8 +49,8 @@ def job(home: Path, store: Database) -> int:
         for site in range(LAYERS)
         for head in range(HEADS)
     ]  # fmt: skip
-    with store.write() as connection:
-        connection.execute(schema.ranking.insert(), rows)
+    with store.write() as tx:
+        tx.execute(schema.ranking.insert(), rows)
     wanted = {"kind": "pruning", "sources": [{"job": source}], "steps": 4, "random": 1, "within": 1}
     found = submit(check({"spec": {**spec, **wanted}}, settings, store), store)
     app: Any = SimpleNamespace()
@@ -95,10 +94,10 @@ def test_a_point_becomes_an_ordinary_model(headwise: Headwise, job: int, home: P
 
 
 def test_the_chosen_mask_becomes_onnx(headwise: Headwise, job: int, store: Database) -> None:
-    with store.write() as connection:
+    with store.write() as tx:
         wanted = "SELECT mask_no FROM curve_point WHERE scope = 'choice' AND removed = 2"
-        mask = connection.execute(text(wanted)).scalar()
-        connection.execute(text(f"UPDATE pruning SET chosen_mask = {mask}"))
+        mask = tx.run(wanted).scalar()
+        tx.run(f"UPDATE pruning SET chosen_mask = {mask}")
     ran = headwise("prune", str(job), "--chosen", "--format", "onnx", "--out", "onnx", "--json")
     assert ran.status == 0, ran.err
     assert ran.json["removed"] == [[1, 0], [1, 1]]
@@ -140,7 +139,7 @@ def test_other_jobs_and_changed_models_are_refused(
 ) -> None:
     ran = headwise("prune", str(job - 1), "--chosen", "--out", "new")
     assert (ran.status, "is a job of kind attribution" in ran.err) == (2, True)
-    with store.write() as connection:
-        connection.execute(text("UPDATE job SET model_fingerprint = 'another'"))
+    with store.write() as tx:
+        tx.run("UPDATE job SET model_fingerprint = 'another'")
     ran = headwise("prune", str(job), "--point", "1", "--out", "new")
     assert (ran.status, "its files changed after job" in ran.err) == (2, True)

@@ -45,8 +45,8 @@ def test_a_study_that_fails_ends_with_status_1(
     headwise: Headwise, store: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     headwise(*GOOD, *DATA, "--parts", "taylor", "--no-follow")
-    with store.write() as connection:
-        connection.exec_driver_sql("UPDATE job SET state = 'failed', error = 'no luck'")
+    with store.write() as tx:
+        tx.run("UPDATE job SET state = 'failed', error = 'no luck'")
     assert follow_study(store, {"attribution": 1, "taylor": 2}) == 1
     assert "taylor failed: no luck" in capfd.readouterr().out
 

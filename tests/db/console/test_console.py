@@ -152,13 +152,13 @@ def settings_of(database: Database, folder: Path, **more: object) -> Settings:
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
     """Of a database with a few rows, and with two tables of secrets beside the system's."""
-    with database.write() as connection:
+    with database.write() as tx:
         for name, rows in ROWS.items():
-            connection.execute(metadata.tables[name].insert(), rows)
-        connection.exec_driver_sql("CREATE TABLE users (id INTEGER PRIMARY KEY, secret TEXT)")
-        connection.exec_driver_sql("CREATE TABLE tokens (id INTEGER PRIMARY KEY, secret TEXT)")
-        connection.exec_driver_sql("INSERT INTO users VALUES (1, 'hunter2')")
-        connection.exec_driver_sql("INSERT INTO tokens VALUES (1, 'hunter2')")
+            tx.execute(metadata.tables[name].insert(), rows)
+        tx.run("CREATE TABLE users (id INTEGER PRIMARY KEY, secret TEXT)")
+        tx.run("CREATE TABLE tokens (id INTEGER PRIMARY KEY, secret TEXT)")
+        tx.run("INSERT INTO users VALUES (1, 'hunter2')")
+        tx.run("INSERT INTO tokens VALUES (1, 'hunter2')")
     return settings_of(database, tmp_path)
 
 
@@ -185,22 +185,17 @@ def children() -> set[str]:
 def contents(database: Database) -> object:
     """Everything a query could have changed."""
     names = sorted(inspect(database.engine).get_table_names())
-    with database.read() as connection:
-        rows = {
-            name: sorted(map(str, connection.exec_driver_sql(f'SELECT * FROM "{name}"')))
-            for name in names
-        }
+    with database.read() as tx:
+        rows = {name: sorted(map(str, tx.run(f'SELECT * FROM "{name}"'))) for name in names}
         if database.dialect == "sqlite":
             path = Path(str(database.engine.url.database))
             # The WAL and its index come and go with every connection.
             files = {f.name for f in path.parent.iterdir() if not f.name.startswith(path.name)}
             return rows, files, path.read_bytes()
-        left = connection.execute(
-            text(
-                "SELECT (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM "
-                "pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' "
-                "AND d.datname = current_database()), (SELECT count(*) FROM pg_class)"
-            )
+        left = tx.run(
+            "SELECT (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM "
+            "pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' "
+            "AND d.datname = current_database()), (SELECT count(*) FROM pg_class)"
         )
         return rows, tuple(left.one())
 
@@ -619,11 +614,11 @@ def test_time_is_limited(hurried: Console, database: Database, attack: str) -> N
     assert (contents(database), children()) == (before, alive)
     assert hurried.run("SELECT 1").rows == [(1,)]
     if database.dialect == "postgresql":
-        with database.read() as connection:
+        with database.read() as tx:
             running = "SELECT count(*) FROM pg_stat_activity WHERE usename = :role AND state = :s "
             asked = {"role": CONSOLE_ROLE, "s": "active"}
             mine = text(running + "AND datname = current_database()")
-            assert connection.execute(mine, asked).scalar() == 0
+            assert tx.execute(mine, asked).scalar() == 0
 
 
 LONG = {
@@ -681,10 +676,8 @@ def test_the_child_sees_no_settings(console: Console, monkeypatch: pytest.Monkey
 def test_beside_a_writer(settings: Settings, database: Database) -> None:
     console = Console(settings)
     count = "SELECT count(*) FROM jobs"
-    with database.write() as connection:
-        connection.execute(
-            metadata.tables["job"].insert(), [{**ROWS["job"][0], "id": 3, "name": "new"}]
-        )
+    with database.write() as tx:
+        tx.execute(metadata.tables["job"].insert(), [{**ROWS["job"][0], "id": 3, "name": "new"}])
         assert console.run(count).rows == [(2,)]
     assert console.run(count).rows == [(3,)]
 

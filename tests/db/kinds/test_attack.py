@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import lifecycle
@@ -24,8 +23,8 @@ from tests.inputs import refused
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 TRIGGERS = "SELECT kind, control_of, label, text, support, origin_example FROM triggers"
@@ -141,8 +140,8 @@ def test_a_trigger_typed_by_hand_needs_no_labels(database: Database) -> None:
     data = {"path": "/x.jsonl", "text_columns": ["a", "b"]}
     spec = attack_spec(None, given=[[["ice"]]], insertion="text", data=data, outcomes=False)
     planned_attack(database, spec)
-    with database.write() as connection:
-        connection.execute(text("UPDATE example SET gold = NULL"))
+    with database.write() as tx:
+        tx.run("UPDATE example SET gold = NULL")
     commit_shards(database, spec)
     lifecycle.sweep_jobs(database)
     lifecycle.finish_jobs(database)
@@ -162,7 +161,7 @@ def test_deleting_leaves_nothing(database: Database) -> None:
 def test_a_finished_job_is_read_without_its_shards(database: Database) -> None:
     job = finished_attack(database, attack_spec(source_job(database)))
     before = attack_reads.get_results(database, job)
-    with database.write() as connection:
-        connection.execute(text("DELETE FROM trigger_sum"))
+    with database.write() as tx:
+        tx.run("DELETE FROM trigger_sum")
     assert before
     assert attack_reads.get_results(database, job) == before

@@ -35,23 +35,23 @@ def finished(database: Database, tokens: Any = TOKENS, edges: int = 4, **changes
     rows = [(n, "text", "second", "", gold) for n, (_, gold, _) in enumerate(EXAMPLES)]
     job = new_jobs.create_job(database, job_values(examples=len(rows)), rows)
     stored = None if tokens is None else json.dumps(tokens)
-    with database.write() as connection:
-        connection.execute(
+    with database.write() as tx:
+        tx.execute(
             update(schema.job)
             .where(schema.job.c.id == job)
             .values(**{"state": "succeeded", **changes})
         )
         for site in range(2):
             values = {"site": site, "layer": site, "kind": "encoder", "heads": 3, "name": "s"}
-            connection.execute(insert(schema.site).values(job_id=job, **values))
+            tx.execute(insert(schema.site).values(job_id=job, **values))
         for number, (predicted, _, cells) in enumerate(EXAMPLES):
             values = {"fence": 1, "predicted": predicted, "tokens": stored, "truncated": False}
             place = {"job_id": job, "example_no": number}
-            connection.execute(insert(schema.example_result).values(**place, **values))
+            tx.execute(insert(schema.example_result).values(**place, **values))
             for rank, (at, head, query, key, value) in enumerate(cells[:edges], start=1):
                 cell = {"site": at, "head": head, "query": query, "key": key}
                 numbers = {"rank": rank, "attribution": value, "attention": 0.5}
-                connection.execute(insert(schema.edge).values(**place, **cell, **numbers))
+                tx.execute(insert(schema.edge).values(**place, **cell, **numbers))
     return job
 
 

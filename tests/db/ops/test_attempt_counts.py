@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import attempt_counts, deletion
@@ -15,8 +14,8 @@ from tests.support import ALICE, HEADS, SITES, completed, planned_job, result_of
 
 
 def totals(database: Database) -> list[Total]:
-    with database.read() as connection:
-        return attempt_counts.totals(connection)
+    with database.read() as tx:
+        return attempt_counts.totals(tx)
 
 
 def claim(database: Database) -> claims.Claim:
@@ -39,8 +38,8 @@ def test_every_end_is_counted_once(database: Database) -> None:
     claims.record_error(database, again, "boom", permanent=False)
     claims.record_error(database, again, "boom", permanent=False)
     lost = claim(database)
-    with database.write() as connection:
-        connection.execute(text("UPDATE shard SET lease_until = 1 WHERE state = 'leased'"))
+    with database.write() as tx:
+        tx.run("UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
     lifecycle.expire_leases(database)
     claims.hand_back(database, lost, "too late")
     found = {(one.outcome, one.bucket): one for one in totals(database)}
@@ -94,6 +93,6 @@ def test_counts_outlive_their_job_and_their_process(database: Database) -> None:
 
 
 def sources(database: Database) -> list[str]:
-    with database.read() as connection:
-        rows = connection.execute(text("SELECT DISTINCT source FROM tally ORDER BY source"))
+    with database.read() as tx:
+        rows = tx.run("SELECT DISTINCT source FROM tally ORDER BY source")
         return [row[0] for row in rows]

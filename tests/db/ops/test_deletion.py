@@ -22,8 +22,8 @@ from tests.support import ALICE, completed, importance_of, planned_job
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def finished_job(database: Database, **changes: Any) -> int:
@@ -104,9 +104,9 @@ def test_a_deleted_job_is_gone_before_its_rows_are(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = finished_job(database, idempotency_key="once", dedupe_key="same")
-    with database.write() as connection:
-        assert deletion.mark(connection, database, job)
-        assert not deletion.mark(connection, database, job)
+    with database.write() as tx:
+        assert deletion.mark(tx, job)
+        assert not deletion.mark(tx, job)
     assert left(database, job)["head_score"] == 36
     with pytest.raises(NotFoundError):
         job_reads.get_job(database, job)
@@ -126,8 +126,8 @@ def test_a_deleted_job_is_gone_before_its_rows_are(
 
 def test_a_job_that_is_not_final_is_not_marked(database: Database) -> None:
     job = planned_job(database)
-    with database.write() as connection:
-        assert not deletion.mark(connection, database, job)
+    with database.write() as tx:
+        assert not deletion.mark(tx, job)
     with pytest.raises(ConflictError):
         lifecycle.set_control(database, job, "delete")
 
@@ -148,8 +148,8 @@ def test_rows_go_in_many_transactions_and_a_killed_one_is_resumed(
         return real(connection, named, job_id, size)
 
     monkeypatch.setattr(deletion, "_delete_batch", killed)
-    with database.write() as connection:
-        deletion.mark(connection, database, job)
+    with database.write() as tx:
+        deletion.mark(tx, job)
     with pytest.raises(KeyboardInterrupt):
         deletion.empty_jobs(database, seconds=60)
     assert 36 - 3 * 5 <= left(database, job)["head_score"] < 36
@@ -167,16 +167,16 @@ def test_emptying_stops_when_its_time_is_over(
     monkeypatch.setattr(deletion, "FIRST_BATCH", 5)
     monkeypatch.setattr(deletion, "LARGEST_BATCH", 5)
     job = finished_job(database)
-    with database.write() as connection:
-        deletion.mark(connection, database, job)
+    with database.write() as tx:
+        deletion.mark(tx, job)
     assert deletion.empty_jobs(database, seconds=-1) == []
     assert 0 < left(database, job)["head_score"] < 36
 
 
 def test_two_that_empty_at_once(database: Database, large: None) -> None:
     job = finished_job(database)
-    with database.write() as connection:
-        deletion.mark(connection, database, job)
+    with database.write() as tx:
+        deletion.mark(tx, job)
     assert deletion.empty_jobs(database) == [job]
     assert deletion.remove_rows(database, job, deletion._IN_BATCHES, time.monotonic() + 5)
 
@@ -210,18 +210,18 @@ def test_sqlite_gives_space_back(tmp_path: Any) -> None:
     database = Database(f"sqlite:///{path}")
     database.migrate()
     kept = finished_job(database)
-    with database.write() as connection:
-        size = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    with database.write() as tx:
+        size = tx.run("PRAGMA page_count").scalar()
     job = finished_job(database, examples=400, size=50)
-    with database.write() as connection:
-        grown = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    with database.write() as tx:
+        grown = tx.run("PRAGMA page_count").scalar()
     lifecycle.set_control(database, job, "delete")
     while deletion.empty_jobs(database, seconds=60):
         pass
     deletion.give_back(database, time.monotonic() + 60)
-    with database.write() as connection:
-        shrunk = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    with database.write() as tx:
+        shrunk = tx.run("PRAGMA page_count").scalar()
+        assert tx.run("PRAGMA integrity_check").scalar() == "ok"
     assert grown > 1.5 * size
     assert shrunk < 1.2 * size
     assert left(database, kept)["head_score"] == 36

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import fleet
@@ -21,8 +20,8 @@ SAID: dict[str, Any] = {"state": "running", "doing": None, "broker_error": None,
 
 
 def shift(database: Database, table: str, column: str, seconds: float) -> None:
-    with database.write() as connection:
-        connection.execute(text(f"UPDATE {table} SET {column} = {column} - {seconds}"))
+    with database.write() as tx:
+        tx.run(f"UPDATE {table} SET {column} = {column} - {seconds}")
 
 
 def worker(database: Database) -> fleet.Worker:

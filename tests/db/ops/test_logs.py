@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import deletion, logs
@@ -93,8 +92,8 @@ def test_who_follows_gets_lines_once_they_have_settled(database: Database) -> No
     shipper(database, lines).ship()
     follow: dict[str, Any] = {"level": "", "shard": None, "limit": 10}
     assert logs.lines_after(database, job, **follow) == []
-    with database.write() as connection:
-        connection.execute(text("UPDATE job_log SET stored_at = stored_at - 3"))
+    with database.write() as tx:
+        tx.run("UPDATE job_log SET stored_at = stored_at - 3")
     (line,) = logs.lines_after(database, job, **follow)
     assert logs.lines_after(database, job, after=line.cursor, **follow) == []
 
@@ -195,10 +194,10 @@ def test_neither_a_commit_nor_the_end_of_a_job_waits_for_lines(postgres_url: str
 
 
 def counted(database: Database, table: str) -> int:
-    with database.read() as connection:
-        return int(connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar_one())
+    with database.read() as tx:
+        return int(tx.run(f"SELECT COUNT(*) FROM {table}").scalar_one())
 
 
 def clock(database: Database) -> float:
-    with database.read() as connection:
-        return float(connection.execute(database.sql("SELECT {clock}")).scalar_one())
+    with database.read() as tx:
+        return float(tx.run("SELECT {clock}").scalar_one())

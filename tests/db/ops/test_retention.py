@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.ops import deletion, retention
@@ -24,13 +23,13 @@ DAY = 86_400
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def finish_all(database: Database) -> None:
@@ -146,9 +145,9 @@ def test_purging_by_hand(database: Database) -> None:
 def test_results_without_details_are_computed_again(database: Database) -> None:
     values = job_values(data_fingerprint="fingerprint")
     job = old_job(database, days=0)
-    with database.read() as connection:
+    with database.read() as tx:
         since = time.time() - 100 * DAY
-        assert new_jobs.find_results(connection, values, since) == job
+        assert new_jobs.find_results(tx, values, since) == job
     retention.purge(database, job)
-    with database.read() as connection:
-        assert new_jobs.find_results(connection, values, since) is None
+    with database.read() as tx:
+        assert new_jobs.find_results(tx, values, since) is None

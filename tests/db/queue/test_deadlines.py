@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
@@ -19,9 +18,9 @@ from tests.support import ALICE, BOB, completed, job_values, planned_job
 
 def late(database: Database, job: int, seconds: float = 1.0) -> None:
     """Set a job's deadline to so many seconds ago, and let the scheduler look."""
-    with database.write() as connection:
-        past = database.sql(f"UPDATE job SET deadline_at = {{clock}} - {seconds} WHERE id = {job}")
-        connection.execute(past)
+    with database.write() as tx:
+        past = "UPDATE job SET deadline_at = {clock} - :seconds WHERE id = :job"
+        tx.run(past, seconds=seconds, job=job)
     assert seconds < 0 or lifecycle.pending_work(database).sweep
     lifecycle.sweep_jobs(database)
 
@@ -31,8 +30,8 @@ def state(database: Database, job: int) -> str:
 
 
 def shard_states(database: Database) -> list[Any]:
-    with database.read() as connection:
-        found = connection.execute(text("SELECT state FROM shard ORDER BY shard_no")).scalars()
+    with database.read() as tx:
+        found = tx.run("SELECT state FROM shard ORDER BY shard_no").scalars()
         return list(found)
 
 
@@ -59,8 +58,8 @@ def test_what_is_done_is_kept_and_said_to_be_partial(database: Database) -> None
     assert (ended.state, ended.examples_done) == (JobState.FAILED, 2)
     assert ended.error is not None
     assert "passed: the results are partial, 4 of 6 examples are missing" in ended.error
-    with database.read() as connection:
-        counted = connection.execute(text("SELECT DISTINCT n FROM head_importance")).scalars()
+    with database.read() as tx:
+        counted = tx.run("SELECT DISTINCT n FROM head_importance").scalars()
         assert list(counted) == [2]
 
 
@@ -69,8 +68,8 @@ def test_a_shard_that_is_lost_or_fails_meanwhile_is_not_run_again(database: Data
     lost, broken = claim(database), claim(database, BOB)
     late(database, job)
     claims.record_error(database, broken, "boom", permanent=False)
-    with database.write() as connection:
-        connection.execute(text("UPDATE shard SET lease_until = 1 WHERE state = 'leased'"))
+    with database.write() as tx:
+        tx.run("UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
     assert [one.shard_no for one in lifecycle.expire_leases(database)] == [lost.shard_no]
     assert claims.claim(database, ALICE, 60) is None
     lifecycle.sweep_jobs(database)

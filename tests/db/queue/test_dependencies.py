@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
@@ -22,8 +21,8 @@ ROWS = [(0, "a", None, "", None)] * 2
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def child(database: Database, *parents: int, **changes: Any) -> int:

@@ -22,13 +22,13 @@ LEASE = 60.0
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def one(database: Database, statement: str) -> Any:
@@ -232,8 +232,7 @@ def test_an_error_backs_off(database: Database) -> None:
     planned_job(database, examples=2)
     claims.record_error(database, claim(database), "boom", permanent=False)
     assert claims.claim(database, ALICE, LEASE) is None
-    clock = f"SELECT available_at - {database.clock} FROM shard"
-    assert 0 < one(database, clock) <= 2.5
+    assert 0 < one(database, "SELECT available_at - {clock} FROM shard") <= 2.5
 
 
 def test_a_permanent_error_fails_at_once(database: Database) -> None:

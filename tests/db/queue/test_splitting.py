@@ -9,7 +9,6 @@ import random
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
@@ -25,13 +24,13 @@ SHAPE = ("attribution", 2, 3)
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def blocked_job(database: Database, examples: int, block: int, **changes: Any) -> int:

@@ -59,19 +59,19 @@ def test_the_strongest_of_all_examples_are_known_at_the_end(
         for head in range(HEADS):
             found = strongest(database, job, site, head)
             assert found == (expected(site, head, failed), EXAMPLES)
-    with database.read() as connection:
+    with database.read() as tx:
         left = select(func.count()).select_from(schema.shard_top)
-        assert connection.execute(left).scalar_one() == 0
+        assert tx.execute(left).scalar_one() == 0
 
 
 def test_shards_of_an_old_worker_leave_the_strongest_to_a_sample(database: Database) -> None:
     job = planned_job(database, EXAMPLES, size=6)
     commit_in_order(database, [0, 1, 2, 3, 4])
-    with database.write() as connection:
-        connection.execute(schema.shard_top.delete().where(schema.shard_top.c.shard_no == 2))
+    with database.write() as tx:
+        tx.execute(schema.shard_top.delete().where(schema.shard_top.c.shard_no == 2))
     finish(database)
-    with database.read() as connection:
-        assert connection.execute(select(schema.strongest)).all() == []
+    with database.read() as tx:
+        assert tx.execute(select(schema.strongest)).all() == []
     assert strongest(database, job, 1, 2) == (expected(1, 2, frozenset()), EXAMPLES)
 
 
@@ -112,8 +112,8 @@ def test_a_job_without_gold_labels_is_not_counted_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = planned_job(database, 4, size=2)
-    with database.write() as connection:
-        connection.execute(schema.example.update().values(gold=None))
+    with database.write() as tx:
+        tx.execute(schema.example.update().values(gold=None))
     commit_in_order(database, [0, 1])
     finish(database)
     monkeypatch.setattr(digest, "CONFUSION", "no query")
@@ -125,10 +125,10 @@ def test_provisional_importance_is_of_evenly_spaced_shards(
 ) -> None:
     job = planned_job(database, EXAMPLES, size=2)
     commit_in_order(database, list(range(8)))
-    with database.read() as connection:
-        assert sorted(rankings.spread_shards(connection, job)) == list(range(8))
+    with database.read() as tx:
+        assert sorted(rankings.spread_shards(tx, job)) == list(range(8))
         monkeypatch.setattr(rankings, "PROVISIONAL", 3)
-        assert sorted(rankings.spread_shards(connection, job)) == [2, 5]
+        assert sorted(rankings.spread_shards(tx, job)) == [2, 5]
     importance = results.get_importance(database, job)
     assert importance.provisional
     assert {head.n for head in importance.heads} == {4}
@@ -142,10 +142,10 @@ def test_deleting_a_job_deletes_its_digest(database: Database) -> None:
     commit_in_order(database, [0, 1, 2, 3, 4])
     finish(database)
     lifecycle.set_control(database, job, "delete")
-    with database.read() as connection:
+    with database.read() as tx:
         for table in (schema.site_summary, schema.confusion, schema.strongest):
-            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
-        assert digest.score_sample(connection, job, EXAMPLES).examples.size == 0
+            assert tx.execute(select(func.count()).select_from(table)).scalar_one() == 0
+        assert digest.score_sample(tx, job, EXAMPLES).examples.size == 0
 
 
 def test_a_replaced_sqlite_file_is_opened_anew(tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ def test_a_replaced_sqlite_file_is_opened_anew(tmp_path: Path) -> None:
     opened.close()
     shutil.copy(file, tmp_path / "copy")
     job = planned_job(opened)
-    with opened.read() as connection:
-        assert connection.execute(select(schema.job.c.id)).scalars().all() == [job]
+    with opened.read() as tx:
+        assert tx.execute(select(schema.job.c.id)).scalars().all() == [job]
     for beside in ("-wal", "-shm"):
         (tmp_path / f"headwise.sqlite{beside}").unlink(missing_ok=True)
     (tmp_path / "copy").replace(file)
-    with opened.read() as connection:
-        assert connection.execute(select(schema.job.c.id)).scalars().all() == []
+    with opened.read() as tx:
+        assert tx.execute(select(schema.job.c.id)).scalars().all() == []
     opened.close()

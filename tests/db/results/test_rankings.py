@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle
@@ -23,8 +22,8 @@ COLUMNS = "source, layer, head, n, mean, standard_error, rank, rank_low, rank_hi
 
 
 def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def finish(database: Database) -> None:
@@ -110,8 +109,8 @@ def test_a_job_with_shards_of_an_older_version_has_ranks_without_intervals(
     held = claims.claim(database, ALICE, 60)
     assert held is not None
     assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
-    with database.write() as connection:
-        connection.execute(text("DELETE FROM ranking_sum"))
+    with database.write() as tx:
+        tx.run("DELETE FROM ranking_sum")
     run(database, "attribution")
     found = rows(database, "SELECT DISTINCT n, rank_low, rank_high FROM importances")
     assert found == [(6, None, None)]

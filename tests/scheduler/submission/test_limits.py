@@ -55,8 +55,8 @@ def test_queued_examples_of_a_user(database: Database, settings: Settings) -> No
         submitted(database, tight, user="ada", length=9)
     lifecycle.take_plans(database)
     assert lifecycle.write_plan(database, job, [(0, 3), (3, 6)], None, None)
-    with database.write() as connection:
-        connection.exec_driver_sql("UPDATE shard SET state = 'done' WHERE shard_no = 0")
+    with database.write() as tx:
+        tx.run("UPDATE shard SET state = 'done' WHERE shard_no = 0")
     submitted(database, tight, user="ada", length=9)
 
 

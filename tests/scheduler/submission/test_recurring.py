@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import lifecycle, recurring
@@ -20,8 +19,8 @@ from tests.inputs import raw_submission, refused
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def added(database: Database, settings: Settings, **changes: Any) -> int:

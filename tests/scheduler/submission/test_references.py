@@ -6,7 +6,6 @@ import time
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.reads import jobs as job_reads
@@ -34,8 +33,8 @@ class Needing(JobSpec):
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def submitted(database: Database, settings: Settings, **spec: Any) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import lifecycle
@@ -36,8 +35,8 @@ def submitted(database: Database, settings: Settings, **changes: Any) -> Study:
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
+    with database.write() as tx:
+        tx.run(statement)
 
 
 def succeed(database: Database, *jobs: int) -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue.claims import beat
@@ -26,8 +25,8 @@ from tests.support import ALICE, planned_job
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    with database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
+    with database.read() as tx:
+        return [tuple(row) for row in tx.run(statement)]
 
 
 def test_a_good_submission_becomes_a_queued_job_with_its_examples(
@@ -177,8 +176,8 @@ def test_other_work_is_another_job(database: Database, settings: Settings, diffe
 def test_finished_work_may_be_submitted_again(database: Database, settings: Settings) -> None:
     raw = raw_submission(settings.home)
     first = submit(check(raw, settings, database), database)
-    with database.write() as connection:
-        connection.execute(text("UPDATE job SET state = 'succeeded'"))
+    with database.write() as tx:
+        tx.run("UPDATE job SET state = 'succeeded'")
     again = check(raw, settings, database)
     assert again.existing_job is None
     assert submit(again, database) != first
@@ -187,8 +186,8 @@ def test_finished_work_may_be_submitted_again(database: Database, settings: Sett
 def test_an_idempotency_key_means_one_job_for_ever(database: Database, settings: Settings) -> None:
     raw = raw_submission(settings.home) | {"idempotency_key": "k"}
     first = submit(check(raw, settings, database), database)
-    with database.write() as connection:
-        connection.execute(text("UPDATE job SET state = 'succeeded'"))
+    with database.write() as tx:
+        tx.run("UPDATE job SET state = 'succeeded'")
     raw["spec"]["edges"] = 3
     assert submit(check(raw, settings, database), database) == first
     assert submit(check(raw | {"user": "somebody"}, settings, database), database) != first
@@ -253,14 +252,12 @@ def test_an_estimate_comes_from_measured_rates_and_live_workers(
     database: Database, settings: Settings
 ) -> None:
     job = planned_job(database, examples=6, size=6)
-    with database.write() as connection:
-        connection.execute(text("UPDATE job SET layers = 2, heads = 4, state = 'succeeded'"))
-        connection.execute(
-            text(
-                "INSERT INTO attempt (job_id, shard_no, fence, worker, device, versions, "
-                "started_at, finished_at, outcome, examples, seconds) VALUES "
-                f"({job}, 0, 1, 'w', 'cpu', '', 0, 4102444800, 'done', 10, 20)"
-            )
+    with database.write() as tx:
+        tx.run("UPDATE job SET layers = 2, heads = 4, state = 'succeeded'")
+        tx.run(
+            "INSERT INTO attempt (job_id, shard_no, fence, worker, device, versions, "
+            "started_at, finished_at, outcome, examples, seconds) VALUES "
+            f"({job}, 0, 1, 'w', 'cpu', '', 0, 4102444800, 'done', 10, 20)"
         )
     raw = raw_submission(settings.home)
     found = check(raw, settings, database).estimate

@@ -64,8 +64,8 @@ def test_news_until_the_end(
     next(stream)
     assert parse(next(stream))[1]["state"] == "queued"
     assert next(stream) == b": still here\n\n"
-    with database.write() as connection:
-        connection.execute(update(schema.job).values(state="cancelled"))
+    with database.write() as tx:
+        tx.execute(update(schema.job).values(state="cancelled"))
     told = [part for part in stream if not part.startswith(b":")]
     assert [parse(part)[0] for part in told] == ["progress", "end"]
     assert parse(told[0])[1]["state"] == "cancelled"
@@ -95,8 +95,8 @@ def test_a_deleted_job_ends_the_stream(
     stream = iter(answer.response)
     next(stream)
     next(stream)
-    with database.write() as connection:
-        connection.execute(schema.job.delete())
+    with database.write() as tx:
+        tx.execute(schema.job.delete())
     assert b"event: end" not in b"".join(stream)
     answer.close()
 
@@ -104,9 +104,9 @@ def test_a_deleted_job_ends_the_stream(
 def test_a_job_that_waits_for_the_hub_says_so(
     client: FlaskClient, database: Database, queued: int
 ) -> None:
-    with database.write() as connection:
+    with database.write() as tx:
         wait = {"plan_tries": 2, "plan_at": 1_700_000_000.0, "error": "The hub does not answer."}
-        connection.execute(update(schema.job).values(**wait))
+        tx.execute(update(schema.job).values(**wait))
     words = "waiting for the hub, next try at 22:13:20 UTC (2 of 12 failed)"
     with client.get(f"/jobs/{queued}/events", buffered=False) as answer:
         stream = iter(answer.response)

@@ -55,9 +55,9 @@ def source(database: Database, submission: dict[str, Any]) -> int:
     """An attribution job on the model of `submission`."""
     job = source_job(database)
     spec = parse_spec(submission["spec"]).model_dump(mode="json")
-    with database.write() as connection:
+    with database.write() as tx:
         own = update(schema.job).where(schema.job.c.id == job)
-        connection.execute(own.values(spec=json.dumps(spec), name="mined from"))
+        tx.execute(own.values(spec=json.dumps(spec), name="mined from"))
     return job
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
@@ -81,8 +80,8 @@ def test_a_job_says_what_it_waits_for_and_what_needs_it(
 
 
 def _values(database: Database, job: int) -> dict[str, Any]:
-    with database.read() as connection:
-        row = connection.execute(text(f"SELECT * FROM job WHERE id = {job}")).mappings().one()
+    with database.read() as tx:
+        row = tx.run(f"SELECT * FROM job WHERE id = {job}").mappings().one()
     return {key: value for key, value in row.items() if key not in ("id", "created_at")}
 
 
@@ -159,8 +158,8 @@ def test_results_that_are_there_already_are_offered(
     client: FlaskClient, database: Database, submission: dict[str, Any]
 ) -> None:
     assert client.post("/api/v1/jobs", json=submission).status_code == 201
-    with database.write() as connection:
-        connection.execute(text("UPDATE job SET state = 'succeeded', started_at = 9e9"))
+    with database.write() as tx:
+        tx.run("UPDATE job SET state = 'succeeded', started_at = 9e9")
     assert client.post("/api/v1/check", json=submission).get_json()["same_as"] == 1
     again = client.post("/api/v1/jobs", json=submission)
     assert (again.status_code, again.get_json()["same_as"]) == (200, 1)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
-from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle
@@ -160,6 +159,6 @@ def test_the_api_and_exports_name_the_kind(client: FlaskClient, job: int) -> Non
 def test_a_model_of_decoders_only_has_pages_without_a_kind(
     client: FlaskClient, database: Database, job: int
 ) -> None:
-    with database.write() as connection:
-        connection.execute(text("DELETE FROM site WHERE kind <> 'decoder'"))
+    with database.write() as tx:
+        tx.run("DELETE FROM site WHERE kind <> 'decoder'")
     assert "Head decoder L1 H1</h1>" in client.get(f"/jobs/{job}/heads/1/1").text

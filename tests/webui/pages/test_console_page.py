@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
 
 from db.database import Database
 from jobs.settings import load_settings
@@ -31,9 +30,9 @@ def client(tmp_path: Path, seeding: SimpleNamespace) -> Iterator[FlaskClient]:
 
 def test_saved_queries_run_on_both_databases(database: Database, seeding: SimpleNamespace) -> None:
     seeding.seed_job(database)
-    with database.read() as connection:
+    with database.read() as tx:
         for name, query in SAVED:
-            rows = connection.execute(text(query)).all()
+            rows = tx.run(query).all()
             assert rows or "high and whose importance is low" in name
 
 

@@ -32,8 +32,8 @@ def logged(database: Database, seeding: SimpleNamespace) -> int:
             lines.add("info", f"{source} said {number}", f"value={number}", about)
         lines.add("error", f"{source} {HOSTILE}", "Traceback\n  line", {"job": job, "shard": 0})
         LogShipper(database, source, seconds=1, kept=100, lines=lines).ship()
-    with database.write() as connection:
-        connection.execute(schema.job_log.update().values(stored_at=schema.job_log.c.stored_at - 5))
+    with database.write() as tx:
+        tx.execute(schema.job_log.update().values(stored_at=schema.job_log.c.stored_at - 5))
     return job
 
 
@@ -130,8 +130,8 @@ def test_conditions_on_pages_and_api(
     seeding.seed_worker(database, "gone", silent=21)
     fleet.scheduler_beat(database, WHO, **SAID)
     shift(database, "shard", "moved_at", 0)
-    with database.write() as connection:
-        connection.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))
+    with database.write() as tx:
+        tx.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))
     page = client.get("/workers").text
     assert "1 worker alive, 1 not" in page
     assert 'chip-stalled">stalled' in page

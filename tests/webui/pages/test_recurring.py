@@ -29,8 +29,8 @@ def test_the_form_adds_one_and_the_page_shows_its_runs(
     assert "<code>0 3 * * *</code>" in page
     assert "Asia/Tokyo" in page
     assert "three rows" in page
-    with database.write() as connection:
-        connection.exec_driver_sql("UPDATE recurring SET next_at = 1000000")
+    with database.write() as tx:
+        tx.run("UPDATE recurring SET next_at = 1000000")
     submit_due(settings, database)
     page = client.get("/recurring").text
     assert '<a href="/jobs/1">job 1</a>' in page

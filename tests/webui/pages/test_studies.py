@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
 
 from db import schema
 from db.database import Database
@@ -37,10 +36,10 @@ def study(submission: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_state(database: Database, job: int, state: str, error: str = "") -> None:
-    with database.write() as connection:
+    with database.write() as tx:
         values = {"job": job, "state": state, "error": error or None}
         query = "UPDATE job SET state = :state, error = :error, started_at = 4e9 WHERE id = :job"
-        connection.execute(text(query), values)
+        tx.run(query, **values)
 
 
 def finished_study(database: Database, name: str = "done") -> tuple[int, int, int]:
@@ -63,9 +62,9 @@ def finished_study(database: Database, name: str = "done") -> tuple[int, int, in
         lifecycle.sweep_jobs(database)
         lifecycle.finish_jobs(database)
         jobs.append(job)
-    with database.write() as connection:
+    with database.write() as tx:
         values = {"name": name, "user_name": "ada", "created_at": 0.0}
-        inserted = connection.execute(schema.study.insert().values(values)).inserted_primary_key
+        inserted = tx.execute(schema.study.insert().values(values)).inserted_primary_key
         assert inserted is not None
         rows = [
             {"study_id": inserted[0], "step": step, "position": place, "job_id": job}
@@ -73,7 +72,7 @@ def finished_study(database: Database, name: str = "done") -> tuple[int, int, in
                 zip(("attribution", "leave-one-out"), jobs, strict=True)
             )
         ]
-        connection.execute(schema.study_step.insert(), rows)
+        tx.execute(schema.study_step.insert(), rows)
     return inserted[0], *jobs
 
 

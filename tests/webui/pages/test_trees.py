@@ -34,10 +34,10 @@ def stored(database: Database, seeding: SimpleNamespace, **values: object) -> st
     summed = np.zeros((3, 6, 6))
     summed[:, :5, :5] = KNOWN
     r = schema.example_result.c
-    with database.write() as connection:
+    with database.write() as tx:
         mine = (r.job_id == job) & (r.example_no == 0)
         cells = interactions(summed, THREE).to_json()
-        connection.execute(update(schema.example_result).where(mine).values(interactions=cells))
+        tx.execute(update(schema.example_result).where(mine).values(interactions=cells))
     return f"/jobs/{job}/examples/0"
 
 
@@ -126,9 +126,9 @@ def test_hostile_and_missing_texts(
     client: FlaskClient, database: Database, seeding: SimpleNamespace
 ) -> None:
     hostile = stored(database, seeding, pairs=((EVIL, EVIL),))
-    with database.write() as connection:
+    with database.write() as tx:
         tokens = json.dumps(["[CLS]", EVIL, '"&', "c", "d", "e"])
-        connection.execute(update(schema.example_result).values(tokens=tokens))
+        tx.execute(update(schema.example_result).values(tokens=tokens))
     page = client.get(hostile).text
     assert "<script>alert" not in page
     assert labels(drawn(page))[:3] == ["[CLS]", EVIL[:23] + "…", '"&']

@@ -1,0 +1,77 @@
+"""A transaction: one connection, and SQL with the clock, lists and row locks filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, CursorResult, Executable, TextClause, bindparam, text
+
+Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
+
+_TERMS = {
+    "postgresql": {
+        # now() stands still within a PostgreSQL transaction.
+        "clock": "extract(epoch FROM clock_timestamp())::double precision",
+        "for_update": "FOR UPDATE",
+        "for_update_skip_locked": "FOR UPDATE SKIP LOCKED",
+        "for_update_of_s_skip_locked": "FOR UPDATE OF s SKIP LOCKED",
+    },
+    # SQLite has one writer at a time: BEGIN IMMEDIATE already excludes others.
+    "sqlite": {
+        "clock": "((julianday('now') - 2440587.5) * 86400.0)",
+        "for_update": "",
+        "for_update_skip_locked": "",
+        "for_update_of_s_skip_locked": "",
+    },
+}
+
+
+class Transaction:
+    """An open transaction. `Database.read` and `Database.write` begin and end it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.dialect = connection.dialect.name
+
+    @property
+    def clock(self) -> TextClause:
+        """The database's clock in seconds since 1970, for SQLAlchemy statements."""
+        return text(_TERMS[self.dialect]["clock"])
+
+    @property
+    def driver_connection(self) -> Any:
+        """The driver's own connection, for what SQLAlchemy does not offer (COPY)."""
+        return self.connection.connection.driver_connection
+
+    def now(self) -> float:
+        """Read the database's clock."""
+        return float(self.run("SELECT {clock}").scalar_one())
+
+    def run(self, sql: str, /, **values: object) -> Rows:
+        """Run SQL text.
+
+        `{clock}` becomes the database's clock in seconds, `{for_update}` and its variants row locks
+        where the database has them. A `:name` whose value is a list or tuple becomes a list for IN.
+        """
+        lists = tuple(key for key, value in values.items() if isinstance(value, list | tuple))
+        return self.connection.execute(_statement(sql, self.dialect, lists), values)
+
+    def run_each(self, sql: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run SQL text once for each row of values."""
+        self.connection.execute(_statement(sql, self.dialect), rows)
+
+    def execute(
+        self,
+        statement: Executable,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> Rows:
+        """Run a SQLAlchemy statement, once for each row where `values` is a sequence."""
+        return self.connection.execute(statement, values)
+
+
+@lru_cache(maxsize=1024)
+def _statement(sql: str, dialect: str, lists: tuple[str, ...] = ()) -> TextClause:
+    statement = text(sql.format(**_TERMS[dialect]))
+    return statement.bindparams(*(bindparam(name, expanding=True) for name in lists))
