@@ -137,7 +137,7 @@ def test_a_deadline_to_come_changes_nothing(database: Database) -> None:
 
 def test_seconds_count_from_the_submission_by_the_databases_clock(database: Database) -> None:
     new = NewJob(values=job_values(), examples=None, deadline_seconds=3600)
-    job = new_jobs.write_jobs(database, lambda c: new_jobs.write_job(database, c, new))
+    job = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, new))
     found = job_reads.get_job(database, job)
     assert found.deadline_at is not None
     assert found.deadline_at - found.created_at == pytest.approx(3600, abs=5)
