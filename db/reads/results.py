@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 
 from db.database import Database
 from db.reads.jobs import escape_like

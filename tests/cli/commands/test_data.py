@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import text
 
 from db.database import Database
 from db.results import export as exports
@@ -107,8 +106,8 @@ def test_every_format_holds_the_same_rows(
         [words[v] if v is None or isinstance(v, bool) else str(v) for v in row.values()]
         for row in lines
     ] == [list(row.values()) for row in cells]
-    with store.read() as connection:
-        count = connection.execute(text(f"SELECT COUNT(*) FROM {view} WHERE job_id = 2")).scalar()
+    with store.read() as tx:
+        count = tx.run(f"SELECT COUNT(*) FROM {view} WHERE job_id = 2").scalar()
     assert len(lines) == count
 
 
@@ -144,9 +143,9 @@ def test_pages_and_commands_write_the_same_bytes(
     headwise: Headwise, store: Database, tmp_path: Path, table: str
 ) -> None:
     job = finished_job(store, failed=frozenset({4}))
-    with store.write() as connection:
-        connection.execute(text("UPDATE job SET name = '=1+1'"))
-        connection.execute(text("UPDATE example SET text_a = '@a,\rb', text_b = '-2'"))
+    with store.write() as tx:
+        tx.run("UPDATE job SET name = '=1+1'")
+        tx.run("UPDATE example SET text_a = '@a,\rb', text_b = '-2'")
     headwise("export", str(job), "--table", table, "--to", "rows.csv")
     client = create_app(load_settings()).test_client()
     page = client.get(f"/jobs/{job}/export/{table}.csv").data

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sqlalchemy import text
-
 from db.database import Database
 from db.queue import lifecycle
 from db.reads import jobs as job_reads
@@ -37,8 +35,8 @@ def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
 
 def test_submit_offers_results_that_are_there(headwise: Headwise, store: Database) -> None:
     headwise("submit", *GOOD)
-    with store.write() as connection:
-        connection.execute(text("UPDATE job SET state = 'succeeded', started_at = 9e9"))
+    with store.write() as tx:
+        tx.run("UPDATE job SET state = 'succeeded', started_at = 9e9")
     ran = headwise("submit", *GOOD)
     assert ran.out == "Job 1 has these results already; --again runs it again.\n"
     assert headwise("submit", *GOOD, "--json").json["same_as"] == 1
@@ -73,8 +71,8 @@ def test_options_go_on_top_of_a_spec_file(
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     more = ("--rtol", "0.01", "--set", "keep_text=false", "--set", "target=yes", "--label", "label")
     assert headwise("submit", "--spec", "spec.json", *more).status == 0
-    with store.read() as connection:
-        stored = json.loads(connection.execute(text("SELECT spec FROM job")).scalar_one())
+    with store.read() as tx:
+        stored = json.loads(tx.run("SELECT spec FROM job").scalar_one())
     assert (stored["edges"], stored["rtol"], stored["keep_text"]) == (3, 0.01, False)
     assert (stored["target"], stored["data"]["label_column"]) == ("yes", "label")
 
