@@ -149,12 +149,7 @@ class Console:
         path = Path(str(self.database.database)).absolute()
         if not path.is_file():
             raise UnavailableError(f"There is no database at {path}. Start Headwise first.")
-        # The child chooses the schema in which the views name their tables.
-        views = [
-            (view.name, re.sub(r"(\bFROM |\bJOIN )(\w+)", r"\1{schema}.\2", view.select))
-            for view in VIEWS
-        ]
-        return {"address": f"file:{quote(str(path))}?mode=ro", "views": views}
+        return {"address": f"file:{quote(str(path))}?mode=ro", "views": placed_views()}
 
     def _postgresql(self) -> dict[str, object]:
         if not self.console_url:
@@ -164,6 +159,14 @@ class Console:
             "address": address.render_as_string(hide_password=False),
             "tables": list(metadata.tables),
         }
+
+
+def placed_views() -> list[tuple[str, str]]:
+    """Name and SELECT of every published view; its tables are in the schema `{schema}`."""
+    return [
+        (view.name, re.sub(r"(\bFROM |\bJOIN )(\w+)", r"\1{schema}.\2", view.select))
+        for view in VIEWS
+    ]
 
 
 class _Answer:

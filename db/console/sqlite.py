@@ -2,13 +2,21 @@
 
 A read-only file is not enough: SQLite would still attach and create other files, change settings
 and make temporary tables. The authorizer prevents all of this.
+
+The authorizer cannot prevent reading. SQLite does not call it for the columns of USING and NATURAL
+joins, so a name that must not be read must not resolve: the database is attached under a random
+schema name, and every table and view in it that is not published is shadowed by an empty temporary
+view of its name. SQLite's own names (sqlite_master, pragma_table_info) are refused as text, since
+they cannot be shadowed and SQLite has no other spelling for them.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from db.console.child import Output, Refused, answer, limit, say
@@ -64,39 +72,82 @@ _ACTIONS = {
 }
 
 
+_OWN_NAMES = re.compile(r"(?:sqlite_(?!version\b)|pragma_)\w*", re.IGNORECASE)
+"""SQLite's own tables and pragma functions, wherever they stand in a query."""
+_LIMITS = (
+    (sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE),
+    (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+    (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
+    (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50),
+    (sqlite3.SQLITE_LIMIT_VDBE_OP, 1_000_000),
+    (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+    (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+)
+_SOURCES = re.compile(r"""(?:\bfrom|\bjoin|,)\s*["'`\[]?(\w+)""", re.IGNORECASE)
+
+
 class Guard:
     """The authorizer: denies by default and keeps the first denial.
 
-    SQLite reports in the body of which view a table is read, but common table expressions look
-    like views: WITH jobs AS (SELECT * FROM job) is reported as the view `jobs`. For a table of
-    which no column is read (count(*)) it reports only the name in the FROM clause. Therefore the
-    database is attached under a random schema name, and each published view is a temporary view
-    over a second one with a random name: no query can know these names.
+    It is the boundary for everything but reading, and a second one for reading: it reports an
+    unpublished name where SQLite would silently find no rows in its shadow.
     """
 
     def __init__(self, views: Sequence[tuple[str, str]]) -> None:
-        secret = secrets.token_hex(16)
-        self.schema = f"db_{secret}"
-        self.views = {name: (f"{name}_{secret}", select) for name, select in views}
-        self.bodies = frozenset(body for body, _ in self.views.values())
-        self.tables: frozenset[str] = frozenset()
+        self.schema = f"db_{secrets.token_hex(16)}"
+        self.views = dict(views)
+        self.hidden: frozenset[str] = frozenset()
         self.denied: Refused | None = None
 
-    def prepare(self, connection: sqlite3.Connection, uri: str) -> None:
-        """Attach the database, create the temporary views, and read the names of the tables."""
+    def open(self, uri: str) -> sqlite3.Connection:
+        """Open the database for one query. Raises Refused."""
+        try:
+            connection = sqlite3.connect(":memory:", uri=True, isolation_level=None)
+            connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            self._publish(connection, uri)
+            connection.execute("PRAGMA trusted_schema=0")
+            connection.execute("PRAGMA query_only=1")
+        except sqlite3.Error as error:
+            raise Refused("unavailable", str(error).replace(self.schema, "main")) from None
+        for category, most in _LIMITS:
+            connection.setlimit(category, most)
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        connection.set_authorizer(self)
+        return connection
+
+    def _publish(self, connection: sqlite3.Connection, uri: str) -> None:
+        """Attach the database, create the published views and shadow every other name."""
         connection.execute("ATTACH ? AS " + self.schema, (uri,))
-        for name, (body, select) in self.views.items():
-            select = select.replace("{schema}", self.schema)
-            connection.execute(f"CREATE TEMP VIEW {body} AS {select}")
-            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {body}")  # noqa: S608
         # SQLite sets up a table-valued function at its first use, by statements denied later.
         for function in TABLE_FUNCTIONS:
             connection.execute(f"SELECT 1 FROM {function}('[]')")  # noqa: S608
         names = connection.execute(
             f"SELECT lower(name) FROM {self.schema}.sqlite_master "  # noqa: S608
-            "UNION SELECT lower(name) FROM pragma_module_list"
+            "WHERE type IN ('table', 'view') UNION SELECT lower(name) FROM pragma_module_list"
         )
-        self.tables = frozenset(name for (name,) in names) - self.views.keys() - {*TABLE_FUNCTIONS}
+        found = frozenset(name for (name,) in names)
+        self.hidden = found - self.views.keys() - frozenset(TABLE_FUNCTIONS)
+        connection.execute("BEGIN")
+        for name, select in self.views.items():
+            select = select.replace("{schema}", self.schema)
+            connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
+        for name in sorted(self.hidden):
+            if not _OWN_NAMES.match(name):
+                quoted = name.replace('"', '""')
+                connection.execute(f'CREATE TEMP VIEW "{quoted}" AS SELECT NULL AS "" WHERE 0')
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def translated(self, sql: str) -> Iterator[None]:
+        """Refuse a query that has SQLite's own names; turn SQLite's errors into Refused."""
+        if own := _OWN_NAMES.search(sql):
+            raise Refused("table", name=own[0].lower())
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.denied or self._unpublished(error, sql) or _refusal(error, self) from None
 
     def __call__(
         self, action: int, first: str | None, second: str | None, db: str | None, body: str | None
@@ -118,18 +169,24 @@ class Guard:
         self.denied = self.denied or refused
         return sqlite3.SQLITE_DENY
 
+    def _unpublished(self, error: sqlite3.Error, sql: str) -> Refused | None:
+        """Name the unpublished table of a query that found no columns in its shadow."""
+        if str(error).startswith(("no such column", "cannot join using column")):
+            for name in _SOURCES.findall(sql):
+                if name.lower() in self.hidden:
+                    return Refused("table", name=name)
+        return None
+
     def _may_read(self, table: str, column: str | None, db: str | None, body: str | None) -> bool:
         if db == self.schema:
             # Without a column, `db` is as written in the query; else where the name was found.
-            return body in self.bodies or column == ""
+            return body in self.views or column == ""
         if db == "temp":
-            return table in self.views or table in self.bodies
+            return table in self.views
         if db == "main":
             return table in TABLE_FUNCTIONS
         # No column and no schema: a view or a common table expression, not a table.
-        name = table.lower()
-        hidden = name in self.tables or name.startswith(("sqlite_", "pragma_"))
-        return column == "" and not hidden
+        return column == "" and table.lower() not in self.hidden
 
 
 def main() -> None:
@@ -141,43 +198,16 @@ def run(request: dict[str, Any], output: Output) -> None:
     """Run the query of a request. Raises Refused."""
     limit(request["memory"], request["seconds"])
     guard = Guard(request["views"])
-    try:
-        connection = sqlite3.connect(":memory:", uri=True, isolation_level=None)
-        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        guard.prepare(connection, request["address"])
-        connection.execute("PRAGMA trusted_schema=0")
-        connection.execute("PRAGMA query_only=1")
-    except sqlite3.Error as error:
-        raise Refused("unavailable", str(error).replace(guard.schema, "main")) from None
-    for category, most in (
-        (sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE),
-        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
-        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
-        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50),
-        (sqlite3.SQLITE_LIMIT_VDBE_OP, 1_000_000),
-        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
-        (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0),
-        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
-    ):
-        connection.setlimit(category, most)
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    connection.set_authorizer(guard)
+    connection = guard.open(request["address"])
     say({"ready": True})
-    try:
-        _fetch(connection, request["sql"], output)
-    except sqlite3.Error as error:
-        raise guard.denied or _refusal(error, guard) from None
-
-
-def _fetch(connection: sqlite3.Connection, sql: str, output: Output) -> None:
-    cursor = connection.execute(sql)
-    if cursor.description is None:  # nothing but comments
-        raise Refused("empty")
-    output.columns([column[0] for column in cursor.description])
-    complete = True
-    while complete and (rows := cursor.fetchmany(output.wanted())):
-        complete = output.rows(rows)
+    with guard.translated(request["sql"]):
+        cursor = connection.execute(request["sql"])
+        if cursor.description is None:  # only comments
+            raise Refused("empty")
+        output.columns([column[0] for column in cursor.description])
+        complete = True
+        while complete and (rows := cursor.fetchmany(output.wanted())):
+            complete = output.rows(rows)
     say({"end": True, "truncated": not complete})
 
 
