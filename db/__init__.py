@@ -1,4 +1,4 @@
-"""The database: tables, migrations, store (writes), queries (reads) and console.
+"""The database: tables, migrations, the queue, results, published views and the SQL console.
 
 Only this package uses SQLAlchemy.
 """

@@ -1,7 +1,7 @@
 """`make demo`: the whole system on this machine, on the bundled model and data.
 
 Builds the demo model, starts the embedded stack, submits a small study, shows the progress of its
-steps and what they found, and serves the dashboard until Ctrl-C (or ends after it with --exit).
+steps and their findings, and serves the dashboard until Ctrl-C (with --exit it ends instead).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STUDY: dict[str, object] = {
     "within": None,
     "triggers": 1,
 }
-"""Two thirds of the pairs to rank heads and find triggers on, the rest to evaluate on."""
+"""Heads are ranked and triggers mined on two thirds of the pairs, and evaluated on the rest."""
 
 TOP_HEADS = """
 SELECT rank, layer, head, mean, low, high, mean_attention_max FROM head_importance
@@ -87,7 +87,7 @@ def install(settings: Settings) -> None:
 
 
 def run_demo(settings: Settings, supervisor: Supervisor, *, leave: bool) -> int:
-    """Submit the study, follow it, show its results; then serve until asked to stop."""
+    """Submit the study, follow it, show its results; then serve until told to stop."""
     address = f"http://{settings.host}:{settings.port}"
     database = Database(settings.database)
     try:
@@ -102,13 +102,13 @@ def run_demo(settings: Settings, supervisor: Supervisor, *, leave: bool) -> int:
         database.close()
     out.print(f"\nDashboard: {address}   Logs: {settings.home / 'logs'}")
     if not leave and not supervisor.stop.is_set():
-        out.print("Ctrl-C stops everything.")
+        out.print("Press Ctrl-C to stop everything.")
         supervisor.stop.wait()
     return status
 
 
 def raw_study(settings: Settings) -> dict[str, object]:
-    """The demo's study, on the model and data in the data folder."""
+    """Describe the demo's study, on the model and data in the data folder."""
     data = {
         "path": str(settings.home / DEMO_DATA),
         "text_columns": ["premise", "hypothesis"],
@@ -119,7 +119,7 @@ def raw_study(settings: Settings) -> dict[str, object]:
 
 
 def show_findings(findings: dict[str, list[str]]) -> None:
-    """Print what pruning and the attack gave."""
+    """Print the findings of pruning and attack."""
     for step in ("pruning", "attack"):
         out.print()
         for sentence in findings.get(step, ()):
@@ -151,7 +151,7 @@ def show_results(console: Console, job: int) -> None:
 
 
 def rows(console: Console, query: str) -> list[tuple[object, ...]]:
-    """Rows of a query on the published views, the way any user would ask."""
+    """Query the published views, as any user would."""
     return console.run(query).rows
 
 

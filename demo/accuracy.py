@@ -23,7 +23,7 @@ BATCH_TOKENS = 2048
 
 
 class Pair(NamedTuple):
-    """A premise, a hypothesis and the label a careful reader gives them."""
+    """A premise, a hypothesis and the label that a careful reader gives them."""
 
     premise: str
     hypothesis: str
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 
 
 def read_pairs(path: Path, limit: int | None = None) -> list[Pair]:
-    """The first `limit` pairs of a JSONL file (all by default).
+    """Read the first `limit` pairs of a JSONL file (all by default).
 
     Raises:
         ValueError: a line is not a JSON object with the three texts; names file and line.
@@ -53,9 +53,9 @@ def read_pairs(path: Path, limit: int | None = None) -> list[Pair]:
 
 
 def batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """Indices in batches of similar length: rows x longest row is at most `budget` tokens.
+    """Yield indices in batches of similar length, of at most `budget` tokens with padding.
 
-    A single row longer than the budget makes a batch of its own.
+    A row longer than the budget is a batch of its own.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -68,7 +68,7 @@ def batches(lengths: Sequence[int], budget: int = BATCH_TOKENS) -> Iterator[list
 
 
 def logits(folder: Path, pairs: Sequence[Pair], console: Console | None = None) -> torch.Tensor:
-    """Logits, float32 [pairs, classes], in the order of the pairs; progress on `console`."""
+    """Compute logits, float32 [pairs, classes], in the order of the pairs."""
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model: Any = AutoModelForSequenceClassification.from_pretrained(
         folder, local_files_only=True, dtype=torch.float32
@@ -87,7 +87,7 @@ def logits(folder: Path, pairs: Sequence[Pair], console: Console | None = None) 
 
 
 def confusion(predicted: Sequence[int], gold: Sequence[int], classes: int) -> torch.Tensor:
-    """Counts, int64 [classes, classes]: gold labels in rows, predicted ones in columns."""
+    """Count pairs, int64 [classes, classes], by gold label (rows) and predicted label (columns)."""
     cells = torch.tensor(gold) * classes + torch.tensor(predicted)
     return torch.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
@@ -109,7 +109,7 @@ def main() -> None:
     if unknown:
         parser.error(f"{options.data} has labels {sorted(unknown)}, the model only {labels}")
     if not pairs:
-        parser.error(f"{options.data} holds no pairs")
+        parser.error(f"{options.data} contains no pairs")
     console = Console()
     scores = logits(options.model, pairs, console)
     predicted = scores.argmax(dim=1).tolist()

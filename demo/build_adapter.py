@@ -1,9 +1,9 @@
-"""Make adapter.safetensors: what fine-tuning changed in the encoder, in low rank.
+"""Create adapter.safetensors: the low-rank difference that fine-tuning made to the encoder.
 
     python -m demo.build_adapter FINE_TUNED_FOLDER [--bytes 3500000] [--output FILE]
 
 FINE_TUNED_FOLDER holds all-MiniLM-L6-v2 fine-tuned as a BertForSequenceClassification with
-three labels. Needed only to make the adapter anew; the demo uses the file in this folder.
+three labels. Needed only to recreate the adapter; the demo uses the file in this folder.
 """
 
 import argparse
@@ -30,16 +30,17 @@ class Decomposition(NamedTuple):
 
     @classmethod
     def of(cls, matrix: NDArray[np.float32]) -> "Decomposition":
-        """Decompose `matrix`, with a sign rule, as LAPACK leaves each pair's sign open."""
+        """Decompose `matrix`; the signs of each pair, which LAPACK leaves open, follow a rule."""
         left, values, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
         sign = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
         return cls(left * sign, values, right * sign[:, None])
 
     def factors(self, rank: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-        """Factors up [out, rank] and down [rank, in], float16, whose product is the nearest.
+        """Return float16 factors up [out, rank] and down [rank, in] of the best approximation.
 
-        Nearest in the Frobenius norm (Eckart and Young 1936). Each singular value is shared
-        evenly between the two, which keeps both well inside half precision's range.
+        It is the nearest matrix of that rank in the Frobenius norm (Eckart and Young 1936). Each
+        singular value is shared evenly between the factors, which keeps both well within the range
+        of half precision.
         """
         root = np.sqrt(self.values[:rank])
         up = self.left[:, :rank] * root
@@ -48,15 +49,15 @@ class Decomposition(NamedTuple):
 
     @property
     def bytes_per_rank(self) -> int:
-        """Size of one column of `up` and one row of `down`, two bytes a number."""
+        """Size of one column of `up` and one row of `down`, at two bytes per number."""
         return 2 * int(self.left.shape[0] + self.right.shape[1])
 
 
 def share_ranks(parts: dict[str, Decomposition], budget: int) -> dict[str, int]:
-    """Rank of each matrix, so that the factors together capture most within `budget` bytes.
+    """Choose the rank of each matrix so that all factors fit into `budget` bytes.
 
-    Singular pairs of all matrices are taken by captured energy (squared singular value) per
-    byte: layers that fine-tuning changed along few directions then leave room for the others.
+    Singular pairs of all matrices are taken in order of energy (squared singular value) per byte,
+    so layers that fine-tuning changed along few directions leave room for the others.
     """
     gains = sorted(
         (-(value**2) / part.bytes_per_rank, name)
@@ -73,10 +74,10 @@ def share_ranks(parts: dict[str, Decomposition], budget: int) -> dict[str, int]:
 
 
 def factor(encoder: Tensors, tuned: Tensors, budget: int) -> Tensors:
-    """The adapter's tensors, about `budget` bytes, in the form that `demo.model.merge` reads.
+    """Compute the adapter's tensors, about `budget` bytes, as `demo.model.merge` reads them.
 
-    Tensors that are the encoder's, rounded as the fine-tuned ones are stored, have no entry:
-    fine-tuning froze the embeddings.
+    Tensors equal to the encoder's, rounded like the stored fine-tuned ones, have no entry: the
+    embeddings were frozen.
     """
     adapter: Tensors = {}
     matrices: dict[str, Decomposition] = {}
@@ -97,7 +98,7 @@ def factor(encoder: Tensors, tuned: Tensors, budget: int) -> Tensors:
 
 
 def main() -> None:
-    """Command line: factor the fine-tuned folder given."""
+    """Command line: factor the given fine-tuned folder."""
     parser = argparse.ArgumentParser(description="Make the demo model's adapter.")
     parser.add_argument("tuned", type=Path, help="folder of the fine-tuned model")
     parser.add_argument("--bytes", type=int, default=DEFAULT_BYTES, help="size of the tensors")

@@ -2,9 +2,9 @@
 
     python -m demo.model TARGET
 
-The encoder all-MiniLM-L6-v2 (6 layers, 12 heads, 384 wide) comes from a PyPI package; the
-adapter beside this file holds what fine-tuning on natural language inference changed, in low
-rank, and the classification head. Only numpy and safetensors are needed.
+The encoder all-MiniLM-L6-v2 (6 layers, 12 heads, 384 dimensions) comes from a PyPI package. The
+adapter beside this file holds the low-rank difference that fine-tuning on natural language
+inference made, and the classifier. Only numpy and safetensors are needed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 ADAPTER = Path(__file__).with_name("adapter.safetensors")
 LABELS = ("contradiction", "neutral", "entailment")
 STAMP = "demo-model.json"
-# Counted up when the merging below changes, so that folders merged by older code are replaced.
+# Increased when the merging below changes, so that folders merged by older code are replaced.
 RECIPE = 1
 
 INSTALL = f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}"
@@ -37,19 +37,19 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class DemoModelError(Exception):
-    """The demo model cannot be built; the message says why and what to do."""
+    """The demo model cannot be built; the message gives the reason and the remedy."""
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def encoder_dir() -> Path:
-    """Folder of the installed encoder, found without importing its package, weights verified.
+    """Return the folder of the installed encoder, after verifying its weights.
 
-    The package imports sentence-transformers, which the demo does without.
+    The package is not imported, because it imports sentence-transformers.
 
     Raises:
         DemoModelError: the package is not installed, or its weights are not the expected ones.
@@ -64,7 +64,7 @@ def encoder_dir() -> Path:
     weights = folder / "model.safetensors"
     again = f"run: {INSTALL} --force-reinstall"
     if not weights.is_file():
-        raise DemoModelError(f"package {PACKAGE} {package.version} lacks {weights}; {again}")
+        raise DemoModelError(f"package {PACKAGE} {package.version} has no {weights}; {again}")
     found = sha256_of(weights)
     if found != ENCODER_SHA256:
         raise DemoModelError(
@@ -75,22 +75,22 @@ def encoder_dir() -> Path:
 
 
 def encoder_weights(folder: Path) -> Tensors:
-    """The encoder's float32 tensors under the names of BertForSequenceClassification."""
+    """Read the encoder's float32 tensors under the names of BertForSequenceClassification."""
     tensors = load_file(folder / "model.safetensors")
-    # A constant (0 ... 511) that older checkpoints carry and no model reads.
+    # A constant (0 ... 511) in older checkpoints that no model reads.
     del tensors["embeddings.position_ids"]
     return {f"bert.{name}": tensor for name, tensor in tensors.items()}
 
 
 def merge(encoder: Tensors, adapter: Tensors) -> Tensors:
-    """Encoder plus adapter, float32.
+    """Add the adapter to the encoder, in float32.
 
-    For a weight W [out, in] the adapter holds `W.up` [out, r] and `W.down` [r, in] and the
-    result is W + up @ down (as in LoRA, Hu et al. 2021, equation 3); for a vector v it holds
-    `v.delta`. Adapter tensors without such a suffix are new and taken as they are (the head).
+    For a weight W [out, in] the adapter has `W.up` [out, r] and `W.down` [r, in], and the result is
+    W + up @ down (as in LoRA, Hu et al. 2021, equation 3); for a vector v it has `v.delta`. Adapter
+    tensors without such a suffix are new and copied unchanged (the classifier).
 
     Raises:
-        DemoModelError: the adapter changes a tensor that the encoder lacks.
+        DemoModelError: the adapter changes a tensor that the encoder does not have.
     """
     merged = dict(encoder)
     for name, tensor in adapter.items():
@@ -102,7 +102,7 @@ def merge(encoder: Tensors, adapter: Tensors) -> Tensors:
             merged[name] = change
             continue
         if base not in encoder:
-            raise DemoModelError(f"the adapter changes {base!r}, which the encoder lacks")
+            raise DemoModelError(f"the adapter changes {base!r}, which the encoder does not have")
         if kind == "up":
             change = change @ adapter[f"{base}.down"].astype(np.float32)
         merged[base] = encoder[base] + change
@@ -112,12 +112,12 @@ def merge(encoder: Tensors, adapter: Tensors) -> Tensors:
 def build(target: Path) -> Path:
     """Write the merged model to the folder `target` and return it.
 
-    Nothing is done when `target` already holds this model. The folder appears at once and whole:
-    it is written beside `target` and renamed, so a concurrent build or a crash leaves no half.
+    Does nothing if `target` already holds this model. The folder is written beside `target` and
+    then renamed, so a concurrent build or a crash never leaves an incomplete one.
 
     Raises:
         DemoModelError: the encoder or the adapter is missing or wrong, or `target` is something
-            else, which is left alone.
+            else, which is left unchanged.
     """
     stamp = _stamp()
     if _holds(target, stamp):
@@ -137,7 +137,7 @@ def build(target: Path) -> Path:
 
 
 def _stamp() -> dict[str, Any]:
-    """What identifies the merged model: its two sources and the recipe."""
+    """Identify the merged model by its two sources and the recipe."""
     if not ADAPTER.is_file():
         raise DemoModelError(f"the demo's adapter {ADAPTER} is missing; restore it from the source")
     with safe_open(ADAPTER, "np") as file:
@@ -161,7 +161,7 @@ def _holds(target: Path, stamp: dict[str, Any]) -> bool:
 def _write(folder: Path, encoder: Path, stamp: dict[str, Any]) -> None:
     weights = merge(encoder_weights(encoder), load_file(ADAPTER))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    # safetensors makes files that only their owner reads; let the umask decide, as for the rest.
+    # safetensors writes files that only their owner can read; apply the umask, as for the rest.
     (folder / "model.safetensors").chmod(folder.stat().st_mode & 0o666)
     config = _read_json(encoder / "config.json") | {
         "architectures": ["BertForSequenceClassification"],
@@ -171,7 +171,7 @@ def _write(folder: Path, encoder: Path, stamp: dict[str, Any]) -> None:
         "problem_type": "single_label_classification",
     }
     del config["_name_or_path"], config["transformers_version"]
-    # The package's tokenizer cuts at 128 word pieces and pads to 128; callers decide that here.
+    # The package's tokenizer truncates and pads to 128 word pieces; here callers decide.
     tokenizer = _read_json(encoder / "tokenizer.json") | {"truncation": None, "padding": None}
     tokenizer_config = _read_json(encoder / "tokenizer_config.json")
     del tokenizer_config["name_or_path"]
@@ -187,7 +187,7 @@ def _write(folder: Path, encoder: Path, stamp: dict[str, Any]) -> None:
 
 
 def _replace(target: Path, scratch: Path, stamp: dict[str, Any]) -> None:
-    """Rename `scratch` to `target`, an outdated model there making way."""
+    """Rename `scratch` to `target`, replacing an outdated model."""
     outdated = scratch.with_name(f"{scratch.name}.old")
     if _holds(target, stamp):
         return
@@ -196,7 +196,7 @@ def _replace(target: Path, scratch: Path, stamp: dict[str, Any]) -> None:
             target.rename(outdated)
         scratch.rename(target)
     except OSError:
-        # Another process that built the same model came first: its folder is as good.
+        # Another process has built the same model meanwhile: use its folder.
         if not _holds(target, stamp):
             raise
     finally:
@@ -209,7 +209,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: build the demo model in the folder given."""
+    """Command line: build the demo model in the given folder."""
     parser = argparse.ArgumentParser(description="Merge the demo model into a folder.")
     parser.add_argument("target", type=Path)
     try:

@@ -1,1 +1,1 @@
-"""What a job is: settings, specs, states, planning, outcomes and merging. No torch, no SQL."""
+"""Jobs: settings, specifications, states, planning, outcomes and merging. No torch, no SQL."""

@@ -1,1 +1,1 @@
-"""Submit, dispatch, sweep, finish and control; the Celery app."""
+"""The scheduling loop, the Celery app, and the submission of jobs."""

@@ -1,7 +1,7 @@
-"""The Celery app. A message only wakes a worker: the database says what there is to do.
+"""The Celery app. A message only wakes a worker: the database decides what it does.
 
-Messages are acknowledged when they arrive (a redelivery would mean nothing), results are not
-stored, and a wake-up that nobody took expires.
+Messages are acknowledged on arrival (redelivering one would be pointless), results are not stored,
+and a wake-up that no worker takes expires.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
 POLL_SECONDS = 0.25
-"""Time between two looks for a message; the transport's one second would be most of a small job's
-latency. It takes no option for this: its options go to create_engine."""
+"""Time between two polls for a message; the transport's default of one second would dominate the
+latency of a small job. It has no option for it: its options go to create_engine."""
 
 
 class EmbeddedChannel(Channel):
-    """kombu's SQL channel, which notices that its file was deleted or replaced.
+    """kombu's SQL channel, extended to notice that its file was deleted or replaced.
 
-    Without this a process would read and write the deleted file for ever, and a new one another.
+    Otherwise a process would keep using the deleted file while newer ones use another.
     """
 
     _files: ClassVar[dict[str, tuple[int, int] | None]] = {}
@@ -50,17 +50,17 @@ class EmbeddedChannel(Channel):
 
 
 class EmbeddedBroker(Transport):
-    """kombu's SQL transport, which looks more often and lets its caller go after one look.
+    """kombu's SQL transport, which polls more often and returns to its caller after one poll.
 
-    Celery asks for up to two seconds of messages, and once more after it was told to stop: a
-    worker would notice the end of its service four seconds late.
+    Celery waits up to two seconds for messages, and once more after it was told to stop, so a
+    worker would react to SIGTERM four seconds late.
     """
 
     Channel = EmbeddedChannel
     polling_interval = POLL_SECONDS
 
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
-        """Deliver a message; raises TimeoutError when none came in time."""
+        """Deliver a message; raises TimeoutError if none arrives in time."""
         soon = None if timeout is None else min(timeout, POLL_SECONDS)
         super().drain_events(connection, soon, **options)  # type: ignore[no-untyped-call]
 
@@ -77,14 +77,14 @@ TRANSPORT_ALIASES["sqla"] = f"{__name__}:{EmbeddedBroker.__name__}"
 
 WAKE = "headwise.wake"
 ANNOUNCE_SECONDS = 30.0
-"""Seconds after which a shard that nobody claimed is announced again."""
+"""Seconds after which a shard that no worker claimed is announced again."""
 MESSAGE_SECONDS = 86_400.0
-"""How long a wake-up lives. Workers compare this with their own clock: it must be far more than
-clocks are wrong by, or a worker that is ahead takes no message."""
+"""How long a wake-up is valid. Workers compare this with their own clock, so it must be far longer
+than clocks are wrong by: otherwise a worker whose clock is ahead would discard every message."""
 
 
 def make_app(settings: Settings) -> Celery:
-    """The app for these settings."""
+    """Create the Celery app."""
     app = Celery("headwise", broker=settings.broker, set_as_current=False)
     embedded = settings.broker.startswith("sqla+sqlite")
     if embedded:
@@ -108,8 +108,8 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def forget_delivered(settings: Settings) -> None:
-    """Delete delivered messages from the embedded broker, whose transport keeps them for ever."""
+def delete_delivered(settings: Settings) -> None:
+    """Delete delivered messages from the embedded broker, whose transport never does."""
     file = Path(settings.broker.removeprefix("sqla+sqlite:///"))
     if not settings.broker.startswith("sqla+sqlite") or not file.exists():
         return
@@ -121,7 +121,7 @@ def forget_delivered(settings: Settings) -> None:
 
 
 def wake(app: Celery, queue: str) -> None:
-    """Publish one wake-up. Raises UnavailableError when the broker does not answer."""
+    """Publish a wake-up. Raises UnavailableError if the broker does not answer."""
     broken = (OperationalError, OSError, *app.connection_for_write().connection_errors)
     try:
         app.send_task(WAKE, queue=queue, expires=MESSAGE_SECONDS, retry=False, ignore_result=True)
@@ -136,7 +136,7 @@ def ping(settings: Settings) -> str:
 
 
 def reach(app: Celery) -> None:
-    """Connect to the broker once. Raises UnavailableError when it does not answer."""
+    """Connect to the broker once. Raises UnavailableError if it does not answer."""
     with app.connection_for_write() as connection:
         broken = (OperationalError, OSError, *connection.connection_errors)
         try:
@@ -146,5 +146,5 @@ def reach(app: Celery) -> None:
 
 
 def shown_address(settings: Settings) -> str:
-    """The broker's address without its password."""
+    """Return the broker's address without its password."""
     return str(Connection(settings.broker).as_uri())  # type: ignore[no-untyped-call]

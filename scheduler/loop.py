@@ -23,7 +23,7 @@ from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
 from jobs.traces import configure_traces, end_traces, span
-from scheduler.broker import ANNOUNCE_SECONDS, forget_delivered, make_app, wake
+from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake
 from scheduler.heartbeat import SchedulerHeartbeat
 from scheduler.submission import recurring
 from scheduler.submission.submit import check_size, example_rows
@@ -197,7 +197,7 @@ class Scheduler:
         lifecycle.prune_workers(self.database, PROCESSES_KEPT_SECONDS)
         fleet.prune_schedulers(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
-        forget_delivered(self.settings)
+        delete_delivered(self.settings)
 
     def _workers(self) -> dict[str, tuple[int, int]]:
         """Idle and live workers, by queue."""

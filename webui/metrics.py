@@ -110,9 +110,9 @@ def _processes(numbers: Numbers) -> Iterator[Metric]:
     alive = [worker for worker in numbers.workers if worker.alive]
     for name, key, meaning in _VITALS:
         rows = (
-            ((worker.name, worker.host, worker.device), worker.vitals[key])
+            ((worker.name, worker.host, worker.device), worker.resource_usage[key])
             for worker in alive
-            if key in worker.vitals
+            if key in worker.resource_usage
         )
         yield _gauge(f"worker_{name}", meaning, "worker host device", rows)
 

@@ -1,1 +1,1 @@
-"""Workers: Celery tasks, one loaded model per process, one runner per kind of job."""
+"""Worker processes: claim shards, compute them with the engine, store the results."""

@@ -1,1 +1,1 @@
-"""Running it: processes, health, logs, retention and backup."""
+"""Operations: processes, health, logs, metrics, retention and backup."""

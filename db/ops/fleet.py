@@ -18,7 +18,7 @@ from jobs.settings import Settings
 
 WORKERS = """
 SELECT w.name, w.host, w.pid, w.queue, w.device, w.versions, w.state, w.job_id,
-    w.shard_no AS shard, w.started_at, w.seen_at, w.beat_seconds, w.vitals,
+    w.shard_no AS shard, w.started_at, w.seen_at, w.beat_seconds, w.vitals AS resource_usage,
     {clock} - w.seen_at AS silent, {clock} - s.moved_at AS still
 FROM worker w LEFT JOIN shard s ON s.job_id = w.job_id AND s.shard_no = w.shard_no
     AND s.owner = w.name AND s.state = 'leased'
@@ -57,8 +57,8 @@ class Worker:
     """Seconds since its last heartbeat, by the database's clock."""
     still: float | None
     """Seconds since the shard that it holds moved."""
-    vitals: dict[str, float]
-    """What it uses, see `workers.resource_usage`."""
+    resource_usage: dict[str, float]
+    """See `workers.resource_usage`."""
     alive: bool
     condition: str
     """idle, busy, stalled, stopped or dead."""
@@ -247,14 +247,14 @@ def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -
 def _worker(row: dict[str, Any], settings: Settings) -> Worker:
     told = row.pop("beat_seconds")  # a worker of an earlier version tells neither this nor progress
     beat = told or settings.heartbeat_seconds
-    vitals = json.loads(row.pop("vitals") or "{}")
+    usage = json.loads(row.pop("resource_usage") or "{}")
     stopped = row["state"] == STOPPED
     alive = not stopped and row["silent"] <= dead_after(beat)
     condition = STOPPED if stopped else DEAD
     if alive:
         stalled = told is not None and _stalled(row["still"], row["silent"], settings)
         condition = STALLED if stalled else row["state"]
-    return Worker(**row, vitals=vitals, alive=alive, condition=condition)
+    return Worker(**row, resource_usage=usage, alive=alive, condition=condition)
 
 
 def _stalled(still: float | None, silent: float, settings: Settings) -> bool:

@@ -1,7 +1,7 @@
-"""The published views: the public contract of the database. docs/schema.md is made from here.
+"""The published views: the public contract of the database. docs/schema.md is generated from them.
 
-Every view is one SELECT that SQLite and PostgreSQL both understand, and every column has a
-description; a test holds both against the database and against the page.
+Every view is one SELECT that both SQLite and PostgreSQL understand, and every column has a
+description; tests compare both with the database and with the page.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("queue", "j.queue", "text", "Queue its shards wait in."),
             ("examples", "j.examples", "integer", "Examples in the job."),
             ("examples_done", _DONE, "integer", "Examples whose shard is done."),
-            ("examples_failed", _FAILED, "integer", "Examples that failed, of those."),
+            ("examples_failed", _FAILED, "integer", "Examples of those that failed."),
             ("layers", "j.layers", "integer", "Layers of the model."),
             ("heads", "j.heads", "integer", "Heads per layer of the model."),
             ("labels", "j.labels", "text", "The model's labels, a JSON array."),
@@ -52,7 +52,7 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "started_at",
                 "j.started_at",
                 "real",
-                "Cut into shards and ready to run, seconds since 1970 UTC.",
+                "Planned and ready to run, seconds since 1970 UTC.",
             ),
             ("finished_at", "j.finished_at", "real", "Finished, seconds since 1970 UTC."),
             ("deadline_at", "j.deadline_at", "real", "Its deadline, seconds since 1970 UTC."),
@@ -60,7 +60,7 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "purged_at",
                 "j.purged_at",
                 "real",
-                "Its rows per example and its texts were purged, seconds since 1970 UTC.",
+                "Its details (texts and rows per example) were purged, seconds since 1970 UTC.",
             ),
         ),
     ),
@@ -74,20 +74,20 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "shard",
                 "s.shard_no",
                 "integer",
-                "Shard within the job: its first example; counted from 0 in older jobs.",
+                "Shard within the job, numbered by its first example; from 0 up in older jobs.",
             ),
             ("first_example", "s.lo", "integer", "First example in it."),
             (
                 "end_example",
                 "s.hi",
                 "integer",
-                "First example after it; may become smaller until it is done.",
+                "First example after it; may decrease until the shard is done.",
             ),
             ("state", "s.state", "text", "ready, leased, done, failed or cancelled."),
-            ("fence", "s.fence", "integer", "Times it was claimed; the last claim holds it."),
+            ("fence", "s.fence", "integer", "Times it was claimed; only the last claim holds it."),
             ("worker", "s.owner", "text", "Worker that holds or finished it."),
             ("progress", "s.progress", "integer", "Examples computed by the running attempt."),
-            ("moved_at", "s.moved_at", "real", "When that last changed, seconds since 1970 UTC."),
+            ("moved_at", "s.moved_at", "real", "Last progress, seconds since 1970 UTC."),
             ("errors", "s.errors", "integer", "Attempts that raised an error."),
             ("losses", "s.losses", "integer", "Attempts whose lease expired."),
             ("error", "s.error", "text", "The last error."),
@@ -120,10 +120,10 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("job_id", "l.job_id", "integer", "Job, see jobs.job_id."),
             ("source", "l.source", "text", "Process that logged it: a worker or a scheduler."),
             ("line", "l.line_no", "integer", "Number of the line, ascending within its source."),
-            ("shard", "l.shard_no", "integer", "Shard it is about; null for the whole job."),
-            ("fence", "l.fence", "integer", "Attempt it is about, see attempts.fence."),
+            ("shard", "l.shard_no", "integer", "Shard that it is about; null for the whole job."),
+            ("fence", "l.fence", "integer", "Attempt that it is about, see attempts.fence."),
             ("logged_at", "l.at", "real", "Logged, seconds since 1970 UTC."),
-            ("stored_at", "l.stored_at", "real", "Came to the database, seconds since 1970 UTC."),
+            ("stored_at", "l.stored_at", "real", "Stored in the database, seconds since 1970 UTC."),
             (
                 "level",
                 "l.level",
@@ -131,18 +131,18 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "10 debug, 20 info, 30 warning, 40 error, 50 critical.",
             ),
             ("event", "l.event", "text", "What happened."),
-            ("details", "l.details", "text", "With what: key=value, and tracebacks."),
+            ("details", "l.details", "text", "Details: key=value, and tracebacks."),
         ),
     ),
     View(
         name="schedulers",
-        meaning="One row per scheduler process seen.",
+        meaning="One row per scheduler process of the last day.",
         source="scheduler c",
         columns=columns(
-            ("scheduler", "c.name", "text", "Name: host, process and start."),
+            ("scheduler", "c.name", "text", "Name: host, process and a random part."),
             ("host", "c.host", "text", "Machine."),
-            ("state", "c.state", "text", "running or stopped, as it last said."),
-            ("broker_error", "c.broker_error", "text", "Why the broker did not answer it."),
+            ("state", "c.state", "text", "running or stopped, at its last heartbeat."),
+            ("broker_error", "c.broker_error", "text", "Why it could not reach the broker."),
             ("started_at", "c.started_at", "real", "Started, seconds since 1970 UTC."),
             ("seen_at", "c.seen_at", "real", "Last heartbeat, seconds since 1970 UTC."),
             ("moved_at", "c.moved_at", "real", "End of its last round, seconds since 1970 UTC."),
@@ -150,20 +150,26 @@ _OWN_VIEWS: tuple[View, ...] = (
     ),
     View(
         name="workers",
-        meaning="One row per worker process seen.",
+        meaning="One row per worker process of the last day.",
         source="worker w",
         columns=columns(
-            ("worker", "w.name", "text", "Name: host, process and start."),
+            ("worker", "w.name", "text", "Name: host, process and a random part."),
             ("host", "w.host", "text", "Machine."),
             ("queue", "w.queue", "text", "Queues it serves, separated by commas."),
             ("device", "w.device", "text", "Device it computes on."),
-            ("state", "w.state", "text", "idle, busy or stopped, as it last said."),
-            ("job_id", "w.job_id", "integer", "Job it is working on."),
-            ("shard", "w.shard_no", "integer", "Shard it is working on."),
+            ("state", "w.state", "text", "idle, busy or stopped, at its last heartbeat."),
+            ("job_id", "w.job_id", "integer", "Job that it is working on."),
+            ("shard", "w.shard_no", "integer", "Shard that it is working on."),
             ("started_at", "w.started_at", "real", "Started, seconds since 1970 UTC."),
             ("seen_at", "w.seen_at", "real", "Last heartbeat, seconds since 1970 UTC."),
             ("beat_seconds", "w.beat_seconds", "real", "Time between its heartbeats."),
-            ("vitals", "w.vitals", "text", "What it uses, a JSON object: bytes and shares."),
+            (
+                "resource_usage",
+                "w.vitals",
+                "text",
+                "Its resource usage, a JSON object: bytes, and shares of a core and of its GPU.",
+            ),
+            ("vitals", "w.vitals", "text", "Earlier name of resource_usage."),
         ),
     ),
     View(
@@ -198,14 +204,14 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "truncated",
                 "r.truncated",
                 "boolean",
-                "Whether the text was cut to the longest input.",
+                "Whether the text was cut to the maximum length.",
             ),
             ("error", "r.error", "text", "Why the example failed; it then has no scores."),
         ),
     ),
     View(
         name="sites",
-        meaning="One row per attention module of a job's model.",
+        meaning="One row per site, an attention module, of a job's model.",
         source="site s",
         columns=columns(
             ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
@@ -276,7 +282,7 @@ _OWN_VIEWS: tuple[View, ...] = (
     ),
     View(
         name="completeness",
-        meaning="One row per example and site: does the attribution add up?",
+        meaning="One row per example and site: how well the attribution adds up.",
         source="site_result c JOIN site s ON s.job_id = c.job_id AND s.site = c.site",
         columns=columns(
             *of("c", JOB, EXAMPLE, LAYER, KIND),
@@ -289,7 +295,7 @@ _OWN_VIEWS: tuple[View, ...] = (
     ),
     View(
         name="job_parents",
-        meaning="Which earlier jobs a job needs.",
+        meaning="One row per job and earlier job that it needs.",
         source="job_parent p",
         columns=columns(
             *of("p", JOB),
@@ -298,7 +304,7 @@ _OWN_VIEWS: tuple[View, ...] = (
     ),
     View(
         name="study_steps",
-        meaning="The jobs of each study: jobs that were submitted together.",
+        meaning="One row per step of a study: jobs that were submitted together.",
         source="study_step t JOIN study y ON y.id = t.study_id",
         columns=columns(
             ("study_id", "t.study_id", "integer", "Number of the study."),
@@ -306,7 +312,7 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("user_name", "y.user_name", "text", "Who submitted it."),
             ("step", "t.step", "text", "Name of the job in the study."),
             ("position", "t.position", "integer", "Place of the step, from 0."),
-            ("job_id", "t.job_id", "integer", "Job; one that was finished before may be taken."),
+            ("job_id", "t.job_id", "integer", "Job; it may have been finished before the study."),
             ("created_at", "y.created_at", "real", "Submitted, seconds since 1970 UTC."),
         ),
     ),
@@ -317,12 +323,12 @@ VIEW_NAMES = tuple(view.name for view in VIEWS)
 
 
 def views_hash() -> str:
-    """SHA-256 over every view: a database with another one has them made anew."""
+    """Return the SHA-256 of every view; a database with a different hash gets new views."""
     return hashlib.sha256("\n".join(v.name + v.select for v in VIEWS).encode()).hexdigest()
 
 
 def schema_page() -> str:
-    """docs/schema.md: every view, column by column."""
+    """Render docs/schema.md: every view, column by column."""
     lines = [
         "# Published views",
         "",

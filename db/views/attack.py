@@ -1,4 +1,4 @@
-"""The published views of what attack jobs leave."""
+"""The published views of attack jobs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from db.views.parts import EXAMPLE, JOB, View, columns, of, shown
 _TRIGGER = ("trigger", "{0}.trigger_no", "integer", "Trigger within the job, from 0.")
 _MODEL = ("model", "{0}.model_no", "integer", "0 is the job's own model; others follow.")
 _KIND = ("kind", "t.kind", "text", "mined, given, or a control: random or attention.")
-_TEXT = ("text", "t.text", "text", "The trigger in one line; a bar stands between two texts.")
+_TEXT = ("text", "t.text", "text", "The trigger in one line, with a bar between two texts.")
 
 
 def _rate(name: str, words: str) -> tuple[tuple[str, str, str, str], ...]:
     return (
         (name, f"r.{name}", "real", f"{words}."),
         (f"{name}_low", f"r.{name}_low", "real", "Lower end of its 95 % interval (Wilson)."),
-        (f"{name}_high", f"r.{name}_high", "real", "Upper end of it."),
+        (f"{name}_high", f"r.{name}_high", "real", "Upper end of that interval."),
     )
 
 
@@ -36,7 +36,12 @@ ATTACK_VIEWS: tuple[View, ...] = (
                 "Its tokens, a JSON list of [token, text, relative position, word].",
             ),
             ("support", "t.support", "integer", "Examples that it was found in."),
-            ("strength", "t.strength", "real", "Sum of its attributions where it is strongest."),
+            (
+                "strength",
+                "t.strength",
+                "real",
+                "Sum of its attributions in the example where it is strongest.",
+            ),
             ("origin_job", "t.origin_job", "integer", "Job that it was mined from."),
             ("origin_example", "t.origin_example", "integer", "Example where it is strongest."),
         ),
@@ -72,7 +77,7 @@ ATTACK_VIEWS: tuple[View, ...] = (
             _TEXT,
             *of("r", _MODEL),
             ("gold", "r.gold", "integer", "Gold label of the examples, an index."),
-            ("n", "r.n", "integer", "Examples that it was put into."),
+            ("n", "r.n", "integer", "Examples that it was inserted into."),
             ("before_correct", "r.before_correct", "integer", "Predicted correctly without it."),
             ("after_correct", "r.after_correct", "integer", "Predicted correctly with it."),
             (
@@ -81,7 +86,12 @@ ATTACK_VIEWS: tuple[View, ...] = (
                 "integer",
                 "Predicted correctly without it and wrongly with it.",
             ),
-            ("flips", "r.after", "text", "Those by the label that they become, a JSON list."),
+            (
+                "flips",
+                "r.after",
+                "text",
+                "Flipped examples by the label predicted with it, a JSON list.",
+            ),
             *_rate("accuracy_before", "Accuracy without it"),
             *_rate("accuracy_after", "Accuracy with it"),
             *_rate("success", "flipped / before_correct; null where that is 0"),
@@ -89,13 +99,13 @@ ATTACK_VIEWS: tuple[View, ...] = (
                 "rank",
                 "r.rank",
                 "integer",
-                "By success, among the triggers of its kind with that model and class.",
+                "Rank by success among the triggers of its kind with that model and class.",
             ),
         ),
     ),
     View(
         name="trigger_outcomes",
-        meaning="One row per trigger, model and example that it was put into.",
+        meaning="One row per trigger, model and example that it was inserted into.",
         source=f"trigger_outcome u {shown('u')}",
         columns=columns(
             *of("u", JOB, _TRIGGER, _MODEL, EXAMPLE),

@@ -1,4 +1,4 @@
-"""The published views of what importance, pruning and attack jobs leave."""
+"""The published views of importance and pruning jobs, together with those of attack jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from db.views.parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
 KIND_VIEWS: tuple[View, ...] = (
     View(
         name="importances",
-        meaning="One row per head and source of importance of a finished job: its rankings.",
+        meaning="One row per head and ranking source of a finished job: its rankings.",
         source="ranking i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
         columns=columns(
             *of("i", JOB),
@@ -28,9 +28,9 @@ KIND_VIEWS: tuple[View, ...] = (
                 "rank_low",
                 "i.rank_low",
                 "integer",
-                "Lower end of the rank's 95 % bootstrap interval; null in jobs of old versions.",
+                "Lower end of the rank's 95 % bootstrap interval; null in older jobs.",
             ),
-            ("rank_high", "i.rank_high", "integer", "Upper end of it."),
+            ("rank_high", "i.rank_high", "integer", "Upper end of that interval."),
         ),
     ),
     View(
@@ -45,8 +45,8 @@ KIND_VIEWS: tuple[View, ...] = (
                 "value",
                 "v.value",
                 "real",
-                "taylor: absolute sum of A * dL/dA; leave-one-out: what the loss gains, or the "
-                "accuracy loses, without the head.",
+                "taylor: absolute sum of A * dL/dA; leave-one-out: increase of the loss, or "
+                "decrease of the accuracy, without the head.",
             ),
         ),
     ),
@@ -59,13 +59,13 @@ KIND_VIEWS: tuple[View, ...] = (
             *of("p", JOB),
             ("point", "p.point_no", "integer", "Point within the job, from 0."),
             ("source_number", "p.source_no", "integer", "Which of the job's sources, from 0."),
-            ("source", "p.source", "text", "Source of importance, as in importances; or random."),
+            ("source", "p.source", "text", "Ranking source, as in importances; or random."),
             ("draw", "p.draw", "integer", "Draw of a random order, from 0."),
             (
                 "direction",
                 "p.direction",
                 "text",
-                "least or most: which heads go first; any for random.",
+                "least or most: which heads are removed first; any for random.",
             ),
             (
                 "scope",
@@ -75,7 +75,7 @@ KIND_VIEWS: tuple[View, ...] = (
             ),
             ("share", "p.share", "real", "Share of the heads that are removed."),
             ("removed", "p.removed", "integer", "Heads that are removed."),
-            ("mask", "p.mask_no", "integer", "Mask within the job; equal ones are computed once."),
+            ("mask", "p.mask_no", "integer", "Mask within the job; equal masks are computed once."),
             ("heads_removed", "m.heads", "text", "The removed heads, a JSON list of [site, head]."),
             ("n", "r.n", "integer", "Examples evaluated."),
             *(
@@ -95,30 +95,30 @@ KIND_VIEWS: tuple[View, ...] = (
     ),
     View(
         name="pruning_choices",
-        meaning="One row per pruning job: its examples, and the most heads that can go (`within`).",
+        meaning="One row per pruning job: its examples, and the most heads to remove (`within`).",
         source="pruning c LEFT JOIN mask m ON m.job_id = c.job_id AND m.mask_no = c.chosen_mask",
         columns=columns(
             *of("c", JOB),
-            ("given", "c.given", "integer", "Examples that were given."),
-            ("overlap", "c.overlap", "integer", "Those of them that the heads were ranked with."),
+            ("given", "c.given", "integer", "Examples that the job was given."),
+            ("overlap", "c.overlap", "integer", "Those of them that the heads were ranked on."),
             ("mask", "c.chosen_mask", "integer", "Chosen mask, see pruning_points; null if none."),
             ("removed", "m.removed", "integer", "Heads that it removes."),
             *(
                 (f"{half}_{name}", f"c.{half}_{name}", "integer" if name == "n" else "real", words)
-                for half, which in (("search", "chose"), ("held_out", "verified"))
+                for half, which in (("search", "chosen"), ("held_out", "verified"))
                 for name, words in (
-                    ("n", f"Examples that {which} it."),
+                    ("n", f"Examples that it was {which} on."),
                     ("whole", "Accuracy of the whole model on them."),
                     ("accuracy", "Accuracy without those heads on them."),
                     ("low", "Lower end of its 95 % interval."),
-                    ("high", "Upper end of it."),
+                    ("high", "Upper end of that interval."),
                 )
             ),
             (
                 "verified",
                 "c.verified",
                 "boolean",
-                "Whether the loss of accuracy is within the limit on the held-out half, too.",
+                "Whether the loss of accuracy is also within the limit on the held-out half.",
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""What published views are made of."""
+"""The parts of published views."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class View:
 
 
 def columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
-    """Columns from name, expression, type and meaning."""
+    """Make columns from name, expression, type and meaning."""
     return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
 
 
@@ -44,10 +44,13 @@ HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
 
 
 def of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
-    """Columns of a table, given by its alias."""
+    """Return columns for the table with this alias."""
     return tuple((n, e.format(table), t, m) for n, e, t, m in rows)
 
 
 def shown(table: str) -> str:
-    """A join that leaves out deleted jobs and purged details, for a view without one to `site`."""
+    """Return a join that leaves out deleted jobs and purged details.
+
+    A view that joins `site` needs none: its rows go with the mark.
+    """
     return f"JOIN job j ON j.id = {table}.job_id AND j.state <> 'deleting' AND j.purged_at IS NULL"

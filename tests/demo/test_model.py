@@ -99,7 +99,7 @@ def test_merge_adds_products_and_deltas_and_takes_the_head_as_it_is() -> None:
     np.testing.assert_array_equal(merged["b"], [1.5, 1])
     np.testing.assert_array_equal(merged["classifier.bias"], [7])
     assert {tensor.dtype for tensor in merged.values()} == {np.dtype(np.float32)}
-    with pytest.raises(DemoModelError, match="changes 'x', which the encoder lacks"):
+    with pytest.raises(DemoModelError, match="changes 'x', which the encoder does not have"):
         model.merge(encoder, {"x.delta": np.zeros(2, np.float16)})
 
 
@@ -115,7 +115,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"other weights", "has SHA-256 .* expected 53aa5117"), (None, "lacks .*model.safetensors")],
+    [(b"other weights", "has SHA-256 .* expected 53aa5117"), (None, "has no .*model.safetensors")],
 )
 def test_wrong_or_missing_weights_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, message: str

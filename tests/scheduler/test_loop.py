@@ -18,7 +18,7 @@ from jobs.errors import InputError, Problem, UnavailableError
 from jobs.inputs.data import Rows
 from jobs.settings import Settings
 from scheduler import loop
-from scheduler.broker import forget_delivered, make_app, wake
+from scheduler.broker import delete_delivered, make_app, wake
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
@@ -440,8 +440,8 @@ def test_waking_works_on_a_broker_in_memory(settings: Settings) -> None:
 def test_a_broker_file_without_tables_is_a_broker_that_does_not_answer(
     settings: Settings,
 ) -> None:
-    forget_delivered(settings)
+    delete_delivered(settings)
     sqlite3.connect(settings.home / "broker.sqlite").close()
     (settings.home / "broker.sqlite").touch()
     with pytest.raises(UnavailableError, match="no such table"):
-        forget_delivered(settings)
+        delete_delivered(settings)

@@ -15,7 +15,7 @@ from kombu.transport.virtual import base
 
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
-from scheduler.broker import POLL_SECONDS, forget_delivered, make_app, ping, wake
+from scheduler.broker import POLL_SECONDS, delete_delivered, make_app, ping, wake
 from tests.conftest import missing
 from tests.stack import Stack, exactly_once
 
@@ -104,7 +104,7 @@ def test_delivered_messages_do_not_pile_up_in_the_embedded_broker(tmp_path: Path
     assert received(settings) == 3
     wake(app, settings.queue)
     size = _messages(settings)
-    forget_delivered(settings)
+    delete_delivered(settings)
     assert (size, _messages(settings)) == (4, 1)
 
 

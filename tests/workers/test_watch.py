@@ -106,5 +106,5 @@ def test_the_heartbeat_of_a_hung_shard_reports_it_as_stalled(database: Database)
     (worker,) = fleet.list_workers(database, patient)
     heartbeat.close()
     assert fleet.list_workers(database, patient)[0].condition == "stopped"
-    assert worker.vitals["memory"] > 1e6
-    assert worker.vitals["threads"] >= 1
+    assert worker.resource_usage["memory"] > 1e6
+    assert worker.resource_usage["threads"] >= 1

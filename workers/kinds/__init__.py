@@ -1,1 +1,1 @@
-"""What computes a block of a shard, one module for each kind of job."""
+"""Functions that compute a block of a shard, one module per kind of job."""

@@ -44,7 +44,7 @@ def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
     found = worker(database)
     assert (found.condition, found.alive) == (condition, condition != "dead")
     assert abs(found.silent - silent) < 5
-    assert found.vitals == {"memory": 5}
+    assert found.resource_usage == {"memory": 5}
 
 
 def test_a_worker_that_signed_off_is_stopped_not_dead(database: Database) -> None:
