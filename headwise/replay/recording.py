@@ -1,141 +1,119 @@
-"""Recording one forward pass: every call of a layer and of an attention module."""
+"""What a recorded forward pass holds."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
-from transformers import PreTrainedModel
+from torch import Tensor
 
-from headwise.replay.hooks import Attention, attend, handling
-from headwise.replay.tape import Inputs
+from headwise.replay.hooks import Attention
+
+Inputs = Mapping[str, Tensor]
+"""``input_ids`` and whatever else the model takes per token, each [batch, n]."""
 
 
-@dataclass(kw_only=True)
-class LayerCall:
-    """One call of a layer: leaves of arguments and output; its sites are first, ..., stop - 1."""
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One attention module of a model; a module that runs several times is several sites.
 
-    module: nn.Module
+    index: position in the model's order of evaluation, from 0
+    layer: number of the layer it belongs to, from 0; encoder and decoder count separately
+    kind: ``encoder`` or ``decoder`` for self-attention, the latter causal, or ``cross``
+    heads: number of attention heads
+    name: qualified module name
+    """
+
+    index: int
+    layer: int
+    kind: str
+    heads: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows of a replay that start at one site.
+
+    rows: [r], for each row the example of the tape that it belongs to
+    output: [r, m, H, d], the replacement of O; m is 1 where ``Tape.rows(site)`` names the one
+        query row that matters, otherwise n
+    keep: [r, S, H], in place of output, which is empty then: factors of O of each head at all S
+        sites, 1 before ``site``. All groups of a replay have them, or none.
+    parents: [r], with keep: the row of the replay that a row continues, counted over all groups,
+        which starts at an earlier site and has the same factors before this one; -1 where the
+        tape is continued. None: all continue the tape.
+    """
+
+    site: int
+    rows: Tensor
+    output: Tensor = field(default_factory=lambda: torch.empty(0))
+    keep: Tensor | None = None
+    parents: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One call of a layer: the leaves of its arguments and of its output, as recorded."""
+
     given: list[Any]
-    first: int
-    output: list[Any] = field(default_factory=list)
-    output_spec: Any = None
-    stop: int = 0
+    output: list[Any]
+    output_spec: Any
 
 
-@dataclass(kw_only=True)
-class Recording:
-    """One forward pass as it ran; tensors keep their graph where autograd was on.
+@dataclass(frozen=True, kw_only=True)
+class Tape:
+    """One recorded forward pass over a batch.
 
-    needed: [B] or None, see ``Tape``
-    constants: per watched module leaves and structure of the outputs of all its calls
+    logits [B, C]; calls, per site, with query, key, value [B, H, n, d]; output, per site, O
+    [B, n, H, d]; entries, per layer; constants, the shapes of what does not depend on any site
+    needed: [B], the one position of each example whose last hidden state the classifier reads;
+        None if it reads more than one, or if that cannot be used
+    last: index of the first site of the last layer; from it on, only ``needed`` matters
     """
 
     logits: Tensor
-    layers: list[LayerCall]
+    inputs: Inputs
     calls: list[Attention]
-    outputs: list[Tensor]
-    constants: dict[nn.Module, list[tuple[list[Any], Any]]]
+    output: list[Tensor]
+    entries: list[Entry]
+    constants: dict[Any, list[Any]]
     needed: Tensor | None
+    last: int
 
+    @property
+    def value(self) -> list[Tensor]:
+        """V of every site, [B, H, n, d]."""
+        return [call.value for call in self.calls]
 
-class Recorder:
-    """The hooks of a recording; subclassed by discovery, which watches more.
+    @property
+    def length(self) -> int:
+        """Positions per example, n."""
+        return self.output[-1].shape[1]
 
-    layers: the modules that are layers, the number of their calls tells the last
-    last: number of layer calls of a pass, to find what the classifier reads; None if unknown
-    """
+    def rows(self, site: int) -> Tensor | None:
+        """[B], the one query row of a site that can influence the logits; None: all may."""
+        return self.needed if site >= self.last else None
 
-    def __init__(
-        self, layers: Collection[nn.Module], constants: Collection[nn.Module], last: int | None
-    ) -> None:
-        self.modules, self.last = layers, last
-        self.layers: list[LayerCall] = []
-        self.calls: list[Attention] = []
-        self.outputs: list[Tensor] = []
-        self.constants: dict[nn.Module, list[tuple[list[Any], Any]]] = {
-            module: [] for module in constants
-        }
-        self.final: Tensor | None = None
+    def relevant(self, site: int, tensor: Tensor) -> Tensor:
+        """Of a tensor [B, n, ...] over the queries of a site those that matter, [B, m, ...]."""
+        rows = self.rows(site)
+        if rows is None:
+            return tensor
+        return tensor[torch.arange(len(rows), device=rows.device), rows][:, None]
 
-    def run(self, model: PreTrainedModel, inputs: Inputs) -> Recording:
-        wanted = torch.is_grad_enabled()
-        with ExitStack() as stack:
-            self.hook(stack, model)
-            stack.enter_context(handling(self.attention))
-            # The hook behind the last layer switches autograd on, for the classifier alone.
-            stack.enter_context(torch.set_grad_enabled(wanted))
-            logits: Tensor = model(**inputs).logits
-            needed = None if self.final is None else _rows_read(logits, self.final)
-        return Recording(
-            logits=logits if wanted else logits.detach(),
-            layers=self.layers,
-            calls=self.calls,
-            outputs=self.outputs,
-            constants=self.constants,
-            needed=needed,
-        )
+    def placed(self, site: int, cells: Tensor) -> Tensor:
+        """Cells [B, H, m, n] of the rows that matter among zeros, [B, H, n, n]."""
+        rows = self.rows(site)
+        if rows is None:
+            return cells
+        batch, heads, _, n = cells.shape
+        full = cells.new_zeros(batch, heads, n, n)
+        index = rows[:, None, None, None].expand(batch, heads, 1, n)
+        return full.scatter_(2, index, cells)
 
-    def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
-        for module in self.modules:
-            hook = module.register_forward_pre_hook(self.before, with_kwargs=True)
-            stack.callback(hook.remove)
-            stack.callback(module.register_forward_hook(self.after).remove)
-        for module in self.constants:
-            stack.callback(module.register_forward_hook(self.constant).remove)
-
-    def attention(self, call: Attention) -> Tensor:
-        output = attend(call)
-        if torch.is_grad_enabled() and not output.requires_grad:
-            output.requires_grad_()
-        self.calls.append(call.recorded())
-        self.outputs.append(output)
-        return output
-
-    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given, _ = tree_flatten((args, kwargs))
-        self.layers.append(LayerCall(module=module, given=given, first=len(self.calls)))
-        return None
-
-    def after(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        call = self.layers[-1]
-        call.output, call.output_spec = tree_flatten(output)
-        call.stop = len(self.calls)
-        if len(self.layers) != self.last:
-            return None
-        if torch.is_grad_enabled():
-            self.final = hidden_of(output)
-            return None
-        torch.set_grad_enabled(True)
-        self.final = hidden_of(output).detach().requires_grad_()
-        return (self.final, *output[1:]) if isinstance(output, tuple) else self.final
-
-    def constant(self, module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        self.constants[module].append(tree_flatten(output))
-
-
-def hidden_of(output: Any) -> Tensor:
-    """The hidden state that a layer returns."""
-    hidden = output[0] if isinstance(output, tuple) else output
-    assert isinstance(hidden, Tensor)
-    return hidden
-
-
-def _rows_read(logits: Tensor, hidden: Tensor) -> Tensor | None:
-    """The position that each example's logits depend on, [B]; None unless it is just one."""
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(logits.shape, generator=generator).to(logits)
-    (gradient,) = torch.autograd.grad(
-        logits, hidden, direction, retain_graph=True, allow_unused=True
-    )
-    if gradient is None or gradient.dim() != 3:
-        return None
-    read = gradient.ne(0).any(-1)
-    if not bool((read.sum(1) == 1).all()):
-        return None
-    return read.int().argmax(1)
+    def attention(self, site: int) -> Tensor:
+        """Attention probabilities of a site, [B, H, n, n]."""
+        return self.calls[site].probabilities()

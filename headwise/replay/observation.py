@@ -1,0 +1,141 @@
+"""Recording one forward pass: every call of a layer and of an attention module."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+from transformers import PreTrainedModel
+
+from headwise.replay.hooks import Attention, attend, handling
+from headwise.replay.tape import Inputs
+
+
+@dataclass(kw_only=True)
+class LayerCall:
+    """One call of a layer: leaves of arguments and output; its sites are first, ..., stop - 1."""
+
+    module: nn.Module
+    given: list[Any]
+    first: int
+    output: list[Any] = field(default_factory=list)
+    output_spec: Any = None
+    stop: int = 0
+
+
+@dataclass(kw_only=True)
+class Recording:
+    """One forward pass as it ran; tensors keep their graph where autograd was on.
+
+    needed: [B] or None, see ``Tape``
+    constants: per watched module leaves and structure of the outputs of all its calls
+    """
+
+    logits: Tensor
+    layers: list[LayerCall]
+    calls: list[Attention]
+    outputs: list[Tensor]
+    constants: dict[nn.Module, list[tuple[list[Any], Any]]]
+    needed: Tensor | None
+
+
+class Recorder:
+    """The hooks of a recording; subclassed by discovery, which watches more.
+
+    layers: the modules that are layers, the number of their calls tells the last
+    last: number of layer calls of a pass, to find what the classifier reads; None if unknown
+    """
+
+    def __init__(
+        self, layers: Collection[nn.Module], constants: Collection[nn.Module], last: int | None
+    ) -> None:
+        self.modules, self.last = layers, last
+        self.layers: list[LayerCall] = []
+        self.calls: list[Attention] = []
+        self.outputs: list[Tensor] = []
+        self.constants: dict[nn.Module, list[tuple[list[Any], Any]]] = {
+            module: [] for module in constants
+        }
+        self.final: Tensor | None = None
+
+    def run(self, model: PreTrainedModel, inputs: Inputs) -> Recording:
+        wanted = torch.is_grad_enabled()
+        with ExitStack() as stack:
+            self.hook(stack, model)
+            stack.enter_context(handling(self.attention))
+            # The hook behind the last layer switches autograd on, for the classifier alone.
+            stack.enter_context(torch.set_grad_enabled(wanted))
+            logits: Tensor = model(**inputs).logits
+            needed = None if self.final is None else _rows_read(logits, self.final)
+        return Recording(
+            logits=logits if wanted else logits.detach(),
+            layers=self.layers,
+            calls=self.calls,
+            outputs=self.outputs,
+            constants=self.constants,
+            needed=needed,
+        )
+
+    def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
+        for module in self.modules:
+            hook = module.register_forward_pre_hook(self.before, with_kwargs=True)
+            stack.callback(hook.remove)
+            stack.callback(module.register_forward_hook(self.after).remove)
+        for module in self.constants:
+            stack.callback(module.register_forward_hook(self.constant).remove)
+
+    def attention(self, call: Attention) -> Tensor:
+        output = attend(call)
+        if torch.is_grad_enabled() and not output.requires_grad:
+            output.requires_grad_()
+        self.calls.append(call.recorded())
+        self.outputs.append(output)
+        return output
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given, _ = tree_flatten((args, kwargs))
+        self.layers.append(LayerCall(module=module, given=given, first=len(self.calls)))
+        return None
+
+    def after(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        call = self.layers[-1]
+        call.output, call.output_spec = tree_flatten(output)
+        call.stop = len(self.calls)
+        if len(self.layers) != self.last:
+            return None
+        if torch.is_grad_enabled():
+            self.final = hidden_of(output)
+            return None
+        torch.set_grad_enabled(True)
+        self.final = hidden_of(output).detach().requires_grad_()
+        return (self.final, *output[1:]) if isinstance(output, tuple) else self.final
+
+    def constant(self, module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        self.constants[module].append(tree_flatten(output))
+
+
+def hidden_of(output: Any) -> Tensor:
+    """The hidden state that a layer returns."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    assert isinstance(hidden, Tensor)
+    return hidden
+
+
+def _rows_read(logits: Tensor, hidden: Tensor) -> Tensor | None:
+    """The position that each example's logits depend on, [B]; None unless it is just one."""
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(logits.shape, generator=generator).to(logits)
+    (gradient,) = torch.autograd.grad(
+        logits, hidden, direction, retain_graph=True, allow_unused=True
+    )
+    if gradient is None or gradient.dim() != 3:
+        return None
+    read = gradient.ne(0).any(-1)
+    if not bool((read.sum(1) == 1).all()):
+        return None
+    return read.int().argmax(1)
