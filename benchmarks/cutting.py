@@ -145,8 +145,8 @@ def _read(replay: Replay, encoded: Encoded) -> tuple[Inputs, list[NDArray[np.flo
     """One text as a batch, and its attention summed over heads, [n, n] per site."""
     pad_id = replay.model.config.pad_token_id or 0
     inputs = pad([encoded], pad_id, replay.device)
-    tape = replay.record(inputs)
-    summed = [tape.attention(site)[0].sum(0) for site in range(len(replay.sites))]
+    recording = replay.record(inputs)
+    summed = [recording.attention(site)[0].sum(0) for site in range(len(replay.sites))]
     return inputs, [matrix.float().cpu().numpy() for matrix in summed]
 
 

@@ -1,4 +1,4 @@
-"""In which arithmetic the model runs, and whether two runs give the same bytes."""
+"""Numerical precision and determinism of a run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headwise.errors import OptionError
-from headwise.replay import Group, Inputs, Replay, Tape
+from headwise.replay import Inputs, Recording, Replay, RowGroup
 
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """For the forward passes of a model; does nothing unless the precision is ``bf16``."""
+    """Return the context for forward passes of a model; empty unless the precision is ``bf16``."""
     if precision != "bf16":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -27,10 +27,10 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 @contextmanager
 def arithmetic(device: torch.device, precision: str, deterministic: bool) -> Iterator[None]:
-    """Torch's global settings for a run, put back on leaving, also by an exception.
+    """Change torch's global settings for a run; leaving the context restores them.
 
-    Raises OptionError for ``tf32`` without a GPU, and for a deterministic run on a GPU whose
-    matrix library was not told to be deterministic.
+    Raises OptionError for ``tf32`` without a GPU, and for a deterministic run on a GPU without the
+    environment variable that makes cuBLAS deterministic.
     """
     if precision == "tf32" and device.type != "cuda":
         raise OptionError(f"precision 'tf32' needs a CUDA device; the model is on {device}")
@@ -56,42 +56,35 @@ def arithmetic(device: torch.device, precision: str, deterministic: bool) -> Ite
 
 
 def rounding_unit(precision: str, dtype: torch.dtype) -> float:
-    """Relative error that rounding alone leaves in a model's output."""
+    """Return the relative error that rounding alone leaves in the output of a model."""
     if precision == "tf32":
         return 2.0**-11
     if precision == "bf16" or dtype in (torch.bfloat16, torch.float16):
-        # Sums are in single precision; the output is rounded once, to half a unit.
+        # Sums are in single precision; the output is rounded once, by at most half a unit.
         return torch.finfo(torch.bfloat16 if precision == "bf16" else dtype).eps / 2
     return 2 * torch.finfo(dtype).eps
 
 
 class LoweredReplay(Replay):
-    """A replay whose forward passes run in a lower precision, its integrals in single precision.
+    """A replay with forward passes in a lower precision, and integrals in single precision.
 
-    The model is checked, on entering, in its own precision.
+    Entering it checks the model in its own precision.
     """
 
     def __init__(self, model: PreTrainedModel, precision: str) -> None:
         super().__init__(model)
-        self._precision = "float32"
-        self._wanted = precision
+        self._precision = precision
 
-    def __enter__(self) -> LoweredReplay:
-        super().__enter__()
-        self._precision = self._wanted
-        return self
-
-    def record(self, inputs: Inputs) -> Tape:
+    def record(self, inputs: Inputs) -> Recording:
         with autocast(self._precision, self.device):
             return super().record(inputs)
 
-    def logits(self, tape: Tape, groups: Sequence[Group]) -> Tensor:
+    def logits(self, recording: Recording, groups: Sequence[RowGroup]) -> Tensor:
         with autocast(self._precision, self.device):
-            return super().logits(tape, groups)
+            return super().logits(recording, groups)
 
 
-def widened(tape: Tape) -> Tape:
-    """The same tape with O, query, key and value in single precision, no longer in the graph."""
-
-    calls = [call.widened() for call in tape.calls]
-    return replace(tape, calls=calls, output=[output.detach().float() for output in tape.output])
+def widened(recording: Recording) -> Recording:
+    """Return a recording with O, query, key and value in single precision, without gradients."""
+    output = [output.detach().float() for output in recording.output]
+    return replace(recording, calls=[call.widened() for call in recording.calls], output=output)

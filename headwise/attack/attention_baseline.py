@@ -79,15 +79,15 @@ def _batch_cells(
     replay: Replay, texts: Sequence[Prepared], cells: int, one_head: bool
 ) -> list[TextCells]:
     inputs = pad([text.encoded for text in texts], pad_id(replay.model), replay.device)
-    tape = replay.record(inputs)
-    n = tape.length
+    recording = replay.record(inputs)
+    n = recording.length
     # True for the tokens of the text itself: neither special nor padding.
     own = torch.zeros(len(texts), n, dtype=torch.bool, device=replay.device)
     for row, text in enumerate(texts):
         own[row, [i for i, sequence in enumerate(text.sequences) if sequence is not None]] = True
     pairs = (own[:, :, None] & own[:, None, :])[:, None]
     best = [
-        tape.attention(site.index).masked_fill(~pairs, -1).flatten(2).topk(min(cells, n * n))
+        recording.attention(site.index).masked_fill(~pairs, -1).flatten(2).topk(min(cells, n * n))
         for site in replay.sites
     ]
     values = torch.cat([top.values for top in best], 1).float().cpu()

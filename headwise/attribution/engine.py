@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attribution.batches import Tick, prepared
 from headwise.attribution.collect import Collector, SiteResult, summarize
-from headwise.attribution.evaluator import Passes, TokenBudget
+from headwise.attribution.evaluator import Evaluator, TokenBudget
 from headwise.attribution.methods import Batch, method_for, needs_ends
 from headwise.encoding import Encoded, Text, encode, from_arrays, pad
 from headwise.errors import OptionError, UnsupportedModelError
@@ -113,35 +113,35 @@ def _attribute_batch(
     inputs = pad([encoded[e] for e in batch], pad_id, replay.device)
     differentiate = needs_ends(options)
     with torch.set_grad_enabled(differentiate):
-        tape = replay.record(inputs)
-        predicted = tape.logits.detach().argmax(-1)
+        recording = replay.record(inputs)
+        predicted = recording.logits.detach().argmax(-1)
         target = _targets(targets, batch, predicted)
         ends: Sequence[Tensor] = ()
         if differentiate:
-            value, _ = targets.objective.value(tape.logits, target)
-            ends = torch.autograd.grad(value.sum(), tape.output)
+            value, _ = targets.objective.value(recording.logits, target)
+            ends = torch.autograd.grad(value.sum(), recording.output)
     if options.precision == "bf16":
-        tape, ends = widened(tape), [end.float() for end in ends]
+        recording, ends = widened(recording), [end.float() for end in ends]
     tick()
-    passes = Passes(
+    evaluator = Evaluator(
         replay=replay,
-        tape=tape,
+        recording=recording,
         objective=targets.objective,
         target=target,
         budget=budget,
-        unit=rounding_unit(options.precision, tape.logits.dtype),
+        unit=rounding_unit(options.precision, recording.logits.dtype),
         tick=tick,
     )
     lengths = inputs["attention_mask"].sum(1)
     method = method_for(
-        Batch(options=options, passes=passes, ends=ends, examples=batch, lengths=lengths)
+        Batch(options=options, evaluator=evaluator, ends=ends, examples=batch, lengths=lengths)
     )
     results: list[SiteResult] = []
     for site in range(len(replay.sites)):
-        attention = tape.attention(site)
+        attention = recording.attention(site)
         cells = method(site, attention)
         results.append(summarize(cells, attention, lengths, options.edges, options.matrices))
-    probabilities = targets.objective.probabilities(tape.logits.detach())
+    probabilities = targets.objective.probabilities(recording.logits.detach())
     collector.add(batch, results, probabilities, predicted, target)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwise.replay import Group, Replay, Tape
+from headwise.replay import Recording, Replay, RowGroup
 from headwise.targets import Objective
 
 # Rows x tokens of one pass where there is memory enough. On a CPU the activations of a larger batch
@@ -96,7 +96,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passes:
+class Evaluator:
     """One recorded batch, ready to be evaluated anywhere on its paths.
 
     unit: relative error of the logits by rounding alone
@@ -104,7 +104,7 @@ class Passes:
     """
 
     replay: Replay
-    tape: Tape
+    recording: Recording
     objective: Objective
     target: Tensor
     budget: TokenBudget
@@ -113,11 +113,11 @@ class Passes:
 
     def output(self, site: int) -> Tensor:
         """O of a site, its rows that matter, [B, m, H, d]."""
-        return self.tape.relevant(site, self.tape.output[site].detach())
+        return self.recording.relevant(site, self.recording.output[site].detach())
 
     def full_value(self) -> Evaluation:
         """F(1), the same for all sites, [B], without gradient."""
-        return self._evaluation(*self.objective.value(self.tape.logits.detach(), self.target))
+        return self._evaluation(*self.objective.value(self.recording.logits.detach(), self.target))
 
     def _evaluation(self, value: Tensor, odds: Tensor) -> Evaluation:
         # A probability near 0 or 1 keeps more digits than the logits it comes from.
@@ -128,11 +128,11 @@ class Passes:
     def tokens_per_row(self, site: int) -> int:
         """Tokens that one row of a pass from this site has to carry."""
         # Behind a site of which one row matters, a pass works on one token per text.
-        return self.tape.length if self.tape.rows(site) is None else 1
+        return self.recording.length if self.recording.needed_rows(site) is None else 1
 
     def sites_together(self) -> int:
         """Sites of which one point per example fits into one pass."""
-        return max(1, self.budget.rows(self.tape.length) // len(self.target))
+        return max(1, self.budget.rows(self.recording.length) // len(self.target))
 
     def evaluate(self, requests: Sequence[Request]) -> list[Evaluation]:
         """Answer requests for different sites, in as many passes as the budget wants."""
@@ -180,9 +180,9 @@ class Passes:
                 output = self.output(request.site).index_select(0, request.examples)
                 scale = request.points.to(output.dtype)[:, None, None, None]
                 leaf = (output * scale).requires_grad_(request.gradient)
-                groups.append(Group(site=request.site, rows=request.examples, output=leaf))
+                groups.append(RowGroup(site=request.site, rows=request.examples, output=leaf))
             target = self.target.index_select(0, torch.cat([group.rows for group in groups]))
-            value, odds = self.objective.value(self.replay.logits(self.tape, groups), target)
+            value, odds = self.objective.value(self.replay.logits(self.recording, groups), target)
             leaves = [group.output for group in groups if group.output.requires_grad]
             gradients = iter(torch.autograd.grad(value.sum(), leaves) if leaves else ())
         sizes = [len(group.rows) for group in groups]

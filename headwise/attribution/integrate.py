@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headwise.attribution.evaluator import Evaluation, Passes, Request
+from headwise.attribution.evaluator import Evaluation, Evaluator, Request
 from headwise.attribution.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
 
 _RESIDUAL_FACTOR = 0.5
@@ -73,20 +73,20 @@ class Integral:
     converged: Tensor
 
 
-def run(passes: Passes, searches: Sequence[Search]) -> list[Integral]:
+def run(evaluator: Evaluator, searches: Sequence[Search]) -> list[Integral]:
     """Run searches, several sites in one pass where a site alone does not fill the budget."""
-    together = passes.sites_together()
+    together = evaluator.sites_together()
     integrals: list[Integral] = []
     for start in range(0, len(searches), together):
-        integrals += _lockstep(passes, searches[start : start + together])
+        integrals += _lockstep(evaluator, searches[start : start + together])
     return integrals
 
 
-def _lockstep(passes: Passes, searches: Sequence[Search]) -> list[Integral]:
+def _lockstep(evaluator: Evaluator, searches: Sequence[Search]) -> list[Integral]:
     found: dict[int, Integral] = {}
     waiting = {index: next(search) for index, search in enumerate(searches)}
     while waiting:
-        answers = passes.evaluate(list(waiting.values()))
+        answers = evaluator.evaluate(list(waiting.values()))
         asked, waiting = waiting, {}
         for index, answer in zip(asked, answers, strict=True):
             try:
@@ -96,13 +96,13 @@ def _lockstep(passes: Passes, searches: Sequence[Search]) -> list[Integral]:
     return [found[index] for index in range(len(searches))]
 
 
-def fixed(passes: Passes, site: int, rule: Rule) -> Search:
+def fixed(evaluator: Evaluator, site: int, rule: Rule) -> Search:
     """Apply one rule to every example."""
-    total = torch.zeros_like(passes.output(site))
+    total = torch.zeros_like(evaluator.output(site))
     batch, device = len(total), total.device
     everyone = torch.arange(batch, device=device)
     # Some passes' worth of points at a time: all gradients at once might not fit into memory.
-    step = max(1, 4 * passes.budget.rows(passes.tokens_per_row(site)) // batch)
+    step = max(1, 4 * evaluator.budget.rows(evaluator.tokens_per_row(site)) // batch)
     nodes = torch.as_tensor(rule.nodes, device=device)
     weights = torch.as_tensor(rule.weights, device=device)
     for start in range(0, len(nodes), step):
@@ -122,14 +122,14 @@ def fixed(passes: Passes, site: int, rule: Rule) -> Search:
     return Integral(
         gradient=total,
         f0=end.value,
-        f1=passes.full_value().value,
+        f1=evaluator.full_value().value,
         points=torch.full((batch,), len(nodes), device=device),
         converged=torch.ones(batch, dtype=torch.bool, device=device),
     )
 
 
 def search(
-    passes: Passes, site: int, end: Tensor, norm: Norm, rtol: float, max_points: int
+    evaluator: Evaluator, site: int, end: Tensor, norm: Norm, rtol: float, max_points: int
 ) -> Search:
     """Raise the number of points of each example until its estimated error meets ``rtol``.
 
@@ -143,9 +143,9 @@ def search(
     zeros = torch.zeros(len(end), dtype=torch.float64, device=end.device)
     start = yield Request(site=site, examples=everyone, points=zeros)
     assert start.gradient is not None
-    full = passes.full_value()
+    full = evaluator.full_value()
     pairs = _Pairs(
-        passes=passes,
+        evaluator=evaluator,
         site=site,
         norm=norm,
         rtol=rtol,
@@ -186,7 +186,7 @@ class _Pairs:
     rounding: what rounding may have done to f0 and f1, float64 [B]
     """
 
-    passes: Passes
+    evaluator: Evaluator
     site: int
     norm: Norm
     rtol: float
@@ -285,13 +285,13 @@ class _Group:
         integral = self._weighted(rule.weights, rule)
         size = pairs.norm(integral, active).double()
         null = pairs.norm(self._weighted(null_weights(rule.nodes), rule), active).double()
-        output = pairs.passes.output(pairs.site).index_select(0, active)
+        output = pairs.evaluator.output(pairs.site).index_select(0, active)
         total = (output * integral).sum((1, 2, 3), dtype=torch.float64)
         residual = (total - (pairs.f1[active] - pairs.f0[active])).abs()
         relative = null / size.clamp_min(torch.finfo(torch.float64).tiny)
         allowed, rounding = pairs.rtol * size, pairs.rounding[active]
         # Gradients keep their digits where F loses them: low precision is no excuse for null.
-        single = 2 * torch.finfo(torch.float32).eps / pairs.passes.unit
+        single = 2 * torch.finfo(torch.float32).eps / pairs.evaluator.unit
         good = _RESIDUAL_FACTOR * residual <= allowed + rounding
         good &= error_of_null(relative) * size <= allowed + rounding * min(1.0, single)
         # A site that does next to nothing is done.

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from headwise.attribution import integrate
 from headwise.attribution.collect import Cells
-from headwise.attribution.evaluator import Passes
+from headwise.attribution.evaluator import Evaluator
 from headwise.attribution.integrate import Search
 from headwise.options import Options
 from headwise.precision import autocast
-from headwise.replay import Tape
+from headwise.replay import Recording
 from headwise.replay.hooks import Attention, Handler, attend, handling
 
 _EMBEDDING_STEPS = 5
@@ -48,7 +48,7 @@ class Batch:
     """
 
     options: Options
-    passes: Passes
+    evaluator: Evaluator
     ends: Sequence[Tensor]
     examples: Sequence[int]
     lengths: Tensor
@@ -77,37 +77,39 @@ def method_for(batch: Batch) -> Method:
     return builders[batch.options.method](batch)
 
 
-def attribution_matrix(tape: Tape, site: int, attention: Tensor, gradient: Tensor) -> Tensor:
+def attribution_matrix(
+    recording: Recording, site: int, attention: Tensor, gradient: Tensor
+) -> Tensor:
     """A_h * (G_h V_h'), [B, H, n, n], from G, dF/dO or its integral, [B, m, H, d]."""
-    by_cell = gradient.transpose(1, 2) @ tape.value[site].transpose(-1, -2)
+    by_cell = gradient.transpose(1, 2) @ recording.value[site].transpose(-1, -2)
     if gradient.shape[1] == attention.shape[2]:
         return by_cell.mul_(attention)
-    return tape.placed(site, by_cell.mul_(_relevant(tape, site, attention)))
+    return recording.placed(site, by_cell.mul_(_relevant(recording, site, attention)))
 
 
-def _relevant(tape: Tape, site: int, attention: Tensor) -> Tensor:
+def _relevant(recording: Recording, site: int, attention: Tensor) -> Tensor:
     """The query rows of a site that matter, [B, H, m, n]."""
-    return tape.relevant(site, attention.transpose(1, 2)).transpose(1, 2)
+    return recording.relevant(site, attention.transpose(1, 2)).transpose(1, 2)
 
 
 def _integrated_gradients(batch: Batch) -> Method:
-    options, passes = batch.options, batch.passes
-    tape = passes.tape
-    sites = range(len(tape.output))
+    options, evaluator = batch.options, batch.evaluator
+    recording = evaluator.recording
+    sites = range(len(recording.output))
 
     def searching(site: int) -> Search:
         if options.rule is not None:
-            return integrate.fixed(passes, site, options.rule)
-        end = tape.relevant(site, batch.ends[site])
-        norm = _norm(tape, site)
-        return integrate.search(passes, site, end, norm, options.rtol, options.max_points)
+            return integrate.fixed(evaluator, site, options.rule)
+        end = recording.relevant(site, batch.ends[site])
+        norm = _norm(recording, site)
+        return integrate.search(evaluator, site, end, norm, options.rtol, options.max_points)
 
-    integrals = integrate.run(passes, [searching(site) for site in sites])
+    integrals = integrate.run(evaluator, [searching(site) for site in sites])
 
     def cells(site: int, attention: Tensor) -> Cells:
         integral = integrals[site]
         return Cells(
-            values=attribution_matrix(tape, site, attention, integral.gradient),
+            values=attribution_matrix(recording, site, attention, integral.gradient),
             f0=integral.f0,
             f1=integral.f1,
             points=integral.points,
@@ -117,12 +119,12 @@ def _integrated_gradients(batch: Batch) -> Method:
     return cells
 
 
-def _norm(tape: Tape, site: int) -> integrate.Norm:
+def _norm(recording: Recording, site: int) -> integrate.Norm:
     """The L2 norm of Attr over heads and cells, as ``integrate.search`` asks for it."""
-    weights = _relevant(tape, site, tape.attention(site))
+    weights = _relevant(recording, site, recording.attention(site))
 
     def norm(gradients: Tensor, examples: Tensor) -> Tensor:
-        value = tape.value[site].index_select(0, examples)
+        value = recording.value[site].index_select(0, examples)
         by_cell = gradients.transpose(1, 2) @ value.transpose(-1, -2)
         by_cell *= weights.index_select(0, examples)
         size: Tensor = torch.linalg.vector_norm(by_cell, dim=(1, 2, 3))
@@ -132,12 +134,12 @@ def _norm(tape: Tape, site: int) -> integrate.Norm:
 
 
 def _attention_gradient(batch: Batch) -> Method:
-    passes = batch.passes
-    full, _ = passes.objective.value(passes.tape.logits.detach(), passes.target)
+    evaluator = batch.evaluator
+    full, _ = evaluator.objective.value(evaluator.recording.logits.detach(), evaluator.target)
 
     def cells(site: int, attention: Tensor) -> Cells:
         return Cells(
-            values=attribution_matrix(passes.tape, site, attention, batch.ends[site]),
+            values=attribution_matrix(evaluator.recording, site, attention, batch.ends[site]),
             f1=full,
             points=batch.per_example(1),
             converged=batch.per_example(True),
@@ -211,15 +213,15 @@ class EmbeddingGradient:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._encoder_only = bool(batch.passes.replay.model.config.is_encoder_decoder)
-        n = batch.passes.tape.inputs["input_ids"].shape[1]
+        self._encoder_only = bool(batch.evaluator.replay.model.config.is_encoder_decoder)
+        n = batch.evaluator.recording.inputs["input_ids"].shape[1]
         self._real = torch.arange(n, device=batch.lengths.device) < batch.lengths[:, None]
         self._by_pattern: dict[bytes, Tensor] = {}
         self._uniform = self._embeddings_gradient(self._real, self._uniform_attention)
 
     def has_part_in(self, site: int) -> bool:
         """Whether the site is among what the recipe runs."""
-        return not self._encoder_only or self._batch.passes.replay.sites[site].kind == "encoder"
+        return not self._encoder_only or self._batch.evaluator.replay.sites[site].kind == "encoder"
 
     def mean_attention(self, site: int, attention: Tensor) -> Tensor:
         """Mean attention to each token over the queries of a site, [B, H, n]."""
@@ -244,8 +246,8 @@ class EmbeddingGradient:
 
     def _embeddings_gradient(self, mask: Tensor, handler: Handler) -> Tensor:
         """Gradient of minus the target's logit by the embeddings, averaged over width, [B, n]."""
-        passes = self._batch.passes
-        model = passes.replay.model
+        evaluator = self._batch.evaluator
+        model = evaluator.replay.model
         source = model.get_encoder() if self._encoder_only else model
         embeddings: list[Tensor] = []
 
@@ -254,12 +256,12 @@ class EmbeddingGradient:
             return embeddings[-1]
 
         hook = source.get_input_embeddings().register_forward_hook(leaf)
-        inputs = {**passes.tape.inputs, "attention_mask": mask.long()}
+        inputs = {**evaluator.recording.inputs, "attention_mask": mask.long()}
         try:
             with (
                 torch.enable_grad(),
                 handling(handler),
-                autocast(self._batch.options.precision, passes.replay.device),
+                autocast(self._batch.options.precision, evaluator.replay.device),
             ):
                 output = source(**inputs)
                 if self._encoder_only:
@@ -268,9 +270,9 @@ class EmbeddingGradient:
                     logits = output.logits
         finally:
             hook.remove()
-        loss = -logits.gather(1, passes.target[:, None]).sum()
+        loss = -logits.gather(1, evaluator.target[:, None]).sum()
         (gradient,) = torch.autograd.grad(loss, embeddings)
-        passes.tick()
+        evaluator.tick()
         return gradient.mean(2)
 
     def _uniform_attention(self, call: Attention) -> Tensor:

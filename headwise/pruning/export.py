@@ -46,7 +46,7 @@ from headwise.pruning.shrinking import SIZE_NAMES, Cut
 from headwise.pruning.structure import cut_heads, remove_heads, zero_heads
 from headwise.pruning.wiring import Mask
 from headwise.replay import Site
-from headwise.replay.selfcheck import native_logits
+from headwise.replay.probes import native_logits
 
 WEIGHTS, RECIPE, ONNX = "pruned.safetensors", "pruned.json", "model.onnx"
 """Not model.safetensors, which other programs would load into a model of the whole size."""

@@ -92,13 +92,15 @@ def taylor(
         def work(replay: Replay, batch: Sequence[int], _: Tick) -> None:
             inputs = pad([encoded[e] for e in batch], padding_of(model), replay.device)
             with torch.enable_grad():
-                tape = replay.record(inputs)
+                recording = replay.record(inputs)
                 target = gold[list(batch)].to(replay.device)
                 loss = torch.nn.functional.cross_entropy(
-                    tape.logits.double(), target, reduction="sum"
+                    recording.logits.double(), target, reduction="sum"
                 )
-                gradients = torch.autograd.grad(loss, tape.output)
-            for site, (output, gradient) in enumerate(zip(tape.output, gradients, strict=True)):
+                gradients = torch.autograd.grad(loss, recording.output)
+            for site, (output, gradient) in enumerate(
+                zip(recording.output, gradients, strict=True)
+            ):
                 sums = (output.detach().double() * gradient.double()).sum((1, 3)).abs()
                 values[batch, site, : sums.shape[1]] = sums.cpu().numpy()
 

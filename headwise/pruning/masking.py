@@ -26,7 +26,7 @@ from headwise.encoding import Encoded, Text, encode, pad
 from headwise.errors import OptionError
 from headwise.loading import label_names
 from headwise.options import Options, Progress
-from headwise.replay import Group, Replay, Site, Tape
+from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums
 from headwise.targets import Label, label_index
 
@@ -198,8 +198,8 @@ class MaskTree:
         self._first: list[int] = (self.masks != before).any(2).argmax(1).tolist()
         self.removes = self.masks.any((1, 2))
 
-    def groups(self, start: int, stop: int, examples: Tensor) -> tuple[list[Group], Tensor]:
-        """The rows of masks ``start`` to ``stop`` for some examples of a tape, [e].
+    def groups(self, start: int, stop: int, examples: Tensor) -> tuple[list[RowGroup], Tensor]:
+        """The rows of masks ``start`` to ``stop`` for some examples of a recording, [e].
 
         Also the number of each row in the order (mask, example), [rows].
         """
@@ -222,7 +222,7 @@ class MaskTree:
                 place[parents[m]] + each if parents[m] >= 0 else each * 0 - 1 for m in chosen
             ]
             groups.append(
-                Group(
+                RowGroup(
                     site=site,
                     rows=examples.repeat(len(chosen)),
                     keep=keep[chosen].repeat_interleave(count, 0),
@@ -257,20 +257,20 @@ def _logits(
 ) -> Tensor:
     """Logits of all different masks for a batch, [D, B, C]."""
     with torch.no_grad():
-        tape = replay.record(inputs)
+        recording = replay.record(inputs)
         tick()
-        size, masks = len(tape.logits), len(tree.masks)
-        logits = tape.logits.repeat(masks, 1, 1)
+        size, masks = len(recording.logits), len(tree.masks)
+        logits = recording.logits.repeat(masks, 1, 1)
         begin = int(np.argmax(tree.removes)) if tree.removes.any() else masks
         # Few examples and many masks: these have more in common.
-        some = min(size, max(1, budget.rows(tape.length) // masks))
+        some = min(size, max(1, budget.rows(recording.length) // masks))
         for examples in torch.split(torch.arange(size, device=replay.device), some):
             start = begin
             while start < masks:
-                tokens = len(examples) * tape.length
-                stop = tree.stop(start, budget.tokens, tokens, _last(tape, replay))
+                tokens = len(examples) * recording.length
+                stop = tree.stop(start, budget.tokens, tokens, _last(recording, replay))
                 groups, place = tree.groups(start, stop, examples)
-                found = replay.logits(tape, groups)
+                found = replay.logits(recording, groups)
                 ordered = torch.empty_like(found).index_copy_(0, place, found)
                 logits[start:stop, examples] = ordered.view(stop - start, len(examples), -1)
                 tick()
@@ -278,9 +278,9 @@ def _logits(
     return logits
 
 
-def _last(tape: Tape, replay: Replay) -> int:
+def _last(recording: Recording, replay: Replay) -> int:
     """The first site from which on one token per text is computed."""
-    return len(replay.sites) if tape.needed is None else tape.last
+    return len(replay.sites) if recording.needed is None else recording.last_layer
 
 
 def _scores(logits: Tensor, gold: Tensor) -> tuple[Doubles, Ints]:

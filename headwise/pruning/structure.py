@@ -27,7 +27,7 @@ from headwise.pruning.shrinking import Cut, cut_of
 from headwise.pruning.wiring import Mask, Watch, Wiring
 from headwise.replay import Inputs, Replay, Site
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.replay.selfcheck import native_logits
+from headwise.replay.probes import native_logits
 
 # Some models compute parts in single precision even where all else is double.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}

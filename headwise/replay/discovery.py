@@ -1,7 +1,7 @@
-"""Finding a model's layers and attention modules by watching it run.
+"""Finding the layers and attention modules of a model by watching it run.
 
-Two batches of different shape tell which arguments of a layer have one row per example and which
-one per position; autograd tells which of them depend on a site.
+Two batches of different shape show which arguments of a layer have one row per example and which
+have one per position; autograd shows which of them depend on a site.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.replay.recording import LayerCall, Recorder, Recording
-from headwise.replay.tape import Inputs, Site
+from headwise.replay.observation import LayerCall, Observation, Observer
+from headwise.replay.recording import Inputs, Site
 
 
 @dataclass(kw_only=True)
-class Block:
-    """One call of a layer, and what discovery learnt about it.
+class LayerStructure:
+    """One call of a layer; its arguments and output are flattened to leaves.
 
     first, stop: its sites are first, ..., stop - 1
-    hidden: the leaf of its arguments that is its hidden state
-    live: leaves of its arguments that depend on a site; batched: with one row per example;
-        positional: with one row per position in dimension 1
-    several: leaves with so many rows per example, as one per head
-    output_live, output_batched: the same for its output
-    chained: its output is the hidden state of the next block
-    projections: per site the linear layers that only compute its query, key and value
-    key, value: the layers that compute these from the block's hidden state, if such exist
+    hidden: leaf of the arguments that is the hidden state
+    live: leaves of the arguments that depend on a site
+    batched: leaves of the arguments with one row per example
+    positional: leaves of the arguments with one row per position in dimension 1
+    several: leaves of the arguments with this number of rows per example, such as one per head
+    output_live, output_batched: the same for the output
+    chained: its output is the hidden state of the next layer
+    projections: per site the linear layers that compute nothing but its query, key and value
+    key, value: linear layers that compute these from the hidden state, if they exist
     """
 
     module: nn.Module
@@ -53,26 +54,27 @@ class Block:
 
 
 @dataclass(kw_only=True)
-class Plan:
-    """The structure of a model.
+class ModelStructure:
+    """The layers and sites of a model, in order of evaluation.
 
-    constants: modules outside the layers whose output depends on no site, per call the leaves
-        of the output that have one row per example
-    one_row: the sites of the last block influence the logits through the needed row alone
+    constants: modules outside the layers whose output depends on no site; per call the leaves of
+        the output with one row per example
+    one_row: the sites of the last layer influence the logits through one position alone
     """
 
-    blocks: list[Block]
+    layers: list[LayerStructure]
     sites: tuple[Site, ...]
     constants: dict[nn.Module, list[frozenset[int]]]
     one_row: bool
 
     @property
     def modules(self) -> dict[nn.Module, None]:
-        return dict.fromkeys(block.module for block in self.blocks)
+        """The modules that are layers, each once."""
+        return dict.fromkeys(layer.module for layer in self.layers)
 
 
-class _Observer(Recorder):
-    """A recording that also keeps linear layers, and views of the layers' hidden states."""
+class _StructureObserver(Observer):
+    """An observer that also keeps linear layers and views of the hidden states of the layers."""
 
     def __init__(self, layers: dict[nn.Module, None], outside: list[nn.Module]) -> None:
         super().__init__(layers, outside, None)
@@ -123,37 +125,40 @@ def _is_state(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.is_floating_point()
 
 
-def discover(model: PreTrainedModel, probes: tuple[Inputs, Inputs]) -> Plan:
-    """Find the structure of a model; its attention goes through our interface already."""
+def discover(model: PreTrainedModel, probes: tuple[Inputs, Inputs]) -> ModelStructure:
+    """Find the structure of a model whose attention goes through our interface.
+
+    Raises UnsupportedModelError for a model without the structure that a replay needs.
+    """
     layers = _layers(model, probes[0])
     inside = {module for layer in layers for module in layer.modules()}
     outside = [m for m in model.modules() if m not in inside and not _contains(m, layers)]
-    one, two = _Observer(layers, outside), _Observer(layers, outside)
+    one, two = _StructureObserver(layers, outside), _StructureObserver(layers, outside)
     with torch.enable_grad():
         first, second = one.run(model, probes[0]), two.run(model, probes[1])
         if [x.module for x in first.layers] != [x.module for x in second.layers]:
             raise UnsupportedModelError("its layers depend on the input")
         shapes = [probe["input_ids"].shape for probe in probes]
-        blocks = [
-            _block(one, index, call, other, shapes)
+        found = [
+            _layer_structure(one, index, call, other, shapes)
             for index, (call, other) in enumerate(zip(first.layers, second.layers, strict=True))
         ]
-        for (block, following), call, then in zip(
-            pairwise(blocks), first.layers, first.layers[1:], strict=False
+        for (layer, following), call, then in zip(
+            pairwise(found), first.layers, first.layers[1:], strict=False
         ):
             state = then.given[following.hidden]
-            block.chained = any(call.output[i] is state for i in block.output_live)
-        sites = _sites(model, one, blocks)
-        last = blocks[-1]
+            layer.chained = any(call.output[i] is state for i in layer.output_live)
+        sites = _sites(model, one, found)
+        last = found[-1]
         shown = any(call.weights is not None for call in one.calls)
         one_row = _confined(first, last) and not shown
-    _find_projections(one, blocks)
+    _find_projections(one, found)
     constants = _constants(model, first, second, shapes)
-    return Plan(blocks=blocks, sites=sites, constants=constants, one_row=one_row)
+    return ModelStructure(layers=found, sites=sites, constants=constants, one_row=one_row)
 
 
 def uses_interface(model: PreTrainedModel, probe: Inputs) -> bool:
-    """Whether attention goes through transformers' interface, ours being the one set."""
+    """Tell whether the model calls the attention function that its configuration names."""
     found = False
 
     def handler(call: Attention) -> Tensor:
@@ -170,7 +175,7 @@ def uses_interface(model: PreTrainedModel, probe: Inputs) -> bool:
 
 
 def _layers(model: PreTrainedModel, probe: Inputs) -> dict[nn.Module, None]:
-    """The children of those outermost ModuleLists that contain a site."""
+    """The children of the outermost ModuleLists that contain a site."""
     parent: dict[nn.Module, nn.ModuleList] = {}
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
@@ -209,7 +214,7 @@ def _contains(module: nn.Module, layers: dict[nn.Module, None]) -> bool:
 
 
 def _shared_size(one: Any, two: Any, sizes: tuple[int, int], dim: int) -> bool:
-    """Whether a dimension is as long as the batch, or the text, in both probes."""
+    """Whether a dimension has the given size in each of the two probes."""
     return (
         isinstance(one, Tensor)
         and isinstance(two, Tensor)
@@ -242,10 +247,14 @@ def _several(one: list[Any], two: list[Any], shapes: list[torch.Size]) -> dict[i
     return found
 
 
-def _block(
-    observer: _Observer, index: int, call: LayerCall, other: LayerCall, shapes: list[torch.Size]
-) -> Block:
-    block = Block(
+def _layer_structure(
+    observer: _StructureObserver,
+    index: int,
+    call: LayerCall,
+    other: LayerCall,
+    shapes: list[torch.Size],
+) -> LayerStructure:
+    layer = LayerStructure(
         module=call.module,
         first=call.first,
         stop=call.stop,
@@ -257,28 +266,30 @@ def _block(
         output_live=_live(call.output),
         output_batched=_matching(call.output, other.output, shapes, 0),
     )
-    if not (block.live <= block.batched and block.output_live <= block.output_batched):
+    if not (layer.live <= layer.batched and layer.output_live <= layer.output_batched):
         raise UnsupportedModelError("its layers' hidden states are not [batch, n, width]")
-    return block
+    return layer
 
 
-def _sites(model: PreTrainedModel, observer: _Observer, blocks: list[Block]) -> tuple[Site, ...]:
+def _sites(
+    model: PreTrainedModel, observer: _StructureObserver, layers: list[LayerStructure]
+) -> tuple[Site, ...]:
     names = {module: name for name, module in model.named_modules()}
     sites: list[Site] = []
-    layers = {"encoder": -1, "decoder": -1}
+    numbers = {"encoder": -1, "decoder": -1}
     crossing = bool(getattr(model.config, "is_encoder_decoder", False))
-    for block, view in zip(blocks, observer.views, strict=True):
+    for layer, view in zip(layers, observer.views, strict=True):
         kinds = [
-            _kind(observer.live_calls[i], view, crossing) for i in range(block.first, block.stop)
+            _kind(observer.live_calls[i], view, crossing) for i in range(layer.first, layer.stop)
         ]
         stack = "encoder" if set(kinds) <= {"encoder"} else "decoder"
-        layers[stack] += 1
-        for index, kind in enumerate(kinds, start=block.first):
+        numbers[stack] += 1
+        for index, kind in enumerate(kinds, start=layer.first):
             call = observer.calls[index]
             sites.append(
                 Site(
                     index=index,
-                    layer=layers[stack],
+                    layer=numbers[stack],
                     kind=kind,
                     heads=call.query.shape[1],
                     name=names[observer.owners[index]],
@@ -288,7 +299,7 @@ def _sites(model: PreTrainedModel, observer: _Observer, blocks: list[Block]) -> 
 
 
 def _kind(call: Attention, hidden: Tensor, crossing: bool) -> str:
-    """The kind of a site; in an encoder-decoder, values not from the layer's own input cross."""
+    """The type of attention: ``cross`` where V of an encoder-decoder is not from ``hidden``."""
     if crossing and not _depends(call.value, hidden):
         return "cross"
     mask = call.mask if call.weights is None else call.weights > 0
@@ -307,18 +318,17 @@ def _depends(tensor: Tensor, source: Tensor) -> bool:
     return gradient is not None
 
 
-def _confined(recording: Recording, last: Block) -> bool:
-    """Whether O of the last block's sites influences the logits at one position each."""
+def _confined(seen: Observation, last: LayerStructure) -> bool:
+    """Whether O of the last layer's sites influences the logits at one position per example."""
     sites = range(last.first, last.stop)
     if not sites:
         return False
-    direction = torch.randn(recording.logits.shape, generator=torch.Generator().manual_seed(0)).to(
-        recording.logits
-    )
-    outputs = [recording.outputs[i] for i in sites]
-    hidden = next(recording.layers[-1].output[i] for i in sorted(last.output_live))
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(seen.logits.shape, generator=generator).to(seen.logits)
+    outputs = [seen.outputs[i] for i in sites]
+    hidden = next(seen.layers[-1].output[i] for i in sorted(last.output_live))
     gradients = torch.autograd.grad(
-        recording.logits, [hidden, *outputs], direction, retain_graph=True, allow_unused=True
+        seen.logits, [hidden, *outputs], direction, retain_graph=True, allow_unused=True
     )
     rows = [None if g is None else g.flatten(2).ne(0).any(-1) for g in gradients]
     return all(r is not None and bool((r.sum(1) == 1).all()) for r in rows) and all(
@@ -326,9 +336,9 @@ def _confined(recording: Recording, last: Block) -> bool:
     )
 
 
-def _find_projections(observer: _Observer, blocks: list[Block]) -> None:
-    for number, (block, view) in enumerate(zip(blocks, observer.views, strict=True), start=1):
-        for site in range(block.first, block.stop):
+def _find_projections(observer: _StructureObserver, layers: list[LayerStructure]) -> None:
+    for number, (layer, view) in enumerate(zip(layers, observer.views, strict=True), start=1):
+        for site in range(layer.first, layer.stop):
             call = observer.live_calls[site]
             within = set(observer.owners[site].modules())
             linears = [
@@ -336,16 +346,16 @@ def _find_projections(observer: _Observer, blocks: list[Block]) -> None:
                 for linear, when, given, output in observer.linears
                 if when == (number, site) and linear in within
             ]
-            block.projections[site] = [linear for linear, _, _ in linears]
-            if site == block.first and call.query.shape[1] == call.key.shape[1]:
-                block.key = _projection_of(call.key, view, linears)
-                block.value = _projection_of(call.value, view, linears)
+            layer.projections[site] = [linear for linear, _, _ in linears]
+            if site == layer.first and call.query.shape[1] == call.key.shape[1]:
+                layer.key = _projection_of(call.key, view, linears)
+                layer.value = _projection_of(call.value, view, linears)
 
 
 def _projection_of(
     tensor: Tensor, hidden: Tensor, linears: list[tuple[nn.Linear, Tensor, Tensor]]
 ) -> nn.Linear | None:
-    """The layer whose output on the block's input, split into heads, is this key or value."""
+    """The linear layer that computes this key or value from the hidden state of a layer."""
     for linear, given, output in linears:
         heads, width = tensor.shape[1], tensor.shape[3]
         if _same(given, hidden) and output.shape[-1] == heads * width:
@@ -356,16 +366,16 @@ def _projection_of(
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal bit for bit; NaN, which broken weights give, equals NaN."""
+    """Whether two tensors are equal bit for bit; NaN, from broken weights, equals NaN."""
     if one.shape != other.shape:
         return False
     return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def _constants(
-    model: PreTrainedModel, one: Recording, two: Recording, shapes: list[torch.Size]
+    model: PreTrainedModel, one: Observation, two: Observation, shapes: list[torch.Size]
 ) -> dict[nn.Module, list[frozenset[int]]]:
-    """Outermost modules that give floating-point numbers which depend on no site."""
+    """The outermost modules with floating-point outputs that depend on no site."""
     found: dict[nn.Module, list[frozenset[int]]] = {}
 
     def search(module: nn.Module) -> None:

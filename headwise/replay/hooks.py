@@ -1,8 +1,8 @@
-"""How the engine gets between a model and its attention.
+"""Hooks between a model and its attention.
 
-A function registered with transformers' attention interface hands every call of a model's
-attention modules to the handler of the moment; single modules' forward methods are replaced for
-the time of a context. Both are undone on leaving it, also by an exception.
+A function registered with the attention interface of transformers passes every call of attention
+to the current handler; forward methods of single modules are replaced within a context. Leaving
+the context undoes both, also by an exception.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ ATTENTION_NAME = "headwise"
 class Attention:
     """One call of attention.
 
-    module: which calls, where it says so
-    query [B, H, q, d], key and value [B, H', n, d], H a multiple of H'; mask broadcastable to
-    [B, H, q, n], True where a key takes part, or a float that is added to the scores; scale of
-    the scores; softcap c, for c tanh(scores / c); sinks [H], the scores of one more key per head
-    that has no value. Where a model has only shown A, weights is A, [B, H, q, n], and query and
-    key have a width of 0.
+    query: [B, H, q, d]
+    key, value: [B, H', n, d]; H is a multiple of H'
+    mask: broadcastable to [B, H, q, n]; bool, True where a key takes part, or floating point,
+        added to the scores
+    scale: factor of the scores
+    softcap: c, for c tanh(scores / c)
+    sinks: [H], score of an additional key per head that has no value
+    weights: A, [B, H, q, n], where the model shows nothing else; query and key are then 0 wide
+    module: the calling module, where known
     """
 
     query: Tensor
@@ -48,7 +51,7 @@ class Attention:
     module: nn.Module | None = None
 
     def head(self, rows: int) -> Attention:
-        """The first rows of the batch."""
+        """Return the call for the first rows of the batch."""
         mask = self.mask
         if mask is not None and len(mask) > 1:
             mask = mask[:rows]
@@ -57,7 +60,7 @@ class Attention:
         return replace(self, query=query, key=key, value=value, mask=mask, weights=weights)
 
     def at(self, position: Tensor) -> Attention:
-        """The same for one query per example; a mask with all queries is cut to these [B]."""
+        """Return the call for one query per example, at ``position``, int [B]; cut the mask."""
         mask = self.mask
         if mask is not None and mask.shape[-2] > 1:
             mask = mask.expand(len(position), *mask.shape[1:])
@@ -65,18 +68,18 @@ class Attention:
         return replace(self, mask=mask)
 
     def repeated(self) -> Attention:
-        """With a key and a value for every query head."""
+        """Return the call with a key and a value for every query head."""
         heads = self.query.shape[1]
         return replace(self, key=_repeated(self.key, heads), value=_repeated(self.value, heads))
 
     def recorded(self) -> Attention:
-        """The same without gradients, and as ``repeated``."""
+        """Return the call as ``repeated`` and without gradients."""
         query, key, value = (t.detach() for t in (self.query, self.key, self.value))
         weights = None if self.weights is None else self.weights.detach()
         return replace(self, query=query, key=key, value=value, weights=weights).repeated()
 
     def widened(self) -> Attention:
-        """The same in single precision."""
+        """Return the call in single precision."""
         mask = self.mask
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.float()
@@ -85,7 +88,7 @@ class Attention:
         return replace(self, query=query, key=key, value=value, mask=mask, weights=weights)
 
     def probabilities(self) -> Tensor:
-        """A, [B, H, q, n]."""
+        """Return the attention probabilities A, [B, H, q, n]."""
         if self.weights is not None:
             return self.weights
         key = _repeated(self.key, self.query.shape[1])
@@ -103,21 +106,21 @@ class Attention:
 
 
 def _repeated(tensor: Tensor, heads: int) -> Tensor:
-    """Grouped-query attention: each key and value head serves several query heads."""
+    """Repeat the heads of keys and values that several query heads share (grouped queries)."""
     if tensor.shape[1] == heads:
         return tensor
     return tensor.repeat_interleave(heads // tensor.shape[1], 1)
 
 
 Handler = Callable[[Attention], Tensor]
-"""Gives O, [B, q, H, d]; see ``attend``."""
+"""Returns O, [B, q, H, d], for a call of attention; see ``attend``."""
 
 _handler: ContextVar[Handler] = ContextVar("headwise_attention")
 _no_masks: ContextVar[bool] = ContextVar("headwise_no_masks", default=False)
 
-# They change how attention is computed, or are for other kernels, but do not change its result:
-# a window is in the mask already.
-_HARMLESS = frozenset(
+# Arguments that do not change the result of attention: they choose how it is computed, are for
+# other kernels, or are in the mask already, as the window is.
+_IGNORED_ARGUMENTS = frozenset(
     {
         *("dropout", "sliding_window", "position_ids", "cache_position", "deterministic"),
         *("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "num_items_in_batch"),
@@ -140,7 +143,7 @@ def _attention_function(
     s_aux: Tensor | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    unknown = [k for k, v in others.items() if k not in _HARMLESS and v is not None]
+    unknown = [k for k, v in others.items() if k not in _IGNORED_ARGUMENTS and v is not None]
     if unknown:
         raise UnsupportedModelError(f"its attention takes {', '.join(sorted(unknown))}")
     if is_causal and attention_mask is None and query.shape[2] > 1:
@@ -180,7 +183,7 @@ def _mask_function(
     mask_function: Callable[..., Any] | None = None,
     **options: Any,
 ) -> Tensor | None:
-    """Boolean mask: [B, 1, 1, keys] or None for padding alone, otherwise [B, 1, queries, keys]."""
+    """A boolean mask: [B, 1, 1, keys] or None for padding alone, else [B, 1, queries, keys]."""
     if _no_masks.get():
         return None
     if mask_function is bidirectional_mask_function:
@@ -193,7 +196,7 @@ def _mask_function(
     mask: Tensor = sdpa_mask(
         batch_size, q_length, kv_length, attention_mask=attention_mask, **options
     )
-    # A padded query may see no key at all; any distribution will do, but not 0 / 0.
+    # A padded query may see no key at all; let it see all, lest its softmax be 0 / 0.
     return mask | ~mask.any(-1, keepdim=True)
 
 
@@ -202,7 +205,7 @@ AttentionMaskInterface.register(ATTENTION_NAME, _mask_function)
 
 
 def attend(call: Attention) -> Tensor:
-    """O, [B, q, H, d], by a fused kernel where there is one."""
+    """Compute O, [B, q, H, d], by a fused kernel where there is one."""
     heads = call.query.shape[1]
     value = _repeated(call.value, heads)
     if not (call.softcap is None and call.sinks is None and call.weights is None):
@@ -218,9 +221,9 @@ def attend(call: Attention) -> Tensor:
 
 
 class _Intercepting(TorchFunctionMode):
-    """Finds attention that is written out: a softmax whose result is multiplied by values.
+    """Intercepts attention outside the interface: a softmax whose result is multiplied by values.
 
-    Torch's own fused attention, called without transformers' interface, is found as well.
+    Fused attention of torch, called without the interface of transformers, is intercepted too.
     """
 
     def __init__(self) -> None:
@@ -240,19 +243,19 @@ class _Intercepting(TorchFunctionMode):
         result = function(*args, **kwargs)
         if name == "softmax" and result.dim() == 4:
             self._shapes[result] = result.shape
-        elif shape is not None and name in _SAME_NUMBERS and isinstance(result, Tensor):
+        elif shape is not None and name in _VALUE_PRESERVING and isinstance(result, Tensor):
             self._shapes[result] = shape
         return result
 
 
 _PRODUCTS = frozenset({"matmul", "bmm", "__matmul__"})
-_SAME_NUMBERS = frozenset(
+_VALUE_PRESERVING = frozenset(
     {"dropout", "dropout_", "to", "type_as", "float", "view", "reshape", "contiguous", "type"}
 )
 
 
 def _product(shape: torch.Size, weights: Tensor, values: Tensor) -> Tensor:
-    """The product of A, which has been [B, H, q, n], and V, by way of the handler."""
+    """The product of A, which was [B, H, q, n] before reshaping, and V, by way of the handler."""
     weights = weights.view(shape)
     batch, heads, queries, keys = shape
     value = values.expand(*weights.shape[:-2], *values.shape[-2:]) if values.dim() == 4 else values
@@ -297,7 +300,7 @@ _intercepts: ContextVar[bool] = ContextVar("headwise_intercepts", default=False)
 
 @contextmanager
 def intercepting(wanted: bool) -> Iterator[None]:
-    """Whether, in this context, handlers are also given attention outside the interface."""
+    """Set whether handlers in this context also get attention outside the interface."""
     token = _intercepts.set(wanted)
     try:
         yield
@@ -307,7 +310,7 @@ def intercepting(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
-    """Hand all attention to a handler."""
+    """Pass all attention in this context to a handler."""
     token = _handler.set(handler)
     try:
         with _Intercepting() if _intercepts.get() else nullcontext():
@@ -318,7 +321,7 @@ def handling(handler: Handler) -> Iterator[None]:
 
 @contextmanager
 def without_masks() -> Iterator[None]:
-    """Build no masks: every layer is given those of a tape."""
+    """Build no masks in this context: every layer gets the recorded ones."""
     token = _no_masks.set(True)
     try:
         yield
@@ -330,7 +333,7 @@ def without_masks() -> Iterator[None]:
 def forward_replaced(
     replacements: Mapping[nn.Module, Callable[..., Any]],
 ) -> Iterator[None]:
-    """Replace the forward of single module instances, restoring what was there."""
+    """Replace the forward methods of single modules in this context."""
     missing = object()
     before = {module: module.__dict__.get("forward", missing) for module in replacements}
     try:
@@ -346,9 +349,9 @@ def forward_replaced(
 
 
 class LeadingRows:
-    """The first rows of tensors that have ``whole`` of them, each tensor cut once.
+    """The first rows of tensors with ``whole`` rows; the same tensor is cut once.
 
-    Query, key and value are projected from the same tensor: one cut is one step of the backward
+    Query, key and value are projections of the same tensor: one cut is one step of the backward
     pass instead of three.
     """
 
@@ -357,6 +360,7 @@ class LeadingRows:
         self._cut: tuple[Tensor, Tensor] | None = None
 
     def of(self, tensor: Tensor, rows: int) -> Tensor:
+        """Return the first rows of a tensor."""
         if self._cut is None or self._cut[0] is not tensor or len(self._cut[1]) != rows:
             self._cut = tensor, tensor[:rows]
         return self._cut[1]
@@ -365,10 +369,10 @@ class LeadingRows:
 def leading_projection(
     module: nn.Linear, rows: int, first: LeadingRows
 ) -> Callable[[Tensor], Tensor]:
-    """A stand-in for a projection of which only the result's first rows are used.
+    """Return a forward method for a projection of which only the first rows are used.
 
-    The others are NaN, so that a result that uses them after all cannot go unnoticed; without any
-    rows there is no work and no memory.
+    The other rows are NaN, so that using them does not go unnoticed; without any rows, it takes
+    neither work nor memory.
     """
     project = module.forward
 
@@ -376,7 +380,7 @@ def leading_projection(
         nothing = hidden.new_full((), float("nan"))
         if not rows:
             return nothing.expand(*hidden.shape[:-1], module.out_features)
-        if len(hidden) != first.whole:  # something else than one entry per row
+        if len(hidden) != first.whole:  # not one entry per row
             return project(hidden)
         used = project(first.of(hidden, rows))
         rest = nothing.to(used.dtype).expand(len(hidden) - rows, *used.shape[1:])

@@ -1,4 +1,4 @@
-"""Recording one forward pass: every call of a layer and of an attention module."""
+"""Observing one forward pass: every call of a layer and of an attention module."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from torch.utils._pytree import tree_flatten
 from transformers import PreTrainedModel
 
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.replay.tape import Inputs
+from headwise.replay.recording import Inputs
 
 
 @dataclass(kw_only=True)
 class LayerCall:
-    """One call of a layer: leaves of arguments and output; its sites are first, ..., stop - 1."""
+    """One call of a layer: the leaves of its arguments and output.
+
+    first, stop: the sites that ran inside are first, ..., stop - 1
+    """
 
     module: nn.Module
     given: list[Any]
@@ -29,11 +32,11 @@ class LayerCall:
 
 
 @dataclass(kw_only=True)
-class Recording:
-    """One forward pass as it ran; tensors keep their graph where autograd was on.
+class Observation:
+    """One forward pass as it ran; tensors keep their graph where autograd was enabled.
 
-    needed: [B] or None, see ``Tape``
-    constants: per watched module leaves and structure of the outputs of all its calls
+    constants: per watched module the leaves and the structure of the outputs of all its calls
+    needed: int [B] or None, see ``Recording``
     """
 
     logits: Tensor
@@ -44,11 +47,13 @@ class Recording:
     needed: Tensor | None
 
 
-class Recorder:
-    """The hooks of a recording; subclassed by discovery, which watches more.
+class Observer:
+    """The hooks of an observation; discovery extends them.
 
-    layers: the modules that are layers, the number of their calls tells the last
-    last: number of layer calls of a pass, to find what the classifier reads; None if unknown
+    layers: the modules that are layers
+    constants: modules outside the layers whose outputs are kept
+    last: number of calls of layers in a pass, to find the rows that the classifier reads; None if
+        not wanted
     """
 
     def __init__(
@@ -63,16 +68,17 @@ class Recorder:
         }
         self.final: Tensor | None = None
 
-    def run(self, model: PreTrainedModel, inputs: Inputs) -> Recording:
+    def run(self, model: PreTrainedModel, inputs: Inputs) -> Observation:
+        """Run the model once under the hooks."""
         wanted = torch.is_grad_enabled()
         with ExitStack() as stack:
             self.hook(stack, model)
             stack.enter_context(handling(self.attention))
-            # The hook behind the last layer switches autograd on, for the classifier alone.
+            # The hook after the last layer enables autograd, for the classifier alone.
             stack.enter_context(torch.set_grad_enabled(wanted))
             logits: Tensor = model(**inputs).logits
             needed = None if self.final is None else _rows_read(logits, self.final)
-        return Recording(
+        return Observation(
             logits=logits if wanted else logits.detach(),
             layers=self.layers,
             calls=self.calls,
@@ -82,6 +88,7 @@ class Recorder:
         )
 
     def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
+        """Register the hooks; the stack removes them."""
         for module in self.modules:
             hook = module.register_forward_pre_hook(self.before, with_kwargs=True)
             stack.callback(hook.remove)
@@ -90,6 +97,7 @@ class Recorder:
             stack.callback(module.register_forward_hook(self.constant).remove)
 
     def attention(self, call: Attention) -> Tensor:
+        """Compute O of a site and keep it with the call."""
         output = attend(call)
         if torch.is_grad_enabled() and not output.requires_grad:
             output.requires_grad_()
@@ -98,11 +106,13 @@ class Recorder:
         return output
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Keep the arguments of a layer."""
         given, _ = tree_flatten((args, kwargs))
         self.layers.append(LayerCall(module=module, given=given, first=len(self.calls)))
         return None
 
     def after(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        """Keep the output of a layer; that of the last becomes a leaf of the graph."""
         call = self.layers[-1]
         call.output, call.output_spec = tree_flatten(output)
         call.stop = len(self.calls)
@@ -116,18 +126,19 @@ class Recorder:
         return (self.final, *output[1:]) if isinstance(output, tuple) else self.final
 
     def constant(self, module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        """Keep the output of a module outside the layers."""
         self.constants[module].append(tree_flatten(output))
 
 
 def hidden_of(output: Any) -> Tensor:
-    """The hidden state that a layer returns."""
+    """Return the hidden state in the output of a layer."""
     hidden = output[0] if isinstance(output, tuple) else output
     assert isinstance(hidden, Tensor)
     return hidden
 
 
 def _rows_read(logits: Tensor, hidden: Tensor) -> Tensor | None:
-    """The position that each example's logits depend on, [B]; None unless it is just one."""
+    """The position that the logits of each example depend on, int [B]; None if several."""
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(logits.shape, generator=generator).to(logits)
     (gradient,) = torch.autograd.grad(

@@ -1,4 +1,4 @@
-"""What a recorded forward pass holds."""
+"""The parts of a model that attribution speaks of, and a recorded forward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from headwise.replay.hooks import Attention
 
 Inputs = Mapping[str, Tensor]
-"""``input_ids`` and whatever else the model takes per token, each [batch, n]."""
+"""``input_ids`` and the other inputs that a model takes per token, each [batch, n]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Site:
     """One attention module of a model; a module that runs several times is several sites.
 
     index: position in the model's order of evaluation, from 0
-    layer: number of the layer it belongs to, from 0; encoder and decoder count separately
+    layer: number of its layer, from 0; encoder and decoder count separately
     kind: ``encoder`` or ``decoder`` for self-attention, the latter causal, or ``cross``
     heads: number of attention heads
     name: qualified module name
@@ -34,17 +34,17 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Rows of a replay that start at one site.
+class RowGroup:
+    """The rows of a replay that start at one site.
 
-    rows: [r], for each row the example of the tape that it belongs to
-    output: [r, m, H, d], the replacement of O; m is 1 where ``Tape.rows(site)`` names the one
-        query row that matters, otherwise n
-    keep: [r, S, H], in place of output, which is empty then: factors of O of each head at all S
-        sites, 1 before ``site``. All groups of a replay have them, or none.
-    parents: [r], with keep: the row of the replay that a row continues, counted over all groups,
-        which starts at an earlier site and has the same factors before this one; -1 where the
-        tape is continued. None: all continue the tape.
+    rows: int [r], the example of the recording that each row belongs to
+    output: [r, m, H, d], replaces O; m is 1 where ``Recording.needed_rows`` names the one query
+        row that matters, otherwise n
+    keep: [r, S, H], in place of ``output``, which is then empty: factors of O of each head at
+        all S sites, 1 before ``site``. Either all groups of a replay have it or none.
+    parents: int [r], with ``keep``: the row of the replay, counted over all groups, that a row
+        continues, which starts at an earlier site and has the same factors before this one; -1
+        where a row continues the recording. None: all rows continue the recording.
     """
 
     site: int
@@ -55,8 +55,8 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One call of a layer: the leaves of its arguments and of its output, as recorded."""
+class RecordedLayer:
+    """One call of a layer: the leaves of its arguments and of its output."""
 
     given: list[Any]
     output: list[Any]
@@ -64,24 +64,27 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tape:
-    """One recorded forward pass over a batch.
+class Recording:
+    """One forward pass over a batch of B examples, padded to n tokens.
 
-    logits [B, C]; calls, per site, with query, key, value [B, H, n, d]; output, per site, O
-    [B, n, H, d]; entries, per layer; constants, the shapes of what does not depend on any site
-    needed: [B], the one position of each example whose last hidden state the classifier reads;
-        None if it reads more than one, or if that cannot be used
-    last: index of the first site of the last layer; from it on, only ``needed`` matters
+    logits: [B, C]
+    calls: per site, with query, key and value [B, H, n, d]
+    output: per site O, [B, n, H, d]
+    layers: every call of a layer
+    constants: shapes of the outputs of modules that depend on no site
+    needed: int [B], the only position whose last hidden state the classifier reads; None if it
+        reads several, or if this cannot be used
+    last_layer: index of the first site of the last layer; from there on only ``needed`` matters
     """
 
     logits: Tensor
     inputs: Inputs
     calls: list[Attention]
     output: list[Tensor]
-    entries: list[Entry]
+    layers: list[RecordedLayer]
     constants: dict[Any, list[Any]]
     needed: Tensor | None
-    last: int
+    last_layer: int
 
     @property
     def value(self) -> list[Tensor]:
@@ -93,20 +96,20 @@ class Tape:
         """Positions per example, n."""
         return self.output[-1].shape[1]
 
-    def rows(self, site: int) -> Tensor | None:
-        """[B], the one query row of a site that can influence the logits; None: all may."""
-        return self.needed if site >= self.last else None
+    def needed_rows(self, site: int) -> Tensor | None:
+        """Return the only query row of a site that influences the logits, int [B], or None."""
+        return self.needed if site >= self.last_layer else None
 
     def relevant(self, site: int, tensor: Tensor) -> Tensor:
-        """Of a tensor [B, n, ...] over the queries of a site those that matter, [B, m, ...]."""
-        rows = self.rows(site)
+        """Select the query rows of a site that matter: [B, n, ...] -> [B, m, ...]."""
+        rows = self.needed_rows(site)
         if rows is None:
             return tensor
         return tensor[torch.arange(len(rows), device=rows.device), rows][:, None]
 
     def placed(self, site: int, cells: Tensor) -> Tensor:
-        """Cells [B, H, m, n] of the rows that matter among zeros, [B, H, n, n]."""
-        rows = self.rows(site)
+        """Put the query rows that matter among zeros: [B, H, m, n] -> [B, H, n, n]."""
+        rows = self.needed_rows(site)
         if rows is None:
             return cells
         batch, heads, _, n = cells.shape
@@ -115,5 +118,5 @@ class Tape:
         return full.scatter_(2, index, cells)
 
     def attention(self, site: int) -> Tensor:
-        """Attention probabilities of a site, [B, H, n, n]."""
+        """Return the attention probabilities of a site, [B, H, n, n]."""
         return self.calls[site].probabilities()

@@ -6,7 +6,7 @@ import torch
 
 import headwise
 from benchmarks.integration import relative_errors
-from headwise.attribution.evaluator import Passes
+from headwise.attribution.evaluator import Evaluator
 from headwise.attribution.quadrature import lobatto_levels
 from tests.headwise.conftest import random_inputs, tiny
 
@@ -57,13 +57,13 @@ def test_a_smooth_path_takes_few_points():
 def test_sites_share_a_pass_where_one_alone_does_not_fill_it(monkeypatch):
     """The ends of all three sites in one pass of 24 of 30 tokens; more sites do not fit into 8."""
     sites = []
-    whole = Passes._pass
+    whole = Evaluator._pass
 
-    def spy(passes, requests):
+    def spy(evaluator, requests):
         sites.append([request.site for request in requests])
-        return whole(passes, requests)
+        return whole(evaluator, requests)
 
-    monkeypatch.setattr(Passes, "_pass", spy)
+    monkeypatch.setattr(Evaluator, "_pass", spy)
     model = tiny(spread=0.08)
     inputs = random_inputs(model, [8])
     headwise.attribute_encoded(model, inputs, token_budget=30)

@@ -92,8 +92,8 @@ def test_a_twin_shares_its_parameters_and_no_module():
         pairs = zip(model.parameters(), twin.model.parameters(), strict=True)
         assert all(mine is theirs for mine, theirs in pairs)
         assert not set(model.modules()) & set(twin.model.modules())
-        blocks = {block.module for block in twin.plan.blocks}
-        assert blocks <= set(twin.model.modules())
+        layers = {layer.module for layer in twin.structure.layers}
+        assert layers <= set(twin.model.modules())
 
 
 @pytest.mark.parametrize("in_main", [True, False])

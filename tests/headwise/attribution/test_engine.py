@@ -12,7 +12,7 @@ from transformers import BertTokenizer
 
 import headwise
 import headwise.replay.model
-from headwise.attribution.evaluator import Passes
+from headwise.attribution.evaluator import Evaluator
 from headwise.errors import OptionError, TokenizerError
 from headwise.options import Arguments, Options
 from headwise.replay import Replay
@@ -62,7 +62,7 @@ def test_budget_is_halved_and_remembered_when_memory_runs_out(monkeypatch):
     inputs = random_inputs(model, (6, 6, 6, 6, 6))
     want = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:4")
     refused = []
-    run = Passes._pass
+    run = Evaluator._pass
 
     def limited(self, requests):
         rows = [len(request.points) for request in requests]
@@ -72,7 +72,7 @@ def test_budget_is_halved_and_remembered_when_memory_runs_out(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
         return run(self, requests)
 
-    monkeypatch.setattr(Passes, "_pass", limited)
+    monkeypatch.setattr(Evaluator, "_pass", limited)
     model = tiny()  # a new one: budgets are remembered per model
     got = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:4")
     assert_close(got, want, 1e-6)
@@ -102,7 +102,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(Passes, "_pass", broken)
+    monkeypatch.setattr(Evaluator, "_pass", broken)
     model = tiny()
     with pytest.raises(RuntimeError, match="something else"):
         headwise.attribute_encoded(model, random_inputs(model, (6, 6)))
@@ -321,9 +321,9 @@ def test_a_model_is_checked_once_and_again_when_it_is_another(monkeypatch):
     model = tiny()
     headwise.attribute_encoded(model, random_inputs(model, (6,)), integration="gauss-legendre:2")
     checks = []
-    check = headwise.replay.model.choose_features
+    check = headwise.replay.model.choose_shortcuts
     monkeypatch.setattr(
-        headwise.replay.model, "choose_features", lambda *given: [checks.append(1), check(*given)]
+        headwise.replay.model, "choose_shortcuts", lambda *given: checks.append(1) or check(*given)
     )
     inputs = random_inputs(model, (6, 8))
     first = headwise.attribute_encoded(model, inputs, integration="gauss-legendre:2")

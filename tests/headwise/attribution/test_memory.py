@@ -9,7 +9,7 @@ from torch import nn
 
 import headwise
 from headwise.attribution import batches, memory
-from headwise.attribution.evaluator import Passes, TokenBudget
+from headwise.attribution.evaluator import Evaluator, TokenBudget
 from tests.headwise.conftest import random_inputs, tiny
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ PLENTY = 10**15
 def given(monkeypatch):
     """Sets how many bytes are available, and has how many tokens each pass had."""
     seen = SimpleNamespace(bytes=PLENTY, tokens=[])
-    run = Passes._pass
+    run = Evaluator._pass
 
     def counted(self, requests):
         rows = [len(request.points) for request in requests]
@@ -30,7 +30,7 @@ def given(monkeypatch):
         return run(self, requests)
 
     monkeypatch.setattr(memory, "available", lambda _: seen.bytes)
-    monkeypatch.setattr(Passes, "_pass", counted)
+    monkeypatch.setattr(Evaluator, "_pass", counted)
     return seen
 
 
@@ -171,7 +171,7 @@ def test_no_memory_for_a_measurement_is_left_to_the_batches(given, monkeypatch):
     model = tiny()
     inputs = random_inputs(model, (6, 5, 4))
     want = headwise.attribute_encoded(tiny(), inputs)
-    run, failed = Passes._pass, []
+    run, failed = Evaluator._pass, []
 
     def once(self, requests):
         if not failed:
@@ -179,7 +179,7 @@ def test_no_memory_for_a_measurement_is_left_to_the_batches(given, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
         return run(self, requests)
 
-    monkeypatch.setattr(Passes, "_pass", once)
+    monkeypatch.setattr(Evaluator, "_pass", once)
     monkeypatch.setattr(TokenBudget, "halve", lambda _: (_ for _ in ()).throw(MemoryError()))
     # The pass itself would halve; where even that fails the batch comes next, whole.
     got = headwise.attribute_encoded(model, inputs)

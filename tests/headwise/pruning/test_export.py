@@ -18,7 +18,7 @@ from headwise.pruning import export
 from headwise.pruning.export import load_pruned, save_masked, save_onnx, save_pruned
 from headwise.pruning.structure import remove_heads, zero_heads
 from headwise.replay import Replay
-from headwise.replay.selfcheck import probe_inputs
+from headwise.replay.probes import probe_inputs
 
 SAVERS = (save_masked, save_pruned, save_onnx)
 

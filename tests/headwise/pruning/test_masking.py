@@ -183,11 +183,11 @@ def test_lack_of_memory_halves_the_budget(monkeypatch):
     want = everything(model, inputs, masks, token_budget=100_000)
     original, sizes = Replay.logits, []
 
-    def scarce(self, tape, groups):
+    def scarce(self, recording, groups):
         sizes.append(sum(len(group.rows) for group in groups))
         if sizes[-1] > 3:
             raise torch.OutOfMemoryError
-        return original(self, tape, groups)
+        return original(self, recording, groups)
 
     monkeypatch.setattr(Replay, "logits", scarce)
     found = everything(model, inputs, masks, token_budget=100_000)

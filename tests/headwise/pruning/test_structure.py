@@ -12,7 +12,7 @@ from headwise.errors import OptionError, UnsupportedModelError
 from headwise.pruning.structure import describe, remove_heads, zero_heads
 from headwise.replay import Replay
 from headwise.replay.hooks import attend, handling
-from headwise.replay.selfcheck import probe_inputs
+from headwise.replay.probes import probe_inputs
 
 KINDS = (
     *("bert", "roberta", "xlm-roberta", "electra", "distilbert", "bart", "gpt2", "llama"),

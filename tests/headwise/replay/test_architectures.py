@@ -10,8 +10,9 @@ import headwise
 from benchmarks.architectures import PAGE, compare, examine, examples, page
 from benchmarks.tiny import classifiers, tiny_model
 from headwise.errors import UnsupportedModelError
-from headwise.replay import Group, Replay
-from headwise.replay.selfcheck import probe_inputs
+from headwise.replay import Replay, RowGroup
+from headwise.replay.forward import LastLayer
+from headwise.replay.probes import probe_inputs
 
 KINDS = {
     "bert": "ee",
@@ -69,45 +70,50 @@ def test_a_replay_of_several_sites_is_that_of_each(kind):
     """Same logits and gradients to 1e-10, in float64, whatever else is in the batch."""
     model = tiny_model(kind)
     with Replay(model) as replay:
-        tape = replay.record(probe_inputs(model, model.config, 3, 3, 6))
+        recording = replay.record(probe_inputs(model, model.config, 3, 3, 6))
         rows = [torch.tensor([0, 2]), torch.tensor([1]), torch.tensor([2, 1, 0])]
         sites = sorted({0, len(replay.sites) // 2, len(replay.sites) - 1})
         rows = rows[-len(sites) :]
         groups = [
-            Group(
+            RowGroup(
                 site=site,
                 rows=chosen,
-                output=(tape.relevant(site, tape.output[site].detach())[chosen] * 0.3)
+                output=(recording.relevant(site, recording.output[site].detach())[chosen] * 0.3)
                 .clone()
                 .requires_grad_(),
             )
             for site, chosen in zip(sites, rows, strict=True)
         ]
         outputs = [group.output for group in groups]
-        together = replay.logits(tape, groups)
+        together = replay.logits(recording, groups)
         gradients = torch.autograd.grad(together[:, 0].sum(), outputs)
         for group, part, gradient in zip(
             groups, together.split([len(chosen) for chosen in rows]), gradients, strict=True
         ):
-            alone = replay.logits(tape, [group])
+            alone = replay.logits(recording, [group])
             torch.testing.assert_close(alone, part, atol=1e-10, rtol=0)
             (expected,) = torch.autograd.grad(alone[:, 0].sum(), group.output)
             torch.testing.assert_close(gradient, expected, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode"), [("bert", "projected"), ("bart", "captured"), ("llama", "captured")]
+    ("kind", "mode"),
+    [
+        ("bert", LastLayer.ONE_ROW),
+        ("bart", LastLayer.ONE_QUERY),
+        ("llama", LastLayer.ONE_QUERY),
+    ],
 )
 def test_one_row_of_the_last_layer_is_computed(kind, mode):
     model = tiny_model(kind)
     with Replay(model) as replay:
-        assert replay.features.one_row == mode
+        assert replay.shortcuts.last_layer is mode
         inputs = probe_inputs(model, model.config, 0, 2, 7)
-        tape = replay.record(inputs)
+        recording = replay.record(inputs)
         last = [0, 0] if kind == "bert" else [6, 4]  # the second text is padded by two
-        assert tape.needed.tolist() == last
-        assert tape.rows(len(replay.sites) - 1) is tape.needed
-        assert tape.rows(0) is None
+        assert recording.needed.tolist() == last
+        assert recording.needed_rows(len(replay.sites) - 1) is recording.needed
+        assert recording.needed_rows(0) is None
 
 
 def test_a_causal_bert_is_a_decoder():
