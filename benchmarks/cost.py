@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,10 +140,9 @@ class PlainForward:
 
 
 def matrix_rate(shape: Shape, device: torch.device, precision: str = "float32") -> float:
-    """FLOPs per second of torch's matrix product: the best over the sizes that occur.
+    """Return the FLOPs per second of torch's matrix product: the best over the sizes that occur.
 
-    On a CPU with ``torch.get_num_threads()`` threads and by the faster of torch's two libraries,
-    MKL and oneDNN.
+    On a CPU with ``torch.get_num_threads()`` threads.
     """
     budget = TokenBudget.default(device).tokens
     pairs = {(shape.width, shape.width), (shape.width, shape.inner), (shape.inner, shape.width)}
@@ -154,36 +153,20 @@ def matrix_rate(shape: Shape, device: torch.device, precision: str = "float32") 
         for rows, (inner, columns) in itertools.product((budget // 4, budget), sorted(pairs)):
             x = torch.randn(rows, inner, device=device, dtype=dtype)
             weight = torch.randn(columns, inner, device=device, dtype=dtype)
-            for multiply in _kernels(device, dtype):
-                seconds = _seconds(device, multiply, x, weight)
-                best = max(best, 2 * rows * inner * columns / seconds)
+            best = max(best, 2 * rows * inner * columns / _seconds(x, weight))
     return best
 
 
-def _kernels(device: torch.device, dtype: torch.dtype) -> list[Callable[[Tensor, Tensor], Tensor]]:
-    def mkl(x: Tensor, weight: Tensor) -> Tensor:
-        return x @ weight.t()
-
-    def onednn(x: Tensor, weight: Tensor) -> Tensor:
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], None)
-        return result
-
-    has_onednn = hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    both = device.type == "cpu" and dtype == torch.float32 and has_onednn
-    return [mkl, onednn] if both else [mkl]
-
-
-def _seconds(
-    device: torch.device, multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor
-) -> float:
-    multiply(x, weight)
+def _seconds(x: Tensor, weight: Tensor) -> float:
+    """The best time of one product."""
+    _ = x @ weight.t()
     best = float("inf")
     for _ in range(_REPEATS):
-        synchronize(device)
+        synchronize(x.device)
         start = time.perf_counter()
         for _ in range(_CALLS):
-            multiply(x, weight)
-        synchronize(device)
+            _ = x @ weight.t()
+        synchronize(x.device)
         best = min(best, (time.perf_counter() - start) / _CALLS)
     return best
 

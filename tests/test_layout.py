@@ -1,12 +1,15 @@
-"""The tree stays readable: files of bounded length, and nothing of one particular machine."""
+"""The tree stays readable: imports without cycles, and nothing of one particular machine."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 from tests.conftest import missing
@@ -52,6 +55,18 @@ def lengths() -> dict[str, int]:
 def test_no_file_is_too_long() -> None:
     assert len(lengths()) > 50
     assert {name: n for name, n in lengths().items() if n > LONGEST} == {}
+
+
+def test_no_import_cycle() -> None:
+    """Imports inside functions and those for type checkers count, too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    graph = grimp.build_graph(*project["tool"]["importlinter"]["root_packages"], cache_dir=None)
+    imports = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules}
+    assert len(imports) > 100
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_no_machine_path_or_registry_is_named() -> None:

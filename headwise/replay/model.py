@@ -32,8 +32,7 @@ from transformers import PreTrainedModel
 from headwise.errors import FAILURES, UnsupportedModelError
 from headwise.replay.discovery import ModelStructure, discover, uses_interface
 from headwise.replay.forward import Shortcuts, partial_logits, record
-from headwise.replay.hooks import ATTENTION_NAME, forward_replaced, intercepting
-from headwise.replay.linear import faster_linears
+from headwise.replay.hooks import ATTENTION_NAME, intercepting
 from headwise.replay.probes import native_logits
 from headwise.replay.recording import Inputs, Recording, RowGroup, Site
 from headwise.replay.selfcheck import choose_shortcuts
@@ -148,7 +147,6 @@ class Replay:
     def _intercept(self, stack: ExitStack, written_out: bool) -> None:
         _set_attention(stack, self.model, "eager" if written_out else ATTENTION_NAME)
         stack.enter_context(intercepting(written_out))
-        stack.enter_context(forward_replaced(faster_linears(self.model)))
 
 
 @dataclass(frozen=True, kw_only=True)
