@@ -23,11 +23,13 @@ _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*
 
 
 @dataclass(frozen=True, kw_only=True)
-class Days:
-    """How many days jobs, and their details, are kept after their end; 0 is for ever."""
+class Retention:
+    """How long a job is kept after its end. The details are its texts and rows per example."""
 
-    jobs: float
-    details: float
+    keep_days: float
+    """Days until the job is deleted; 0 keeps it for ever."""
+    keep_details_days: float
+    """Days until its details are purged; 0 keeps them as long as the job."""
 
 
 class Settings(BaseModel):
@@ -264,9 +266,9 @@ class Settings(BaseModel):
         return self.queues or self.queue
 
     @property
-    def kept(self) -> Days:
-        """How long jobs and their details are kept, unless a job has its own limits."""
-        return Days(jobs=self.keep_days, details=self.keep_details_days)
+    def retention(self) -> Retention:
+        """How long jobs are kept that do not say otherwise themselves."""
+        return Retention(keep_days=self.keep_days, keep_details_days=self.keep_details_days)
 
     @property
     def uploads(self) -> Path:

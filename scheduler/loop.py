@@ -185,7 +185,7 @@ class Scheduler:
         if not self._retention.due:
             return
         until = time.monotonic() + deletion.STEP_SECONDS
-        more = retention.retain(self.database, self.settings.kept)
+        more = retention.retain(self.database, self.settings.retention)
         if not more and not deletion.give_back(self.database, until):
             self._retention.restart()
 

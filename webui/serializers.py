@@ -42,7 +42,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": job.error,
         "deadline_at": job.deadline_at,
         "keep_days": job.keep_days,
-        "keep_details_days": job.detail_days,
+        "keep_details_days": job.keep_details_days,
         "purged_at": job.purged_at,
         "plan_at": job.plan_at,
         "plan_tries": job.plan_tries,

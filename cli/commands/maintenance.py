@@ -15,7 +15,7 @@ from db.database import Database
 from db.ops import deletion, retention
 from db.ops.retention import Due
 from jobs.errors import refuse
-from jobs.settings import Days
+from jobs.settings import Retention
 from scheduler.submission.control import change as change_job
 from scheduler.submission.control import control
 
@@ -66,19 +66,21 @@ def purge(
         if value is not None and not 0 <= value <= 36_500:
             raise refuse(name, value, "must be from 0 to 36,500", "0 keeps them for ever.")
     with opened() as (settings, database):
-        days = Days(
-            jobs=settings.keep_days if keep_days is None else keep_days,
-            details=settings.keep_details_days if keep_details_days is None else keep_details_days,
+        kept = Retention(
+            keep_days=settings.keep_days if keep_days is None else keep_days,
+            keep_details_days=settings.keep_details_days
+            if keep_details_days is None
+            else keep_details_days,
         )
         found = (
-            retention.find_due(database, days)
+            retention.find_due(database, kept)
             if job is None
             else [retention.find_details(database, job)]
         )
         if yes and job is not None:
             control(database, job, "purge")
         if yes:
-            _finish(database, days if job is None else Days(jobs=0, details=0))
+            _finish(database, kept if job is None else Retention(keep_days=0, keep_details_days=0))
     if as_json:
         print_json({"removed": yes, "jobs": [asdict(one) for one in found]})
         return
@@ -100,8 +102,8 @@ def compact() -> None:
     out.print(f"The database's file has {_megabytes(after)}; it had {_megabytes(before)}.")
 
 
-def _finish(database: Database, days: Days) -> None:
-    while retention.retain(database, days, seconds=5.0):
+def _finish(database: Database, kept: Retention) -> None:
+    while retention.retain(database, kept, seconds=5.0):
         pass
     while deletion.is_pending(database):
         deletion.empty_jobs(database, seconds=5.0)

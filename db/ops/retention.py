@@ -20,7 +20,7 @@ from db.queue.sql import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
 from db.results import partitions
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
-from jobs.settings import Days
+from jobs.settings import Retention
 
 _DETAILS = (
     *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
@@ -46,12 +46,12 @@ class Due:
     """Bytes, about; what partitions of its own take exactly."""
 
 
-def find_due(database: Database, days: Days) -> list[Due]:
+def find_due(database: Database, kept: Retention) -> list[Due]:
     """What `retain` would remove; reads only."""
     with database.read() as tx:
-        whole = tx.run(DUE, **asdict(days)).all()
+        whole = tx.run(DUE, **asdict(kept)).all()
         gone = {row.id for row in whole}
-        details = tx.run(DUE_DETAILS, **asdict(days)).all()
+        details = tx.run(DUE_DETAILS, **asdict(kept)).all()
         found = [(row, True) for row in whole]
         found += [(row, False) for row in details if row.id not in gone]
         return [_measured(tx, row.id, row.name, every) for row, every in found]
@@ -68,20 +68,20 @@ def find_details(database: Database, job_id: int) -> Due:
         return _measured(tx, job_id, name, whole=False)
 
 
-def retain(database: Database, days: Days, seconds: float = deletion.STEP_SECONDS) -> bool:
+def retain(database: Database, kept: Retention, seconds: float = deletion.STEP_SECONDS) -> bool:
     """Mark what is due and remove rows for that long; whether there is more to do.
 
     What is marked whole is removed by `deletion.empty_jobs`.
     """
     with database.read() as tx:
-        due = tx.run(DUE, **asdict(days)).first()
-        details = tx.run(DUE_DETAILS, **asdict(days)).first()
+        due = tx.run(DUE, **asdict(kept)).first()
+        details = tx.run(DUE_DETAILS, **asdict(kept)).first()
     marked = 0
     if due or details:
         with database.write() as tx:
-            for row in tx.run(DUE, **asdict(days)).all()[:_MARKED_AT_ONCE]:
+            for row in tx.run(DUE, **asdict(kept)).all()[:_MARKED_AT_ONCE]:
                 marked += deletion.mark(tx, row.id)
-            rows = tx.run(DUE_DETAILS, **asdict(days)).all()
+            rows = tx.run(DUE_DETAILS, **asdict(kept)).all()
             for row in rows[:_MARKED_AT_ONCE]:
                 marked += _mark(tx, row.id)
     return not remove_details(database, seconds) or marked > 0

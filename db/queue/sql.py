@@ -414,7 +414,7 @@ def _over(job: str, days: str, default: str) -> str:
     )
 
 
-_GOES, _OTHER_GOES = _over("j", "keep_days", "jobs"), _over("q", "keep_days", "jobs")
+_GOES, _OTHER_GOES = _over("j", "keep_days", "keep_days"), _over("q", "keep_days", "keep_days")
 
 DUE = f"""
 SELECT j.id, j.name FROM job j
@@ -436,7 +436,7 @@ _NEEDED = f"""EXISTS (
 
 DUE_DETAILS = f"""
 SELECT j.id, j.name FROM job j
-WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "details")} AND NOT ({_NEEDED})
+WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "keep_details_days")} AND NOT ({_NEEDED})
 ORDER BY j.id
 """  # noqa: S608 - constants of this file
 """Jobs whose details go, without those that an unfinished job or study may still read."""

@@ -26,7 +26,8 @@ SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.
     j.examples_done, j.examples_failed, j.layers, j.heads, j.labels, j.spec, j.spec_hash,
     j.data_fingerprint, j.model_fingerprint, j.result_hash, j.error, j.created_at, j.started_at,
     CASE WHEN j.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at, t.plan_tries,
-    j.finished_at, j.deadline_at, j.purged_at, t.keep_days, t.detail_days, {clock} AS now,
+    j.finished_at, j.deadline_at, j.purged_at, t.keep_days,
+    t.detail_days AS keep_details_days, {clock} AS now,
     COALESCE((SELECT SUM(s.progress) FROM shard s
               WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
 FROM jobs j JOIN job t ON t.id = j.job_id
@@ -112,11 +113,11 @@ class Job:
     deadline_at: float | None
     """When it fails, with what there is, unless it has ended."""
     purged_at: float | None
-    """When its rows per example and its texts were purged."""
+    """When its details, its texts and rows per example, were purged."""
     keep_days: float | None
-    """How many days it is kept after its end, where it says so itself; 0 is for ever."""
-    detail_days: float | None
-    """The same of its details."""
+    """Days after its end that it is deleted, where it says so itself; 0 is never."""
+    keep_details_days: float | None
+    """Days after its end that its details are purged, likewise."""
     plan_at: float | None
     """When a queued job whose data could not be had from the hub is planned again."""
     plan_tries: int

@@ -52,7 +52,7 @@ job = Table(
     Column("finished_at", Double),
     Column("deadline_at", Double),
     Column("keep_days", Double),
-    Column("detail_days", Double),
+    Column("detail_days", Double, key="keep_details_days"),
     Column("purged_at", Double),
     Column("purging", Boolean, nullable=False, server_default=false()),
     Index("ix_job_state", "state"),

@@ -45,15 +45,15 @@ class Kept(Frozen):
         default=None,
         ge=0,
         le=36_500,
-        description="Days after its end that the job is deleted; 0 is never, empty is as the "
+        description="Days after its end that the job is deleted; 0 is never. Default: as the "
         "settings say.",
     )
     keep_details_days: float | None = Field(
         default=None,
         ge=0,
         le=36_500,
-        description="Days after its end that its texts and rows per example are purged; 0 is "
-        "never, empty is as the settings say.",
+        description="Days after its end that its details (texts and rows per example) are purged; "
+        "0 is never. Default: as the settings say.",
     )
 
 

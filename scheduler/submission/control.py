@@ -23,9 +23,7 @@ def change(database: Database, job_id: int, raw: object) -> None:
     given = changes.model_dump(include=changes.model_fields_set)
     if not given:
         raise refuse("changes", None, "change nothing", "Give priority, or days to keep the job.")
-    names = {"keep_details_days": "detail_days"}
-    values = {names.get(key, key): value for key, value in given.items()}
-    lifecycle.change_job(database, job_id, values)
+    lifecycle.change_job(database, job_id, given)
 
 
 def control(database: Database, job_id: int, action: str) -> None:

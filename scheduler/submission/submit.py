@@ -148,7 +148,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "idempotency_key": submission.idempotency_key,
         "deadline_at": deadline.timestamp() if isinstance(deadline, datetime) else None,
         "keep_days": submission.keep_days,
-        "detail_days": submission.keep_details_days,
+        "keep_details_days": submission.keep_details_days,
     }
     return NewJob(
         values=values,

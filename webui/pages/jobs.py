@@ -71,13 +71,15 @@ def show(job_id: int) -> str:
     """A job: progress, results, shards."""
     opened = database()
     job = job_reads.get_job(opened, job_id)
-    days = settings().kept
+    kept = settings().retention
     return render_template(
         "job.html",
         job=job,
         allowed=_allowed(job),
-        delete_at=job.ends_at(days.jobs, job.keep_days),
-        purge_at=None if job.purged_at else job.ends_at(days.details, job.detail_days),
+        delete_at=job.ends_at(kept.keep_days, job.keep_days),
+        purge_at=None
+        if job.purged_at
+        else job.ends_at(kept.keep_details_days, job.keep_details_days),
         spec_rows=serializers.spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
         children=job_reads.list_children(opened, job.id),

@@ -212,7 +212,7 @@ def _page(
         presets=_presets(kind),
         chosen=chosen,
         cloned=cloned,
-        days=settings().kept,
+        retention=settings().retention,
         uploads_megabytes=settings().upload_megabytes,
         folders=settings().readable_folders,
     )

@@ -35,7 +35,7 @@ def test_submit_with_days_and_deadline(headwise: Headwise, home: Path, store: Da
     )
     assert ran.status == 0, ran.err
     job = job_reads.get_job(store, 1)
-    assert (job.keep_days, job.detail_days, job.priority) == (30, 0, -5)
+    assert (job.keep_days, job.keep_details_days, job.priority) == (30, 0, -5)
     assert job.deadline_at is not None
     ran = headwise("submit", *options, "--text", "premise", "--deadline", "tomorrow")
     assert (ran.status, ran.out) == (2, "")

@@ -15,10 +15,10 @@ from db.reads import jobs as job_reads
 from db.reads import studies
 from db.results import commit, partitions
 from jobs.errors import ConflictError, NotFoundError
-from jobs.settings import Days
+from jobs.settings import Retention
 from tests.support import ALICE, completed, job_values, planned_job
 
-NEVER = Days(jobs=0, details=0)
+NEVER = Retention(keep_days=0, keep_details_days=0)
 DAY = 86_400
 
 
@@ -47,9 +47,9 @@ def old_job(database: Database, days: float = 10, **changes: Any) -> int:
     return job
 
 
-def settle(database: Database, days: Days) -> list[int]:
+def settle(database: Database, kept: Retention) -> list[int]:
     """Do all that is due; the jobs that are left."""
-    while retention.retain(database, days, seconds=60):
+    while retention.retain(database, kept, seconds=60):
         pass
     while deletion.is_pending(database):
         deletion.empty_jobs(database, seconds=60)
@@ -61,8 +61,12 @@ def test_days_of_the_job_come_before_those_of_the_settings(database: Database) -
     forever, young = old_job(database, keep_days=0.0), old_job(database, days=1)
     unfinished = planned_job(database, keep_days=0.001)
     assert settle(database, NEVER) == [plain, forever, young, unfinished]
-    assert short not in settle(database, Days(jobs=11, details=0))
-    assert settle(database, Days(jobs=5, details=0)) == [forever, young, unfinished]
+    assert short not in settle(database, Retention(keep_days=11, keep_details_days=0))
+    assert settle(database, Retention(keep_days=5, keep_details_days=0)) == [
+        forever,
+        young,
+        unfinished,
+    ]
 
 
 @pytest.mark.parametrize("large", [1, 10**9])
@@ -73,18 +77,18 @@ def test_details_go_and_what_they_add_up_to_stays(
     job, young = old_job(database), old_job(database, days=1)
     kept = ("head_importance", "importances", "shards", "attempts")
     before = [rows(database, f"SELECT * FROM {v} ORDER BY 1, 2, 3, 4, 5") for v in kept]
-    due = retention.find_due(database, Days(jobs=0, details=5))
+    due = retention.find_due(database, Retention(keep_days=0, keep_details_days=5))
     assert [(one.job_id, one.whole, one.rows) for one in due] == [(job, False, 36 + 12 + 24 + 6)]
     assert due[0].size > 1_000
     assert rows(database, f"SELECT COUNT(*) FROM examples WHERE job_id = {job}") == [(6,)]
-    assert settle(database, Days(jobs=0, details=5)) == [job, young]
+    assert settle(database, Retention(keep_days=0, keep_details_days=5)) == [job, young]
     assert [rows(database, f"SELECT * FROM {v} ORDER BY 1, 2, 3, 4, 5") for v in kept] == before
     for view in ("head_scores", "token_edges", "completeness", "examples"):
         assert rows(database, f"SELECT DISTINCT job_id FROM {view}") == [(young,)], view
     stored = f"SELECT text_a, text_b, text_hash FROM example WHERE job_id = {job} ORDER BY 3"
     assert rows(database, stored) == [(None, None, f"hash {n}") for n in range(6)]
     assert job_reads.get_job(database, job).purged_at is not None
-    assert retention.find_due(database, Days(jobs=0, details=5)) == []
+    assert retention.find_due(database, Retention(keep_days=0, keep_details_days=5)) == []
 
 
 def test_purging_goes_on_where_it_was_left(
@@ -93,7 +97,7 @@ def test_purging_goes_on_where_it_was_left(
     job = old_job(database)
     monkeypatch.setattr(deletion, "FIRST_BATCH", 5)
     monkeypatch.setattr(deletion, "LARGEST_BATCH", 5)
-    assert retention.retain(database, Days(jobs=0, details=5), seconds=-1)
+    assert retention.retain(database, Retention(keep_days=0, keep_details_days=5), seconds=-1)
     assert 0 < rows(database, f"SELECT COUNT(*) FROM head_score WHERE job_id = {job}")[0][0] < 36
     assert rows(database, "SELECT COUNT(*) FROM examples") == [(0,)]
     assert retention.remove_details(database, seconds=60)
@@ -105,17 +109,17 @@ def test_a_parent_stays_as_long_as_its_child(database: Database) -> None:
     parent = old_job(database)
     rest = [(0, "a", None, "h", None)]
     child = new_jobs.create_job(database, job_values(examples=1), rest, [parent])
-    assert settle(database, Days(jobs=5, details=5)) == [parent, child]
+    assert settle(database, Retention(keep_days=5, keep_details_days=5)) == [parent, child]
     assert job_reads.get_job(database, parent).purged_at is None
     with pytest.raises(ConflictError, match="needed by one"):
         retention.purge(database, parent)
     lifecycle.take_plans(database)
     assert lifecycle.write_plan(database, child, [(0, 1)], None, None)
     finish_all(database)
-    assert settle(database, Days(jobs=5, details=5)) == [parent, child]
+    assert settle(database, Retention(keep_days=5, keep_details_days=5)) == [parent, child]
     assert job_reads.get_job(database, parent).purged_at is not None
     execute(database, "UPDATE job SET finished_at = 1")
-    assert settle(database, Days(jobs=5, details=5)) == []
+    assert settle(database, Retention(keep_days=5, keep_details_days=5)) == []
 
 
 def test_a_study_goes_as_a_whole(database: Database) -> None:
@@ -124,10 +128,10 @@ def test_a_study_goes_as_a_whole(database: Database) -> None:
 
     studies.write_study(database, "paper", "ada", ("first", "second"), write)
     execute(database, "UPDATE job SET state = 'succeeded', finished_at = 1 WHERE id = 1")
-    assert settle(database, Days(jobs=5, details=5)) == [1, 2]
+    assert settle(database, Retention(keep_days=5, keep_details_days=5)) == [1, 2]
     assert rows(database, "SELECT purged_at FROM jobs") == [(None,), (None,)]
     execute(database, "UPDATE job SET state = 'succeeded', finished_at = 2 WHERE id = 2")
-    assert settle(database, Days(jobs=5, details=5)) == []
+    assert settle(database, Retention(keep_days=5, keep_details_days=5)) == []
     assert rows(database, "SELECT COUNT(*) FROM study") == [(0,)]
 
 

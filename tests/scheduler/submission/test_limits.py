@@ -71,7 +71,7 @@ def test_deadlines_and_days_are_stored(database: Database, settings: Settings) -
     job = submitted(database, settings, deadline=when.isoformat(), keep_days=30)
     found = job_reads.get_job(database, job)
     assert found.deadline_at == pytest.approx(when.timestamp())
-    assert (found.keep_days, found.detail_days) == (30, None)
+    assert (found.keep_days, found.keep_details_days) == (30, None)
     other = job_reads.get_job(database, submitted(database, settings, deadline="60", length=9))
     assert other.deadline_at is not None
     assert other.deadline_at < found.deadline_at
@@ -118,7 +118,7 @@ def test_what_cannot_be_changed(database: Database) -> None:
     change(database, job, {"keep_days": 5, "keep_details_days": 1})
     change(database, job, {"keep_days": None})
     found = job_reads.get_job(database, job)
-    assert (found.keep_days, found.detail_days, found.priority) == (None, 1, 0)
+    assert (found.keep_days, found.keep_details_days, found.priority) == (None, 1, 0)
     lifecycle.set_control(database, job, "cancel")
     lifecycle.sweep_jobs(database)
     with pytest.raises(ConflictError, match="priority cannot change"):

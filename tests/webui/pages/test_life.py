@@ -25,7 +25,7 @@ def test_the_form_takes_deadline_priority_and_days(
     form = {**defaults("attribution"), **to_form(submission), **fields}
     assert client.post("/jobs/new", data=form).status_code == 303
     job = job_reads.get_job(database, 1)
-    assert (job.priority, job.keep_days, job.detail_days) == (7, 30, 0)
+    assert (job.priority, job.keep_days, job.keep_details_days) == (7, 30, 0)
     page = client.get("/jobs/1").text
     assert "Deadline: <time" in page
     bad = client.post("/jobs/new", data={**form, "deadline": "2001-01-01T00:00Z"})
@@ -41,7 +41,7 @@ def test_a_job_says_when_it_goes_and_what_has_gone(
     form = {"keep_days": "30", "keep_details_days": "7"}
     assert client.post(f"/jobs/{job}/change", data=form).status_code == 303
     page = client.get(f"/jobs/{job}").text
-    assert "Texts and rows per example go on <time" in page
+    assert "Its details are purged on <time" in page
     assert "The job is deleted on <time" in page
     assert 'value="30"' in page
     assert (
@@ -54,7 +54,7 @@ def test_a_job_says_when_it_goes_and_what_has_gone(
     assert "were purged on <time" in page
     assert 'id="heads"' in page
     assert 'id="examples"' not in page
-    assert "Texts and rows per example go on" not in page
+    assert "Its details are purged on" not in page
     assert client.post(f"/jobs/{job}/purge").status_code == 409
     assert client.get(f"/jobs/{job}/examples/0").status_code == 404
     assert client.get(f"/api/v1/jobs/{job}").json["purged_at"] == pytest.approx(
