@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.commands.processes import check_port, children, prepare
-from cli.commands.study import follow_study, summary
+from cli.commands.study import follow_study
 from cli.context import fail, out
 from cli.supervisor import Supervisor
 from db.console.console import Console
@@ -23,6 +23,7 @@ from db.database import Database
 from demo.model import DemoModelError, build
 from jobs.errors import HeadwiseError
 from jobs.settings import Settings, load_settings
+from scheduler.serializers import study_json
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from scheduler.submission.study import check_study, submit_study
 
@@ -97,7 +98,7 @@ def run_demo(settings: Settings, supervisor: Supervisor, *, leave: bool) -> int:
         status = follow_study(database, study.jobs, supervisor.stop)
         if status == 0:
             show_results(Console(settings), study.jobs["attribution"])
-            show_findings(summary(database, study.study)["findings"])
+            show_findings(study_json(database, study.study)["findings"])
     finally:
         database.close()
     out.print(f"\nDashboard: {address}   Logs: {settings.home / 'logs'}")

@@ -1,4 +1,4 @@
-"""A job's progress as JSON: what the API sends, what the event stream sends, what pages show."""
+"""What live pages show of a job: progress, name and specification."""
 
 from __future__ import annotations
 
@@ -10,73 +10,31 @@ from db.reads.jobs import Job
 from jobs import formatting
 from jobs.kinds import SPECS
 from jobs.specs.base import DataSpec, ModelSpec
+from scheduler.serializers import job_json
 
-
-def job_json(job: Job) -> dict[str, Any]:
-    """A job as the API sends it."""
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "name": job.name,
-        "user": job.user,
-        "state": job.state.value,
-        "control": job.control,
-        "final": job.final,
-        "priority": job.priority,
-        "queue": job.queue,
-        "examples": job.examples,
-        "examples_done": job.examples_done,
-        "examples_failed": job.examples_failed,
-        "examples_computed": job.computed,
-        "examples_per_second": job.rate,
-        "eta_seconds": job.eta,
-        "elapsed_seconds": job.elapsed,
-        "labels": list(job.labels),
-        "layers": job.layers,
-        "heads": job.heads,
-        "spec": job.spec,
-        "spec_hash": job.spec_hash,
-        "data_fingerprint": job.data_fingerprint,
-        "model_fingerprint": job.model_fingerprint,
-        "result_hash": job.result_hash,
-        "error": job.error,
-        "deadline_at": job.deadline_at,
-        "keep_days": job.keep_days,
-        "keep_details_days": job.keep_details_days,
-        "purged_at": job.purged_at,
-        "plan_at": job.plan_at,
-        "plan_tries": job.plan_tries,
-        "parents": [parent for parent, _ in job.parents],
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-    }
+_PROGRESS = (
+    *("id", "state", "control", "final", "examples", "examples_done", "examples_failed"),
+    *("examples_computed", "examples_per_second", "eta_seconds", "waiting", "plan_at"),
+    "plan_tries",
+)
 
 
 def progress_json(database: Database, job_id: int) -> dict[str, Any]:
-    """What changes while a job runs, with the words that a page shows. Raises NotFoundError."""
+    """What changes while a job runs, as the API sends it and as pages show it.
+
+    Raises NotFoundError.
+    """
     job = job_reads.get_job(database, job_id)
+    whole = job_json(job)
     return {
-        "id": job.id,
-        "state": job.state.value,
-        "control": job.control,
-        "final": job.final,
-        "examples": job.examples,
-        "examples_done": job.examples_done,
-        "examples_failed": job.examples_failed,
-        "examples_computed": job.computed,
-        "examples_per_second": job.rate,
-        "eta_seconds": job.eta,
-        "waiting": job.waiting,
-        "plan_at": job.plan_at,
-        "plan_tries": job.plan_tries,
+        **{key: whole[key] for key in _PROGRESS},
         "shards": job_reads.shard_counts(database, job_id),
         "text": progress_words(job),
     }
 
 
 def progress_words(job: Job) -> dict[str, str]:
-    """Progress in words, keyed as the pages' data-live attributes."""
+    """Progress as text, keyed by the pages' data-live attributes."""
     done = job.computed / job.examples if job.examples else None
     return {
         "state": job.state.value,
@@ -90,7 +48,7 @@ def progress_words(job: Job) -> dict[str, str]:
 
 
 def default_name(job: Job) -> str:
-    """The job's name, or what it does in few words."""
+    """The job's name, or a short description of what it does."""
     if job.name:
         return job.name
     model, data = job.spec.get("model", {}), job.spec.get("data", {})
@@ -99,9 +57,9 @@ def default_name(job: Job) -> str:
 
 
 def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """The specification as (name, value, is the default) of what is set, for reading."""
+    """The keys of a specification that are set, as (name, value, whether it is the default)."""
     rows: list[tuple[str, str, bool]] = []
-    # Stored with sorted keys; read in the order in which they are documented.
+    # The stored keys are sorted; the documented order reads better.
     for name, field in SPECS[spec.get("kind", "attribution")].model_fields.items():
         value = spec.get(name)
         if isinstance(value, dict):
@@ -117,7 +75,7 @@ def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 _ZERO = ("offset", "seed")
-"""Parts of the data specification whose default is 0."""
+"""Keys of `data` whose default is 0."""
 
 
 def _shown(value: object) -> str:

@@ -18,6 +18,7 @@ from db.reads import jobs as job_reads
 from jobs.errors import nearest, refuse
 from jobs.specs.submission import Submission
 from jobs.states import SHOWN_JOB_STATES, JobState
+from scheduler.serializers import job_json
 from scheduler.submission.control import control
 from scheduler.submission.presets import presets
 from scheduler.submission.submit import check, submit
@@ -144,7 +145,7 @@ def jobs(
     with opened() as (_, database):
         found = job_reads.list_jobs(database, state=state, limit=limit)
     if as_json:
-        print_json([job.__dict__ for job in found])
+        print_json([job_json(job) for job in found])
         return
     heads = ("job", "name", "state", "queue", "examples", "rate", "user")
     table = Table(*heads, box=None, pad_edge=False)

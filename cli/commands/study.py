@@ -14,10 +14,10 @@ from cli.commands.jobs import AsJson, absolute, user
 from cli.context import opened, out, print_json
 from db.database import Database
 from db.reads import jobs as job_reads
-from db.reads import studies
 from db.reads.jobs import Job
+from jobs import formatting
 from jobs.states import JobState
-from scheduler.submission.findings import findings
+from scheduler.serializers import study_json
 from scheduler.submission.study import check_study, submit_study
 
 
@@ -89,9 +89,9 @@ def study(
         if follow:
             status = follow_study(database, submitted.jobs, quiet=as_json)
         if as_json:
-            print_json(summary(database, submitted.study))
+            print_json(study_json(database, submitted.study))
         elif follow:
-            show_summary(database, submitted.study)
+            show_study(study_json(database, submitted.study))
         return status
 
 
@@ -129,27 +129,15 @@ def follow_study(
     return 0 if all(job.state is JobState.SUCCEEDED for job in found.values()) else 1
 
 
-def summary(database: Database, study_id: int) -> dict[str, Any]:
-    """What came out, machine-readable."""
-    row = studies.get_study(database, study_id)
-    jobs = {step: job_reads.get_job(database, number) for step, number in row.steps.items()}
-    steps = {
-        step: {"job": job.id, "state": job.state.value, "error": job.error, "seconds": job.elapsed}
-        for step, job in jobs.items()
-    }
-    said = findings(database, jobs)
-    return {"study": study_id, "state": row.state.value, "steps": steps, "findings": said}
-
-
-def show_summary(database: Database, study_id: int) -> None:
-    """Print the table of the steps, and what was found."""
-    found = summary(database, study_id)
+def show_study(study: Mapping[str, Any]) -> None:
+    """Print a table of a study's steps, and its findings."""
     table = Table("step", "job", "state", "time", box=None, pad_edge=False)
-    for step, one in found["steps"].items():
-        seconds = "" if one["seconds"] is None else f"{one['seconds']:.1f} s"
-        table.add_row(step, str(one["job"]), one["state"], seconds)
+    for step, job in study["steps"].items():
+        seconds = job["elapsed_seconds"]
+        time = "" if seconds is None else formatting.duration(seconds)
+        table.add_row(step, str(job["id"]), job["state"], time)
     out.print(table)
-    for step, sentences in found["findings"].items():
+    for step, sentences in study["findings"].items():
         for sentence in sentences:
             out.print(f"{step}: {sentence}")
 

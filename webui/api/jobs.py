@@ -19,10 +19,11 @@ from jobs.inputs.data import allowed_path, preview, save_upload
 from jobs.inputs.models import ModelFacts
 from jobs.logs import LEVELS
 from jobs.states import SHOWN_JOB_STATES
+from scheduler.serializers import job_json
 from scheduler.submission.control import change, control
 from scheduler.submission.submit import Checked, check, submit
 from webui.context import choice, database, integer, optional_integer, settings, words
-from webui.serializers import job_json, progress_json
+from webui.serializers import progress_json
 
 MOST_ROWS = 500
 MAX_JSON = 1 << 20

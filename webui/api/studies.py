@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from db.reads import jobs as job_reads
 from db.reads import studies
-from scheduler.submission.findings import findings
+from scheduler.serializers import study_json
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
 from webui.api.jobs import MOST_ROWS, read_json
 from webui.context import database, integer, settings
 from webui.pages.studies import checked_json
-from webui.serializers import job_json
 
 blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 
@@ -45,27 +42,18 @@ def check() -> Response:
 @blueprint.get("/<int(max=2147483647):study>")
 def get_study(study: int) -> Response:
     """A study, its jobs, and what they found."""
-    return jsonify(study_json(study))
+    return jsonify(study_json(database(), study))
 
 
 @blueprint.post("/<int(max=2147483647):study>/restart")
 def restart(study: int) -> tuple[Response, int]:
     """Submit a study that has ended once more: jobs that succeeded are taken as they are."""
-    return jsonify(study_json(restart_study(study, settings(), database()).study)), 201
+    again = restart_study(study, settings(), database())
+    return jsonify(study_json(database(), again.study)), 201
 
 
 @blueprint.post("/<int(max=2147483647):study>/<action>")
 def control(study: int, action: str) -> Response:
     """Pause, resume or cancel."""
     control_study(database(), study, action)
-    return jsonify(study_json(study))
-
-
-def study_json(study: int) -> dict[str, Any]:
-    """A study as the API sends it."""
-    found = studies.get_study(database(), study)
-    jobs = {step: job_reads.get_job(database(), number) for step, number in found.steps.items()}
-    values = {key: value for key, value in asdict(found).items() if key != "states"}
-    steps = {step: job_json(job) for step, job in jobs.items()}
-    said = findings(database(), jobs)
-    return {**values, "final": found.final, "steps": steps, "findings": said}
+    return jsonify(study_json(database(), study))

@@ -8,10 +8,12 @@ from pathlib import Path
 from db.database import Database
 from db.queue import lifecycle
 from db.reads import jobs as job_reads
+from jobs.settings import load_settings
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from tests.cli.conftest import Headwise, finished_job
 from tests.inputs import data_file, model_folder
 from tests.support import planned_job
+from webui.app import create_app
 
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
 
@@ -117,3 +119,14 @@ def test_a_job_is_paused_resumed_cancelled_and_deleted(headwise: Headwise, store
     lifecycle.sweep_jobs(store)
     assert headwise("delete", "1").out == "Job 1 deleted.\n"
     assert headwise("jobs", "--json").json == []
+
+
+def test_the_command_and_the_api_send_the_same_json(headwise: Headwise, store: Database) -> None:
+    finished_job(store)
+    planned_job(store)
+    client = create_app(load_settings()).test_client()
+    command, api = headwise("jobs", "--json").json, client.get("/api/v1/jobs").json["jobs"]
+    for job in (*command, *api):
+        del job["elapsed_seconds"]  # one job is running
+    assert command == api
+    assert {"examples_per_second", "keep_details_days", "waiting"} <= command[0].keys()

@@ -9,7 +9,9 @@ import pytest
 from cli.commands.study import follow_study
 from db.database import Database
 from db.reads import jobs as job_reads
+from jobs.settings import load_settings
 from tests.cli.conftest import Headwise
+from webui.app import create_app
 
 GOOD = ("study", "--model", "./home/model", "--text", "premise,hypothesis", "--examples", "4")
 DATA = ("--data", "home/pairs.jsonl")
@@ -28,8 +30,9 @@ def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -
     again = headwise(*GOOD, *DATA, "--no-follow")
     assert "; there already: 1, 2, 3, 4, 5." in again.out
     found = headwise(*GOOD, *DATA, "--no-follow", "--json").json
-    assert (found["study"], found["state"], found["findings"]) == (3, "queued", {})
-    assert found["steps"]["attack"]["job"] == 5
+    assert (found["id"], found["state"], found["findings"]) == (3, "queued", {})
+    assert found["steps"]["attack"]["id"] == 5
+    assert found == create_app(load_settings()).test_client().get("/api/v1/studies/3").json
 
 
 def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:

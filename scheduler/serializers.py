@@ -1,0 +1,72 @@
+"""Jobs and studies as JSON objects: the same from the API and from `--json` on the command line.
+
+Times are seconds since 1970 by the database's clock. docs/api.md says what the keys mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db.database import Database
+from db.reads import jobs as job_reads
+from db.reads import studies
+from db.reads.jobs import Job
+from scheduler.submission.findings import findings
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "name": job.name,
+        "user": job.user,
+        "state": job.state.value,
+        "control": job.control,
+        "final": job.final,
+        "priority": job.priority,
+        "queue": job.queue,
+        "examples": job.examples,
+        "examples_done": job.examples_done,
+        "examples_failed": job.examples_failed,
+        "examples_computed": job.computed,
+        "examples_per_second": job.rate,
+        "eta_seconds": job.eta,
+        "elapsed_seconds": job.elapsed,
+        "waiting": job.waiting,
+        "labels": list(job.labels),
+        "layers": job.layers,
+        "heads": job.heads,
+        "spec": job.spec,
+        "spec_hash": job.spec_hash,
+        "data_fingerprint": job.data_fingerprint,
+        "model_fingerprint": job.model_fingerprint,
+        "result_hash": job.result_hash,
+        "error": job.error,
+        "deadline_at": job.deadline_at,
+        "keep_days": job.keep_days,
+        "keep_details_days": job.keep_details_days,
+        "purged_at": job.purged_at,
+        "plan_at": job.plan_at,
+        "plan_tries": job.plan_tries,
+        "parents": [parent for parent, _ in job.parents],
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def study_json(database: Database, study: int) -> dict[str, Any]:
+    """A study, its jobs by step, and what those that have succeeded found. Raises NotFoundError."""
+    found = studies.get_study(database, study)
+    jobs = {step: job_reads.get_job(database, number) for step, number in found.steps.items()}
+    return {
+        "id": found.id,
+        "name": found.name,
+        "user": found.user,
+        "created_at": found.created_at,
+        "state": found.state.value,
+        "final": found.final,
+        "steps": {step: job_json(job) for step, job in jobs.items()},
+        "findings": findings(database, jobs),
+    }
