@@ -15,7 +15,6 @@ from sqlalchemy import Table, delete, or_, select, tuple_
 
 from db import schema
 from db.database import Database
-from db.queue.sql import DELETED, DELETING, TO_EMPTY
 from db.results import partitions
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
@@ -25,6 +24,17 @@ STEP_SECONDS = 0.25
 BATCH_SECONDS = 0.05
 """The time that one transaction is aimed at."""
 FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000
+
+DELETING = """
+UPDATE job SET state = 'deleting', dedupe_key = NULL, idempotency_key = NULL
+WHERE id = :job_id AND state IN ('succeeded', 'failed', 'cancelled')
+"""
+"""A job goes for everyone who looks; its rows follow, then its own."""
+
+TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
+
+DELETED = "DELETE FROM job WHERE id = :job_id AND state = 'deleting'"
+
 
 _AT_ONCE = (
     *(schema.site, schema.importance, schema.ranking, schema.curve_point, schema.mask_result),

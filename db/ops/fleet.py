@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from db.database import Database
-from db.queue.sql import PRUNE_SCHEDULERS, SCHEDULER_BEAT
 from db.reads.jobs import Shard
 from jobs.settings import Settings
 
@@ -34,6 +33,19 @@ FROM scheduler ORDER BY seen_at DESC LIMIT 100
 RUNNING_QUEUES = """
 SELECT queue, COUNT(*) FROM job WHERE state = 'running' AND control = 'run' GROUP BY queue
 """
+
+SCHEDULER_BEAT = """
+INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
+                       started_at, seen_at, moved_at, beat_seconds)
+VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
+        {clock}, {clock}, {clock} - :still, :beat_seconds)
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
+    broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
+"""
+"""A scheduler says that it is alive, what it is doing, and whether the broker answers it."""
+
+PRUNE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
+
 
 IDLE, BUSY, STALLED, STOPPED, DEAD = "idle", "busy", "stalled", "stopped", "dead"
 

@@ -16,11 +16,59 @@ from sqlalchemy import Double, Integer, Numeric, String, delete, func, select, u
 from db import schema
 from db.database import Database
 from db.ops import deletion
-from db.queue.sql import DUE, DUE_DETAILS, PURGE, PURGED, TO_PURGE
+from db.queue.sql import FINAL
 from db.results import partitions
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Retention
+
+
+def _over(job: str, days: str, default: str) -> str:
+    """The job is final, and as many days are over as it says, or the installation."""
+    limit = f"COALESCE({job}.{days}, :{default})"
+    return (
+        f"({job}.state IN {FINAL} AND {limit} > 0 "
+        f"AND {job}.finished_at < {{clock}} - 86400 * {limit})"
+    )
+
+
+_GOES, _OTHER_GOES = _over("j", "keep_days", "keep_days"), _over("q", "keep_days", "keep_days")
+
+DUE = f"""
+SELECT j.id, j.name FROM job j
+WHERE {_GOES} AND NOT EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
+    WHERE p.parent_id = j.id AND NOT {_OTHER_GOES})
+  AND NOT EXISTS (
+    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
+    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND NOT {_OTHER_GOES})
+ORDER BY j.id
+"""  # noqa: S608 - constants of this file
+"""Jobs whose time is over, without those that a job or a study that stays needs."""
+
+_NEEDED = f"""EXISTS (
+    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
+    WHERE p.parent_id = j.id AND q.state NOT IN {FINAL}) OR EXISTS (
+    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
+    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND q.state NOT IN {FINAL})"""  # noqa: S608 - constants of this file
+
+DUE_DETAILS = f"""
+SELECT j.id, j.name FROM job j
+WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "keep_details_days")} AND NOT ({_NEEDED})
+ORDER BY j.id
+"""  # noqa: S608 - constants of this file
+"""Jobs whose details go, without those that an unfinished job or study may still read."""
+
+PURGE = f"""
+UPDATE job AS j SET purged_at = {{clock}}, purging = TRUE
+WHERE id = :job_id AND j.purged_at IS NULL AND j.state IN {FINAL} AND NOT ({_NEEDED})
+"""  # noqa: S608 - constants of this file
+"""A job's details go for everyone who looks at its pages; their rows follow."""
+
+TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id"
+
+PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
+
 
 _DETAILS = (
     *(schema.head_score, schema.site_result, schema.edge, schema.head_value),

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from db.queue.sql import UNFINISHED
+from db.queue.sql import FINAL
 from db.transaction import Transaction
 from jobs.errors import LimitError, Problem
+
+UNFINISHED = f"""
+SELECT COUNT(*), COALESCE(SUM(j.examples - COALESCE((
+    SELECT SUM(s.hi - s.lo) FROM shard s
+    WHERE s.job_id = j.id AND s.state IN ('done', 'failed', 'cancelled')), 0)), 0)
+FROM job j WHERE j.user_name = :user AND j.state NOT IN {FINAL} AND j.state <> 'deleting'
+"""  # noqa: S608 - constants of this file
+"""A user's unfinished jobs, and the examples that wait in them."""
 
 
 @dataclass(frozen=True, kw_only=True)

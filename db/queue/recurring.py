@@ -12,9 +12,35 @@ from db import schema
 from db.database import Database
 from db.queue import new_jobs
 from db.queue.new_jobs import NewJob
-from db.queue.sql import RECURRING_DUE, RECURRING_LATER, RECURRING_RUNS, RECURRING_TAKE
 from db.transaction import Transaction
 from jobs.errors import NotFoundError
+
+DUE = """
+SELECT id, cron, zone, submission, next_at, {clock} AS now FROM recurring
+WHERE NOT paused AND next_at <= {clock} AND retry_at <= {clock} ORDER BY next_at, id LIMIT 20
+"""
+
+TAKE = """
+UPDATE recurring SET next_at = :next, retry_at = 0, error = NULL
+WHERE id = :id AND next_at = :due AND NOT paused
+"""
+"""A time is taken. No row: another scheduler was faster, or it was paused meanwhile."""
+
+POSTPONE = """
+UPDATE recurring SET retry_at = {clock} + :wait, error = :error
+WHERE id = :id AND next_at = :due AND NOT paused
+"""
+
+RUNS = """
+SELECT r.recurring_id, r.due_at, r.missed_since, r.ran_at, r.job_id, r.error, j.state
+FROM recurring_run r LEFT JOIN job j ON j.id = r.job_id AND j.state <> 'deleting'
+WHERE r.recurring_id IN :numbers AND (
+    SELECT COUNT(*) FROM recurring_run n
+    WHERE n.recurring_id = r.recurring_id AND n.due_at > r.due_at) < :most
+ORDER BY r.recurring_id, r.due_at DESC
+"""
+"""The newest runs of recurring jobs, with what became of their jobs."""
+
 
 RUNS_KEPT = 100
 """Occurrences that are remembered of a recurring job."""
@@ -90,7 +116,7 @@ def find(database: Database, number: int | None = None, runs: int = 5) -> list[R
         rows = tx.execute(query).mappings().all()
         numbers = [row["id"] for row in rows]
         found: dict[int, list[Run]] = {}
-        for run in tx.run(RECURRING_RUNS, numbers=numbers, most=runs).mappings():
+        for run in tx.run(RUNS, numbers=numbers, most=runs).mappings():
             fields = dict(run)
             found.setdefault(fields.pop("recurring_id"), []).append(Run(**fields))
     return [
@@ -113,7 +139,7 @@ def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
 def find_due(database: Database) -> list[Due]:
     """The recurring jobs whose time has come."""
     with database.read() as tx:
-        return [Due(**row._mapping) for row in tx.run(RECURRING_DUE)]
+        return [Due(**row._mapping) for row in tx.run(DUE)]
 
 
 def take(
@@ -131,7 +157,7 @@ def take(
 
     def work(tx: Transaction) -> int | str | None:
         values = {"id": due.id, "due": due.next_at, "next": next_at}
-        if tx.run(RECURRING_TAKE, **values).rowcount != 1:
+        if tx.run(TAKE, **values).rowcount != 1:
             return None
         job = None
         if isinstance(result, NewJob):
@@ -155,7 +181,7 @@ def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
     """What a submission needs does not answer: try the same time again later."""
     values = {"id": due.id, "due": due.next_at, "wait": seconds, "error": error}
     with database.write() as tx:
-        tx.run(RECURRING_LATER, **values)
+        tx.run(POSTPONE, **values)
 
 
 def set_paused(database: Database, number: int, next_at: float | None) -> None:

@@ -6,6 +6,9 @@ Every UPDATE names the states that it leaves: run twice, it changes nothing the 
 
 from __future__ import annotations
 
+FINAL = "('succeeded', 'failed', 'cancelled')"
+"""The final states of a job, as a SQL list."""
+
 RANKED = """
 SELECT j.id AS job_id, j.queue, j.block, j.cost, j.kind, j.layers, j.heads
 FROM job j
@@ -186,18 +189,6 @@ WORKERS_ALIVE = """
 SELECT queue, state, COUNT(*) FROM worker
 WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
 """
-
-SCHEDULER_BEAT = """
-INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
-                       started_at, seen_at, moved_at, beat_seconds)
-VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
-        {clock}, {clock}, {clock} - :still, :beat_seconds)
-ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
-    broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
-"""
-"""A scheduler says that it is alive, what it is doing, and whether the broker answers it."""
-
-PRUNE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
 
 PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 
@@ -391,96 +382,3 @@ WAITING_CHILD = """
 SELECT MIN(j.id) FROM job_parent p JOIN job j ON j.id = p.job_id
 WHERE p.parent_id = :job_id AND j.state NOT IN ('succeeded', 'failed', 'cancelled')
 """
-
-DELETING = """
-UPDATE job SET state = 'deleting', dedupe_key = NULL, idempotency_key = NULL
-WHERE id = :job_id AND state IN ('succeeded', 'failed', 'cancelled')
-"""
-"""A job goes for everyone who looks; its rows follow, then its own."""
-
-TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
-
-DELETED = "DELETE FROM job WHERE id = :job_id AND state = 'deleting'"
-
-_FINAL = "('succeeded', 'failed', 'cancelled')"
-
-
-def _over(job: str, days: str, default: str) -> str:
-    """The job is final, and as many days are over as it says, or the installation."""
-    limit = f"COALESCE({job}.{days}, :{default})"
-    return (
-        f"({job}.state IN {_FINAL} AND {limit} > 0 "
-        f"AND {job}.finished_at < {{clock}} - 86400 * {limit})"
-    )
-
-
-_GOES, _OTHER_GOES = _over("j", "keep_days", "keep_days"), _over("q", "keep_days", "keep_days")
-
-DUE = f"""
-SELECT j.id, j.name FROM job j
-WHERE {_GOES} AND NOT EXISTS (
-    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
-    WHERE p.parent_id = j.id AND NOT {_OTHER_GOES})
-  AND NOT EXISTS (
-    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
-    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND NOT {_OTHER_GOES})
-ORDER BY j.id
-"""  # noqa: S608 - constants of this file
-"""Jobs whose time is over, without those that a job or a study that stays needs."""
-
-_NEEDED = f"""EXISTS (
-    SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
-    WHERE p.parent_id = j.id AND q.state NOT IN {_FINAL}) OR EXISTS (
-    SELECT 1 FROM study_step a JOIN study_step b ON b.study_id = a.study_id
-    JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND q.state NOT IN {_FINAL})"""  # noqa: S608 - constants of this file
-
-DUE_DETAILS = f"""
-SELECT j.id, j.name FROM job j
-WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "keep_details_days")} AND NOT ({_NEEDED})
-ORDER BY j.id
-"""  # noqa: S608 - constants of this file
-"""Jobs whose details go, without those that an unfinished job or study may still read."""
-
-PURGE = f"""
-UPDATE job AS j SET purged_at = {{clock}}, purging = TRUE
-WHERE id = :job_id AND j.purged_at IS NULL AND j.state IN {_FINAL} AND NOT ({_NEEDED})
-"""  # noqa: S608 - constants of this file
-"""A job's details go for everyone who looks at its pages; their rows follow."""
-
-TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id"
-
-PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
-
-UNFINISHED = f"""
-SELECT COUNT(*), COALESCE(SUM(j.examples - COALESCE((
-    SELECT SUM(s.hi - s.lo) FROM shard s
-    WHERE s.job_id = j.id AND s.state IN ('done', 'failed', 'cancelled')), 0)), 0)
-FROM job j WHERE j.user_name = :user AND j.state NOT IN {_FINAL} AND j.state <> 'deleting'
-"""  # noqa: S608 - constants of this file
-"""A user's unfinished jobs, and the examples that wait in them."""
-
-RECURRING_DUE = """
-SELECT id, cron, zone, submission, next_at, {clock} AS now FROM recurring
-WHERE NOT paused AND next_at <= {clock} AND retry_at <= {clock} ORDER BY next_at, id LIMIT 20
-"""
-
-RECURRING_TAKE = """
-UPDATE recurring SET next_at = :next, retry_at = 0, error = NULL
-WHERE id = :id AND next_at = :due AND NOT paused
-"""
-"""A time is taken. No row: another scheduler was faster, or it was paused meanwhile."""
-
-RECURRING_LATER = """
-UPDATE recurring SET retry_at = {clock} + :wait, error = :error
-WHERE id = :id AND next_at = :due AND NOT paused
-"""
-
-RECURRING_RUNS = """
-SELECT r.recurring_id, r.due_at, r.missed_since, r.ran_at, r.job_id, r.error, j.state
-FROM recurring_run r LEFT JOIN job j ON j.id = r.job_id AND j.state <> 'deleting'
-WHERE r.recurring_id IN :numbers AND (
-    SELECT COUNT(*) FROM recurring_run n
-    WHERE n.recurring_id = r.recurring_id AND n.due_at > r.due_at) < :most
-ORDER BY r.recurring_id, r.due_at DESC
-"""
-"""The newest runs of recurring jobs, with what became of their jobs."""
