@@ -37,8 +37,8 @@ up: install  ## Start dashboard, scheduler and one worker on the data folder
 	$(BIN)/headwise up $(ARGS)
 
 .PHONY: test
-test: install  ## Run the tests (what this machine lacks is skipped, and said)
-	$(BIN)/python -m pytest $(ARGS)
+test: install  ## Run the tests side by side (ARGS="-n0 -k console" one after the other, chosen ones)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
 check: install  ## Lint, types, import rules and generated pages: what pre-commit and CI run

@@ -1,34 +1,37 @@
-"""Fixtures every suite shares: databases, and what the machine offers.
+"""Fixtures of every suite: databases, brokers, and the real datasets and models.
 
-With CI=true nothing may be skipped: a missing service or dataset fails the run.
+Tests run side by side in several processes (`make test`). Each process starts the servers it needs
+on free ports, and every test has a database of its own.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from db.database import Database
+from tests.helpers import services
+from tests.helpers.databases import sqlite_database
+from tests.helpers.environment import missing
 
 # Tiny models: a second thread only waits for the first. Read when torch is imported, also by the
 # processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
-STRICT = os.environ.get("CI") == "true"
 
 
-def missing(what: str) -> None:
-    """Skip where a thing is missing; in CI, fail."""
-    if STRICT:
-        pytest.fail(f"CI must have {what}")
-    pytest.skip(f"needs {what}")
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the cores: tests of processes wait much of the time."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture(scope="session")
@@ -40,31 +43,98 @@ def shared_dir() -> Path:
     return folder
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """A fresh PostgreSQL database, dropped at the end."""
-    name = f"headwise_test_{uuid.uuid4().hex[:12]}"
+# Servers: those that the environment names, or started here.
+
+
+@contextmanager
+def started(kind: type[services.Server], variable: str) -> Iterator[str]:
+    """The address of a server: that of an environment variable, or of one started for this run."""
+    if given := os.environ.get(variable):
+        yield given
+        return
+    if programs := kind.missing():
+        missing(f"{programs} (or {variable}, the address of a server)")
+    folder = Path(tempfile.mkdtemp(prefix="headwise-test-"))
+    server = kind(folder)
     try:
-        admin = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        missing("PostgreSQL (TEST_POSTGRES)")
-        raise AssertionError from None
-    with admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
+        server.create()
+        server.start()
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Address of a PostgreSQL server, up to the slash before the database."""
+    with started(services.PostgreSQL, "TEST_POSTGRES") as url:
+        yield url.replace("postgresql+psycopg:", "postgresql:").removesuffix("/postgres")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Address of a Redis server."""
+    with started(services.Redis, "TEST_REDIS") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """Address of a RabbitMQ server."""
+    with started(services.RabbitMQ, "TEST_RABBITMQ") as url:
+        yield url
+
+
+# Databases.
+
+
+@contextmanager
+def new_postgres_database(server: str, template: str = "template1") -> Iterator[str]:
+    """Create a database, and drop it at the end; gives its name."""
+    name = f"headwise_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
-            yield f"{POSTGRES}/{name}".replace("postgresql://", "postgresql+psycopg://")
+            yield name
         finally:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def sqlalchemy_url(server: str, name: str) -> str:
+    return f"{server}/{name}".replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """Name of a migrated database that is only copied."""
+    with new_postgres_database(postgres_server) as name:
+        database = Database(sqlalchemy_url(postgres_server, name))
+        database.migrate()
+        database.close()
+        yield name
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A PostgreSQL database without a schema."""
+    with new_postgres_database(postgres_server) as name:
+        yield sqlalchemy_url(postgres_server, name)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database."""
+    with new_postgres_database(postgres_server, postgres_template) as name:
+        yield sqlalchemy_url(postgres_server, name)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated database: every test that takes it runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'headwise.sqlite'}"
+        database = sqlite_database(tmp_path / "headwise.sqlite")
     else:
-        url = request.getfixturevalue("postgres_url")
-    database = Database(url)
-    database.migrate()
+        database = Database(request.getfixturevalue("postgres_url"))
     yield database
     database.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from tests.conftest import missing
+from tests.helpers.environment import missing
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 600

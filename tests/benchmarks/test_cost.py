@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cost import Shape, forward_flops, matrix_rate, needed_flops
-from tests.headwise.conftest import tiny
+from tests.helpers.classifiers import tiny
 
 N = 7
 

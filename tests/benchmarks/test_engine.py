@@ -7,7 +7,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import headwise
 from benchmarks import engine
-from tests.tiny import WORDS, bert_folder
+from tests.helpers.tiny import WORDS, bert_folder
 
 LONGER = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_labels": 3}
 

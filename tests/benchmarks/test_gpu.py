@@ -5,7 +5,7 @@ import torch
 
 import headwise
 from benchmarks import gpu
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 
 def test_without_a_cuda_device_it_says_so(monkeypatch, capsys):

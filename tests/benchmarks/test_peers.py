@@ -6,7 +6,7 @@ import torch
 from benchmarks.peers import STEPS, captum_one
 from benchmarks.reference import attribute_one
 from headwise.attribution.quadrature import left_riemann
-from tests.headwise.conftest import tiny
+from tests.helpers.classifiers import tiny
 
 
 def test_captum_gives_the_reference_s_matrices():

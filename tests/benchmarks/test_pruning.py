@@ -5,7 +5,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import headwise
 from benchmarks import pruning
-from tests.tiny import WORDS, bert_folder
+from tests.helpers.tiny import WORDS, bert_folder
 
 SIZES = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_labels": 3}
 

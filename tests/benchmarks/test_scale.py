@@ -66,7 +66,6 @@ def test_a_job_that_is_not_done_is_wrong(database: Database) -> None:
 @pytest.mark.services
 def test_arrays_hold_the_same_scores(postgres_url: str) -> None:
     database = Database(postgres_url)
-    database.migrate()
     job = fill(database, 20, per_shard=10, log=quiet).job_id
     rows, arrays = scale_arrays.run(database, job, 20)
     assert rows.scores == arrays.scores == 20 * HEADS

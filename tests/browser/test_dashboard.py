@@ -22,11 +22,11 @@ from sqlalchemy import update
 from werkzeug.serving import make_server
 
 from db import schema
-from db.database import Database
 from headwise.trees import interactions
 from jobs.settings import load_settings
-from tests.headwise.trees.test_build import Place
-from tests.pruning_jobs import plan, run, submitted
+from tests.helpers.databases import sqlite_database
+from tests.helpers.pruning_jobs import plan, run, submitted
+from tests.helpers.trees import Place
 from webui.app import create_app
 
 pytestmark = pytest.mark.browser
@@ -101,8 +101,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 def stage(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A live server on a database of its own, with the functions that fill it."""
     settings = load_settings({}, home=tmp_path)
-    database = Database(settings.database)
-    database.migrate()
+    database = sqlite_database(tmp_path / "headwise.sqlite")
     app = create_app(settings)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True

@@ -15,8 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.chromium import chromium
-from tests.stack import Stack, exactly_once
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.stack import Stack, exactly_once
+from tests.helpers.tiny import bert_folder, pairs_file
 
 pytestmark = pytest.mark.browser
 

@@ -21,8 +21,8 @@ from typing import Any
 from jobs.errors import ConflictError, UnavailableError
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
-from tests.chaos import services
-from tests.stack import Stack, alive, children_of
+from tests.helpers import services
+from tests.helpers.stack import Stack, alive, children_of
 
 ROOT = Path(__file__).parents[2]
 STACKS = ("sqlite-embedded", "postgresql-redis", "postgresql-rabbitmq")
@@ -206,7 +206,7 @@ class Arena(Stack):
         model, shape = self.home / "models/tiny", "-".join(sorted((bad or {}).values())) or "plain"
         data = self.home / f"{shape}.jsonl"
         if not model.exists():
-            from tests.tiny import bert_folder  # torch: only for the process that makes it
+            from tests.helpers.tiny import bert_folder  # torch: only for the process that makes it
 
             bert_folder(model)
         if not data.exists():

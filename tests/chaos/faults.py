@@ -16,9 +16,9 @@ import kombu
 from db.database import Database
 from scheduler.broker import make_app
 from scheduler.submission.submit import check, submit
-from tests.chaos import services
 from tests.chaos.arena import FINAL, Arena
-from tests.stack import alive, children_of
+from tests.helpers import services
+from tests.helpers.stack import alive, children_of
 
 Laid = list[tuple[str, str]]
 Job = tuple[int, str]

@@ -11,9 +11,9 @@ import pytest
 from db.database import Database
 from db.ops.backup import backup
 from jobs.errors import InputError, UnavailableError
-from tests.chaos import services
 from tests.chaos.arena import EXAMPLES, Arena, Forge, arena, missing_for, undisturbed
-from tests.conftest import missing
+from tests.helpers import services
+from tests.helpers.environment import missing
 
 
 @pytest.fixture(scope="module")

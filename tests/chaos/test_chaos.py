@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.arena import STACKS, Arena, Forge, Verdict, arena, missing_for, seeded, undisturbed
 from tests.chaos.faults import FAULTS
 from tests.chaos.runner import Report, note, play
-from tests.conftest import missing
+from tests.helpers.environment import missing
 
 SHORT = {
     "sqlite-embedded": [

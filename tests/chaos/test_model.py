@@ -34,7 +34,7 @@ from jobs.errors import ConflictError, NotFoundError
 from jobs.outcome import Completed, Errored, HandedBack
 from jobs.plan import block_end, blocks, halves
 from jobs.states import MAX_ERRORS, MAX_LOSSES
-from tests.support import ALICE, BOB, HEADS, SITES, job_values, result_of
+from tests.helpers.jobs import ALICE, BOB, HEADS, SITES, job_values, result_of
 
 EXAMPLES, SIZE, BLOCK = 8, 4, 2
 EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "8"))

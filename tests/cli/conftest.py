@@ -18,9 +18,9 @@ from cli.main import main
 from db.database import Database
 from db.queue import claims, lifecycle
 from db.results import commit as results
-from jobs.settings import load_settings
-from tests.inputs import data_file, model_folder
-from tests.support import ALICE, completed, planned_job
+from tests.helpers.databases import sqlite_database
+from tests.helpers.inputs import data_file, model_folder
+from tests.helpers.jobs import ALICE, completed, planned_job
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def headwise(
 @pytest.fixture
 def store(home: Path) -> Iterator[Database]:
     """The database behind the command."""
-    database = Database(load_settings().database)
-    database.migrate()
+    database = sqlite_database(home / "headwise.sqlite")
     yield database
     database.close()
 

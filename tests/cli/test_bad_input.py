@@ -12,8 +12,8 @@ import pytest
 
 from db.database import Database
 from tests.cli.conftest import Headwise
-from tests.inputs import model_folder
-from tests.support import planned_job
+from tests.helpers.inputs import model_folder
+from tests.helpers.jobs import planned_job
 
 GOOD = ("submit", "--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise")
 

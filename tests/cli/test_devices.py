@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli import devices
-from tests.inputs import refused
+from tests.helpers.inputs import refused
 
 PARTS = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)

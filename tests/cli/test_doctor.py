@@ -9,7 +9,7 @@ import pytest
 from db.database import Database
 from db.queue import claims
 from tests.cli.conftest import Headwise
-from tests.support import ALICE
+from tests.helpers.jobs import ALICE
 
 
 def test_doctor_finds_a_new_installation_good(headwise: Headwise, home: Path) -> None:

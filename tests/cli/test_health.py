@@ -12,7 +12,7 @@ from db.ops import fleet
 from db.ops.fleet import SchedulerIdentity
 from db.queue import claims
 from tests.cli.conftest import Headwise
-from tests.support import ALICE, planned_job
+from tests.helpers.jobs import ALICE, planned_job
 
 HERE = replace(ALICE, host=socket.gethostname())
 SCHEDULER = SchedulerIdentity(

@@ -12,7 +12,7 @@ from db.queue import claims, lifecycle
 from db.results import commit, partitions
 from db.upgrades import alembic_config
 from db.views import VIEWS
-from tests.support import ALICE, HEADS, SITES, completed, planned_job
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, planned_job
 
 
 def rows(database: Database, statement: str) -> list[Any]:

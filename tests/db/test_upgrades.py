@@ -21,7 +21,7 @@ from db.transaction import Transaction
 from db.upgrades import OLDEST_CODE, SchemaState, alembic_config, known_revisions
 from db.views import VIEWS
 from jobs.errors import ConflictError, UnavailableError
-from tests.support import ALICE, BOB
+from tests.helpers.jobs import ALICE, BOB
 
 
 def execute(database: Database, statement: str, **values: Any) -> None:
@@ -53,11 +53,10 @@ def test_revisions_are_numbers_that_compare() -> None:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without a schema."""
-    sqlite = request.param == "sqlite"
-    url = (
-        f"sqlite:///{tmp_path / 'x.sqlite'}" if sqlite else request.getfixturevalue("postgres_url")
-    )
-    database = Database(url)
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    else:
+        database = Database(request.getfixturevalue("empty_postgres_url"))
     yield database
     database.close()
 

@@ -17,7 +17,7 @@ import yaml
 
 from cli.main import app
 from jobs.settings import Settings, load_settings
-from tests.conftest import missing
+from tests.helpers.environment import missing
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

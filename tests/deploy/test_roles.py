@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = (
@@ -28,9 +29,6 @@ class Image:
         # Python imports it at the start; None makes an import fail as if it were not installed.
         (folder / "site/sitecustomize.py").write_text(HIDDEN)
         (folder / "database-url").write_text(f"sqlite:///{folder}/data/headwise.sqlite\n")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         plain = {k: v for k, v in os.environ.items() if not k.startswith("HEADWISE_")}
         self.environment = {
             **plain,
@@ -38,7 +36,7 @@ class Image:
             "HEADWISE_HOME": str(folder / "data"),
             "HEADWISE_DATABASE_URL_FILE": str(folder / "database-url"),
             "HEADWISE_HOST": "127.0.0.1",
-            "HEADWISE_PORT": str(port),
+            "HEADWISE_PORT": str(free_port()),
             "HEADWISE_TRUSTED_HOSTS": "headwise.example.org",
             "HEADWISE_MIGRATE": "never",
             "HEADWISE_HEARTBEAT_SECONDS": "0.3",

@@ -10,7 +10,7 @@ from transformers import BertTokenizer
 
 import headwise
 from headwise.errors import OptionError
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 EVIL = "<script>alert(1)</script>"
 

@@ -13,21 +13,7 @@ import headwise
 from headwise.interrupt import interrupts_held
 from headwise.options import METHODS
 from headwise.replay import Replay
-from tests.headwise.conftest import random_inputs, tiny
-
-
-def hooks(module):
-    return len(module._forward_hooks), len(module._forward_pre_hooks)
-
-
-def state(model):
-    """All that attributing changes for its time."""
-    return (
-        [(*hooks(m), "forward" in m.__dict__, m.training) for m in model.modules()],
-        [parameter.requires_grad for parameter in model.parameters()],
-        [parameter.grad is None for parameter in model.parameters()],
-        model.config._attn_implementation,
-    )
+from tests.helpers.classifiers import random_inputs, state, tiny
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -70,8 +56,7 @@ import signal
 import sys
 import torch
 import headwise
-from tests.headwise.conftest import random_inputs, tiny
-from tests.headwise.test_interrupt import state
+from tests.helpers.classifiers import random_inputs, state, tiny
 torch.set_num_threads(1)
 # A shell's background jobs ignore it, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertTokenizer
 
-from tests.headwise.conftest import tiny
+from tests.helpers.classifiers import tiny
 
 DOCS = Path(__file__).parents[2] / "docs"
 

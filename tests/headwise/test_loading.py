@@ -25,7 +25,7 @@ from headwise.errors import (
     UnsupportedModelError,
 )
 from headwise.replay import Replay
-from tests.headwise.conftest import tiny
+from tests.helpers.classifiers import tiny
 
 
 def save_tokenizer(folder):

@@ -23,7 +23,7 @@ from headwise.errors import (
     UnsupportedModelError,
 )
 from headwise.model_files import VOCABULARIES, read_model_files
-from tests.tiny import bert_folder
+from tests.helpers.tiny import bert_folder
 
 
 @pytest.fixture

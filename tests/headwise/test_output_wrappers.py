@@ -19,7 +19,7 @@ import headwise
 from benchmarks.reference import attribute_one
 from headwise.attribution.quadrature import gauss_legendre
 from headwise.errors import OptionError
-from tests.headwise.conftest import VOCABULARY
+from tests.helpers.classifiers import VOCABULARY
 
 WORDS = [f"w{number}" for number in range(VOCABULARY)]
 LENGTHS = (7, 4, 9)

@@ -11,13 +11,13 @@ import torch
 import headwise
 from headwise.errors import OptionError
 from headwise.options import METHODS
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 RUN = """
 import sys
 import torch
 import headwise
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 torch.set_num_threads(1)
 model = tiny(dtype=torch.float32)
 inputs = random_inputs(model, (5, 9, 7))

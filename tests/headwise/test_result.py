@@ -8,7 +8,7 @@ import pytest
 import headwise
 from headwise.errors import OptionError
 from headwise.result import Attribution
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from benchmarks.cutting import KINDS, _cuts, cut_experiment, cut_logits
 from headwise.errors import OptionError
 from headwise.replay import Replay
 from headwise.trees import build, interactions
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 WORDS = "so it is that we are here now".split()
 

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 import headwise
 from headwise.errors import OptionError
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 

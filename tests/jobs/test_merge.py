@@ -14,7 +14,7 @@ from jobs.kinds.attribution import shard_sums
 from jobs.merge import Z95, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
 from jobs.results import SUM_NAMES
-from tests.support import result_of
+from tests.helpers.jobs import result_of
 
 
 def sums_of(

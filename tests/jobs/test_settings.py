@@ -9,7 +9,7 @@ import pytest
 
 from jobs.errors import InputError
 from jobs.settings import PREFIX, Settings, load_settings
-from tests.inputs import refused
+from tests.helpers.inputs import refused
 
 
 def test_the_default_home_is_below_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from jobs.errors import Problem
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted, study_state
-from tests.inputs import refused
+from tests.helpers.inputs import refused
 
 DATA = {"path": "rows.jsonl", "text_columns": ["text"], "label_column": "label"}
 

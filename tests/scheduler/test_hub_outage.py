@@ -16,7 +16,7 @@ from jobs.states import MAX_PLAN_TRIES, plan_backoff_seconds
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
-from tests.inputs import raw_submission
+from tests.helpers.inputs import raw_submission
 
 HUB = {"path": None, "dataset": "org/set", "split": "test", "text_columns": ["a", "b"]}
 

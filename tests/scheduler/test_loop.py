@@ -22,9 +22,9 @@ from scheduler.broker import delete_delivered, make_app, wake
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
-from tests.inputs import raw_submission
-from tests.support import ALICE, BOB, completed, planned_job
-from tests.tiny import pairs_file
+from tests.helpers.inputs import raw_submission
+from tests.helpers.jobs import ALICE, BOB, completed, planned_job
+from tests.helpers.tiny import pairs_file
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:

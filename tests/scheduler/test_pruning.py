@@ -16,9 +16,9 @@ from jobs.errors import InputError
 from jobs.outcome import Completed, HandedBack
 from jobs.settings import Settings
 from scheduler.submission.submit import check
-from tests.inputs import refused
-from tests.pruning_jobs import ROWS, computed, plan, raw, run, submitted
-from tests.support import ALICE
+from tests.helpers.inputs import refused
+from tests.helpers.jobs import ALICE
+from tests.helpers.pruning_jobs import ROWS, computed, plan, raw, run, submitted
 
 
 def test_a_job_leaves_out_what_its_heads_were_ranked_with(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from kombu.transport.virtual import base
@@ -16,11 +13,7 @@ from kombu.transport.virtual import base
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 from scheduler.broker import POLL_SECONDS, delete_delivered, make_app, ping, wake
-from tests.conftest import missing
-from tests.stack import Stack, exactly_once
-
-REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/9")
-RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")
+from tests.helpers.stack import Stack, exactly_once
 
 
 @pytest.fixture(
@@ -32,14 +25,9 @@ RABBITMQ = os.environ.get("TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//"
 )
 def broker(request: pytest.FixtureRequest) -> str:
     """Address of a broker; empty for the embedded one."""
-    address = {"embedded": "", "redis": REDIS, "rabbitmq": RABBITMQ}[request.param]
-    if address:
-        parts = urlsplit(address)
-        try:
-            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=3).close()
-        except OSError:
-            missing(f"{request.param} at {parts.hostname}:{parts.port}")
-    return address
+    if request.param == "embedded":
+        return ""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
@@ -170,6 +158,8 @@ def test_a_job_runs_over_every_broker(settings: Settings, tmp_path: Path) -> Non
 
 
 @pytest.mark.services
-def test_a_job_runs_on_postgresql_and_redis(postgres_url: str, tmp_path: Path) -> None:
+def test_a_job_runs_on_postgresql_and_redis(
+    postgres_url: str, redis_url: str, tmp_path: Path
+) -> None:
     queue = f"test-{uuid.uuid4().hex[:12]}"
-    runs_a_job(Stack(tmp_path, database_url=postgres_url, broker_url=REDIS, queue=queue))
+    runs_a_job(Stack(tmp_path, database_url=postgres_url, broker_url=redis_url, queue=queue))

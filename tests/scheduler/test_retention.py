@@ -13,7 +13,7 @@ from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
-from tests.support import ALICE, completed, planned_job
+from tests.helpers.jobs import ALICE, completed, planned_job
 
 
 def test_it_purges_deletes_and_then_looks_again_in_a_minute(

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from db.database import Database
 from jobs.settings import Settings, load_settings
+from tests.helpers.databases import sqlite_database
 from webui.app import create_app
 
 
@@ -56,7 +57,7 @@ def submission(settings: Settings) -> dict[str, Any]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A client and a good submission for tests that write nothing: one database for all."""
     settings = load_settings({}, home=tmp_path_factory.mktemp("empty"), upload_megabytes=1)
-    Database(settings.database).migrate()
+    sqlite_database(settings.home / "headwise.sqlite").close()
     app = create_app(settings)
     yield SimpleNamespace(client=app.test_client(), submission=good_submission(settings.home))
     app.extensions["headwise"].database.close()

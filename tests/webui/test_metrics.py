@@ -20,8 +20,8 @@ from db.ops.checks import UNKNOWN
 from db.queue import claims
 from db.results import commit
 from jobs.errors import UnavailableError
-from tests.db.ops.test_fleet import SAID, WHO
-from tests.support import ALICE, completed, planned_job
+from tests.helpers.fleet import SAID, WHO
+from tests.helpers.jobs import ALICE, completed, planned_job
 
 ROOT = Path(__file__).parents[2]
 GPU = json.dumps(

@@ -10,7 +10,7 @@ import pytest
 
 from cli.commands.processes import workers_on
 from cli.supervisor import Supervisor
-from tests.stack import Stack, exactly_once
+from tests.helpers.stack import Stack, exactly_once
 from workers.stop_conditions import StopConditions
 
 pytestmark = pytest.mark.timeout(600)  # starting torch takes a minute on a busy machine

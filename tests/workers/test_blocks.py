@@ -14,7 +14,8 @@ from db.queue import lifecycle
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.databases import sqlite_database
+from tests.helpers.tiny import bert_folder, pairs_file
 from workers import executor
 from workers.block import Block
 from workers.worker import Worker, gpu_responds
@@ -36,8 +37,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def database(settings: Settings) -> Database:
-    database = Database(settings.database)
-    database.migrate()
+    database = sqlite_database(settings.home / "headwise.sqlite")
     return database
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import headwise
 from scheduler.submission.control import control
-from tests.stack import Stack, alive, children_of, exactly_once
+from tests.helpers.stack import Stack, alive, children_of, exactly_once
 
 EXAMPLES = 120
 STATE = "SELECT state FROM jobs WHERE job_id = {}"

@@ -9,8 +9,8 @@ import pytest
 
 from db.reads import studies
 from scheduler.submission.study import check_study, submit_study
-from tests.stack import Stack
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.stack import Stack
+from tests.helpers.tiny import bert_folder, pairs_file
 from webui.app import create_app
 
 STEPS = ["attribution", "taylor", "leave-one-out", "pruning", "attack"]

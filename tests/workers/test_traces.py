@@ -19,8 +19,8 @@ from jobs.errors import UnavailableError
 from jobs.settings import Settings, load_settings
 from jobs.traces import configure_traces, end_traces, span
 from scheduler.loop import Scheduler
-from tests.stack import Stack
-from tests.support import planned_job
+from tests.helpers.jobs import planned_job
+from tests.helpers.stack import Stack
 from workers.worker import Worker
 
 

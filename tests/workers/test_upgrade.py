@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from db.upgrades import OLDEST_CODE, known_revisions
-from tests.conftest import missing
-from tests.stack import Stack, exactly_once
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.environment import missing
+from tests.helpers.stack import Stack, exactly_once
+from tests.helpers.tiny import bert_folder, pairs_file
 
 ROOT = Path(__file__).parents[2]
 STATE = "SELECT state FROM jobs WHERE job_id = {}"
@@ -59,11 +59,11 @@ def older(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, postgres_url: str) -> Iterator[Stack]:
+def stack(tmp_path: Path, empty_postgres_url: str) -> Iterator[Stack]:
     """Settings on an empty database."""
     home = tmp_path / "home"
     home.mkdir()
-    stack = Stack(home, database_url=postgres_url, shard_seconds=0.2, lease_seconds=30)
+    stack = Stack(home, database_url=empty_postgres_url, shard_seconds=0.2, lease_seconds=30)
     with stack.database.write() as tx:
         tx.run("DROP SCHEMA public CASCADE")
         tx.run("CREATE SCHEMA public")

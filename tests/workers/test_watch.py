@@ -16,8 +16,8 @@ from db.database import Database
 from db.ops import fleet, logs
 from db.queue import claims
 from jobs.settings import load_settings
-from tests.stack import Stack
-from tests.support import ALICE, planned_job
+from tests.helpers.jobs import ALICE, planned_job
+from tests.helpers.stack import Stack
 from workers.heartbeat import WorkerHeartbeat
 
 

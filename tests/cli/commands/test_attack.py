@@ -18,9 +18,9 @@ from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from jobs.specs.submission import AttackSpec, parse_spec
 from scheduler.loop import Scheduler
-from tests.attacks import commit_shards, source_job
 from tests.cli.conftest import Headwise
-from tests.inputs import model_folder, raw_submission
+from tests.helpers.attack_jobs import commit_shards, source_job
+from tests.helpers.inputs import model_folder, raw_submission
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from tests.cli.conftest import Headwise, finished_job
-from tests.inputs import data_file, model_folder
-from tests.support import planned_job
+from tests.helpers.inputs import data_file, model_folder
+from tests.helpers.jobs import planned_job
 from webui.app import create_app
 
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")

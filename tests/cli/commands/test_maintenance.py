@@ -11,7 +11,7 @@ from db.queue import claims, lifecycle
 from db.reads import jobs as job_reads
 from db.results import commit as results
 from tests.cli.conftest import Headwise
-from tests.support import ALICE, completed, planned_job
+from tests.helpers.jobs import ALICE, completed, planned_job
 
 
 def finished(store: Database, age: float = 0) -> int:

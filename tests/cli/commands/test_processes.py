@@ -120,12 +120,12 @@ def test_a_file_migrates_itself_unless_it_must_not(
 
 @pytest.mark.services
 def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
-    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str
 ) -> None:
-    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
     monkeypatch.setattr(processes, "SCHEMA_POLL_SECONDS", 0.01)
     assert headwise("jobs").status == 0
-    database = Database(postgres_url)
+    database = Database(empty_postgres_url)
     with database.write() as tx:
         tx.run("UPDATE alembic_version SET version_num = '0004'")
     for command in (["jobs"], ["up"]):
@@ -150,11 +150,11 @@ def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
 
 @pytest.mark.services
 def test_a_service_waits_for_the_migration(
-    monkeypatch: pytest.MonkeyPatch, postgres_url: str, home: Path
+    monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str, home: Path
 ) -> None:
-    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
     monkeypatch.setenv("HEADWISE_MIGRATE", "never")
-    database = Database(postgres_url)
+    database = Database(empty_postgres_url)
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -170,9 +170,9 @@ def test_a_service_waits_for_the_migration(
 
 @pytest.mark.services
 def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
-    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str
 ) -> None:
-    monkeypatch.setenv("HEADWISE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
     made: list[tuple[str, str]] = []
     monkeypatch.setattr(processes, "create_console_role", lambda *values: made.append(values))
     ran = headwise("migrate", "--console-role")
@@ -180,4 +180,4 @@ def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
     assert "HEADWISE_CONSOLE_URL: names no password" in ran.err
     monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://headwise_console:p%40ss@h/d")
     assert headwise("migrate", "--console-role").status == 0
-    assert made == [(postgres_url, "p@ss")]
+    assert made == [(empty_postgres_url, "p@ss")]

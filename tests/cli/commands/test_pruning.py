@@ -21,8 +21,8 @@ from jobs.settings import load_settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
 from tests.cli.conftest import Headwise
-from tests.support import job_values
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.jobs import job_values
+from tests.helpers.tiny import bert_folder, pairs_file
 
 LAYERS, HEADS = 2, 4
 MEAN = np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS)[::-1] / 10

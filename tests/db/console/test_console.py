@@ -742,12 +742,12 @@ def test_the_role_of_an_administrator_is_refused(postgres_url: str, tmp_path: Pa
 
 
 @pytest.mark.services
-def test_the_role_is_made_and_made_again(postgres_url: str) -> None:
+def test_the_role_is_made_and_made_again(empty_postgres_url: str) -> None:
     with pytest.raises(ConflictError, match="no current schema"):
-        create_console_role(postgres_url, PASSWORD)
-    database = Database(postgres_url)
+        create_console_role(empty_postgres_url, PASSWORD)
+    database = Database(empty_postgres_url)
     database.migrate()
-    urls = {create_console_role(postgres_url, PASSWORD) for _ in range(2)}
+    urls = {create_console_role(empty_postgres_url, PASSWORD) for _ in range(2)}
     [url] = [make_url(url) for url in urls]
     assert (url.username, url.password) == (CONSOLE_ROLE, PASSWORD)
     with psycopg.connect(
@@ -778,17 +778,17 @@ def test_the_role_is_made_and_made_again(postgres_url: str) -> None:
 
 
 @pytest.mark.services
-def test_an_owner_without_superpowers_still_migrates(postgres_url: str) -> None:
+def test_an_owner_without_superpowers_still_migrates(empty_postgres_url: str) -> None:
     name = f"headwise_owner_{uuid.uuid4().hex[:12]}"
-    owner = make_url(postgres_url).set(username=name)
-    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    owner = make_url(empty_postgres_url).set(username=name)
+    admin = create_engine(empty_postgres_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE ROLE {name} LOGIN"))
         try:
             connection.execute(text(f"GRANT CREATE ON SCHEMA public TO {name}"))
             database = Database(owner.render_as_string(hide_password=False))
             database.migrate()
-            create_console_role(postgres_url, PASSWORD)
+            create_console_role(empty_postgres_url, PASSWORD)
             with database.write() as mine:
                 mine.execute(select(text("pg_advisory_xact_lock(1)")))
             with pytest.raises(InputError, match="database_url"):  # may not make roles

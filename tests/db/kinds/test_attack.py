@@ -11,7 +11,7 @@ from db.database import Database
 from db.queue import lifecycle
 from db.reads import attack as attack_reads
 from scheduler.submission.control import control
-from tests.attacks import (
+from tests.helpers.attack_jobs import (
     attack_spec,
     commit_shards,
     finished_attack,
@@ -19,7 +19,7 @@ from tests.attacks import (
     rename_labels,
     source_job,
 )
-from tests.inputs import refused
+from tests.helpers.inputs import refused
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from db.ops.attempt_counts import Total
 from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.outcome import Completed
-from tests.support import ALICE, HEADS, SITES, completed, planned_job, result_of
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, planned_job, result_of
 
 
 def totals(database: Database) -> list[Total]:

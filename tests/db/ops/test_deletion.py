@@ -18,7 +18,7 @@ from db.schema.metadata import metadata
 from db.views import VIEWS
 from jobs.errors import ConflictError, NotFoundError
 from jobs.outcome import Completed
-from tests.support import ALICE, completed, importance_of, planned_job
+from tests.helpers.jobs import ALICE, completed, importance_of, planned_job
 
 
 def rows(database: Database, statement: str) -> list[Any]:
@@ -183,7 +183,6 @@ def test_two_that_empty_at_once(database: Database, large: None) -> None:
 
 def test_a_reader_delays_the_drop_but_not_the_space(postgres_url: str, large: None) -> None:
     database = Database(postgres_url)
-    database.migrate()
     try:
         other, job = finished_job(database), finished_job(database)
         with database.read() as reader:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from db.database import Database
@@ -12,16 +10,10 @@ from db.ops.fleet import SchedulerIdentity
 from db.queue import claims
 from db.reads import jobs as job_reads
 from jobs.settings import Settings
-from tests.support import ALICE, planned_job
+from tests.helpers.fleet import SAID, WHO, shift
+from tests.helpers.jobs import ALICE, planned_job
 
 SETTINGS = Settings(heartbeat_seconds=10, stall_warn_seconds=60, stall_seconds=300)
-WHO = SchedulerIdentity(name="s", host="h", pid=1, broker="redis://b", beat_seconds=10)
-SAID: dict[str, Any] = {"state": "running", "doing": None, "broker_error": None, "still": 0.0}
-
-
-def shift(database: Database, table: str, column: str, seconds: float) -> None:
-    with database.write() as tx:
-        tx.run(f"UPDATE {table} SET {column} = {column} - {seconds}")
 
 
 def worker(database: Database) -> fleet.Worker:

@@ -14,7 +14,7 @@ from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.errors import InputError, UnavailableError
 from jobs.logs import Pending
-from tests.support import ALICE, completed, planned_job
+from tests.helpers.jobs import ALICE, completed, planned_job
 
 
 def add(lines: Pending, job: int, *events: str, level: str = "info", **about: int) -> None:
@@ -179,7 +179,6 @@ def test_the_shipper_ships_at_every_beat_when_nudged_and_at_the_end(database: Da
 def test_neither_a_commit_nor_the_end_of_a_job_waits_for_lines(postgres_url: str) -> None:
     """SQLite has one writer: there a transaction of a few lines is all that is waited for."""
     database = Database(postgres_url)
-    database.migrate()
     job, lines = planned_job(database, examples=2), Pending()
     held = claims.claim(database, ALICE, 60)
     assert held is not None

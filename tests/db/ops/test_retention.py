@@ -16,7 +16,7 @@ from db.reads import studies
 from db.results import commit, partitions
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Retention
-from tests.support import ALICE, completed, job_values, planned_job
+from tests.helpers.jobs import ALICE, completed, job_values, planned_job
 
 NEVER = Retention(keep_days=0, keep_details_days=0)
 DAY = 86_400

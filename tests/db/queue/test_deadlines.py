@@ -13,7 +13,7 @@ from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.errors import ConflictError
 from jobs.states import JobState
-from tests.support import ALICE, BOB, completed, job_values, planned_job
+from tests.helpers.jobs import ALICE, BOB, completed, job_values, planned_job
 
 
 def late(database: Database, job: int, seconds: float = 1.0) -> None:

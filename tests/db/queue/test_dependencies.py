@@ -15,7 +15,7 @@ from db.reads import studies
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import JobState
-from tests.support import ALICE, completed, job_values, planned_job
+from tests.helpers.jobs import ALICE, completed, job_values, planned_job
 
 ROWS = [(0, "a", None, "", None)] * 2
 

@@ -16,7 +16,16 @@ from db.queue import claims, lifecycle, new_jobs
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import MAX_ERRORS, MAX_LOSSES, Control
-from tests.support import ALICE, BOB, HEADS, SITES, completed, job_values, planned_job, result_of
+from tests.helpers.jobs import (
+    ALICE,
+    BOB,
+    HEADS,
+    SITES,
+    completed,
+    job_values,
+    planned_job,
+    result_of,
+)
 
 LEASE = 60.0
 

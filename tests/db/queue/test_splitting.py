@@ -17,7 +17,7 @@ from db.queue.rebalance import balance
 from db.results import commit
 from jobs.outcome import Completed, Errored, HandedBack
 from jobs.states import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS, Control
-from tests.support import ALICE, BOB, importance_of, job_values, planned_job, result_of
+from tests.helpers.jobs import ALICE, BOB, importance_of, job_values, planned_job, result_of
 
 LEASE = 60.0
 SHAPE = ("attribution", 2, 3)

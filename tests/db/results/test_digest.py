@@ -14,7 +14,7 @@ from db.database import Database
 from db.queue import claims, lifecycle
 from db.reads import results
 from db.results import commit, digest, rankings
-from tests.support import ALICE, HEADS, SITES, completed, planned_job, result_of
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, planned_job, result_of
 
 EXAMPLES = 30
 

@@ -14,7 +14,7 @@ from headwise.stats.ranking import ImportanceSums
 from jobs.errors import NotFoundError
 from jobs.kinds.attribution import AttributionSpec
 from jobs.outcome import Completed
-from tests.support import ALICE, HEADS, SITES, completed, importance_of, planned_job, result_of
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, importance_of, planned_job, result_of
 
 SOURCES = [source.name for source in AttributionSpec.ranking_sources]
 FAILED = frozenset({1})

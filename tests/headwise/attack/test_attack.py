@@ -12,7 +12,7 @@ import headwise
 from headwise.attack.inserting import Inserter, placed, words_into
 from headwise.encoding import Encoded, pad
 from headwise.errors import OptionError, TokenizerError
-from tests.headwise.conftest import tiny
+from tests.helpers.classifiers import tiny
 
 WORDS = (
     "two the in ##s flood iowa ice florida titanic is a very sad movie it rains heavily summer !"

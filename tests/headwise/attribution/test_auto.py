@@ -8,7 +8,7 @@ import headwise
 from benchmarks.integration import relative_errors
 from headwise.attribution.evaluator import Evaluator
 from headwise.attribution.quadrature import lobatto_levels
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 
 @pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4])

@@ -10,7 +10,7 @@ import torch
 import headwise
 from headwise.attribution import cpu_parallel, engine
 from headwise.replay import Replay
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 LENGTHS = [9, 8, 8, 7, 5, 5, 4, 3]
 

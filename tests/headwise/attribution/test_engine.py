@@ -16,7 +16,7 @@ from headwise.attribution.evaluator import Evaluator
 from headwise.errors import OptionError, TokenizerError
 from headwise.options import Arguments, Options
 from headwise.replay import Replay
-from tests.headwise.conftest import VOCABULARY, random_inputs, tiny
+from tests.helpers.classifiers import VOCABULARY, random_inputs, tiny
 
 WORDS = [f"w{number}" for number in range(VOCABULARY - 5)]
 

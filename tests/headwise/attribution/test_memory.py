@@ -10,7 +10,7 @@ from torch import nn
 import headwise
 from headwise.attribution import batches, memory
 from headwise.attribution.evaluator import Evaluator, TokenBudget
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 CPU = torch.device("cpu")
 PLENTY = 10**15

@@ -18,7 +18,7 @@ from benchmarks.reference import attribute_one
 from headwise.errors import OptionError
 from headwise.options import METHODS
 from headwise.result import Attribution
-from tests.headwise.conftest import VOCABULARY, random_inputs, tiny
+from tests.helpers.classifiers import VOCABULARY, random_inputs, tiny
 
 LENGTHS = (9, 4, 7, 2)
 

@@ -11,7 +11,7 @@ import torch
 import headwise
 from benchmarks.reference import attribute_one
 from headwise.attribution.quadrature import gauss_legendre, left_riemann
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 LENGTHS = (9, 4, 7, 2)
 

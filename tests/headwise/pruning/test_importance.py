@@ -18,7 +18,7 @@ from headwise.pruning.importance import (
 )
 from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 LENGTHS = (9, 4, 7)
 GOLD = [0, 1, 2]

@@ -12,9 +12,8 @@ from headwise.encoding import encode, from_arrays
 from headwise.errors import OptionError
 from headwise.pruning.masking import MaskTree, evaluate_masks
 from headwise.replay import Replay, Site
-from tests.headwise.conftest import random_inputs, tiny
-from tests.headwise.test_interrupt import state
-from tests.tiny import bert_folder
+from tests.helpers.classifiers import random_inputs, state, tiny
+from tests.helpers.tiny import bert_folder
 
 LENGTHS = (9, 4, 7, 8, 3)
 GOLD = [0, 1, 2, 0, 1]

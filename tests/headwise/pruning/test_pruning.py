@@ -8,7 +8,7 @@ from headwise.errors import OptionError
 from headwise.pruning.curve import choose, curve_points, overlap, prune_curve, require_disjoint
 from headwise.pruning.importance import summarize
 from headwise.pruning.masking import evaluate_masks
-from tests.headwise.conftest import random_inputs, tiny
+from tests.helpers.classifiers import random_inputs, tiny
 
 LENGTHS = (9, 4, 7, 8, 3, 6)
 GOLD = [0, 1, 2, 0, 1, 2]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from headwise.trees import Node, Tree, build, interactions
-from tests.headwise.trees.test_build import KNOWN, THREE, TOKENS
+from tests.helpers.trees import KNOWN, THREE, TOKENS
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<script>alert('1')</script>&\x00\ud800"

@@ -17,7 +17,7 @@ from jobs.errors import InputError, Problem
 from jobs.inputs.data import label_index, preview, read_rows
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
-from tests.inputs import LABELS, data_file, refused
+from tests.helpers.inputs import LABELS, data_file, refused
 
 SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
 

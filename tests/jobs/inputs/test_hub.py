@@ -16,7 +16,7 @@ from jobs.inputs.data import read_rows
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
-from tests.inputs import CONFIG, refused
+from tests.helpers.inputs import CONFIG, refused
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = ModelSpec(name="org/model", revision="main")

@@ -10,7 +10,7 @@ import pytest
 from jobs.inputs.models import MAX_LABELS, SUPPORTED_FAMILIES, model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
-from tests.inputs import model_folder, refused
+from tests.helpers.inputs import model_folder, refused
 
 
 def facts(settings: Settings, **config: Any) -> Any:

@@ -16,7 +16,7 @@ from jobs.inputs.data import allowed_path, read_rows, save_upload
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
-from tests.inputs import data_file, model_folder, refused
+from tests.helpers.inputs import data_file, model_folder, refused
 
 ROW = b'{"text": "a"}\n'
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.kinds.pruning import Curves, PruningSpec, curves
 from jobs.specs.submission import parse_spec
-from tests.inputs import raw_submission, refused
+from tests.helpers.inputs import raw_submission, refused
 
 MEAN = np.array([[0.1, 0.7, 0.3, 0.9], [0.5, 0.2, 0.8, 0.4], [0.6, 0.0, 1.0, np.nan]])
 """Three sites of four, four and three heads."""

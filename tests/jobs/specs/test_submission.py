@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jobs.errors import InputError, Problem
 from jobs.kinds.attribution import AttributionSpec
 from jobs.specs.submission import canonical_json, parse_spec, parse_submission, spec_hash
-from tests.inputs import refused
+from tests.helpers.inputs import refused
 
 GOOD: dict[str, Any] = {
     "model": {"name": "/models/bert"},

@@ -14,8 +14,8 @@ from jobs.errors import ConflictError, InputError, LimitError, NotFoundError
 from jobs.settings import Settings
 from scheduler.submission.control import change
 from scheduler.submission.submit import check, submit
-from tests.inputs import raw_submission, refused
-from tests.support import ALICE, planned_job
+from tests.helpers.inputs import raw_submission, refused
+from tests.helpers.jobs import ALICE, planned_job
 
 
 def submitted(database: Database, settings: Settings, **outer: Any) -> int:

@@ -15,7 +15,7 @@ from jobs.errors import HubUnavailableError, NotFoundError
 from jobs.settings import Settings
 from scheduler.submission import recurring as recurring_module
 from scheduler.submission.recurring import add, control, submit_due
-from tests.inputs import raw_submission, refused
+from tests.helpers.inputs import raw_submission, refused
 
 
 def execute(database: Database, statement: str) -> None:

@@ -17,7 +17,7 @@ from scheduler.submission import study as study_module
 from scheduler.submission.references import check_references
 from scheduler.submission.study import check_study, submit_study
 from scheduler.submission.submit import check, submit
-from tests.inputs import model_folder, raw_submission, refused
+from tests.helpers.inputs import model_folder, raw_submission, refused
 
 
 class Needing(JobSpec):

@@ -19,7 +19,7 @@ from scheduler.submission.study import (
     restart_study,
     submit_study,
 )
-from tests.inputs import data_file, raw_submission, refused
+from tests.helpers.inputs import data_file, raw_submission, refused
 
 STEPS = ["attribution", "taylor", "leave-one-out", "pruning", "attack"]
 

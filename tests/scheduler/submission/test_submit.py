@@ -20,8 +20,8 @@ from scheduler.submission import submit as submit_module
 from scheduler.submission.control import control
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL, presets
 from scheduler.submission.submit import check, submit
-from tests.inputs import data_file, model_folder, raw_submission, refused
-from tests.support import ALICE, planned_job
+from tests.helpers.inputs import data_file, model_folder, raw_submission, refused
+from tests.helpers.jobs import ALICE, planned_job
 
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:

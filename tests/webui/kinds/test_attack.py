@@ -20,7 +20,7 @@ from jobs.outcome import Completed
 from jobs.settings import Settings
 from jobs.specs.submission import AttackSpec, parse_spec
 from scheduler.loop import Scheduler
-from tests.attacks import (
+from tests.helpers.attack_jobs import (
     attack_spec,
     commit_shards,
     finished_attack,
@@ -28,8 +28,8 @@ from tests.attacks import (
     planned_attack,
     source_job,
 )
-from tests.inputs import model_folder
-from tests.support import ALICE
+from tests.helpers.inputs import model_folder
+from tests.helpers.jobs import ALICE
 from webui.pages.new_job import defaults, to_form, to_submission
 
 

@@ -14,7 +14,7 @@ from db.queue import claims, lifecycle, new_jobs
 from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.outcome import Completed
-from tests.support import ALICE, HEADS, SITES, completed, importance_of, planned_job
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, importance_of, planned_job
 from webui.kinds.forms import FORMS
 from webui.pages.new_job import defaults, to_form, to_submission
 

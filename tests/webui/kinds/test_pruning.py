@@ -16,7 +16,7 @@ from db.database import Database
 from db.kinds import pruning
 from db.reads import jobs as job_reads
 from jobs.settings import Settings
-from tests.pruning_jobs import ROWS, plan, raw, run, submitted
+from tests.helpers.pruning_jobs import ROWS, plan, raw, run, submitted
 
 
 def finished(database: Database, settings: Settings, **spec: Any) -> int:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from db.database import Database
 from jobs.settings import load_settings
+from tests.helpers.databases import sqlite_database
 from webui.app import create_app
 from webui.pages.saved_queries import SAVED
 
@@ -20,8 +21,7 @@ from webui.pages.saved_queries import SAVED
 def client(tmp_path: Path, seeding: SimpleNamespace) -> Iterator[FlaskClient]:
     """A client on SQLite with a job; on PostgreSQL the console needs a role of its own."""
     settings = load_settings({}, home=tmp_path, sql_rows=5)
-    database = Database(settings.database)
-    database.migrate()
+    database = sqlite_database(tmp_path / "headwise.sqlite")
     seeding.seed_job(database)
     app = create_app(settings)
     yield app.test_client()

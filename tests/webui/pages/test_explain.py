@@ -17,7 +17,7 @@ from jobs.inputs.data import read_rows
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler
-from tests.support import ALICE, completed
+from tests.helpers.jobs import ALICE, completed
 from webui.app import create_app
 
 

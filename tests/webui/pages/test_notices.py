@@ -14,7 +14,7 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.logs import LogShipper
 from jobs.logs import Pending
-from tests.db.ops.test_fleet import SAID, WHO, shift
+from tests.helpers.fleet import SAID, WHO, shift
 
 HOSTILE = "<script>alert(1)</script>"
 

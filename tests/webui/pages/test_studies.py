@@ -16,7 +16,7 @@ from db.database import Database
 from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.outcome import Completed
-from tests.support import ALICE, completed, importance_of, planned_job
+from tests.helpers.jobs import ALICE, completed, importance_of, planned_job
 
 API = "/api/v1/studies"
 FORM = {

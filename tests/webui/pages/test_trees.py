@@ -16,7 +16,7 @@ from sqlalchemy import update
 from db import schema
 from db.database import Database
 from headwise.trees import Tree, interactions
-from tests.headwise.trees.test_build import KNOWN, THREE
+from tests.helpers.trees import KNOWN, THREE
 
 TEXT = (("so it", "is"),)
 TOKENS = ("[CLS]", "so", "it", "[SEP]", "is", "[SEP]")

@@ -12,8 +12,8 @@ import pytest
 
 import headwise
 from headwise.attack.evaluation import evaluate_triggers
-from tests.stack import Stack
-from tests.tiny import bert_folder
+from tests.helpers.stack import Stack
+from tests.helpers.tiny import bert_folder
 
 EXAMPLES, MINED_FROM = 60, 12
 STATE = "SELECT state FROM jobs WHERE job_id = {}"

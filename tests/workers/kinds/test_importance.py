@@ -13,7 +13,7 @@ import pytest
 
 import headwise
 from headwise.pruning.importance import leave_one_out, taylor
-from tests.stack import Stack
+from tests.helpers.stack import Stack
 
 EXAMPLES = 40
 STATE = "SELECT state FROM jobs WHERE job_id = {}"

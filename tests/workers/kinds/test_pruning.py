@@ -14,7 +14,7 @@ import pytest
 import headwise
 from headwise.pruning.curve import choose, prune_curve
 from headwise.pruning.importance import random_importance
-from tests.stack import Stack
+from tests.helpers.stack import Stack
 
 EXAMPLES, RANKED, KEPT = 44, 4, 40
 STATE = "SELECT state FROM jobs WHERE job_id = {}"

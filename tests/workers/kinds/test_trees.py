@@ -11,8 +11,8 @@ from db.reads.trees import read_interactions
 from db.results import commit
 from headwise.trees import build
 from jobs.outcome import Completed
-from tests.headwise.conftest import random_inputs, tiny
-from tests.support import ALICE, planned_job
+from tests.helpers.classifiers import random_inputs, tiny
+from tests.helpers.jobs import ALICE, planned_job
 from workers.kinds.attribution import shard_result
 
 

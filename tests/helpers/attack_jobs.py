@@ -19,8 +19,8 @@ from jobs.kinds.triggers import TriggerToken
 from jobs.outcome import Completed
 from jobs.results import ExampleResult, SiteInfo
 from jobs.specs.submission import canonical_json, parse_spec
-from tests.db.kinds.test_triggers import finished
-from tests.support import ALICE, job_values
+from tests.helpers.jobs import ALICE, job_values
+from tests.helpers.trigger_jobs import attributed_job
 
 EXAMPLES = 8
 FOUND = (TriggerToken("in", 0, 0.5, "in"),)
@@ -28,7 +28,7 @@ FOUND = (TriggerToken("in", 0, 0.5, "in"),)
 
 def source_job(database: Database) -> int:
     """A finished attribution of four texts with hashes of their own; three give triggers."""
-    job = finished(database)
+    job = attributed_job(database)
     with database.write() as tx:
         changed = "UPDATE example SET text_hash = 'hash ' || example_no WHERE job_id = :job"
         tx.run(changed, job=job)

@@ -20,8 +20,8 @@ from jobs.results import ExampleResult, SiteInfo
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
-from tests.inputs import raw_submission
-from tests.support import ALICE, HEADS, SITES, completed, planned_job
+from tests.helpers.inputs import raw_submission
+from tests.helpers.jobs import ALICE, HEADS, SITES, completed, planned_job
 
 ROWS = 24
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,9 @@ from typing import Any
 from db.database import Database
 from jobs.settings import Settings, load_settings
 from scheduler.submission.submit import check, submit
-from tests.tiny import bert_folder, pairs_file
+from tests.helpers.databases import sqlite_database
+from tests.helpers.ports import free_port
+from tests.helpers.tiny import bert_folder, pairs_file
 
 
 class Stack:
@@ -25,7 +26,7 @@ class Stack:
     def __init__(self, home: Path, *, database_url: str = "", **settings: object) -> None:
         self.environment = {
             "HEADWISE_HOME": str(home),
-            "HEADWISE_PORT": str(_free_port()),
+            "HEADWISE_PORT": str(free_port()),
             "HEADWISE_LEASE_SECONDS": "2",
             "HEADWISE_HEARTBEAT_SECONDS": "0.3",
             "HEADWISE_TICK_SECONDS": "0.1",
@@ -36,6 +37,8 @@ class Stack:
         if database_url:
             self.environment["HEADWISE_DATABASE_URL"] = database_url
         self.settings: Settings = load_settings(self.environment)
+        if not database_url:
+            sqlite_database(home / "headwise.sqlite").close()
         self.database = Database(self.settings.database)
         self.database.migrate()
         self.home = home
@@ -50,7 +53,7 @@ class Stack:
             env={**plain, **self.environment},
             stdout=log,
             stderr=log,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         log.close()
         self.processes.append(process)
@@ -147,9 +150,3 @@ def children_of(pid: int) -> list[int]:
         direct = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         listed = [int(child) for child in direct.split()]
     return [*listed, *(inner for child in listed for inner in children_of(child))]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

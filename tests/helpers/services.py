@@ -1,4 +1,4 @@
-"""Servers of one's own on free ports: they may be killed, filled and wiped."""
+"""Servers on free ports that belong to a test: they may be killed, filled and wiped."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.helpers.ports import free_port
+
 PIECE = 1 << 16
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def binary(name: str) -> str | None:
-    """Where a program is, also where Debian hides it."""
+    """The path of a program, also in Debian's folders outside of PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     places = [*map(str, folders), "/usr/sbin", "/usr/local/sbin", os.environ.get("PATH", "")]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 def await_port(port: int, seconds: float = 240) -> None:
-    """Wait until somebody listens."""
+    """Wait until a server listens."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
@@ -43,19 +38,19 @@ def await_port(port: int, seconds: float = 240) -> None:
 
 
 def await_silence(port: int, seconds: float = 30) -> None:
-    """Wait until nobody listens any more."""
+    """Wait until nothing listens any more."""
     deadline = time.monotonic() + seconds
     with contextlib.suppress(ConnectionRefusedError):
         while True:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"somebody still listens on port {port}")
+                raise TimeoutError(f"a server still listens on port {port}")
             time.sleep(0.02)
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
-    """A file system of that size, where this process may mount one; whether it could."""
+    """Mount a file system of that size; gives False where this process may not."""
     options = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(folder)]
     mounted = subprocess.run(["mount", *options], capture_output=True).returncode == 0
     try:
@@ -90,11 +85,16 @@ class Server:
 
     @classmethod
     def missing(cls) -> str:
-        """The programs that this machine lacks."""
+        """The needed programs that are not installed, or an empty string."""
         return ", ".join(name for name in cls.needs if binary(name) is None)
 
+    url: str
+
+    def create(self) -> None:
+        """Make what it stores its data in, once."""
+
     def command(self) -> list[str]:
-        """What starts it in the foreground."""
+        """The command that runs it in the foreground."""
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
@@ -127,12 +127,12 @@ class Server:
             await_silence(self.port)
 
     def stop(self) -> None:
-        """The end of the suite."""
+        """End it for good."""
         self.kill()
 
 
 class Redis(Server):
-    """Without persistence: killed is wiped."""
+    """Without persistence: a restart loses everything."""
 
     needs = ("redis-server",)
 
@@ -150,6 +150,10 @@ class RabbitMQ(Server):
 
     needs = ("rabbitmq-server", "rabbitmqctl")
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.distribution_port, self.mapper_port = free_port(), free_port()
+
     def environment(self) -> dict[str, str]:
         node = f"chaos{self.port}@localhost"
         plugins = self.folder / "enabled_plugins"
@@ -162,12 +166,12 @@ class RabbitMQ(Server):
             "RABBITMQ_NODENAME": node,
             "RABBITMQ_CONFIG_FILE": str(config),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
-            "RABBITMQ_DIST_PORT": str(self.port + 1),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "ERL_EPMD_PORT": str(self.port + 2),
+            "ERL_EPMD_PORT": str(self.mapper_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1",
         }
 
@@ -177,9 +181,9 @@ class RabbitMQ(Server):
         return [str(inner[-1]) if inner else binary("rabbitmq-server") or ""]
 
     def stop(self) -> None:
-        """Also its port mapper, which outlives it."""
+        """End its port mapper too, which outlives it."""
         self.kill()
-        mapper = ["epmd", "-port", str(self.port + 2), "-kill"]
+        mapper = ["epmd", "-port", str(self.mapper_port), "-kill"]
         subprocess.run(mapper, check=False, capture_output=True)
 
     @property
@@ -221,6 +225,7 @@ class PostgreSQL(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",
+            "full_page_writes": "off",
             "shared_buffers": "32MB",
             "min_wal_size": "2MB",
             "max_wal_size": "16MB",
