@@ -36,16 +36,23 @@ demo: install  ## Run the whole system on the bundled model (ARGS=--exit ends af
 up: install  ## Start dashboard, scheduler and one worker on the data folder
 	$(BIN)/headwise up $(ARGS)
 
+.PHONY: dev
+dev: install  ## The same, restarted when code changes: the dashboard alone for a page or template
+	$(BIN)/python -m tools.dev
+
 .PHONY: test
 test: install  ## Run the tests side by side (ARGS="-n0 -k console" one after the other, chosen ones)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-.PHONY: check
-check: install  ## Lint, types, import rules and generated pages: what pre-commit and CI run
+.PHONY: lint
+lint: install  ## Format, lint, types and import rules: what pre-commit runs, in seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint  ## The same, and generated pages: what CI runs before the tests
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 .PHONY: docs

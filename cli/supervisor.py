@@ -84,6 +84,13 @@ class Child:
         if self.process is None and self.status is None and now >= self.retry_at:
             self.start()
 
+    def restart(self) -> None:
+        """End it and start it again, with the code as it is now."""
+        self.ask_to_stop()
+        self.wait_until(time.monotonic() + STOP_SECONDS)
+        self.failures = 0
+        self.start()
+
     def ask_to_stop(self) -> None:
         """SIGTERM."""
         if self.process is not None and self.process.poll() is None:
@@ -122,11 +129,15 @@ class Supervisor:
         """Supervise until `stop` is set or all have ended; then end every child."""
         try:
             while not self.stop.is_set() and any(child.status is None for child in self.children):
-                for child in self.children:
-                    child.check()
+                self.check()
                 self.stop.wait(0.25)
         finally:
             self.shut_down()
+
+    def check(self) -> None:
+        """Restart the children that have died."""
+        for child in self.children:
+            child.check()
 
     def shut_down(self) -> None:
         """Ask all to stop at once, then wait for each."""
