@@ -15,8 +15,9 @@ from cli.commands import attack
 from db import schema
 from db.database import Database
 from db.reads import jobs as job_reads
+from jobs.kinds.attack import AttackSpec
 from jobs.settings import load_settings
-from jobs.specs.submission import AttackSpec, parse_spec
+from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler
 from tests.cli.conftest import Headwise
 from tests.helpers.attack_jobs import commit_shards, source_job

@@ -16,9 +16,10 @@ from db import schema
 from db.database import Database
 from db.queue import claims
 from db.results import commit
+from jobs.kinds.attack import AttackSpec
 from jobs.outcome import Completed
 from jobs.settings import Settings
-from jobs.specs.submission import AttackSpec, parse_spec
+from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler
 from tests.helpers.attack_jobs import (
     attack_spec,
