@@ -59,6 +59,7 @@ def started(kind: type[services.Server], variable: str) -> Iterator[str]:
     try:
         server.create()
         server.start()
+        server.await_answer()
         yield server.url
     finally:
         server.stop()

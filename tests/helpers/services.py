@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 from tests.helpers.ports import free_port
 
 PIECE = 1 << 16
@@ -113,6 +115,9 @@ class Server:
                 user=self.user(),
             )
         await_port(self.port)
+
+    def await_answer(self, seconds: float = 60) -> None:
+        """Wait until it serves clients, which may be a moment after it listens."""
 
     def user(self) -> str | None:
         return None
@@ -232,6 +237,17 @@ class PostgreSQL(Server):
         }
         given = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         return [binary("postgres") or "", "-D", str(self.data), *given]
+
+    def await_answer(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                psycopg.connect(self.url.replace("+psycopg", "")).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """SIGQUIT by default means at once, with recovery at the next start."""
