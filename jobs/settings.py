@@ -171,6 +171,12 @@ class Settings(BaseModel):
     upload_megabytes: int = Field(
         default=64, ge=1, le=4096, description="Largest upload on the dashboard."
     )
+    data_megabytes: int = Field(
+        default=256, ge=1, le=100_000, description="Most text that one job may have, in MB."
+    )
+    data_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="Longest time to read a data file in."
+    )
     max_line_bytes: int = Field(
         default=1_000_000,
         ge=1_000,

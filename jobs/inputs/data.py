@@ -1,31 +1,28 @@
-"""Reading the examples of a job: JSONL, CSV and Parquet files, and datasets on the hub.
+"""The examples of a job, from data files and from datasets on the hub.
 
 Bad input is refused with the number of its line before a job exists.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import math
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from jobs.errors import HubUnavailableError, InputError, nearest, refuse
+from jobs.errors import HubUnavailableError, InputError, refuse
+from jobs.inputs.formats import SUFFIXES, Row, known_suffix
 from jobs.inputs.hub import hub_is_away
+from jobs.inputs.reader import ReadRequest, Selection, read_file
+from jobs.inputs.reader_process import cell, checked_text, plain_label
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
-
-Record = Mapping[str, object]
-Numbered = tuple[int, str, Record]
-"""Row number from 0, where it is in words (`line 3`), and the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +33,10 @@ class Rows:
     text_b: list[str] | None
     labels: list[object]
     source_rows: list[int]
+    places: list[str]
+    """Where each row stands, for messages."""
+    format: str = ""
+    """What the file was found to be, in words."""
 
     def __len__(self) -> int:
         return len(self.text_a)
@@ -53,6 +54,8 @@ class Rows:
 class Preview:
     """The head of a data file."""
 
+    format: str
+    """What it was found to be, in words."""
     columns: tuple[str, ...]
     rows: list[dict[str, object]]
 
@@ -86,61 +89,44 @@ def read_rows(spec: DataSpec, settings: Settings) -> Rows:
 
     Raises InputError naming the row at fault, HubUnavailableError when the hub does not answer.
     """
-    records = _hub_records(spec) if spec.dataset else _file_records(spec, settings)
-    stop = None if spec.limit is None else spec.offset + spec.limit
-    rows = Rows(
-        text_a=[], text_b=[] if len(spec.text_columns) == 2 else None, labels=[], source_rows=[]
-    )
-    for number, where, record in islice(records, spec.offset, stop):
-        texts = [_text(record, column, where, settings) for column in spec.text_columns]
-        rows.text_a.append(texts[0])
-        if rows.text_b is not None:
-            rows.text_b.append(texts[1])
-        label = _cell(record, spec.label_column, "data.label_column", where)
-        rows.labels.append(label)
-        rows.source_rows.append(number)
-    if not rows:
+    found = _from_hub(spec, settings) if spec.dataset else _from_file(spec, settings)
+    if not found.numbers:
         field, value = (
             ("data.offset", spec.offset) if spec.offset else ("data", spec.path or spec.dataset)
         )
         raise refuse(
             field, value, "selects no rows", "The data is empty, or the offset is past its end."
         )
+    second = len(spec.text_columns) == 2
+    rows = Rows(
+        text_a=[texts[0] for texts in found.texts],
+        text_b=[texts[1] for texts in found.texts] if second else None,
+        labels=found.labels,
+        source_rows=found.numbers,
+        places=found.places,
+        format=found.format,
+    )
     return _sampled(rows, spec)
 
 
-def label_index(raw: object, labels: tuple[str, ...], where: str) -> int | None:
-    """A gold label as an index into the model's labels; None where the row has no label."""
-    if isinstance(raw, float):
-        # A column of integers with gaps becomes floats with NaN in pandas.
-        raw = None if math.isnan(raw) else int(raw) if raw.is_integer() else raw
-    text = "" if raw is None else str(raw).strip()
-    if text in ("", "-1"):
-        return None
-    if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < len(labels):
-        return raw
-    if text in labels:
-        return labels.index(text)
-    folded = [label.casefold() for label in labels]
-    if text.casefold() in folded:
-        return folded.index(text.casefold())
-    if text.isdecimal() and len(text) < 6 and int(text) < len(labels):
-        return int(text)
-    shown = ", ".join(f"{i} {name}" for i, name in enumerate(labels))
-    raise refuse(
-        "data.label_column",
-        raw,
-        f"{where} has a label the model does not know",
-        f"The model's labels: {shown}. Rename the labels, or leave data.label_column empty.",
+def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Preview:
+    """Column names and the first rows of a data file.
+
+    name: the file's name for messages and its suffix, where ``path`` has another one
+    """
+    name = name or path.name
+    asked = ReadRequest(
+        path=path,
+        name=name,
+        limit=rows,
+        max_line_bytes=settings.max_line_bytes,
+        seconds=settings.data_seconds,
     )
-
-
-def preview(path: Path, rows: int = 5) -> Preview:
-    """Column names and the first rows of a JSONL, CSV or Parquet file."""
-    head = [dict(record) for _, _, record in islice(_reader(path)(path, 1 << 20), rows)]
-    if not head:
-        raise refuse("data.path", path.name, "is empty", "Give a file with at least one row.")
-    return Preview(columns=tuple(dict.fromkeys(key for row in head for key in row)), rows=head)
+    found = read_file(asked)
+    if not found.heads:
+        raise refuse("data.path", name, "is empty", "Give a file with at least one row.")
+    columns = tuple(dict.fromkeys(key for row in found.heads for key in row))
+    return Preview(format=found.format, columns=columns, rows=found.heads)
 
 
 def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
@@ -148,8 +134,12 @@ def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
 
     The same content is stored once; a half-written file never has the final name.
     """
-    suffix = Path(filename).suffix.lower()
-    _reader(Path("upload" + suffix), "file", filename)
+    if known_suffix(filename) is None:
+        known = ", ".join(SUFFIXES)
+        message = "has an unknown format"
+        raise refuse("file", filename, message, f"Known: {known}, also with .gz.")
+    zipped = filename.lower().endswith(".gz")
+    suffix = str(known_suffix(filename)) + (".gz" if zipped else "")
     settings.uploads.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     handle, temporary = tempfile.mkstemp(dir=settings.uploads, suffix=suffix)
@@ -167,7 +157,7 @@ def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
                 digest.update(block)
                 file.write(block)
         try:
-            preview(Path(temporary), rows=1)
+            preview(Path(temporary), settings, filename, rows=1)
         except InputError as error:
             # The user knows the file by the name it had.
             problems = [replace(p, field="file", value=filename) for p in error.problems]
@@ -180,7 +170,7 @@ def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
     return target
 
 
-def _file_records(spec: DataSpec, settings: Settings) -> Iterator[Numbered]:
+def _from_file(spec: DataSpec, settings: Settings) -> Selection:
     path = allowed_path("data.path", str(spec.path), settings)
     if not path.is_file():
         raise refuse(
@@ -188,137 +178,38 @@ def _file_records(spec: DataSpec, settings: Settings) -> Iterator[Numbered]:
         )
     if path.stat().st_size == 0:
         raise refuse("data.path", spec.path, "is empty", "Give a file with at least one row.")
-    return _reader(path, shown=str(spec.path))(path, settings.max_line_bytes)
+    asked = ReadRequest(
+        path=path,
+        name=str(spec.path),
+        text_columns=spec.text_columns,
+        label_column=spec.label_column,
+        offset=spec.offset,
+        limit=spec.limit,
+        sample=spec.sample,
+        max_rows=settings.max_examples_per_job,
+        max_line_bytes=settings.max_line_bytes,
+        max_bytes=settings.data_megabytes << 20,
+        seconds=settings.data_seconds,
+    )
+    return read_file(asked)
 
 
-def _reader(
-    path: Path, field: str = "data.path", shown: str | None = None
-) -> Callable[[Path, int], Iterator[Numbered]]:
-    readers = {
-        ".jsonl": _jsonl,
-        ".ndjson": _jsonl,
-        ".csv": _csv,
-        ".tsv": _csv,
-        ".parquet": _parquet,
-    }
-    if path.suffix.lower() not in readers:
-        raise refuse(
-            field, shown or path.name, "is of an unknown format", f"Known: {', '.join(readers)}."
-        )
-    return readers[path.suffix.lower()]
+def _from_hub(spec: DataSpec, settings: Settings) -> Selection:
+    found = Selection()
+    stop = None if spec.limit is None else spec.offset + spec.limit
+    for row, names in islice(_hub_rows(spec), spec.offset, stop):
+        longest = settings.max_line_bytes
+        found.texts.append([checked_text(row, column, longest) for column in spec.text_columns])
+        column = spec.label_column
+        label = None if column is None else cell(row, column, "data.label_column")
+        found.labels.append(plain_label(label, names, row.place))
+        found.numbers.append(row.number)
+        found.places.append(row.place)
+    return found
 
 
-def _lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
-    """Decoded lines with their number from 1; line ends are kept for the CSV parser."""
-    with path.open("rb") as file:
-        number = 0
-        while raw := file.readline(longest + 1):
-            number += 1
-            if len(raw) > longest:
-                raise refuse(
-                    "data.path",
-                    path.name,
-                    f"line {number} is longer than {longest:,} bytes",
-                    "Split or shorten the text, or raise HEADWISE_MAX_LINE_BYTES.",
-                )
-            if b"\0" in raw:
-                raise refuse(
-                    "data.path",
-                    path.name,
-                    f"line {number} is binary, not text",
-                    "Give a text file.",
-                )
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise refuse(
-                    "data.path",
-                    path.name,
-                    f"line {number} is not valid UTF-8 at byte {error.start}",
-                    "Save the file as UTF-8.",
-                ) from None
-
-
-def _jsonl(path: Path, longest: int) -> Iterator[Numbered]:
-    row = 0
-    for number, line in _lines(path, longest):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.rstrip())
-        except (ValueError, RecursionError) as error:
-            reason = str(error)
-            if isinstance(error, json.JSONDecodeError):
-                # Its own words would name line 1: the decoder sees one line.
-                reason = f"{error.msg} at column {error.colno}"
-            raise refuse(
-                "data.path",
-                path.name,
-                f"line {number} is not JSON: {reason}",
-                "One object per line.",
-            ) from None
-        if not isinstance(record, dict):
-            raise refuse(
-                "data.path",
-                path.name,
-                f"line {number} is not a JSON object",
-                "One object per line.",
-            )
-        yield row, f"line {number}", record
-        row += 1
-
-
-def _csv(path: Path, longest: int) -> Iterator[Numbered]:
-    csv.field_size_limit(longest)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    number = 0
-
-    def lines() -> Iterator[str]:
-        # The reader's own line_num does not count a line that it refuses.
-        nonlocal number
-        for number, line in _lines(path, longest):  # noqa: B007
-            yield line
-
-    reader = csv.DictReader(lines(), delimiter=delimiter, strict=True)
-    try:
-        for row, record in enumerate(reader):
-            where = f"line {number}"
-            if None in record or None in record.values():
-                columns = len(reader.fieldnames or ())
-                raise refuse(
-                    "data.path",
-                    path.name,
-                    f"{where} does not have the {columns} columns of the header",
-                    "Quote texts that contain the separator.",
-                )
-            yield row, where, record
-    except csv.Error as error:
-        raise refuse(
-            "data.path",
-            path.name,
-            f"line {number} is not CSV: {error}",
-            "Check its quotes.",
-        ) from None
-
-
-def _parquet(path: Path, _longest: int) -> Iterator[Numbered]:
-    import pyarrow as pa  # slow to import, needed for this format only
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            row = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for record in batch.to_pylist():
-                    yield row, f"row {row}", record
-                    row += 1
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        # ValueError: strings that are no UTF-8; OverflowError: dates that Python does not know.
-        reason = "is not Parquet: " + " ".join(str(error).split())
-        raise refuse("data.path", path.name, reason, "Write it with pyarrow or pandas.") from None
-
-
-def _hub_records(spec: DataSpec) -> Iterator[Numbered]:
+def _hub_rows(spec: DataSpec) -> Iterator[tuple[Row, Sequence[str]]]:
+    """The rows of a hub's data set, with the names of its labels where they are numbers."""
     import datasets  # slow to import, needed for hub data only
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # of its HTTP client, whichever that is
@@ -338,53 +229,9 @@ def _hub_records(spec: DataSpec) -> Iterator[Numbered]:
             "Check name, config, split and revision, and that the hub can be reached.",
         ) from error
     feature = table.features.get(spec.label_column) if spec.label_column else None
-    names = getattr(feature, "names", None)
-    for row, record in enumerate(cast(Iterable[Record], table)):
-        if names and isinstance(number := record[str(spec.label_column)], int) and number >= 0:
-            record = {**record, str(spec.label_column): names[number]}
-        yield row, f"row {row}", record
-
-
-def _cell(record: Record, column: str | None, field: str, where: str) -> object:
-    if column is None:
-        return None
-    if column not in record:
-        raise refuse(
-            field, column, f"{where} has no such column", nearest(column, map(str, record))
-        )
-    return record[column]
-
-
-def _text(record: Record, column: str, where: str, settings: Settings) -> str:
-    value = _cell(record, column, "data.text_columns", where)
-    if not isinstance(value, str):
-        raise refuse(
-            "data.text_columns",
-            value,
-            f"{where}: column {column!r} is not text",
-            "Name a column of texts, or fill or remove the row.",
-        )
-    if not value.strip():
-        raise refuse(
-            "data.text_columns", column, f"{where}: the text is empty", "Fill or remove the row."
-        )
-    if len(value) > settings.max_line_bytes:
-        raise refuse("data.text_columns", column, f"{where}: the text is too long", "Shorten it.")
-    if not _storable(value):
-        raise refuse(
-            "data.text_columns",
-            column,
-            f"{where}: the text has a NUL character or half of a surrogate pair",
-            "Remove it: databases store Unicode text only.",
-        )
-    return value
-
-
-def _storable(text: str) -> bool:
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
+    names = getattr(feature, "names", None) or ()
+    for number, record in enumerate(cast(Iterable[Mapping[str, object]], table)):
+        yield Row(number=number, place=f"row {number + 1}", values=record), names
 
 
 def _sampled(rows: Rows, spec: DataSpec) -> Rows:
@@ -396,4 +243,6 @@ def _sampled(rows: Rows, spec: DataSpec) -> Rows:
         text_b=None if rows.text_b is None else [rows.text_b[i] for i in chosen],
         labels=[rows.labels[i] for i in chosen],
         source_rows=[rows.source_rows[i] for i in chosen],
+        places=[rows.places[i] for i in chosen],
+        format=rows.format,
     )

@@ -16,8 +16,9 @@ from db.queue import lifecycle, new_jobs
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
+from headwise.labels import UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
-from jobs.inputs.data import Rows, label_index, read_rows
+from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.models import ModelFacts, label_order, model_facts
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
@@ -171,13 +172,19 @@ def check_size(examples: int, settings: Settings) -> None:
 
 def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:
     """Gold labels as indices. Raises InputError naming the first row that does not fit."""
-    found = [
-        label_index(raw, labels, f"row {number}")
-        for raw, number in zip(rows.labels, rows.source_rows, strict=True)
-    ]
+    try:
+        found = list(read_labels(rows.labels, labels).indices)
+    except UnknownLabelError as error:
+        raise refuse(
+            "data.label_column",
+            error.value,
+            f"{rows.places[error.row]} has a label that the model does not know",
+            f"The model's labels: {listed(labels)}. Rename the labels, or leave data.label_column "
+            "empty.",
+        ) from None
     if spec.needs_gold and None in found:
-        row = rows.source_rows[found.index(None)]
-        raise InputError(spec.unlabelled(f"row {row} has no gold label"))
+        row = rows.places[found.index(None)]
+        raise InputError(spec.unlabelled(f"{row} has no gold label"))
     return found
 
 

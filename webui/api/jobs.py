@@ -211,7 +211,7 @@ def upload() -> tuple[Response, int]:
     if file is None or not file.filename:
         raise refuse("file", None, "is missing", "Send multipart/form-data with a field 'file'.")
     path = save_upload(cast(BinaryIO, file.stream), file.filename, settings())
-    head = preview(path)
+    head = preview(path, settings())
     return jsonify({"path": str(path), "columns": head.columns, "rows": _shown(head.rows)}), 201
 
 
@@ -225,7 +225,7 @@ def preview_file() -> Response:
     path = allowed_path("data.path", given, settings())
     if not path.is_file():
         raise refuse("data.path", given, "no such file", "Check the path; it is on the server.")
-    head = preview(path)
+    head = preview(path, settings())
     return jsonify({"path": given, "columns": head.columns, "rows": _shown(head.rows)})
 
 

@@ -186,6 +186,6 @@ def test_a_dataset_that_cannot_be_loaded_is_bad_input_in_words(
 def test_a_dataset_without_the_column(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     answer(monkeypatch, labelled([0]))
     spec = DATA.model_copy(update={"text_columns": ("txt",)})
-    refused(lambda: read_rows(spec, settings), "row 0 has no such column", "Did you mean 'text'?")
+    refused(lambda: read_rows(spec, settings), "row 1 has no such column", "Did you mean 'text'?")
     spec = DATA.model_copy(update={"label_column": "gold"})
     refused(lambda: read_rows(spec, settings), "data.label_column", "'gold'", "Known: label, text")

@@ -158,9 +158,9 @@ def test_an_upload_of_exactly_the_limit(settings: Settings) -> None:
     assert save_upload(io.BytesIO(content), "a.jsonl", small).stat().st_size == 1 << 20
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "a.txt", "jsonl", ".jsonl", ""])
+@pytest.mark.parametrize("name", ["model.pkl", "a.doc", "jsonl", ".jsonl", ""])
 def test_an_upload_of_an_unknown_format(settings: Settings, name: str) -> None:
-    refused(lambda: save_upload(io.BytesIO(ROW), name, settings), "file: is of an unknown format")
+    refused(lambda: save_upload(io.BytesIO(ROW), name, settings), "file: has an unknown format")
     assert not settings.uploads.exists()
 
 

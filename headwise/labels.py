@@ -1,0 +1,164 @@
+"""Labels: the names of a model's outputs, and what a label in a row of data means.
+
+The library, the forms, jobs and pages all ask here. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from headwise.errors import OptionError, UnsupportedModelError
+
+MISSING = ("", "-1")
+"""Labels of rows without one: an empty cell, and -1 as GLUE's test sets have it. A name comes
+first: with a label named "-1", that is a label."""
+
+
+def label_names(id2label: Mapping[Any, Any] | None, outputs: int) -> tuple[str, ...]:
+    """The names of a model's outputs, in their order.
+
+    id2label: names by output, as in a configuration; keys may be strings of digits
+    outputs: the number of the model's outputs
+
+    An output without a name is called ``LABEL_<number>``, as transformers does. Raises
+    UnsupportedModelError for names of outputs that do not exist and for names that stand twice:
+    a label in the data would mean two things.
+    """
+    names: dict[int, str] = {}
+    for key, name in (id2label or {}).items():
+        text = str(key).strip()
+        if not (text.isascii() and text.isdigit() and int(text) < outputs):
+            raise UnsupportedModelError(
+                f"id2label in config.json names output {shown(key)}, but the model's outputs are "
+                f"0 to {outputs - 1}; correct id2label"
+            )
+        names[int(text)] = str(name)
+    found = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
+    twice = [name for name, count in Counter(found).items() if count > 1]
+    if twice:
+        raise UnsupportedModelError(
+            f"id2label in config.json gives the name {shown(twice[0])} to several outputs; "
+            "give each its own"
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The labels of a column of data, understood."""
+
+    indices: tuple[int | None, ...]
+    """The output that each row's label names; None for a row without one."""
+    by: str
+    """What the column holds: ``name`` or ``index``; ``nothing`` where no row has a label."""
+
+    def counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Rows by label, in the order of the model's outputs; those without one under ``''``."""
+        counted = Counter(self.indices)
+        found = {name: counted[number] for number, name in enumerate(names)}
+        return {**found, **({"": counted[None]} if counted[None] else {})}
+
+
+class UnknownLabelError(ValueError):
+    """A row has a label that the model does not know."""
+
+    def __init__(self, row: int, value: object, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+        """Position in the column, from 0."""
+        self.value = value
+
+
+def read_labels(values: Iterable[object], names: Sequence[str]) -> Labels:
+    """Understand a column of labels: names if all of them are, else indices, never both.
+
+    A name may differ in case where that is not ambiguous. An index is a whole number from 0, as
+    a number or as text; 1.0 is one (a column of integers with gaps becomes floats), 1.9 and
+    ``True`` are none. So the labels "1" to "5" of a model with such names are names, whether a
+    file holds them as text or as numbers.
+
+    Raises UnknownLabelError for the first row that fits neither.
+    """
+    column = list(values)
+    texts = [_text(value) for value in column]
+    exact = {name: number for number, name in enumerate(names)}
+    folded = _folded(names)
+    indices: list[int | None] = []
+    for text in texts:
+        number = exact.get(text, folded.get(text.casefold()))
+        if number is None and text not in MISSING:
+            break
+        indices.append(number)
+    else:
+        by = "name" if any(number is not None for number in indices) else "nothing"
+        return Labels(indices=tuple(indices), by=by)
+    failed = len(indices)
+    indices = [None if text in MISSING else _index(text, len(names)) for text in texts]
+    for row, (text, number) in enumerate(zip(texts, indices, strict=True)):
+        if number is None and text not in MISSING:
+            # Of a column of names with one typing error, that row is named.
+            named = texts[0] in exact or texts[0].casefold() in folded
+            at = failed if named else row
+            raise UnknownLabelError(at, column[at], "is no label of the model")
+    return Labels(indices=tuple(indices), by="index")
+
+
+def label_index(label: object, names: Sequence[str], where: str) -> int:
+    """The output that a single label names: a string is a name, a whole number an index.
+
+    Raises OptionError, which says ``where`` the label stands.
+    """
+    if isinstance(label, str):
+        if label in names:
+            return list(names).index(label)
+    elif isinstance(label, Real) and not isinstance(label, bool):
+        number = float(label)
+        if number.is_integer() and 0 <= number < len(names):
+            return int(number)
+    raise OptionError(f"{where}: {label!r} is no label of the model; it has {listed(names)}")
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The labels with their numbers, for messages."""
+    shown_names = [f"{number} {name!r}" for number, name in enumerate(names[:most])]
+    return ", ".join(shown_names) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def shown(value: object) -> str:
+    """A value for a message, at most 60 characters of it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(value: object) -> str:
+    """A label as a CSV file would hold it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return str(value).strip()
+
+
+def _folded(names: Sequence[str]) -> dict[str, int]:
+    """Outputs by their names without case, where these differ."""
+    counted = Counter(name.casefold() for name in names)
+    return {
+        name.casefold(): number
+        for number, name in enumerate(names)
+        if counted[name.casefold()] == 1
+    }
+
+
+def _index(text: str, outputs: int) -> int | None:
+    """The index that a text is; "1.0" is one, as CSV files hold columns of integers with gaps."""
+    digits = text.removesuffix(".0")
+    if digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < outputs:
+        return int(digits)
+    return None
