@@ -125,7 +125,7 @@ def label_index(label: object, names: Sequence[str], where: str) -> int:
 
 def listed(names: Sequence[str], most: int = 20) -> str:
     """The labels with their numbers, for messages."""
-    shown_names = [f"{number} {name!r}" for number, name in enumerate(names[:most])]
+    shown_names = [f"{number} {name}" for number, name in enumerate(names[:most])]
     return ", ".join(shown_names) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -54,12 +54,12 @@ class ModelSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """Examples: rows of a JSONL, CSV or Parquet file, or of a dataset on the hub."""
+    """Examples: rows of a data file, or of a dataset on the hub."""
 
     path: str | None = Field(
         default=None,
         max_length=1000,
-        description="JSONL, CSV or Parquet file in an allowed folder.",
+        description="JSON, CSV, TSV or Parquet file in an allowed folder.",
     )
     dataset: str | None = Field(
         default=None, pattern=_HUB_NAME, description="Hub dataset, e.g. 'nyu-mll/glue'."

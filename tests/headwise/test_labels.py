@@ -128,12 +128,12 @@ def test_a_single_label_is_a_name_or_an_index(label: object, index: int) -> None
 
 @pytest.mark.parametrize("label", [1.9, -1, 3, "Neutral", "1", True, None, math.nan])
 def test_a_single_label_is_never_guessed(label: object) -> None:
-    with pytest.raises(OptionError, match=r"^gold\[3\]: .*0 'entailment', 1 'neutral'"):
+    with pytest.raises(OptionError, match=r"^gold\[3\]: .*0 entailment, 1 neutral"):
         label_index(label, NLI, "gold[3]")
 
 
 def test_many_labels_are_listed_shortly() -> None:
-    assert listed([f"c{n}" for n in range(1000)]).endswith("19 'c19' and 980 more")
+    assert listed([f"c{n}" for n in range(1000)]).endswith("19 c19 and 980 more")
 
 
 @settings(max_examples=80, deadline=None)

@@ -197,7 +197,7 @@ def test_hub_labels_that_the_model_does_not_know_fail_the_job(
     scheduler.tick()
     ((state, error),) = rows(database, "SELECT state, error FROM job")
     assert state == "failed"
-    assert "row 4 has a label the model does not know (given: 'perhaps')" in error
+    assert "line 5 has a label that the model does not know (given: 'perhaps')" in error
 
 
 def test_one_bad_job_does_not_stop_the_others(

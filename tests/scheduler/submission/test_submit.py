@@ -90,7 +90,7 @@ def test_an_empty_text(database: Database, settings: Settings) -> None:
 def test_a_gold_label_outside_the_models(database: Database, settings: Settings) -> None:
     row = {"premise": "a", "hypothesis": "b", "label": "perhaps"}
     (settings.home / "pairs.jsonl").write_text(json.dumps(row))
-    words = ("data.label_column: row 0", "'perhaps'", "0 no, 1 maybe, 2 yes")
+    words = ("data.label_column: line 1", "'perhaps'", "0 no, 1 maybe, 2 yes")
     bad(settings, database, *words)
 
 
@@ -107,7 +107,7 @@ def test_a_gold_target_without_a_label_column(database: Database, settings: Sett
 def test_a_gold_target_with_a_row_without_label(database: Database, settings: Settings) -> None:
     lines = [{"premise": "a", "hypothesis": "b", "label": label} for label in ("no", None)]
     (settings.home / "pairs.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    words = ("target: row 1 has no gold label", "'gold'", "Use 'predicted', or label every row")
+    words = ("target: line 2 has no gold label", "'gold'", "Use 'predicted', or label every row")
     bad(settings, database, *words, target="gold")
 
 
