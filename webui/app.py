@@ -29,6 +29,7 @@ from webui.context import Context, context, is_foreign, is_host_of, problem_json
 from webui.filters import FILTERS
 from webui.metrics import MetricsCache
 from webui.pages import heads, words
+from webui.polling import live_tag
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> Flask:
         site_name=heads.site_name,
         level=words.level,
         ranking_source=ranking_source,
+        live_tag=live_tag,
         views=VIEWS,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -98,7 +100,6 @@ def create_app(settings: Settings) -> Flask:
 
 def _register(app: Flask) -> None:
     from webui import assets, health
-    from webui.api import events
     from webui.api import jobs as jobs_api
     from webui.api import studies as studies_api
     from webui.kinds import attack, importance, pruning
@@ -116,7 +117,7 @@ def _register(app: Flask) -> None:
 
     for module in (
         *(assets, jobs, new_job, explain, attack, results, importance, pruning, trees),
-        *(studies, studies_api, recurring, console, events, jobs_api, health, notices),
+        *(studies, studies_api, recurring, console, jobs_api, health, notices),
     ):
         app.register_blueprint(module.blueprint)
 

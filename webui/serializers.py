@@ -12,22 +12,15 @@ from jobs.kinds import SPECS
 from jobs.specs.base import DataSpec, ModelSpec
 from scheduler.serializers import job_json
 
-_PROGRESS = (
-    *("id", "state", "control", "final", "examples", "examples_done", "examples_failed"),
-    *("examples_computed", "examples_per_second", "eta_seconds", "waiting", "plan_at"),
-    "plan_tries",
-)
 
-
-def progress_json(database: Database, job_id: int) -> dict[str, Any]:
-    """What changes while a job runs, as the API sends it and as pages show it.
+def live_json(database: Database, job_id: int) -> dict[str, Any]:
+    """A job as the API sends it, with its shards by state and its progress as text.
 
     Raises NotFoundError.
     """
     job = job_reads.get_job(database, job_id)
-    whole = job_json(job)
     return {
-        **{key: whole[key] for key in _PROGRESS},
+        **job_json(job),
         "shards": job_reads.shard_counts(database, job_id),
         "text": progress_words(job),
     }

@@ -1,4 +1,5 @@
-"""The dashboard behind gunicorn: one process with threads, so that event streams can stay open."""
+"""The dashboard behind gunicorn: one process, with as many threads as the database's pool has
+connections."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "bind": f"{f'[{host}]' if ':' in host else host}:{self.settings.port}",
             "worker_class": "gthread",
             "workers": 1,
-            "threads": 64,
+            "threads": 16,
+            "keepalive": 10,  # pages ask again every second, hidden ones every five
             "graceful_timeout": 2,
             "timeout": 60,
             "loglevel": "warning",

@@ -41,7 +41,9 @@ WHERE (:state = '' OR j.state = :state)
 """The jobs in a state whose name, user or specification contains a text."""
 
 JOB = _JOB + "WHERE j.job_id = :job_id"
-JOBS = _JOB + _MATCHING + "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
+_PAGE = "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
+JOBS = _JOB + _MATCHING + _PAGE
+JOB_IDS = "SELECT j.job_id FROM jobs j " + _MATCHING + _PAGE  # noqa: S608 - constants
 COUNT_JOBS = "SELECT COUNT(*) FROM jobs j " + _MATCHING  # noqa: S608 - constants
 
 RECENT_ATTEMPTS = """
@@ -221,6 +223,15 @@ def list_jobs(
     with database.read() as tx:
         rows = tx.run(JOBS, **values).mappings().all()
         return _with_rates(tx, rows)
+
+
+def list_ids(
+    database: Database, *, state: str = "", contains: str = "", limit: int = 50, offset: int = 0
+) -> list[int]:
+    """The numbers of the jobs that `list_jobs` would read."""
+    values = {"limit": limit, "offset": offset, **_matching(state, contains)}
+    with database.read() as tx:
+        return list(tx.run(JOB_IDS, **values).scalars())
 
 
 def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:

@@ -199,6 +199,24 @@ def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
     assert page.complaints() == []
 
 
+def test_a_tab_counts_on_without_news(page: Page, stage: SimpleNamespace) -> None:
+    job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
+    page.open(f"/jobs/{job}")
+    page.until(lambda: page.driver.title.startswith("58 % "))
+    running = page.one("[data-live='elapsed']")
+    assert running.text.startswith("2 min")
+    before = running.text
+    page.until(lambda: running.text != before)
+    asked = (
+        "return performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/'))"
+    )
+    page.until(lambda: len(page.script(asked)) > 2)
+    statuses = [entry["responseStatus"] for entry in page.script(asked)]
+    assert statuses[0] == 200
+    assert 304 in statuses
+    assert page.complaints() == []
+
+
 def test_first_results_appear_with_their_charts(page: Page, stage: SimpleNamespace) -> None:
     job = stage.seed.seed_job(stage.database, state="running")
 

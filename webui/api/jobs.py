@@ -23,7 +23,8 @@ from scheduler.serializers import job_json
 from scheduler.submission.control import change, control
 from scheduler.submission.submit import Checked, check, submit
 from webui.context import choice, database, integer, optional_integer, settings, words
-from webui.serializers import progress_json
+from webui.polling import conditional, job_version
+from webui.serializers import live_json
 
 MOST_ROWS = 500
 MAX_JSON = 1 << 20
@@ -63,11 +64,10 @@ def check_job() -> Response:
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>")
+@conditional(job_version)
 def get_job(job_id: int) -> Response:
-    """A job with its progress."""
-    return jsonify(
-        {**job_json(job_reads.get_job(database(), job_id)), **progress_json(database(), job_id)}
-    )
+    """A job with its progress; 304 where it has not changed since If-None-Match."""
+    return jsonify(live_json(database(), job_id))
 
 
 @blueprint.patch("/jobs/<int(max=2147483647):job_id>")

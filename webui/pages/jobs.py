@@ -29,6 +29,7 @@ from webui.context import (
 )
 from webui.kinds import attack, importance, pruning
 from webui.pages import heads, notices
+from webui.polling import conditional, job_version, jobs_version
 
 PAGE = 25
 SHARD_PAGE = 20
@@ -43,30 +44,41 @@ def _helpers() -> dict[str, object]:
     return {"job_title": serializers.default_name, "progress_words": serializers.progress_words}
 
 
+def _asked_for() -> tuple[dict[str, str], int]:
+    """The filters of the list of jobs, and its page."""
+    filters = {"state": choice("state", STATES), "contains": words("q")}
+    return filters, integer("page", 1, low=1, high=1_000_000)
+
+
+def _list_version() -> object:
+    filters, page = _asked_for()
+    ids = job_reads.list_ids(database(), **filters, limit=PAGE, offset=(page - 1) * PAGE)
+    return jobs_version(ids)
+
+
 @blueprint.get("/")
+@conditional(_list_version)
 def index() -> str:
     """The list of jobs."""
-    state, contains = choice("state", STATES), words("q")
-    page = integer("page", 1, low=1, high=1_000_000)
+    filters, page = _asked_for()
     opened = database()
-    total = job_reads.count_jobs(opened, state=state, contains=contains)
-    found = job_reads.list_jobs(
-        opened, state=state, contains=contains, limit=PAGE, offset=(page - 1) * PAGE
-    )
+    total = job_reads.count_jobs(opened, **filters)
+    found = job_reads.list_jobs(opened, **filters, limit=PAGE, offset=(page - 1) * PAGE)
     return render_template(
         "jobs.html",
         jobs=found,
         total=total,
         page=page,
         pages=max(1, math.ceil(total / PAGE)),
-        state=state,
+        state=filters["state"],
         states=STATES,
-        q=contains,
+        q=filters["contains"],
         live=any(not job.final for job in found) or not found,
     )
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>")
+@conditional(job_version)
 def show(job_id: int) -> str:
     """A job: progress, results, shards."""
     opened = database()

@@ -24,6 +24,7 @@ from scheduler.submission.study import (
 from webui.api.jobs import model_json
 from webui.context import clean, database, integer, redirect, settings
 from webui.pages import new_job, study_sections
+from webui.polling import conditional, jobs_version
 
 PAGE = 25
 FIELDS = (
@@ -51,7 +52,12 @@ def index() -> str:
     )
 
 
+def _version(study: int) -> object:
+    return jobs_version(list(studies.get_study(database(), study).steps.values()))
+
+
 @blueprint.get("/studies/<int(max=2147483647):study>")
+@conditional(_version)
 def show(study: int) -> str:
     """A study: its steps, and what they found so far."""
     found = studies.get_study(database(), study)

@@ -2,6 +2,7 @@
 // the page in place. Without this script all of them work as ordinary links and forms.
 
 import { prepare, refresh } from './morph.js';
+import { duration, repeat } from './repeat.js';
 
 document.documentElement.classList.add('js');
 prepare(document);
@@ -9,21 +10,21 @@ prepare(document);
 // Parts with data-refresh="seconds" renew themselves while the page is seen, from the page itself or
 // from the address in data-from.
 for (const part of document.querySelectorAll('[data-refresh]')) {
-  let misses = 0;
-  const step = async () => {
-    const seconds = Number(document.getElementById(part.id)?.dataset.refresh);
-    if (!seconds) return;
-    if (!document.hidden) {
-      try {
-        misses = (await refresh(part.dataset.from || location.href, `#${part.id}`)) ? 0 : misses + 1;
-      } catch {
-        misses += 1;
-      }
-    }
-    setTimeout(step, seconds * 1000 * Math.min(15, 2 ** misses));
-  };
-  setTimeout(step, Number(part.dataset.refresh) * 1000);
+  repeat(
+    () => document.hidden || refresh(part.dataset.from || location.href, `#${part.id}`),
+    () => Number(document.getElementById(part.id)?.dataset.refresh),
+  );
 }
+
+// Durations with data-running="seconds" go on by themselves: the server is asked for news only.
+const clocks = new WeakMap();
+setInterval(() => {
+  for (const clock of document.querySelectorAll('[data-running]')) {
+    const { running } = clock.dataset;
+    if (clocks.get(clock)?.running !== running) clocks.set(clock, { running, since: performance.now() });
+    clock.textContent = duration(Number(running) + (performance.now() - clocks.get(clock).since) / 1000);
+  }
+}, 1000);
 
 async function swap(url, selector, { push = true } = {}) {
   try {

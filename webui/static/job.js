@@ -1,7 +1,8 @@
-// A job's page: live progress by server-sent events, by polling where they do not come through.
+// A job's page: its progress, asked for every second; the server answers 304 while there is no news.
 
 import { showCharts } from './charts.js';
 import { refresh } from './morph.js';
+import { repeat } from './repeat.js';
 
 showCharts();
 
@@ -12,61 +13,59 @@ function follow(element) {
   const title = document.title;
   let seen = '';
   let renewed = performance.now();
-  let polling;
+  let version = '';
+  let stale = false;
+  let final = false;
 
   const show = (news) => {
+    final = news.final;
     for (const [name, text] of Object.entries(news.text)) {
       const place = element.querySelector(`[data-live="${name}"]`);
       if (place && name !== 'state' && place.textContent !== text) place.textContent = text;
     }
+    const clock = element.querySelector('[data-running]');
+    if (clock) clock.dataset.running = news.elapsed_seconds;
     const bar = element.querySelector('[data-live-bar]');
     if (bar) {
       bar.max = news.examples || 1;
       bar.value = news.examples_computed;
     }
     // A page that only waits goes on to the result.
-    if (element.dataset.then && (news.final || news.examples_done > 0)) {
+    if (element.dataset.then && (final || news.examples_done > 0)) {
       location.replace(element.dataset.then);
       return;
     }
-    document.title = news.final ? title : `${news.text.share} ${title}`;
-    // The tables follow at once when a shard or the job changes state, else every ten seconds.
+    document.title = final ? title : `${news.text.share} ${title}`;
+    // The tables follow at once when a shard or the job changes state, else within ten seconds.
     const now = JSON.stringify([news.state, news.control, news.shards, news.plan_tries]);
-    if (seen && (now !== seen || performance.now() - renewed > 10_000)) renew(news.final);
+    stale = true;
+    if (seen && now !== seen) renew();
     seen = now;
   };
 
   // The first results and the last ones change the whole page; in between its live parts do.
-  const renew = async (final) => {
+  const renew = async () => {
     renewed = performance.now();
+    stale = false;
     const whole = final || !document.getElementById('heads');
     try {
       await refresh(location.href, whole ? '#main' : '#status,#shards,#log,#heads,#completeness');
     } catch {
-      // The next event tries again.
+      stale = true;
     }
   };
 
-  const poll = () => {
-    polling ??= setInterval(async () => {
-      if (document.hidden) return;
-      try {
-        const response = await fetch(element.dataset.poll);
-        if (!response.ok) return;
-        const news = await response.json();
-        show(news);
-        if (news.final) clearInterval(polling);
-      } catch {
-        // Offline or restarting: the next round tries again.
-      }
-    }, 2000);
+  const ask = async () => {
+    const response = await fetch(element.dataset.poll, { headers: version ? { 'If-None-Match': version } : {} });
+    if (response.ok) {
+      version = response.headers.get('ETag');
+      show(await response.json());
+    }
+    if (stale && performance.now() - renewed > 10_000) renew();
+    return response.ok || response.status === 304;
   };
 
-  const source = new EventSource(element.dataset.events);
-  source.addEventListener('progress', (event) => show(JSON.parse(event.data)));
-  source.addEventListener('end', () => source.close());
-  source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) poll();
-  });
-  addEventListener('pagehide', () => source.close());
+  ask().catch(() => {});
+  // A hidden page is followed too, for the percentage in its tab's title.
+  repeat(ask, () => (final ? 0 : document.hidden ? 5 : 1));
 }

@@ -52,12 +52,18 @@ function morphChildren(old, fresh) {
   }
 }
 
-/** Fetch `url` and bring the elements that match `selector` up to date. True when it worked. */
-export async function refresh(url, selector, signal) {
-  const response = await fetch(url, { headers: { Accept: 'text/html' }, signal });
+/** Fetch `url` and bring the elements that match `selector` up to date. True when it worked.
+ *  The first element's data-etag is the version that is shown: nothing is sent where it is the newest. */
+export async function refresh(url, selector) {
+  const parts = selector.split(',');
+  const headers = { Accept: 'text/html' };
+  const shown = document.querySelector(parts[0])?.dataset.etag;
+  if (shown) headers['If-None-Match'] = shown;
+  const response = await fetch(url, { headers });
+  if (response.status === 304) return true;
   if (!response.ok) return false;
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
-  const pairs = selector.split(',').map((one) => [document.querySelector(one), fresh.querySelector(one)]);
+  const pairs = parts.map((one) => [document.querySelector(one), fresh.querySelector(one)]);
   for (const [old, next] of pairs) {
     if (!old || !next) return false;
     prepare(next);

@@ -57,7 +57,7 @@ def test_from_the_form_to_the_example(
     assert (answer.status_code, answer.location) == (303, "/explain/1")
     page = client.get("/explain/1")
     assert page.status_code == 200
-    assert 'data-events="/jobs/1/events"' in page.text
+    assert 'data-poll="/api/v1/jobs/1"' in page.text
     assert 'data-then="/explain/1"' in page.text
     assert "A good film." in page.text
     scheduler.tick()

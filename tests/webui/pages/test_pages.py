@@ -171,7 +171,6 @@ def test_bad_result_parameters_are_named(
         "/jobs/1/heads/0/0",
         "/jobs/1/examples/0",
         "/jobs/1/export/examples.csv",
-        "/jobs/1/events",
         "/nothing",
     ],
 )
