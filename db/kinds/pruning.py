@@ -171,8 +171,7 @@ def finish(tx: Transaction, job_id: int) -> str | None:
         return None
     results = _results(halves[0] + halves[1])
     choice = _choose(tx, job_id, halves)
-    for table in (schema.mask_result, schema.mask_sum):
-        tx.execute(delete(table).where(table.c.job_id == job_id))
+    tx.execute(delete(schema.mask_result).where(schema.mask_result.c.job_id == job_id))
     rows = [{"job_id": job_id, **result.__dict__} for result in results]
     tx.execute(insert(schema.mask_result), rows)
     mine = schema.pruning.c.job_id == job_id

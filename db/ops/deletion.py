@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Table, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_
 
 from db import schema
 from db.database import Database
 from db.results import partitions
+from db.schema.lifetimes import Lifetime, tables
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
 
@@ -36,33 +37,26 @@ TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
 DELETED = "DELETE FROM job WHERE id = :job_id AND state = 'deleting'"
 
 
-_AT_ONCE = (
-    *(schema.site, schema.importance, schema.ranking, schema.curve_point, schema.mask_result),
-    *(schema.mask, schema.pruning, schema.attack_trigger, schema.trigger_result),
-    *(schema.trigger_source, schema.attempt, schema.shard, schema.study_step),
-    *(schema.site_summary, schema.confusion, schema.strongest, schema.score_sample),
-)
-"""Deleted with the mark: few rows, without which the views show none of the others."""
-_IN_BATCHES = (
-    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
-    *(schema.trigger_outcome, schema.example_result, schema.example, schema.shard_sum),
-    *(schema.ranking_sum, schema.mask_sum, schema.trigger_sum, schema.shard_top),
-    schema.job_log,
-)
+_OF_JOBS = (Lifetime.JOB, Lifetime.DETAILS, Lifetime.RUN)
 
 
 def mark(tx: Transaction, job_id: int) -> bool:
     """Delete a final job for everyone who looks; False where it is not final."""
     if not tx.run(DELETING, job_id=job_id).rowcount:
         return False
-    for table in _AT_ONCE:
-        tx.execute(delete(table).where(table.c.job_id == job_id))
-    family = schema.job_parent.c
-    mine = or_(family.job_id == job_id, family.parent_id == job_id)
-    tx.execute(delete(schema.job_parent).where(mine))
+    # Few rows, without which the views show none of the others.
+    for table in tables(*_OF_JOBS, many_rows=False):
+        if table is not schema.job:
+            tx.execute(delete(table).where(_names(table, job_id)))
     steps = select(schema.study_step.c.study_id)
     tx.execute(delete(schema.study).where(schema.study.c.id.not_in(steps)))
     return True
+
+
+def end_run(tx: Transaction, job_id: int) -> None:
+    """Delete what a job needs until its results are merged."""
+    for table in tables(Lifetime.RUN):
+        tx.execute(delete(table).where(table.c.job_id == job_id))
 
 
 def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
@@ -72,7 +66,7 @@ def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
         marked = [int(row[0]) for row in tx.run(TO_EMPTY)]
     gone = []
     for job_id in marked:
-        if not remove_rows(database, job_id, _IN_BATCHES, until):
+        if not remove_rows(database, job_id, tables(*_OF_JOBS, many_rows=True), until):
             break
         with database.write() as tx:
             tx.run(DELETED, job_id=job_id)
@@ -153,6 +147,12 @@ def give_back(database: Database, until: float) -> bool:
 
 _INCREMENTAL = 2
 _PAGES_PER_STEP = 1_000
+
+
+def _names(table: Table, job_id: int) -> ColumnElement[bool]:
+    """Match the rows that name the job, in `job_id` or in a foreign key."""
+    columns = {key.parent for key in table.foreign_keys if key.column is schema.job.c.id}
+    return or_(*(column == job_id for column in columns | {table.c.job_id}))
 
 
 def _delete_batch(tx: Transaction, from_tables: tuple[Table, ...], job_id: int, size: int) -> bool:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Double, Integer, Numeric, String, delete, func, select, update
+from sqlalchemy import Double, Integer, Numeric, String, delete, func, or_, select, tuple_, update
 
 from db import schema
 from db.database import Database
 from db.ops import deletion
 from db.queue.sql import FINAL
 from db.results import partitions
+from db.schema.lifetimes import Lifetime, cleared_columns, tables
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.settings import Retention
@@ -70,12 +71,6 @@ TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id
 PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
 
 
-_DETAILS = (
-    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
-    *(schema.trigger_outcome, schema.example_result),
-)
-_AT_ONCE = (schema.strongest, schema.score_sample)
-"""Rows of a job's digest that tell of single examples: few."""
 _MARKED_AT_ONCE = 20
 _ROW_OVERHEAD = 30
 """Bytes of a row besides its values, with its place in an index: about."""
@@ -147,7 +142,7 @@ def purge(database: Database, job_id: int) -> None:
 def _mark(tx: Transaction, job_id: int) -> bool:
     if not tx.run(PURGE, job_id=job_id).rowcount:
         return False
-    for table in _AT_ONCE:
+    for table in tables(Lifetime.DETAILS, many_rows=False):
         tx.execute(delete(table).where(table.c.job_id == job_id))
     return True
 
@@ -157,10 +152,11 @@ def remove_details(database: Database, seconds: float) -> bool:
     until = time.monotonic() + seconds
     with database.read() as tx:
         marked = [int(row[0]) for row in tx.run(TO_PURGE)]
+    details = tables(Lifetime.DETAILS, many_rows=True)
     for job_id in marked:
         if not (
-            deletion.remove_rows(database, job_id, _DETAILS, until)
-            and _forget_texts(database, job_id, until)
+            deletion.remove_rows(database, job_id, details, until)
+            and _clear_columns(database, job_id, until)
         ):
             return False
         with database.write() as tx:
@@ -168,24 +164,29 @@ def remove_details(database: Database, seconds: float) -> bool:
     return True
 
 
-def _forget_texts(database: Database, job_id: int, until: float) -> bool:
-    e = schema.example.c
-    texts = (e.job_id == job_id) & e.text_a.is_not(None)
-    query = select(e.example_no).where(texts).order_by(e.example_no)
-    while True:
-        with database.write() as tx:
-            after = tx.execute(query.limit(1).offset(deletion.FIRST_BATCH)).scalar()
-            part = texts if after is None else texts & (e.example_no < after)
-            tx.execute(update(schema.example).where(part).values(text_a=None, text_b=None))
-        if after is None:
-            return True
-        if time.monotonic() > until:
-            return False
+def _clear_columns(database: Database, job_id: int, until: float) -> bool:
+    """Set the columns that are details to null until that time; False if some are left."""
+    for table, columns in cleared_columns().items():
+        left = or_(*(column.is_not(None) for column in columns)) & (table.c.job_id == job_id)
+        keys = [column for column in table.primary_key.columns if column.name != "job_id"]
+        query = select(*keys).where(left).order_by(*keys).limit(1).offset(deletion.FIRST_BATCH)
+        nulls = {column.name: None for column in columns}
+        more = True
+        while more:
+            with database.write() as tx:
+                after = tx.execute(query).first()
+                more = after is not None
+                batch = left & (tuple_(*keys) < tuple_(*after)) if after is not None else left
+                tx.execute(update(table).where(batch).values(nulls))
+            if more and time.monotonic() > until:
+                return False
+    return True
 
 
 def _measured(tx: Transaction, job_id: int, name: str, whole: bool) -> Due:
     rows = size = 0
-    for table in (*_DETAILS, schema.example) if whole else _DETAILS:
+    details = tables(Lifetime.DETAILS, many_rows=True)
+    for table in (*details, schema.example) if whole else details:
         values = sum(_bytes(column.type) for column in table.c) + _ROW_OVERHEAD
         texts = [func.coalesce(func.length(c), 0) for c in table.c if isinstance(c.type, String)]
         lengths = sum(texts[1:], start=texts[0]) if texts else 0

@@ -309,6 +309,7 @@ def finish_jobs(database: Database) -> list[int]:
                 "result_hash": result_hash,
             }
             tx.run(FINISHED, **values)
+            deletion.end_run(tx, job_id)
             finished.append(int(job_id))
     return finished
 

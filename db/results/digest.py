@@ -119,7 +119,7 @@ def insert_strongest(
 
 
 def write(tx: Transaction, job_id: int, examples: int) -> None:
-    """Replace the digest of a job whose shards are all final, and forget what it is made from."""
+    """Replace the digest of a job whose shards are all final."""
     sample = _read_scores(tx, job_id, examples, SCORED)
     sites, heads = sample.scores.shape[1:]
     stored = {"sites": sites, "heads": heads, **_stored(sample.examples, sample.scores)}
@@ -130,7 +130,6 @@ def write(tx: Transaction, job_id: int, examples: int) -> None:
         schema.confusion: [dict(row) for row in confusion],
         schema.strongest: _merged(tx, job_id, (sites, heads)),
         schema.score_sample: [stored],
-        schema.shard_top: [],
     }
     for table, rows in found.items():
         tx.execute(delete(table).where(table.c.job_id == job_id))

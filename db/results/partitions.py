@@ -17,18 +17,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from db import schema
+from db.schema.lifetimes import Lifetime, tables
 from db.transaction import Transaction
 
 LARGE_JOB_ROWS = 200_000
 """Rows of a job's largest table from which on it has partitions: fewer are deleted in well under
 a second, and thousands of small jobs would make thousands of partitions."""
 
-PARTITIONED = (
-    *(schema.head_score, schema.site_result, schema.edge, schema.head_value),
-    *(schema.example_result, schema.trigger_outcome),
-)
-"""The tables with rows per example; `example` itself is written before anything is planned."""
+
+def partitioned() -> tuple[Table, ...]:
+    """Return the tables that have partitions on PostgreSQL."""
+    return tables(Lifetime.DETAILS, many_rows=True)
 
 
 def add(tx: Transaction, job_id: int, large: Sequence[Table]) -> None:
@@ -47,7 +46,7 @@ def add(tx: Transaction, job_id: int, large: Sequence[Table]) -> None:
 
 def target(tx: Transaction, table: Table, job_id: int) -> str:
     """The table to copy a job's rows into."""
-    if tx.dialect != "postgresql" or table not in PARTITIONED:
+    if tx.dialect != "postgresql" or table not in partitioned():
         return table.name
     return _own(table, job_id) if _exists(tx, table, job_id) else table.name
 
@@ -56,7 +55,7 @@ def owned(tx: Transaction, job_id: int) -> list[Table]:
     """The tables in which a job has a partition of its own."""
     if tx.dialect != "postgresql":
         return []
-    return [table for table in PARTITIONED if _exists(tx, table, job_id)]
+    return [table for table in partitioned() if _exists(tx, table, job_id)]
 
 
 def truncate(tx: Transaction, table: Table, job_id: int) -> None:
@@ -73,7 +72,7 @@ def drop(tx: Transaction, table: Table, job_id: int) -> None:
 
 def size(tx: Transaction, table: Table, job_id: int) -> int:
     """Bytes of a job's partition with its indexes; 0 without one."""
-    if tx.dialect != "postgresql" or table not in PARTITIONED:
+    if tx.dialect != "postgresql" or table not in partitioned():
         return 0
     query = "SELECT pg_total_relation_size(to_regclass(:own))"
     return int(tx.run(query, own=_own(table, job_id)).scalar() or 0)

@@ -138,9 +138,8 @@ def spread_blocks(tx: Transaction, job_id: int) -> list[int]:
 
 
 def write(tx: Transaction, job_id: int, heads: Iterable[HeadRank]) -> None:
-    """Write a job's final rankings; what they were made from is not needed any more."""
-    for table in (schema.ranking, schema.ranking_sum):
-        tx.execute(delete(table).where(table.c.job_id == job_id))
+    """Replace a job's final rankings."""
+    tx.execute(delete(schema.ranking).where(schema.ranking.c.job_id == job_id))
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
     if rows:
         tx.execute(insert(schema.ranking), rows)

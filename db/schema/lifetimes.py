@@ -34,12 +34,12 @@ def kept(lifetime: Lifetime, *, many_rows: bool = False) -> dict[str, object]:
     return {"lifetime": lifetime, "many_rows": many_rows}
 
 
-def tables(*lifetimes: Lifetime, many_rows: bool) -> tuple[Table, ...]:
-    """Return the tables with one of these lifetimes."""
+def tables(*lifetimes: Lifetime, many_rows: bool | None = None) -> tuple[Table, ...]:
+    """Return the tables with one of these lifetimes, and with many or few rows if that is given."""
     return tuple(
         table
         for table in metadata.tables.values()
-        if table.info["lifetime"] in lifetimes and table.info["many_rows"] is many_rows
+        if table.info["lifetime"] in lifetimes and many_rows in (None, table.info["many_rows"])
     )
 
 

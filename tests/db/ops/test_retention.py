@@ -98,7 +98,11 @@ def test_purging_goes_on_where_it_was_left(
     monkeypatch.setattr(deletion, "FIRST_BATCH", 5)
     monkeypatch.setattr(deletion, "LARGEST_BATCH", 5)
     assert retention.retain(database, Retention(keep_days=0, keep_details_days=5), seconds=-1)
-    assert 0 < rows(database, f"SELECT COUNT(*) FROM head_score WHERE job_id = {job}")[0][0] < 36
+    counts = " + ".join(
+        f"(SELECT COUNT(*) FROM {name} WHERE job_id = {job})"
+        for name in ("head_score", "site_result", "edge", "example_result")
+    )
+    assert rows(database, f"SELECT {counts}") == [(36 + 12 + 24 + 6 - 5,)]
     assert rows(database, "SELECT COUNT(*) FROM examples") == [(0,)]
     assert retention.remove_details(database, seconds=60)
     assert rows(database, "SELECT COUNT(*) FROM head_score") == [(0,)]
