@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from jobs.errors import InputError, Problem, refuse
-from jobs.specs.base import DataSpec, Frozen, JobSpec, ModelSpec
+from jobs.specs.base import DataSpec, Device, Dtype, Frozen, JobSpec, MaxLength, ModelSpec
 from jobs.specs.submission import parse_spec, problem
 from jobs.states import FINAL_JOB_STATES, JobState
 
@@ -43,7 +43,10 @@ class StudySpec(Frozen):
         description="Other data to evaluate on. Default: the rows after those examples.",
     )
     evaluation_examples: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Most rows to evaluate on. Default: all."
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most rows to evaluate on, of those after these examples. Default: all.",
     )
     parts: tuple[Literal["taylor", "leave-one-out", "pruning", "attack"], ...] | None = Field(
         default=None,
@@ -51,10 +54,13 @@ class StudySpec(Frozen):
         "Default: all; leave-one-out where it takes at most 5,000 forward passes.",
     )
     target: str = Field(
-        default="predicted", min_length=1, max_length=200, description="Of the attribution."
+        default="predicted",
+        min_length=1,
+        max_length=200,
+        description="Attribution: predicted, gold, or a label.",
     )
     rtol: float = Field(
-        default=1e-2, ge=1e-6, le=0.5, description="Relative error of an attribution."
+        default=1e-2, ge=1e-6, le=0.5, description="Attribution: relative error to aim at."
     )
     steps: int = Field(
         default=10, ge=1, le=1000, description="Pruning: equal steps from no head to all heads."
@@ -72,15 +78,9 @@ class StudySpec(Frozen):
     triggers: int = Field(
         default=5, ge=1, le=1000, description="Attack: strongest triggers per class."
     )
-    max_length: int | None = Field(
-        default=None, ge=4, le=100_000, description="Longest input in word pieces."
-    )
-    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
-        default="float32", description="Number format of the model."
-    )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = Field(
-        default="auto", description="Device; 'auto' leaves it to the worker."
-    )
+    max_length: MaxLength = None
+    dtype: Dtype = "float32"
+    device: Device = "auto"
 
     @property
     def ranked(self) -> DataSpec:

@@ -27,8 +27,9 @@ from jobs.settings import Settings
 from webui.assets import VERSION
 from webui.context import Context, context, is_foreign, is_host_of, problem_json
 from webui.filters import FILTERS
+from webui.heads import site_name
 from webui.metrics import MetricsCache
-from webui.pages import heads, words
+from webui.pages import words
 from webui.polling import live_tag
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> Flask:
         asset=_asset,
         counted=formatting.counted,
         head_name=formatting.head_name,
-        site_name=heads.site_name,
+        site_name=site_name,
         level=words.level,
         ranking_source=ranking_source,
         live_tag=live_tag,
@@ -102,9 +103,10 @@ def _register(app: Flask) -> None:
     from webui import assets, health
     from webui.api import jobs as jobs_api
     from webui.api import studies as studies_api
-    from webui.kinds import attack, importance, pruning
+    from webui.kinds import PAGES
     from webui.pages import (
         console,
+        correlation,
         explain,
         jobs,
         new_job,
@@ -116,10 +118,13 @@ def _register(app: Flask) -> None:
     )
 
     for module in (
-        *(assets, jobs, new_job, explain, attack, results, importance, pruning, trees),
-        *(studies, studies_api, recurring, console, jobs_api, health, notices),
+        *(assets, jobs, new_job, explain, results, correlation, trees, studies, studies_api),
+        *(recurring, console, jobs_api, health, notices),
     ):
         app.register_blueprint(module.blueprint)
+    for page in PAGES.values():
+        if page.blueprint is not None:
+            app.register_blueprint(page.blueprint)
 
 
 def _asset(name: str) -> str:

@@ -40,7 +40,7 @@ class TriggerRule(Frozen):
         default="predicted", description="The class a trigger belongs to: 'predicted' or 'gold'."
     )
     examples: int = Field(
-        default=500, ge=1, le=1_000_000, description="Mine the first so many examples."
+        default=500, ge=1, le=1_000_000, description="Mine this many of the job's first examples."
     )
     cells: int = Field(default=2, ge=1, le=100, description="Most cells of an example's trigger.")
     one_head: bool = Field(
@@ -48,14 +48,18 @@ class TriggerRule(Frozen):
     )
     threshold: float = Field(default=0.02, ge=0, description="Smallest sum of the cells.")
     ratio: float = Field(
-        default=0.2, ge=0, le=1, description="Smaller cells, by the largest one, give no tokens."
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Cells smaller than this share of the largest one give no tokens.",
     )
     support: int = Field(default=1, ge=1, description="Fewest examples that have the trigger.")
     per_class: int | None = Field(
         default=PER_CLASS,
         ge=1,
         le=10_000,
-        description="Most triggers of a class, the strongest first; null for all.",
+        description="Most triggers of a class, the strongest first; null (empty in the form) for "
+        "all, as in the official code.",
     )
 
     @property
@@ -67,10 +71,13 @@ class TriggerRule(Frozen):
 class Controls(Frozen):
     """Controls to compare mined triggers with: one of each type for every mined trigger."""
 
-    random: bool = Field(default=True, description="As many tokens of the same text, drawn.")
+    random: bool = Field(
+        default=True, description="As many tokens of the same text, drawn at random."
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the random controls.")
     attention: bool = Field(
-        default=True, description="Tokens of the largest attention probabilities of the same text."
+        default=True,
+        description="As many tokens of the same text, by the largest attention probabilities.",
     )
 
 
@@ -79,7 +86,9 @@ class AttackSpec(JobSpec):
 
     kind: Literal["attack"] = "attack"
     triggers_from: JobNumber | None = Field(
-        default=None, description="Attribution job whose edges the triggers are mined from."
+        default=None,
+        description="Number of the attribution job whose strongest token pairs are mined for "
+        "triggers. Its model is used where none is given.",
     )
     rule: TriggerRule = TriggerRule()
     given: tuple[tuple[tuple[str, ...], ...], ...] = Field(

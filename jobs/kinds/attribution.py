@@ -38,10 +38,13 @@ class AttributionSpec(JobSpec):
         default=1e-3,
         ge=1e-6,
         le=0.5,
-        description="auto: relative error of a site's attribution that is aimed at.",
+        description="With integration 'auto': relative error of a site's attribution to aim at.",
     )
     max_points: int = Field(
-        default=64, ge=4, le=1024, description="auto: most points per example and site."
+        default=64,
+        ge=4,
+        le=1024,
+        description="With integration 'auto': most points per example and site.",
     )
     edges: int = Field(
         default=16, ge=0, le=1000, description="Strongest token pairs kept per example."

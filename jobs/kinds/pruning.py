@@ -14,13 +14,13 @@ from operator import add
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
 from jobs.errors import refuse
 from jobs.results import ShardResult
-from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference
+from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, comma_separated
 
 RANDOM = "random"
 """Stands for a source where the order of the heads is random."""
@@ -71,22 +71,31 @@ class PruningSpec(JobSpec):
         description='Rankings to remove heads by, e.g. [{"job": 12, "source": "attattr"}].',
     )
     random: int = Field(
-        default=3, ge=0, le=100, description="Random orders of the heads to compare with."
+        default=3,
+        ge=0,
+        le=100,
+        description="Random orders of the heads to compare with; 0 for none.",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the random orders.")
     steps: int = Field(
         default=10, ge=1, le=1000, description="Equal steps from no head to all heads."
     )
-    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+    shares: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...] | None, BeforeValidator(comma_separated)
+    ] = Field(
         default=None,
         max_length=1000,
         description="Shares of the heads to remove, from 0 to 1, instead of steps.",
     )
-    directions: tuple[Literal["least", "most"], ...] = Field(
+    directions: Annotated[
+        tuple[Literal["least", "most"], ...], BeforeValidator(comma_separated)
+    ] = Field(
         default=("least", "most"),
         description="Which heads go first: 'least' important, 'most' important, or both.",
     )
-    within_layer: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+    within_layer: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1000)], ...], BeforeValidator(comma_separated)
+    ] = Field(
         default=(), max_length=100, description="Also remove k heads of each layer, for these k."
     )
     preset: Literal["notebook"] | None = Field(
@@ -98,8 +107,9 @@ class PruningSpec(JobSpec):
         default=None,
         ge=0,
         le=100,
-        description="Also find the most heads that can go while accuracy falls by at most so many "
-        "percentage points, chosen on half of the examples and verified on the other half.",
+        description="Also find the most heads that can be removed, by the first ranking, while "
+        "accuracy falls by at most this many percentage points: chosen on half of the examples, "
+        "verified on the other half.",
     )
     allow_overlap: bool = Field(
         default=False,

@@ -16,6 +16,13 @@ _HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})
 _FOLDER = ("/", "./", "../", "~")
 
 
+def comma_separated(value: object) -> object:
+    """The parts of a text between commas; values of other types stay as they are."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 class Frozen(BaseModel):
     """An immutable model that refuses unknown keys."""
 
@@ -28,7 +35,8 @@ class ModelSpec(Frozen):
     name: str = Field(
         min_length=1,
         max_length=500,
-        description="Local folder (starts with '/', './' or '~'), or hub name like 'org/model'.",
+        description="Local folder (starts with '/', './' or '~'), or hub name like 'org/model': "
+        "a sequence classifier with safetensors weights.",
     )
     revision: str | None = Field(
         default=None, max_length=100, description="Hub only: branch, tag or commit. Default: main."
@@ -67,11 +75,15 @@ class DataSpec(Frozen):
     config: str | None = Field(default=None, max_length=100, description="Hub: configuration.")
     split: str | None = Field(default=None, max_length=100, description="Hub: split.")
     revision: str | None = Field(default=None, max_length=100, description="Hub: revision.")
-    text_columns: tuple[str, ...] = Field(
-        min_length=1, max_length=2, description="One text column, or two for pairs."
+    text_columns: Annotated[tuple[str, ...], BeforeValidator(comma_separated)] = Field(
+        min_length=1,
+        max_length=2,
+        description="One text column, or two for pairs: premise, hypothesis.",
     )
     label_column: str | None = Field(
-        default=None, max_length=200, description="Column with the gold label: a name or an index."
+        default=None,
+        max_length=200,
+        description="Optional: column with the gold label, a name of a label or its index.",
     )
     offset: int = Field(default=0, ge=0, le=MAX_ROWS, description="Rows to skip at the start.")
     limit: int | None = Field(
@@ -81,13 +93,6 @@ class DataSpec(Frozen):
         default=None, ge=1, le=MAX_ROWS, description="Draw this many of those rows at random."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the sample.")
-
-    @field_validator("text_columns", mode="before")
-    @classmethod
-    def _split_columns(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
@@ -103,6 +108,27 @@ class DataSpec(Frozen):
         if any(not name.strip() for name in self.text_columns):
             raise ValueError("data.text_columns has an empty name")
         return self
+
+
+MaxLength = Annotated[
+    int | None,
+    Field(
+        ge=4,
+        le=100_000,
+        description="Longest input in word pieces. Default: the model's own limit.",
+    ),
+]
+Dtype = Annotated[
+    Literal["float32", "float64", "bfloat16", "float16"],
+    Field(description="Number format of the model."),
+]
+Device = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
+        description="'auto' leaves it to the worker; or cpu, cuda, cuda:0.",
+    ),
+]
 
 
 def _job_number(value: object) -> object:
@@ -150,21 +176,12 @@ class JobSpec(Frozen):
     kind: str
     model: ModelSpec
     data: DataSpec
-    max_length: int | None = Field(
-        default=None,
-        ge=4,
-        le=100_000,
-        description="Longest input in word pieces. Default: model's.",
-    )
-    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
-        default="float32", description="Number format of the model."
-    )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = Field(
-        default="auto", description="Device; 'auto' leaves it to the worker."
-    )
+    max_length: MaxLength = None
+    dtype: Dtype = "float32"
+    device: Device = "auto"
     keep_text: bool = Field(
         default=True,
-        description="Store texts and tokens with the results; if not, a hash and positions only.",
+        description="Store texts and tokens with the results; otherwise only a hash and positions.",
     )
 
     ranking_sources: ClassVar[tuple[RankingSource, ...]] = ()

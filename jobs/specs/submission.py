@@ -63,7 +63,9 @@ class Submission(Kept):
     spec: SerializeAsAny[JobSpec]
     name: str = Field(default="", max_length=200, description="Shown in lists.")
     user: str = Field(default="local", min_length=1, max_length=100)
-    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="From -100 to 100; higher runs first."
+    )
     queue: str = Field(default="default", pattern=QUEUE_NAME)
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
@@ -74,8 +76,8 @@ class Submission(Kept):
 
     deadline: float | datetime | None = Field(
         default=None,
-        description="When it fails with what there is, unless it has ended: seconds from now, or "
-        "a time with its zone such as 2026-11-30T08:00+01:00.",
+        description="The job then ends with what is done, and fails: seconds from now, or a time "
+        "with its zone such as 2026-11-30T08:00+01:00.",
     )
 
     @field_validator("spec", mode="before")
@@ -111,7 +113,9 @@ class Submission(Kept):
 class Changes(Kept):
     """Changes of a submitted job; fields that are not given stay as they are."""
 
-    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="From -100 to 100; higher runs first."
+    )
 
 
 def canonical_json(spec: JobSpec) -> str:

@@ -20,6 +20,8 @@ from jobs.kinds.triggers import TriggerToken
 from scheduler.submission.quick_jobs import attack_by_hand
 from scheduler.submission.submit import check, submit
 from webui.context import choice, clean, database, integer, redirect, settings
+from webui.forms import Controls
+from webui.kinds.base import KindPage
 from webui.pages.explain import known_models
 
 BEST = 5
@@ -265,3 +267,43 @@ def _transfer(
     own = [(t, shares(t.number)) for t in triggers if t.kind in KINDS[:2]]
     own.sort(key=lambda pair: -(pair[1][0] or 0.0))
     return rows + [{"name": t.text, "trigger": t.number, "values": v} for t, v in own[: 4 * BEST]]
+
+
+def _read_given(values: Mapping[str, str]) -> list[list[list[str]]]:
+    """Triggers typed by hand: one in each line, a bar between the parts for the two texts."""
+    lines = [line for line in values.get("given", "").splitlines() if line.strip()]
+    return [[part.split() for part in line.split("|")] for line in lines]
+
+
+def _show_given(given: Sequence[Sequence[Sequence[str]]]) -> dict[str, str]:
+    lines = (" | ".join(" ".join(part) for part in trigger) for trigger in given or ())
+    return {"given": "\n".join(lines)}
+
+
+def _read_models(values: Mapping[str, str]) -> list[dict[str, str]]:
+    names = map(str.strip, values.get("models", "").splitlines())
+    return [{"name": name} for name in names if name]
+
+
+def _show_models(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {"models": "\n".join(model["name"] for model in models or ())}
+
+
+PAGE = KindPage(
+    title="Attack",
+    lead="What happens to the predictions of your texts when the tokens that an attribution found "
+    "are put into them, against controls.",
+    section=section,
+    anchors=("triggers",),
+    exports=(
+        *("trigger_results", "triggers", "trigger_sources", "trigger_outcomes", "examples"),
+        *("shards", "attempts"),
+    ),
+    question="SELECT kind, text, gold, n, accuracy_before, accuracy_after, success\n"
+    "FROM trigger_results\nWHERE job_id = %d AND model = 0\nORDER BY gold, kind, rank",
+    controls={
+        "given": Controls(read=_read_given, show=_show_given),
+        "models": Controls(read=_read_models, show=_show_models),
+    },
+    blueprint=blueprint,
+)

@@ -1,20 +1,26 @@
-"""Head importance as the pages show it: sorted rows, and the charts' numbers."""
+"""Attribution jobs: their form, and their section of a job's page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import url_for
+from flask import request, url_for
 
+from db.reads import results
+from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results.digest import SiteCompleteness
 from jobs.formatting import head_name
 from jobs.merge import HeadImportance
+from webui.context import choice, database, integer, optional_integer, words
+from webui.forms import Controls
+from webui.heads import SHOWN, site_name, url_values
+from webui.kinds.base import KindPage
 
-SHOWN = 20
-"""Heads in the table before 'show all'."""
+EXAMPLES = 25
+"""Examples on a page of their list."""
 
 MEASURES = {
     "mean": ("Attribution score", "mean over examples of the head's largest cell"),
@@ -23,7 +29,7 @@ MEASURES = {
     "mean_attention_max": ("Attention, max", "mean of the largest attention probability"),
     "mean_attention_mean": ("Attention, mean", "mean of the rows' largest attention probability"),
 }
-"""What the heat map can show: name and meaning."""
+"""Title and meaning of the measures that the heat map shows."""
 
 SORTS: dict[str, Callable[[HeadImportance], Any]] = {
     "rank": lambda head: head.rank,
@@ -38,7 +44,7 @@ SORTS: dict[str, Callable[[HeadImportance], Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the head table."""
+    """A row of the table of heads."""
 
     name: str
     url_values: dict[str, Any]
@@ -49,8 +55,8 @@ class Row:
     """Ends and middle of the interval, from 0 to 100 of the widest one."""
 
 
-def rows(sites: Sequence[Site], heads: Sequence[HeadImportance], sort: str) -> list[Row]:
-    """The head table in the order asked for."""
+def head_rows(sites: Sequence[Site], heads: Sequence[HeadImportance], sort: str) -> list[Row]:
+    """The rows of the table of heads, sorted by a key of SORTS."""
     top = max((head.high or head.mean for head in heads), default=0.0) or 1.0
     bottom = min(0.0, min((head.low or head.mean for head in heads), default=0.0))
     by_number = {site.site: site for site in sites}
@@ -72,19 +78,8 @@ def rows(sites: Sequence[Site], heads: Sequence[HeadImportance], sort: str) -> l
     ]
 
 
-def url_values(site: Site, head: int) -> dict[str, Any]:
-    """Arguments of a head's address; the usual kind is left out."""
-    values: dict[str, Any] = {"layer": site.layer, "head": head}
-    return values if site.kind == "encoder" else {**values, "kind": site.kind}
-
-
-def site_name(site: Site) -> str:
-    """Row label of a heat map."""
-    return f"L{site.layer}" if site.kind == "encoder" else f"{site.kind} L{site.layer}"
-
-
 def chart(job_id: int, sites: Sequence[Site], heads: Sequence[HeadImportance]) -> dict[str, Any]:
-    """The heat map's numbers: a [site][head] grid per measure, null where there is no head."""
+    """Numbers of the heat map: a [site][head] grid per measure, null where there is no head."""
     width = max((site.heads for site in sites), default=0)
     found = {(head.site, head.head): head for head in heads}
     grid = [[found.get((site.site, h)) for h in range(width)] for site in sites]
@@ -116,7 +111,7 @@ def chart(job_id: int, sites: Sequence[Site], heads: Sequence[HeadImportance]) -
 def completeness_chart(
     sites: Sequence[Site], completeness: Sequence[SiteCompleteness]
 ) -> dict[str, Any]:
-    """Residual quantiles and points by site."""
+    """Numbers of the completeness chart: quantiles of the residual, and points, by site."""
     named = {site.site: site_name(site) for site in sites}
     return {
         "rows": [named.get(c.site, str(c.site)) for c in completeness],
@@ -125,3 +120,86 @@ def completeness_chart(
         "worst": [c.worst for c in completeness],
         "points": [c.points for c in completeness],
     }
+
+
+def section(job: Job) -> dict[str, Any]:
+    """Values of an attribution job's section.
+
+    ?sort= sorts the table of heads, ?heads=all shows all of it; examples have filters and pages.
+    """
+    sort, every = choice("sort", SORTS, "rank"), choice("heads", ("all",)) == "all"
+    examples = _examples(job)
+    if job.examples_done == 0:
+        return {"sites": []}
+    opened = database()
+    sites = results.list_sites(opened, job.id)
+    importance = results.get_importance(opened, job.id)
+    rows = head_rows(sites, importance.heads, sort)
+    completeness = results.get_completeness(opened, job.id, job.examples)
+    return {
+        "sites": sites,
+        "provisional": importance.provisional,
+        "head_rows": rows if every else rows[:SHOWN],
+        "head_total": len(rows),
+        "every_head": every,
+        "chart": chart(job.id, sites, importance.heads),
+        "sort": sort,
+        "completeness": [(sites[c.site], c) for c in completeness if c.site < len(sites)],
+        "completeness_chart": completeness_chart(sites, completeness),
+        **examples,
+    }
+
+
+def _examples(job: Job) -> dict[str, Any]:
+    """A page of examples, filtered by the query string, and the counts of all by label."""
+    filters: dict[str, Any] = {
+        "only": choice("only", results.ONLY),
+        "predicted": optional_integer("predicted"),
+        "gold": optional_integer("gold"),
+        "contains": words("text"),
+    }
+    after, before = integer("after", -1, low=-1), optional_integer("before")
+    if job.examples_done == 0:
+        return {}
+    opened = database()
+    # One more than is shown tells whether there is another page.
+    found = results.list_examples(
+        opened, job.id, after=after, before=before, limit=EXAMPLES + 1, **filters
+    )
+    more = len(found) > EXAMPLES
+    shown = found[:EXAMPLES] if before is None else found[-EXAMPLES:]
+    confusion, counted_all = results.get_confusion(opened, job.id, job.examples)
+    return {
+        "confusion": confusion,
+        "counted_all": counted_all,
+        "examples": shown,
+        "has_next": more if before is None else True,
+        "has_previous": bool(shown) and after >= 0 if before is None else more,
+        "filters": filters,
+        "filtered": bool(request.args.keys() & {"only", "predicted", "gold", "text"}),
+    }
+
+
+def _read_integration(values: Mapping[str, str]) -> str:
+    rule = values.get("rule", "auto")
+    return rule if rule == "auto" else f"{rule}:{values.get('points', '').strip()}"
+
+
+def _show_integration(integration: str) -> dict[str, str]:
+    rule, _, points = integration.partition(":")
+    return {"rule": rule, "points": points or "16"}
+
+
+PAGE = KindPage(
+    title="Attribution",
+    lead="What every attention head of a classifier contributes to its predictions on your texts.",
+    section=section,
+    anchors=("heads", "examples", "completeness"),
+    exports=(
+        *("head_importance", "importances", "head_scores", "examples", "token_edges"),
+        *("completeness", "shards", "attempts"),
+    ),
+    question="SELECT rank, kind, layer, head, mean, low, high\nFROM head_importance\n"
+    "WHERE job_id = %d\nORDER BY rank",
+    controls={"integration": Controls(read=_read_integration, show=_show_integration)},
+)

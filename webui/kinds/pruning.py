@@ -1,4 +1,4 @@
-"""A pruning job's page: curves, the test within layers, one mask, and what was chosen."""
+"""Pruning jobs: their form, their section of a job's page, and their part of the API."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from jobs.errors import refuse
 from jobs.kinds import ranking_source
+from jobs.kinds.pruning import RANDOM, Direction, Scope
 from jobs.specs.submission import parse_spec
 from webui import serializers
 from webui.context import choice, database, optional_integer
-from webui.pages import heads
+from webui.forms import Controls
+from webui.heads import site_name
+from webui.kinds.base import KindPage
 
-TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}
+MEASURE_TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "loss": "Loss"}
 DIRECTIONS = {
-    "least": "least important first",
-    "most": "most important first",
-    "any": "in random order",
+    Direction.LEAST: "least important first",
+    Direction.MOST: "most important first",
+    Direction.ANY: "in random order",
 }
-RANDOM = "random"
 INHERITED = ("model", "max_length", "dtype", "device")
+"""Fields that a pruning job takes over from the job that ranked the heads."""
 
 blueprint = Blueprint("pruning", __name__)
 
@@ -41,7 +44,7 @@ def _helpers() -> dict[str, object]:
 
 @blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/pruning")
 def get_pruning(job_id: int) -> Response:
-    """The curves of a pruning job, and its choice; provisional while shards are missing."""
+    """Return the curves of a pruning job, and its choice; provisional while shards are missing."""
     job = job_reads.get_job(database(), job_id)
     if job.kind != "pruning":
         raise refuse("job", job_id, f"is a job of kind {job.kind}", "Give a pruning job.")
@@ -56,7 +59,10 @@ def get_pruning(job_id: int) -> Response:
 
 
 def started_from(job: Job) -> dict[str, Any]:
-    """A raw submission that prunes by every ranking of a job, on all rows of its data."""
+    """A raw submission that prunes by every ranking of a job, on all rows of its data.
+
+    Raises InputError where the job does not rank heads.
+    """
     offers = parse_spec(job.spec).offers
     if not offers:
         raise refuse("from", job.id, f"is a job of kind {job.kind}", "Give one that ranks heads.")
@@ -68,11 +74,11 @@ def started_from(job: Job) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A point of a table; of random orders their mean, and the range over them."""
+    """A row of a table: a point of a curve, or the mean and range over random orders."""
 
     point: Point
     values: Mapping[str, tuple[float | None, float | None, float | None]]
-    """By measure: value and both ends."""
+    """By measure: the value and both ends of its interval or range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +93,13 @@ class Line:
 
 
 def section(job: Job) -> dict[str, Any]:
-    """What a pruning job's page shows; ?line= chooses the table, ?point= the mask."""
+    """Values of a pruning job's section; ?line= chooses the table, ?point= the mask."""
     points, provisional = pruning.get_points(database(), job.id)
     sites = results.list_sites(database(), job.id)
     if not any(point.result for point in points):
         return {"sites": []}
-    curves, within = _lines(job, points, "global"), _lines(job, points, "layer")
-    presets = _lines(job, points, "notebook")
+    curves, within = _lines(job, points, Scope.GLOBAL), _lines(job, points, Scope.LAYER)
+    presets = _lines(job, points, Scope.NOTEBOOK)
     keys = [line.key for line in curves]
     shown = curves[keys.index(choice("line", keys, keys[0]))]
     found = pruning.get_choice(database(), job.id)
@@ -140,9 +146,11 @@ def _ranked_jobs() -> list[dict[str, Any]]:
 
 def _first_shown(points: Sequence[Point], found: Choice | None) -> int:
     """The chosen mask's point, or the notebook's, or the middle of the first curve."""
-    chosen = [p for p in points if found and p.scope == "choice" and p.mask_no == found.chosen_mask]
-    preset = [p for p in points if p.scope == "notebook"]
-    first = [p for p in points if p.scope == "global" and p.source_no == points[0].source_no]
+    chosen = [
+        p for p in points if found and p.scope == Scope.CHOICE and p.mask_no == found.chosen_mask
+    ]
+    preset = [p for p in points if p.scope == Scope.NOTEBOOK]
+    first = [p for p in points if p.scope == Scope.GLOBAL and p.source_no == points[0].source_no]
     return (chosen or preset or [min(first, key=lambda p: abs(p.share - 0.5))])[0].point_no
 
 
@@ -155,7 +163,7 @@ def _name(job: Job, point: Point) -> str:
     return title if alone else f"{title}, job {sources[point.source_no]['job']}"
 
 
-def _lines(job: Job, points: Iterable[Point], scope: str) -> list[Line]:
+def _lines(job: Job, points: Iterable[Point], scope: Scope) -> list[Line]:
     grouped: dict[str, list[Point]] = {}
     for point in points:
         if point.scope == scope and point.result is not None:
@@ -177,7 +185,8 @@ def _row(point: Point) -> Row:
     return Row(
         point=point,
         values={
-            name: (found[name], found[f"{name}_low"], found[f"{name}_high"]) for name in TITLES
+            name: (found[name], found[f"{name}_low"], found[f"{name}_high"])
+            for name in MEASURE_TITLES
         },
     )
 
@@ -202,22 +211,22 @@ def _range(line: Sequence[Point]) -> tuple[Row, ...]:
 def _chart(
     lines: Sequence[Line], place: Callable[[Point], float], title: str, step: int
 ) -> dict[str, Any]:
-    """The curves' numbers, a value and its ends per measure and point."""
+    """Numbers of a chart of curves: the value and both ends, by measure and point."""
     return {
         "x_title": title,
         "dtick": step,
-        "measures": TITLES,
+        "measures": MEASURE_TITLES,
         "lines": [
             {
                 "name": line.name,
                 "source": line.source_no,
                 "direction": line.direction,
-                "single": line.rows[0].point.scope == "notebook",
+                "single": line.rows[0].point.scope == Scope.NOTEBOOK,
                 "x": [place(row.point) for row in line.rows],
                 "removed": [row.point.removed for row in line.rows],
                 "values": {
                     name: [[row.values[name][end] for row in line.rows] for end in range(3)]
-                    for name in TITLES
+                    for name in MEASURE_TITLES
                 },
             }
             for line in lines
@@ -226,16 +235,38 @@ def _chart(
 
 
 def _per_layer(point: Point, sites: Sequence[Site]) -> int:
-    """The k of a point that removes k heads of each layer."""
+    """The number k of a point that removes k heads of each layer."""
     most = max(site.heads for site in sites)
     counts = (k for k in range(most + 1) if sum(min(k, s.heads) for s in sites) >= point.removed)
     return next(counts, most)
 
 
 def _mask(job_id: int, point: Point, sites: Sequence[Site]) -> list[tuple[str, list[bool]]]:
-    """By site: its name, and for each head whether it stays."""
+    """The name of every site, and for each of its heads True where it stays."""
     removed = {tuple(place) for place in pruning.get_removed(database(), job_id, point.mask_no)}
     return [
-        (heads.site_name(s), [(s.site, head) not in removed for head in range(s.heads)])
-        for s in sites
+        (site_name(s), [(s.site, head) not in removed for head in range(s.heads)]) for s in sites
     ]
+
+
+def _read_sources(values: Mapping[str, str]) -> list[dict[str, str]]:
+    chosen = [name.split(".", 2) for name, value in values.items() if value and name[:3] == "by."]
+    return [{"job": part[1], "source": part[-1]} for part in chosen]
+
+
+def _show_sources(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {f"by.{one['job']}.{one.get('source', 'attattr')}": "on" for one in sources or ()}
+
+
+PAGE = KindPage(
+    title="Pruning",
+    lead="What the model keeps of its accuracy as heads are removed in the order of their "
+    "importance, and which can go.",
+    section=section,
+    anchors=("curve", "mask"),
+    exports=("pruning_points", "pruning_choices", "examples", "shards", "attempts"),
+    question="SELECT source, direction, removed, accuracy, accuracy_low, accuracy_high\n"
+    "FROM pruning_points\nWHERE job_id = %d AND scope = 'global'\nORDER BY point",
+    controls={"sources": Controls(read=_read_sources, show=_show_sources)},
+    blueprint=blueprint,
+)

@@ -1,19 +1,16 @@
-"""The list of jobs, a job's page, what can be asked of a job, workers and help."""
+"""The list of jobs, a job's page and its actions, workers and help."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from db.ops import fleet
 from db.reads import jobs as job_reads
-from db.reads import results
 from db.reads.jobs import Job
+from jobs.kinds import SPECS
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.submission.control import change, control
 from webui import serializers
@@ -22,13 +19,12 @@ from webui.context import (
     clean,
     database,
     integer,
-    optional_integer,
     redirect,
     settings,
     words,
 )
-from webui.kinds import attack, importance, pruning
-from webui.pages import heads, notices
+from webui.kinds import PAGES
+from webui.pages import notices
 from webui.polling import conditional, job_version, jobs_version
 
 PAGE = 25
@@ -176,108 +172,13 @@ def _shards(job: Job) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobPage:
-    """What a kind of job shows on its page, in the template `job_<kind>.html`."""
-
-    section: Callable[[Job], dict[str, Any]]
-    """The template's values; `sites` is empty as long as there are no results."""
-    anchors: tuple[str, ...]
-    exports: tuple[str, ...]
-    question: str
-    """A query for the SQL console, with %d for the job."""
-
-
 def _results(job: Job) -> dict[str, object]:
     page = PAGES[job.kind]
     anchors = tuple(name for name in page.anchors if not (job.purged_at and name == "examples"))
-    given = {"exports": page.exports, "anchors": anchors, "question": page.question}
-    return {**given, **page.section(job)}
-
-
-def _attribution(job: Job) -> dict[str, Any]:
-    opened = database()
-    filters = {
-        "only": choice("only", results.ONLY),
-        "predicted": optional_integer("predicted"),
-        "gold": optional_integer("gold"),
-        "contains": words("text"),
-    }
-    sort = choice("sort", heads.SORTS, "rank")
-    every = choice("heads", ("all",)) == "all"
-    after, before = integer("after", -1, low=-1), optional_integer("before")
-    if job.examples_done == 0:
-        return {"sites": [], "filters": filters, "sort": sort}
-    sites = results.list_sites(opened, job.id)
-    importance = results.get_importance(opened, job.id)
-    found = results.list_examples(
-        opened,
-        job.id,
-        after=after,
-        before=before,
-        limit=PAGE + 1,
-        **filters,  # type: ignore[arg-type]
-    )
-    # One more than a page was asked for, to know whether there is another page.
-    more = len(found) > PAGE
-    shown = found[-PAGE:] if before is not None else found[:PAGE]
-    rows = heads.rows(sites, importance.heads, sort)
-    completeness = results.get_completeness(opened, job.id, job.examples)
-    confusion, counted_all = results.get_confusion(opened, job.id, job.examples)
     return {
-        "sites": sites,
-        "provisional": importance.provisional,
-        "head_rows": rows if every else rows[: heads.SHOWN],
-        "head_total": len(rows),
-        "every_head": every,
-        "chart": heads.chart(job.id, sites, importance.heads),
-        "sort": sort,
-        "completeness": [(sites[c.site], c) for c in completeness if c.site < len(sites)],
-        "completeness_chart": heads.completeness_chart(sites, completeness),
-        "confusion": confusion,
-        "counted_all": counted_all,
-        "examples": shown,
-        "has_next": more if before is None else True,
-        "has_previous": more if before is not None else bool(shown) and after >= 0,
-        "filters": filters,
-        "filtered": bool(request.args.keys() & {"only", "predicted", "gold", "text"}),
+        "exports": page.exports,
+        "anchors": anchors,
+        "question": page.question,
+        "ranks_heads": bool(SPECS[job.kind].ranking_sources),
+        **page.section(job),
     }
-
-
-PAGES: dict[str, JobPage] = {
-    "attribution": JobPage(
-        section=_attribution,
-        anchors=("heads", "examples", "completeness"),
-        exports=(
-            *("head_importance", "importances", "head_scores", "examples", "token_edges"),
-            *("completeness", "shards", "attempts"),
-        ),
-        question="SELECT rank, kind, layer, head, mean, low, high\nFROM head_importance\n"
-        "WHERE job_id = %d\nORDER BY rank",
-    ),
-    "importance": JobPage(
-        section=importance.section,
-        anchors=("heads",),
-        exports=("importances", "head_values", "examples", "shards", "attempts"),
-        question="SELECT source, rank, rank_low, rank_high, kind, layer, head, mean\n"
-        "FROM importances\nWHERE job_id = %d\nORDER BY source, rank",
-    ),
-    "pruning": JobPage(
-        section=pruning.section,
-        anchors=("curve", "mask"),
-        exports=("pruning_points", "pruning_choices", "examples", "shards", "attempts"),
-        question="SELECT source, direction, removed, accuracy, accuracy_low, accuracy_high\n"
-        "FROM pruning_points\nWHERE job_id = %d AND scope = 'global'\nORDER BY point",
-    ),
-    "attack": JobPage(
-        section=attack.section,
-        anchors=("triggers",),
-        exports=(
-            *("trigger_results", "triggers", "trigger_sources", "trigger_outcomes", "examples"),
-            *("shards", "attempts"),
-        ),
-        question="SELECT kind, text, gold, n, accuracy_before, accuracy_after, success\n"
-        "FROM trigger_results\nWHERE job_id = %d AND model = 0\nORDER BY gold, kind, rank",
-    ),
-}
-"""Pages by the kind of job."""

@@ -1,4 +1,4 @@
-"""The form of a new job: prefilled from a preset or from another job, checked in place."""
+"""The form of a new job, filled in from a preset or from another job, and checked as one types."""
 
 from __future__ import annotations
 
@@ -10,48 +10,41 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, LimitError, Problem, nearest, refuse
 from jobs.inputs.data import save_upload
+from jobs.kinds import DEFAULT, SPECS
+from jobs.recurring import Recurring
+from jobs.specs.submission import Submission
 from scheduler.submission.presets import presets
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, submit
+from webui import forms
 from webui.api.jobs import checked_json
 from webui.context import choice, clean, database, integer, redirect, settings
-from webui.kinds import pruning
-from webui.kinds.forms import FORMS
+from webui.forms import problems_by_field
+from webui.kinds import PAGES, pruning
 
-FILE_FIELDS = ("path",)
-HUB_FIELDS = ("dataset", "config", "split", "revision")
-ROW_FIELDS = ("text_columns", "label_column", "offset", "limit", "sample", "seed")
-DATA_FIELDS = (
-    *("model.name", "model.revision"),
-    *(f"data.{name}" for name in (*FILE_FIELDS, *HUB_FIELDS, *ROW_FIELDS)),
+HUB_FIELDS = ("data.dataset", "data.config", "data.split", "data.revision")
+MODEL_AND_DATA = (
+    *("model.name", "model.revision", "data.path", *HUB_FIELDS, "data.text_columns"),
+    *("data.label_column", "data.offset", "data.limit", "data.sample", "data.seed"),
 )
-SPEC_FIELDS = ("max_length", "dtype", "device")
+"""Fields of `new_data.html`."""
 JOB_FIELDS = ("name", "priority", "deadline", "keep_days", "keep_details_days")
-
 REPEAT_FIELDS = ("cron", "zone")
-
-DEFAULTS: dict[str, str] = {
-    "zone": "UTC",
-    "source": "file",
-    "dtype": "float32",
-    "device": "auto",
-    "keep_text": "on",
-    "data.offset": "0",
-    "data.seed": "0",
-    "priority": "0",
-}
 
 blueprint = Blueprint("new_job", __name__)
 
 
 @blueprint.get("/jobs/new")
 def show() -> str:
-    """The form of a ?kind=: empty, from a preset (?preset=), a copy of a job (?clone=), or to
-    prune by the rankings of a job (?from=)."""
+    """Show the form of a ?kind=.
+
+    It is empty, or filled in from a preset (?preset=), from a job to copy (?clone=), or from a job
+    to prune by (?from=).
+    """
     known = presets(settings())
     name = request.args.get("preset", "")
     cloned = integer("clone", 0)
-    raw: Mapping[str, Any] = {"spec": {"kind": choice("kind", FORMS, "attribution")}}
+    raw: Mapping[str, Any] = {"spec": {"kind": choice("kind", PAGES, DEFAULT)}}
     if cloned:
         job = job_reads.get_job(database(), cloned)
         raw = {"spec": job.spec, "name": job.name, "priority": job.priority}
@@ -67,7 +60,7 @@ def show() -> str:
 
 @blueprint.post("/jobs/new")
 def create() -> Response | tuple[str, int]:
-    """Check and submit; on a problem the form again, with every problem at its field."""
+    """Check and submit; show the form again with every problem at its field, if there is one."""
     values = _given()
     try:
         values = with_upload(values)
@@ -75,7 +68,8 @@ def create() -> Response | tuple[str, int]:
         if request.form.get("do") == "check":
             return _page(values, checked=checked), 200
         if values.get("cron", "").strip():
-            repeated = {**filled(values, "", REPEAT_FIELDS), "submission": to_submission(values)}
+            times = forms.read(Recurring, values, REPEAT_FIELDS)
+            repeated = {**times, "submission": to_submission(values)}
             add(repeated, settings(), database())
             return redirect(url_for("recurring.index"))
         job_id = submit(checked, database())
@@ -88,44 +82,32 @@ def create() -> Response | tuple[str, int]:
 
 @blueprint.post("/jobs/new/check")
 def check_form() -> Response:
-    """What the form's fields come to, while it is filled in; as the API's check."""
+    """Check the form while it is filled in; the answer is that of the API's check."""
     return jsonify(checked_json(check(to_submission(_given()), settings(), database())))
 
 
 def to_submission(values: Mapping[str, str]) -> dict[str, Any]:
-    """What the form's fields say, as a raw submission; empty fields mean the default.
-
-    Numbers stay text: the specification reads them and names what is wrong with them.
-    """
-    kind = _kind(values.get("kind", "attribution"))
-    spec: dict[str, Any] = {
-        "kind": kind,
-        **model_and_data(values),
-        **filled(values, "", (*SPEC_FIELDS, *FORMS[kind].fields)),
-        **FORMS[kind].read(values),
-        "keep_text": bool(values.get("keep_text")),
-    }
+    """The raw submission of a form's values; empty fields mean the default."""
+    kind = _kind(values.get("kind", DEFAULT))
+    unused = other_source(values)
+    names = [name for name in spec_fields(kind) if name not in unused]
+    spec = {"kind": kind, **forms.read(SPECS[kind], values, names, PAGES[kind].controls)}
     again = {"again": True} if values.get("again") else {}
-    return {"spec": spec, **filled(values, "", JOB_FIELDS), **again}
+    return {"spec": spec, **forms.read(Submission, values, JOB_FIELDS), **again}
 
 
-def model_and_data(values: Mapping[str, str]) -> dict[str, Any]:
-    """What the fields of `new_data.html` say."""
-    source = HUB_FIELDS if values.get("source") == "hub" else FILE_FIELDS
-    return {
-        "model": filled(values, "model.", ("name", "revision")),
-        "data": filled(values, "data.", (*source, *ROW_FIELDS)),
-    }
+def other_source(values: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of the source of data that is not chosen."""
+    return ("data.path",) if values.get("source") == "hub" else HUB_FIELDS
 
 
-def filled(values: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> dict[str, str]:
-    """The fields of these names that are not empty."""
-    found = {name: values.get(prefix + name, "").strip() for name in names}
-    return {name: value for name, value in found.items() if value}
+def spec_fields(kind: str) -> list[str]:
+    """The fields of a kind's specification that its form has."""
+    return [name for name in forms.fields_of(SPECS[kind]) if name not in ("version", "kind")]
 
 
 def with_upload(values: dict[str, str]) -> dict[str, str]:
-    """The fields with the path of the file that came with them, if one did."""
+    """The values with the path of the uploaded file, if there is one."""
     file = request.files.get("upload")
     if file is None or not file.filename:
         return values
@@ -134,56 +116,40 @@ def with_upload(values: dict[str, str]) -> dict[str, str]:
 
 
 def to_form(raw: Mapping[str, Any]) -> dict[str, str]:
-    """A raw submission as the form's fields."""
-    spec = dict(raw.get("spec", {}))
-    kind = _kind(spec.get("kind", "attribution"))
-    data = dict(spec.get("data", {}))
-    values: dict[str, str] = {
+    """The values of the form from a raw submission."""
+    spec = raw.get("spec", {})
+    kind = _kind(spec.get("kind", DEFAULT))
+    return {
         "kind": kind,
-        **FORMS[kind].show(spec),
-        "source": "hub" if data.get("dataset") else "file",
-        "keep_text": "on" if spec.get("keep_text", True) else "",
+        "source": "hub" if spec.get("data", {}).get("dataset") else "file",
+        **forms.show(spec, spec_fields(kind), PAGES[kind].controls),
+        **forms.show(raw, JOB_FIELDS),
     }
-    nested = {"model": spec.pop("model", {}), "data": data}
-    for group, part in nested.items():
-        values |= {f"{group}.{name}": _text(value) for name, value in dict(part).items()}
-    plain = (*SPEC_FIELDS, *FORMS[kind].fields)
-    values |= {name: _text(spec[name]) for name in plain if name in spec}
-    return values | {name: _text(raw[name]) for name in JOB_FIELDS if name in raw}
-
-
-def _given() -> dict[str, str]:
-    return {"keep_text": "", **{name: clean(value) for name, value in request.form.items()}}
-
-
-def _kind(name: str) -> str:
-    if name not in FORMS:
-        raise refuse("kind", name, "is no kind of job that has a form", nearest(name, FORMS))
-    return name
 
 
 def defaults(kind: str) -> dict[str, str]:
-    """The fields of an empty form."""
-    return {**DEFAULTS, **FORMS[kind].defaults}
+    """The values of an empty form."""
+    return {
+        "source": "file",
+        **forms.defaults(SPECS[kind], spec_fields(kind), PAGES[kind].controls),
+        **forms.defaults(Submission, JOB_FIELDS),
+        **forms.defaults(Recurring, REPEAT_FIELDS),
+    }
 
 
-def _shown_at_their_field(kind: str) -> frozenset[str]:
-    """Fields that show their own problems; all others show at the top of the form."""
-    own = (*SPEC_FIELDS, *FORMS[kind].fields, *FORMS[kind].others, *JOB_FIELDS, *REPEAT_FIELDS)
-    return frozenset([*DATA_FIELDS, *own, "keep_text"])
+def _given() -> dict[str, str]:
+    return {name: clean(value) for name, value in request.form.items()}
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _kind(name: str) -> str:
+    if name not in PAGES:
+        raise refuse("kind", name, "is no kind of job that has a form", nearest(name, PAGES))
+    return name
 
 
 def _presets(kind: str) -> list[str]:
     found = presets(settings()).items()
-    return [name for name, raw in found if raw["spec"].get("kind", "attribution") == kind]
+    return [name for name, raw in found if raw["spec"].get("kind", DEFAULT) == kind]
 
 
 def _page(
@@ -194,20 +160,20 @@ def _page(
     chosen: str = "",
     cloned: int = 0,
 ) -> str:
-    kind = _kind(values.get("kind", "attribution"))
-    own = _shown_at_their_field(kind)
-    by_field: dict[str, list[Problem]] = {}
-    for problem in problems:
-        by_field.setdefault(problem.field, []).append(problem)
+    kind = _kind(values.get("kind", DEFAULT))
+    fields = {
+        **forms.fields_of(Recurring),
+        **forms.fields_of(Submission),
+        **forms.fields_of(SPECS[kind]),
+    }
+    shown = {*spec_fields(kind), *JOB_FIELDS, *REPEAT_FIELDS}
     return render_template(
         "new_job.html",
         kind=kind,
-        form=FORMS[kind],
-        forms=FORMS,
+        pages=PAGES,
+        fields=fields,
         values=values,
-        by_field=by_field,
-        elsewhere=[problem for problem in problems if problem.field not in own],
-        problems=problems,
+        **problems_by_field(problems, shown),
         checked=checked,
         presets=_presets(kind),
         chosen=chosen,

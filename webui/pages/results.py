@@ -14,7 +14,8 @@ from db.results import export as exports
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
 from webui.context import choice, database, integer, optional_integer
-from webui.pages import heads, trees, words
+from webui.heads import site_name, url_values
+from webui.pages import trees, words
 
 BINS = 40
 
@@ -163,7 +164,7 @@ def _edge(edge: Any, sites: list[Site], read: list[words.Word], found: Example) 
     return {
         "rank": edge["rank"],
         "name": head_name(site.layer, edge["head"], site.kind) if site else "?",
-        "url_values": heads.url_values(site, edge["head"]) if site else None,
+        "url_values": url_values(site, edge["head"]) if site else None,
         "place": (edge["site"], edge["head"]),
         "q": query,
         "k": key,
@@ -185,7 +186,7 @@ def _grid(sites: list[Site], scores: list[Any], found: Example) -> dict[str, Any
             row = by_place.get((site.site, head))
             pair = f"{_token(found, row['query'])} reads {_token(found, row['key'])}" if row else ""
             cells.append({"head": head, "row": row, "pair": pair})
-        lines.append({"site": site, "name": heads.site_name(site), "cells": cells})
+        lines.append({"site": site, "name": site_name(site), "cells": cells})
     return {"lines": lines, "top": top, "width": max((site.heads for site in sites), default=0)}
 
 
@@ -208,7 +209,7 @@ def _chosen(
     return {
         "row": row,
         "name": head_name(site.layer, head, site.kind),
-        "url_values": heads.url_values(site, head),
+        "url_values": url_values(site, head),
         "query": _token(found, row["query"]),
         "key": _token(found, row["key"]),
         "edges": [edge for edge in edges if edge["place"] == (site_no, head)],
@@ -237,7 +238,7 @@ def _neighbour(sites: list[Site], site: Site, head: int, step: int) -> dict[str,
         return None
     other, number = places[at]
     name = head_name(other.layer, number, other.kind)
-    return {"name": name, "url_values": heads.url_values(other, number)}
+    return {"name": name, "url_values": url_values(other, number)}
 
 
 def _token(found: Example, position: int) -> str:

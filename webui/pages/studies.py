@@ -21,6 +21,7 @@ from scheduler.submission.study import (
     restart_study,
     submit_study,
 )
+from webui import forms
 from webui.api.jobs import model_json
 from webui.context import clean, database, integer, redirect, settings
 from webui.pages import new_job, study_sections
@@ -31,7 +32,7 @@ FIELDS = (
     *("examples", "evaluation_examples", "target", "rtol", "steps", "random", "within"),
     *("triggers", "max_length", "dtype", "device"),
 )
-"""Keys of a study that are a text field or a choice of the same name."""
+"""Fields of a study besides its model, its data and its parts."""
 
 blueprint = Blueprint("studies", __name__)
 
@@ -141,11 +142,10 @@ def checked_json(checked: CheckedStudy) -> dict[str, Any]:
 
 
 def to_study(values: Mapping[str, str]) -> dict[str, Any]:
-    """What the form's fields say, as a raw study; empty fields mean the default."""
-    raw: dict[str, Any] = {
-        **new_job.model_and_data(values),
-        **new_job.filled(values, "", FIELDS),
-    }
+    """The raw study of a form's values; empty fields mean the default."""
+    unused = new_job.other_source(values)
+    names = [name for name in (*new_job.MODEL_AND_DATA, *FIELDS) if name not in unused]
+    raw = forms.read(StudySpec, values, names)
     raw["parts"] = [part for part in PARTS if values.get(f"parts.{part}")]
     if path := values.get("evaluation.path", "").strip():
         columns = {key: raw["data"].get(key) for key in ("text_columns", "label_column")}
@@ -158,12 +158,10 @@ def _given() -> dict[str, str]:
 
 
 def _defaults() -> dict[str, str]:
-    """The fields of an empty form: every part but the one that takes long."""
-    model = StudySpec.model_fields
-    values = {name: model[name].default for name in FIELDS}
+    """The values of an empty form: every part but the one that takes long."""
     parts = {f"parts.{part}": "on" for part in PARTS if part != "leave-one-out"}
-    own = {name: f"{value}" for name, value in values.items() if value is not None}
-    return {**new_job.DEFAULTS, **own, **parts}
+    own = forms.defaults(StudySpec, (*new_job.MODEL_AND_DATA, *FIELDS))
+    return {"source": "file", **own, **parts}
 
 
 def _page(
@@ -172,16 +170,12 @@ def _page(
     problems: tuple[Problem, ...] = (),
     checked: CheckedStudy | None = None,
 ) -> str:
-    by_field: dict[str, list[Problem]] = {}
-    for problem in problems:
-        by_field.setdefault(problem.field, []).append(problem)
-    own = {*new_job.DATA_FIELDS, *FIELDS, "name", "evaluation.path", "parts"}
+    shown = {*new_job.MODEL_AND_DATA, *FIELDS, "name", "evaluation.path", "parts"}
     return render_template(
         "new_study.html",
         values=values,
-        by_field=by_field,
-        elsewhere=[problem for problem in problems if problem.field not in own],
-        problems=problems,
+        fields=forms.fields_of(StudySpec),
+        **forms.problems_by_field(problems, shown),
         checked=checked,
         parts=PARTS,
         uploads_megabytes=settings().upload_megabytes,

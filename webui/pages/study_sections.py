@@ -18,9 +18,9 @@ from jobs.kinds import ranking_source
 from jobs.states import JobState
 from scheduler.submission.findings import findings, ranked
 from webui.context import choice, database
-from webui.kinds import attack, pruning
-from webui.kinds.importance import correlated
-from webui.pages import heads, trees
+from webui.kinds import attack, attribution, pruning
+from webui.pages import trees
+from webui.pages.correlation import correlated
 
 
 def jobs_of(study: StudyRow) -> dict[str, Job]:
@@ -37,7 +37,7 @@ def sections(jobs: Mapping[str, Job]) -> dict[str, Any]:
         sites = results.list_sites(opened, job.id)
         importance = results.get_importance(opened, job.id)
         found["head_total"] = len(importance.heads)
-        found["head_chart"] = heads.chart(job.id, sites, importance.heads)
+        found["head_chart"] = attribution.chart(job.id, sites, importance.heads)
         found |= _example(job, sites)
     if job := done.get("pruning"):
         found["pruning"] = pruning.section(job)

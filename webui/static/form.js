@@ -24,7 +24,8 @@ function fields() {
   return data;
 }
 
-const control = (name) => (name === 'integration' ? field('rule') : field(name));
+/** The control of a field; one that several controls make names the first of them. */
+const control = (name) => form.querySelector(`[data-field="${CSS.escape(name)}"]`) ?? field(name);
 
 /** Whether a problem may be shown yet: not for fields that wait to be filled in. */
 function due(problem) {
@@ -216,7 +217,7 @@ form.addEventListener('change', (event) => {
     if (event.target.files.length) upload(event.target);
     return;
   }
-  touched.add(event.target.name === 'rule' ? 'integration' : event.target.name);
+  touched.add(event.target.dataset.field ?? event.target.name);
   if (event.target.name === 'data.path') preview();
   soon();
 });

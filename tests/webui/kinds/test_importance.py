@@ -15,7 +15,7 @@ from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.outcome import Completed
 from tests.helpers.jobs import ALICE, HEADS, SITES, completed, importance_of, planned_job
-from webui.kinds.forms import FORMS
+from webui.kinds import PAGES
 from webui.pages.new_job import defaults, to_form, to_submission
 
 
@@ -124,7 +124,7 @@ def test_the_rankings_in_the_api_and_as_csv(client: FlaskClient, database: Datab
 # The form and the API of several kinds.
 
 
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_a_kinds_form_reads_what_it_shows(kind: str, client: FlaskClient) -> None:
     assert client.get("/jobs/new", query_string={"kind": kind}).status_code == 200
     values = defaults(kind) | {"kind": kind, "model.name": "org/model", "data.path": "rows.jsonl"}
