@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from db import schema
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
 from db.reads import jobs as job_reads
@@ -82,7 +83,8 @@ def test_a_job_says_what_it_waits_for_and_what_needs_it(
 def _values(database: Database, job: int) -> dict[str, Any]:
     with database.read() as tx:
         row = tx.run(f"SELECT * FROM job WHERE id = {job}").mappings().one()
-    return {key: value for key, value in row.items() if key not in ("id", "created_at")}
+    columns = {column.name: column.key for column in schema.job.columns}
+    return {columns[n]: value for n, value in row.items() if n not in ("id", "created_at")}
 
 
 def test_two_runs_compared(client: FlaskClient, database: Database) -> None:
