@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import structlog
 
+from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
 TAIL_LINES = 50
@@ -239,3 +240,17 @@ def _stored(text: str) -> str:
         half = LONGEST_LINE // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters ...\n{text[-half:]}"
     return text
+
+
+@contextmanager
+def contained(step: str, **about: object) -> Iterator[None]:
+    """Log whatever a step raises, so that one job, or one step, does not stop the others.
+
+    UnavailableError passes: without its database nothing can go on.
+    """
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the others go on
+        structlog.get_logger().error(f"{step} raised", exc_info=True, **about)

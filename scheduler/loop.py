@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -18,7 +19,7 @@ from db.queue import lifecycle
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import read_rows
-from jobs.logs import bind_process
+from jobs.logs import bind_process, contained
 from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
@@ -82,26 +83,41 @@ class Scheduler:
     def tick(self) -> None:
         """Run one round of every step."""
         work = lifecycle.pending_work(self.database)
-        if work.recur:
-            recurring.submit_due(self.settings, self.database)
-        if work.plan:
-            self.plan()
-        if work.expire:
-            for held in lifecycle.expire_leases(self.database):
-                about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
-                log.warning("lease expired", **about)
-        if work.sweep:
-            lifecycle.sweep_jobs(self.database)
-        if work.finish or work.sweep:
-            for job_id in lifecycle.finish_jobs(self.database):
-                log.info("job finished", job=job_id)
-        if work.empty:
-            for job_id in deletion.empty_jobs(self.database):
-                log.info("job deleted", job=job_id)
-        self.dispatch()
-        self._balance()
-        self._retain()
-        self._clean_up()
+        steps: list[tuple[bool, Callable[[], None]]] = [
+            (work.recur, self._recur),
+            (work.plan, self.plan),
+            (work.expire, self._expire),
+            (work.sweep, self._sweep),
+            (work.finish or work.sweep, self._finish),
+            (work.empty, self._empty),
+            (True, self.dispatch),
+            (True, self._balance),
+            (True, self._retain),
+            (True, self._clean_up),
+        ]
+        for needed, step in steps:
+            if needed:
+                with contained(step.__name__.strip("_")):
+                    step()
+
+    def _recur(self) -> None:
+        recurring.submit_due(self.settings, self.database)
+
+    def _expire(self) -> None:
+        for held in lifecycle.expire_leases(self.database):
+            about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
+            log.warning("lease expired", **about)
+
+    def _sweep(self) -> None:
+        lifecycle.sweep_jobs(self.database)
+
+    def _finish(self) -> None:
+        for job_id in lifecycle.finish_jobs(self.database):
+            log.info("job finished", job=job_id)
+
+    def _empty(self) -> None:
+        for job_id in deletion.empty_jobs(self.database):
+            log.info("job deleted", job=job_id)
 
     def plan(self) -> None:
         """Divide every queued job into blocks and shards, loading its data first if needed."""
@@ -117,6 +133,11 @@ class Scheduler:
             except InputError as error:
                 lifecycle.fail_plan(self.database, request.job_id, str(error))
                 log.warning("planning failed", job=request.job_id, error=str(error))
+            except UnavailableError:
+                raise
+            except Exception as error:
+                log.error("planning raised", job=request.job_id, exc_info=True)
+                lifecycle.put_off(self.database, request.job_id, "planning", error)
 
     def _plan_one(self, request: lifecycle.PlanRequest) -> None:
         spec = parse_spec(json.loads(request.spec))

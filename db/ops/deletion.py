@@ -19,6 +19,7 @@ from db.results import partitions
 from db.schema.lifetimes import Lifetime, tables
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
+from jobs.logs import contained
 
 STEP_SECONDS = 0.25
 """How long one call empties: what a scheduler spends per tick."""
@@ -66,11 +67,12 @@ def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
         marked = [int(row[0]) for row in tx.run(TO_EMPTY)]
     gone = []
     for job_id in marked:
-        if not remove_rows(database, job_id, tables(*_OF_JOBS, many_rows=True), until):
-            break
-        with database.write() as tx:
-            tx.run(DELETED, job_id=job_id)
-        gone.append(job_id)
+        with contained("deleting", job=job_id):
+            if not remove_rows(database, job_id, tables(*_OF_JOBS, many_rows=True), until):
+                break
+            with database.write() as tx:
+                tx.run(DELETED, job_id=job_id)
+            gone.append(job_id)
     return gone
 
 

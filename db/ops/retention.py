@@ -21,6 +21,7 @@ from db.results import partitions
 from db.schema.lifetimes import Lifetime, cleared_columns, tables
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
+from jobs.logs import contained
 from jobs.settings import Retention
 
 
@@ -154,13 +155,14 @@ def remove_details(database: Database, seconds: float) -> bool:
         marked = [int(row[0]) for row in tx.run(TO_PURGE)]
     details = tables(Lifetime.DETAILS, many_rows=True)
     for job_id in marked:
-        if not (
-            deletion.remove_rows(database, job_id, details, until)
-            and _clear_columns(database, job_id, until)
-        ):
-            return False
-        with database.write() as tx:
-            tx.run(PURGED, job_id=job_id)
+        with contained("purging", job=job_id):
+            if not (
+                deletion.remove_rows(database, job_id, details, until)
+                and _clear_columns(database, job_id, until)
+            ):
+                return False
+            with database.write() as tx:
+                tx.run(PURGED, job_id=job_id)
     return True
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Row, delete, func, insert, select, update
 
 from db import schema
@@ -31,7 +32,9 @@ from db.queue.sql import (
     EXPIRE,
     EXPIRED,
     FAIL_CHILDREN,
+    FINISH_LATER,
     FINISHED,
+    FINISHING,
     OVERDUE,
     PAUSE,
     PLAN_LATER,
@@ -51,16 +54,20 @@ from db.queue.sql import (
 )
 from db.results import partitions
 from db.transaction import Transaction
-from jobs.errors import ConflictError, NotFoundError
+from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.plan import Rate, block_end
 from jobs.states import (
     FINAL_JOB_STATES,
+    MAX_ERRORS,
     MAX_LOSSES,
     MAX_PLAN_TRIES,
     JobState,
     ShardState,
+    backoff_seconds,
     plan_backoff_seconds,
 )
+
+log = structlog.get_logger()
 
 NOTHING = Prepared()
 CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
@@ -296,22 +303,58 @@ def sweep_jobs(database: Database) -> None:
 
 
 def finish_jobs(database: Database) -> list[int]:
-    """Merge what the shards of finalizing jobs left into their results, and end them."""
+    """Merge what the shards of finalizing jobs left into their results, and end them.
+
+    Each in a transaction of its own: what one job raises is its own error, see `put_off`.
+    """
+    with database.read() as tx:
+        waiting = [int(row.id) for row in tx.run(TO_FINISH)]
     finished = []
-    with database.write() as tx:
-        for job_id, kind, deadline in tx.run(TO_FINISH).all():
-            result_hash = KINDS[kind].finish(tx, job_id)
-            error = _failures(tx, job_id, deadline, computed=result_hash is not None)
-            values = {
-                "job_id": job_id,
-                "state": (JobState.FAILED if error else JobState.SUCCEEDED).value,
-                "error": error,
-                "result_hash": result_hash,
-            }
-            tx.run(FINISHED, **values)
-            deletion.end_run(tx, job_id)
-            finished.append(int(job_id))
+    for job_id in waiting:
+        try:
+            if _finish(database, job_id):
+                finished.append(job_id)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            log.error("finishing raised", job=job_id, exc_info=True)
+            put_off(database, job_id, "finishing", error)
     return finished
+
+
+def _finish(database: Database, job_id: int) -> bool:
+    with database.write() as tx:
+        job = tx.run(FINISHING, job_id=job_id).first()
+        if job is None:
+            return False
+        result_hash = KINDS[job.kind].finish(tx, job_id)
+        error = _failures(tx, job_id, job.deadline_at, computed=result_hash is not None)
+        state = JobState.FAILED if error else JobState.SUCCEEDED
+        tx.run(FINISHED, job_id=job_id, state=state.value, error=error, result_hash=result_hash)
+        deletion.end_run(tx, job_id)
+        return True
+
+
+def put_off(database: Database, job_id: int, step: str, error: Exception) -> None:
+    """Record what planning or finishing a job raised: it is tried again later, or fails.
+
+    step: `planning` or `finishing`
+    """
+    message = f"{step} raised {type(error).__name__}: {error}"[:2_000]
+    with database.write() as tx:
+        tries = int(tx.run(PLAN_TRIES, job_id=job_id).scalar() or 0) + 1
+        if tries < MAX_ERRORS:
+            later = PLAN_LATER if step == "planning" else FINISH_LATER
+            backoff = backoff_seconds(tries)
+            tx.run(later, job_id=job_id, tries=tries, backoff=backoff, error=message)
+            return
+        message += f". Given up after {tries} tries."
+        if step == "planning":
+            tx.run(PLANNING_FAILED, job_id=job_id, error=message)
+        else:
+            state = JobState.FAILED.value
+            tx.run(FINISHED, job_id=job_id, state=state, error=message, result_hash=None)
+            deletion.end_run(tx, job_id)
 
 
 def prune_workers(database: Database, age: float) -> None:

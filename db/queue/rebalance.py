@@ -13,6 +13,7 @@ from db.queue import claims
 from db.queue.claims import Claim
 from db.queue.lifecycle import take_back
 from db.queue.sql import RUNNING, TYPICAL, WAITING_QUEUES
+from jobs.logs import contained
 from jobs.rebalance import Lease, room, tails, too_slow
 
 TOO_SLOW = "its worker was far slower than the job's others"
@@ -38,8 +39,9 @@ def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
             cuts = tails(running, idle[queue])
             found += _take_over(database, running)
         for lease, hi in cuts:
-            if claims.give_away(database, _claim(lease), hi):
-                found.append(_claim(lease))
+            with contained("shortening a lease", job=lease.job_id):
+                if claims.give_away(database, _claim(lease), hi):
+                    found.append(_claim(lease))
     return found
 
 

@@ -254,7 +254,7 @@ SELECT
         state = 'queued' AND {_PARENT_LOST}) OR (
         state IN ('running', 'paused') AND NOT EXISTS (
             SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
-    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing'),
+    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing' AND plan_at <= {{clock}}),
     EXISTS (SELECT 1 FROM job WHERE state = 'deleting'),
     EXISTS (SELECT 1 FROM recurring WHERE NOT paused AND next_at <= {{clock}}
         AND retry_at <= {{clock}})
@@ -289,7 +289,7 @@ WHERE id = :job_id AND state = 'planning'
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
     examples = :examples, data_fingerprint = :fingerprint, cost = COALESCE(:cost, cost),
-    block = :block, started_at = {clock}, error = NULL
+    block = :block, started_at = {clock}, error = NULL, plan_tries = 0, plan_at = 0
 WHERE id = :job_id AND state = 'planning'
 """
 """The job has its shards. Must touch one row, or another planner was faster."""
@@ -332,9 +332,22 @@ WHERE (state IN ('running', 'paused') AND control <> 'cancel' OR state = 'stoppi
 """
 """Jobs whose shards are all final."""
 
-TO_FINISH = (
-    "SELECT id, kind, deadline_at FROM job WHERE state = 'finalizing' {for_update_skip_locked}"
-)
+TO_FINISH = """
+SELECT id FROM job WHERE state = 'finalizing' AND plan_at <= {clock} ORDER BY id
+"""
+
+FINISHING = """
+SELECT kind, deadline_at FROM job
+WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}
+{for_update_skip_locked}
+"""
+"""One of them, for whoever finishes it. No row: another scheduler has it."""
+
+FINISH_LATER = """
+UPDATE job SET plan_tries = :tries, plan_at = {clock} + :backoff, error = :error
+WHERE id = :job_id AND state = 'finalizing'
+"""
+"""Finishing it raised: the job waits, and the others go on."""
 
 FINISHED = """
 UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}

@@ -15,6 +15,7 @@ from jobs.errors import (
     HubUnavailableError,
     InputError,
     Problem,
+    UnavailableError,
     nearest,
     refuse,
 )
@@ -98,6 +99,12 @@ def submit_due(settings: Settings, database: Database) -> None:
             recurring.postpone(database, due, RETRY_SECONDS, str(error))
             log.warning("recurring job waits for the hub", recurring=due.id, error=str(error))
             continue
+        except UnavailableError:
+            raise
+        except Exception as error:
+            log.error("recurring submission raised", recurring=due.id, exc_info=True)
+            message = f"submitting raised {type(error).__name__}: {error}"[:2_000]
+            done = recurring.take(database, due, when, after, message)
         if isinstance(done, int):
             log.info("recurring job submitted", recurring=due.id, job=done)
         elif done is not None:
