@@ -172,7 +172,7 @@ def _clear_columns(database: Database, job_id: int, until: float) -> bool:
         left = or_(*(column.is_not(None) for column in columns)) & (table.c.job_id == job_id)
         keys = [column for column in table.primary_key.columns if column.name != "job_id"]
         query = select(*keys).where(left).order_by(*keys).limit(1).offset(deletion.FIRST_BATCH)
-        nulls = {column.name: None for column in columns}
+        nulls = {column.key: None for column in columns}
         more = True
         while more:
             with database.write() as tx:

@@ -68,11 +68,11 @@ worker = Table(
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
     Column("beat_seconds", Double),
-    Column("vitals", Text),
+    Column("vitals", Text, key="resource_usage"),
     info=kept(Lifetime.INSTALLATION),
 )
-"""Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats, `vitals`
-the resource usage, a JSON object."""
+"""Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats,
+`resource_usage` a JSON object."""
 
 published = Table(
     "published",

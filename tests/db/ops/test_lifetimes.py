@@ -64,7 +64,7 @@ def fill(database: Database, job: int) -> None:
         if database.dialect == "sqlite":
             tx.run("PRAGMA defer_foreign_keys = ON")  # older files have more of them
         for table in metadata.sorted_tables:
-            row = {column.name: value(column, job) for column in table.columns}
+            row = {column.key: value(column, job) for column in table.columns}
             if table is schema.job:
                 row |= {**final, "purged_at": None, "finished_at": 1.0}
             if table is schema.job_parent:
@@ -79,7 +79,7 @@ def filled(database: Database) -> Database:
     for job in (KEPT, GONE):
         fill(database, job)
     with database.write() as tx:
-        row = {column.name: value(column, PARENT) for column in schema.job.columns}
+        row = {column.key: value(column, PARENT) for column in schema.job.columns}
         tx.execute(insert(schema.job).values({**row, "state": "succeeded", "control": "run"}))
         tx.execute(insert(schema.job_parent).values(job_id=PARENT, parent_id=GONE))
     return database

@@ -126,7 +126,9 @@ def test_conditions_on_pages_and_api(
 ) -> None:
     job = seeding.seed_job(database, state="running", done=6, shard_size=6)
     place: dict[str, Any] = {"state": "busy", "job_id": job, "shard_no": 1, "beat_seconds": 10}
-    seeding.seed_worker(database, "orion-4121-1", vitals='{"memory": 5e8, "cpu": 1.5}', **place)
+    seeding.seed_worker(
+        database, "orion-4121-1", resource_usage='{"memory": 5e8, "cpu": 1.5}', **place
+    )
     seeding.seed_worker(database, "gone", silent=21)
     fleet.scheduler_beat(database, WHO, **SAID)
     shift(database, "shard", "moved_at", 0)
