@@ -1,4 +1,4 @@
-"""A consistent copy of an SQLite database that others go on writing."""
+"""Consistent copies of an SQLite database while other processes write to it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from jobs.errors import UnavailableError, refuse
 def backup(database: Database, to: Path) -> int:
     """Copy the database to a new file; returns its size in bytes.
 
-    The copy holds everything that was committed when it began, and nothing else. Raises InputError
-    for a database that is no file and for a target that cannot be written.
+    The copy has exactly what was committed when it began. Raises InputError for a database that is
+    not a file and for a target that cannot be written.
     """
     if database.dialect != "sqlite":
         remedy = "Use pg_dump, see docs/reliability.md."
@@ -27,7 +27,7 @@ def backup(database: Database, to: Path) -> int:
         raise UnavailableError(f"There is no database {source}.")
     if to.exists():
         raise refuse("--to", str(to), "exists", "Choose a new file.")
-    # Written beside it and renamed at the end: a file of that name is a whole copy.
+    # Written beside the target and linked at the end: a file of that name is a complete copy.
     part = to.with_name(f"{to.name}.part")
     try:
         part.unlink(missing_ok=True)

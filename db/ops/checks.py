@@ -1,4 +1,4 @@
-"""Whether a process can do its work: asked in bounded time, answered without an exception."""
+"""Health checks: they take a bounded time and never raise."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from jobs.errors import HeadwiseError
 OK, BAD, UNKNOWN = "ok", "bad", "unknown"
 SECONDS = 5.0
 MOST_WAITING = 8
-"""Checks of this process that may wait for the database at once."""
+"""Most checks of this process that may wait for the database at a time."""
 
 _free = threading.BoundedSemaphore(MOST_WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The answer of a check."""
+    """The result of a check."""
 
     state: str
-    """ok, bad, or unknown: the database did not answer, so nothing can be told."""
+    """ok, bad, or unknown if the database did not answer."""
     message: str
 
     @property
     def ok(self) -> bool:
-        """Whether all is well."""
+        """Whether the process is healthy."""
         return self.state == OK
 
 
 def web_health(database: Database, seconds: float = SECONDS) -> Health:
-    """Whether the dashboard can work: the database answers, and has this code's schema."""
+    """Check that the database answers and has this code's schema."""
     return in_time(lambda: _schema(database), seconds)
 
 
@@ -45,7 +45,7 @@ def _schema(database: Database) -> Health:
 
 
 def in_time(check: Callable[[], Health], seconds: float = SECONDS) -> Health:
-    """The answer of a check, or unknown where it takes longer or its database is away."""
+    """Run a check; the result is unknown if it takes longer or its database does not answer."""
     found: list[Health] = []
     late = Health(state=UNKNOWN, message=f"the database does not answer within {seconds:g} s")
     if not _free.acquire(blocking=False):
@@ -61,7 +61,7 @@ def in_time(check: Callable[[], Health], seconds: float = SECONDS) -> Health:
         finally:
             _free.release()
 
-    # A daemon: a database that swallows packets must not keep the process from ending.
+    # A daemon thread: a database that drops packets must not keep the process from exiting.
     thread = threading.Thread(target=run, name="health check", daemon=True)
     thread.start()
     thread.join(timeout=seconds)

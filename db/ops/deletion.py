@@ -1,9 +1,9 @@
-"""Deleting jobs: marked in one short transaction, emptied in many, resumed after a kill.
+"""Deleting jobs: a short transaction marks the job, later ones remove its rows.
 
-A deleted job is gone for everyone at once: its state is `deleting`, which the published views and
-every query leave out, and its keys are free for a new job. What it left is removed afterwards, in
-transactions so short that SQLite's one writer is never held up for long. Every step may be
-repeated, and run by several schedulers.
+A deleted job is invisible at once: its state is `deleting`, which the published views and every
+query leave out, and its keys are free for a new job. Its rows are removed afterwards, in
+transactions so short that SQLite's one writer is never blocked for long. Every step may be
+repeated and run by several schedulers, and continues after a crash.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from jobs.errors import UnavailableError, refuse
 from jobs.logs import contained
 
 STEP_SECONDS = 0.25
-"""How long one call empties: what a scheduler spends per tick."""
+"""How long one call removes rows: the time that a scheduler spends per tick."""
 BATCH_SECONDS = 0.05
-"""The time that one transaction is aimed at."""
+"""The target duration of one transaction."""
 FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000
 
 DELETING = """
 UPDATE job SET state = 'deleting', dedupe_key = NULL, idempotency_key = NULL
 WHERE id = :job_id AND state IN ('succeeded', 'failed', 'cancelled')
 """
-"""A job goes for everyone who looks; its rows follow, then its own."""
+"""Make a job invisible; its rows follow, then its own row."""
 
 TO_EMPTY = "SELECT id FROM job WHERE state = 'deleting' ORDER BY id"
 
@@ -42,7 +42,7 @@ _OF_JOBS = (Lifetime.JOB, Lifetime.DETAILS, Lifetime.RUN)
 
 
 def mark(tx: Transaction, job_id: int) -> bool:
-    """Delete a final job for everyone who looks; False where it is not final."""
+    """Make a final job invisible and delete its small tables; False if it is not final."""
     if not tx.run(DELETING, job_id=job_id).rowcount:
         return False
     # Few rows, without which the views show none of the others.
@@ -61,7 +61,7 @@ def end_run(tx: Transaction, job_id: int) -> None:
 
 
 def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
-    """Remove what marked jobs left, for that long; returns the jobs that are gone now."""
+    """Remove the rows of marked jobs for that long; returns the jobs that are gone now."""
     until = time.monotonic() + seconds
     with database.read() as tx:
         marked = [int(row[0]) for row in tx.run(TO_EMPTY)]
@@ -79,10 +79,10 @@ def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
 def remove_rows(
     database: Database, job_id: int, from_tables: tuple[Table, ...], until: float
 ) -> bool:
-    """Remove a job's rows until that time; False where some are left."""
+    """Remove a job's rows until that time; False if some are left."""
     if not _drop_partitions(database, job_id, from_tables):
         return False
-    # Only SQLite's writers wait for each other.
+    # Writers wait for each other on SQLite only.
     size = FIRST_BATCH if database.dialect == "sqlite" else LARGEST_BATCH
     while True:
         started = time.monotonic()
@@ -103,10 +103,10 @@ def is_pending(database: Database) -> bool:
 
 
 def compact(database: Database) -> tuple[int, int]:
-    """SQLite: rewrite the file without free pages, so that it gives space back from now on.
+    """SQLite: rewrite the file without free pages, and let it shrink from now on.
 
-    Returns its bytes before and after. Needs that much free disk space, and keeps writers waiting.
-    Raises InputError on PostgreSQL, which has its own vacuum.
+    Returns its size before and after. Needs as much free disk space and blocks writers. Raises
+    InputError on PostgreSQL, which has its own vacuum.
     """
     if database.dialect != "sqlite":
         remedy = "PostgreSQL's autovacuum makes space reusable; VACUUM FULL returns it."
@@ -124,10 +124,10 @@ def compact(database: Database) -> tuple[int, int]:
 
 
 def give_back(database: Database, until: float) -> bool:
-    """SQLite: return free pages to the file system, but for a tenth that new results will fill.
+    """SQLite: return free pages to the file system, except for a tenth that new results will fill.
 
-    Does so until that time; returns whether there are more. A file of an old version keeps them,
-    see `compact`.
+    Stops at that time; returns whether there are more. Files of an early version cannot shrink
+    before they are compacted, see `compact`.
     """
     while database.dialect == "sqlite":
         with database.write() as tx:
@@ -139,7 +139,7 @@ def give_back(database: Database, until: float) -> bool:
             if mode != _INCREMENTAL or surplus <= 0:
                 return False
             steps = min(surplus, _PAGES_PER_STEP)
-            # A page per step, which SQLAlchemy, seeing no columns, would not go through.
+            # Each fetched row frees a page; SQLAlchemy sees no columns and would fetch none.
             driver = tx.driver_connection
             driver.execute(f"PRAGMA incremental_vacuum({steps})").fetchall()
         if time.monotonic() > until:
@@ -158,7 +158,7 @@ def _names(table: Table, job_id: int) -> ColumnElement[bool]:
 
 
 def _delete_batch(tx: Transaction, from_tables: tuple[Table, ...], job_id: int, size: int) -> bool:
-    """Delete up to `size` rows, in the order of the primary keys; whether there may be more."""
+    """Delete up to `size` rows in order of the primary keys; returns whether there may be more."""
     for table in from_tables:
         mine = table.c.job_id == job_id
         keys = [column for column in table.primary_key.columns if column.name != "job_id"]
@@ -173,7 +173,7 @@ def _delete_batch(tx: Transaction, from_tables: tuple[Table, ...], job_id: int, 
 
 
 def _drop_partitions(database: Database, job_id: int, from_tables: tuple[Table, ...]) -> bool:
-    """Drop a job's partitions, or at least give their space back; False where one is left."""
+    """Drop a job's partitions, or at least free their space; False if one is left."""
     with database.read() as tx:
         own = [table for table in partitions.owned(tx, job_id) if table in from_tables]
     if not own or _unhindered(database, partitions.drop, own, job_id):
@@ -189,7 +189,7 @@ def _unhindered(
     those: list[Table],
     job_id: int,
 ) -> bool:
-    """Whether the step could be done; not while someone reads what it needs for itself."""
+    """Run a step that needs exclusive locks; False if a reader holds one of the tables."""
     try:
         with database.write() as tx:
             for table in those:

@@ -1,7 +1,7 @@
-"""What is alive: workers, schedulers and the broker, as they last said, by the database's clock.
+"""The fleet: workers, schedulers and the broker at their last heartbeats, by the database's clock.
 
-Who has been silent for two of its heartbeats is dead. A shard whose worker beats but that has not
-moved for long is stalled.
+A process that misses two heartbeats is considered dead. A shard is stalled if it makes no progress
+although its worker is alive.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
     broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
 """
-"""A scheduler says that it is alive, what it is doing, and whether the broker answers it."""
+"""Record that a scheduler is alive, what it is doing, and whether it reaches the broker."""
 
 PRUNE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
 
@@ -52,7 +52,7 @@ IDLE, BUSY, STALLED, STOPPED, DEAD = "idle", "busy", "stalled", "stopped", "dead
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A worker process as it was last seen."""
+    """A worker process at its last heartbeat."""
 
     name: str
     host: str
@@ -68,7 +68,7 @@ class Worker:
     silent: float
     """Seconds since its last heartbeat, by the database's clock."""
     still: float | None
-    """Seconds since the shard that it holds moved."""
+    """Seconds since its shard made progress."""
     resource_usage: dict[str, float]
     """See `workers.resource_usage`."""
     alive: bool
@@ -78,7 +78,7 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerIdentity:
-    """Which scheduler this is, and which broker it uses."""
+    """The identity of a scheduler process, and the broker that it uses."""
 
     name: str
     host: str
@@ -89,17 +89,17 @@ class SchedulerIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduler:
-    """A scheduler process as it was last seen."""
+    """A scheduler process at its last heartbeat."""
 
     name: str
     host: str
     pid: int
     state: str
     doing: str | None
-    """A step that takes long."""
+    """The step in progress, if it may take long."""
     broker: str
     broker_error: str | None
-    """Why the broker did not answer it."""
+    """Why it could not reach the broker."""
     started_at: float
     seen_at: float
     silent: float
@@ -112,7 +112,7 @@ class Scheduler:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something that jobs wait for, in words."""
+    """Something that jobs wait for, as users read it."""
 
     what: str
     """scheduler, broker or workers."""
@@ -126,27 +126,27 @@ def dead_after(heartbeat_seconds: float) -> float:
 
 
 def patience(heartbeat_seconds: float) -> float:
-    """Seconds of silence after which a worker is not counted on when work is handed out.
+    """Seconds of silence after which a worker is ignored when shards are dispatched.
 
-    Longer than `dead_after`: a slow database delays a heartbeat, and an idle worker that is passed
-    over costs half a minute.
+    Longer than `dead_after`: a slow database delays heartbeats, and an idle worker that is not
+    woken costs half a minute.
     """
     return dead_after(heartbeat_seconds) + 5.0
 
 
 def list_workers(database: Database, settings: Settings) -> list[Worker]:
-    """Workers, last seen first."""
+    """List workers, most recently seen first."""
     return [_worker(dict(row), settings) for row in _rows(database, WORKERS)]
 
 
 def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
-    """Schedulers, last seen first."""
+    """List schedulers, most recently seen first."""
     found = []
     for row in _rows(database, SCHEDULERS):
         alive = row["state"] != STOPPED and row["silent"] <= dead_after(row["beat_seconds"])
         condition = STOPPED if row["state"] == STOPPED else DEAD
         if alive:
-            # Between two beats nothing is heard: that is no sign that it hangs.
+            # The time since the last heartbeat is no sign that it hangs.
             hangs = row["still"] - row["silent"] > settings.stall_warn_seconds
             condition = STALLED if hangs else "running"
         values = {key: value for key, value in row.items() if key != "beat_seconds"}
@@ -155,7 +155,7 @@ def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
 
 
 def shard_condition(shard: Shard, settings: Settings) -> str | None:
-    """`stalled` or `dead` of a leased shard that does not move, or whose worker is silent."""
+    """Return `stalled` or `dead` for a leased shard without progress, or with a silent worker."""
     if shard.silent is None:
         return None
     if shard.silent > dead_after(shard.beat_seconds or settings.heartbeat_seconds):
@@ -173,20 +173,20 @@ def scheduler_beat(
     broker_error: str | None,
     still: float,
 ) -> None:
-    """Say that the scheduler is alive, and that its last round ended `still` seconds ago."""
+    """Record that the scheduler is alive, and that its last round ended `still` seconds ago."""
     said = {"state": state, "doing": doing, "broker_error": broker_error, "still": still}
     with database.write() as tx:
         tx.run(SCHEDULER_BEAT, **asdict(who), **said)
 
 
 def prune_schedulers(database: Database, age: float) -> None:
-    """Forget schedulers that were not seen for `age` seconds."""
+    """Remove schedulers that were not seen for `age` seconds."""
     with database.write() as tx:
         tx.run(PRUNE_SCHEDULERS, age=age)
 
 
 def notices(database: Database, settings: Settings) -> list[Notice]:
-    """What stands still, and what to do: a scheduler, the broker, workers of a queue."""
+    """List what jobs wait for, and the remedy: a scheduler, the broker, workers of a queue."""
     schedulers = list_schedulers(database, settings)
     alive = [one for one in schedulers if one.alive]
     found = _scheduler_notices(schedulers, alive)
@@ -222,7 +222,7 @@ def notices(database: Database, settings: Settings) -> list[Notice]:
 
 
 def trace_seed(database: Database) -> Callable[[int], str]:
-    """For `jobs.traces`: the time at which a job was submitted. Raises UnavailableError."""
+    """Make the seed for `jobs.traces`, the time at which a job was submitted."""
 
     def seed(job_id: int) -> str:
         with database.read() as tx:
@@ -257,7 +257,7 @@ def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -
 
 
 def _worker(row: dict[str, Any], settings: Settings) -> Worker:
-    told = row.pop("beat_seconds")  # a worker of an earlier version tells neither this nor progress
+    told = row.pop("beat_seconds")  # workers of earlier versions report neither this nor progress
     beat = told or settings.heartbeat_seconds
     usage = json.loads(row.pop("resource_usage") or "{}")
     stopped = row["state"] == STOPPED
@@ -270,7 +270,7 @@ def _worker(row: dict[str, Any], settings: Settings) -> Worker:
 
 
 def _stalled(still: float | None, silent: float, settings: Settings) -> bool:
-    """Whether the last heartbeat said that the shard had not moved for long."""
+    """Whether the shard had made no progress for long at the last heartbeat."""
     return still is not None and still - silent > settings.stall_warn_seconds
 
 

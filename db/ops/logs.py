@@ -1,7 +1,7 @@
-"""The log of a job in the database: written in small batches beside the work, read by pages.
+"""The log of a job in the database: written in small batches, read by pages, API and commands.
 
-A thread of its own writes, so that neither a commit nor a lease waits for a log. Times are by the
-database's clock: a process says how long ago it logged a line, not when.
+A separate thread writes it, so that neither a commit nor a lease waits for a log. Times are by the
+database's clock: a process reports how long ago it logged a line, not when.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from jobs.logs import LEVELS, Line, Pending, pending
 log = structlog.get_logger()
 
 BATCH = 500
-"""Lines per transaction, and per beat: a noisy attempt cannot fill the database faster."""
+"""Most lines per transaction and per heartbeat, which limits how fast an attempt fills the log."""
 SETTLE_SECONDS = 2.0
-"""Whoever follows a log gets lines this old: by then a transaction that began earlier has ended."""
+"""Age of the newest lines that followers get: transactions that began before have ended by then."""
 CHUNK = 2_000
 
 LINES = """
@@ -76,18 +76,18 @@ class LogLine:
 
     @property
     def cursor(self) -> str:
-        """Its place in the order of the log."""
+        """Its position in the order of the log."""
         return f"{self.stored_at!r}/{self.number}/{self.source}"
 
     def as_text(self) -> str:
-        """Time, level, place, what happened; a traceback has lines of its own."""
+        """Format time, level, process, shard, event and details; a traceback has its own lines."""
         when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         place = "" if self.shard is None else f" shard={self.shard} attempt={self.attempt}"
         said = f"{self.event} {self.details}".rstrip()
         return f"{when} {self.level:<7} {self.source}{place} {said}"
 
     def as_json(self) -> dict[str, Any]:
-        """As the API sends it."""
+        """Return the fields that the API sends."""
         names = ("at", "level", "source", "shard", "attempt", "event", "details")
         return {name: getattr(self, name) for name in names}
 
@@ -95,7 +95,7 @@ class LogLine:
 def newest_lines(
     database: Database, job_id: int, *, level: str, shard: int | None, before: str = "", limit: int
 ) -> list[LogLine]:
-    """The last lines that came (before a cursor), in the order in which they were logged."""
+    """Return the last lines that arrived (before a cursor), in the order they were logged."""
     stored_at, number, source = _place(before, "before") if before else (_END, 0, "")
     values = {"stored_at": stored_at, "source": source, "line_no": number, "limit": limit}
     found = _read(database, NEWEST, {**_filter(job_id, level, shard), **values})
@@ -112,7 +112,7 @@ def lines_after(
     limit: int,
     settled: bool = True,
 ) -> list[LogLine]:
-    """Lines in the order in which they came, after a cursor; newer ones than two seconds wait."""
+    """Return lines in order of arrival, after a cursor; without those of the last two seconds."""
     stored_at, number, source = _place(after, "after") if after else (0.0, 0, "")
     with database.read() as tx:
         now = tx.now()
@@ -124,7 +124,7 @@ def lines_after(
 def whole_log(
     database: Database, job_id: int, *, level: str, shard: int | None
 ) -> Iterator[list[LogLine]]:
-    """All of it, some thousand lines at a time."""
+    """Yield the whole log, some thousand lines at a time."""
     after = ""
     while found := lines_after(
         database, job_id, level=level, shard=shard, after=after, limit=CHUNK, settled=False
@@ -152,7 +152,7 @@ def _place(cursor: str, field: str) -> tuple[float, int, str]:
             raise ValueError
     except ValueError:
         remedy = "Take next_after of an earlier answer, or leave it out."
-        raise refuse(field, cursor, "is no place in this log", remedy) from None
+        raise refuse(field, cursor, "is not a position in this log", remedy) from None
     return place
 
 
@@ -177,7 +177,7 @@ def _read(database: Database, statement: str, values: dict[str, object]) -> list
 
 
 class LogShipper:
-    """Writes this process's lines about jobs to the database, at every beat and when nudged."""
+    """Writes this process's lines about jobs to the database at every heartbeat, or when nudged."""
 
     def __init__(
         self,
@@ -200,21 +200,21 @@ class LogShipper:
         self._thread = threading.Thread(target=self._run, name="log shipper", daemon=True)
 
     def start(self) -> None:
-        """Begin to ship."""
+        """Start the thread."""
         self._thread.start()
 
     def nudge(self) -> None:
-        """Ship in a moment: an attempt has begun or ended."""
+        """Write soon: an attempt has started or ended."""
         self._soon.set()
 
     def close(self) -> None:
-        """Ship what is left, for at most a few seconds."""
+        """Write what is left, for a few seconds at most."""
         self._closing.set()
         self._soon.set()
         self._thread.join(timeout=5)
 
     def ship(self) -> None:
-        """Store a batch. A database that is away gets it later; a job that is gone never."""
+        """Store a batch; keep it if the database is unavailable, drop it if its job is gone."""
         batch = self.lines.take(BATCH)
         while batch:
             job_id = batch[0].job
@@ -229,7 +229,7 @@ class LogShipper:
                     log.warning("log lines wait for the database", error=str(error))
                 return
             except SQLAlchemyError as error:
-                # Without the job: a line about its log would be its next line.
+                # Without the job: the line would be stored in the log that it is about.
                 log.warning("log lines were refused", job=None, error=str(error)[:300])
             batch = [line for line in batch if line.job != job_id]
             self._away = False
@@ -263,7 +263,7 @@ class LogShipper:
             self._stored = Counter(dict(list(self._stored.items())[-100:]))
 
     def _shorten(self, tx: Transaction, key: tuple[int, int, int], now: float) -> None:
-        """Drop the oldest lines of an attempt, and say so in their place."""
+        """Replace the oldest lines of an attempt by one that says how many were dropped."""
         job_id, shard, fence = key
         mine = {"job_id": job_id, "source": self.source, "shard": shard, "fence": fence}
         last = tx.run(OLDEST_KEPT, **mine, kept=self.kept).first()
@@ -287,7 +287,7 @@ class LogShipper:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._soon.wait(self.seconds)
-            # An attempt's last line and the next one's first go together.
+            # Write the last line of an attempt together with the first of the next.
             self._closing.wait(0.2)
             self._soon.clear()
             self.ship()

@@ -1,4 +1,4 @@
-"""The numbers of /metrics, read in the database: right for a whole fleet, in a few queries."""
+"""The numbers of /metrics, read from the database in a few queries for the whole fleet."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ FROM job j JOIN shard s ON s.job_id = j.id
 WHERE j.state IN ('planning', 'running', 'paused', 'finalizing', 'cancelling')
 GROUP BY j.queue, s.state
 """
-"""Shards of unfinished jobs only: those of finished ones grow for ever."""
+"""Shards of unfinished jobs only: those of finished jobs would grow without limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """Everything that /metrics shows."""
+    """The numbers that /metrics shows."""
 
     jobs: dict[str, int]
     shards: dict[tuple[str, str], int]
     """Of unfinished jobs, by queue and state."""
     oldest: dict[str, float]
-    """Seconds that the oldest shard of a queue that could run has waited."""
+    """Seconds that the oldest runnable shard of a queue has waited."""
     totals: list[Total]
     workers: list[Worker]
     schedulers: list[Scheduler]
 
 
 def read_numbers(database: Database, settings: Settings) -> Numbers:
-    """Read them all."""
+    """Read all numbers."""
     with database.read() as tx:
         jobs = {state: int(n) for state, n in tx.run(JOB_STATES)}
         unfinished = tx.run(UNFINISHED).all()

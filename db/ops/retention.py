@@ -1,9 +1,9 @@
-"""How long results are kept: jobs deleted, or only their details purged, when their time is over.
+"""Retention: deleting jobs, or purging only their details, when their time is over.
 
 Details are everything per example: scores, values, token pairs, predictions, and texts. Importance,
-rankings, curves, triggers and their rates stay, and so do the texts' hashes, by which later jobs
-know which examples they share. A job goes when it is due by its own days or the installation's,
-and nothing that needs it has to stay: a job that names it, or a study that it is a step of.
+rankings, curves, triggers and their rates stay, and so do the hashes of texts, by which later jobs
+recognise the examples that they share. A job is deleted when its own days or the installation's are
+over, unless it is needed by something that stays: a job that names it, or a study it is a step of.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobs.settings import Retention
 
 
 def _over(job: str, days: str, default: str) -> str:
-    """The job is final, and as many days are over as it says, or the installation."""
+    """Match jobs that ended longer ago than their own days, or else the installation's."""
     limit = f"COALESCE({job}.{days}, :{default})"
     return (
         f"({job}.state IN {FINAL} AND {limit} > 0 "
@@ -46,7 +46,7 @@ WHERE {_GOES} AND NOT EXISTS (
     JOIN job q ON q.id = b.job_id WHERE a.job_id = j.id AND NOT {_OTHER_GOES})
 ORDER BY j.id
 """  # noqa: S608 - constants of this file
-"""Jobs whose time is over, without those that a job or a study that stays needs."""
+"""Jobs whose time is over, except those needed by a job or study that stays."""
 
 _NEEDED = f"""EXISTS (
     SELECT 1 FROM job_parent p JOIN job q ON q.id = p.job_id
@@ -59,13 +59,13 @@ SELECT j.id, j.name FROM job j
 WHERE j.purged_at IS NULL AND {_over("j", "detail_days", "keep_details_days")} AND NOT ({_NEEDED})
 ORDER BY j.id
 """  # noqa: S608 - constants of this file
-"""Jobs whose details go, without those that an unfinished job or study may still read."""
+"""Jobs whose details are due, except those that an unfinished job or study may still read."""
 
 PURGE = f"""
 UPDATE job AS j SET purged_at = {{clock}}, purging = TRUE
 WHERE id = :job_id AND j.purged_at IS NULL AND j.state IN {FINAL} AND NOT ({_NEEDED})
 """  # noqa: S608 - constants of this file
-"""A job's details go for everyone who looks at its pages; their rows follow."""
+"""Hide a job's details; their rows follow."""
 
 TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id"
 
@@ -74,24 +74,24 @@ PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
 
 _MARKED_AT_ONCE = 20
 _ROW_OVERHEAD = 30
-"""Bytes of a row besides its values, with its place in an index: about."""
+"""Approximate bytes of a row besides its values, including its index entry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """What is to go, and what that frees."""
+    """A job to delete or purge, and the space that this frees."""
 
     job_id: int
     name: str
     whole: bool
-    """The job itself, or only its details."""
+    """Whether the job itself is deleted, or only its details."""
     rows: int
     size: int
-    """Bytes, about; what partitions of its own take exactly."""
+    """Approximate bytes; exact for a job with its own partitions."""
 
 
 def find_due(database: Database, kept: Retention) -> list[Due]:
-    """What `retain` would remove; reads only."""
+    """Find the jobs that `retain` would delete or purge, without writing."""
     with database.read() as tx:
         whole = tx.run(DUE, **asdict(kept)).all()
         gone = {row.id for row in whole}
@@ -102,7 +102,7 @@ def find_due(database: Database, kept: Retention) -> list[Due]:
 
 
 def find_details(database: Database, job_id: int) -> Due:
-    """What purging this job's details would free. Raises NotFoundError."""
+    """Find out what purging this job's details would free. Raises NotFoundError."""
     with database.read() as tx:
         j = schema.job.c
         query = select(j.name).where((j.id == job_id) & (j.state != "deleting"))
@@ -113,9 +113,9 @@ def find_details(database: Database, job_id: int) -> Due:
 
 
 def retain(database: Database, kept: Retention, seconds: float = deletion.STEP_SECONDS) -> bool:
-    """Mark what is due and remove rows for that long; whether there is more to do.
+    """Mark the jobs that are due and remove details for that long; whether there is more to do.
 
-    What is marked whole is removed by `deletion.empty_jobs`.
+    The rows of deleted jobs are removed by `deletion.empty_jobs`.
     """
     with database.read() as tx:
         due = tx.run(DUE, **asdict(kept)).first()
@@ -149,7 +149,7 @@ def _mark(tx: Transaction, job_id: int) -> bool:
 
 
 def remove_details(database: Database, seconds: float) -> bool:
-    """Remove the details of jobs that are marked, for that long; False where some are left."""
+    """Remove the details of marked jobs for that long; False if some are left."""
     until = time.monotonic() + seconds
     with database.read() as tx:
         marked = [int(row[0]) for row in tx.run(TO_PURGE)]
@@ -201,7 +201,7 @@ def _measured(tx: Transaction, job_id: int, name: str, whole: bool) -> Due:
 
 
 def _bytes(kind: object) -> int:
-    """Bytes of a value that is no text."""
+    """Bytes of a value that is not text."""
     if isinstance(kind, Double):
         return 8
     return 4 if isinstance(kind, Integer | Numeric) else 0

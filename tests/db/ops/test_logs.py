@@ -102,7 +102,7 @@ def test_who_follows_gets_lines_once_they_have_settled(database: Database) -> No
     "cursor", ["x", "1/2", "1/x/w", "nan/1/w", "1e99/1/w", "1/-1/w", "1/2/a\0"]
 )
 def test_a_made_up_place_is_refused(database: Database, cursor: str) -> None:
-    with pytest.raises(InputError, match="no place in this log"):
+    with pytest.raises(InputError, match="not a position in this log"):
         logs.lines_after(database, 1, level="", shard=None, after=cursor, limit=1)
 
 
