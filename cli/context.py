@@ -11,7 +11,7 @@ from rich.console import Console
 
 from db.database import Database
 from db.upgrades import SchemaState
-from jobs.errors import HeadwiseError, UnavailableError
+from jobs.errors import HeadwiseError, UnavailableError, refuse
 from jobs.settings import Settings, load_settings
 
 # Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes, no broken lines.
@@ -49,6 +49,15 @@ def admit(settings: Settings, database: Database) -> SchemaState:
 def unfit(database: Database) -> UnavailableError:
     """What to say of a database that this code cannot work on."""
     return UnavailableError(f"The database cannot be used: {database.schema_words()}.")
+
+
+def make_home(settings: Settings) -> None:
+    """Make the data folder. Raises InputError."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot be made: {error.strerror}"
+        raise refuse("HEADWISE_HOME", str(settings.home), reason, "Choose another.") from None
 
 
 def print_json(value: object) -> None:

@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
-from cli.commands import attack, data, logs, maintenance, processes, pruning, recurring, study
-from cli.commands import jobs as job_commands
+from cli.commands import (
+    attack,
+    jobs,
+    logs,
+    maintenance,
+    processes,
+    pruning,
+    recurring,
+    results,
+    study,
+)
 from cli.context import fail
+from cli.health import health
 from jobs.errors import HeadwiseError
+
+COMMANDS: dict[str, tuple[Callable[..., int | None], ...]] = {
+    "Jobs": (
+        *(jobs.submit, study.study, attack.attack, attack.try_attack),
+        *(jobs.jobs, jobs.watch, logs.logs),
+        *(jobs.pause, jobs.resume, jobs.cancel, jobs.change, jobs.delete),
+    ),
+    "Results": (results.sql, results.export, results.schema, pruning.prune),
+    "Processes": (processes.up, processes.web, processes.scheduler, processes.worker),
+    "Installation": (
+        *(maintenance.doctor, health, maintenance.migrate, maintenance.backup),
+        *(maintenance.purge, maintenance.compact),
+    ),
+}
+"""The commands by panel of `headwise --help`, in its order."""
 
 app = typer.Typer(
     name="headwise",
-    help="What every attention head of a transformer contributes to its predictions.",
+    help="Find out what every attention head of a transformer contributes to its predictions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-processes.register(app)
-job_commands.register(app)
-maintenance.register(app)
-recurring.register(app)
-attack.register(app)
-data.register(app)
-pruning.register(app)
-study.register(app)
-logs.register(app)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(recurring.app, name="recurring", rich_help_panel="Jobs")
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.commands.processes import check_port, children, prepare
-from cli.commands.study import follow_study
 from cli.context import fail, out
+from cli.progress import watch
 from cli.supervisor import Supervisor
 from db.console.console import Console
 from db.database import Database
@@ -95,7 +95,7 @@ def run_demo(settings: Settings, supervisor: Supervisor, *, leave: bool) -> int:
         study = submit_study(check_study(raw_study(settings), settings, database), database)
         address += f"/studies/{study.study}"
         out.print(f"Dashboard: {address}")
-        status = follow_study(database, study.jobs, supervisor.stop)
+        status = watch(database, study.jobs, supervisor.stop)
         if status == 0:
             show_results(Console(settings), study.jobs["attribution"])
             show_findings(study_json(database, study.study)["findings"])

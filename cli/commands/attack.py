@@ -1,103 +1,90 @@
-"""Commands on triggers: attack, try-attack."""
+"""Commands that put triggers into texts: attack, try-attack."""
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar
 
 import typer
 from rich.table import Table
 
-from cli.commands.jobs import submit_command
 from cli.context import opened, out, print_json
+from cli.options import (
+    AsJson,
+    Assignments,
+    KeyOptions,
+    Model,
+    QueueOptions,
+    RunOptions,
+    SourceOptions,
+    with_groups,
+)
+from cli.submission import complete, submit_raw
 from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
 from jobs.errors import HeadwiseError
 from scheduler.submission.quick_jobs import attack_by_hand
 from scheduler.submission.submit import check, submit
 
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerOptions(KeyOptions):
+    """The triggers, and how they are put into texts."""
+
+    panel = "Triggers"
+    keys: ClassVar[Mapping[str, str]] = {"per_class": "rule.per_class"}
+
+    triggers_from: Annotated[int, typer.Option(help="Attribution job to mine triggers from.")]
+    per_class: Annotated[
+        int | None, typer.Option(help="Most triggers of each label. Default: 5.")
+    ] = None
+    insertion: Annotated[
+        str | None, typer.Option(help="tokens (default), or text: words as one types them.")
+    ] = None
+    segments: Annotated[str | None, typer.Option(help="both (default), premise or hypothesis.")] = (
+        None
+    )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command(rich_help_panel="Jobs")(attack)
-    app.command("try-attack", rich_help_panel="Jobs")(try_attack)
-
-
+@with_groups
 def attack(
-    triggers_from: Annotated[int, typer.Option(help="Attribution job to mine triggers from.")],
-    model: Annotated[
-        str | None, typer.Option(help="Folder or hub name. Default: that job's.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="JSONL, CSV or Parquet file. Default: that job's data.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="Text column, or two: premise,hypothesis.")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the gold label.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Largest number of rows.")] = None,
-    per_class: Annotated[int, typer.Option(help="Most triggers of each label.")] = 5,
-    insertion: Annotated[str, typer.Option(help="tokens, or text: words as one types.")] = "tokens",
-    segments: Annotated[str, typer.Option(help="both, premise or hypothesis.")] = "both",
+    triggers: TriggerOptions,
+    source: SourceOptions,
+    queue: QueueOptions,
+    run: RunOptions,
     transfer: Annotated[
         list[str] | None, typer.Option(help="Another model to try the same triggers on.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other key, e.g. rule.threshold=0.05.")
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Run it even where a job has these results already.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--check", help="Check and estimate only.")] = False,
-    follow: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
-    as_json: AsJson = False,
+    set_: Assignments = None,
 ) -> int:
-    """Put the triggers that an attribution found into texts, and count what they do."""
-    with opened() as (_, database):
-        origin = job_reads.get_job(database, triggers_from)
-    keys: dict[str, object] = {
-        "triggers_from": triggers_from,
-        "rule.per_class": per_class,
-        "insertion": insertion,
-        "segments": segments,
-        "models": [{"name": other} for other in transfer or ()],
-    }
-    if data is None:
-        keys = {"data": origin.spec["data"], **keys}
-        own = {"text_columns": text, "label_column": label, "limit": limit}
-        keys |= {f"data.{key}": value for key, value in own.items() if value is not None}
-    assignments = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
-    return submit_command(
-        model=model,
-        data=data,
-        text=text if data else None,
-        label=label if data else None,
-        limit=limit if data else None,
-        kind="attack",
-        again=again,
-        name=name,
-        set_=[*assignments, *(set_ or ())],
-        dry_run=dry_run,
-        follow=follow,
-        as_json=as_json,
-    )
+    """Put the triggers that an attribution found into texts, and count what they do.
+
+    Model and data are those of the attribution job unless given.
+    """
+    with opened() as (settings, database):
+        models = [{"name": name} for name in transfer or ()]
+        spec: dict[str, Any] = {"kind": "attack", "models": models}
+        if source.data is None and source.dataset is None:
+            spec["data"] = dict(job_reads.get_job(database, triggers.triggers_from).spec["data"])
+        raw = complete({"spec": spec}, triggers, source, queue, assignments=set_)
+        return submit_raw(raw, run, settings, database)
 
 
 def try_attack(
     text: Annotated[str, typer.Argument(help="The text, or the premise of a pair.")],
     second: Annotated[str, typer.Argument(help="The hypothesis of a pair.")] = "",
-    model: Annotated[str, typer.Option(help="Local folder or hub name.")] = "",
-    words: Annotated[str, typer.Option(help="Words to put into the text, by blanks.")] = "",
+    model: Model = None,
+    words: Annotated[
+        str, typer.Option(help="Words to put into the text, separated by spaces.")
+    ] = "",
     second_words: Annotated[str, typer.Option(help="Words to put into the hypothesis.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put words into one text, and show the probabilities before and after; needs a worker."""
+    """Put words into one text, and show the probabilities before and after. Needs a worker."""
     with opened() as (settings, database):
-        raw = attack_by_hand(model, (text, second), (words, second_words), settings)
+        raw = attack_by_hand(model or "", (text, second), (words, second_words), settings)
         job_id = submit(check(raw, settings, database), database)
         while not job_reads.get_job(database, job_id).final:
             time.sleep(0.2)
@@ -106,7 +93,7 @@ def try_attack(
     if found is None:
         raise HeadwiseError(f"Job {job_id} ended without a result.")
     if as_json:
-        print_json({"job": job_id, "labels": labels, **found.__dict__})
+        print_json({"job": job_id, "labels": labels, **asdict(found)})
         return
     table = Table("label", "before", "after", box=None, pad_edge=False)
     for name, before, after in zip(labels, found.before, found.after, strict=True):

@@ -1,4 +1,4 @@
-"""Commands that look at a running system: logs."""
+"""The command that prints the log of a job: logs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.jobs import AsJson, JobId
 from cli.context import opened, out, print_json
+from cli.options import AsJson, JobId
 from db.database import Database
-from db.ops import logs
+from db.ops import logs as job_logs
 from db.ops.logs import LogLine
 from db.reads import jobs as job_reads
 from jobs.errors import nearest, refuse
@@ -19,29 +19,24 @@ from jobs.logs import LEVELS
 POLL_SECONDS = 1.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("logs", rich_help_panel="Jobs")(logs_command)
-
-
-def logs_command(
+def logs(
     job: JobId,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
+        bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")
     ] = False,
     level: Annotated[str, typer.Option(help="This level and above: info, warning, error.")] = "",
-    shard: Annotated[int | None, typer.Option(min=0, help="Of one shard only.")] = None,
+    shard: Annotated[int | None, typer.Option(min=0, help="Only lines of this shard.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the log of a job: lines of its workers and schedulers, also of dead ones."""
+    """Print a job's log: lines of its workers and schedulers, dead ones included."""
     if level and level not in LEVELS:
-        raise refuse("--level", level, "is no level", nearest(level, LEVELS))
+        raise refuse("--level", level, "is not a level", nearest(level, LEVELS))
     with opened() as (_, database):
         job_reads.get_job(database, job)
         if follow:
             follow_log(database, job, level=level, shard=shard, as_json=as_json)
             return
-        for part in logs.whole_log(database, job, level=level, shard=shard):
+        for part in job_logs.whole_log(database, job, level=level, shard=shard):
             for line in part:
                 show(line, as_json)
 
@@ -55,15 +50,15 @@ def follow_log(
     as_json: bool = False,
     stop: threading.Event | None = None,
 ) -> None:
-    """Print lines as they come until the job is final, its last lines are there, or `stop`."""
+    """Print lines as they come, until the job is final and its last lines are stored, or `stop`."""
     stop, after = stop or threading.Event(), ""
     while True:
-        # Asked first: what is stored by then has been read when the loop ends.
+        # Asked before reading, so that lines stored before the end are all read.
         ended = job_reads.get_job(database, job_id).final
         if ended:
-            stop.wait(logs.SETTLE_SECONDS + 0.5)
-        while found := logs.lines_after(
-            database, job_id, level=level, shard=shard, after=after, limit=logs.CHUNK
+            stop.wait(job_logs.SETTLE_SECONDS + 0.5)
+        while found := job_logs.lines_after(
+            database, job_id, level=level, shard=shard, after=after, limit=job_logs.CHUNK
         ):
             after = found[-1].cursor
             for line in found:

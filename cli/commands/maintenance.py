@@ -1,108 +1,165 @@
-"""Commands on the life of jobs: change, purge, compact."""
+"""Commands that look after an installation: doctor, migrate, backup, purge, compact."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from dataclasses import asdict
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import unquote, urlsplit
 
 import typer
 
-from cli.commands.jobs import AsJson, JobId
-from cli.context import opened, out, print_json
-from db.database import Database
+from cli.context import make_home, opened, out, print_json
+from cli.doctor import examine
+from cli.options import AsJson, with_groups
+from db.console.role import create_console_role
+from db.database import CONSOLE_ROLE, Database
+from db.ops import backup as copies
 from db.ops import deletion, retention
 from db.ops.retention import Due
 from jobs.errors import refuse
-from jobs.settings import Retention
-from scheduler.submission.control import change as change_job
+from jobs.formatting import counted, size
+from jobs.settings import Retention, Settings, load_settings
 from scheduler.submission.control import control
 
-Kept = Annotated[float | None, typer.Option(help="In place of the settings' days; 0 is for ever.")]
+NEVER = Retention(keep_days=0, keep_details_days=0)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command(rich_help_panel="Jobs")(change)
-    for command in (purge, compact):
-        app.command(rich_help_panel="Installation")(command)
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions:
+    """Days to keep jobs and their details, in place of the settings'."""
 
+    panel: ClassVar[str | None] = None
 
-def change(
-    job: JobId,
-    priority: Annotated[int | None, typer.Option(help="-100 to 100; higher runs first.")] = None,
     keep_days: Annotated[
-        float | None, typer.Option(help="Days after its end that it is deleted; 0 is never.")
-    ] = None,
+        float | None, typer.Option(help="Days in place of HEADWISE_KEEP_DAYS; 0 is for ever.")
+    ] = None
     keep_details_days: Annotated[
-        float | None, typer.Option(help="Days until texts and rows per example go; 0 is never.")
-    ] = None,
+        float | None,
+        typer.Option(help="Days in place of HEADWISE_KEEP_DETAILS_DAYS; 0 is for ever."),
+    ] = None
+
+    def on_top_of(self, kept: Retention) -> Retention:
+        """The settings' limits, with those that were given. Raises InputError."""
+        given = {name: days for name, days in vars(self).items() if days is not None}
+        for name, days in given.items():
+            if not 0 <= days <= 36_500:
+                option = f"--{name.replace('_', '-')}"
+                raise refuse(option, days, "must be from 0 to 36,500", "0 keeps them for ever.")
+        return replace(kept, **given)
+
+
+def doctor(
+    as_json: AsJson = False,
+    create_role: Annotated[
+        bool,
+        typer.Option("--create-console-role", help="PostgreSQL: create the SQL console's role."),
+    ] = False,
+) -> int:
+    """Check the installation: settings, folders, database, broker, device, packages."""
+    settings = load_settings()
+    if create_role:
+        url = create_console_role(settings.database, secrets.token_urlsafe(24))
+        out.print(f"HEADWISE_CONSOLE_URL={url}")
+        return 0
+    findings = examine(settings)
+    if as_json:
+        print_json({"version": version("headwise"), "checks": [asdict(one) for one in findings]})
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+            out.print(f"{mark} {finding.name}: ", end="", markup=True)
+            out.print(finding.detail)
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def migrate(
+    force: Annotated[
+        bool, typer.Option("--force", help="Migrate although live workers are too old for it.")
+    ] = False,
+    console_role: Annotated[
+        bool,
+        typer.Option(
+            "--console-role",
+            help="PostgreSQL: also create the SQL console's role, with the password of "
+            "HEADWISE_CONSOLE_URL.",
+        ),
+    ] = False,
 ) -> None:
-    """Change the priority of a waiting job, or how long a job is kept."""
-    given = {
-        "priority": priority,
-        "keep_days": keep_days,
-        "keep_details_days": keep_details_days,
-    }
-    raw = {key: value for key, value in given.items() if value is not None}
-    with opened() as (_, database):
-        change_job(database, job, raw)
-    said = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in raw.items())
-    out.print(f"Job {job}: {said}.")
+    """Migrate the database to this release, if it is older."""
+    settings = load_settings()
+    make_home(settings)
+    database = Database(settings.database)
+    try:
+        database.migrate(force=force)
+        if console_role:
+            create_console_role(settings.database, console_password(settings))
+        out.print(f"The database is ready: {database.schema_words()}.")
+    finally:
+        database.close()
 
 
+def console_password(settings: Settings) -> str:
+    """The password in HEADWISE_CONSOLE_URL. Raises InputError."""
+    password = urlsplit(settings.console_url).password
+    if not password:
+        remedy = f"Write postgresql://{CONSOLE_ROLE}:password@host:5432/name."
+        raise refuse("HEADWISE_CONSOLE_URL", None, "has no password", remedy)
+    return unquote(password)
+
+
+def backup(
+    to: Annotated[Path, typer.Option(help="New file to write the copy to.")],
+) -> None:
+    """Copy an SQLite database while jobs run. For PostgreSQL use pg_dump."""
+    # Not migrated first: backups are made before upgrades.
+    database = Database(load_settings().database)
+    try:
+        copied = copies.backup(database, to)
+    finally:
+        database.close()
+    out.print(f"{to}: {size(copied)}")
+
+
+@with_groups
 def purge(
+    limits: LimitOptions,
     job: Annotated[
-        int | None, typer.Option(help="The details of this job, whether it is due or not.")
+        int | None, typer.Option(help="Purge the details of this job, due or not.")
     ] = None,
-    keep_days: Kept = None,
-    keep_details_days: Kept = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only show it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is due to be deleted or purged, and with --yes remove it now."""
-    for name, value in (("--keep-days", keep_days), ("--keep-details-days", keep_details_days)):
-        if value is not None and not 0 <= value <= 36_500:
-            raise refuse(name, value, "must be from 0 to 36,500", "0 keeps them for ever.")
+    """Show which jobs are due to be deleted and whose details to be purged; --yes does it."""
     with opened() as (settings, database):
-        kept = Retention(
-            keep_days=settings.keep_days if keep_days is None else keep_days,
-            keep_details_days=settings.keep_details_days
-            if keep_details_days is None
-            else keep_details_days,
-        )
-        found = (
-            retention.find_due(database, kept)
-            if job is None
-            else [retention.find_details(database, job)]
-        )
+        kept = limits.on_top_of(settings.retention)
+        if job is not None:
+            found = [retention.find_details(database, job)]
+        else:
+            found = retention.find_due(database, kept)
         if yes and job is not None:
             control(database, job, "purge")
         if yes:
-            _finish(database, kept if job is None else Retention(keep_days=0, keep_details_days=0))
+            _remove(database, kept if job is None else NEVER)
     if as_json:
         print_json({"removed": yes, "jobs": [asdict(one) for one in found]})
-        return
-    for one in found:
-        out.print(_line(one))
-    size, rows = sum(one.size for one in found), sum(one.rows for one in found)
-    if not found:
-        out.print("Nothing is due.")
-    elif yes:
-        out.print(f"Removed {rows:,} rows, about {_megabytes(size)}.")
     else:
-        out.print(f"{rows:,} rows, about {_megabytes(size)}. Nothing was removed: --yes does it.")
+        _show_due(found, removed=yes)
 
 
 def compact() -> None:
     """Rewrite SQLite's file without free space; nothing else can write meanwhile."""
     with opened() as (_, database):
         before, after = deletion.compact(database)
-    out.print(f"The database's file has {_megabytes(after)}; it had {_megabytes(before)}.")
+    out.print(f"The database file shrank from {size(before)} to {size(after)}.")
 
 
-def _finish(database: Database, kept: Retention) -> None:
+def _remove(database: Database, kept: Retention) -> None:
     while retention.retain(database, kept, seconds=5.0):
         pass
     while deletion.is_pending(database):
@@ -111,11 +168,19 @@ def _finish(database: Database, kept: Retention) -> None:
         pass
 
 
-def _line(one: Due) -> str:
-    what = "whole job" if one.whole else "details"
-    name = f" {json.dumps(one.name, ensure_ascii=False)}" if one.name else ""
-    return f"job {one.job_id}{name}: {what}, {one.rows:,} rows, about {_megabytes(one.size)}"
+def _show_due(found: Sequence[Due], *, removed: bool) -> None:
+    for one in found:
+        what = "whole job" if one.whole else "details"
+        name = f" {json.dumps(one.name, ensure_ascii=False)}" if one.name else ""
+        out.print(f"job {one.job_id}{name}: {what}, {_amount([one])}")
+    if not found:
+        out.print("Nothing is due.")
+    elif removed:
+        out.print(f"Removed {_amount(found)}.")
+    else:
+        out.print(f"{_amount(found)}. Nothing was removed; --yes removes it.")
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _amount(found: Sequence[Due]) -> str:
+    rows, bytes_ = sum(one.rows for one in found), sum(one.size for one in found)
+    return f"{counted(rows, 'row')}, about {size(bytes_)}"

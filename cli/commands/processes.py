@@ -12,17 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
 
 import structlog
 import typer
 
-from cli.context import admit, out, unfit
+from cli.context import admit, make_home, out, unfit
 from cli.devices import environments
-from cli.health import health
 from cli.supervisor import Child, Supervisor
-from db.console.role import create_console_role
-from db.database import CONSOLE_ROLE, Database
+from db.database import Database
 from db.upgrades import SchemaState
 from jobs.errors import InputError, UnavailableError, refuse
 from jobs.logs import configure_logs
@@ -37,14 +34,6 @@ Workers = Annotated[int, typer.Option(min=1, max=64, help="Worker processes to s
 SCHEMA_SECONDS = 300.0
 """How long a service waits for `headwise migrate` before it gives up."""
 SCHEMA_POLL_SECONDS = 2.0
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (up, worker, scheduler, web):
-        app.command(rich_help_panel="Processes")(command)
-    app.command(rich_help_panel="Installation")(migrate)
-    app.command(rich_help_panel="Installation")(health)
 
 
 def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
@@ -66,15 +55,6 @@ def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
     finally:
         database.close()
     return settings
-
-
-def make_home(settings: Settings) -> None:
-    """Make the data folder. Raises InputError."""
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"cannot be made: {error.strerror}"
-        raise refuse("HEADWISE_HOME", str(settings.home), reason, "Choose another.") from None
 
 
 def children(workers: int, log_folder: Path | None = None) -> list[Child]:
@@ -192,38 +172,3 @@ def web() -> None:
     from webui.serve import serve  # Flask and gunicorn, needed by this command only
 
     serve(prepare(load_settings()))
-
-
-def migrate(
-    force: Annotated[
-        bool, typer.Option("--force", help="Even where workers are alive that are too old for it.")
-    ] = False,
-    console_role: Annotated[
-        bool,
-        typer.Option(
-            "--console-role",
-            help="PostgreSQL: also make the SQL console's role, with the password of "
-            "HEADWISE_CONSOLE_URL.",
-        ),
-    ] = False,
-) -> None:
-    """Bring the database to this release. Nothing happens where it is there already."""
-    settings = load_settings()
-    make_home(settings)
-    database = Database(settings.database)
-    try:
-        database.migrate(force=force)
-        if console_role:
-            create_console_role(settings.database, console_password(settings))
-        out.print(f"The database is ready: {database.schema_words()}.")
-    finally:
-        database.close()
-
-
-def console_password(settings: Settings) -> str:
-    """The password in HEADWISE_CONSOLE_URL. Raises InputError."""
-    password = urlsplit(settings.console_url).password
-    if not password:
-        remedy = f"Write postgresql://{CONSOLE_ROLE}:password@host:5432/name."
-        raise refuse("HEADWISE_CONSOLE_URL", None, "names no password", remedy)
-    return unquote(password)

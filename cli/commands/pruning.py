@@ -1,15 +1,18 @@
-"""`headwise prune`: a point of a pruning job's curves as a model."""
+"""The command that writes a pruned model: prune."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import typer
 
 from cli.context import opened, out, print_json
+from cli.options import AsJson, with_groups
 from db.database import Database
 from db.kinds import pruning
 from db.kinds.pruning import Point
@@ -32,52 +35,58 @@ FORMATS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(rich_help_panel="Results")(prune)
+@dataclass(frozen=True, kw_only=True)
+class PointOptions:
+    """Which heads to remove: those of a point of the job's curves, or of its own choice."""
+
+    panel: ClassVar[str] = "Heads to remove"
+
+    point: Annotated[int | None, typer.Option(help="Those of the point with this number.")] = None
+    chosen: Annotated[
+        bool, typer.Option("--chosen", help="Those that the job chose within its tolerance.")
+    ] = False
+    share: Annotated[
+        float | None, typer.Option(help="Those of the point with this share of the heads removed.")
+    ] = None
+    source: Annotated[
+        str | None, typer.Option(help="With --share: the ranking. Default: the job's first.")
+    ] = None
+    direction: Annotated[str, typer.Option(help="With --share: least or most important first.")] = (
+        "least"
+    )
 
 
+@with_groups
 def prune(
     job: Annotated[int, typer.Argument(help="Number of a pruning job.", metavar="JOB")],
+    point: PointOptions,
     to: Annotated[Path, typer.Option("--out", help="Folder to write: new, or empty.")],
-    point: Annotated[int | None, typer.Option(help="A point by its number.")] = None,
-    chosen: Annotated[
-        bool, typer.Option("--chosen", help="The mask that the job chose (its `within`).")
-    ] = False,
-    share: Annotated[
-        float | None, typer.Option(help="The point with this share of the heads removed.")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option(help="With --share: by which source. Default: the first.")
-    ] = None,
-    direction: Annotated[
-        str, typer.Option(help="With --share: least or most important first.")
-    ] = "least",
     form: Annotated[str, typer.Option("--format", help="masked, smaller or onnx.")] = "smaller",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a model without the heads of a point, and measure it."""
+    """Write the model without some heads to a folder, and measure it."""
     if form not in FORMATS:
         raise refuse("--format", form, "is unknown", nearest(form, FORMATS))
-    if (point is not None) + chosen + (share is not None) != 1:
+    if (point.point is not None) + point.chosen + (point.share is not None) != 1:
         message = "give exactly one of --point, --chosen and --share"
-        raise refuse("--point", point, message, f"The page of job {job} lists its points.")
+        raise refuse("--point", point.point, message, f"The page of job {job} lists its points.")
     with opened() as (settings, database):
         found = job_reads.get_job(database, job)
         if found.kind != "pruning":
             raise refuse("JOB", job, f"is a job of kind {found.kind}", "Give a pruning job.")
-        if chosen:
-            mask = _chosen(database, job)
-        else:
-            mask = _point(database, job, point, share, source, direction).mask_no
+        mask = _chosen(database, job) if point.chosen else _find(database, job, point).mask_no
         removed = pruning.get_removed(database, job, mask)
         written = _write(found, removed, to, form, settings)
     if as_json:
         print_json({"job": job, "mask": mask, "removed": removed, **written})
-        return
+    else:
+        _show(written, len(removed))
+
+
+def _show(written: Mapping[str, Any], removed: int) -> None:
     parameters, seconds = written["parameters"], written["seconds"]
-    out.print(f"{written['folder']}: {FORMATS[form]}")
-    out.print(f"heads       {written['heads']:,} -> {written['heads'] - len(removed):,}")
+    out.print(f"{written['folder']}: {FORMATS[written['format']]}")
+    out.print(f"heads       {written['heads']:,} -> {written['heads'] - removed:,}")
     out.print(f"parameters  {parameters[0]:,} -> {parameters[1]:,}")
     out.print(
         f"latency     {1000 * seconds[0]:.1f} ms -> {1000 * seconds[1]:.1f} ms "
@@ -95,51 +104,52 @@ def _chosen(database: Database, job: int) -> int:
     return choice.chosen_mask
 
 
-def _point(
-    database: Database,
-    job: int,
-    number: int | None,
-    share: float | None,
-    source: str | None,
-    direction: str,
-) -> Point:
+def _find(database: Database, job: int, wanted: PointOptions) -> Point:
     points, _ = pruning.get_points(database, job)
     if not points:
         raise refuse("JOB", job, "has no points yet", "Wait until it is planned.")
-    if number is not None:
-        if not 0 <= number < len(points):
-            remedy = f"It has points 0 to {len(points) - 1}."
-            raise refuse("--point", number, f"job {job} has no such point", remedy)
-        return points[number]
+    if wanted.point is None:
+        return _nearest(points, wanted)
+    if not 0 <= wanted.point < len(points):
+        remedy = f"It has points 0 to {len(points) - 1}."
+        raise refuse("--point", wanted.point, f"job {job} has no such point", remedy)
+    return points[wanted.point]
+
+
+def _nearest(points: Sequence[Point], wanted: PointOptions) -> Point:
+    """Find the point with the wanted share of heads removed, on the curve of one ranking."""
+    share = wanted.share or 0.0
     known = list(dict.fromkeys(point.source for point in points))
-    source = source or known[0]
+    source = wanted.source or known[0]
     if source not in known:
-        raise refuse("--source", source, "is no source of this job", nearest(source, known))
+        message = "is not a ranking of this job"
+        raise refuse("--source", source, message, nearest(source, known))
     ways = {point.direction for point in points if point.source == source}
-    if direction not in ways | {"least"}:
-        raise refuse("--direction", direction, "is unknown", nearest(direction, ways))
-    line = [
+    if wanted.direction not in ways | {"least"}:
+        remedy = nearest(wanted.direction, ways)
+        raise refuse("--direction", wanted.direction, "is unknown", remedy)
+    curve = [
         point
         for point in points
         if point.source == source
         and point.draw == 0
-        and point.direction in (direction, "any")
+        and point.direction in (wanted.direction, "any")
         and point.scope in ("global", "choice")
     ]
-    near = [point for point in line if abs(point.share - (share or 0)) < 0.005]
+    near = [point for point in curve if abs(point.share - share) < 0.005]
     if not near:
-        shares = sorted({f"{one.share:.3g}" for one in line if one.scope == "global"}, key=float)
+        shares = sorted({f"{one.share:.3g}" for one in curve if one.scope == "global"}, key=float)
         remedy = f"Known: {', '.join(shares)}."
-        raise refuse("--share", share, f"{source} has no point of this share", remedy)
-    return min(near, key=lambda one: abs(one.share - (share or 0)))
+        raise refuse("--share", wanted.share, f"{source} has no point of this share", remedy)
+    return min(near, key=lambda one: abs(one.share - share))
 
 
 def _write(
     job: Job, removed: pruning.Removed, to: Path, form: str, settings: Settings
 ) -> dict[str, Any]:
-    """Write the model, load it again, and compare it with the whole one."""
+    """Write the model, load it again, and compare it with the original."""
     try:
-        # Not at the top: torch takes seconds to import, and is not everywhere.
+        # Not at the top: torch takes seconds to import and is not installed everywhere.
         from transformers.utils.logging import disable_progress_bar
 
         from headwise import HeadwiseError as EngineError
@@ -149,13 +159,13 @@ def _write(
         remedy = "Run `make install` in the checkout."
         raise refuse("prune", None, f"needs torch and transformers: {error}", remedy) from None
     disable_progress_bar()
-    # Its exporter warns of a package that no text model needs.
+    # torch's exporter warns about a package that no text model needs.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     spec = parse_spec(job.spec)
     try:
         loaded = ModelCache(settings).get(spec)
         if job.model_fingerprint not in (None, loaded.fingerprint):
-            message = f"its files changed after job {job.id}"
+            message = f"its files have changed since job {job.id}"
             raise refuse("model", spec.model.name, message, "Run the job again.")
         after, difference = _export(loaded, removed, to, form)
         limit = model_facts(spec.model, settings).max_length
@@ -178,7 +188,7 @@ def _write(
 def _export(
     loaded: LoadedModel, removed: pruning.Removed, to: Path, form: str
 ) -> tuple[PreTrainedModel, float | None]:
-    """What was written as it loads again, or is in torch, and by how much ONNX differs from it."""
+    """Write the model; returns it as it loads again, and the difference of ONNX from torch."""
     import headwise
     from headwise.pruning.export import load_pruned, save_masked, save_onnx, save_pruned
     from headwise.pruning.structure import remove_heads

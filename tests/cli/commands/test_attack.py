@@ -39,7 +39,7 @@ def test_model_and_data_are_those_of_the_attribution(
     headwise: Headwise, store: Database, source: int, home: Path
 ) -> None:
     asked = ("attack", "--triggers-from", str(source))
-    assert "6 examples in 1 shards" in headwise(*asked, "--check").out
+    assert "6 examples in 1 shard" in headwise(*asked, "--check").out
     answer = headwise(*asked, "--per-class", "2", "--limit", "4", "--transfer", str(home / "model"),
                       "--set", "controls.attention=false", "--json")  # fmt: skip
     job = job_reads.get_job(store, answer.json["job"])

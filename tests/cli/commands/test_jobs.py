@@ -20,7 +20,7 @@ GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "prem
 
 def test_submit_adds_a_job(headwise: Headwise) -> None:
     ran = headwise("submit", *GOOD, "--name", "mine", "--priority", "5", "--set", "data.sample=4")
-    assert (ran.status, ran.out) == (0, "Job 1 submitted. 4 examples in 1 shards.\n")
+    assert (ran.status, ran.out) == (0, "Job 1 submitted. 4 examples in 1 shard.\n")
     (job,) = headwise("jobs", "--json").json
     assert (job["id"], job["name"], job["state"], job["priority"]) == (1, "mine", "queued", 5)
 
@@ -56,7 +56,7 @@ def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
 
 
 def test_submit_can_check_only(headwise: Headwise) -> None:
-    assert headwise("submit", *GOOD, "--check").out == "Good. 6 examples in 1 shards.\n"
+    assert headwise("submit", *GOOD, "--check").out == "Valid. 6 examples in 1 shard.\n"
     found = headwise("submit", *GOOD, "--check", "--json").json
     assert (found["examples"], found["shards"], found["seconds"]) == (6, 1, None)
     assert headwise("jobs", "--json").json == []

@@ -1,11 +1,13 @@
-"""headwise change, purge and compact."""
+"""headwise change, purge, compact and migrate."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
+from cli.commands import maintenance
 from db.database import Database
 from db.queue import claims, lifecycle
 from db.reads import jobs as job_reads
@@ -55,8 +57,8 @@ def test_purge_shows_first_and_removes_then(headwise: Headwise, store: Database)
     old, young = finished(store, age=10), finished(store)
     assert headwise("purge").out == "Nothing is due.\n"
     ran = headwise("purge", "--keep-details-days", "5")
-    assert f'job {old} "test": details, 78 rows, about 0.0 MB' in ran.out
-    assert "Nothing was removed: --yes does it." in ran.out
+    assert f'job {old} "test": details, 78 rows, about 5.1 kB' in ran.out
+    assert "Nothing was removed; --yes removes it." in ran.out
     assert job_reads.get_job(store, old).purged_at is None
     ran = headwise("purge", "--keep-details-days", "5", "--yes")
     assert "Removed 78 rows" in ran.out
@@ -77,8 +79,29 @@ def test_compact_makes_an_old_file_give_space_back(headwise: Headwise, store: Da
         assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() == 0
     ran = headwise("compact")
     assert ran.status == 0, ran.err
-    assert "The database's file has" in ran.out
+    assert "The database file shrank from" in ran.out
     # A connection remembers the mode that it found.
     store.close()
     with store.read() as tx:
         assert tx.run("PRAGMA auto_vacuum").scalar() == 2
+
+
+def test_migrate_says_where_the_database_is(headwise: Headwise, home: Path) -> None:
+    assert headwise("migrate").out.startswith("The database is ready: the schema is current (")
+    assert headwise("migrate").status == 0
+    assert (home / "headwise.sqlite").exists()
+
+
+@pytest.mark.services
+def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str
+) -> None:
+    monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
+    made: list[tuple[str, str]] = []
+    monkeypatch.setattr(maintenance, "create_console_role", lambda *values: made.append(values))
+    ran = headwise("migrate", "--console-role")
+    assert ran.status == 2
+    assert "HEADWISE_CONSOLE_URL: has no password" in ran.err
+    monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://headwise_console:p%40ss@h/d")
+    assert headwise("migrate", "--console-role").status == 0
+    assert made == [(empty_postgres_url, "p@ss")]

@@ -101,12 +101,6 @@ def test_the_scheduler_ends_on_sigterm(home: Path) -> None:
     assert "scheduler stopped" in rest
 
 
-def test_migrate_says_where_the_database_is(headwise: Headwise, home: Path) -> None:
-    assert headwise("migrate").out.startswith("The database is ready: the schema is current (")
-    assert headwise("migrate").status == 0
-    assert (home / "headwise.sqlite").exists()
-
-
 def test_a_file_migrates_itself_unless_it_must_not(
     headwise: Headwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,18 +160,3 @@ def test_a_service_waits_for_the_migration(
     processes.prepare(processes.load_settings())
     assert len(waits) == 2
     database.close()
-
-
-@pytest.mark.services
-def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
-    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str
-) -> None:
-    monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
-    made: list[tuple[str, str]] = []
-    monkeypatch.setattr(processes, "create_console_role", lambda *values: made.append(values))
-    ran = headwise("migrate", "--console-role")
-    assert ran.status == 2
-    assert "HEADWISE_CONSOLE_URL: names no password" in ran.err
-    monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://headwise_console:p%40ss@h/d")
-    assert headwise("migrate", "--console-role").status == 0
-    assert made == [(empty_postgres_url, "p@ss")]

@@ -142,4 +142,4 @@ def test_other_jobs_and_changed_models_are_refused(
     with store.write() as tx:
         tx.run("UPDATE job SET model_fingerprint = 'another'")
     ran = headwise("prune", str(job), "--point", "1", "--out", "new")
-    assert (ran.status, "its files changed after job" in ran.err) == (2, True)
+    assert (ran.status, "its files have changed since job" in ran.err) == (2, True)

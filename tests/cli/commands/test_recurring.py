@@ -14,7 +14,7 @@ def test_add_list_pause_resume_remove(headwise: Headwise, home: Path, store: Dat
     (home / "spec.json").write_text(
         json.dumps({"model": {"name": str(home / "model")}, "data": data}), encoding="utf-8"
     )
-    assert "None yet." in headwise("recurring", "list").out
+    assert "No recurring jobs yet." in headwise("recurring", "list").out
     ran = headwise(
         *("recurring", "add", "--cron", "30 2 * * *", "--zone", "Europe/Berlin"),
         *("--spec", str(home / "spec.json"), "--name", "nightly", "--set", "priority=-10"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.study import follow_study
+from cli.progress import watch
 from db.database import Database
 from db.reads import jobs as job_reads
 from jobs.settings import load_settings
@@ -20,16 +20,16 @@ DATA = ("--data", "home/pairs.jsonl")
 def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -> None:
     checked = headwise(*GOOD, *DATA, "--check", "--json")
     assert (checked.status, checked.json["examples"]) == (0, 16)
-    assert headwise(*GOOD, *DATA, "--check").out.startswith("Good: attribution, taylor, ")
+    assert headwise(*GOOD, *DATA, "--check").out.startswith("Valid: attribution, taylor, ")
     assert job_reads.list_jobs(store) == []
-    ran = headwise(*GOOD, *DATA, "--no-follow", "--name", "paper")
+    ran = headwise(*GOOD, *DATA, "--no-watch", "--name", "paper")
     assert ran.status == 0
     steps = "1 (attribution), 2 (taylor), 3 (leave-one-out), 4 (pruning), 5 (attack)"
     assert ran.out.splitlines() == [f"Study 1: jobs {steps}."]
     assert {job.name for job in job_reads.list_jobs(store)} >= {"paper: attribution"}
-    again = headwise(*GOOD, *DATA, "--no-follow")
+    again = headwise(*GOOD, *DATA, "--no-watch")
     assert "; there already: 1, 2, 3, 4, 5." in again.out
-    found = headwise(*GOOD, *DATA, "--no-follow", "--json").json
+    found = headwise(*GOOD, *DATA, "--no-watch", "--json").json
     assert (found["id"], found["state"], found["findings"]) == (3, "queued", {})
     assert found["steps"]["attack"]["id"] == 5
     assert found == create_app(load_settings()).test_client().get("/api/v1/studies/3").json
@@ -37,7 +37,7 @@ def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -
 
 def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:
     sizes = ("--evaluation-examples", "1", "--steps", "3", "--random", "2", "--within", "5")
-    headwise(*GOOD, *DATA, *sizes, "--parts", "pruning", "--rtol", "0.1", "--no-follow")
+    headwise(*GOOD, *DATA, *sizes, "--parts", "pruning", "--rtol", "0.1", "--no-watch")
     pruning, attribution = job_reads.list_jobs(store)
     assert (attribution.kind, attribution.spec["rtol"]) == ("attribution", 0.1)
     assert [pruning.spec[key] for key in ("steps", "random", "within")] == [3, 2, 5]
@@ -47,10 +47,10 @@ def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:
 def test_a_study_that_fails_ends_with_status_1(
     headwise: Headwise, store: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    headwise(*GOOD, *DATA, "--parts", "taylor", "--no-follow")
+    headwise(*GOOD, *DATA, "--parts", "taylor", "--no-watch")
     with store.write() as tx:
         tx.run("UPDATE job SET state = 'failed', error = 'no luck'")
-    assert follow_study(store, {"attribution": 1, "taylor": 2}) == 1
+    assert watch(store, {"attribution": 1, "taylor": 2}) == 1
     assert "taylor failed: no luck" in capfd.readouterr().out
 
 
@@ -59,7 +59,7 @@ def test_a_study_that_fails_ends_with_status_1(
     [
         ((), "needs exactly one of data.path"),
         (("--data", "home/gone.jsonl"), "no such file"),
-        ((*DATA, "--examples", "6"), "examples: leaves no rows to evaluate on"),
+        ((*DATA, "--examples", "6"), "examples: leaves no rows of the data to evaluate on"),
         ((*DATA, "--parts", "prune"), "parts.0"),
         ((*DATA, "--evaluation", "home/gone.jsonl"), "evaluation.path: no such file"),
         ((*DATA, "--label", "lable"), "data.label_column"),
