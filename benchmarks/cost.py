@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import headwise
 from benchmarks.measure import synchronize, timed
 from headwise.attribution.batches import batches
-from headwise.attribution.cpu_parallel import lanes
+from headwise.attribution.cpu_parallel import parallel_batches
 from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import encode, pad
 from headwise.precision import arithmetic, autocast
@@ -121,7 +121,7 @@ class PlainForward:
         self.lengths = np.array([len(example.ids) for example in encoded])
         self._batches = [
             pad([encoded[i] for i in batch], pad_id, device)
-            for batch in batches(encoded, TokenBudget.default(device), lanes(device))
+            for batch in batches(encoded, TokenBudget.default(device), parallel_batches(device))
         ]
 
     def measure(self) -> None:

@@ -19,11 +19,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attribution.engine import attribute
-from headwise.encoding import Encoded, Text, encode, pad
+from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.targets import Objective
+from headwise.targets import TargetFunction, has_exclusive_classes
 from headwise.trees import RULES, TAU, TAU_LAST
 
 Cut = Sequence[tuple[int, int, int]]
@@ -143,8 +143,7 @@ def cut_logits(replay: Replay, inputs: Inputs, cuts: Sequence[Cut]) -> Tensor:
 
 def _read(replay: Replay, encoded: Encoded) -> tuple[Inputs, list[NDArray[np.float32]]]:
     """One text as a batch, and its attention summed over heads, [n, n] per site."""
-    pad_id = replay.model.config.pad_token_id or 0
-    inputs = pad([encoded], pad_id, replay.device)
+    inputs = pad([encoded], pad_id(replay.model), replay.device)
     recording = replay.record(inputs)
     summed = [recording.attention(site)[0].sum(0) for site in range(len(replay.sites))]
     return inputs, [matrix.float().cpu().numpy() for matrix in summed]
@@ -179,13 +178,8 @@ def _cuts(
 def _probabilities(replay: Replay, inputs: Inputs, cuts: Sequence[Cut], target: int) -> list[float]:
     """The target's probability for one text without each of the cuts."""
     batch = {name: tensor.expand(len(cuts), -1) for name, tensor in inputs.items()}
-    objective = Objective(
-        output="probability",
-        exclusive=replay.model.config.problem_type != "multi_label_classification",
-    )
-    found: list[float] = objective.probabilities(cut_logits(replay, batch, cuts))[
-        :, target
-    ].tolist()
+    function = TargetFunction(output="probability", exclusive=has_exclusive_classes(replay.model))
+    found: list[float] = function.probabilities(cut_logits(replay, batch, cuts))[:, target].tolist()
     return found
 
 

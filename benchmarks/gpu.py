@@ -1,16 +1,16 @@
 """BERT-base's shape on a GPU: large batches and the latency of one text, as a Markdown table.
 
-    python -m benchmarks.gpu [--examples 256] [--repeats 3] [--lanes 1] [--model FOLDER]
+    python -m benchmarks.gpu [--examples 256] [--repeats 3] [--parallel 1] [--model FOLDER]
 
 Texts are random ids of 128 tokens each. The model is freshly initialised, unless one is named: a
 trained one's attributions stand out more from the rounding of bf16, so that fewer points suffice.
 Matrices are not kept, only scores and the largest cells. The error of an example and layer is the
 L2 norm of the difference to 32 Gauss-Legendre points in float32, relative to their norm, over a
-few examples. With more than one lane, batches run in threads of their own on the same stream: one
-launches kernels while another's results are put together. The token budget is what memory was
-found to allow.
+few examples. With ``--parallel`` above 1, batches run in threads of their own on the same stream:
+one launches kernels while the results of another are collected. The token budget is the one fitted
+to memory.
 
-Without a CUDA device it says so and exits with status 2.
+Exits with status 2 if there is no CUDA device.
 """
 
 from __future__ import annotations
@@ -123,11 +123,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--lanes", type=int, default=1, help="batches at a time")
+    parser.add_argument("--parallel", type=int, default=1, help="batches at a time")
     parser.add_argument("--model", help="folder or hub name of a trained classifier")
     options = parser.parse_args()
-    if options.lanes < 1:
-        parser.error(f"--lanes must be at least 1, not {options.lanes}")
+    if options.parallel < 1:
+        parser.error(f"--parallel must be at least 1, not {options.parallel}")
     if not torch.cuda.is_available():
         print("no CUDA device here", file=sys.stderr)
         return 2
@@ -141,12 +141,12 @@ def main() -> int:
     truth = headwise.attribute_encoded(
         model, inputs[:_COMPARED], target=0, integration=EXACT_SMOOTH
     )
-    with patch.object(cpu_parallel, "lanes", lambda _: options.lanes):
+    with patch.object(cpu_parallel, "parallel_batches", lambda _: options.parallel):
         lines = measure(model, inputs, truth, repeats=options.repeats)
     print(
         f"{torch.cuda.get_device_name()}; torch {torch.__version__}, transformers "
         f"{transformers.__version__}; {options.examples} examples of {_TOKENS} tokens, "
-        f"{options.lanes} batches at a time; tokens in a pass: "
+        f"{options.parallel} batches at a time; tokens in a pass: "
         f"{budget_for(model, Options()).tokens}\n"
     )
     print(table(lines))

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import headwise
 from benchmarks.cost import PlainForward
 from benchmarks.measure import timed
-from headwise.attribution.cpu_parallel import _threads
+from headwise.attribution.cpu_parallel import torch_threads
 from headwise.encoding import encode
 from headwise.pruning.curve import curve_points
 from headwise.pruning.importance import one_head_masks, random_importance, summarize, taylor
@@ -63,7 +63,7 @@ def run(
     log: Callable[[str], object] = lambda _: None,
 ) -> Report:
     """Measure on one thread; every time is the best of ``repeats`` interleaved rounds."""
-    with _threads(1):
+    with torch_threads(1):
         return _run(model, tokenizer, texts, repeats, log)
 
 

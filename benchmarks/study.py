@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 import headwise
 from benchmarks import study_page
-from headwise.loading import label_names
 from headwise.pruning.curve import Point, choose, curve_points
 from headwise.pruning.importance import attribution_values, leave_one_out, random_importance, taylor
 from headwise.pruning.masking import evaluate_masks
@@ -29,6 +28,7 @@ from headwise.replay import Replay
 from headwise.stats.attack import AttackSums
 from headwise.stats.ranking import Importance, ImportanceSums, correlation
 from headwise.stats.sums import MaskSums
+from headwise.targets import label_names
 from jobs.kinds.triggers import OFFICIAL, Candidate, Cell, Trigger, merge, random_controls
 
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What every attention head of a transformer contributes to its predictions.
+"""Attribution of the predictions of transformers to their attention heads.
 
 loaded = headwise.load("some/classifier")
 result = headwise.attribute(loaded.model, loaded.tokenizer, texts)

@@ -14,7 +14,6 @@ from .errors import (
 from .html import Picture
 from .loading import LoadedModel, load
 from .options import Options
-from .output_wrappers import AnswerPosition, NextToken
 from .pruning.curve import Choice, PruneCurve, choose, prune_curve
 from .pruning.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned
 from .pruning.importance import leave_one_out, taylor
@@ -22,6 +21,7 @@ from .pruning.masking import MaskEvaluation, evaluate_masks
 from .pruning.structure import Comparison, describe, remove_heads, zero_heads
 from .replay import Site
 from .result import Attribution, Edge
+from .targets import AnswerPosition, NextToken
 from .trees import Node, Tree
 from .wordpieces import WordPair, Words
 

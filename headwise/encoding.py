@@ -1,4 +1,4 @@
-"""From texts to token ids, one example at a time, without padding."""
+"""Encoding texts to token ids, one example at a time, and padding batches of them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import OptionError, TokenizerError
 
-_BLANK = "\u2581"  # with which SentencePiece marks a blank before a word
+_SPACE = "\u2581"  # marks a space before a word in SentencePiece
 
 Text = str | tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """One example as a model takes it, not padded.
+    """One example as model inputs, without padding.
 
-    ids: token ids, with the special tokens
-    token_types: segment ids, or None where the model has none
-    tokens: the tokens as strings, same length as ids
-    word_index: the word that each token is a piece of, same length as ids
-    word_texts: the words as they stand in the text; a special token is a word of its own
-    truncated: the text was longer than allowed
+    ids: token ids, including special tokens
+    token_types: segment ids, or None if the model has none
+    tokens: the tokens as strings, as many as ids
+    word_index: index of the word that each token is a piece of, as many as ids
+    word_texts: the words as in the text; a special token is a word of its own
+    truncated: the text was longer than the limit
     """
 
     ids: tuple[int, ...]
@@ -39,7 +39,7 @@ class Encoded:
 
 
 def length_limit(model: PreTrainedModel) -> int | None:
-    """The largest number of tokens that the model has positions for, if it has a limit."""
+    """Return the number of tokens that a model has positions for, if it has a limit."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # RoBERTa counts positions from padding_idx + 1.
@@ -55,17 +55,17 @@ def encode(
     texts: Sequence[Text],
     max_length: int | None,
 ) -> list[Encoded]:
-    """Tokenize single texts or pairs, truncating to ``max_length`` and the model's limit.
+    """Tokenize single texts or pairs, truncated to ``max_length`` or the limit of the model.
 
-    Raises OptionError for anything but strings or pairs of strings, and for a ``max_length``
-    that the model has no positions for or that leaves no room for text.
+    Raises OptionError for anything but strings or pairs of strings, and for a ``max_length`` that
+    exceeds the limit of the model or leaves no room for text.
     """
     limit = effective_limit(model, tokenizer, max_length)
     names = _accepted_inputs(model)
     encoded = []
     for index, text in enumerate(texts):
         parts = _parts(index, text)
-        # verbose=False: the tokenizer would warn of the length that is dealt with right here.
+        # verbose=False: no warning about a length that is truncated below.
         whole = tokenizer(*parts, verbose=False)
         truncated = limit is not None and len(whole["input_ids"]) > limit
         if truncated:
@@ -89,9 +89,9 @@ def encode(
 
 
 def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
-    """Examples from mappings of one-dimensional ``input_ids`` and the like.
+    """Make examples from mappings of one-dimensional ``input_ids`` and other inputs.
 
-    Positions behind the last one with ``attention_mask`` 1 are dropped as padding.
+    Positions after the last one with ``attention_mask`` 1 are dropped as padding.
     """
     encoded = []
     for index, example in enumerate(inputs):
@@ -117,14 +117,14 @@ def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
 def _words(
     encoding: BatchEncoding, parts: Sequence[str], tokens: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Index of each token's word, and the words, from what the tokenizer knows of its pieces.
+    """The index of each token's word, and the words, from the offsets of a fast tokenizer.
 
-    A tokenizer written in Python knows nothing of them: every token is a word then.
+    A tokenizer written in Python has no offsets: every token is then a word.
     """
     if not encoding.is_fast:
         return tuple(range(len(tokens))), tuple(tokens)
     index: list[int] = []
-    spans: list[tuple[str, int, int]] = []  # the text, and where in it the word stands
+    spans: list[tuple[str, int, int]] = []  # a text, and start and end of the word in it
     before: tuple[int, int] | None = None
     sequences = encoding.sequence_ids()
     for position, word in enumerate(encoding.word_ids()):
@@ -134,8 +134,8 @@ def _words(
             before = None
         else:
             start, end = encoding.token_to_chars(position) or (0, 0)
-            # Some SentencePiece tokenizers count a whole text as one word, but mark the blanks.
-            if (word, sequence) != before or tokens[position].startswith(_BLANK):
+            # Some SentencePiece tokenizers report a whole text as one word, but mark spaces.
+            if (word, sequence) != before or tokens[position].startswith(_SPACE):
                 spans.append((parts[sequence], start, end))
             else:
                 text, first, _ = spans[-1]
@@ -144,17 +144,17 @@ def _words(
         index.append(len(spans) - 1)
     texts = [text[start:end].strip() for text, start, end in spans]
     first_token = {word: position for position, word in reversed([*enumerate(index)])}
-    # A piece that stands for no character is shown as the token that it is.
+    # A piece without characters is shown as its token.
     return tuple(index), tuple(text or tokens[first_token[w]] for w, text in enumerate(texts))
 
 
 def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[str, Tensor]:
-    """One batch, padded on the right; each tensor int64 [B, n]."""
+    """Make a batch, padded on the right, on a device; each tensor is int64 [B, n]."""
     n = max(len(example.ids) for example in examples)
 
     def stack(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         whole = torch.tensor([[*row, *[fill] * (n - len(row))] for row in rows])
-        # From pinned memory a GPU copies while it computes; other memory has to be waited for.
+        # A GPU copies pinned memory while it computes.
         if device.type == "cuda":
             whole = whole.pin_memory()
         return whole.to(device, non_blocking=True)
@@ -167,6 +167,11 @@ def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[
     if all(kinds is not None for kinds in types):
         batch["token_type_ids"] = stack([kinds for kinds in types if kinds is not None], 0)
     return batch
+
+
+def pad_id(model: PreTrainedModel) -> int:
+    """Return the token id for padding, which is masked."""
+    return int(model.config.pad_token_id or 0)
 
 
 def _parts(index: int, text: object) -> tuple[str, ...]:
@@ -184,7 +189,10 @@ def _parts(index: int, text: object) -> tuple[str, ...]:
 def effective_limit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> int | None:
-    """Tokens that a text is cut to, with the special ones; see ``encode``."""
+    """Return the number of tokens, including special ones, that texts are truncated to.
+
+    Raises OptionError as ``encode`` does.
+    """
     limit = length_limit(model)
     if max_length is None:
         # Tokenizers without a limit report an astronomically large one.

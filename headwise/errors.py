@@ -1,10 +1,10 @@
-"""Every error that headwise raises on purpose.
+"""The errors that headwise raises.
 
 HeadwiseError
-├── OptionError            an argument of ``load`` or ``attribute`` is wrong (also a ValueError)
+├── OptionError            an argument has a wrong value (also a ValueError)
 └── ModelError             the model cannot be used
     ├── ModelNotFoundError     no such folder or hub repository, or no config.json in it
-    ├── UnsafeWeightsError     weights only as pickle, which could run code when read
+    ├── UnsafeWeightsError     weights only as pickle, which can run code when read
     ├── UnsupportedModelError  not a sequence classifier, or an architecture whose attention
     │                          cannot be replayed exactly
     └── TokenizerError         no usable tokenizer beside the model
@@ -12,7 +12,7 @@ HeadwiseError
 
 
 class HeadwiseError(Exception):
-    """Base of all errors of this package; the message is meant for the user."""
+    """Base class of the errors of this package; messages are for the user."""
 
 
 class OptionError(HeadwiseError, ValueError):
@@ -40,4 +40,9 @@ class TokenizerError(ModelError):
 
 
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
-"""What the code of a model raises that cannot do what is asked of it."""
+"""Errors that the code of a model raises when it cannot do what is asked of it."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, or the name of its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Ctrl-C at points where a model can be put back as it was."""
+"""Ctrl-C at points where a model can be restored."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back; the function that this gives raises it as KeyboardInterrupt, if it came.
+    """Defer Ctrl-C in this context.
 
-    Python raises KeyboardInterrupt between any two instructions, also between the change of a
-    model and the note that it has to be undone. On leaving, one that was held is raised. Where
-    the program has a handler of its own, or outside the main thread, nothing is changed.
+    The context gives a function that raises KeyboardInterrupt if Ctrl-C was pressed; leaving the
+    context does the same. Otherwise Python could raise it between a change of a model and the
+    registration of its undoing. Nothing changes outside the main thread, or if the program handles
+    SIGINT itself.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield lambda: None
         return
-    came = False
+    pressed = False
 
     def hold(*_: object) -> None:
-        nonlocal came
-        came = True
+        nonlocal pressed
+        pressed = True
 
     def check() -> None:
-        nonlocal came
-        if came:
-            came = False
+        nonlocal pressed
+        if pressed:
+            pressed = False
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, hold)

@@ -27,8 +27,10 @@ from headwise.errors import (
     TokenizerError,
     UnsafeWeightsError,
     UnsupportedModelError,
+    first_line,
 )
 from headwise.replay import Replay, Site
+from headwise.targets import label_names
 
 DTYPES = {
     "float32": torch.float32,
@@ -60,12 +62,13 @@ _LOAD_ERRORS = (
 class LoadedModel:
     """A classifier ready for ``headwise.attribute``.
 
-    model: in eval mode, on ``device``, with parameters of ``dtype``
-    tokenizer: the tokenizer stored beside it
+    model: in eval mode, on ``device``, with parameters of type ``dtype``
+    tokenizer: stored with the model
     labels: names of the classes, by index
     sites: the attention modules, in order of evaluation
-    device, dtype: where and in what precision it computes, such as ``cuda:0``, ``float32``
-    fingerprint: SHA-256 (hex) over the configuration and the weight files
+    device: such as ``cuda:0``
+    dtype: such as ``float32``
+    fingerprint: SHA-256 (hex) of the configuration and the weight files
     """
 
     model: PreTrainedModel
@@ -84,27 +87,28 @@ def load(
     dtype: str = "float32",
     device: str = "auto",
 ) -> LoadedModel:
-    """Load a classifier, check that its attention can be replayed, and identify it.
+    """Load a classifier, check that its attention can be replayed, and fingerprint it.
 
     model: name on the Hugging Face hub, or a local folder
     revision: commit, tag or branch on the hub; not allowed for a folder
-    dtype: ``float32``, ``float64``, ``bfloat16`` or ``float16``, whatever the file holds
+    dtype: ``float32``, ``float64``, ``bfloat16`` or ``float16``, independent of the file
     device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for a GPU if there is one
 
-    Only safetensors are read and no code from the model's repository is run. Raises OptionError
-    and the subclasses of ModelError.
+    Weights are read from safetensors only, and no code from the repository of the model is run.
+
+    Raises OptionError and the subclasses of ModelError.
     """
     if dtype not in DTYPES:
         raise OptionError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
-    where = _resolve_device(device)
+    where = resolve_device(device)
     name = str(model)
     folder = _folder(name, revision)
     if folder is not None:
         _check_folder(folder)
-    config = _read_config(name, revision)
+    config = read_config(name, revision)
     classifier = _read_model(name, revision, config, DTYPES[dtype]).to(where)
     classifier.eval()
-    tokenizer = _read_tokenizer(name, revision, folder)
+    tokenizer = read_tokenizer(name, revision, folder)
     with Replay(classifier) as replay:
         sites = replay.sites
     return LoadedModel(
@@ -118,15 +122,8 @@ def load(
     )
 
 
-def label_names(model: PreTrainedModel) -> tuple[str, ...]:
-    """Names of a model's classes, by index."""
-    names = model.config.id2label or {}
-    return tuple(
-        str(names.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels)
-    )
-
-
-def _resolve_device(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
+    """Return the device that an option names. Raises OptionError if there is none."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = device.partition(":")
@@ -143,7 +140,7 @@ def _resolve_device(device: str) -> torch.device:
 
 
 def _folder(name: str, revision: str | None) -> Path | None:
-    """The model as a local folder, or None for a name on the hub."""
+    """The local folder of a model, or None for a name on the hub."""
     path = Path(name).expanduser()
     if path.is_dir():
         if revision is not None:
@@ -174,13 +171,14 @@ def _check_folder(folder: Path) -> None:
     raise ModelNotFoundError(f"model folder '{folder}' has no model.safetensors")
 
 
-def _read_config(name: str, revision: str | None) -> Any:
+def read_config(name: str, revision: str | None) -> Any:
+    """Read the configuration of a sequence classifier. Raises ModelError for anything else."""
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     except _LOAD_ERRORS as error:
         at = f" at revision {revision!r}" if revision else ""
         raise ModelNotFoundError(
-            f"model {name!r}{at} has no readable config.json: {_first_line(error)}"
+            f"model {name!r}{at} has no readable config.json: {first_line(error)}"
         ) from error
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise UnsupportedModelError(
@@ -209,13 +207,13 @@ def _read_model(
             output_loading_info=True,
         )
     except _LOAD_ERRORS as error:
-        # Only an OSError about safetensors is about the format; there is no own error type.
+        # There is no error type for a missing format, only an OSError that mentions safetensors.
         if isinstance(error, OSError) and "safetensors" in str(error):
             raise UnsafeWeightsError(
                 f"model {name!r} has no weights as safetensors, and pickle could run code"
             ) from error
         raise ModelNotFoundError(
-            f"the weights of model {name!r} cannot be read: {_first_line(error)}"
+            f"the weights of model {name!r} cannot be read: {first_line(error)}"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -227,9 +225,8 @@ def _read_model(
     return loaded
 
 
-def _read_tokenizer(
-    name: str, revision: str | None, folder: Path | None
-) -> PreTrainedTokenizerBase:
+def read_tokenizer(name: str, revision: str | None, folder: Path | None) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a model. Raises TokenizerError if it is missing or unusable."""
     if folder is not None and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise TokenizerError(
             f"model folder '{folder}' has no tokenizer (none of {', '.join(_TOKENIZER_FILES)}); "
@@ -241,14 +238,14 @@ def _read_tokenizer(
         )
     except (*_LOAD_ERRORS, TypeError, ImportError) as error:
         raise TokenizerError(
-            f"the tokenizer of model {name!r} cannot be read: {_first_line(error)}"
+            f"the tokenizer of model {name!r} cannot be read: {first_line(error)}"
         ) from error
     return tokenizer
 
 
 def _fingerprint(name: str, revision: str | None, folder: Path | None) -> str:
     if folder is None:
-        # The files are in the cache by now; its snapshot folder looks like a local one.
+        # The files are in the cache by now; its snapshot folder looks like a local folder.
         config = cached_file(name, "config.json", revision=revision, local_files_only=True)
         folder = Path(config).parent
     digest = hashlib.sha256()
@@ -257,7 +254,3 @@ def _fingerprint(name: str, revision: str | None, folder: Path | None) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

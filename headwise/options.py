@@ -1,4 +1,4 @@
-"""What ``attribute`` can be told: one set of keyword arguments, checked in one place."""
+"""The options of ``attribute``, checked in one place."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, TypeVar
 
-from transformers import PreTrainedModel
-
 from headwise.attribution.quadrature import MAX_POINTS, Rule, parse_integration
 from headwise.errors import OptionError
-from headwise.loading import label_names
 from headwise.precision import PRECISIONS
-from headwise.targets import OUTPUTS, Label, Objective, label_index
+from headwise.targets import OUTPUTS, Label
 
 METHODS = (
     "integrated-gradients",
@@ -24,6 +21,7 @@ METHODS = (
 )
 
 Progress = Callable[[int, int], object]
+"""progress(done, total), in examples."""
 
 
 class Arguments(TypedDict, total=False):
@@ -47,35 +45,34 @@ class Arguments(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to attribute, and what to keep; the keyword arguments of ``attribute``.
+    """How to attribute and what to keep: the keyword arguments of ``attribute``.
 
-    method: ``integrated-gradients``, the paper's Attr; or to compare with it, see
-        ``headwise.attribution.methods``: ``attention-gradient``, ``attention``, ``random`` and
-        ``embedding-gradient``, of which only the second uses ``output``, and none uses
-        ``integration``, ``rtol`` and ``max_points``
-    target: the class whose output is attributed: ``predicted``, ``gold``, a label's name or index
-    gold: one label per text, by name or index; needed for target ``gold``
+    method: ``integrated-gradients``, the paper's Attr; for comparison ``attention-gradient``,
+        ``attention``, ``random`` or ``embedding-gradient``, see ``headwise.attribution.methods``.
+        Of these only ``attention-gradient`` uses ``output``, and none uses ``integration``,
+        ``rtol`` or ``max_points``.
+    target: the class whose output is attributed: ``predicted``, ``gold``, or a label by name or
+        index
+    gold: one label per text, by name or index; required for target ``gold``
     output: ``probability``, ``logit`` or ``log-probability`` of that class
-    integration: ``auto`` chooses the points per example and site until the estimated relative
-        error of the attribution (L2 norm over all heads and cells of the site) meets ``rtol``;
+    integration: ``auto`` chooses points per example and site until the estimated relative error
+        of the attribution (L2 norm over all heads and cells of the site) meets ``rtol``;
         ``gauss-legendre:m`` and ``left-riemann:m`` are fixed rules of m points
-    rtol: the estimated relative error at which ``auto`` stops, between 0 and 1
-    max_points: the most points ``auto`` spends on one example and site
-    edges: how many largest cells to keep per example
+    rtol: the relative error at which ``auto`` stops, between 0 and 1
+    max_points: the maximum number of points of ``auto`` per example and site
+    edges: number of largest cells to keep per example
     matrices: keep the whole attribution, float32 [S, H, n, n] per example
-    token_budget: tokens (rows x length) in one pass through the model; None: what suits the
-        device, fitted to the memory that there is and remembered for the model. Halved when
-        memory runs out
-    seed: of method ``random``; an example's numbers depend on it and the example's index alone
-    precision: of the model's passes, sums being in single precision at least: ``float32`` leaves
-        the model as it is, whatever its own data type; ``bf16`` is torch's autocast; ``tf32`` is
-        for a GPU
-    deterministic: the same bytes on every run on the same machine, by torch's deterministic
-        algorithms; the budget is then ``token_budget`` or the device's, never a fitted one
-    progress: called as ``progress(done, total)`` in examples, after every pass; an exception
-        from it ends the work, with the model restored
+    token_budget: tokens (rows x length) in one pass through the model; halved when memory runs
+        out. By default what suits the device, fitted to free memory and remembered per model.
+    seed: for method ``random``; the numbers of an example depend on it and its index alone
+    precision: of the passes of the model; sums are at least in single precision. ``float32`` keeps
+        the data type of the model, ``bf16`` is torch's autocast, ``tf32`` needs a GPU.
+    deterministic: equal bytes on every run on the same machine, by torch's deterministic
+        algorithms; the budget is then ``token_budget`` or the default of the device
+    progress: called as ``progress(done, total)``, in examples, after every pass; an exception from
+        it ends the work, with the model restored
 
-    Raises OptionError for a value that no model can have.
+    Raises OptionError for a value that is not allowed for any model.
     """
 
     method: str = METHODS[0]
@@ -118,47 +115,11 @@ class Options:
         return parse_integration(self.integration)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """What is differentiated for each example: options, read for one model.
-
-    fixed: a label for all examples, or None: per example, gold or predicted
-    gold: a label per example, or None: the predicted one
-    """
-
-    objective: Objective
-    fixed: int | None
-    gold: tuple[int, ...] | None
-
-    @classmethod
-    def of(cls, model: PreTrainedModel, options: Options, count: int) -> Targets:
-        """Raises OptionError for a label that the model has not, or not ``count`` gold labels."""
-        labels, target = label_names(model), options.target
-        if len(labels) < 2 and options.output != "logit":
-            raise OptionError(
-                f"output {options.output!r} needs two classes; this model has one: use 'logit'"
-            )
-        gold = None
-        if options.gold is not None:
-            if len(options.gold) != count:
-                raise OptionError(f"gold has {len(options.gold)} labels for {count} examples")
-            gold = tuple(label_index(g, labels, f"gold[{i}]") for i, g in enumerate(options.gold))
-        per_example = target in ("gold", "predicted")
-        return cls(
-            objective=Objective(
-                output=options.output,
-                exclusive=model.config.problem_type != "multi_label_classification",
-            ),
-            fixed=None if per_example else label_index(target, labels, "target"),
-            gold=gold if target == "gold" else None,
-        )
-
-
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
 def takes_options(function: _F) -> _F:
-    """Show the options with their defaults, not ``**options``, to help() and completion."""
+    """Show the options with their defaults in help() and completion, in place of ``**options``."""
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = inspect.signature(Options).parameters.values()

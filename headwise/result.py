@@ -1,4 +1,4 @@
-"""The labelled result of an attribution."""
+"""The result of an attribution, with labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headwise.errors import OptionError
 from headwise.html import Explanation, Picture, heat_map, section
 from headwise.replay import Site
 from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
-from headwise.wordpieces import Words, merge
+from headwise.wordpieces import Words, merge_pieces
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ _SHOWN_EXAMPLES, _SHOWN_PAIRS = 3, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One cell of an example's attribution: how much query attends to key there, and its part."""
+    """One cell of an example's attribution, and the attention probability there."""
 
     site: Site
     head: int
@@ -49,48 +49,48 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """Attribution of E examples to the H heads of S sites; n is an example's number of tokens.
+    """Attribution of E examples to the H heads of S sites; n is the number of tokens of an example.
 
-    Attr is the paper's Attr_h(A), one value per cell (query, key), or what ``method`` puts in its
-    place (see ``headwise.attribution.methods``); only real tokens count, padding never. Sites
-    with fewer than H heads, and failed examples, hold NaN (positions -1).
+    Attr is the paper's Attr_h(A), one value per cell (query, key), or the value that ``method``
+    gives instead (see ``headwise.attribution.methods``). Padding never counts. Sites with fewer
+    than H heads, and failed examples, have NaN (positions -1).
 
-    Method ``embedding-gradient`` gives one value per token, not per pair. It stands in the cell
-    (token, token); all other cells are zero in ``matrices`` and left out of scores and edges,
-    and ``edge_attention`` is the head's mean attention to the token.
+    Method ``embedding-gradient`` gives one value per token, not per pair. It is in the cell
+    (token, token); all other cells are zero in ``matrices`` and absent from scores and edges, and
+    ``edge_attention`` is the mean attention of the head to the token.
 
-    method: which method made it
-    sites, labels: the model's sites in order, and the names of its C classes
+    method: the method that computed it
+    sites: the sites of the model, in order of evaluation
+    labels: names of the C classes
     scores: largest cell of Attr, float32 [E, S, H]
     totals: sum over the cells of Attr, float32 [E, S, H]
     positions: (query, key) of the largest cell, int32 [E, S, H, 2]
     attention_max: largest attention probability, float32 [E, S, H]
-    attention_mean: mean over the query rows of the row's largest probability, float32 [E, S, H].
-        This is the confidence of Voita et al. (2019). The mean over all cells would be 1/n for
-        every head.
-    f0, f1: F(0) and F(1), the target scalar without and with the site's attention,
-        float64 [E, S]; NaN where the method has none: only integrated gradients have both
+    attention_mean: mean over query rows of the largest probability of the row, float32 [E, S, H],
+        the confidence of Voita et al. (2019). The mean over all cells is 1/n for every head.
+    f0, f1: F(0) and F(1), the target scalar without and with the attention of the site, float64
+        [E, S]; NaN where the method does not define them: only integrated gradients define both
     residual: (sum over heads and cells of Attr) - (F(1) - F(0)), float64 [E, S]; zero if the
-        integral is exact
-    points: points of the method at which a gradient counts, int32 [E, S]
-    converged: the estimated relative error met rtol, bool [E, S]; what is free of NaN and
-        estimates nothing, a fixed rule or another method, counts as converged
-    edge_site, edge_head, edge_query, edge_key: the largest cells over all sites and heads,
-        largest first, int32 [E, k], -1 where there are fewer
-    edge_value, edge_attention: Attr and attention probability there, float32 [E, k]
-    tokens: per example its n tokens
-    word_index, word_texts: per example the word that each token is a piece of, and the words;
-        every token is a word where the tokenizer does not tell
-    predicted, target: label indices, int32 [E]; predicted is -1 for failed examples
+        integral is exact (completeness)
+    points: number of gradient evaluations, int32 [E, S]
+    converged: the estimated relative error meets rtol, bool [E, S]; fixed rules and other methods,
+        which estimate no error, converge if no value is NaN
+    edge_site, edge_head, edge_query, edge_key: the k largest cells over all sites and heads,
+        largest first, int32 [E, k]; -1 where there are fewer
+    edge_value, edge_attention: Attr and attention probability of these, float32 [E, k]
+    tokens: the n tokens of each example
+    word_index: per example the index of the word that each token is a piece of
+    word_texts: the words of each example; every token is a word if the tokenizer has no offsets
+    predicted, target: class indices, int32 [E]; predicted is -1 for failed examples
     probabilities: float32 [E, C]
-    truncated: the text was cut to the length limit, bool [E]
-    errors: per example None, or why it failed
-    token_attribution: per example the sum of Attr over heads and queries, by key token,
-        float32 [S, n], None for a failed one
-    interactions: per example the strongest cells of Attr summed over heads, which ``tree`` is
-        built from, None for a failed one
-    matrices: per example Attr, float32 [S, H, n, n], None for a failed one; or None altogether
-        if not asked for
+    truncated: the text was truncated to the length limit, bool [E]
+    errors: per example None, or the reason why it failed
+    token_attribution: per example the sum of Attr over heads and queries, by key token, float32
+        [S, n]; None if it failed
+    interactions: per example the strongest cells of Attr summed over heads, for ``tree``; None if
+        it failed
+    matrices: per example Attr, float32 [S, H, n, n], None if it failed; or None if matrices were
+        not kept
     """
 
     method: str
@@ -129,12 +129,12 @@ class Attribution:
         return len(self.tokens)
 
     def matrix(self, example: int, layer: int, head: int, kind: str | None = None) -> Floats:
-        """Attr of one head, float32 [n, n], rows are queries.
+        """Return Attr of one head, float32 [n, n]; rows are queries.
 
-        kind: which of the layer's sites, where it has several, as the layer of a decoder has
+        kind: the type of attention, for a layer with several sites, as in a decoder
 
-        Raises OptionError if matrices were not kept, the example failed, or there is no such
-        layer or head, or more than one.
+        Raises OptionError if matrices were not kept, the example failed, the layer or head does
+        not exist, or the layer has several sites and ``kind`` is missing.
         """
         matrices = self._kept_matrices(example)
         sites = [s for s in self.sites if s.layer == layer and kind in (None, s.kind)]
@@ -156,15 +156,15 @@ class Attribution:
         return matrices
 
     def words(self) -> tuple[Words | None, ...]:
-        """Per example its words with the attribution summed over their pieces, None if failed."""
+        """Return the words of each example with their attribution; None for failed ones."""
         return tuple(self.words_of(example) for example in range(len(self)))
 
     def words_of(self, example: int) -> Words | None:
-        """``words`` of one example."""
+        """Return ``words`` of one example."""
         by_token = self.token_attribution[example]
         if by_token is None:
             return None
-        return merge(
+        return merge_pieces(
             self.sites,
             self.word_texts[example],
             self.word_index[example],
@@ -180,15 +180,17 @@ class Attribution:
         tau: float = TAU,
         tau_last: float = TAU_LAST,
     ) -> Tree:
-        """The attribution tree of one example, by the paper's Algorithm 1; a notebook draws it.
+        """Return the attribution tree of one example, by the paper's Algorithm 1.
+
+        A notebook draws it.
 
         root: ``classifier``, the token that the classifier reads, as in the paper; ``outgoing``,
             the rule of the paper's code; or a position. See ``headwise.trees.build``.
-        tau: threshold of edges, as a share of their layer's largest cell; below 0.2 only where
+        tau: threshold of edges, relative to the largest cell of their layer; below 0.2 only if
             matrices were kept
         tau_last: the same for the last layer
 
-        Raises OptionError for an example that failed or that there is not, and for bad arguments.
+        Raises OptionError for an example that failed or does not exist, and for bad arguments.
         """
         self._check_example(example)
         found = self.interactions[example]
@@ -204,9 +206,9 @@ class Attribution:
             raise OptionError(str(error)) from error
 
     def picture(self, example: int) -> Picture:
-        """Words, strongest pairs and heads of one example; a notebook displays it.
+        """Return a page with the words, strongest pairs and heads of one example.
 
-        Raises OptionError for an example that does not exist.
+        A notebook displays it. Raises OptionError for an example that does not exist.
         """
         self._check_example(example)
         number = example % len(self)
@@ -245,11 +247,11 @@ class Attribution:
             raise OptionError(f"there is no example {example}; there are {len(self)}")
 
     def edges(self, k: int | None = None) -> tuple[tuple[Edge, ...], ...]:
-        """Per example its k largest cells, largest first (all that were kept by default)."""
+        """Return the k largest cells of each example, by default all kept ones, largest first."""
         return tuple(self.edges_of(example, k) for example in range(len(self)))
 
     def edges_of(self, example: int, k: int | None = None) -> tuple[Edge, ...]:
-        """``edges`` of one example."""
+        """Return ``edges`` of one example."""
         return tuple(
             Edge(
                 site=self.sites[self.edge_site[example, rank]],
@@ -264,7 +266,7 @@ class Attribution:
         )
 
     def importance(self) -> Floats:
-        """I_h: mean score over the examples that did not fail, float32 [S, H]."""
+        """Return I_h, the mean score over the examples that did not fail, float32 [S, H]."""
         good = np.array([error is None for error in self.errors], dtype=bool)
         if not good.any():
             return np.full(self.scores.shape[1:], math.nan, dtype=np.float32)
@@ -272,8 +274,8 @@ class Attribution:
         return mean
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per example, site and head, as a pandas DataFrame."""
-        import pandas as pd  # heavy, and needed by nothing else
+        """Return a pandas DataFrame with one row per example, site and head."""
+        import pandas as pd  # slow to import, and optional
 
         e, s, h = self.scores.shape
         example, site, head = np.meshgrid(np.arange(e), np.arange(s), np.arange(h), indexing="ij")
@@ -312,12 +314,12 @@ class Attribution:
         header = {name: getattr(self, name) for name in _HEADER}
         header["sites"] = [dataclasses.asdict(site) for site in self.sites]
         header["has_matrices"] = self.matrices is not None
-        # One entry only: safetensors writes several in an order that changes from run to run.
+        # A single entry: safetensors writes several in an order that varies from run to run.
         save_file(arrays, Path(path), metadata={_FORMAT: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
-        """Read what ``save`` wrote. Raises OptionError if the file is something else."""
+        """Read a file that ``save`` wrote. Raises OptionError for any other file."""
         try:
             with safe_open(Path(path), framework="numpy") as file:
                 stored: dict[str, str] = file.metadata() or {}

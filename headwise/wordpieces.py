@@ -1,4 +1,4 @@
-"""Attribution by words: the sum over the pieces that a tokenizer cuts a word into."""
+"""Attribution by words: sums over the pieces of each word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class WordPair:
-    """One cell of a head's attribution between words, and its value; query and key are words."""
+    """One cell of the attribution of a head, summed over the pieces of two words."""
 
     site: Site
     head: int
@@ -28,10 +28,10 @@ class WordPair:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The w words of one example; special tokens are words of their own, so no sum is lost.
+    """The w words of one example; special tokens are words, too, so that no attribution is lost.
 
-    texts: as they stand in the text, [w]
-    pieces: the positions of each word's tokens
+    texts: the words as in the text, [w]
+    pieces: positions of the tokens of each word
     attribution: sum of Attr over heads and queries, by key word, float32 [S, w]
     matrix: Attr summed over the pieces of the query word and of the key word, float32
         [S, H, w, w], or None if the result has no matrices
@@ -44,7 +44,7 @@ class Words:
     matrix: Floats | None
 
     def pairs(self, k: int) -> tuple[WordPair, ...]:
-        """The k largest cells over all sites and heads, largest first.
+        """Return the k largest cells over all sites and heads, largest first.
 
         Raises OptionError if the result has no matrices.
         """
@@ -60,16 +60,19 @@ class Words:
         )
 
 
-def merge(
+def merge_pieces(
     sites: tuple[Site, ...],
     texts: Sequence[str],
     index: Sequence[int],
     by_token: Floats,
     matrix: Floats | None,
 ) -> Words:
-    """Sum by words.
+    """Sum attribution over the pieces of words.
 
-    index: the word of each token, [n]; by_token: [S, n]; matrix: [S, H, n, n] or None
+    texts: the words
+    index: index of the word of each token, [n]
+    by_token: attribution by key token, [S, n]
+    matrix: Attr, [S, H, n, n], or None
     """
     belongs = np.zeros((len(index), len(texts)))
     belongs[np.arange(len(index)), list(index)] = 1

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attack.inserting import Inserter, Prepared
-from headwise.attack.predicting import budget_for, in_batches, pad_id
-from headwise.encoding import Text, pad
+from headwise.attack.predicting import budget_for, in_batches
+from headwise.encoding import Text, pad, pad_id
 from headwise.errors import OptionError
 from headwise.options import Progress
 from headwise.replay import Replay, Site

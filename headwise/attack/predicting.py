@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from headwise.attribution.evaluator import TokenBudget, is_out_of_memory
-from headwise.encoding import Encoded, pad
+from headwise.encoding import Encoded, pad, pad_id
 from headwise.errors import OptionError
-from headwise.targets import Objective
+from headwise.targets import TargetFunction, has_exclusive_classes
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -25,10 +25,7 @@ class Classifier:
     def __init__(self, model: PreTrainedModel, token_budget: int | None) -> None:
         self.model = model
         self.budget = budget_for(model, token_budget)
-        self.objective = Objective(
-            output="probability",
-            exclusive=model.config.problem_type != "multi_label_classification",
-        )
+        self.function = TargetFunction(output="probability", exclusive=has_exclusive_classes(model))
 
     def classify(
         self, texts: Sequence[Encoded], tick: Callable[[int], None] = lambda more: None
@@ -46,7 +43,7 @@ class Classifier:
             finite = logits.isfinite().all(1).cpu().numpy()
             rows = np.array(batch)[finite]
             predicted[rows] = logits.argmax(1).cpu().numpy()[finite]
-            probabilities[rows] = self.objective.probabilities(logits).cpu().numpy()[finite]
+            probabilities[rows] = self.function.probabilities(logits).cpu().numpy()[finite]
             tick(len(batch))
 
         in_batches(texts, self.budget, work)
@@ -94,8 +91,3 @@ def budget_for(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:
     if token_budget < 1:
         raise OptionError(f"token_budget must be at least 1, not {token_budget}")
     return TokenBudget(token_budget)
-
-
-def pad_id(model: PreTrainedModel) -> int:
-    """What to pad with; it is masked."""
-    return int(model.config.pad_token_id or 0)

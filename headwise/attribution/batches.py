@@ -1,9 +1,11 @@
-"""All examples of a call in batches: of similar length, several at a time on a CPU, no larger than
-memory allows, split again when it runs out all the same.
+"""Running all examples of a call in batches.
 
-How much memory a token takes is measured: the first time that a model does some kind of work, it
-does it for the longest text alone, with four rows in a pass. A batch is a quarter of a pass, so
-that everything the work holds grows with the budget alike, and so does the peak.
+Batches have texts of similar length, run several at a time on a CPU, are as large as memory allows,
+and are split when memory runs out all the same.
+
+The memory per token is measured: the first time that a model does some kind of work, it does it for
+the longest text alone, with four rows in a pass. A batch is a quarter of a pass, so that everything
+in memory grows with the budget alike, and so does the peak.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from weakref import WeakKeyDictionary
 from transformers import PreTrainedModel
 
 from headwise.attribution import cpu_parallel, memory
+from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import TokenBudget, is_out_of_memory
 from headwise.encoding import Encoded
 from headwise.interrupt import interrupts_held
@@ -23,29 +26,31 @@ from headwise.options import Options
 from headwise.precision import LoweredReplay, arithmetic
 from headwise.replay import Replay
 
-Tick = Callable[[], None]
-Work = Callable[[Replay, Sequence[int], Tick], None]
+BatchWork = Callable[[Replay, Sequence[int], Tick], None]
 """(replay, batch, tick): does the examples of a batch, and calls tick after each pass."""
 
 _SHARE = 0.6
-"""Of the memory that there is, what passes may take by the measurement: other programs want some
-too, and allocators leave gaps."""
+"""Share of the free memory that passes may take as measured: other programs need some too, and
+allocators leave gaps."""
 
-# A budget that was fitted, or halved on out-of-memory is remembered for the model's next calls.
+# Budgets that were fitted to memory, or halved when it ran out, for later calls with the model.
 _budgets: WeakKeyDictionary[PreTrainedModel, TokenBudget] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runner:
-    """A model that is prepared, to run batches of examples on."""
+class PreparedModel:
+    """A model inside its replay, ready to run batches of examples."""
 
     replay: Replay
     options: Options
     budget: TokenBudget
     check_interrupt: Tick
 
-    def run(self, encoded: Sequence[Encoded], work: Work) -> None:
-        """Do the work for all batches, longest first: a lack of memory shows at the start."""
+    def run(self, kind: str, encoded: Sequence[Encoded], work: BatchWork) -> None:
+        """Do the work for all batches, longest first, so that memory runs out early if at all.
+
+        kind: name of the work, whose memory is measured once per model
+        """
         done: list[int] = []
 
         def tick() -> None:
@@ -53,7 +58,7 @@ class Runner:
             if self.options.progress is not None:
                 self.options.progress(len(done), len(encoded))
 
-        def lane(replay: Replay, tick: Tick) -> None:
+        def take_batches(replay: Replay, tick: Tick) -> None:
             while waiting:
                 batch = waiting.pop()
                 try:
@@ -69,46 +74,54 @@ class Runner:
                 done.extend(batch)
                 tick()
 
-        count = cpu_parallel.lanes(self.replay.device)
-        self._fit(encoded, work, tick, count)
-        waiting = batches(encoded, self.budget, count)
-        cpu_parallel.run(self.replay, min(count, len(waiting)), lane, tick)
+        parallel = cpu_parallel.parallel_batches(self.replay.device)
+        self._fit(kind, encoded, lambda batch: work(self.replay, batch, tick), parallel)
+        waiting = batches(encoded, self.budget, parallel)
+        cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
 
-    def _fit(self, encoded: Sequence[Encoded], work: Work, tick: Tick, lanes: int) -> None:
-        """Fit the budget to memory, once for work of this kind on texts of this length.
+    def _fit(
+        self,
+        kind: str,
+        encoded: Sequence[Encoded],
+        work: Callable[[Sequence[int]], None],
+        parallel: int,
+    ) -> None:
+        """Fit the budget to memory, once for this kind of work on texts of this length.
 
-        What the measured work has to say of its text is said again, in its batch.
+        The measured text is worked on again, and reported, in its batch.
         """
         budget, device = self.budget, self.replay.device
         if not budget.adapts or len(encoded) < 2:
             return
-        kind = f"{work.__qualname__} {self.options.method} {self.options.precision}"
+        measured = f"{kind} {self.options.method} {self.options.precision}"
         longest = max(range(len(encoded)), key=lambda e: len(encoded[e].ids))
         n = len(encoded[longest].ids)
-        # Twice as long a text takes hardly more per token: no new measurement for each record.
-        if n <= 2 * budget.measured.get(kind, 0) or (room := memory.available(device)) is None:
+        # A text of twice the length takes hardly more per token, so not every record is measured.
+        if n <= 2 * budget.measured.get(measured, 0):
+            return
+        if (room := memory.available(device)) is None:
             return
         try:
             with budget.limited(4 * n), memory.measuring(device) as peak:
                 tokens = n * budget.rows(n)
-                work(self.replay, [longest], tick)
+                work([longest])
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            return  # its batch will run out of it too, and halve the budget
-        budget.measured[kind] = n
-        budget.fit(_SHARE * room / lanes * tokens / max(1, peak.bytes))
+            return  # its batch will run out of memory too, and halve the budget
+        budget.measured[measured] = n
+        budget.fit(_SHARE * room / parallel * tokens / max(1, peak.bytes))
 
 
 @contextmanager
-def prepared(model: PreTrainedModel, options: Options) -> Iterator[Runner]:
-    """A runner of the model, which is as before afterwards."""
+def prepared(model: PreTrainedModel, options: Options) -> Iterator[PreparedModel]:
+    """Prepare a model in this context; leaving it restores the model."""
     with (
         interrupts_held() as check_interrupt,
         arithmetic(model.device, options.precision, options.deterministic),
         LoweredReplay(model, options.precision) as replay,
     ):
-        yield Runner(
+        yield PreparedModel(
             replay=replay,
             options=options,
             budget=budget_for(model, options),
@@ -117,7 +130,10 @@ def prepared(model: PreTrainedModel, options: Options) -> Iterator[Runner]:
 
 
 def budget_for(model: PreTrainedModel, options: Options) -> TokenBudget:
-    """Tokens of one pass: as given, or fitted and remembered where runs need not be the same."""
+    """Return the tokens of one pass: the given number, or one fitted to memory and remembered.
+
+    Deterministic runs take the default of the device.
+    """
     if options.token_budget is not None:
         return TokenBudget(options.token_budget)
     if options.deterministic:
@@ -127,13 +143,13 @@ def budget_for(model: PreTrainedModel, options: Options) -> TokenBudget:
     return _budgets[model]
 
 
-def batches(encoded: Sequence[Encoded], budget: TokenBudget, lanes: int) -> list[list[int]]:
-    """Examples of similar length together, shortest first, at least one batch for every lane.
+def batches(encoded: Sequence[Encoded], budget: TokenBudget, parallel: int) -> list[list[int]]:
+    """Group examples of similar length, shortest first, into at least ``parallel`` batches.
 
-    A batch takes a quarter of the budget, as each pass has several points of every example, and
+    A batch takes a quarter of the budget, since each pass has several points of every example, and
     at most a tenth of it is padding.
     """
-    share = max(1, len(encoded) // lanes)
+    share = max(1, len(encoded) // parallel)
     order = sorted(range(len(encoded)), key=lambda e: len(encoded[e].ids), reverse=True)
     found: list[list[int]] = []
     longest = rows = 0

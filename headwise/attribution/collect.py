@@ -1,4 +1,4 @@
-"""From the cells that a method gives to the numbers of a result: maxima, sums, largest cells."""
+"""Collecting the values of a method into a result: maxima, sums, largest cells."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from headwise.trees import Interactions, interactions
 
 @dataclass(frozen=True, kw_only=True)
 class SiteResult:
-    """One site of a batch, on the CPU; see ``Attribution`` for the meaning of the fields.
+    """The results for one site of a batch, on the CPU; ``Attribution`` describes the fields.
 
-    scores, totals, attention_max, attention_mean [B, H]; positions [B, H, 2]; by_key [B, n];
-    edges: values, attention, head, query, key, each [B, k]; matrix: [B, H, n, n] or None;
-    summed: the same summed over heads, [B, n, n];
-    finite: [B], false where a pass gave no finite number
+    scores, totals, attention_max, attention_mean: [B, H]
+    positions: [B, H, 2]
+    by_key: [B, n]
+    edge_value, edge_attention: [B, k]
+    edge_cell: head, query and key of each edge, [B, k, 3]
+    summed: the matrix summed over heads, [B, n, n]
+    matrix: [B, H, n, n] or None
+    f0, f1, total, points, converged: [B]
+    finite: [B], False where a pass gave a number that is not finite
     """
 
     scores: Tensor
@@ -47,16 +52,16 @@ class SiteResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
-    """What a method says of one site of a batch of B examples.
+class MethodValues:
+    """The values that a method gives to the cells of one site, for a batch of B examples.
 
-    values: one number per cell, [B, H, m, n], of the first m query rows; the others are zero
+    values: [B, H, n, n]
     points: gradient evaluations, int [B]
     converged: bool [B]
-    f0, f1: F(0) and F(1), float64 [B], or None where the method defines none
-    token_weight: [B, H, n], for a method that gives one value per token. Its values stand on the
-        diagonal, no other cell counts, and an edge's attention is the token's weight.
-    defined: whether the method says anything of this site; if not, its numbers are NaN
+    f0, f1: F(0) and F(1), float64 [B], or None where the method does not define them
+    token_weight: [B, H, n], for a method with one value per token: values are on the diagonal, no
+        other cell counts, and the attention of an edge is the weight of its token
+    defined: the method applies to this site; if not, its numbers are NaN
     """
 
     values: Tensor
@@ -69,16 +74,18 @@ class Cells:
 
 
 def summarize(
-    cells: Cells, attention: Tensor, lengths: Tensor, edges: int, keep_matrix: bool
+    cells: MethodValues, attention: Tensor, lengths: Tensor, edges: int, keep_matrix: bool
 ) -> SiteResult:
-    """Maxima, sums and largest cells of one site.
+    """Reduce the values of one site to maxima, sums and largest cells.
 
-    attention: [B, H, n, n]; lengths: [B], to tell tokens from padding
+    attention: [B, H, n, n]
+    lengths: number of tokens without padding, int [B]
+    edges: number of largest cells to keep
     """
     batch, heads, n, _ = attention.shape
     attr, shown = cells.values, attention
     if attr.dtype not in (torch.float32, torch.float64):
-        attr = attr.float()  # sums and NumPy want more
+        attr = attr.float()  # sums need more precision, NumPy knows no bfloat16
     attention = attention.to(attr.dtype)
     real = torch.arange(n, device=lengths.device) < lengths[:, None]
     tokens = (real[:, :, None] & real[:, None, :])[:, None]
@@ -119,7 +126,7 @@ def summarize(
 
 
 def _undefined(result: SiteResult) -> SiteResult:
-    """The same without what the method has not said: NaN, and no edges."""
+    """Replace everything but the attention by NaN, and drop the edges."""
     nothing = {
         field.name: torch.full_like(value, math.nan)
         for field in dataclasses.fields(result)
@@ -137,7 +144,7 @@ def _undefined(result: SiteResult) -> SiteResult:
 
 
 class Collector:
-    """The arrays of an Attribution, filled batch by batch."""
+    """Fills the arrays of an Attribution batch by batch."""
 
     def __init__(
         self,
@@ -187,7 +194,11 @@ class Collector:
         predicted: Tensor,
         target: Tensor,
     ) -> None:
-        """Take over one batch: results per site, the rest per example."""
+        """Add one batch.
+
+        batch: indices of its examples; results: per site
+        probabilities: [B, C]; predicted, target: int [B]
+        """
         numbers, known = np.asarray(batch), probabilities.isfinite().all(1).cpu()
         finite = torch.stack([known, *(result.finite for result in results)])
         self._arrays["points"][numbers] = torch.stack([r.points for r in results], 1).numpy()
@@ -203,11 +214,11 @@ class Collector:
                 self._add_example(example, row, results)
             else:
                 first = int(finite[:, row].int().argmin())
-                what = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
-                self._errors[example] = f"the {what} is not a finite number"
+                part = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
+                self._errors[example] = f"the {part} is not a finite number"
 
     def _add_columns(self, examples: Ints, good: Tensor, results: Sequence[SiteResult]) -> None:
-        """What there is one number of per site or head; good: the examples' rows in the batch."""
+        """Add the arrays by site or head; ``good`` are the rows of the examples in the batch."""
         arrays = self._arrays
         for site, result in enumerate(results):
             heads = result.scores.shape[1]
@@ -233,14 +244,14 @@ class Collector:
             "value": values,
             "attention": torch.cat([r.edge_attention for r in results], 1)[good].float(),
         }
-        # Padding cells have -inf, and take part only where the text has fewer than k cells.
+        # Padding cells are -inf; they are among the largest only if a text has fewer than k cells.
         row, place = values.gather(1, order).isfinite().nonzero().numpy().T
         for name, column in columns.items():
             found = column.gather(1, order).numpy()
             self._arrays[f"edge_{name}"][examples[row], place] = found[row, place]
 
     def _add_example(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
-        """What depends on the text's length: tokens, cells for its tree, matrices."""
+        """Add what depends on the length of the text: tokens, cells for its tree, matrices."""
         n = len(self._encoded[example].ids)
         self._tokens[example] = torch.stack([r.by_key[row, :n] for r in results]).numpy()
         summed = torch.stack([result.summed[row, :n, :n] for result in results])
@@ -255,7 +266,7 @@ class Collector:
         self._matrices[example] = kept
 
     def result(self, *, keep_matrices: bool) -> Attribution:
-        """The complete result."""
+        """Return the complete result."""
         return Attribution(
             method=self._method,
             sites=self._sites,

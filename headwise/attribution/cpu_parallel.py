@@ -1,8 +1,8 @@
-"""Several batches at a time on a CPU.
+"""Several batches at a time on a CPU, each in a thread.
 
-Of the operators of a pass only the larger ones use several threads; between them all but one
-wait. On two cores, two batches at a time with one thread each were 1.3 to 1.4 times as fast as
-one with two threads, and many times as fast while other programs used the cores too.
+Only the larger operators of a pass use several threads; during the others, all but one thread wait.
+On two cores, two batches at a time with one thread each were 1.3 to 1.4 times as fast as one batch
+with two threads, and many times as fast while other programs used the cores.
 """
 
 from __future__ import annotations
@@ -17,32 +17,36 @@ import torch
 from headwise.errors import FAILURES
 from headwise.replay import Replay
 
-# More lanes than this would wait for each other in Python, and each needs memory for its pass.
-_MOST_LANES = 4
+# More threads would wait for each other in Python, and each needs memory for its pass.
+_MAX_BATCHES = 4
 
-Work = Callable[[Replay, Callable[[], None]], None]
-"""(replay, tick) -> None: takes batches until there are none, and calls tick after each pass."""
+Tick = Callable[[], None]
+"""Called after each pass; an exception from it ends the work."""
+
+ThreadWork = Callable[[Replay, Tick], None]
+"""(replay, tick): takes batches until there are none, and calls tick after each pass."""
 
 
-def lanes(device: torch.device) -> int:
-    """How many batches to run at a time: 1 on a GPU, else a share of torch's threads each."""
-    return min(torch.get_num_threads(), _MOST_LANES) if device.type == "cpu" else 1
+def parallel_batches(device: torch.device) -> int:
+    """Return the number of batches to run at a time: 1 on a GPU, up to 4 on a CPU."""
+    return min(torch.get_num_threads(), _MAX_BATCHES) if device.type == "cpu" else 1
 
 
 class _StoppedError(Exception):
-    """Ends a lane because another one, or the caller, has failed."""
+    """Ends a thread because another one, or the caller, has failed."""
 
 
-def run(replay: Replay, count: int, work: Work, tick: Callable[[], None]) -> None:
+def run(replay: Replay, count: int, work: ThreadWork, tick: Tick) -> None:
     """Do the work in ``count`` threads, each with its own replay of the same parameters.
 
-    This thread is one of them, and the only one that calls ``tick``. The first exception of any
-    of them stops the others behind their running pass, and is raised when all have ended.
+    The calling thread is one of them, and the only one that calls ``tick``. The first exception in
+    any of them stops the others after their current pass, and is raised when all have ended. A
+    model that cannot be copied is worked on in the calling thread alone.
     """
     try:
         twins = [replay.twin() for _ in range(count - 1)]
     except FAILURES:
-        twins = []  # not every model can be copied
+        twins = []
     if not twins:
         work(replay, tick)
         return
@@ -56,7 +60,7 @@ def run(replay: Replay, count: int, work: Work, tick: Callable[[], None]) -> Non
         tick_elsewhere()
         tick()
 
-    def lane(twin: Replay) -> None:
+    def run_twin(twin: Replay) -> None:
         torch.set_num_threads(share)
         try:
             work(twin, tick_elsewhere)
@@ -64,8 +68,8 @@ def run(replay: Replay, count: int, work: Work, tick: Callable[[], None]) -> Non
             errors.append(error)
 
     share = torch.get_num_threads() // count
-    threads = [threading.Thread(target=copy_context().run, args=(lane, twin)) for twin in twins]
-    with _threads(share):
+    threads = [threading.Thread(target=copy_context().run, args=(run_twin, twin)) for twin in twins]
+    with torch_threads(share):
         for thread in threads:
             thread.start()
         try:
@@ -79,7 +83,7 @@ def run(replay: Replay, count: int, work: Work, tick: Callable[[], None]) -> Non
         raise errors[0]
 
 
-def _wait(threads: Sequence[threading.Thread], tick: Callable[[], None]) -> None:
+def _wait(threads: Sequence[threading.Thread], tick: Tick) -> None:
     for thread in threads:
         while thread.is_alive():
             thread.join(0.1)
@@ -87,8 +91,8 @@ def _wait(threads: Sequence[threading.Thread], tick: Callable[[], None]) -> None
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """How many threads torch's operators use."""
+def torch_threads(count: int) -> Iterator[None]:
+    """Set the number of threads of torch's operators in this context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

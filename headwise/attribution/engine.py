@@ -1,36 +1,38 @@
-"""Self-attention attribution of whole data sets: ``attribute``.
+"""Self-attention attribution of texts: ``attribute``.
 
 Hao, Dong, Wei, Xu, "Self-Attention Attribution: Interpreting Information Interactions Inside
 Transformer", AAAI 2021 (arXiv 2004.11207), equation 2:
 
     Attr_h(A) = A_h * integral over a in [0, 1] of dF(a A)/dA_h
 
-for all heads of one attention module at once. With O = A V the path a A is the straight line
-a O, hence dF/dA_h = (dF/dO_h) V_h' and only the integral of dF/dO, [n, H, d], has to be
-computed; see ``integrate``.
+for all heads of one attention module at once. With O = A V, the path a A is the straight line a O,
+hence dF/dA_h = (dF/dO_h) V_h', and only the integral of dF/dO, [n, H, d], has to be computed; see
+``integrate``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attribution.batches import Tick, prepared
+from headwise.attribution.batches import prepared
 from headwise.attribution.collect import Collector, SiteResult, summarize
+from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import Evaluator, TokenBudget
 from headwise.attribution.methods import Batch, method_for, needs_ends
-from headwise.encoding import Encoded, Text, encode, from_arrays, pad
+from headwise.encoding import Encoded, Text, encode, from_arrays, pad, pad_id
 from headwise.errors import OptionError, UnsupportedModelError
-from headwise.loading import label_names
-from headwise.options import Arguments, Options, Targets, takes_options
+from headwise.options import Arguments, Options, takes_options
 from headwise.precision import rounding_unit, widened
 from headwise.pruning.shrinking import emptied
 from headwise.replay import Replay
 from headwise.result import Attribution
+from headwise.targets import Targets, label_names
 
 
 @takes_options
@@ -42,17 +44,19 @@ def attribute(
     max_length: int | None = None,
     **options: Unpack[Arguments],
 ) -> Attribution:
-    """Attribute a model's output to every head of every attention module, for every text.
+    """Attribute the output of a model to every head of every attention module, for each text.
 
-    texts: strings, or pairs of strings, for a sequence classifier of transformers
-    max_length: cut texts to this many tokens, special ones included; the model's limit otherwise
+    model: a sequence classifier of transformers, or one of the wrappers in ``headwise.targets``
+    texts: strings, or pairs of strings
+    max_length: truncate texts to this many tokens, including special ones; by default, to the
+        limit of the model
     options: see ``Options``
 
-    The model is left as it was found, also after an exception. Ctrl-C takes effect behind the
-    pass that is running, so that it cannot come in the middle of putting things back. An example
-    whose output is not finite fails alone: its reason is in ``errors``, its numbers are NaN.
+    The model is restored afterwards, also after an exception. Ctrl-C takes effect after the current
+    pass, so that it cannot interrupt the restoring. An example whose output is not finite fails
+    alone: ``errors`` has the reason, and its numbers are NaN.
 
-    Raises OptionError for a bad argument and UnsupportedModelError for a model whose attention
+    Raises OptionError for a bad argument, and UnsupportedModelError for a model whose attention
     cannot be replayed.
     """
     checked = Options(**options)
@@ -67,9 +71,9 @@ def attribute_encoded(
     inputs: Sequence[Mapping[str, Any]],
     **options: Unpack[Arguments],
 ) -> Attribution:
-    """``attribute`` for examples that are token ids already.
+    """Attribute examples given as token ids; otherwise like ``attribute``.
 
-    inputs: per example a mapping with ``input_ids`` and, where the model takes them,
+    inputs: per example a mapping with ``input_ids`` and, if the model takes them,
         ``token_type_ids`` and ``attention_mask`` (ones, then zeros for padding, which is dropped),
         each one-dimensional. The tokens of the result are the ids as strings.
     options: see ``Options``
@@ -79,75 +83,75 @@ def attribute_encoded(
 
 
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
-    targets = Targets.of(model, options, len(encoded))
+    targets = Targets.of(
+        model, len(encoded), target=options.target, output=options.output, gold=options.gold
+    )
     if (name := emptied(model)) is not None:
         raise UnsupportedModelError(
             f"all heads before {name} were removed, so there is nothing to attribute to; "
-            "attribute the whole model, or one that headwise.zero_heads has made"
+            "attribute the whole model, or one made by headwise.zero_heads"
         )
-    with prepared(model, options) as runner:
-        labels = label_names(model)
-        collector = Collector(options.method, runner.replay.sites, labels, encoded, options.edges)
-
-        def work(replay: Replay, batch: Sequence[int], tick: Tick) -> None:
-            _attribute_batch(
-                replay, encoded, batch, options, targets, runner.budget, tick, collector
-            )
-
-        runner.run(encoded, work)
-    return collector.result(keep_matrices=options.matrices)
-
-
-def _attribute_batch(
-    replay: Replay,
-    encoded: Sequence[Encoded],
-    batch: Sequence[int],
-    options: Options,
-    targets: Targets,
-    budget: TokenBudget,
-    tick: Tick,
-    collector: Collector,
-) -> None:
-    """All sites of one batch; its results go to the collector only when it is complete."""
-    pad_id = replay.model.config.pad_token_id or 0
-    inputs = pad([encoded[e] for e in batch], pad_id, replay.device)
-    differentiate = needs_ends(options)
-    with torch.set_grad_enabled(differentiate):
-        recording = replay.record(inputs)
-        predicted = recording.logits.detach().argmax(-1)
-        target = _targets(targets, batch, predicted)
-        ends: Sequence[Tensor] = ()
-        if differentiate:
-            value, _ = targets.objective.value(recording.logits, target)
-            ends = torch.autograd.grad(value.sum(), recording.output)
-    if options.precision == "bf16":
-        recording, ends = widened(recording), [end.float() for end in ends]
-    tick()
-    evaluator = Evaluator(
-        replay=replay,
-        recording=recording,
-        objective=targets.objective,
-        target=target,
-        budget=budget,
-        unit=rounding_unit(options.precision, recording.logits.dtype),
-        tick=tick,
-    )
-    lengths = inputs["attention_mask"].sum(1)
-    method = method_for(
-        Batch(options=options, evaluator=evaluator, ends=ends, examples=batch, lengths=lengths)
-    )
-    results: list[SiteResult] = []
-    for site in range(len(replay.sites)):
-        attention = recording.attention(site)
-        cells = method(site, attention)
-        results.append(summarize(cells, attention, lengths, options.edges, options.matrices))
-    probabilities = targets.objective.probabilities(recording.logits.detach())
-    collector.add(batch, results, probabilities, predicted, target)
+    with prepared(model, options) as prepared_model:
+        call = _Call(
+            encoded=encoded,
+            options=options,
+            targets=targets,
+            budget=prepared_model.budget,
+            collector=Collector(
+                options.method,
+                prepared_model.replay.sites,
+                label_names(model),
+                encoded,
+                options.edges,
+            ),
+        )
+        prepared_model.run("attribution", encoded, call.attribute)
+    return call.collector.result(keep_matrices=options.matrices)
 
 
-def _targets(targets: Targets, batch: Sequence[int], predicted: Tensor) -> Tensor:
-    if targets.fixed is not None:
-        return torch.full_like(predicted, targets.fixed)
-    if targets.gold is not None:
-        return predicted.new_tensor([targets.gold[e] for e in batch])
-    return predicted
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """One call of ``attribute``."""
+
+    encoded: Sequence[Encoded]
+    options: Options
+    targets: Targets
+    budget: TokenBudget
+    collector: Collector
+
+    def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> None:
+        """Attribute all sites of one batch, and collect the results when they are complete."""
+        options, function = self.options, self.targets.function
+        inputs = pad([self.encoded[e] for e in batch], pad_id(replay.model), replay.device)
+        differentiate = needs_ends(options)
+        with torch.set_grad_enabled(differentiate):
+            recording = replay.record(inputs)
+            predicted = recording.logits.detach().argmax(-1)
+            target = self.targets.classes(batch, predicted)
+            ends: Sequence[Tensor] = ()
+            if differentiate:
+                value, _ = function.value(recording.logits, target)
+                ends = torch.autograd.grad(value.sum(), recording.output)
+        if options.precision == "bf16":
+            recording, ends = widened(recording), [end.float() for end in ends]
+        tick()
+        evaluator = Evaluator(
+            replay=replay,
+            recording=recording,
+            function=function,
+            target=target,
+            budget=self.budget,
+            unit=rounding_unit(options.precision, recording.logits.dtype),
+            tick=tick,
+        )
+        lengths = inputs["attention_mask"].sum(1)
+        method = method_for(
+            Batch(options=options, evaluator=evaluator, ends=ends, examples=batch, lengths=lengths)
+        )
+        results: list[SiteResult] = []
+        for site in range(len(replay.sites)):
+            attention = recording.attention(site)
+            values = method(site, attention)
+            results.append(summarize(values, attention, lengths, options.edges, options.matrices))
+        probabilities = function.probabilities(recording.logits.detach())
+        self.collector.add(batch, results, probabilities, predicted, target)

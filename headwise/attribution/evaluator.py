@@ -1,4 +1,4 @@
-"""Gradient evaluations on the path, in batches that fit into memory."""
+"""Evaluating F and its gradient on the paths, in passes that fit into memory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from headwise.replay import Recording, Replay, RowGroup
-from headwise.targets import Objective
+from headwise.targets import TargetFunction
 
-# Rows x tokens of one pass where there is memory enough. On a CPU the activations of a larger batch
-# fall out of the cache; a GPU is busy with that many.
+# Tokens (rows x length) of one pass if memory suffices. On a CPU the activations of a larger pass
+# do not fit into the cache; a GPU is busy with this many.
 _CPU_TOKENS = 1024
 _CUDA_TOKENS = 32768
 
 
 class TokenBudget:
-    """How many tokens (rows x length) one pass may have; halved when memory runs out.
+    """The number of tokens (rows x length) that one pass may have; halved when memory runs out.
 
-    adapts: it may be fitted to the memory that there is, see ``headwise.attribution.batches``
-    measured: per kind of work, the length of the longest text whose memory was measured
+    adapts: it may be fitted to free memory, see ``headwise.attribution.batches``
+    measured: per kind of work, the length in tokens of the longest text that was measured
     """
 
     def __init__(self, tokens: int, *, adapts: bool = False) -> None:
@@ -32,23 +32,25 @@ class TokenBudget:
 
     @classmethod
     def default(cls, device: torch.device, *, adapts: bool = False) -> TokenBudget:
+        """Return the budget that suits a kind of device."""
         return cls(_CUDA_TOKENS if device.type == "cuda" else _CPU_TOKENS, adapts=adapts)
 
     def rows(self, n: int) -> int:
-        """Rows of n tokens in one pass, at least one."""
+        """Return the number of rows of n tokens in one pass, at least one."""
         return max(1, self.tokens // n)
 
     def halve(self) -> None:
+        """Halve the budget, to no less than one token."""
         self.tokens = max(1, self.tokens // 2)
 
     def fit(self, tokens: float) -> None:
-        """Halve until no more than so many are left: runs with about as much memory are alike."""
+        """Halve the budget until it is at most ``tokens``; similar memory gives the same."""
         while self.tokens > max(1, tokens):
             self.halve()
 
     @contextmanager
     def limited(self, tokens: int) -> Iterator[None]:
-        """No more than so many for a while."""
+        """Limit the budget to ``tokens`` in this context."""
         whole, self.tokens = self.tokens, min(self.tokens, tokens)
         try:
             yield
@@ -57,7 +59,7 @@ class TokenBudget:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is a failed allocation, on a GPU or on the host."""
+    """Tell whether an error is a failed allocation, on a GPU or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # The CPU allocator raises a plain RuntimeError.
@@ -66,9 +68,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """R points of paths of one site: at ``points[r] * O`` of example ``examples[r]``.
+    """R points on the paths of one site: ``points[r] * O`` of example ``examples[r]``.
 
-    examples: indices in the batch, [R]; points: a, float64 [R]; gradient: dF/dO is wanted
+    examples: indices in the batch, int [R]
+    points: a, float64 [R]
+    gradient: dF/dO is wanted
     """
 
     site: int
@@ -77,7 +81,7 @@ class Request:
     gradient: bool = True
 
     def part(self, start: int, stop: int | None) -> Request:
-        """Some of its rows."""
+        """Return the request for a slice of the rows."""
         return replace(self, examples=self.examples[start:stop], points=self.points[start:stop])
 
 
@@ -86,8 +90,8 @@ class Evaluation:
     """F and its gradient at the R points of a request.
 
     value: F, float64 [R]
-    rounding: what rounding may have done to it, float64 [R]
-    gradient: dF/dO, [R, m, H, d], m being the query rows that matter; None if not asked for
+    rounding: bound of the rounding error of F, float64 [R]
+    gradient: dF/dO, [R, m, H, d], for the m query rows that matter; None if not requested
     """
 
     value: Tensor
@@ -97,45 +101,46 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """One recorded batch, ready to be evaluated anywhere on its paths.
+    """Evaluates F anywhere on the paths of a recorded batch of B examples.
 
+    function, target: F, and the target class of each example, int [B]
     unit: relative error of the logits by rounding alone
-    tick: called after every pass, so that a caller may stop the work by an exception
+    tick: called after every pass; an exception from it ends the work
     """
 
     replay: Replay
     recording: Recording
-    objective: Objective
+    function: TargetFunction
     target: Tensor
     budget: TokenBudget
     unit: float
     tick: Callable[[], None]
 
     def output(self, site: int) -> Tensor:
-        """O of a site, its rows that matter, [B, m, H, d]."""
+        """Return O of a site for the query rows that matter, [B, m, H, d]."""
         return self.recording.relevant(site, self.recording.output[site].detach())
 
     def full_value(self) -> Evaluation:
-        """F(1), the same for all sites, [B], without gradient."""
-        return self._evaluation(*self.objective.value(self.recording.logits.detach(), self.target))
+        """Return F(1), which is the same for all sites, [B], without gradient."""
+        return self._evaluation(*self.function.value(self.recording.logits.detach(), self.target))
 
     def _evaluation(self, value: Tensor, odds: Tensor) -> Evaluation:
-        # A probability near 0 or 1 keeps more digits than the logits it comes from.
+        # A probability near 0 or 1 has more correct digits than the logits it comes from.
         logit = odds.abs().maximum(value.abs()).clamp_min(1)
-        rounding = self.unit * self.objective.slope(odds) * logit
+        rounding = self.unit * self.function.slope(odds) * logit
         return Evaluation(value=value, rounding=rounding, gradient=None)
 
     def tokens_per_row(self, site: int) -> int:
-        """Tokens that one row of a pass from this site has to carry."""
-        # Behind a site of which one row matters, a pass works on one token per text.
+        """Return the number of tokens in one row of a pass from a site."""
+        # After a site of which one row matters, a pass computes one token per text.
         return self.recording.length if self.recording.needed_rows(site) is None else 1
 
     def sites_together(self) -> int:
-        """Sites of which one point per example fits into one pass."""
+        """Return the number of sites of which one point per example fits into one pass."""
         return max(1, self.budget.rows(self.recording.length) // len(self.target))
 
     def evaluate(self, requests: Sequence[Request]) -> list[Evaluation]:
-        """Answer requests for different sites, in as many passes as the budget wants."""
+        """Evaluate requests for different sites, in as many passes as the budget requires."""
         found: list[list[Evaluation]] = [[] for _ in requests]
         pending = deque(sorted(enumerate(requests), key=lambda asked: asked[1].site))
         while pending:
@@ -156,14 +161,14 @@ class Evaluator:
         return [_joined(parts) for parts in found]
 
     def _take(self, pending: deque[tuple[int, Request]]) -> list[tuple[int, Request]]:
-        """Remove the rows of the next pass, at least one, each site at most once."""
+        """Remove and return the rows of the next pass: at least one, each site at most once."""
         taken: list[tuple[int, Request]] = []
         left = self.budget.tokens
         while pending and not (taken and taken[-1][0] == pending[0][0]):
             index, request = pending[0]
             rows = left // self.tokens_per_row(request.site)
             if taken and rows < min(len(request.points), len(self.target)):
-                break  # A few rows of one more site would not pay for starting it here.
+                break  # A few rows are not worth starting one more site in this pass.
             pending.popleft()
             rows = min(max(rows, 1), len(request.points))
             taken.append((index, request.part(0, rows)))
@@ -173,7 +178,7 @@ class Evaluator:
         return taken
 
     def _pass(self, requests: Sequence[Request]) -> list[Evaluation]:
-        """One run of the model for all rows of the requests, sites in ascending order."""
+        """Run the model once for all rows of the requests, sites in ascending order."""
         groups = []
         with torch.set_grad_enabled(any(request.gradient for request in requests)):
             for request in requests:
@@ -182,7 +187,7 @@ class Evaluator:
                 leaf = (output * scale).requires_grad_(request.gradient)
                 groups.append(RowGroup(site=request.site, rows=request.examples, output=leaf))
             target = self.target.index_select(0, torch.cat([group.rows for group in groups]))
-            value, odds = self.objective.value(self.replay.logits(self.recording, groups), target)
+            value, odds = self.function.value(self.replay.logits(self.recording, groups), target)
             leaves = [group.output for group in groups if group.output.requires_grad]
             gradients = iter(torch.autograd.grad(value.sum(), leaves) if leaves else ())
         sizes = [len(group.rows) for group in groups]

@@ -1,32 +1,32 @@
 """The integral of dF/dO along the path, per example and site.
 
-How ``search`` chooses the points, for every pair of example and site by itself:
+``search`` chooses the points for every pair of example and site separately:
 
 1. Both ends. a = 1 costs one backward pass for all sites together, and a = 0 is needed for F(0)
-   anyway. They say how the integrand changes on the way, and the path is given a new variable t,
+   anyway. They show how the integrand changes along the path, which gets a new variable t,
 
        a = t / (t + k (1 - t)),    k = sqrt(|g(0)| / |g(1)|), between 1 and 2.5,
 
-   with which g da/dt is equally large at both ends (g = dF/dO; sizes are those of the attribution
-   it gives). A layer normalisation behind the site makes this the natural variable: it sees only
-   the direction of c + a d, and the gradient falls like the square of its length. With
-   k = 1.6 everywhere, three points brought 76 instead of 68 % (MNLI) of the pairs within 1e-2.
-2. A Gauss-Lobatto rule in t with as many interior points as the ends let expect to suffice.
+   in which g da/dt is equally large at both ends (g = dF/dO, measured by the attribution that it
+   gives). A layer normalisation after the site makes this the natural variable: it sees only the
+   direction of c + a d, and the gradient falls with the square of its length. With k = 1.6
+   everywhere, three points brought 76 instead of 68 % of the pairs (MNLI) within 1e-2.
+2. A Gauss-Lobatto rule in t with as many interior points as the ends suggest.
 3. Its error, relative to the L2 norm of the attribution over heads and cells, is estimated by the
    larger of
 
        0.5 |residual|     residual = sum over nodes of w <O, g> - (F(1) - F(0))
        null^2             null = norm of the attribution with the nodes' null weights for w
 
-   relative too. The residual is the one component of the error that is known exactly; log
+   both relative as well. The residual is the only component of the error that is known exactly; log
    residual and log error correlate at 0.8 to 0.9. The null rule sees all cells and guards against
-   a residual that vanishes by chance; a rule of Gauss's kind has twice its order, hence the
-   square. The constants are set on fine-tuned MiniLM classifiers (MNLI, SST-2) and on random
-   models from smooth to rough such that up to 5 % of the pairs miss their tolerance.
-4. Pairs that fail go on to the rule's nested extensions and keep what has been evaluated; behind
-   the third level stands one Gauss-Legendre rule.
+   a residual that vanishes by chance; rules of Gauss type have twice its order, hence the square.
+   The constants were set on fine-tuned MiniLM classifiers (MNLI, SST-2) and on random models from
+   smooth to rough, such that up to 5 % of the pairs miss their tolerance.
+4. Pairs that fail continue with the nested extensions of the rule, which reuse all evaluated
+   points; after the third level comes one Gauss-Legendre rule.
 
-The choice depends on the example alone, never on its batch or on what ran before.
+The choice depends on the example alone, never on its batch or on earlier work.
 """
 
 from __future__ import annotations
@@ -41,29 +41,30 @@ from headwise.attribution.evaluator import Evaluation, Evaluator, Request
 from headwise.attribution.quadrature import Rule, gauss_legendre, lobatto_levels, null_weights
 
 _RESIDUAL_FACTOR = 0.5
-# The ends alone say less of the error: their null rule only sees the slope.
+# For the ends alone, whose null rule sees only the slope.
 _ENDS_FACTOR = 0.3
-# An interior point multiplies the null rule's norm by about this times the change between the ends.
+# Each interior point multiplies the norm of the null rule by about this times the change between
+# the ends.
 _GAIN = 0.5
-# An attribution of so many roundings of F cannot be told from none.
-_NOTHING = 4
-_MOST_INTERIOR, _STRONGEST_BEND = 8, 2.5
+# An attribution below this many rounding errors of F cannot be told from zero.
+_NEGLIGIBLE = 4
+_MAX_INTERIOR, _MAX_BEND = 8, 2.5
 
 Norm = Callable[[Tensor, Tensor], Tensor]
-"""norm(gradients, examples): the L2 norm of A * (G V'), [b], for integrals [b, m, H, d]."""
+"""norm(gradients, examples): the L2 norm of A * (G V'), [b], for integrals G, [b, m, H, d]."""
 
 Search = Generator[Request, Evaluation, "Integral"]
-"""Asks for evaluations and ends with the integral of one site."""
+"""Requests evaluations and returns the integral of one site."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Integral:
-    """Result for one site of a batch of B examples.
+    """The integral for one site of a batch of B examples.
 
     gradient: integral of dF/dO, [B, m, H, d]
     f0, f1: F(0), F(1), float64 [B]
-    points: nodes evaluated, both ends included, int [B]
-    converged: bool [B], the estimated error met the tolerance
+    points: number of evaluated nodes, including both ends, int [B]
+    converged: the estimated error meets the tolerance, bool [B]
     """
 
     gradient: Tensor
@@ -74,7 +75,7 @@ class Integral:
 
 
 def run(evaluator: Evaluator, searches: Sequence[Search]) -> list[Integral]:
-    """Run searches, several sites in one pass where a site alone does not fill the budget."""
+    """Run searches, with several sites in a pass if one does not fill the budget."""
     together = evaluator.sites_together()
     integrals: list[Integral] = []
     for start in range(0, len(searches), together):
@@ -97,11 +98,11 @@ def _lockstep(evaluator: Evaluator, searches: Sequence[Search]) -> list[Integral
 
 
 def fixed(evaluator: Evaluator, site: int, rule: Rule) -> Search:
-    """Apply one rule to every example."""
+    """Apply a fixed rule to every example."""
     total = torch.zeros_like(evaluator.output(site))
     batch, device = len(total), total.device
     everyone = torch.arange(batch, device=device)
-    # Some passes' worth of points at a time: all gradients at once might not fit into memory.
+    # The points of a few passes at a time: all gradients at once might not fit into memory.
     step = max(1, 4 * evaluator.budget.rows(evaluator.tokens_per_row(site)) // batch)
     nodes = torch.as_tensor(rule.nodes, device=device)
     weights = torch.as_tensor(rule.weights, device=device)
@@ -131,20 +132,19 @@ def fixed(evaluator: Evaluator, site: int, rule: Rule) -> Search:
 def search(
     evaluator: Evaluator, site: int, end: Tensor, norm: Norm, rtol: float, max_points: int
 ) -> Search:
-    """Raise the number of points of each example until its estimated error meets ``rtol``.
+    """Increase the number of points of each example until its estimated error meets ``rtol``.
 
     end: dF/dO at a = 1, [B, m, H, d]
-    rtol: relative to the norm of the site's attribution; besides, an error within the rounding
-        of F always passes, so that a site that does next to nothing costs no points
-    max_points: the most points of a pair, at least 3; if that does not suffice, it is not
-        converged
+    rtol: relative to the norm of the attribution of the site; an error within the rounding error
+        of F also passes, so that a site with negligible influence costs no points
+    max_points: maximum for each example, at least 3; one that needs more does not converge
     """
     everyone = torch.arange(len(end), device=end.device)
     zeros = torch.zeros(len(end), dtype=torch.float64, device=end.device)
     start = yield Request(site=site, examples=everyone, points=zeros)
     assert start.gradient is not None
     full = evaluator.full_value()
-    pairs = _Pairs(
+    state = _SiteSearch(
         evaluator=evaluator,
         site=site,
         norm=norm,
@@ -157,7 +157,7 @@ def search(
         points=torch.full_like(everyone, 2),
         converged=torch.zeros_like(everyone, dtype=torch.bool),
     )
-    groups = pairs.begin(torch.stack([start.gradient, end]))
+    groups = state.begin(torch.stack([start.gradient, end]))
     while groups:
         requests = [group.request() for group in groups]
         answer = yield Request(
@@ -171,19 +171,20 @@ def search(
             group.take(part)
         groups = [group for group in groups if len(group.active)]
     return Integral(
-        gradient=pairs.result,
-        f0=pairs.f0,
-        f1=pairs.f1,
-        points=pairs.points,
-        converged=pairs.converged,
+        gradient=state.result,
+        f0=state.f0,
+        f1=state.f1,
+        points=state.points,
+        converged=state.converged,
     )
 
 
 @dataclass(kw_only=True)
-class _Pairs:
-    """All examples of one site; f0, f1, result, points and converged as in Integral.
+class _SiteSearch:
+    """The state of all examples of one site; f0, f1, points and converged as in Integral.
 
-    rounding: what rounding may have done to f0 and f1, float64 [B]
+    rounding: bound of the rounding error of f0 and f1, float64 [B]
+    result: integral of dF/dO so far, [B, m, H, d]
     """
 
     evaluator: Evaluator
@@ -198,23 +199,23 @@ class _Pairs:
     points: Tensor
     converged: Tensor
 
-    def begin(self, ends: Tensor) -> list[_Group]:
-        """Groups of examples with as many interior points each as their ends let expect.
+    def begin(self, ends: Tensor) -> list[_RuleGroup]:
+        """Group the examples by the number of interior points that their ends suggest.
 
         ends: dF/dO at a = 0 and a = 1, [2, B, m, H, d]
         """
         everyone = torch.arange(len(self.points), device=ends.device)
         sizes = torch.stack([self.norm(end, everyone) for end in ends]).double()
-        bend = (sizes[0] / sizes[1]).sqrt().nan_to_num(1).clamp(1, _STRONGEST_BEND)
-        first = _Group(pairs=self, levels=[], active=everyone, bend=bend, gradients=ends)
+        bend = (sizes[0] / sizes[1]).sqrt().nan_to_num(1).clamp(1, _MAX_BEND)
+        first = _RuleGroup(search=self, levels=[], active=everyone, bend=bend, gradients=ends)
         change = first.settle(lobatto_levels(0)[0], lambda null: _ENDS_FACTOR * null)
         interior = self._interior(change)
         groups = []
         for count in sorted(set(interior.tolist())):
             chosen = interior == count
             groups.append(
-                _Group(
-                    pairs=self,
+                _RuleGroup(
+                    search=self,
                     levels=self._levels(count),
                     active=first.active[chosen],
                     bend=first.bend[chosen],
@@ -224,11 +225,11 @@ class _Pairs:
         return groups
 
     def _interior(self, change: Tensor) -> Tensor:
-        """Interior points to start with, [b], from the relative change between the ends."""
-        counts = torch.arange(1, _MOST_INTERIOR + 1, device=change.device)
+        """Initial number of interior points, int [b], from the relative change between the ends."""
+        counts = torch.arange(1, _MAX_INTERIOR + 1, device=change.device)
         null = change[:, None] * (_GAIN * change[:, None].clamp_max(1)) ** counts
         enough = null**2 <= self.rtol
-        fewest = torch.where(enough, counts, _MOST_INTERIOR).amin(1)
+        fewest = torch.where(enough, counts, _MAX_INTERIOR).amin(1)
         return fewest.clamp_max(self.max_points - 2)
 
     def _levels(self, interior: int) -> list[Rule]:
@@ -240,35 +241,35 @@ class _Pairs:
 
 
 @dataclass(kw_only=True)
-class _Group:
-    """Examples that use the same rules: what the b that have not met rtol have so far.
+class _RuleGroup:
+    """Examples that use the same rules: the state of the b that do not meet rtol yet.
 
-    levels: the rules still to come
-    active: indices of the examples in the batch, [b]
-    bend: k of their change of variable, float64 [b]
+    levels: remaining rules
+    active: indices of the examples in the batch, int [b]
+    bend: k in their change of variable, float64 [b]
     gradients: dF/dO at the nodes of the last rule, in its order, [nodes, b, m, H, d]
     """
 
-    pairs: _Pairs
+    search: _SiteSearch
     levels: list[Rule]
     active: Tensor
     bend: Tensor
     gradients: Tensor
 
     def request(self) -> Request:
-        """What the next rule needs in addition."""
+        """Request the additional nodes of the next rule."""
         rule = self.levels[0]
         if not _extends(rule, len(self.gradients)):
             self.gradients = self.gradients[:0]
         t = torch.as_tensor(rule.nodes[len(self.gradients) :], device=self.bend.device)[:, None]
         points = t / (t + self.bend * (1 - t))
-        self.pairs.points[self.active] += len(t)
+        self.search.points[self.active] += len(t)
         return Request(
-            site=self.pairs.site, examples=self.active.repeat(len(t)), points=points.flatten()
+            site=self.search.site, examples=self.active.repeat(len(t)), points=points.flatten()
         )
 
     def take(self, gradient: Tensor) -> None:
-        """Use the answer, [new nodes * b, m, H, d]; let go who has met rtol, or cannot."""
+        """Use the answer, [new nodes * b, m, H, d]; drop examples that meet rtol, or cannot."""
         new = gradient.view(-1, len(self.active), *gradient.shape[1:])
         self.gradients = torch.cat([self.gradients, new])
         self.settle(self.levels.pop(0), torch.square)
@@ -276,29 +277,30 @@ class _Group:
             self.active = self.active[:0]
 
     def settle(self, rule: Rule, error_of_null: Callable[[Tensor], Tensor]) -> Tensor:
-        """Integrate by a rule whose nodes are evaluated; keep those that do not meet rtol.
+        """Integrate by a rule whose nodes are evaluated; keep the examples that miss rtol.
 
-        error_of_null: what the null rule's norm says of the error, both relative, [b]
-        Returns the null norms of those that are kept.
+        error_of_null: maps the norm of the null rule to the estimated error, both relative, [b]
+
+        Returns the relative norms of the null rule for the examples that are kept.
         """
-        pairs, active = self.pairs, self.active
+        search, active = self.search, self.active
         integral = self._weighted(rule.weights, rule)
-        size = pairs.norm(integral, active).double()
-        null = pairs.norm(self._weighted(null_weights(rule.nodes), rule), active).double()
-        output = pairs.evaluator.output(pairs.site).index_select(0, active)
+        size = search.norm(integral, active).double()
+        null = search.norm(self._weighted(null_weights(rule.nodes), rule), active).double()
+        output = search.evaluator.output(search.site).index_select(0, active)
         total = (output * integral).sum((1, 2, 3), dtype=torch.float64)
-        residual = (total - (pairs.f1[active] - pairs.f0[active])).abs()
+        residual = (total - (search.f1[active] - search.f0[active])).abs()
         relative = null / size.clamp_min(torch.finfo(torch.float64).tiny)
-        allowed, rounding = pairs.rtol * size, pairs.rounding[active]
-        # Gradients keep their digits where F loses them: low precision is no excuse for null.
-        single = 2 * torch.finfo(torch.float32).eps / pairs.evaluator.unit
+        allowed, rounding = search.rtol * size, search.rounding[active]
+        # Gradients are more precise than F, so low precision does not excuse a large null norm.
+        single = 2 * torch.finfo(torch.float32).eps / search.evaluator.unit
         good = _RESIDUAL_FACTOR * residual <= allowed + rounding
         good &= error_of_null(relative) * size <= allowed + rounding * min(1.0, single)
-        # A site that does next to nothing is done.
-        good |= size <= _NOTHING * rounding
-        pairs.result[active] = integral
-        pairs.converged[active] = good
-        # What is not finite will not become so; it is reported as a failed example.
+        # Negligible attributions are done.
+        good |= size <= _NEGLIGIBLE * rounding
+        search.result[active] = integral
+        search.converged[active] = good
+        # Examples that are not finite are done, too; they are reported as failed.
         left = ~good & residual.isfinite()
         self.active, self.bend = active[left], self.bend[left]
         self.gradients = self.gradients[:, left]
@@ -313,5 +315,5 @@ class _Group:
 
 
 def _extends(rule: Rule, known: int) -> bool:
-    """Whether the rule begins with the nodes that are evaluated; the last resort does not."""
+    """Whether a rule starts with the evaluated nodes; the last one, Gauss-Legendre, does not."""
     return rule.nodes[0] == 0 and known < len(rule.nodes)

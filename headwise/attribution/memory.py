@@ -1,4 +1,4 @@
-"""Measuring how much memory a piece of work needs, and finding how much there is."""
+"""Measuring the memory that work needs, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN_CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Peak:
-    """bytes: most memory that tensors made inside a ``measuring`` block had at a time"""
+    """The peak memory of the tensors created inside a ``measuring`` block, in ``bytes``."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -27,10 +27,10 @@ class Peak:
 
 @contextmanager
 def measuring(device: torch.device) -> Iterator[Peak]:
-    """Measure the peak of the tensors that a block makes on this thread.
+    """Measure the peak memory of the tensors that this thread creates in the context.
 
-    On a GPU the allocator's own count, with what is inside of its operators; elsewhere the sizes
-    of what operators return, forward and backward.
+    On a GPU by the count of the allocator, which includes buffers inside operators; elsewhere by
+    the sizes of the tensors that operators return, forward and backward.
     """
     peak = Peak()
     if device.type == "cuda":
@@ -44,7 +44,7 @@ def measuring(device: torch.device) -> Iterator[Peak]:
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operators make, until nobody holds them any more."""
+    """Counts the bytes of the storages that operators create, until these are freed."""
 
     def __init__(self, peak: Peak) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -54,7 +54,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        for tensor in _tensors((args, kwargs)):  # what it is given may be from before
+        for tensor in _tensors((args, kwargs)):  # arguments may be older than the block
             self._known.setdefault(tensor.untyped_storage(), True)
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
@@ -75,10 +75,10 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that may still be allocated on a device; None where nobody tells.
+    """Return the bytes that can still be allocated on a device, or None if unknown.
 
-    On a CPU the least of what the machine has left and of the limits of the control groups that
-    this process is in (containers, systemd units, batch jobs): beyond those, Linux kills it.
+    On a CPU, the smallest of the free memory of the machine and of the control groups that this
+    process is in (containers, systemd units, batch jobs), beyond which Linux kills it.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -92,7 +92,7 @@ def available(device: torch.device) -> int | None:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """What is left of every limit of cgroup v2 on the way from this process to the root."""
+    """Bytes left under each memory limit of cgroup v2, from this process up to the root."""
     own = _OWN_CGROUP.read_text() if _OWN_CGROUP.exists() else ""
     path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
     group = _CGROUPS / path.strip().lstrip("/")
@@ -102,7 +102,7 @@ def _left_in_groups() -> Iterator[int]:
         limit, used, parts = (folder / f"memory.{name}" for name in ("max", "current", "stat"))
         if not (limit.exists() and used.exists() and limit.read_text().strip() != "max"):
             continue
-        # Pages of files that nobody has touched for long make room when it is needed.
+        # Pages of files that have not been used for long are dropped when memory is needed.
         stat = dict(line.split() for line in parts.read_text().splitlines() if " " in line)
         taken = int(used.read_text()) - int(stat.get("inactive_file", 0))
         yield max(0, int(limit.read_text()) - taken)

@@ -1,16 +1,16 @@
-"""What a cell of a head's attention is worth: the paper's integral, and four ways beside it.
+"""The methods that give a value to each cell of attention: the paper's integral, and four others.
 
-With A the attention probabilities of a site, O = A V what its output projection receives, and
-F the target scalar:
+With A the attention probabilities of a site, O = A V the input of its output projection, and F the
+target scalar:
 
 integrated-gradients: Attr_h(A) = A_h * integral over a in [0, 1] of dF(a A)/dA_h, equation 2 of
-    Hao et al. (AAAI 2021). As dF/dA_h = (dF/dO_h) V_h', only the integral of dF/dO is computed.
+    Hao et al. (AAAI 2021). Since dF/dA_h = (dF/dO_h) V_h', only the integral of dF/dO is computed.
 attention-gradient: A_h * dF/dA_h at a = 1, one point. F(1) is kept; F(0) is not defined.
-attention: A_h itself.
-random: uniform in [0, 1), from a generator seeded by the seed and the example's index.
-embedding-gradient: one value per token: the head's attention to it, averaged over the queries,
-    times the gradient of minus the target's logit by the token's embedding, averaged over the
-    embedding and over six points; see ``EmbeddingGradient``.
+attention: A_h.
+random: uniform in [0, 1), from a generator seeded with the seed and the index of the example.
+embedding-gradient: one value per token: the attention of the head to it, averaged over queries,
+    times the gradient of minus the target's logit with respect to the embedding of the token,
+    averaged over the width of the embedding and over six points; see ``EmbeddingGradient``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from headwise.attribution import integrate
-from headwise.attribution.collect import Cells
+from headwise.attribution.collect import MethodValues
 from headwise.attribution.evaluator import Evaluator
 from headwise.attribution.integrate import Search
 from headwise.options import Options
@@ -34,17 +34,17 @@ from headwise.replay.hooks import Attention, Handler, attend, handling
 
 _EMBEDDING_STEPS = 5
 
-Method = Callable[[int, Tensor], Cells]
-"""(site, its attention [B, H, n, n]) -> Cells"""
+Method = Callable[[int, Tensor], MethodValues]
+"""(site, its attention probabilities [B, H, n, n]) -> MethodValues"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a method may look at.
+    """A batch of examples, as methods see it.
 
-    ends: dF/dO at a = 1 per site, [B, n, H, d], if ``needs_ends``
-    examples: their indices in the call
-    lengths: tokens of each, int [B]
+    ends: per site dF/dO at a = 1, [B, n, H, d], if ``needs_ends``
+    examples: indices of the examples in the call
+    lengths: number of tokens of each example, int [B]
     """
 
     options: Options
@@ -54,19 +54,19 @@ class Batch:
     lengths: Tensor
 
     def per_example(self, value: int | bool) -> Tensor:
-        """The same value for every example, [B]."""
+        """Return a tensor with the same value for every example, [B]."""
         return torch.full((len(self.examples),), value, device=self.lengths.device)
 
 
 def needs_ends(options: Options) -> bool:
-    """Whether the method uses the gradient at a = 1, one backward pass for all sites."""
+    """Tell whether the method uses the gradient at a = 1, from one backward pass for all sites."""
     if options.method == "integrated-gradients":
         return options.rule is None
     return options.method == "attention-gradient"
 
 
 def method_for(batch: Batch) -> Method:
-    """The method that the options name, for one batch."""
+    """Return the method that the options name, for one batch."""
     builders: dict[str, Callable[[Batch], Method]] = {
         "integrated-gradients": _integrated_gradients,
         "attention-gradient": _attention_gradient,
@@ -80,7 +80,10 @@ def method_for(batch: Batch) -> Method:
 def attribution_matrix(
     recording: Recording, site: int, attention: Tensor, gradient: Tensor
 ) -> Tensor:
-    """A_h * (G_h V_h'), [B, H, n, n], from G, dF/dO or its integral, [B, m, H, d]."""
+    """Return A_h * (G_h V_h'), [B, H, n, n].
+
+    gradient: G, which is dF/dO or its integral, [B, m, H, d]
+    """
     by_cell = gradient.transpose(1, 2) @ recording.value[site].transpose(-1, -2)
     if gradient.shape[1] == attention.shape[2]:
         return by_cell.mul_(attention)
@@ -88,7 +91,7 @@ def attribution_matrix(
 
 
 def _relevant(recording: Recording, site: int, attention: Tensor) -> Tensor:
-    """The query rows of a site that matter, [B, H, m, n]."""
+    """The query rows of attention probabilities that matter, [B, H, m, n]."""
     return recording.relevant(site, attention.transpose(1, 2)).transpose(1, 2)
 
 
@@ -106,9 +109,9 @@ def _integrated_gradients(batch: Batch) -> Method:
 
     integrals = integrate.run(evaluator, [searching(site) for site in sites])
 
-    def cells(site: int, attention: Tensor) -> Cells:
+    def cells(site: int, attention: Tensor) -> MethodValues:
         integral = integrals[site]
-        return Cells(
+        return MethodValues(
             values=attribution_matrix(recording, site, attention, integral.gradient),
             f0=integral.f0,
             f1=integral.f1,
@@ -120,7 +123,7 @@ def _integrated_gradients(batch: Batch) -> Method:
 
 
 def _norm(recording: Recording, site: int) -> integrate.Norm:
-    """The L2 norm of Attr over heads and cells, as ``integrate.search`` asks for it."""
+    """The L2 norm of Attr over heads and cells, for ``integrate.search``."""
     weights = _relevant(recording, site, recording.attention(site))
 
     def norm(gradients: Tensor, examples: Tensor) -> Tensor:
@@ -135,10 +138,10 @@ def _norm(recording: Recording, site: int) -> integrate.Norm:
 
 def _attention_gradient(batch: Batch) -> Method:
     evaluator = batch.evaluator
-    full, _ = evaluator.objective.value(evaluator.recording.logits.detach(), evaluator.target)
+    full, _ = evaluator.function.value(evaluator.recording.logits.detach(), evaluator.target)
 
-    def cells(site: int, attention: Tensor) -> Cells:
-        return Cells(
+    def cells(site: int, attention: Tensor) -> MethodValues:
+        return MethodValues(
             values=attribution_matrix(evaluator.recording, site, attention, batch.ends[site]),
             f1=full,
             points=batch.per_example(1),
@@ -149,8 +152,8 @@ def _attention_gradient(batch: Batch) -> Method:
 
 
 def _attention(batch: Batch) -> Method:
-    def cells(_: int, attention: Tensor) -> Cells:
-        return Cells(
+    def cells(_: int, attention: Tensor) -> MethodValues:
+        return MethodValues(
             values=attention,
             points=batch.per_example(0),
             converged=batch.per_example(True),
@@ -160,15 +163,15 @@ def _attention(batch: Batch) -> Method:
 
 
 def _random(batch: Batch) -> Method:
-    # Sites are asked for in their order, so each generator goes on from site to site.
+    # Sites come in order, so each generator continues from site to site.
     generators = [np.random.default_rng((batch.options.seed, e)) for e in batch.examples]
 
-    def cells(_: int, attention: Tensor) -> Cells:
+    def cells(_: int, attention: Tensor) -> MethodValues:
         values = torch.zeros(attention.shape)
         for row, (generator, n) in enumerate(zip(generators, batch.lengths.tolist(), strict=True)):
             drawn = generator.random((attention.shape[1], n, n), dtype=np.float32)
             values[row, :, :n, :n] = torch.from_numpy(drawn)
-        return Cells(
+        return MethodValues(
             values=values.to(attention.device),
             points=batch.per_example(0),
             converged=batch.per_example(True),
@@ -180,14 +183,14 @@ def _random(batch: Batch) -> Method:
 def _embedding_gradient(batch: Batch) -> Method:
     source = EmbeddingGradient(batch)
 
-    def cells(site: int, attention: Tensor) -> Cells:
+    def cells(site: int, attention: Tensor) -> MethodValues:
         mean = source.mean_attention(site, attention)
-        return Cells(
+        return MethodValues(
             values=torch.diag_embed(mean * source.gradient(mean)),
             points=batch.per_example(_EMBEDDING_STEPS + 1),
             converged=batch.per_example(True),
             token_weight=mean,
-            defined=source.has_part_in(site),
+            defined=source.includes(site),
         )
 
     return cells
@@ -196,19 +199,20 @@ def _embedding_gradient(batch: Batch) -> Method:
 class EmbeddingGradient:
     """The mean gradient of the embeddings over six points, for method ``embedding-gradient``.
 
-    A head's mean attention row a, [n], is scaled to 0/5 a, 1/5 a, ..., 5/5 a, and each is given
-    to the model as its attention mask. The loss is minus the logit of the target; its gradient by
-    the embeddings is averaged over the embedding's width, then over the six points. Of an encoder
-    with a decoder, only the encoder takes part: the classification head reads its first token.
+    The mean attention row a of a head, [n], is scaled to 0/5 a, 1/5 a, ..., 5/5 a, and each is
+    given to the model as its attention mask. The loss is minus the logit of the target; its
+    gradient with respect to the embeddings is averaged over their width, then over the six points.
+    Of an encoder-decoder only the encoder takes part: the classification head reads its first
+    token.
 
-    Transformers reads a mask as yes or no: any value but zero lets a token be seen, and where
-    none may be seen, all are seen equally. So the points 1/5 to 5/5 give the same gradient, that
-    at 0/5 belongs to uniform attention, and heads whose rows are zero in the same places share
-    both: mostly two passes do for all sites and points.
+    Transformers interprets a mask as true or false: any value but zero makes a token visible, and
+    if none is visible, all are, equally. So the points 1/5 to 5/5 have the same gradient, the point
+    0/5 that of uniform attention, and heads whose rows are zero in the same places share both:
+    usually two passes suffice for all sites and points.
 
-    Where everything reads the embeddings through a LayerNorm, as in BERT, BART and GPT-2, the
-    gradient's mean over the width is zero: adding a number to all of an embedding changes nothing
-    behind the norm. What comes out is then rounding. The method is here to be compared with.
+    If the model reads the embeddings only through a LayerNorm, as in BERT, BART and GPT-2, the mean
+    of the gradient over the width is zero, since a LayerNorm removes a constant that is added to an
+    embedding; the values are then rounding errors. The method is for comparison.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -219,18 +223,18 @@ class EmbeddingGradient:
         self._by_pattern: dict[bytes, Tensor] = {}
         self._uniform = self._embeddings_gradient(self._real, self._uniform_attention)
 
-    def has_part_in(self, site: int) -> bool:
-        """Whether the site is among what the recipe runs."""
+    def includes(self, site: int) -> bool:
+        """Tell whether the method runs a site."""
         return not self._encoder_only or self._batch.evaluator.replay.sites[site].kind == "encoder"
 
     def mean_attention(self, site: int, attention: Tensor) -> Tensor:
-        """Mean attention to each token over the queries of a site, [B, H, n]."""
+        """Return the mean attention to each token over the queries of a site, [B, H, n]."""
         rows = attention * self._real[:, None, :, None]
         return rows.sum(2) / self._batch.lengths[:, None, None]
 
     def gradient(self, mean_attention: Tensor) -> Tensor:
-        """The mean gradient for every head, [B, H, n]."""
-        # Padding is hidden anyway; of a token that a head never sees, the recipe makes padding.
+        """Return the mean gradient for every head, [B, H, n]."""
+        # Padding is hidden anyway; a token that a head never sees is treated like padding.
         seen = mean_attention > 0
         patterns, head_pattern = torch.unique(seen, dim=1, return_inverse=True)
         found = [self._masked(patterns[:, index]) for index in range(patterns.shape[1])]
@@ -245,7 +249,7 @@ class EmbeddingGradient:
         return self._by_pattern[key]
 
     def _embeddings_gradient(self, mask: Tensor, handler: Handler) -> Tensor:
-        """Gradient of minus the target's logit by the embeddings, averaged over width, [B, n]."""
+        """Gradient of the loss with respect to the embeddings, averaged over width, [B, n]."""
         evaluator = self._batch.evaluator
         model = evaluator.replay.model
         source = model.get_encoder() if self._encoder_only else model
@@ -276,7 +280,7 @@ class EmbeddingGradient:
         return gradient.mean(2)
 
     def _uniform_attention(self, call: Attention) -> Tensor:
-        """Attention whose scores are lost in the mask's huge number, but not their gradients."""
+        """Uniform attention that keeps the gradients of the scores, as under a huge mask."""
         call = call.repeated()
         scores = call.query @ call.key.transpose(-1, -2) * call.scale
         scores = scores - scores.detach()

@@ -1,1 +1,1 @@
-"""Models without some of their heads: importance, masks, curves, and smaller models."""
+"""Models without some of their heads: importance, masks, curves and smaller models."""

@@ -1,4 +1,4 @@
-"""What a model keeps of its accuracy as heads are removed in the order of their importance."""
+"""Accuracy as heads are removed in the order of their importance."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ __all__ = [
 ]
 
 Ranking = Importance | Floats
-"""An importance, or the means [S, H] alone, NaN for heads that a site does not have."""
+"""An importance, or its means [S, H] alone; NaN for heads that a site does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One point of a curve.
 
-    source: of the importance; draw: which of several of that source, from 0
+    source: of the importance
+    draw: number of the ranking, from 0, for a source with several
     direction: ``least`` or ``most`` important heads first
-    removed: number of removed heads; share: of all heads
-    mask: which of the masks it is
+    removed: number of removed heads
+    share: removed heads relative to all heads
+    mask: index of the mask
     """
 
     source: str
@@ -59,10 +61,11 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneCurve:
-    """Curves of several sources and directions; points that remove the same share one mask.
+    """Curves of several sources and directions; points that remove the same heads share a mask.
 
-    points: P points; evaluation: of the M different masks
-    within_layer: the shares are of the heads of each site by itself
+    points: the points of all curves
+    evaluation: of the M different masks
+    within_layer: shares apply to the heads of each site separately
     """
 
     points: tuple[Point, ...]
@@ -70,11 +73,12 @@ class PruneCurve:
     within_layer: bool
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per point: what it is, n, failed, and accuracy, macro_f1 and loss.
+        """Return a DataFrame with one row per point.
 
-        Each of these with its 95 % interval, as in ``accuracy_low`` and ``accuracy_high``.
+        Columns are the fields of ``Point``, n, failed, and accuracy, macro_f1 and loss, each with
+        its 95 % interval, such as ``accuracy_low`` and ``accuracy_high``.
         """
-        import pandas as pd  # heavy, and needed by nothing else
+        import pandas as pd  # slow to import, and optional
 
         sums = self.evaluation.sums()
         frame = pd.DataFrame([vars(point) for point in self.points])
@@ -88,12 +92,14 @@ class PruneCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The most heads that can go, found on some examples and verified on others.
+    """The largest number of heads to remove, found on some examples and verified on others.
 
-    removed: number of heads; mask: which, bool [S, H]
+    removed: number of heads
+    mask: the removed heads, bool [S, H]
     steps: the numbers of heads that were tried, int64 [K]
-    search: of the tried masks, in order; held_out: of the whole model and the chosen mask
-    points: how many points of accuracy were to be lost at most
+    search: sums for the tried masks, in order
+    held_out: sums for the whole model and the chosen mask, on the held-out examples
+    points: allowed loss of accuracy, in percentage points
     """
 
     removed: int
@@ -105,7 +111,7 @@ class Choice:
 
     @property
     def verified(self) -> bool:
-        """Whether the loss of accuracy on the held-out examples is within ``points`` too."""
+        """The loss of accuracy on the held-out examples is within ``points``, too."""
         return choose_step(self.held_out, self.points) == 1
 
 
@@ -117,10 +123,11 @@ def curve_points(
     directions: Sequence[str] = DIRECTIONS,
     within_layer: bool = False,
 ) -> tuple[tuple[Point, ...], Bools]:
-    """The points of all curves, and their different masks [M, S, H].
+    """Return the points of all curves, and their different masks, bool [M, S, H].
 
-    importances: by source, one or, as for random, several draws; see ``curve_masks`` for the
-    others. Raises OptionError for what that refuses.
+    importances: by source, one ranking or several, as for random ones
+
+    The other arguments are those of ``curve_masks``. Raises OptionError for bad arguments.
     """
     parts: list[Bools] = []
     labels: list[tuple[str, int, str, int, float]] = []
@@ -170,11 +177,11 @@ def prune_curve(
 ) -> PruneCurve:
     """Evaluate the curves of several importances together, equal masks once.
 
-    importance_texts: what the importance was measured on: none of it may be among the texts,
-        unless overlap is allowed, as in the paper's code
-    Other arguments: see ``curve_points`` and ``evaluate_masks``
+    importance_texts: the texts on which importance was measured; none of them may be among
+        ``texts``, unless ``allow_overlap`` is set, as in the paper's code
 
-    Raises OptionError as they do, and for overlap.
+    The other arguments are those of ``curve_points`` and ``evaluate_masks``. Raises OptionError for
+    bad arguments and for overlap.
     """
     if not allow_overlap:
         require_disjoint(importance_texts, texts)
@@ -196,18 +203,18 @@ def choose(
     steps: Sequence[int] | None = None,
     **arguments: Unpack[Arguments],
 ) -> Choice:
-    """The most heads that can go, least important first, for at most so many points of accuracy.
+    """Find how many heads can be removed, least important first, within a loss of accuracy.
 
-    Accuracy does not fall steadily with the number of heads, so all steps are tried and the
-    largest that passes is taken. Chosen as the best of many, it looks better on the examples of
-    the search than it is; the held-out ones tell.
+    Accuracy does not fall monotonically with the number of heads, so all steps are tried, and the
+    largest within the allowed loss is taken. As the best of many, it looks better than it is on the
+    examples of the search; held-out examples verify it.
 
-    search, held_out: texts with gold labels, none in both
-    points: percentage points of accuracy, on the examples of the search
-    steps: numbers of heads to try; every one by default
+    search, held_out: texts with gold labels; no text may be in both
+    points: allowed loss of accuracy on the examples of the search, in percentage points
+    steps: numbers of heads to try; all by default
     arguments: see ``evaluate_masks``
 
-    Raises OptionError for a bad argument or for texts that are in both.
+    Raises OptionError for a bad argument, or for texts that are in both.
     """
     if not 0 <= points <= 100:
         raise OptionError(f"points must be from 0 to 100, not {points!r}")
@@ -233,13 +240,13 @@ def choose(
 
 
 def overlap(importance_texts: Texts, texts: Texts) -> list[int]:
-    """Which of the texts are among those that importance was measured on, by their content."""
+    """Return the indices of the texts on which importance was measured, by content."""
     known = {_content(text) for text in importance_texts}
     return [number for number, text in enumerate(texts) if _content(text) in known]
 
 
 def require_disjoint(importance_texts: Texts, texts: Texts) -> None:
-    """Raises OptionError if a text is in both."""
+    """Raise OptionError if a text is in both."""
     both = overlap(importance_texts, texts)
     if both:
         raise OptionError(

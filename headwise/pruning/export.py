@@ -1,4 +1,4 @@
-"""Writing a model without some of its heads: as Hugging Face folder, smaller, or as ONNX."""
+"""Exporting a model without some of its heads: as a Hugging Face folder, smaller, or as ONNX."""
 
 from __future__ import annotations
 
@@ -33,38 +33,33 @@ from headwise.errors import (
     ModelNotFoundError,
     OptionError,
     UnsupportedModelError,
+    first_line,
 )
-from headwise.loading import (
-    DTYPES,
-    _first_line,
-    _read_config,
-    _read_tokenizer,
-    _resolve_device,
-    label_names,
-)
+from headwise.loading import DTYPES, read_config, read_tokenizer, resolve_device
 from headwise.pruning.shrinking import SIZE_NAMES, Cut
 from headwise.pruning.structure import cut_heads, remove_heads, zero_heads
 from headwise.pruning.wiring import Mask
 from headwise.replay import Site
 from headwise.replay.probes import native_logits
+from headwise.targets import label_names
 
 WEIGHTS, RECIPE, ONNX = "pruned.safetensors", "pruned.json", "model.onnx"
-"""Not model.safetensors, which other programs would load into a model of the whole size."""
+"""File names; not model.safetensors, which other programs would load into the whole model."""
 
 ONNX_TOLERANCE = 1e-4
 _FORMAT = 1
-_ONE_FILE = 1 << 30  # bytes; an ONNX file may have two gigabytes
+_ONE_FILE = 1 << 30  # bytes; the limit of an ONNX file is two gigabytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunedModel:
     """A classifier without some of its heads.
 
-    model: in eval mode, on ``device``, with parameters of ``dtype``
-    tokenizer: the tokenizer stored beside it
+    model: in eval mode, on ``device``, with parameters of type ``dtype``
+    tokenizer: stored with the model
     labels: names of the classes, by index
     sites: the attention modules of the whole model
-    removed: bool [sites, heads], the heads of those that it lacks
+    removed: the removed heads, bool [sites, heads]
     device, dtype: as in ``LoadedModel``
     """
 
@@ -80,11 +75,12 @@ class PrunedModel:
 def save_masked(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mask: ArrayLike, folder: str | Path
 ) -> None:
-    """Write an ordinary Hugging Face folder of the whole size, see ``zero_heads``.
+    """Write the model of ``zero_heads`` as an ordinary Hugging Face folder.
 
-    mask: bool [sites, heads], True where a head is removed; folder: new or empty
+    mask: bool [sites, heads], True where a head is removed
+    folder: new or empty; it is written completely or not at all
 
-    Raises OptionError and UnsupportedModelError; a folder is written as a whole or not at all.
+    Raises OptionError and UnsupportedModelError.
     """
     with _new_folder(folder) as target:
         zero_heads(model, mask).save_pretrained(target)
@@ -94,7 +90,10 @@ def save_masked(
 def save_pruned(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mask: ArrayLike, folder: str | Path
 ) -> None:
-    """Write the smaller model of ``remove_heads`` for ``load_pruned``; as ``save_masked``."""
+    """Write the smaller model of ``remove_heads`` for ``load_pruned``.
+
+    Arguments and errors are those of ``save_masked``.
+    """
     classes = AutoModelForSequenceClassification._model_mapping
     if classes.get(type(model.config), None) is not type(model):
         raise UnsupportedModelError(
@@ -118,20 +117,20 @@ def save_pruned(
 
 
 def load_pruned(folder: str | Path, *, dtype: str = "float32", device: str = "auto") -> PrunedModel:
-    """Load what ``save_pruned`` wrote; ``dtype`` and ``device`` as in ``headwise.load``.
+    """Load a folder that ``save_pruned`` wrote; ``dtype`` and ``device`` as in ``headwise.load``.
 
-    Raises OptionError, ModelNotFoundError for a missing file, ModelError for a broken one.
+    Raises OptionError, ModelNotFoundError for a missing file, and ModelError for a broken one.
     """
     if dtype not in DTYPES:
         raise OptionError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
-    where, path = _resolve_device(device), Path(folder).expanduser()
+    where, path = resolve_device(device), Path(folder).expanduser()
     for name in ("config.json", RECIPE, WEIGHTS):
         if not (path / name).is_file():
             raise ModelNotFoundError(
                 f"pruned model '{path}' has no {name}; give a folder that save_pruned wrote"
             )
     sites, removed, cuts = _read_recipe(path / RECIPE)
-    config = _read_config(str(path), None)
+    config = read_config(str(path), None)
     try:
         model = AutoModelForSequenceClassification.from_config(config, dtype=DTYPES[dtype])
         for cut in cuts:
@@ -140,11 +139,11 @@ def load_pruned(folder: str | Path, *, dtype: str = "float32", device: str = "au
     except (*FAILURES, AssertionError, SafetensorError, OSError) as error:
         raise ModelError(
             f"pruned model '{path}': config.json, {RECIPE} and {WEIGHTS} do not belong together, "
-            f"or one is broken: {_first_line(error)}; export the model again"
+            f"or one is broken: {first_line(error)}; export the model again"
         ) from error
     return PrunedModel(
         model=model.to(where).eval(),
-        tokenizer=_read_tokenizer(str(path), None, path),
+        tokenizer=read_tokenizer(str(path), None, path),
         labels=label_names(model),
         sites=sites,
         removed=removed,
@@ -164,7 +163,7 @@ def _read_recipe(path: Path) -> tuple[tuple[Site, ...], Mask, list[Cut]]:
             row[heads] = True
         cuts = [_read_cut(cut) for cut in recipe["cuts"]]
     except (*FAILURES, UnicodeDecodeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else _first_line(error)
+        reason = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
         raise ModelError(f"'{path}' cannot be read: {reason}; export the model again") from error
     return sites, removed, cuts
 
@@ -192,7 +191,7 @@ def _read_runs(name: str, runs: Any) -> list[tuple[int, int, int]]:
 
 
 def _checked(kind: type, values: Any) -> dict[str, Any]:
-    """The fields of one of the recipe's parts, of the types that JSON gives them."""
+    """The fields of a part of the recipe, checked against the types that JSON gives."""
     types = {"int": int, "str": str, "bool": bool, "dict": dict, "list": list}
     wanted = {field.name: types[str(field.type).partition("[")[0]] for field in fields(kind)}
     if set(values) != set(wanted):
@@ -206,13 +205,16 @@ def _checked(kind: type, values: Any) -> dict[str, Any]:
 def save_onnx(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mask: ArrayLike, folder: str | Path
 ) -> float:
-    """Write the smaller model of ``remove_heads`` as ONNX; as ``save_masked``.
+    """Write the smaller model of ``remove_heads`` as ONNX.
 
-    Inputs are int64 [batch, sequence], both of any size: ``input_ids``, ``attention_mask`` and,
-    where tokenizer and model have them, ``token_type_ids``; the output is ``logits``. Returns the
-    largest difference of a logit that onnxruntime computes to torch, relative to the largest
-    logit (or 1), on shapes other than the one exported with; UnsupportedModelError if it is not
-    within ``ONNX_TOLERANCE``.
+    Inputs are ``input_ids``, ``attention_mask`` and, if tokenizer and model have them,
+    ``token_type_ids``, int64 [batch, sequence], both of any size; the output is ``logits``.
+
+    Returns the largest difference between the logits of onnxruntime and torch, relative to the
+    largest logit (or 1), also on shapes other than the exported one.
+
+    Arguments and errors are those of ``save_masked``, and UnsupportedModelError if the difference
+    exceeds ``ONNX_TOLERANCE``.
     """
     runtime = _optional("onnxruntime")
     for name in ("onnx", "onnxscript"):
@@ -237,7 +239,7 @@ def save_onnx(
 
 
 class _Logits(nn.Module):
-    """A model with a tensor as its only output, and inputs by position."""
+    """A model with positional inputs and a single tensor as output."""
 
     def __init__(self, model: PreTrainedModel, names: list[str]) -> None:
         super().__init__()
@@ -253,7 +255,7 @@ def _export(model: PreTrainedModel, inputs: dict[str, Tensor], path: Path) -> No
     axes = {0: "batch", 1: "sequence"}
     size = sum(parameter.nbytes for parameter in model.parameters())
     try:
-        # The exporter and the libraries below it warn about themselves.
+        # The exporter and its libraries warn about their own code.
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -270,7 +272,7 @@ def _export(model: PreTrainedModel, inputs: dict[str, Tensor], path: Path) -> No
     except (*FAILURES, torch.onnx.OnnxExporterError) as error:
         raise UnsupportedModelError(
             f"model type {model.config.model_type!r} cannot be exported as ONNX: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
 
 
@@ -304,7 +306,7 @@ def _optional(name: str) -> Any:
 
 @contextmanager
 def _new_folder(folder: str | Path) -> Iterator[Path]:
-    """A folder beside the wanted one that takes its name if nothing is raised."""
+    """A temporary folder that is renamed to the wanted one if nothing is raised."""
     wanted = Path(folder).expanduser().absolute()
     if wanted.exists() and not (wanted.is_dir() and not any(wanted.iterdir())):
         raise OptionError(f"folder '{wanted}' is there and not empty; choose a new one")

@@ -1,7 +1,7 @@
-"""Where the importance of heads comes from: per example a value for every head, [E, S, H].
+"""Importance of heads by several sources: a value per example and head, [E, S, H].
 
-``summarize`` makes their means, errors and ranks. Attribution gives values by itself, see
-``attribution_values``; the others are what it is compared with.
+``summarize`` computes means, errors and ranks. ``attribution_values`` takes the values from an
+attribution; the other sources are for comparison.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attribution.batches import Tick, prepared
-from headwise.encoding import pad
+from headwise.attribution.batches import prepared
+from headwise.attribution.cpu_parallel import Tick
+from headwise.encoding import pad, pad_id
 from headwise.errors import OptionError
 from headwise.options import Options, Progress
 from headwise.pruning.masking import (
@@ -27,7 +28,6 @@ from headwise.pruning.masking import (
     encoded_texts,
     evaluate_masks,
     gold_labels,
-    padding_of,
 )
 from headwise.replay import Replay, Site
 from headwise.result import Attribution
@@ -40,12 +40,12 @@ ATTRIBUTION_SOURCES = {
     "attattr-absolute-total": lambda result: np.abs(result.totals),
     "attention": lambda result: result.attention_max,
 }
-"""What an ``Attribution`` holds: the largest cell, the sum of all, its size, and the largest
-attention probability."""
+"""Sources in an ``Attribution``: the largest cell, the sum of all cells, its absolute value, and
+the largest attention probability."""
 
 
 def attribution_values(result: Attribution, source: str = "attattr") -> Doubles:
-    """Values [E, S, H] from an attribution, by one of ``ATTRIBUTION_SOURCES``.
+    """Return values [E, S, H] from an attribution, by one of ``ATTRIBUTION_SOURCES``.
 
     Raises OptionError for an unknown source.
     """
@@ -69,11 +69,12 @@ def taylor(
     deterministic: bool = False,
     progress: Progress | None = None,
 ) -> Doubles:
-    """|sum over A of A * dL/dA| per example and head, float64 [E, S, H]; L is the cross-entropy.
+    """Compute |sum over A of A * dL/dA| per example and head, float64 [E, S, H].
 
-    Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", equation 2. With
-    O = A V this is |<O_h, dL/dO_h>|, so one forward and one backward pass give all sites. NaN
-    for heads that a site does not have, and for examples whose numbers are not finite.
+    L is the cross-entropy with the gold label. Michel, Levy, Neubig (2019), "Are Sixteen Heads
+    Really Better than One?", equation 2. With O = A V this is |<O_h, dL/dO_h>|, so one forward and
+    one backward pass give all sites. NaN for heads that a site does not have, and for examples
+    whose values are not finite.
 
     Arguments and errors are those of ``evaluate_masks``.
     """
@@ -85,12 +86,12 @@ def taylor(
     )
     encoded = encoded_texts(model, tokenizer, texts, max_length)
     gold = torch.from_numpy(gold_labels(model, labels, len(encoded))).long()
-    with prepared(model, options) as runner:
-        sites = runner.replay.sites
+    with prepared(model, options) as prepared_model:
+        sites = prepared_model.replay.sites
         values = np.full((len(encoded), len(sites), _most_heads(sites)), math.nan)
 
         def work(replay: Replay, batch: Sequence[int], _: Tick) -> None:
-            inputs = pad([encoded[e] for e in batch], padding_of(model), replay.device)
+            inputs = pad([encoded[e] for e in batch], pad_id(model), replay.device)
             with torch.enable_grad():
                 recording = replay.record(inputs)
                 target = gold[list(batch)].to(replay.device)
@@ -104,17 +105,17 @@ def taylor(
                 sums = (output.detach().double() * gradient.double()).sum((1, 3)).abs()
                 values[batch, site, : sums.shape[1]] = sums.cpu().numpy()
 
-        runner.run(encoded, work)
+        prepared_model.run("taylor", encoded, work)
     return _whole(values, sites)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaveOneOut:
-    """What becomes worse without each head by itself, float64 [E, S, H].
+    """The change when a single head is removed, float64 [E, S, H].
 
     loss: cross-entropy without the head minus that of the whole model
-    accuracy: 1 where only the whole model is right, -1 where only the one without the head is,
-        else 0; its mean is the difference in accuracy
+    accuracy: 1 where only the whole model is right, -1 where only the model without the head is
+        right, else 0; its mean is the loss of accuracy
     """
 
     loss: Doubles
@@ -128,12 +129,12 @@ def leave_one_out(
     labels: Sequence[Label],
     **arguments: Unpack[Arguments],
 ) -> LeaveOneOut:
-    """Evaluate without each head in turn, see ``LeaveOneOut``.
+    """Evaluate a model without each head in turn.
 
-    Arguments and errors are those of ``evaluate_masks``. NaN as with ``taylor``.
+    Arguments and errors are those of ``evaluate_masks``, NaN as in ``taylor``.
     """
-    with prepared(model, Options()) as runner:
-        sites = runner.replay.sites
+    with prepared(model, Options()) as prepared_model:
+        sites = prepared_model.replay.sites
     masks = one_head_masks(sites)
     found = evaluate_masks(
         model,
@@ -155,7 +156,7 @@ def leave_one_out(
 
 
 def one_head_masks(sites: Sequence[Site]) -> NDArray[np.bool_]:
-    """One mask per head that there is, in order of site and head, bool [heads, S, H]."""
+    """Return one mask per head, in order of site and head, bool [heads, S, H]."""
     real = np.arange(_most_heads(sites)) < np.array([site.heads for site in sites])[:, None]
     masks = np.zeros((int(real.sum()), *real.shape), dtype=np.bool_)
     masks[np.arange(len(masks)), *np.nonzero(real)] = True
@@ -163,9 +164,9 @@ def one_head_masks(sites: Sequence[Site]) -> NDArray[np.bool_]:
 
 
 def random_importance(sites: Sequence[Site], seed: int, draw: int = 0) -> Doubles:
-    """A uniform random mean per head, [S, H], NaN for heads that a site does not have.
+    """Return a uniform random mean per head, [S, H]; NaN for heads that a site does not have.
 
-    Each draw of a seed is another one; the same is the same everywhere.
+    It depends on seed and draw alone, and is the same on every machine.
     """
     generator = np.random.default_rng([seed, draw])
     values = generator.random((1, len(sites), _most_heads(sites)))
@@ -181,10 +182,12 @@ def summarize(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Importance:
-    """Means, errors and ranks of values [E, S, H]; examples that are NaN throughout do not count.
+    """Compute means, errors and ranks of values [E, S, H].
 
-    example_numbers: of each example its number in the whole data, 0, 1, ... by default; with the
-        seed it decides the example's bootstrap weights
+    Examples with nothing but NaN do not count.
+
+    example_numbers: number of each example in the whole data, by default 0, 1, ...; it determines,
+        with the seed, the bootstrap weights of the example
 
     Raises ValueError if no example counts.
     """
@@ -197,7 +200,7 @@ def _most_heads(sites: Sequence[Site]) -> int:
 
 
 def _whole(values: Doubles, sites: Sequence[Site]) -> Doubles:
-    """NaN for heads that there are not, and throughout for examples with any other NaN."""
+    """Set heads that do not exist to NaN, and all values of examples with any other NaN."""
     real = np.arange(values.shape[2]) < np.array([site.heads for site in sites])[:, None]
     failed = ~np.isfinite(values[:, real]).all(1)
     values = np.where(real, values, math.nan)

@@ -1,10 +1,10 @@
-"""A model without some of its heads: ``evaluate_masks``.
+"""Evaluating a model without some of its heads (ablation): ``evaluate_masks``.
 
-A head is removed by zeroing what it gives to the output projection, O_h = 0. Nothing is computed
-twice. One plain forward pass per batch is recorded and shared by all masks: a mask is evaluated
-from the first site on of which it removes a head. Masks that are equal in their first sites share
-these as well: sorted, they form a tree, and a row of a replay continues the row with which it has
-most in common.
+A head is removed by zeroing its part of the input of the output projection, O_h = 0. Nothing is
+computed twice: one plain forward pass per batch is recorded and shared by all masks, and a mask is
+evaluated from the first site with a removed head. Masks that agree in their first sites share these
+as well: sorted, they form a tree, and a row of a replay continues the row with which it has most in
+common.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attribution.batches import Tick, prepared
+from headwise.attribution.batches import prepared
+from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import TokenBudget
-from headwise.encoding import Encoded, Text, encode, pad
+from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
-from headwise.loading import label_names
 from headwise.options import Options, Progress
 from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums
-from headwise.targets import Label, label_index
+from headwise.targets import Label, has_exclusive_classes, label_index, label_names
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]
@@ -37,7 +37,7 @@ Texts = Sequence[Text] | Sequence[Encoded]
 
 
 class Arguments(TypedDict, total=False):
-    """The optional arguments of ``evaluate_masks``, for functions that hand them on."""
+    """The optional arguments of ``evaluate_masks``, for functions that pass them on."""
 
     max_length: int | None
     token_budget: int | None
@@ -51,10 +51,11 @@ class MaskEvaluation:
     """E examples under M masks, for C classes.
 
     masks: as given, bool [M, S, H]
-    sites, labels: the model's sites in order, and the names of its classes
-    loss: cross-entropy against the gold label, float64 [M, E], NaN where the output is not finite
-    predicted: int32 [M, E], -1 where the output is not finite
-    gold: int32 [E]
+    sites: the sites of the model, in order of evaluation
+    labels: names of the classes
+    loss: cross-entropy with the gold label, float64 [M, E]; NaN where the output is not finite
+    predicted: class, int32 [M, E]; -1 where the output is not finite
+    gold: class, int32 [E]
     """
 
     masks: Bools
@@ -66,17 +67,17 @@ class MaskEvaluation:
 
     @property
     def failed(self) -> Bools:
-        """Where the model's output is not finite, [M, E]."""
+        """The output of the model is not finite, bool [M, E]."""
         failed: Bools = self.predicted < 0
         return failed
 
     @property
     def correct(self) -> Doubles:
-        """1 where the prediction is the gold label, else 0, NaN where it failed, [M, E]."""
+        """1 where the prediction is the gold label, 0 elsewhere, NaN where it failed, [M, E]."""
         return np.where(self.failed, math.nan, self.predicted == self.gold)
 
     def sums(self) -> MaskSums:
-        """What accuracy, loss and macro F1 come from; those of other examples can be added."""
+        """Return the sums from which accuracy, loss and macro F1 follow; sums of shards add up."""
         return MaskSums.of(self.loss, self.predicted, self.gold, len(self.labels))
 
 
@@ -93,19 +94,19 @@ def evaluate_masks(
     deterministic: bool = False,
     progress: Progress | None = None,
 ) -> MaskEvaluation:
-    """Loss and prediction of every text without the heads of every mask.
+    """Compute loss and prediction of every text without the heads of every mask.
 
-    texts: as for ``attribute``; or encoded ones, which need no tokenizer
+    texts: as for ``attribute``, or encoded ones, which need no tokenizer
     labels: one gold label per text, by name or index
     masks: bool [M, S, H], True where a head is removed; S and H as in ``Attribution.scores``.
-        What they say of heads that a site does not have is ignored.
+        Values for heads that a site does not have are ignored.
     max_length: see ``attribute``
     token_budget, precision, deterministic, progress: see ``Options``
 
-    The model is left as it was found, and Ctrl-C and lack of memory are met, as by ``attribute``.
+    The model is restored, and Ctrl-C and lack of memory are handled, as by ``attribute``.
 
-    Raises OptionError for a bad argument or a model that does not choose one of several classes,
-    and UnsupportedModelError for a model whose attention cannot be replayed.
+    Raises OptionError for a bad argument or a model without exclusive classes, and
+    UnsupportedModelError for a model whose attention cannot be replayed.
     """
     options = Options(
         token_budget=token_budget,
@@ -115,19 +116,19 @@ def evaluate_masks(
     )
     encoded = encoded_texts(model, tokenizer, texts, max_length)
     gold = gold_labels(model, labels, len(encoded))
-    with prepared(model, options) as runner:
-        sites = runner.replay.sites
+    with prepared(model, options) as prepared_model:
+        sites = prepared_model.replay.sites
         tree = MaskTree(masks, sites)
         loss = np.full((len(tree.masks), len(encoded)), math.nan)
         predicted = np.full(loss.shape, -1, dtype=np.int32)
 
         def work(replay: Replay, batch: Sequence[int], tick: Tick) -> None:
-            inputs = pad([encoded[e] for e in batch], padding_of(model), replay.device)
-            logits = _logits(replay, inputs, tree, runner.budget, tick)
+            inputs = pad([encoded[e] for e in batch], pad_id(model), replay.device)
+            logits = _logits(replay, inputs, tree, prepared_model.budget, tick)
             target = torch.from_numpy(gold[list(batch)]).long()
             loss[:, batch], predicted[:, batch] = _scores(logits, target)
 
-        runner.run(encoded, work)
+        prepared_model.run("masks", encoded, work)
     return MaskEvaluation(
         masks=masks,
         sites=sites,
@@ -144,7 +145,7 @@ def encoded_texts(
     texts: Texts,
     max_length: int | None,
 ) -> list[Encoded]:
-    """The texts as token ids, unless they are that already. Raises OptionError for others."""
+    """Encode texts, unless they are encoded already. Raises OptionError for anything else."""
     if isinstance(texts, str):
         raise OptionError("texts must be a sequence of strings or pairs, not one string")
     ready = [text for text in texts if isinstance(text, Encoded)]
@@ -158,13 +159,13 @@ def encoded_texts(
 
 
 def gold_labels(model: PreTrainedModel, labels: Sequence[Label], count: int) -> Ints:
-    """Indices of the gold labels, [E].
+    """Return the class indices of the gold labels, int32 [E].
 
-    Raises OptionError for a label that the model has not, not ``count`` of them, or a model that
-    does not choose one of several classes.
+    Raises OptionError for a label that the model lacks, for another number of labels than
+    ``count``, and for a model without exclusive classes.
     """
     names = label_names(model)
-    if len(names) < 2 or model.config.problem_type == "multi_label_classification":
+    if len(names) < 2 or not has_exclusive_classes(model):
         raise OptionError("accuracy and loss need a model that chooses one of several classes")
     if len(labels) != count:
         raise OptionError(f"labels has {len(labels)} labels for {count} texts")
@@ -173,12 +174,12 @@ def gold_labels(model: PreTrainedModel, labels: Sequence[Label], count: int) -> 
 
 
 class MaskTree:
-    """Different masks, sorted so that each has most in common with the one before.
+    """Distinct masks, sorted so that each has most in common with the one before.
 
-    masks: bool [D, S, H], none twice, the one that removes nothing first if it is there
-    inverse: of each given mask its number among these, [M]
+    masks: bool [D, S, H], all different; a mask that removes nothing comes first
+    inverse: index of each given mask among these, [M]
 
-    Raises OptionError for masks of another shape than the model has.
+    Raises OptionError for masks whose shape does not fit the model.
     """
 
     def __init__(self, masks: Bools, sites: Sequence[Site]) -> None:
@@ -193,15 +194,17 @@ class MaskTree:
         flat, inverse = np.unique(real.reshape(len(masks), -1), axis=0, return_inverse=True)
         self.masks: Bools = flat.reshape(-1, *shape)
         self.inverse = inverse.reshape(-1)
-        # The first site at which each differs from the one before it, or from nothing.
+        # The first site at which each mask differs from the one before, or from an empty one.
         before = np.concatenate([np.zeros_like(self.masks[:1]), self.masks[:-1]])
         self._first: list[int] = (self.masks != before).any(2).argmax(1).tolist()
         self.removes = self.masks.any((1, 2))
 
     def groups(self, start: int, stop: int, examples: Tensor) -> tuple[list[RowGroup], Tensor]:
-        """The rows of masks ``start`` to ``stop`` for some examples of a recording, [e].
+        """Return the rows of masks ``start`` to ``stop`` for some examples of a recording.
 
-        Also the number of each row in the order (mask, example), [rows].
+        examples: indices in the recording, int [e]
+
+        Also returns the position of each row in the order (mask, example), int [rows].
         """
         first = [self._start(start), *self._first[start + 1 : stop]]
         parents: list[int] = []
@@ -232,10 +235,11 @@ class MaskTree:
         return groups, torch.cat([mask * count + each for mask in order])
 
     def stop(self, start: int, budget: int, whole: int, last: int) -> int:
-        """How far masks from ``start`` on go in one pass.
+        """Return the end of the masks from ``start`` on that fit into one pass.
 
-        budget: tokens; whole: those of all examples under one mask, of which a row that starts
-        at site ``last`` or later costs next to nothing
+        budget: tokens of a pass
+        whole: tokens of all examples under one mask; a mask that starts at site ``last`` or later
+            is almost free
         """
         stop, spent = start, 0
         while stop < len(self.masks):
@@ -247,7 +251,7 @@ class MaskTree:
         return stop
 
     def _start(self, mask: int) -> int:
-        """The first site of which a mask removes a head."""
+        """The first site in which a mask removes a head."""
         site: int = int(self.masks[mask].any(1).argmax())
         return site
 
@@ -255,14 +259,14 @@ class MaskTree:
 def _logits(
     replay: Replay, inputs: dict[str, Tensor], tree: MaskTree, budget: TokenBudget, tick: Tick
 ) -> Tensor:
-    """Logits of all different masks for a batch, [D, B, C]."""
+    """Compute the logits of all distinct masks for a batch, [D, B, C]."""
     with torch.no_grad():
         recording = replay.record(inputs)
         tick()
         size, masks = len(recording.logits), len(tree.masks)
         logits = recording.logits.repeat(masks, 1, 1)
         begin = int(np.argmax(tree.removes)) if tree.removes.any() else masks
-        # Few examples and many masks: these have more in common.
+        # Few examples with many masks, as masks have more in common than examples.
         some = min(size, max(1, budget.rows(recording.length) // masks))
         for examples in torch.split(torch.arange(size, device=replay.device), some):
             start = begin
@@ -279,19 +283,15 @@ def _logits(
 
 
 def _last(recording: Recording, replay: Replay) -> int:
-    """The first site from which on one token per text is computed."""
+    """The first site from which only one token per text is computed."""
     return len(replay.sites) if recording.needed is None else recording.last_layer
 
 
 def _scores(logits: Tensor, gold: Tensor) -> tuple[Doubles, Ints]:
-    """Cross-entropy and predicted class of logits [D, B, C]; NaN and -1 if they are not finite."""
+    """Cross-entropy and predicted class of logits [D, B, C]; NaN and -1 where not finite."""
     logits = logits.double().cpu()
     target = gold.expand(len(logits), -1)[..., None]
     loss = -logits.log_softmax(-1).gather(2, target).squeeze(2)
     failed = ~logits.isfinite().all(-1)
     predicted = logits.argmax(-1).masked_fill(failed, -1)
     return loss.masked_fill(failed, math.nan).numpy(), predicted.int().numpy()
-
-
-def padding_of(model: PreTrainedModel) -> int:
-    return model.config.pad_token_id or 0

@@ -1,4 +1,4 @@
-"""Shrinking the projections of an attention module to the heads that stay."""
+"""Shrinking the projections of an attention module to the remaining heads."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from transformers.pytorch_utils import Conv1D
 from headwise.pruning.wiring import Mask, Wiring
 
 Run = tuple[int, int, int]
-"""Features start, ..., stop - 1 stay, and are handed on so many times."""
+"""(start, stop, times): features start, ..., stop - 1 remain, and are repeated."""
 
-# What a module calls its sizes; they are changed where the value is the one expected, too.
+# Names of the sizes of a module, which change if they have the expected value.
 _HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head")
 _KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "kv_heads")
 _GROUPS = ("num_key_value_groups",)
@@ -32,12 +32,13 @@ _NO_ATTENTION = "headwise-none"
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """What becomes of one attention module, by qualified names; all that loading needs.
+    """The change of one attention module, by qualified names; all that loading needs.
 
     attributes: new sizes of the module
-    inputs: per projection in front of the attention, which of its outputs stay
-    output: the output projection, and which of its inputs stay
-    empty: no head stays: the one that the above leave is not computed either
+    inputs: per projection before the attention, the outputs that remain
+    output: the output projection
+    columns: its inputs that remain
+    empty: no head remains; the one that the other fields leave is not computed
     """
 
     module: str
@@ -73,12 +74,12 @@ class Cut:
 
 
 def cut_of(module: nn.Module, wiring: Wiring, keep: Mask) -> Cut:
-    """How to shrink a module to the heads ``keep``, at least to its first one."""
+    """Return the cut that leaves a module the heads ``keep``, or its first if there are none."""
     heads = wiring.site.heads
     empty = not keep[:heads].any()
     keep = np.arange(heads) == 0 if empty else keep[:heads]
     stay = int(keep.sum())
-    # Features of several heads are keys and values that a group of queries shares.
+    # Features of several heads are keys and values that a group of query heads shares.
     before = max(int(used.sum(1).max()) for used in wiring.inputs.values())
     counts = [(used & keep).sum(1)[used.sum(1) > 1] for used in wiring.inputs.values()]
     group = math.gcd(*(int(n) for n in np.concatenate(counts))) or 1
@@ -102,13 +103,13 @@ def cut_of(module: nn.Module, wiring: Wiring, keep: Mask) -> Cut:
 
 
 def emptied(model: nn.Module) -> str | None:
-    """The qualified name of the first output projection that no head is left for, if any."""
+    """Return the qualified name of the first output projection without any head, if any."""
     names = (name for name, module in model.named_modules() if isinstance(module, _Constant))
     return next(names, None)
 
 
 def _runs(used: Mask, keep: Mask, group: int) -> list[Run]:
-    """Features that some head needs, or that are nobody's, in runs that the same heads need."""
+    """Features that belong to a remaining head or to none, in runs that the same heads need."""
     changes = np.flatnonzero((used[1:] != used[:-1]).any(1)) + 1
     runs: list[Run] = []
     for start, stop in pairwise([0, *changes.tolist(), len(used)]):
@@ -125,7 +126,7 @@ def _features(runs: list[Run]) -> Tensor:
 
 
 def _narrow(layer: nn.Module, index: Tensor, outputs: bool) -> None:
-    """Leave a linear layer only some of its output or input features."""
+    """Reduce a linear layer to some of its output or input features."""
     assert isinstance(layer, nn.Linear | Conv1D)
     transposed = isinstance(layer, Conv1D)
     index = index.to(layer.weight.device)
@@ -142,7 +143,7 @@ def _narrow(layer: nn.Module, index: Tensor, outputs: bool) -> None:
 
 
 class _Take(nn.Module):
-    """Hands a shared key or value on once per group of query heads that is left of its own."""
+    """Repeats a shared key or value once per remaining group of query heads."""
 
     index: Tensor
 
@@ -159,7 +160,7 @@ class _Take(nn.Module):
 
 
 class _Zeros(nn.Module):
-    """In place of a projection whose result nobody uses: the right shape."""
+    """Replaces a projection whose result is not used: zeros of the right shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -170,7 +171,7 @@ class _Zeros(nn.Module):
 
 
 class _Constant(nn.Module):
-    """In place of an output projection that receives no head: its bias."""
+    """Replaces an output projection without any head: its bias."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -186,8 +187,8 @@ class _Constant(nn.Module):
 def _no_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
 ) -> tuple[Tensor, None]:
-    """Of the shape of O, [B, n, H, d], for an output projection that does not look at it."""
-    # Not len(query), which an export to ONNX would take for a constant.
+    """Return zeros in the shape of O, [B, n, H, d], for an output projection that ignores it."""
+    # Not len(query), which would be a constant in an ONNX export.
     batch, heads, n = query.shape[:3]
     return query.new_zeros(batch, n, heads, value.shape[3]), None
 

@@ -1,9 +1,9 @@
-"""Removing attention heads: smaller projections, with the outputs of the masked model.
+"""Removing attention heads: smaller projections with the outputs of the masked model.
 
 A head is removed with its rows of the query, key and value projections and its columns of the
 output projection, which Michel et al. (2019, "Are Sixteen Heads Really Better than One?") mask.
-Which these are is found out by ``headwise.pruning.wiring``; a model whose logits then differ from
-those of the mask on random token ids is refused.
+``headwise.pruning.wiring`` finds these; a model whose logits then differ from those of the masked
+model on random token ids is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from headwise.errors import FAILURES, OptionError, UnsupportedModelError
+from headwise.errors import FAILURES, OptionError, UnsupportedModelError, first_line
 from headwise.pruning.shrinking import Cut, cut_of
 from headwise.pruning.wiring import Mask, Watch, Wiring
 from headwise.replay import Inputs, Replay, Site
@@ -35,14 +35,16 @@ _HALF_TOLERANCE = 5e-2
 
 
 def remove_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
-    """A copy without the heads of a mask, in eval mode; the model itself stays as it is.
+    """Return a copy without the heads of a mask, in eval mode.
 
-    mask: bool [sites, heads], True where a head is removed, sites as in ``Replay(model).sites``
+    mask: bool [sites, heads], True where a head is removed; sites as in ``LoadedModel.sites``
 
-    Its logits are those of the model with the removed heads' part of what enters the output
-    projection set to zero. Where all heads of a module go, its output is the output projection's
-    bias. Query heads that share a key and a value may go unevenly. Raises OptionError for a mask
-    that does not fit, UnsupportedModelError where the outputs would not be the same.
+    Its logits are those of the model with the removed heads' part of the input of the output
+    projection set to zero. A module without any heads outputs the bias of its output projection.
+    Query heads that share a key and a value may be removed unevenly.
+
+    Raises OptionError for a mask that does not fit, and UnsupportedModelError if the outputs would
+    differ.
     """
     return cut_heads(model, mask)[0]
 
@@ -50,7 +52,7 @@ def remove_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
 def cut_heads(
     model: PreTrainedModel, mask: ArrayLike
 ) -> tuple[PreTrainedModel, list[Cut], tuple[Site, ...], Mask]:
-    """As ``remove_heads``, with what was done to which module, all sites, and the mask."""
+    """Remove heads, and also return the cuts, all sites, and the checked mask."""
     with Replay(model) as replay:
         sites = replay.sites
         removed = checked_mask(mask, sites)
@@ -67,16 +69,16 @@ def cut_heads(
         with torch.no_grad():
             logits = [pruned(**probe).logits for probe in probes]
     except FAILURES as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise _refusal(model, f"the smaller model does not run: {reason}") from error
+        reason = f"the smaller model does not run: {first_line(error)}"
+        raise _refusal(model, reason) from error
     _compare(model, logits, expected)
     return pruned, cuts, sites, removed
 
 
 def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
-    """A copy, in eval mode, with the output projection's columns of the heads of a mask zeroed.
+    """Return a copy, in eval mode, with the columns of the heads in the output projections zeroed.
 
-    It has the shapes of the model, and the logits of ``remove_heads``; same errors.
+    It has the shapes of the model and the logits of ``remove_heads``, and raises the same errors.
     """
     with Replay(model) as replay:
         removed = checked_mask(mask, replay.sites)
@@ -95,7 +97,7 @@ def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
 
 
 def checked_mask(mask: ArrayLike, sites: Sequence[Site]) -> Mask:
-    """The mask as an array; raises OptionError if it does not fit the sites."""
+    """Return a mask as an array. Raises OptionError if it does not fit the sites."""
     array = np.asarray(mask)
     shape = (len(sites), max(site.heads for site in sites))
     if array.dtype != np.bool_ or array.shape != shape:
@@ -116,9 +118,9 @@ def checked_mask(mask: ArrayLike, sites: Sequence[Site]) -> Mask:
 class Comparison:
     """Size and speed of two models.
 
-    parameters: of the first and the second; attention_parameters: of these in the projections in
-        front of and behind the first one's attention
-    seconds: median of a forward pass over ``batch`` texts of ``length`` tokens
+    parameters: number in the first and in the second model
+    attention_parameters: the same for the projections before and after attention
+    seconds: median duration of a forward pass over ``batch`` texts of ``length`` tokens
     """
 
     parameters: tuple[int, int]
@@ -129,7 +131,7 @@ class Comparison:
 
     @property
     def speedup(self) -> float:
-        """How many times faster the second is."""
+        """How many times as fast the second model is."""
         return self.seconds[0] / self.seconds[1]
 
 
@@ -141,7 +143,7 @@ def describe(
     length: int = 128,
     runs: int = 15,
 ) -> Comparison:
-    """Measure a model, in eval mode, and what ``remove_heads`` made of it, in turns."""
+    """Compare a model in eval mode and its version from ``remove_heads``, timed in turns."""
     layers = _attention_layers(model)
     ids = torch.randint(
         model.config.get_text_config().vocab_size,
@@ -164,7 +166,7 @@ def describe(
 
 
 def _attention_layers(model: PreTrainedModel) -> list[str]:
-    """Qualified names of the projections in front of and behind all attention modules."""
+    """Qualified names of the projections before and after all attention modules."""
     with Replay(model) as replay:
         watch = Watch(replay, _probes(replay)[0])
         wirings = {site.name: watch.wiring(site) for site in replay.sites}.values()
@@ -191,7 +193,7 @@ def _refusal(model: PreTrainedModel, reason: str) -> UnsupportedModelError:
 
 
 def _wirings(replay: Replay, model: PreTrainedModel, removed: Mask) -> list[Wiring]:
-    """The wiring of every module that loses heads, once where several sites share it."""
+    """The wiring of every module that loses heads, once if several sites share it."""
     found: dict[str, Wiring] = {}
     watch = Watch(replay, _probes(replay)[0])
     for site in replay.sites:
@@ -218,7 +220,7 @@ def _probes(replay: Replay) -> tuple[Inputs, Inputs]:
 
 
 def _masked_logits(replay: Replay, removed: Mask) -> tuple[tuple[Inputs, Inputs], list[Tensor]]:
-    """Random inputs, and the logits of the model that masks O."""
+    """Random inputs, and the logits of the model with masked O."""
     probes, expected = _probes(replay), []
     for probe in probes:
         sites = iter(removed)

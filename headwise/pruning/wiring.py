@@ -1,8 +1,8 @@
-"""Which features of which linear layers belong to which attention heads.
+"""The features of linear layers that belong to each attention head.
 
-Found by autograd in one forward pass on random token ids, without names: an output of a projection
-belongs to the heads whose query, key or value changes with it, an input of the output projection
-to the head that it changes with. That holds for fused and interleaved projections as well.
+They are found by autograd in one forward pass on random token ids, without names: an output of a
+projection belongs to the heads whose query, key or value depends on it, an input of the output
+projection to the head that it depends on. This works for fused and interleaved projections, too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """Which features of which layers belong to which heads of a site.
+    """The features of linear layers that belong to each head of a site.
 
-    inputs: per projection in front of the attention, bool [output features, heads]
-    output, columns: the output projection, bool [input features, heads]
+    inputs: by name, projections before the attention, bool [output features, heads]
+    output: name of the output projection
+    columns: its input features, bool [input features, heads]
     """
 
     site: Site
@@ -38,10 +39,10 @@ class Wiring:
 
 
 class Watch:
-    """One forward pass in which the graph is cut behind every linear layer and attention.
+    """One forward pass, with the graph cut after every linear layer and every attention.
 
     products: every call of a linear layer: its name, input and output
-    attentions: per site how many of them came before, the call, and its O, [B, n, H, d]
+    attentions: per site the number of products before it, the call, and O, [B, n, H, d]
     """
 
     def __init__(self, replay: Replay, inputs: Inputs) -> None:
@@ -70,7 +71,10 @@ class Watch:
 
     @torch.enable_grad()
     def wiring(self, site: Site) -> Wiring:
-        """Raises UnsupportedModelError where no layer's features belong to single heads."""
+        """Return the wiring of a site.
+
+        Raises UnsupportedModelError if features cannot be assigned to heads.
+        """
         bounds = [0, *(count for count, _, _ in self.attentions), len(self.products)]
         first, here, stop = bounds[site.index : site.index + 3]
         _, call, output = self.attentions[site.index]
@@ -108,7 +112,8 @@ class Watch:
             )
             if back is None:
                 continue
-            # The derivative of J'v in v, times a change of one head: what follows that head.
+            # The derivative of J'v with respect to v, times a change of one head, gives the inputs
+            # that depend on this head.
             columns = np.stack(
                 [
                     _nonzero(
@@ -132,5 +137,5 @@ def _noise_sum(tensor: Tensor) -> Tensor:
 
 
 def _nonzero(gradient: Tensor) -> NDArray[np.bool_]:
-    """[features], whether any position's is not zero."""
+    """Whether the gradient of each feature is nonzero at any position, [features]."""
     return np.asarray(gradient.ne(0).flatten(0, -2).any(0).cpu())

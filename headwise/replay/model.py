@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headwise.errors import FAILURES, UnsupportedModelError
+from headwise.errors import FAILURES, UnsupportedModelError, first_line
 from headwise.replay.discovery import ModelStructure, discover, uses_interface
 from headwise.replay.forward import Shortcuts, partial_logits, record
 from headwise.replay.hooks import ATTENTION_NAME, intercepting
@@ -133,8 +133,7 @@ class Replay:
             with torch.no_grad():
                 self.shortcuts = choose_shortcuts(model, self.structure, probes[0], native)
         except FAILURES as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UnsupportedModelError(f"it cannot be recorded: {reason}") from error
+            raise UnsupportedModelError(f"it cannot be recorded: {first_line(error)}") from error
         # Broken weights hide the structure; it is looked for again once they are mended.
         if native.isfinite().all():
             _known[model] = _Known(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headwise.errors import FAILURES, UnsupportedModelError
+from headwise.errors import FAILURES, UnsupportedModelError, first_line
 from headwise.replay.recording import Inputs
 
 _SEEDS = 5
@@ -35,8 +35,9 @@ def native_logits(model: PreTrainedModel) -> tuple[tuple[Inputs, Inputs], Tensor
                     "its configuration has no pad_token_id, without which the end of a padded "
                     "text is unknown; set model.config.pad_token_id"
                 ) from error
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UnsupportedModelError(f"it does not run on token ids alone: {reason}") from error
+            raise UnsupportedModelError(
+                f"it does not run on token ids alone: {first_line(error)}"
+            ) from error
         if native.isfinite().all():
             break
     return probes, native

@@ -28,20 +28,20 @@ def two_threads():
 def batches(monkeypatch):
     """The thread and the model of every batch."""
     seen = []
-    whole = engine._attribute_batch
+    whole = engine._Call.attribute
 
-    def spy(replay, *rest):
+    def spy(call, replay, *rest):
         seen.append((threading.get_ident(), id(replay.model)))
-        return whole(replay, *rest)
+        return whole(call, replay, *rest)
 
-    monkeypatch.setattr(engine, "_attribute_batch", spy)
+    monkeypatch.setattr(engine._Call, "attribute", spy)
     return seen
 
 
-def meet_in_every_lane(monkeypatch, then):
-    """Call ``then(is_main)`` in the first batch of each of two lanes, when both have one."""
+def meet_in_every_thread(monkeypatch, then):
+    """Call ``then(is_main)`` in the first batch of each of two threads, when both have one."""
     barrier = threading.Barrier(2, timeout=20)
-    whole = engine._attribute_batch
+    whole = engine._Call.attribute
     met = threading.local()
 
     def held(*given):
@@ -51,7 +51,7 @@ def meet_in_every_lane(monkeypatch, then):
             then(threading.current_thread() is threading.main_thread())
         return whole(*given)
 
-    monkeypatch.setattr(engine, "_attribute_batch", held)
+    monkeypatch.setattr(engine._Call, "attribute", held)
 
 
 def attribute(model, **options):
@@ -62,24 +62,24 @@ def attribute(model, **options):
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_two_lanes_give_the_numbers_of_one(kind, precision, two_threads, batches, monkeypatch):
+def test_two_threads_give_the_numbers_of_one(kind, precision, two_threads, batches, monkeypatch):
     model = tiny(kind, dtype=torch.float32)
     with monkeypatch.context() as patched:
-        meet_in_every_lane(patched, lambda _: None)
+        meet_in_every_thread(patched, lambda _: None)
         both = attribute(model, precision=precision)
-    lanes_used = set(batches)
+    used = set(batches)
     batches.clear()
     torch.set_num_threads(1)
     alone = attribute(model, precision=precision)
     torch.set_num_threads(2)
-    assert len(lanes_used) == len({model for _, model in lanes_used}) == 2
+    assert len(used) == len({model for _, model in used}) == 2
     assert {thread for thread, _ in batches} == {threading.get_ident()}
     assert both.errors == alone.errors == (None,) * len(LENGTHS)
     tolerance = 1e-5 if precision == "float32" else 1e-2
     np.testing.assert_allclose(both.scores, alone.scores, atol=tolerance * alone.scores.max())
 
 
-def test_two_lanes_twice_give_the_same_bytes(two_threads):
+def test_two_threads_twice_give_the_same_bytes(two_threads):
     model = tiny("bert", dtype=torch.float32)
     one, two = (attribute(model, deterministic=True) for _ in range(2))
     assert one.scores.tobytes() == two.scores.tobytes()
@@ -97,30 +97,30 @@ def test_a_twin_shares_its_parameters_and_no_module():
 
 
 @pytest.mark.parametrize("in_main", [True, False])
-def test_an_error_in_one_lane_ends_all(in_main, two_threads, monkeypatch):
+def test_an_error_in_one_thread_ends_all(in_main, two_threads, monkeypatch):
     model = tiny("bert")
 
     def fail(is_main):
         if is_main is in_main:
-            raise RuntimeError("broken lane")
+            raise RuntimeError("broken thread")
 
-    meet_in_every_lane(monkeypatch, fail)
+    meet_in_every_thread(monkeypatch, fail)
     others = set(threading.enumerate())  # other tests' libraries may keep threads
-    with pytest.raises(RuntimeError, match="broken lane"):
+    with pytest.raises(RuntimeError, match="broken thread"):
         attribute(model)
     assert set(threading.enumerate()) <= others
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert not any("forward" in module.__dict__ for module in model.modules())
 
 
-def test_ctrl_c_ends_all_lanes(two_threads, monkeypatch):
+def test_ctrl_c_ends_all_threads(two_threads, monkeypatch):
     model = tiny("bert")
 
     def interrupt(is_main):
         if is_main:
             signal.raise_signal(signal.SIGINT)
 
-    meet_in_every_lane(monkeypatch, interrupt)
+    meet_in_every_thread(monkeypatch, interrupt)
     others = set(threading.enumerate())
     # A shell's background jobs ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,7 +142,7 @@ def test_progress_is_told_in_the_callers_thread(two_threads):
     assert done[-1] == len(LENGTHS)
 
 
-def test_a_model_that_cannot_be_copied_has_one_lane(two_threads, batches, monkeypatch):
+def test_a_model_that_cannot_be_copied_has_one_thread(two_threads, batches, monkeypatch):
     def refuse(self):
         raise RuntimeError("only tensors created explicitly by the user can be copied")
 
@@ -152,9 +152,9 @@ def test_a_model_that_cannot_be_copied_has_one_lane(two_threads, batches, monkey
     assert len(set(batches)) == 1
 
 
-def test_a_lane_for_every_thread_up_to_a_few(two_threads):
-    assert cpu_parallel.lanes(torch.device("cpu")) == 2
-    assert cpu_parallel.lanes(torch.device("cuda")) == 1
+def test_a_batch_for_every_thread_up_to_a_few(two_threads):
+    assert cpu_parallel.parallel_batches(torch.device("cpu")) == 2
+    assert cpu_parallel.parallel_batches(torch.device("cuda")) == 1
     torch.set_num_threads(9)
-    assert cpu_parallel.lanes(torch.device("cpu")) == 4
+    assert cpu_parallel.parallel_batches(torch.device("cpu")) == 4
     torch.set_num_threads(2)
