@@ -1,4 +1,4 @@
-"""What every command shares: settings, the database, output, and how errors end a command."""
+"""Settings, the database and output for every command, and the end of one that fails."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from db.upgrades import SchemaState
 from jobs.errors import HeadwiseError, UnavailableError, refuse
 from jobs.settings import Settings, load_settings
 
-# Texts, tokens and paths are shown as they are: no [markup], no :emoji: codes, no broken lines.
+# Texts, tokens and paths are printed unchanged: no [markup], no :emoji: codes, no wrapping.
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def opened() -> Iterator[tuple[Settings, Database]]:
-    """Settings and a database that this code can work on."""
+    """Open the database, and yield it with the settings. Raises UnavailableError."""
     settings = load_settings()
     database = Database(settings.database)
     try:
@@ -33,10 +33,10 @@ def opened() -> Iterator[tuple[Settings, Database]]:
 
 
 def admit(settings: Settings, database: Database) -> SchemaState:
-    """Migrate where HEADWISE_MIGRATE allows it; returns how the schema stands then.
+    """Migrate if HEADWISE_MIGRATE allows it; returns the state of the schema afterwards.
 
-    A file has one user, who wants it to work. A server's database may have others: an empty one
-    is filled, an older one is left to `headwise migrate`.
+    An SQLite file has one user, so it is migrated. A server may be shared: an empty database is
+    filled, an older one is left to `headwise migrate`.
     """
     state = database.schema_state()
     alone = database.dialect == "sqlite" or state is SchemaState.EMPTY
@@ -47,12 +47,12 @@ def admit(settings: Settings, database: Database) -> SchemaState:
 
 
 def unfit(database: Database) -> UnavailableError:
-    """What to say of a database that this code cannot work on."""
+    """The error for a database whose schema does not fit this release."""
     return UnavailableError(f"The database cannot be used: {database.schema_words()}.")
 
 
 def make_home(settings: Settings) -> None:
-    """Make the data folder. Raises InputError."""
+    """Create the data folder. Raises InputError."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,12 +61,12 @@ def make_home(settings: Settings) -> None:
 
 
 def print_json(value: object) -> None:
-    """Machine-readable output on standard output."""
+    """Print JSON on standard output."""
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
 def fail(error: HeadwiseError) -> int:
-    """Report a user's error on one line; returns the exit status."""
+    """Report an error on one line; returns the exit status."""
     message = " ".join(str(error).split())
     err.print(f"headwise: {message}")
     return 2

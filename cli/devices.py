@@ -1,4 +1,4 @@
-"""Which devices `headwise worker --devices` means. CUDA is never touched in this process."""
+"""Find the devices that `headwise worker --devices` names, without starting CUDA here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COUNT = "import torch; print(torch.cuda.device_count())"
 
 
 def environments(wanted: str) -> list[dict[str, str]]:
-    """One set of environment variables per worker process: its device and nothing else.
+    """Environment variables for each worker process, which show it its own device only.
 
     `wanted` is all, cpu, or positions among the visible devices: 0,1. Raises InputError.
     """
@@ -42,27 +42,27 @@ def environments(wanted: str) -> list[dict[str, str]]:
 
 
 def cuda_devices(environ: Mapping[str, str]) -> list[str]:
-    """The devices by what CUDA_VISIBLE_DEVICES calls them.
+    """List the devices by their names in CUDA_VISIBLE_DEVICES.
 
-    Where the variable is set (by a batch system, a container), what it names; else what the driver
-    lists: parts of a GPU (MIG) where there are any, as UUIDs, since CUDA's own numbers go by
-    speed; else as many as torch counts in a process of its own.
+    If the variable is set (by a batch system or a container), they are those that it names. If
+    not, they are the UUIDs of the GPUs that the driver lists, or of their MIG instances; CUDA's
+    own numbers are ordered by speed. Without the driver, torch counts them in a child process.
     """
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        # CUDA stops at the first name that it does not know; -1 is used for "none".
+        # CUDA stops at the first unknown name; -1 stands for no device.
         names = (name.strip() for name in visible.split(","))
         return list(takewhile(lambda name: name not in ("", "-1"), names))
     found = driver_devices()
     if found or importlib.util.find_spec("torch") is None:
         return found
-    # NVML counts without starting CUDA; on machines without it the process ends anyway.
+    # With NVML torch counts without starting CUDA; if it must start it, that process ends anyway.
     counted = _output([sys.executable, "-c", _COUNT], PYTORCH_NVML_BASED_CUDA_CHECK="1").strip()
     return [str(number) for number in range(int(counted or 0))]
 
 
 def driver_devices() -> list[str]:
-    """UUIDs of the GPUs that the driver lists, of their parts (MIG) where there are any."""
+    """UUIDs of the GPUs that the driver lists, or of their MIG instances."""
     found = []
     for part in re.split(r"(?m)^(?=GPU \d+:)", _output(["nvidia-smi", "-L"])):
         found += _MIG.findall(part) or _GPU.findall(part)

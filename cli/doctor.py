@@ -1,4 +1,4 @@
-"""The checks of `headwise doctor`: each names what it looked at and what to do."""
+"""The checks of `headwise doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`headwise health`: does this host's scheduler or worker live and move? For containers and probes.
+"""`headwise health`, for containers and probes: check this host's scheduler or worker.
 
 The dashboard answers /healthz and /readyz itself.
 """
@@ -25,10 +25,10 @@ ROLES = ("scheduler", "worker")
 def health(
     role: Annotated[str, typer.Argument(help="scheduler or worker.", metavar="ROLE")],
 ) -> int:
-    """Exit status 0 when this host's scheduler or worker is well, 1 when it is not.
+    """Check this host's scheduler or worker: exit status 0 if it is healthy, else 1.
 
-    A database that is away is not their fault, and restarting them would not help: 0. It ends
-    within a few seconds, whatever the database does.
+    If the database does not answer, the exit status is 0: a restart would not help. The command
+    ends within a few seconds, whatever the database does.
     """
     if role not in ROLES:
         raise refuse("ROLE", role, "is neither scheduler nor worker", nearest(role, ROLES))
@@ -58,8 +58,8 @@ def _judge(found: Sequence[Worker | Scheduler], settings: Settings) -> tuple[boo
     here = [one for one in found if one.host == socket.gethostname() and one.alive]
     if not here:
         return False, "none alive on this host"
-    # Slow is not hung: only what has not moved for so long that its lease is given up.
+    # A slow process is not hung until it has stood still for as long as its lease.
     hung = [one.name for one in here if (one.still or 0.0) - one.silent > settings.stall_seconds]
     if hung:
-        return False, f"does not move: {', '.join(hung)}"
+        return False, f"hung: {', '.join(hung)}"
     return True, f"{len(here)} alive on this host"

@@ -1,4 +1,4 @@
-"""Keeps the processes of `headwise up` alive and ends them together."""
+"""Keep the processes of `headwise up` alive, and end them together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import structlog
 log = structlog.get_logger()
 
 STOP_SECONDS = 20.0
-"""How long a child may take to end after SIGTERM before it is killed."""
+"""Time that a child has to end after SIGTERM before it is killed."""
 GIVE_UP = 3
-"""Failures in a row after which a child that ends by itself is not started again."""
+"""Failures in a row after which a child that should end by itself is not restarted."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,20 +33,20 @@ class Child:
     name: str
     arguments: Sequence[str]
     log_folder: Path | None = None
-    """Where its output goes, to NAME.log; None leaves it on the terminal."""
+    """Folder for its output, NAME.log; None leaves the output on the terminal."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables of its own, on top of the supervisor's."""
+    """Environment variables in addition to the supervisor's."""
     once: bool = False
-    """Whether it ends by itself: with status 0 it is done, after GIVE_UP failures given up."""
+    """It ends by itself: it is done with status 0, and given up after GIVE_UP failures."""
     status: int | None = None
-    """How it ended for good, None as long as it is kept alive."""
+    """Its final exit status; None while it is kept alive."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
     retry_at: float = field(default=0.0)
 
     def start(self) -> None:
-        """Start it in a process group of its own: a Ctrl-C must reach the supervisor only.
+        """Start it in a process group of its own, so that a Ctrl-C reaches the supervisor only.
 
         -P: a file such as `jobs.py` in the current folder must not stand in for a package.
         """
@@ -70,7 +70,7 @@ class Child:
         return (self.log_folder / f"{self.name.replace(' ', '-')}.log").open("ab")
 
     def check(self) -> None:
-        """Restart it when it has died: at once the first time, then ever more slowly."""
+        """Restart it if it has died: at once the first time, then after growing delays."""
         now = time.monotonic()
         if self.process is not None and (status := self.process.poll()) is not None:
             if self.once and (status == 0 or self.failures + 1 >= GIVE_UP):
@@ -92,12 +92,12 @@ class Child:
         self.start()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
     def wait_until(self, deadline: float) -> None:
-        """Wait for its end; kill it and its children at the deadline."""
+        """Wait for its end; kill it at the deadline."""
         if self.process is None:
             return
         try:
@@ -109,7 +109,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts children, restarts those that die, stops all of them."""
+    """Starts children, restarts those that die, and stops all of them."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self.children = children
@@ -150,6 +150,6 @@ class Supervisor:
 
 
 def _end_with_parent() -> None:
-    """A child gets SIGTERM when its supervisor is killed, so that none is left behind."""
+    """Ask for SIGTERM when the supervisor is killed, so that no child is left behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

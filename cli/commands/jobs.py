@@ -33,7 +33,7 @@ from scheduler.submission.control import control
 
 @dataclass(frozen=True, kw_only=True)
 class SpecOptions(KeyOptions):
-    """Frequent keys of specifications."""
+    """The most used keys of specifications."""
 
     panel = "Specification"
 

@@ -32,15 +32,15 @@ log = structlog.get_logger()
 
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start.")]
 SCHEMA_SECONDS = 300.0
-"""How long a service waits for `headwise migrate` before it gives up."""
+"""Time that a service waits for `headwise migrate` before it gives up."""
 SCHEMA_POLL_SECONDS = 2.0
 
 
 def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
-    """Logs, the data folder and a database that this code can work on, before a process starts.
+    """Set up logs, the data folder and the database before a process starts.
 
-    An older schema is waited for: in a rolling upgrade processes may start before the migration
-    has ended. Raises InputError and UnavailableError.
+    It waits for an older schema to be migrated: in a rolling upgrade, processes may start before
+    the migration has ended. Raises InputError and UnavailableError.
     """
     configure_logs(settings)
     make_home(settings)
@@ -68,7 +68,7 @@ def children(workers: int, log_folder: Path | None = None) -> list[Child]:
 
 
 def check_port(settings: Settings) -> None:
-    """Raises InputError when the dashboard's port is taken."""
+    """Check that the dashboard's port is free. Raises InputError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,25 +95,27 @@ def worker(
     devices: Annotated[
         str,
         typer.Option(
-            help="One process per device: all, cpu, or e.g. 0,1. Without it, one process on "
+            help="Devices, one process for each: all, cpu, or e.g. 0,1. Default: one process on "
             "HEADWISE_DEVICE."
         ),
     ] = "",
     queues: Annotated[
-        str, typer.Option(help="Queues to serve, separated by commas; else HEADWISE_QUEUES.")
+        str, typer.Option(help="Queues to serve, separated by commas. Default: HEADWISE_QUEUES.")
     ] = "",
     max_shards: Annotated[
-        int | None, typer.Option(min=1, help="End after so many shards (per process).")
+        int | None, typer.Option(min=1, help="End after this number of shards (per process).")
     ] = None,
     max_seconds: Annotated[
         int | None,
-        typer.Option(min=1, help="End after this time; a running shard is handed back."),
+        typer.Option(
+            min=1, help="End after this number of seconds; a running shard is handed back."
+        ),
     ] = None,
     drain: Annotated[bool, typer.Option("--drain", help="End when no shard is ready.")] = False,
 ) -> int:
-    """Run a worker. SIGTERM lets it hand back its shard.
+    """Run a worker. On SIGTERM it hands back its shard.
 
-    With --max-shards, --max-seconds or --drain it asks the database for work and needs no broker.
+    With --max-shards, --max-seconds or --drain it polls the database and needs no broker.
     """
     if importlib.util.find_spec("torch") is None:
         raise UnavailableError("A worker needs torch: run `make install` in the checkout.")
@@ -133,7 +135,7 @@ def worker(
 
 
 def serving(queues: str) -> Settings:
-    """The settings, with other queues where they are given. Raises InputError."""
+    """The settings, with `queues` in place of theirs if given. Raises InputError."""
     settings = load_settings()
     if not queues:
         return settings
@@ -159,7 +161,7 @@ def workers_on(
 
 
 def scheduler() -> None:
-    """Run the scheduler; more than one may run."""
+    """Run the scheduler. Several may run at once."""
     settings = prepare(load_settings())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,7 @@
-"""What a user may ask of a job. The database holds the wish; the scheduler and the workers obey."""
+"""Control of jobs: change, pause, resume, cancel, purge, delete.
+
+The request is stored with the job; the scheduler and the workers act on it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ Action = Literal["pause", "resume", "cancel", "delete", "purge"]
 def change(database: Database, job_id: int, raw: object) -> None:
     """Change a job's priority, or how long it is kept.
 
-    Raises InputError for bad values, NotFoundError for an unknown job and ConflictError where the
-    job has ended, whose priority means nothing any more.
+    Raises InputError for bad values, NotFoundError for an unknown job and ConflictError for
+    the priority of a job that has ended.
     """
     changes = parse_changes(raw)
     given = changes.model_dump(include=changes.model_fields_set)
@@ -27,7 +30,7 @@ def change(database: Database, job_id: int, raw: object) -> None:
 
 
 def control(database: Database, job_id: int, action: str) -> None:
-    """Pause, resume, cancel, or (a final job) purge its details or delete it.
+    """Pause, resume or cancel a job; purge the details of a final one, or delete it.
 
     Raises InputError for an unknown action, NotFoundError for an unknown job and ConflictError
     where the job's state does not allow it.

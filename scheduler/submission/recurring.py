@@ -66,7 +66,7 @@ def add(raw: object, settings: Settings, database: Database) -> int:
 
 
 def control(database: Database, number: int, action: str) -> None:
-    """Pause, resume or remove. Resuming does not make up for what was due meanwhile.
+    """Pause, resume or remove a recurring job. Times that pass during a pause are skipped.
 
     Raises InputError for an unknown action, NotFoundError for an unknown number.
     """
@@ -83,9 +83,9 @@ def control(database: Database, number: int, action: str) -> None:
 
 
 def submit_due(settings: Settings, database: Database) -> None:
-    """Submit what is due, each time once, whatever the number of schedulers.
+    """Submit each job that is due, once, however many schedulers run.
 
-    After a downtime the last missed time is made up for, the ones before it are not.
+    After a downtime only the last missed time is made up for.
     """
     for due in recurring.find_due(database):
         when = max(due.next_at, last_time(due.cron, due.zone, due.now) or due.next_at)

@@ -34,7 +34,7 @@ _PLACEHOLDER = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedStudy:
-    """A study whose every job was found good."""
+    """A study whose jobs have all passed their checks."""
 
     name: str
     user: str
@@ -46,17 +46,17 @@ class CheckedStudy:
     steps: Sequence[str]
     """Every key in order, also those of `taken`."""
     taken: Mapping[str, int] = field(default_factory=dict)
-    """Jobs that are steps as they are."""
+    """Existing jobs that are reused as steps."""
 
     @property
     def reused(self) -> dict[str, int]:
-        """Jobs that are taken instead of new ones, by key: finished, or the same work."""
+        """Existing jobs used instead of new ones, by key: finished, or the same work."""
         taken = {key: one.existing_job or one.same_as for key, one in self.jobs.items()}
         return {key: number for key, number in taken.items() if number is not None}
 
     @property
     def estimate(self) -> Estimate:
-        """What the jobs that are not there yet take, one after the other."""
+        """The cost of the new jobs, one after the other."""
         new = [one.estimate for key, one in self.jobs.items() if key not in self.reused]
         times = [one.seconds for one in new]
         unknown = [key for key, one in self.jobs.items() if one.estimate.seconds is None]
@@ -72,7 +72,7 @@ class CheckedStudy:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What was written."""
+    """A study that was written."""
 
     study: int
     jobs: dict[str, int]
@@ -112,7 +112,7 @@ def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedS
         try:
             found = check(_resolved(job, known), settings, database, pending)
         except InputError as error:
-            # That a job which has problems of its own is not there is none of those that need it.
+            # A reference to a job that was refused itself is not a problem of its own.
             refused = [numbers[other] for other in known if other not in checked]
             own = [problem for problem in error.problems if problem.value not in refused]
             problems += [replace(p, field=f"jobs.{key}.{p.field}") for p in own]
@@ -145,7 +145,7 @@ def submit_study(checked: CheckedStudy, database: Database) -> Study:
 
 
 def restart_study(study: int, settings: Settings, database: Database) -> Study:
-    """Submit a study's jobs once more: those that succeeded are taken as they are.
+    """Submit a study again; jobs that succeeded are reused.
 
     Raises NotFoundError, ConflictError where it has not ended or has succeeded, InputError where
     it does not fit any more.

@@ -1,4 +1,4 @@
-"""From raw input to a job in the database: check everything first, then write once."""
+"""Submit jobs: check everything first, then write once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from scheduler.submission.references import Parent, check_references
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A submission that was found good, with everything that submitting it needs."""
+    """A submission that passed its checks, with everything needed to submit it."""
 
     submission: Submission
     facts: ModelFacts
@@ -43,7 +43,7 @@ class Checked:
     existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
     same_as: int | None = None
-    """A succeeded job with the same results: taken instead, unless it is to run again."""
+    """A succeeded job with the same results, used instead unless `again` is set."""
 
 
 def check(

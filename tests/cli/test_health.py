@@ -54,7 +54,7 @@ def test_a_worker_that_does_not_move_for_its_lease_is_not_well(
     assert headwise("health", "worker").status == 0, "slow is not hung"
     execute(store, "UPDATE shard SET moved_at = moved_at - 200")
     ran = headwise("health", "worker")
-    assert (ran.status, ran.out) == (1, "worker: does not move: alice\n")
+    assert (ran.status, ran.out) == (1, "worker: hung: alice\n")
 
 
 def test_a_scheduler_is_well_while_its_rounds_end(headwise: Headwise, store: Database) -> None:
@@ -62,7 +62,7 @@ def test_a_scheduler_is_well_while_its_rounds_end(headwise: Headwise, store: Dat
     scheduler_beat(store)
     assert headwise("health", "scheduler").out == "scheduler: 1 alive on this host\n"
     scheduler_beat(store, still=400)
-    assert headwise("health", "scheduler").out == "scheduler: does not move: s\n"
+    assert headwise("health", "scheduler").out == "scheduler: hung: s\n"
     scheduler_beat(store, state="stopped")
     assert headwise("health", "scheduler").status == 1
 
