@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from db.results.commit import ShardInput
-from headwise import LoadedModel
+from headwise import LoadedModel, Site
+from jobs.results import SiteInfo
 from jobs.specs.base import JobSpec
 from workers.model_cache import ModelCache
 
@@ -30,6 +31,11 @@ class Block(Generic[S]):
     """Call it with the number of examples done so far; it raises Stopped to end the attempt."""
 
     @property
+    def sites(self) -> tuple[SiteInfo, ...]:
+        """The attention modules of the model."""
+        return site_infos(self.loaded.sites)
+
+    @property
     def inputs(self) -> list[str] | list[tuple[str, str]]:
         """The texts, as pairs where the specification has two columns."""
         if len(self.spec.data.text_columns) == 2:
@@ -40,3 +46,11 @@ class Block(Generic[S]):
     def gold(self) -> list[int]:
         """Gold labels; 0 where there is none, which kinds that need labels refuse at submission."""
         return [0 if label is None else label for label in self.shard.gold]
+
+
+def site_infos(sites: Sequence[Site]) -> tuple[SiteInfo, ...]:
+    """The engine's attention modules as results hold them."""
+    return tuple(
+        SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
+        for site in sites
+    )

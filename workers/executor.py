@@ -18,19 +18,8 @@ from jobs.results import ShardResult
 from jobs.specs.submission import parse_spec
 from workers.block import Block, Progress
 from workers.heartbeat import Stopped
-from workers.kinds.attack import attack
-from workers.kinds.attribution import attribute
-from workers.kinds.importance import rank
-from workers.kinds.pruning import prune
+from workers.kinds import COMPUTE
 from workers.model_cache import ModelCache
-
-COMPUTE: dict[str, Callable[[Block[Any]], ShardResult]] = {
-    "attribution": attribute,
-    "importance": rank,
-    "pruning": prune,
-    "attack": attack,
-}
-"""The function that computes a block, by kind of job."""
 
 NOT_THE_EXAMPLES = (OSError, ImportError, ModelError, OptionError)
 """Errors that no example can cause: of the disk, the installation, the model, the specification."""

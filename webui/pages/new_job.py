@@ -103,7 +103,12 @@ def other_source(values: Mapping[str, str]) -> tuple[str, ...]:
 
 def spec_fields(kind: str) -> list[str]:
     """The fields of a kind's specification that its form has."""
-    return [name for name in forms.fields_of(SPECS[kind]) if name not in ("version", "kind")]
+    own = [
+        name
+        for name in forms.fields_of(SPECS[kind])
+        if name not in ("version", "kind") and name.partition(".")[0] not in ("model", "data")
+    ]
+    return [*MODEL_AND_DATA, *own]
 
 
 def with_upload(values: dict[str, str]) -> dict[str, str]:

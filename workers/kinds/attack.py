@@ -15,7 +15,7 @@ from headwise.stats.attack import AttackSums
 from jobs.inputs.models import label_order
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
 from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results import ExampleResult
 from workers.block import Block
 
 _SPARE = 4
@@ -23,7 +23,7 @@ _SPARE = 4
 FAILED = "the model's output is not a finite number"
 
 
-def attack(block: Block[AttackSpec]) -> AttackResult:
+def compute(block: Block[AttackSpec]) -> AttackResult:
     """Put every trigger into every example, with every model."""
     own = block.loaded
     found = _attention(block)
@@ -35,10 +35,7 @@ def attack(block: Block[AttackSpec]) -> AttackResult:
         models.append(_evaluate(block, loaded, triggers, number))
     before = models[0]
     return AttackResult(
-        sites=tuple(
-            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
-            for site in own.sites
-        ),
+        sites=block.sites,
         examples=tuple(
             ExampleResult(predicted=int(label), probabilities=tuple(map(float, probabilities)))
             if label >= 0
@@ -53,10 +50,10 @@ def attack(block: Block[AttackSpec]) -> AttackResult:
 
 
 def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
-    """The attention controls that no shard has stored yet.
+    """Find the attention controls that no shard has stored yet.
 
-    They depend on the texts that the triggers came from and on the model alone, so every shard
-    that computes them finds the same.
+    They depend only on the model and on the texts that the triggers were mined from, so all shards
+    find the same ones.
     """
     sizes = {t.number: len(t.tokens) for t in block.shard.planned}
     missing = [
@@ -79,7 +76,7 @@ def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
 def _control(
     trigger: PlannedTrigger, found: Mapping[tuple[str, str | None] | None, TextCells], size: int
 ) -> tuple[TriggerToken, ...]:
-    """The first `size` tokens of the strongest cells of the trigger's text."""
+    """Take the first `size` tokens of the strongest cells of the trigger's text."""
     text = found[trigger.origin]
     positions = dict.fromkeys(p for cell in text.cells for p in (cell.query, cell.key))
     cells = (
@@ -104,7 +101,7 @@ def _evaluate(
     triggers: dict[int, tuple[TriggerToken, ...]],
     number: int,
 ) -> Predictions:
-    """The predictions of one model, in its own labels."""
+    """Predict with one model, in its own labels."""
     spec, count = block.spec, len(block.shard.texts)
     passes = 1 + len(spec.models)
     skipped = {t.number: t.skipped for t in block.shard.planned}
@@ -121,7 +118,7 @@ def _evaluate(
 
 
 def _outcome(block: Block[AttackSpec], found: Predictions, labels: tuple[str, ...]) -> ModelOutcome:
-    """The same in the labels of the job's model."""
+    """Convert a model's predictions to the labels of the job's model."""
     order = label_order(labels, found.labels)
     if order is None:
         names = ", ".join(found.labels)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import headwise
 from headwise import Attribution
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
-from jobs.results import ExampleResult, SiteInfo
-from workers.block import Block
+from jobs.results import ExampleResult
+from workers.block import Block, site_infos
 
 
-def attribute(block: Block[AttributionSpec]) -> AttributionResult:
+def compute(block: Block[AttributionSpec]) -> AttributionResult:
     """Attribute every example of a shard."""
     spec = block.spec
     result = headwise.attribute(
@@ -31,12 +31,9 @@ def attribute(block: Block[AttributionSpec]) -> AttributionResult:
 
 
 def shard_result(result: Attribution) -> AttributionResult:
-    """The engine's result as the store takes it."""
+    """Convert the engine's result to what the database stores."""
     return AttributionResult(
-        sites=tuple(
-            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
-            for site in result.sites
-        ),
+        sites=site_infos(result.sites),
         examples=tuple(_example(result, number) for number in range(len(result))),
         score=result.scores,
         total=result.totals,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from headwise.pruning.importance import leave_one_out, taylor
-from headwise.replay import Replay
 from jobs.kinds.importance import ImportanceResult, ImportanceSpec
-from jobs.results import ExampleResult, Floats, SiteInfo
+from jobs.results import ExampleResult, Floats
 from workers.block import Block
 
 FAILED = "the loss or its gradient is not a finite number"
 
 
-def rank(block: Block[ImportanceSpec]) -> ImportanceResult:
-    """A value per example and head, by each source that the method offers."""
+def compute(block: Block[ImportanceSpec]) -> ImportanceResult:
+    """Compute a value per example and head, for every source of the method."""
     model, tokenizer, spec = block.loaded.model, block.loaded.tokenizer, block.spec
     values: dict[str, Floats]
     if spec.method == "taylor":
@@ -31,14 +30,9 @@ def rank(block: Block[ImportanceSpec]) -> ImportanceResult:
             progress=lambda done, _total: block.progress(done),
         )
         values = {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
-    with Replay(model) as replay:
-        sites = replay.sites
     first = np.asarray(next(iter(values.values())))
     return ImportanceResult(
-        sites=tuple(
-            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
-            for site in sites
-        ),
+        sites=block.sites,
         examples=tuple(
             ExampleResult(error=FAILED if bad else None)
             for bad in np.isnan(first).all(axis=(1, 2)).ravel()

@@ -7,14 +7,14 @@ import numpy as np
 from headwise.pruning.masking import MaskEvaluation, evaluate_masks
 from headwise.stats.sums import MaskSums
 from jobs.kinds.pruning import PruningResult, PruningSpec
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results import ExampleResult
 from workers.block import Block
 
 FAILED = "the model's output is not a finite number"
 
 
-def prune(block: Block[PruningSpec]) -> PruningResult:
-    """Evaluate the masks that were planned; predictions are the whole model's."""
+def compute(block: Block[PruningSpec]) -> PruningResult:
+    """Evaluate the planned masks; the predictions stored are those of the unpruned model."""
     model, tokenizer, sites = block.loaded.model, block.loaded.tokenizer, block.loaded.sites
     removed = block.shard.planned
     masks = np.zeros((len(removed), len(sites), max(site.heads for site in sites)), dtype=bool)
@@ -27,10 +27,7 @@ def prune(block: Block[PruningSpec]) -> PruningResult:
     )
     odd = (block.shard.lo + np.arange(len(found.gold))) % 2 == 1
     return PruningResult(
-        sites=tuple(
-            SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
-            for site in sites
-        ),
+        sites=block.sites,
         # The first mask removes nothing.
         examples=tuple(
             ExampleResult(error=FAILED)
