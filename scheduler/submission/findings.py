@@ -26,7 +26,7 @@ from jobs.states import JobState
 
 TOP = 10
 HALF, FIFTH = 0.5, 0.2
-"""Shares of removed heads that are told of: least and most important first."""
+"""Shares of removed heads that are reported: least and most important first."""
 
 Doubles = NDArray[np.float64]
 
@@ -34,9 +34,9 @@ Doubles = NDArray[np.float64]
 def findings(database: Database, jobs: Mapping[str, Job]) -> dict[str, list[str]]:
     """Sentences by step, of the steps that have succeeded."""
     found = {
-        step: SAYS[job.kind](database, job)
+        step: SENTENCES[job.kind](database, job)
         for step, job in jobs.items()
-        if job.state is JobState.SUCCEEDED and job.kind in SAYS
+        if job.state is JobState.SUCCEEDED and job.kind in SENTENCES
     }
     if agreement := agree(ranked(database, jobs)):
         found["agreement"] = agreement
@@ -54,7 +54,7 @@ def ranked(database: Database, jobs: Mapping[str, Job]) -> dict[tuple[int, str],
 
 
 def agree(means: Mapping[tuple[int, str], Doubles]) -> list[str]:
-    """How the rankings go together, by Spearman's correlation: the closest and the farthest."""
+    """The two rankings that agree most and the two that agree least, by Spearman's correlation."""
     pairs = [
         (found.spearman, found.n, ranking_source(one[1]).title, ranking_source(other[1]).title)
         for one, other in combinations(means, 2)
@@ -159,7 +159,7 @@ def _choice(database: Database, job: Job) -> list[str]:
 
 
 def _nearest(points: Iterable[Point], share: float) -> list[Point]:
-    """The points of all curves whose share of removed heads is nearest, one share for all."""
+    """The points of all curves at the one share of removed heads that is nearest to `share`."""
     inner = [point for point in points if 0 < point.share < 1]
     if not inner:
         return []
@@ -203,12 +203,12 @@ KINDS = {
     "random": "random controls",
     "attention": "controls by attention",
 }
-"""Kinds of triggers in words, in the order in which they are told of."""
+"""Names of the kinds of triggers, in the order of the sentences."""
 
-SAYS: dict[str, Callable[[Database, Job], list[str]]] = {
+SENTENCES: dict[str, Callable[[Database, Job], list[str]]] = {
     "attribution": _attribution,
     "importance": _importance,
     "pruning": _pruning,
     "attack": _attack,
 }
-"""What is said of a kind of job."""
+"""The sentences about a job that has succeeded, by its kind."""
