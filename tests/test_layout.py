@@ -15,7 +15,6 @@ import pytest
 from tests.helpers.environment import missing
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 600
 
 # Written so that this file does not match itself.
 PRIVATE = re.compile(
@@ -41,20 +40,6 @@ def tracked() -> dict[str, str]:
         if b"\0" not in content:
             texts[name] = content.decode("utf-8")
     return texts
-
-
-def lengths() -> dict[str, int]:
-    exempt = ("tests/", "db/migrations/versions/", "docs/schema.md")  # the last is generated
-    return {
-        name: len(text.splitlines())
-        for name, text in tracked().items()
-        if not name.startswith(exempt)
-    }
-
-
-def test_no_file_is_too_long() -> None:
-    assert len(lengths()) > 50
-    assert {name: n for name, n in lengths().items() if n > LONGEST} == {}
 
 
 def test_no_import_cycle() -> None:

@@ -34,7 +34,7 @@ class TextCells(NamedTuple):
     cells: tuple[AttentionCell, ...]
 
 
-def attention_cells(
+def attention_cells(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text],

@@ -53,7 +53,7 @@ class AttackResult:
         return AttackSums.of(self.gold, self.before, self.after, len(self.labels))
 
 
-def evaluate_triggers(
+def evaluate_triggers(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text],
@@ -166,7 +166,7 @@ class Attempt:
     truncated: bool
 
 
-def try_attack(
+def try_attack(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     word_pairs: Sequence[Sequence[str]],

@@ -160,7 +160,7 @@ def curve_points(
     return points, flat.reshape(-1, *every.shape[1:])
 
 
-def prune_curve(
+def prune_curve(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     texts: Texts,
@@ -192,7 +192,7 @@ def prune_curve(
     return PruneCurve(points=points, evaluation=evaluation, within_layer=within_layer)
 
 
-def choose(
+def choose(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     search: tuple[Texts, Sequence[Label]],

@@ -57,7 +57,7 @@ def attribution_values(result: Attribution, source: str = "attattr") -> Doubles:
     return values
 
 
-def taylor(
+def taylor(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     texts: Texts,

@@ -81,7 +81,7 @@ class MaskEvaluation:
         return MaskSums.of(self.loss, self.predicted, self.gold, len(self.labels))
 
 
-def evaluate_masks(
+def evaluate_masks(  # noqa: PLR0913 - options are keyword arguments in a notebook
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     texts: Texts,

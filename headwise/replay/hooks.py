@@ -130,7 +130,7 @@ _IGNORED_ARGUMENTS = frozenset(
 )
 
 
-def _attention_function(
+def _attention_function(  # noqa: PLR0913 - signature of transformers
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -272,7 +272,7 @@ def _product(shape: torch.Size, weights: Tensor, values: Tensor) -> Tensor:
     return output if values.dim() == 4 else output.reshape(-1, *output.shape[2:])
 
 
-def _fused(
+def _fused(  # noqa: PLR0913 - signature of torch
     query: Tensor,
     key: Tensor,
     value: Tensor,
