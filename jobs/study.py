@@ -143,6 +143,8 @@ class StudySpec(Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> StudySpec:
+        if self.data.inline or (self.evaluation and self.evaluation.inline):
+            raise ValueError("a study needs data.path or data.dataset, not data.inline")
         if self.data.label_column is None:
             raise ValueError("a study needs data.label_column: gold labels")
         needs_rest = self.evaluation is None and any(

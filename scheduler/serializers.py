@@ -14,12 +14,29 @@ from db.reads.jobs import Job
 from scheduler.submission.findings import findings
 
 
+def job_title(job: Job) -> str:
+    """The job's name and the beginning of a text of its own, or else its model and data."""
+    excerpt = " ".join((job.excerpt or "").split())
+    if named := ": ".join(filter(None, (job.name, excerpt))):
+        return named
+    model, data = job.spec.get("model", {}), job.spec.get("data", {})
+    source = data.get("path") or data.get("dataset")
+    if data.get("inline"):
+        source = "a text" if job.examples == 1 else f"{job.examples:,} texts"
+    return f"{_last(model.get('name', 'model'))} on {_last(source or 'data')}"
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1] or path
+
+
 def job_json(job: Job) -> dict[str, Any]:
     """A job."""
     return {
         "id": job.id,
         "kind": job.kind,
         "name": job.name,
+        "title": job_title(job),
         "user": job.user,
         "state": job.state.value,
         "control": job.control,

@@ -40,15 +40,6 @@ def progress_words(job: Job) -> dict[str, str]:
     }
 
 
-def default_name(job: Job) -> str:
-    """The job's name, or a short description of what it does."""
-    if job.name:
-        return job.name
-    model, data = job.spec.get("model", {}), job.spec.get("data", {})
-    source = data.get("path") or data.get("dataset") or "data"
-    return f"{_last(model.get('name', 'model'))} on {_last(source)}"
-
-
 def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """The keys of a specification that are set, as (name, value, whether it is the default)."""
     rows: list[tuple[str, str, bool]] = []
@@ -78,7 +69,3 @@ def _shown(value: object) -> str:
             for part in value
         )
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _last(path: str) -> str:
-    return path.rstrip("/").rsplit("/", 1)[-1] or path

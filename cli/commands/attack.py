@@ -84,7 +84,7 @@ def try_attack(
 ) -> None:
     """Put words into one text, and show the probabilities before and after. Needs a worker."""
     with opened() as (settings, database):
-        raw = attack_by_hand(model or "", (text, second), (words, second_words), settings)
+        raw = attack_by_hand(model or "", (text, second), (words, second_words))
         job_id = submit(check(raw, settings, database), database)
         while not job_reads.get_job(database, job_id).final:
             time.sleep(0.2)

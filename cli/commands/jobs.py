@@ -26,7 +26,7 @@ from db.reads import jobs as job_reads
 from jobs.errors import nearest, refuse
 from jobs.formatting import rate
 from jobs.states import SHOWN_JOB_STATES
-from scheduler.serializers import job_json
+from scheduler.serializers import job_json, job_title
 from scheduler.submission.control import change as change_job
 from scheduler.submission.control import control
 
@@ -86,7 +86,8 @@ def jobs(
     for job in found:
         done = f"{job.computed:,} of {job.examples:,}"
         speed = rate(job.rate) if job.rate else ""
-        table.add_row(str(job.id), job.name, job.state.value, job.queue, done, speed, job.user)
+        title, state = job_title(job), job.state.value
+        table.add_row(str(job.id), title, state, job.queue, done, speed, job.user)
     out.print(table if found else "No jobs yet. `headwise submit --help` says how to submit one.")
 
 

@@ -36,9 +36,15 @@ FROM jobs j JOIN job t ON t.id = j.job_id
 _MATCHING = """
 WHERE (:state = '' OR j.state = :state)
   AND (:pattern = '' OR lower(j.name) LIKE :pattern ESCAPE '!'
-       OR lower(j.user_name) LIKE :pattern ESCAPE '!' OR lower(j.spec) LIKE :pattern ESCAPE '!')
+       OR lower(j.user_name) LIKE :pattern ESCAPE '!' OR lower(j.spec) LIKE :pattern ESCAPE '!'
+       OR j.spec LIKE :inline AND EXISTS (
+           SELECT 1 FROM example e WHERE e.job_id = j.job_id AND e.example_no = 0
+             AND lower(e.text_a) LIKE :pattern ESCAPE '!'))
 """
-"""The jobs in a state whose name, user or specification contains a text."""
+"""The jobs in a state whose name, user or specification contains a text, or the first of their
+texts, where these came with the submission."""
+_INLINE = '%"inline":true%'
+"""A canonical specification with `data.inline`."""
 
 JOB = _JOB + "WHERE j.job_id = :job_id"
 _PAGE = "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
@@ -59,6 +65,13 @@ PARENTS = """
 SELECT p.job_id, p.parent_id, q.state FROM job_parent p
 JOIN job q ON q.id = p.parent_id WHERE p.job_id IN :job_ids ORDER BY p.parent_id
 """
+FIRST_TEXTS = """
+SELECT job_id, substr(text_a, 1, :length) FROM example
+WHERE job_id IN :job_ids AND example_no = 0 AND text_a IS NOT NULL
+"""
+EXCERPT = 80
+"""Characters of a text by which a job is recognised."""
+TEXTS = "SELECT text_a, text_b, gold FROM example WHERE job_id = :job_id ORDER BY example_no"
 CHILDREN = "SELECT job_id FROM job_parent WHERE parent_id = :job_id ORDER BY job_id"
 
 SHARD_COUNTS = "SELECT state, COUNT(*) AS n FROM shard WHERE job_id = :job_id GROUP BY state"
@@ -128,6 +141,8 @@ class Job:
     """The database's clock at the time of the query."""
     parents: tuple[tuple[int, JobState], ...] = ()
     """The jobs that it needs, and their states."""
+    excerpt: str | None = None
+    """The beginning of its first text, where its rows came with the submission and are stored."""
     rate: float | None = None
     """Examples per second: of the last while when running, of the whole job when final."""
 
@@ -172,6 +187,17 @@ class Job:
         if self.state is not JobState.RUNNING or not self.rate:
             return None
         return (self.examples - self.computed) / self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredText:
+    """The input of an example."""
+
+    text_a: str | None
+    """None once it is gone."""
+    text_b: str | None
+    gold: int | None
+    """Index of its gold label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +248,7 @@ def list_jobs(
     values = {"limit": limit, "offset": offset, **_matching(state, contains)}
     with database.read() as tx:
         rows = tx.run(JOBS, **values).mappings().all()
-        return _with_rates(tx, rows)
+        return _complete(tx, rows)
 
 
 def list_ids(
@@ -246,7 +272,13 @@ def get_job(database: Database, job_id: int) -> Job:
         rows = tx.run(JOB, job_id=job_id).mappings().all()
         if not rows:
             raise NotFoundError(f"There is no job {job_id}.")
-        return _with_rates(tx, rows)[0]
+        return _complete(tx, rows)[0]
+
+
+def list_texts(database: Database, job_id: int) -> list[StoredText]:
+    """Every example of a job as it was given."""
+    with database.read() as tx:
+        return [StoredText(**row) for row in tx.run(TEXTS, job_id=job_id).mappings()]
 
 
 def list_children(database: Database, job_id: int) -> list[int]:
@@ -286,7 +318,7 @@ def escape_like(part: str) -> str:
 
 
 def _matching(state: str, contains: str) -> dict[str, str]:
-    return {"state": state, "pattern": escape_like(contains.lower())}
+    return {"state": state, "pattern": escape_like(contains.lower()), "inline": _INLINE}
 
 
 def _counts(tx: Transaction, statement: str, values: Mapping[str, object]) -> dict[str, int]:
@@ -299,7 +331,8 @@ def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
     return kind(**{names.get(key, key): value for key, value in row.items()}, **more)
 
 
-def _with_rates(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
+def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
+    """Jobs with their rates, parents and excerpts."""
     running = [row["job_id"] for row in rows if row["state"] == JobState.RUNNING]
     recent: dict[int, list[tuple[float, float | None, int | None]]] = defaultdict(list)
     if running:
@@ -310,12 +343,12 @@ def _with_rates(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
     parents: dict[int, list[tuple[int, JobState]]] = defaultdict(list)
     for own, other, state in tx.run(PARENTS, job_ids=[row["job_id"] for row in rows]):
         parents[own].append((other, JobState(state)))
+    jobs = [_job(row, recent_rate(recent[row["job_id"]], row["now"])) for row in rows]
+    inline = [job.id for job in jobs if job.spec.get("data", {}).get("inline")]
+    found = tx.run(FIRST_TEXTS, job_ids=inline, length=EXCERPT).all() if inline else []
+    excerpts: dict[int, str] = dict(map(tuple, found))
     return [
-        replace(
-            _job(row, recent_rate(recent[row["job_id"]], row["now"])),
-            parents=tuple(parents[row["job_id"]]),
-        )
-        for row in rows
+        replace(job, parents=tuple(parents[job.id]), excerpt=excerpts.get(job.id)) for job in jobs
     ]
 
 

@@ -84,12 +84,19 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
     return path
 
 
-def read_rows(spec: DataSpec, settings: Settings) -> Rows:
+def read_rows(
+    spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None = None
+) -> Rows:
     """The rows that the spec selects.
+
+    inline: the rows of the submission, where the spec says so
 
     Raises InputError naming the row at fault, HubUnavailableError when the hub does not answer.
     """
-    found = _from_hub(spec, settings) if spec.dataset else _from_file(spec, settings)
+    if spec.inline:
+        found = _from_submission(spec, settings, inline)
+    else:
+        found = _from_hub(spec, settings) if spec.dataset else _from_file(spec, settings)
     if not found.numbers:
         field, value = (
             ("data.offset", spec.offset) if spec.offset else ("data", spec.path or spec.dataset)
@@ -194,10 +201,30 @@ def _from_file(spec: DataSpec, settings: Settings) -> Selection:
     return read_file(asked)
 
 
+def _from_submission(
+    spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None
+) -> Selection:
+    if not inline:
+        message = "has no rows: data.inline takes them from the submission, which are not stored"
+        raise refuse("rows", None, message, 'Give them beside the spec: [{"text": "..."}, ...].')
+    rows = (
+        Row(number=number, place=f"row {number + 1}", values=values)
+        for number, values in enumerate(inline)
+    )
+    return _selected(((row, ()) for row in rows), spec, settings)
+
+
 def _from_hub(spec: DataSpec, settings: Settings) -> Selection:
-    found = Selection()
     stop = None if spec.limit is None else spec.offset + spec.limit
-    for row, names in islice(_hub_rows(spec), spec.offset, stop):
+    return _selected(islice(_hub_rows(spec), spec.offset, stop), spec, settings)
+
+
+def _selected(
+    rows: Iterable[tuple[Row, Sequence[str]]], spec: DataSpec, settings: Settings
+) -> Selection:
+    """Texts and labels of rows that come with the names of their labels."""
+    found = Selection()
+    for row, names in rows:
         longest = settings.max_line_bytes
         found.texts.append([checked_text(row, column, longest) for column in spec.text_columns])
         column = spec.label_column

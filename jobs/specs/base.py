@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class ModelSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """Examples: rows of a data file, or of a dataset on the hub."""
+    """Examples: rows of a data file, of a dataset on the hub, or of the submission itself."""
 
     path: str | None = Field(
         default=None,
@@ -71,6 +72,11 @@ class DataSpec(Frozen):
     )
     dataset: str | None = Field(
         default=None, pattern=_HUB_NAME, description="Hub dataset, e.g. 'nyu-mll/glue'."
+    )
+    inline: bool = Field(
+        default=False,
+        exclude_if=operator.not_,  # the hashes of specifications from before it stay the same
+        description="The rows are those of the submission (`rows`).",
     )
     config: str | None = Field(default=None, max_length=100, description="Hub: configuration.")
     split: str | None = Field(default=None, max_length=100, description="Hub: split.")
@@ -96,14 +102,18 @@ class DataSpec(Frozen):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
-        if (self.path is None) == (self.dataset is None):
-            given = "neither" if self.path is None else f"{self.path!r} and {self.dataset!r}"
+        given = [repr(value) for value in (self.path, self.dataset) if value is not None]
+        given += ["data.inline"] * self.inline
+        if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of data.path (a file) and data.dataset (the hub), got {given}"
+                "needs exactly one of data.path (a file), data.dataset (the hub) and data.inline "
+                f"(rows of the submission), got {' and '.join(given) or 'none'}"
             )
+        if self.inline and (self.offset or self.limit or self.sample):
+            raise ValueError("data.offset, data.limit and data.sample do not apply to data.inline")
         if self.dataset and not self.split:
             raise ValueError("a hub dataset needs data.split, e.g. 'validation'")
-        if self.path and (self.config or self.split or self.revision):
+        if not self.dataset and (self.config or self.split or self.revision):
             raise ValueError("data.config, data.split and data.revision belong to a hub dataset")
         if any(not name.strip() for name in self.text_columns):
             raise ValueError("data.text_columns has an empty name")

@@ -70,6 +70,12 @@ class Submission(Kept):
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
     )
+    rows: tuple[dict[str, Any], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description='The rows where data.inline is set, as objects: [{"text": "..."}].',
+    )
     again: bool = Field(
         default=False, description="Run it even where a finished job has the same results."
     )
@@ -165,10 +171,10 @@ def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
         kind = raw["spec"]["kind"]
         remedy = nearest(str(kind), SPECS)
         return Problem(field="kind", value=kind, message=item["msg"], remedy=remedy)
-    first, *rest = item["loc"]
+    first, *rest = item["loc"] or ("submission",)  # none where a key is no Unicode text
     if first == "spec" and rest:
         return problem({**item, "loc": rest}, SPECS[_kind_of(raw["spec"])])
-    return problem(item, Submission)
+    return problem({**item, "loc": (first, *rest)}, Submission)
 
 
 def problem(item: Any, model: type[BaseModel]) -> Problem:

@@ -1,49 +1,87 @@
-"""An attack by hand: one text and one trigger, as an ordinary job that goes first."""
+"""Quick jobs: one text, as an ordinary job of one example that runs before all others.
+
+The text is a row of the submission. It is stored as the job's example and nowhere else, so that it
+goes when details are purged, when the job is deleted, and after the run where texts are not kept.
+"""
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.errors import refuse
-from jobs.inputs.data import save_upload
-from jobs.settings import Settings
+from db.database import Database
+from db.reads import jobs as job_reads
+from db.reads.jobs import Job
+from jobs.errors import InputError, refuse
 
 FIRST = 100
 """The highest priority: before the waiting shards of every other job."""
-_NAMES = ("premise", "hypothesis")
 
 
-def attack_by_hand(
-    model: str, texts: Sequence[str], words: Sequence[str], settings: Settings
-) -> dict[str, Any]:
+def explain_text(model: str, texts: Sequence[str], target: str) -> dict[str, Any]:
+    """The raw submission of an attribution of a text, or a pair. Raises InputError without one."""
+    row = _row(texts)
+    spec = {"kind": "attribution", **_model_and_data(model, row), "target": target or "predicted"}
+    return {"spec": spec, "rows": [row], "priority": FIRST}
+
+
+def attack_by_hand(model: str, texts: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
     """The raw submission of an attack on a text, or a pair, with words for each.
 
     Raises InputError for an empty text, words without a text, and no words.
     """
-    first, second = (*texts, "")[:2]
-    if not first.strip():
-        raise refuse("text", first, "is empty", "Write the text that the words are put into.")
-    row = dict(zip(_NAMES, [first, second] if second.strip() else [first], strict=False))
+    row = _row(texts)
     parts = [part.split() for part in (*words, "")[:2]]
     if parts[1] and len(row) < 2:
         message = "has words, but there is no second text"
         raise refuse("second_words", words[1], message, "Write a second text.")
     if not any(parts):
         raise refuse("words", "", "is empty", "Write the words to put into the text.")
-    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    path = save_upload(io.BytesIO(line), "attack.jsonl", settings)
-    shown = " | ".join(" ".join(part) for part in parts[: len(row)])
-    return {
-        "spec": {
-            "kind": "attack",
-            "model": {"name": model},
-            "data": {"path": str(path), "text_columns": list(row)},
-            "given": [parts[: len(row)]],
-            "insertion": "text",
-        },
-        "name": " ".join(f"{shown}: {first}".split())[:80],
-        "priority": FIRST,
-    }
+    given = parts[: len(row)]
+    spec = {"kind": "attack", **_model_and_data(model, row), "given": [given], "insertion": "text"}
+    name = " | ".join(" ".join(part) for part in given)[:80]
+    return {"spec": spec, "rows": [row], "name": name, "priority": FIRST}
+
+
+def is_quick(job: Job) -> bool:
+    """True where the form for one text says all that the job was asked."""
+    asks = job.kind == "attribution" or bool(job.spec.get("given"))
+    return asks and bool(job.spec["data"].get("inline")) and job.examples == 1
+
+
+def rows_again(database: Database, job: Job) -> list[dict[str, object]]:
+    """The rows that a job was submitted with. Raises InputError once its texts are gone."""
+    data = job.spec["data"]
+    label = data["label_column"]
+    rows: list[dict[str, object]] = []
+    for stored in job_reads.list_texts(database, job.id):
+        if stored.text_a is None:
+            message = f"are gone: the texts of job {job.id} are not stored any more"
+            raise refuse("rows", None, message, "Give them again.")
+        texts = (stored.text_a, stored.text_b)
+        row: dict[str, object] = dict(zip(data["text_columns"], texts, strict=False))
+        if label is not None:
+            row[label] = None if stored.gold is None else job.labels[stored.gold]
+        rows.append(row)
+    return rows
+
+
+def texts_again(database: Database, job: Job) -> tuple[str, str]:
+    """The text of a quick job, or its pair, to start from; empty once they are gone."""
+    try:
+        (row,) = rows_again(database, job)
+    except InputError:
+        return "", ""
+    first, second = (*map(str, row.values()), "")[:2]
+    return first, second
+
+
+def _row(texts: Sequence[str]) -> dict[str, str]:
+    first, second = (text.replace("\r\n", "\n") for text in (*texts, "")[:2])
+    if not first.strip():
+        raise refuse("text", "", "is empty", "Write a text.")
+    return {"text": first, "second": second} if second.strip() else {"text": first}
+
+
+def _model_and_data(model: str, row: dict[str, str]) -> dict[str, Any]:
+    return {"model": {"name": model}, "data": {"inline": True, "text_columns": list(row)}}

@@ -48,10 +48,13 @@ def add(raw: object, settings: Settings, database: Database) -> int:
             ]
         ) from None
     submission = read_submission(found.submission, settings)
+    if submission.rows is not None:
+        remedy = "Give data.path or data.dataset."
+        raise refuse("submission.rows", None, "would be the same in every run", remedy)
     if isinstance(submission.deadline, datetime):
         shown, remedy = submission.deadline.isoformat(), "Give seconds, from each submission."
         raise refuse("submission.deadline", shown, "is one time for every run", remedy)
-    kept = submission.model_dump(mode="json", exclude={"idempotency_key"})
+    kept = submission.model_dump(mode="json", exclude={"idempotency_key", "rows"})
     values = {
         "name": found.name or checked.submission.name,
         "user_name": submission.user,

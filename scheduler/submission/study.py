@@ -23,6 +23,7 @@ from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted
+from scheduler.submission.quick_jobs import rows_again
 from scheduler.submission.references import Parent
 from scheduler.submission.submit import Checked, check, new_job, pinned, read_submission
 
@@ -110,7 +111,7 @@ def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedS
     problems: list[Problem] = []
     for key, job in jobs.items():
         try:
-            found = check(_resolved(job, known), settings, database, pending)
+            found = check(_numbered(job, known), settings, database, pending)
         except InputError as error:
             # A reference to a job that was refused itself is not a problem of its own.
             refused = [numbers[other] for other in known if other not in checked]
@@ -136,7 +137,7 @@ def submit_study(checked: CheckedStudy, database: Database) -> Study:
         if key in checked.taken:
             return checked.taken[key]
         found = checked.jobs[key]
-        submission = read_submission(_resolved(checked.raw[key], numbers), checked.settings)
+        submission = read_submission(_numbered(checked.raw[key], numbers), checked.settings)
         submission = pinned(submission, found.facts)
         return new_job(replace(found, submission=submission), examples=True)
 
@@ -164,6 +165,7 @@ def restart_study(study: int, settings: Settings, database: Database) -> Study:
     )
     again = {
         step: {"spec": spec, "name": jobs[step].name, "priority": jobs[step].priority}
+        | ({"rows": rows_again(database, jobs[step])} if spec["data"].get("inline") else {})
         for step, spec in specs.items()
     }
     raw = {"name": found.name, "user": found.user, "jobs": again}
@@ -196,6 +198,11 @@ def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
         if not isinstance(job, Mapping):
             raise refuse(f"jobs.{key}", job, "must be a JSON object", "See docs/jobs.md.")
     return name, user, {str(key): {"user": user, **job} for key, job in jobs.items()}
+
+
+def _numbered(raw: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """A submission whose specification names jobs by number in place of "$key"."""
+    return {**raw, "spec": _resolved(raw["spec"], numbers)} if "spec" in raw else dict(raw)
 
 
 def _resolved(value: Any, numbers: Mapping[str, int]) -> Any:

@@ -59,11 +59,7 @@ def check(
     """
     submission = read_submission(with_model(raw, database), settings)
     spec = submission.spec
-    problems: list[Problem] = []
-    if isinstance(submission.deadline, datetime) and submission.deadline <= datetime.now(UTC):
-        shown, remedy = submission.deadline.isoformat(), "Give a later one, or none."
-        message = "has passed already"
-        problems.append(Problem(field="deadline", value=shown, message=message, remedy=remedy))
+    problems = _own_problems(submission)
     facts: ModelFacts | None = None
     rows: Rows | None = None
     try:
@@ -76,7 +72,7 @@ def check(
         problems += error.problems
     problems += check_references(submission.spec, settings, database, pending or {})
     try:
-        rows = None if spec.data.dataset else read_rows(spec.data, settings)
+        rows = None if spec.data.dataset else read_rows(spec.data, settings, submission.rows)
         if rows and facts:
             gold_labels(rows, facts.labels, spec)
         if rows:
@@ -195,6 +191,21 @@ def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> Iterator
     for row, a, b, label in zip(rows.source_rows, rows.text_a, second, gold, strict=True):
         digest = hashlib.sha256(json.dumps([a, b]).encode()).hexdigest()
         yield row, a, b, digest, label
+
+
+def _own_problems(submission: Submission) -> list[Problem]:
+    """Problems of a submission that need neither its model nor its data."""
+    problems = []
+    if submission.rows is not None and not submission.spec.data.inline:
+        message = "are given, but the data comes from elsewhere"
+        remedy = "Set data.inline in place of data.path or data.dataset, or leave them out."
+        problems.append(Problem(field="rows", value=None, message=message, remedy=remedy))
+    deadline = submission.deadline
+    if isinstance(deadline, datetime) and deadline <= datetime.now(UTC):
+        shown, remedy = deadline.isoformat(), "Give a later one, or none."
+        message = "has passed already"
+        problems.append(Problem(field="deadline", value=shown, message=message, remedy=remedy))
+    return problems
 
 
 def _misfits(spec: JobSpec, facts: ModelFacts) -> list[Problem]:

@@ -17,7 +17,7 @@ from db.reads.jobs import Job
 from jobs.errors import InputError, NotFoundError, Problem
 from jobs.kinds.attack import KINDS, TriggerResult, given_tokens
 from jobs.kinds.triggers import TriggerToken
-from scheduler.submission.quick_jobs import attack_by_hand
+from scheduler.submission.quick_jobs import attack_by_hand, texts_again
 from scheduler.submission.submit import check, submit
 from webui.context import choice, clean, database, integer, redirect, settings
 from webui.forms import Controls
@@ -145,18 +145,26 @@ def list_triggers(job_id: int) -> Response:
 
 @blueprint.get("/attack/try")
 def try_form() -> str:
-    """The form of an attack by hand; ?job= takes over a job's model, ?trigger= its words."""
+    """The form of an attack by hand; ?job= takes over a job's model, ?trigger= the words of one of
+    its triggers, ?clone= all that an attack by hand was asked."""
     models = known_models()
     values = {"model": models[0] if models else ""}
-    chosen = integer("job", 0)
-    if chosen:
-        values["model"] = job_reads.get_job(database(), chosen).spec["model"]["name"]
-        if request.args.get("trigger"):
+    cloned = integer("clone", 0)
+    if chosen := cloned or integer("job", 0):
+        job = job_reads.get_job(database(), chosen)
+        values["model"] = job.spec["model"]["name"]
+        if cloned and job.spec.get("given"):
+            values["text"], values["second"] = texts_again(database(), job)
+            values |= zip(_WORDS, map(" ".join, job.spec["given"][0]), strict=False)
+        elif request.args.get("trigger"):
             found = attack_reads.get_trigger(database(), chosen, integer("trigger", 0))
-            for segment, name in enumerate(("words", "second_words")):
+            for segment, name in enumerate(_WORDS):
                 own = [token.word for token in found.tokens if token.segment == segment]
                 values[name] = " ".join(dict.fromkeys(own))
-    return _try_page(values, models)
+    return _try_page(values, models, cloned=cloned)
+
+
+_WORDS = ("words", "second_words")
 
 
 @blueprint.post("/attack/try")
@@ -192,14 +200,17 @@ def tried(job_id: int) -> Response | str:
 
 
 def _submit(values: Mapping[str, str]) -> int:
-    texts = [values.get(name, "").replace("\r\n", "\n") for name in ("text", "second")]
-    words = [values.get(name, "") for name in ("words", "second_words")]
-    raw = attack_by_hand(values.get("model", ""), texts, words, settings())
+    texts = [values.get(name, "") for name in ("text", "second")]
+    words = [values.get(name, "") for name in _WORDS]
+    raw = attack_by_hand(values.get("model", ""), texts, words)
     return submit(check(raw, settings(), database()), database())
 
 
 def _try_page(
-    values: Mapping[str, str], models: list[str], problems: tuple[Problem, ...] = ()
+    values: Mapping[str, str],
+    models: list[str],
+    problems: tuple[Problem, ...] = (),
+    cloned: int = 0,
 ) -> str:
     return render_template(
         "attack_try.html",
@@ -207,6 +218,7 @@ def _try_page(
         models=models,
         problems=problems,
         at_fault={problem.field for problem in problems},
+        cloned=cloned,
     )
 
 

@@ -19,7 +19,7 @@ from jobs.errors import refuse
 from jobs.kinds import ranking_source
 from jobs.kinds.pruning import RANDOM, Direction, Scope
 from jobs.specs.submission import parse_spec
-from webui import serializers
+from scheduler.serializers import job_title
 from webui.context import choice, database, optional_integer
 from webui.forms import Controls
 from webui.heads import site_name
@@ -140,7 +140,7 @@ def _ranked_jobs() -> list[dict[str, Any]]:
     for job_id, sources in groupby(pruning.list_sources(database()), key=lambda one: one.job_id):
         job = job_reads.get_job(database(), job_id)
         names = [(one.source, ranking_source(one.source).title) for one in sources]
-        found.append({"job": job, "title": serializers.default_name(job), "sources": names})
+        found.append({"job": job, "title": job_title(job), "sources": names})
     return found
 
 

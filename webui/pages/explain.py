@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, render_template, request, url_for
 
 from db.reads import jobs as job_reads
-from jobs.errors import InputError, Problem, refuse
-from jobs.inputs.data import save_upload
+from jobs.errors import InputError, Problem
 from scheduler.submission.presets import presets
+from scheduler.submission.quick_jobs import explain_text, texts_again
 from scheduler.submission.submit import check, submit
 from webui.context import clean, database, integer, redirect, settings
 
-FIRST = 100
-"""The highest priority: before the waiting shards of every other job."""
 RECENT = 50
 """Jobs whose models are offered."""
 
@@ -25,14 +21,17 @@ blueprint = Blueprint("explain", __name__)
 
 @blueprint.get("/explain")
 def show() -> str:
-    """The form; ?job= takes over a job's model."""
+    """The form; ?job= takes over a job's model, ?clone= all that a job of this form was asked."""
     models = known_models()
-    chosen = integer("job", 0)
-    if chosen:
-        model = job_reads.get_job(database(), chosen).spec["model"]["name"]
-    else:
-        model = models[0] if models else ""
-    return _page({"model": model, "target": "predicted"}, models)
+    values = {"model": models[0] if models else "", "target": "predicted"}
+    cloned = integer("clone", 0)
+    if chosen := cloned or integer("job", 0):
+        job = job_reads.get_job(database(), chosen)
+        values["model"] = job.spec["model"]["name"]
+        if cloned:
+            values["target"] = job.spec.get("target", "predicted")
+            values["text"], values["second"] = texts_again(database(), job)
+    return _page(values, models, cloned=cloned)
 
 
 @blueprint.post("/explain")
@@ -63,21 +62,8 @@ def wait(job_id: int) -> Response | str:
 
 
 def _submit(values: Mapping[str, str]) -> int:
-    texts = {"text": values.get("text", ""), "second": values.get("second", "")}
-    if not texts["text"]:
-        raise refuse("text", "", "is empty", "Write the text that is to be explained.")
-    row = {name: text.replace("\r\n", "\n") for name, text in texts.items() if text}
-    line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    path = save_upload(io.BytesIO(line), "text.jsonl", settings())
-    raw = {
-        "spec": {
-            "model": {"name": values.get("model", "")},
-            "data": {"path": str(path), "text_columns": list(row)},
-            "target": values.get("target") or "predicted",
-        },
-        "name": " ".join(texts["text"].split())[:80],
-        "priority": FIRST,
-    }
+    texts = [values.get(name, "") for name in ("text", "second")]
+    raw = explain_text(values.get("model", ""), texts, values.get("target", ""))
     return submit(check(raw, settings(), database()), database())
 
 
@@ -88,8 +74,17 @@ def known_models() -> list[str]:
     return [name for name in dict.fromkeys(used + ready) if name]
 
 
-def _page(values: Mapping[str, str], models: list[str], problems: tuple[Problem, ...] = ()) -> str:
-    at_fault = {problem.field for problem in problems}
+def _page(
+    values: Mapping[str, str],
+    models: list[str],
+    problems: tuple[Problem, ...] = (),
+    cloned: int = 0,
+) -> str:
     return render_template(
-        "explain.html", values=values, models=models, problems=problems, at_fault=at_fault
+        "explain.html",
+        values=values,
+        models=models,
+        problems=problems,
+        at_fault={problem.field for problem in problems},
+        cloned=cloned,
     )

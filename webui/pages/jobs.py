@@ -12,6 +12,7 @@ from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs.kinds import SPECS
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
+from scheduler.serializers import job_title
 from scheduler.submission.control import change, control
 from webui import serializers
 from webui.context import (
@@ -37,7 +38,7 @@ blueprint = Blueprint("jobs", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"job_title": serializers.default_name, "progress_words": serializers.progress_words}
+    return {"job_title": job_title, "progress_words": serializers.progress_words}
 
 
 def _asked_for() -> tuple[dict[str, str], int]:

@@ -14,6 +14,7 @@ from jobs.kinds import DEFAULT, SPECS
 from jobs.recurring import Recurring
 from jobs.specs.submission import Submission
 from scheduler.submission.presets import presets
+from scheduler.submission.quick_jobs import is_quick
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, submit
 from webui import forms
@@ -35,7 +36,7 @@ blueprint = Blueprint("new_job", __name__)
 
 
 @blueprint.get("/jobs/new")
-def show() -> str:
+def show() -> Response | str:
     """Show the form of a ?kind=.
 
     It is empty, or filled in from a preset (?preset=), from a job to copy (?clone=), or from a job
@@ -47,6 +48,9 @@ def show() -> str:
     raw: Mapping[str, Any] = {"spec": {"kind": choice("kind", PAGES, DEFAULT)}}
     if cloned:
         job = job_reads.get_job(database(), cloned)
+        if is_quick(job):
+            form = "explain.show" if job.kind == "attribution" else "attack.try_form"
+            return redirect(url_for(form, clone=cloned))
         raw = {"spec": job.spec, "name": job.name, "priority": job.priority}
     elif source := integer("from", 0):
         raw = pruning.started_from(job_reads.get_job(database(), source))

@@ -69,7 +69,7 @@ def test_text_columns_may_be_one_string(columns: str) -> None:
         ({"text_columns": ["a", "b", "c"]}, ("data.text_columns", "'c'", "at most 2")),
         ({"text_columns": ["a", " "]}, ("data", "data.text_columns has an empty name")),
         ({"dataset": "org/set", "split": "test"}, ("'pairs.jsonl' and 'org/set'", "exactly one")),
-        ({"path": None}, ("exactly one of data.path (a file) and data.dataset", "neither")),
+        ({"path": None}, ("exactly one of data.path (a file), data.dataset", "got none")),
         ({"path": None, "dataset": "org/set"}, ("needs data.split", "'validation'")),
         ({"path": None, "dataset": "../x", "split": "a"}, ("data.dataset", "given: '../x'")),
         ({"split": "test"}, ("data.split", "belong to a hub dataset")),

@@ -62,7 +62,11 @@ def test_queued_examples_of_a_user(database: Database, settings: Settings) -> No
 
 def test_examples_of_a_job(database: Database, settings: Settings) -> None:
     tight = limited(settings, max_examples_per_job=5)
-    words = ("data.limit", "6 examples, and 5 are allowed", "HEADWISE_MAX_EXAMPLES_PER_JOB")
+    words = (
+        "data.limit",
+        "more than the 5 examples that a job may have",
+        "HEADWISE_MAX_EXAMPLES_PER_JOB",
+    )
     refused(lambda: submitted(database, tight), *words)
 
 
@@ -110,7 +114,7 @@ def test_what_cannot_be_changed(database: Database) -> None:
     job = planned_job(database)
     refused(lambda: change(database, job, {}), "change nothing")
     refused(lambda: change(database, job, []), "JSON object")
-    refused(lambda: change(database, job, {"priority": 101}), "priority", "Higher runs first")
+    refused(lambda: change(database, job, {"priority": 101}), "priority", "higher runs first")
     refused(lambda: change(database, job, {"priorty": 1}), "Did you mean 'priority'?")
     refused(lambda: change(database, job, {"keep_days": -1}), "keep_days")
     with pytest.raises(NotFoundError):

@@ -256,7 +256,8 @@ def test_from_the_words_to_the_probabilities(
     waiting = client.get("/attack/try/1").text
     assert 'data-then="/attack/try/1"' in waiting
     job = client.get("/api/v1/jobs/1").json
-    assert (job["priority"], job["name"]) == (100, "rain | old snow: the cat sings")
+    assert (job["priority"], job["title"]) == (100, "rain | old snow: the cat sings")
+    assert job["title"] in waiting
     scheduler.tick()
     held = claims.claim(database, ALICE, 60)
     assert held is not None
@@ -274,6 +275,12 @@ def test_from_the_words_to_the_probabilities(
     again = client.get("/attack/try?job=1&trigger=0").text
     assert 'value="rain"' in again
     assert 'value="old snow"' in again
+    assert "the cat sings" not in again
+    clone = client.get("/jobs/new?clone=1")
+    assert (clone.status_code, clone.location) == (303, "/attack/try?clone=1")
+    again = client.get(clone.location).text
+    for part in ('value="rain"', 'value="old snow"', ">the cat sings</textarea>", ">a dog runs<"):
+        assert part in again
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ from flask.testing import FlaskClient
 from db.database import Database
 from db.queue import claims
 from db.results import commit
-from jobs.inputs.data import read_rows
 from jobs.settings import Settings
-from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler
 from tests.helpers.jobs import ALICE, completed
 from webui.app import create_app
@@ -82,11 +80,14 @@ def test_the_job_is_one_row_and_goes_first(
     pair = {**filled, "second": "It was bad.", "target": "yes"}
     assert client.post("/explain", data=pair).location == "/explain/2"
     job = client.get("/api/v1/jobs/2").json
-    assert (job["name"], job["priority"], job["examples"]) == ("A good film.", 100, 1)
-    spec = parse_spec(job["spec"])
-    rows = read_rows(spec.data, settings)
-    assert (rows.text_a, rows.text_b) == (["A good\nfilm."], ["It was bad."])
-    assert spec.target == "yes"
+    assert (job["title"], job["priority"], job["examples"]) == ("A good film.", 100, 1)
+    assert job["spec"]["target"] == "yes"
+    assert not settings.uploads.exists()
+    clone = client.get("/jobs/new?clone=2")
+    assert (clone.status_code, clone.location) == (303, "/explain?clone=2")
+    form = client.get(clone.location).text
+    for part in (">A good\nfilm.</textarea>", ">It was bad.</textarea>", 'value="yes"'):
+        assert part in form
     scheduler.tick()
     held = claims.claim(database, ALICE, 60)
     assert held is not None
@@ -105,7 +106,7 @@ def test_it_goes_to_the_queue_that_is_served(settings: Settings, filled: dict[st
     ("field", "value", "problem"),
     [
         ("text", "  ", "<strong>text</strong>: is empty"),
-        ("text", "x" * 1_000_001, "longer than 1,000,000 bytes"),
+        ("text", "x" * 1_000_001, "more than 1,000,000 characters"),
         ("model", "", "<strong>model.name</strong>"),
         ("model", "/nowhere", "is outside the allowed folders"),
         ("target", "perhaps", "<strong>target</strong>: is not a label of the model"),
