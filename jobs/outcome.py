@@ -1,4 +1,4 @@
-"""How an attempt at a shard ends: a value that the worker returns and the database stores."""
+"""Endings of an attempt at a shard: values that the worker returns and the database stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which leases to shorten: slow tails for idle workers, and room for jobs of higher priority.
+"""Choosing leases to shorten: slow tails for idle workers, room for jobs of higher priority.
 
 Nothing that a worker has computed is lost: a lease is cut after the block in progress, or before it
 if its worker is far slower than the others.
@@ -41,12 +41,12 @@ class Lease:
 
     @property
     def untouched(self) -> int:
-        """Where the block in progress ends and the blocks begin that nobody has started."""
+        """End of the block in progress; nobody has started the blocks after it."""
         return block_end(self.lo + self.progress, self.hi, self.block)
 
     @property
     def done(self) -> int:
-        """Where the last computed block ends."""
+        """End of the last computed block."""
         return max(self.lo, (self.lo + self.progress) // self.block * self.block)
 
     @property

@@ -1,4 +1,4 @@
-"""What a worker hands to the store: the numbers of one shard, and its sums."""
+"""Results that a worker stores: the numbers of one shard, and their sums."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SiteInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleResult:
-    """What is stored once per example. A failed example has only its `error`."""
+    """The values stored once per example. A failed example has only its `error`."""
 
     predicted: int | None = None
     target: int | None = None

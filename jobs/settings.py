@@ -273,7 +273,7 @@ class Settings(BaseModel):
 
     @property
     def retention(self) -> Retention:
-        """How long jobs are kept that do not say otherwise themselves."""
+        """The retention of jobs that set none themselves."""
         return Retention(keep_days=self.keep_days, keep_details_days=self.keep_details_days)
 
     @property

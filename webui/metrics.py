@@ -23,7 +23,7 @@ from jobs.states import JobState, ShardState
 
 CACHED_SECONDS = 5.0
 
-_VITALS = (
+_RESOURCES = (
     ("memory_bytes", "memory", "Resident memory of a worker that is alive."),
     ("cpu_cores", "cpu", "Processor time that it uses, in cores."),
     ("device_memory_bytes", "device_memory", "Memory of its GPU."),
@@ -108,7 +108,7 @@ def _processes(numbers: Numbers) -> Iterator[Metric]:
         meaning = "Whether the broker answers a scheduler; missing where none runs."
         yield GaugeMetricFamily("headwise_broker_up", meaning, value=up)
     alive = [worker for worker in numbers.workers if worker.alive]
-    for name, key, meaning in _VITALS:
+    for name, key, meaning in _RESOURCES:
         rows = (
             ((worker.name, worker.host, worker.device), worker.resource_usage[key])
             for worker in alive

@@ -105,7 +105,7 @@ class WorkerHeartbeat:
         return self.ends_with_parent and os.getppid() != self._parent
 
     def lease_end(self) -> int:
-        """Where the lease ends now: its last examples may have been given to another worker."""
+        """Return the present end of the lease: a part may have been given to another worker."""
         return self._end
 
     def _run(self) -> None:

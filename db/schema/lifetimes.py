@@ -1,4 +1,4 @@
-"""How long rows are kept: every table says it in `Table.info`.
+"""Lifetimes of rows, which every table declares in `Table.info`.
 
 Deletion, purge and partitions derive their lists of tables from it, so that a new table cannot be
 forgotten by one of them.
@@ -15,7 +15,7 @@ from db.schema.metadata import metadata
 
 
 class Lifetime(StrEnum):
-    """How long a table's rows, or the values of a column, are kept."""
+    """The time that a table's rows, or the values of a column, are kept."""
 
     INSTALLATION = "rows belong to no job; deleting jobs does not remove them"
     STUDY = "until the last job of the study is deleted"
