@@ -154,7 +154,7 @@ def _claim(
     lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
     fence = tx.run(LEASE, **place, **lease).scalar_one()
     if hi < row.hi:
-        cut_off(tx, job.job_id, hi, row.hi)
+        cut_off(tx, job.job_id, hi, row.hi, losses=row.losses)
     held = Claim(
         job_id=job.job_id,
         shard_no=row.shard_no,

@@ -34,7 +34,7 @@ fewest shards leased in that queue; then a model that the worker has loaded, or 
 shard has waited longer than the worker's patience; then the oldest."""
 
 CANDIDATE = """
-SELECT s.shard_no, s.fence, s.lo, s.hi FROM shard s
+SELECT s.shard_no, s.fence, s.lo, s.hi, s.losses FROM shard s
 WHERE s.job_id = :job_id AND s.state = 'ready' AND s.available_at <= {clock}
 ORDER BY s.lo LIMIT 1 {for_update_skip_locked}
 """

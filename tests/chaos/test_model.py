@@ -37,7 +37,7 @@ from jobs.states import MAX_ERRORS, MAX_LOSSES
 from tests.helpers.jobs import ALICE, BOB, HEADS, SITES, job_values, result_of
 
 EXAMPLES, SIZE, BLOCK = 8, 4, 2
-EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "8"))
+EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "40"))
 """Random orders per database; more where there is time."""
 LEASE = 1000.0
 ONE_BLOCK = Ask(seconds=1e-9)
@@ -65,14 +65,14 @@ class Shard:
     losses: int = 0
     left: float = 0.0
     """Seconds until its lease ends."""
-    wait: float = -1e9
+    wait: float = 0.0
     """Seconds until it may be claimed."""
     bad: bool = False
     """Its only example was found to be bad."""
 
     def cut(self, at: int, **past: int) -> Shard:
         """It ends there from now on; returns the rest, which is ready."""
-        rest = Shard(at, self.hi, wait=0.0, **past)
+        rest = Shard(at, self.hi, **past)
         self.hi = at
         return rest
 
