@@ -19,8 +19,11 @@ from benchmarks.page import say
 from benchmarks.store import HEADS, LAYERS, TOKENS, WHO, made_up_result
 from db.database import Database
 from db.kinds.attack import PlannedTrigger
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from db.queue import claims, lifecycle, new_jobs
 from db.queue.claims import WorkerIdentity
+from db.queue.examples import ExampleRow
 from db.reads import studies
 from db.results import commit
 from headwise.stats.attack import AttackSums
@@ -192,7 +195,9 @@ def planned(
         "examples": examples,
     }
     rows = [
-        (n, f"The text number {n} of the corpus.", f"Another text, {n}.", f"{n:064x}", gold_of(n))
+        ExampleRow(
+            n, f"The text number {n} of the corpus.", f"Another text, {n}.", f"{n:064x}", gold_of(n)
+        )
         for n in range(examples)
     ]
     job_id = new_jobs.create_job(database, values, rows)
@@ -258,4 +263,4 @@ def _add_workers(database: Database) -> None:
             device="cuda:0 NVIDIA H100",
             versions="{}",
         )
-        claims.beat(database, who, "idle", None)
+        fleet.report_worker(database, who, ProcessState.IDLE)

@@ -21,6 +21,7 @@ from db import schema
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs
 from db.queue.claims import WorkerIdentity
+from db.queue.examples import ExampleRow
 from db.results import commit
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
@@ -99,7 +100,7 @@ def make_job(database: Database, examples: int, shards: int) -> int:
         "heads": HEADS,
         "examples": examples,
     }
-    rows = [(number, "a text", "another text", "", None) for number in range(examples)]
+    rows = [ExampleRow(number, "a text", "another text", "", None) for number in range(examples)]
     job_id = new_jobs.create_job(database, values, rows)
     lifecycle.take_plans(database)
     size = examples // shards

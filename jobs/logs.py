@@ -25,7 +25,6 @@ import structlog
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
-TAIL_LINES = 50
 PENDING_LINES = 2_000
 """Most lines that wait in memory for the database; the oldest are dropped."""
 LONGEST_LINE = 4_000
@@ -39,7 +38,6 @@ _PATTERNS = (
 )
 _COLUMNS = frozenset("event timestamp level job shard attempt worker scheduler exception".split())
 """Keys of an event that have a column or are not stored; the others become its details."""
-_tails: list[deque[str]] = []
 _process: dict[str, object] = {}
 _secrets: list[str] = []
 
@@ -117,17 +115,6 @@ class Pending:
 
 pending = Pending()
 """The lines of this process."""
-
-
-@contextmanager
-def log_tail() -> Iterator[deque[str]]:
-    """Collect the last lines that this process logs while the block runs."""
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
-    _tails.append(tail)
-    try:
-        yield tail
-    finally:
-        _tails.remove(tail)
 
 
 def bind_process(**values: object) -> None:
@@ -221,15 +208,13 @@ def _add_process(
 
 
 def _keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep the line for the database and for the running attempt."""
+    """Keep the line for the database."""
     details = " ".join(f"{key}={value}" for key, value in event.items() if key not in _COLUMNS)
     if exception := event.get("exception"):
         details = f"{details}\n{exception}".lstrip("\n")
     level, said = str(event.get("level", "info")), _stored(str(event["event"]))
     details = _stored(details)
     pending.add(level, said, details, event)
-    for tail in _tails:
-        tail.append(f"{event.get('timestamp')} {level} {said} {details}".rstrip())
     return event
 
 

@@ -20,6 +20,22 @@ class AttemptOutcome(StrEnum):
     """Its lease expired or was taken back."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttemptEnd:
+    """The end of an attempt as it is stored and counted."""
+
+    outcome: AttemptOutcome
+    error: str | None = None
+    """Why it did not compute all of its lease."""
+    examples: int | None = None
+    """Examples whose results were stored."""
+    failed: int = 0
+    """Those of them without a result."""
+    head_scores: int = 0
+    seconds: float | None = None
+    """Time that computing them took."""
+
+
 class StopReason(StrEnum):
     """Why a running attempt must end early. Pause and cancel have the values of `Control`."""
 

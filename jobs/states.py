@@ -27,7 +27,8 @@ may be split: its end becomes another ready shard, in the same transaction,
 
 What the user asks for (run, pause, cancel) is a separate column, `control`, which the scheduler
 turns into a state. The database decides every transition: each statement in `db.queue.sql` names
-the states that it leaves, so a process with outdated knowledge changes nothing.
+the states that it leaves, so a process with outdated knowledge changes nothing. What errors and
+lost workers lead to, and their limits: `db.queue.recovery`.
 """
 
 from __future__ import annotations
@@ -110,13 +111,6 @@ SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {
     ShardState.CANCELLED: frozenset(),
 }
 
-MAX_ERRORS = 3
-"""A shard that raised this many errors is split, or fails."""
-MAX_LOSSES = 5
-"""A shard whose lease expired this often is split, or fails: it kills its workers."""
-MAX_SUSPECTS = 32
-"""A job with this many suspect shards splits no more of them: the examples are not the cause."""
-
 MAX_PLAN_TRIES = 12
 """A job whose data cannot be loaded from the hub fails after this many tries, in 35 minutes."""
 
@@ -124,8 +118,3 @@ MAX_PLAN_TRIES = 12
 def plan_backoff_seconds(tries: int) -> float:
     """Seconds to wait before planning a job again after `tries` failed tries."""
     return min(300.0, 10.0 * 2.0 ** max(0, tries - 1))
-
-
-def backoff_seconds(errors: int) -> float:
-    """Seconds to wait before trying a shard again that has raised `errors` errors."""
-    return min(300.0, 2.0 * 4.0 ** max(0, errors - 1))

@@ -15,7 +15,7 @@ from celery import Celery
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity
 from jobs.errors import UnavailableError
 from jobs.logs import redact
 from jobs.settings import Settings
@@ -38,7 +38,7 @@ class SchedulerHeartbeat:
             host=host,
             pid=os.getpid(),
             broker=shown_address(settings),
-            beat_seconds=settings.heartbeat_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
         )
         self._closing = threading.Event()
         self._round_ended_at = time.monotonic()
@@ -66,7 +66,7 @@ class SchedulerHeartbeat:
         """Stop the threads and record that the scheduler has stopped."""
         self._closing.set()
         self._threads[0].join(timeout=5)
-        self._beat("stopped")
+        self._beat(ProcessState.STOPPED)
 
     def _repeat(self, task: Callable[[], None]) -> None:
         while True:
@@ -84,9 +84,9 @@ class SchedulerHeartbeat:
             log.warning("the broker does not answer", error=found)
         self._broker_error = found
 
-    def _beat(self, state: str = "running") -> None:
+    def _beat(self, state: ProcessState = ProcessState.RUNNING) -> None:
         try:
-            fleet.scheduler_beat(
+            fleet.report_scheduler(
                 self.database,
                 self.identity,
                 state=state,

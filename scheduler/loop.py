@@ -14,6 +14,7 @@ from celery import Celery
 
 from db.database import Database
 from db.ops import attempt_counts, deletion, fleet, retention
+from db.ops.fleet import NO_WORKERS, WorkerCount
 from db.ops.logs import LogShipper
 from db.queue import lifecycle
 from db.queue.rebalance import balance
@@ -144,7 +145,7 @@ class Scheduler:
         examples, fingerprint, count = None, None, request.examples
         if not count:
             rows = read_rows(spec.data, self.settings)
-            examples = list(example_rows(rows, tuple(json.loads(request.labels)), spec))
+            examples = example_rows(rows, tuple(json.loads(request.labels)), spec)
             fingerprint, count = rows.fingerprint(), len(rows)
             check_size(count, self.settings)
         prepared = lifecycle.prepare(self.database, request, spec, examples)
@@ -152,7 +153,7 @@ class Scheduler:
             count = len(prepared.examples)
         cost = prepared.cost or spec.cost(request.layers, request.heads)
         block = block_size(count, spec.unit_seconds * cost, request.layers)
-        _, alive = self._workers().get(request.queue, (0, 0))
+        alive = self._workers().get(request.queue, NO_WORKERS).alive
         bounds = first_ranges(count, block, alive)
         if lifecycle.write_plan(
             self.database, request.job_id, bounds, examples, fingerprint, prepared, block
@@ -169,11 +170,11 @@ class Scheduler:
         if not waiting:
             return
         workers = self._workers()
-        idle = Counter({queue: count for queue, (count, _) in workers.items()})
+        idle = Counter({queue: count.idle for queue, count in workers.items()})
         sent = []
-        for queue, job_id, shard_no, blocks in waiting:
-            live = queue in workers
-            messages = min(blocks, idle[queue]) if live else int(self._may_announce(queue))
+        for shard in waiting:
+            queue, live = shard.queue, shard.queue in workers
+            messages = min(shard.blocks, idle[queue]) if live else int(self._may_announce(queue))
             for _ in range(messages):
                 wake(self.app, queue)
             if not messages:
@@ -182,7 +183,7 @@ class Scheduler:
                 idle[queue] -= messages
             else:
                 self._announced[queue] = time.monotonic()
-            sent.append((job_id, shard_no))
+            sent.append(shard)
         # Marked after publishing: a crash in between means one wake-up too many, not one too few.
         if sent:
             lifecycle.mark_dispatched(self.database, sent)
@@ -196,7 +197,7 @@ class Scheduler:
         if not self._balancing.due:
             return
         self._balancing.restart()
-        idle = {queue: count for queue, (count, _) in self._workers().items()}
+        idle = {queue: count.idle for queue, count in self._workers().items()}
         for held in balance(self.database, idle):
             about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
             log.info("lease shortened", **about)
@@ -215,15 +216,14 @@ class Scheduler:
         if not self._cleanup.due:
             return
         self._cleanup.restart()
-        lifecycle.prune_workers(self.database, PROCESSES_KEPT_SECONDS)
-        fleet.prune_schedulers(self.database, PROCESSES_KEPT_SECONDS)
+        fleet.delete_unseen(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
         delete_delivered(self.settings)
 
-    def _workers(self) -> dict[str, tuple[int, int]]:
-        """Idle and live workers, by queue."""
+    def _workers(self) -> dict[str, WorkerCount]:
+        """Count workers by queue."""
         grace = fleet.patience(self.settings.heartbeat_seconds)
-        return lifecycle.idle_workers(self.database, grace)
+        return fleet.count_workers(self.database, grace)
 
 
 class _Interval:

@@ -188,7 +188,7 @@ def test_the_transitions_of_a_statement_are_found() -> None:
     }
     assert ("queued", "cancelling") in transitions("CANCEL", set(JobState))
     assert ("failed", "cancelling") not in transitions("CANCEL", set(JobState))
-    assert {"LEASE", "EXPIRE", "FINISHED", "RECORD_ERROR", "RELEASE", "RESUME"} <= set(MOVES)
+    assert {"LEASE", "FINISHED", "RETRY", "RELEASE", "RESUME"} <= set(MOVES)
 
 
 def test_every_state_has_its_transitions() -> None:

@@ -99,7 +99,7 @@ def _processes(numbers: Numbers) -> Iterator[Metric]:
         ("workers", numbers.workers, ("idle", "busy", "stalled", "dead")),
         ("schedulers", numbers.schedulers, ("running", "stalled", "dead")),
     ):
-        counted = Counter(one.condition for one in found)
+        counted = Counter[str](one.condition for one in found)
         shown = (((state,), counted[state]) for state in states)
         yield _gauge(name, f"{name.capitalize()} by condition.", "state", shown)
     asked = [one for one in numbers.schedulers if one.alive]

@@ -9,6 +9,8 @@ import time
 import structlog
 
 from db.database import Database
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from db.queue import claims
 from db.queue.claims import Claim, WorkerIdentity
 from jobs.errors import UnavailableError
@@ -65,7 +67,7 @@ class WorkerHeartbeat:
         self.closing.set()
         self._thread.join(timeout=5)
         try:
-            claims.beat(self.database, self.identity, "stopped", None)
+            fleet.report_worker(self.database, self.identity, ProcessState.STOPPED)
         except UnavailableError as error:
             log.warning("could not sign off", error=str(error))
 
@@ -136,8 +138,8 @@ class WorkerHeartbeat:
             if self._held is not held:
                 return
             if found is not None:
-                self._end = found[1]
-            self._obey(None if found is None else found[0])
+                self._end = found.hi
+            self._obey(None if found is None else found.control)
 
     def _renew(self) -> None:
         with self._lock:
@@ -148,9 +150,7 @@ class WorkerHeartbeat:
         if still > self.settings.stall_seconds:
             log.error("the shard makes no progress; its lease is not renewed", seconds=round(still))
             return
-        control = claims.heartbeat(
-            self.database, held, progress, self.settings.lease_seconds, still
-        )
+        control = claims.renew(self.database, held, progress, self.settings.lease_seconds, still)
         with self._lock:
             if self._held is held:
                 self._obey(control)
@@ -165,9 +165,12 @@ class WorkerHeartbeat:
     def _beat(self) -> None:
         with self._lock:
             held = self._held
-        state, seconds = "busy" if held else "idle", self.settings.heartbeat_seconds
+        state = ProcessState.BUSY if held else ProcessState.IDLE
+        seconds = self.settings.heartbeat_seconds
         try:
-            claims.beat(self.database, self.identity, state, held, seconds, self._usage.read())
+            fleet.report_worker(
+                self.database, self.identity, state, held, seconds, self._usage.read()
+            )
         except UnavailableError as error:
             # Only the list of workers is affected: the lease is renewed separately.
             log.warning("the heartbeat failed", error=str(error))

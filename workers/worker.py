@@ -9,7 +9,6 @@ import platform
 import socket
 import time
 import uuid
-from collections import deque
 
 import structlog
 import torch
@@ -24,7 +23,7 @@ from db.results import commit
 from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from jobs.errors import UnavailableError
-from jobs.logs import about_attempt, bind_process, log_tail
+from jobs.logs import about_attempt, bind_process
 from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
 from jobs.settings import Settings
 from jobs.traces import configure_traces, end_traces, span
@@ -155,7 +154,7 @@ class Worker:
             self.heartbeat.stop_attempt(StopReason.SHUTDOWN)
         about = about_attempt(held.job_id, held.shard_no, held.fence)
         place = {"shard": held.shard_no, "attempt": held.fence}
-        with log_tail() as tail, about, span("shard", held.job_id, **place):
+        with about, span("shard", held.job_id, **place):
             log.info("shard started", examples=held.hi - held.lo)
             self.shipper.nudge()
             attempt = Attempt(
@@ -163,7 +162,7 @@ class Worker:
             )
             ending = self._compute(attempt)
             try:
-                self._store(attempt, ending, tail)
+                self._store(attempt, ending)
             except UnavailableError as error:
                 log.error(
                     "the database is still unavailable: the lease will expire", error=str(error)
@@ -193,50 +192,43 @@ class Worker:
             return Errored(message=message, in_block=isinstance(error, BlockError))
         return None
 
-    def _store(self, attempt: Attempt, ending: Ending, tail: deque[str]) -> None:
+    def _store(self, attempt: Attempt, ending: Ending) -> None:
         """Store how the attempt ended, waiting for a database that is unavailable."""
         deadline = time.monotonic() + STORE_SECONDS
         while True:
             try:
-                return self._store_once(attempt, ending, tail)
+                return self._store_once(attempt, ending)
             except UnavailableError as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting for the database", error=str(error))
                 time.sleep(1.0)
 
-    def _store_once(self, attempt: Attempt, ending: Ending, tail: deque[str]) -> None:
+    def _store_once(self, attempt: Attempt, ending: Ending) -> None:
         if isinstance(ending, LostLease):
             log.warning("the lease was lost: the results are discarded")
         elif attempt.parts and not _cancelled(ending):
-            self._commit(attempt, ending, tail)
+            self._commit(attempt, ending)
         elif isinstance(ending, HandedBack):
             log.info("shard handed back", reason=ending.message)
-            claims.hand_back(self.database, attempt.held, ending.message, "\n".join(tail))
+            claims.hand_back(self.database, attempt.held, ending.message)
         elif isinstance(ending, Errored):
             claims.record_error(
                 self.database,
                 attempt.held,
                 ending.message,
                 in_block=ending.in_block,
-                log_tail="\n".join(tail),
             )
 
-    def _commit(
-        self, attempt: Attempt, ending: HandedBack | Errored | None, tail: deque[str]
-    ) -> None:
+    def _commit(self, attempt: Attempt, ending: HandedBack | Errored | None) -> None:
         held, done = attempt.held, attempt.completed
         count = sum(len(part.examples) for part in done.parts)
         log.info("shard computed", examples=count, seconds=round(done.seconds, 2))
         try:
             with span("commit", held.job_id, examples=count):
-                stored = commit.commit_shard(
-                    self.database, held, done, attempt.fingerprint, "\n".join(tail), ending
-                )
+                stored = commit.commit_shard(self.database, held, done, attempt.fingerprint, ending)
         except ChangedModelError as error:
-            claims.record_error(
-                self.database, held, str(error), permanent=True, log_tail="\n".join(tail)
-            )
+            claims.record_error(self.database, held, str(error), permanent=True)
             return
         if not stored:
             log.warning("the lease was lost: the results were not stored")

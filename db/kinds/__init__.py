@@ -12,11 +12,12 @@ from db import schema
 from db.kinds import attack, attribution, importance, pruning
 from db.kinds.prepared import Prepared
 from db.queue.claims import Claim
+from db.queue.examples import ExampleRow
 from db.transaction import Transaction
 
 
 def _no_plan(
-    tx: Transaction, _job_id: int, _spec: Any, _examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, _job_id: int, _spec: Any, _examples: Sequence[ExampleRow]
 ) -> Prepared:
     return Prepared()
 
@@ -34,7 +35,7 @@ class Kind:
     finish: Callable[[Transaction, int], str | None]
     """(tx, job): merge the shards' sums in shard order, write the job's results in place of
     what an interrupted finish left, and return their hash; None where nothing was computed."""
-    plan: Callable[[Transaction, int, Any, Sequence[tuple[Any, ...]]], Prepared] = _no_plan
+    plan: Callable[[Transaction, int, Any, Sequence[ExampleRow]], Prepared] = _no_plan
     """(tx, job, spec, examples): what it needs besides examples; reads only. All parents
     have succeeded. Raises InputError: the job then fails with its message."""
     inputs: Callable[[Transaction, int], Any] = _no_inputs

@@ -13,6 +13,7 @@ from db import schema
 from db.kinds.prepared import Prepared
 from db.kinds.triggers import mine
 from db.queue.claims import Claim
+from db.queue.examples import ExampleRow
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
@@ -66,7 +67,7 @@ class PlannedTrigger:
 
 
 def plan(
-    tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[ExampleRow]
 ) -> Prepared:
     """The triggers: mined, typed by hand, and controls. Raises InputError where there are none."""
     mined: list[Trigger] = []

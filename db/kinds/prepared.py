@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from db.queue.examples import ExampleRow
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -15,8 +17,8 @@ class Prepared:
 
     rows: Mapping[Table, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Rows without their `job_id`, by table."""
-    examples: Sequence[tuple[Any, ...]] | None = None
-    """Other examples in place of the job's: source_row, text_a, text_b, text_hash, gold."""
+    examples: Sequence[ExampleRow] | None = None
+    """Examples that replace the job's."""
     cost: float | None = None
     """Work per example, where it is known only now."""
     rows_per_example: int | None = None

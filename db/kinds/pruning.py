@@ -16,6 +16,7 @@ from db import schema
 from db.database import Database
 from db.kinds.prepared import Prepared
 from db.queue.claims import Claim
+from db.queue.examples import ExampleRow
 from db.results import rankings
 from db.results.bulk import insert_rows
 from db.results.rankings import Ranked
@@ -109,7 +110,7 @@ class Choice:
 
 
 def plan(
-    tx: Transaction, _job_id: int, spec: PruningSpec, examples: Sequence[tuple[Any, ...]]
+    tx: Transaction, _job_id: int, spec: PruningSpec, examples: Sequence[ExampleRow]
 ) -> Prepared:
     """The masks of every curve, and the examples that the heads were not ranked with."""
     means = [rankings.read(tx, one.job, one.source) for one in spec.sources]
@@ -118,7 +119,7 @@ def plan(
             message = f"ranks {list(mean.shape)} sites and heads, not {list(means[0].shape)}"
             raise refuse(f"sources.{place}.job", source.job, message, "Give another job.")
     used = _hashes(tx, {one.job for one in spec.sources})
-    fresh = [example for example in examples if example[3] not in used]
+    fresh = [example for example in examples if example.text_hash not in used]
     overlap = len(examples) - len(fresh)
     if not fresh and not spec.allow_overlap:
         message = f"all {len(examples):,} examples are among those that the heads were ranked with"

@@ -1,4 +1,4 @@
-"""Adding up how attempts end, in the transaction that ends them."""
+"""Counts of attempts for /metrics, added to in the transaction that ends an attempt."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import socket
 import uuid
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from db.database import Database
 from db.transaction import Transaction
+from jobs.outcome import AttemptEnd, AttemptOutcome
 
 BOUNDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-"""Upper bounds of the histogram of a shard's seconds; what is longer has bucket 10."""
+"""Upper bounds of the buckets of an attempt's seconds; longer ones are in bucket 10."""
 KEPT_SECONDS = 86_400.0
 
 _SUMS = ("attempts", "again", "examples", "failed", "head_scores", "seconds")
@@ -46,61 +46,61 @@ FROM tally GROUP BY queue, kind, outcome, bucket ORDER BY queue, kind, outcome, 
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """How often attempts of a queue and kind ended in one way, within one bucket of seconds."""
+    """Attempts of one queue and kind with one outcome, within one bucket of seconds."""
 
     queue: str
     kind: str
-    outcome: str
-    """done, error, lost or handed-back."""
+    outcome: AttemptOutcome
     bucket: int
     attempts: int
     again: int
-    """Those that were not the first of their shard."""
+    """Attempts that were not the first of their shard."""
     examples: int
     failed: int
     head_scores: int
     seconds: float
 
 
-def add(
-    tx: Transaction,
-    key: dict[str, int],
-    *,
-    outcome: str,
-    examples: int | None,
-    failed: int,
-    head_scores: int,
-    seconds: float | None,
-) -> None:
+def add(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:
     """Count the end of an attempt."""
-    values: dict[str, Any] = {
-        "source": _source(os.getpid()),
-        "job_id": key["job_id"],
-        "outcome": outcome,
-        "bucket": bisect.bisect_left(BOUNDS, seconds or 0.0),
-        "again": int(key["fence"] > 1),
-        "examples": examples or 0,
-        "failed": failed,
-        "head_scores": head_scores,
-        "seconds": seconds or 0.0,
-    }
-    tx.run(ADD, **values)
+    seconds = end.seconds or 0.0
+    tx.run(
+        ADD,
+        source=_source(os.getpid()),
+        job_id=key["job_id"],
+        outcome=end.outcome.value,
+        bucket=bisect.bisect_left(BOUNDS, seconds),
+        again=int(key["fence"] > 1),
+        examples=end.examples or 0,
+        failed=end.failed,
+        head_scores=end.head_scores,
+        seconds=seconds,
+    )
 
 
 def fold(database: Database, age: float = KEPT_SECONDS) -> None:
-    """Add up the rows of processes that have counted nothing for `age` seconds."""
+    """Merge the rows of processes that have counted nothing for `age` seconds."""
     with database.write() as tx:
         gone = [dict(row) for row in tx.run(GONE, age=age).mappings()]
-        # In one order: two schedulers must not wait for each other.
+        # Always in the same order, so that two schedulers do not deadlock.
         for row in sorted(gone, key=lambda row: tuple(row.values())[:4]):
             tx.run(ADD_FOLDED, **row)
 
 
 def totals(tx: Transaction) -> list[Total]:
-    """Everything that was counted."""
+    """Read the counts of all processes."""
     rows = tx.run(TOTALS).mappings()
     whole = ("attempts", "again", "examples", "failed", "head_scores")
-    return [Total(**{**row, **{name: int(row[name]) for name in whole}}) for row in rows]
+    return [
+        Total(
+            **{
+                **row,
+                **{name: int(row[name]) for name in whole},
+                "outcome": AttemptOutcome(row["outcome"]),
+            }
+        )
+        for row in rows
+    ]
 
 
 @cache

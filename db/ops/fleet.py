@@ -7,11 +7,14 @@ although its worker is alive.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from db.database import Database
+from db.queue.claims import Claim, WorkerIdentity
 from db.reads.jobs import Shard
 from jobs.settings import Settings
 
@@ -31,23 +34,60 @@ FROM scheduler ORDER BY seen_at DESC LIMIT 100
 """
 
 RUNNING_QUEUES = """
-SELECT queue, COUNT(*) FROM job WHERE state = 'running' AND control = 'run' GROUP BY queue
+SELECT queue, COUNT(*) AS jobs FROM job WHERE state = 'running' AND control = 'run' GROUP BY queue
 """
 
-SCHEDULER_BEAT = """
+REPORT_WORKER = """
+INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
+                    started_at, seen_at, beat_seconds, vitals)
+VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
+        {clock}, {clock}, :heartbeat_seconds, :resource_usage)
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
+    shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at,
+    vitals = excluded.vitals
+"""
+
+LIVE_WORKERS = """
+SELECT queue, state, COUNT(*) AS workers FROM worker
+WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
+"""
+
+REPORT_SCHEDULER = """
 INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
                        started_at, seen_at, moved_at, beat_seconds)
 VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
-        {clock}, {clock}, {clock} - :still, :beat_seconds)
+        {clock}, {clock}, {clock} - :still, :heartbeat_seconds)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
     broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
 """
-"""Record that a scheduler is alive, what it is doing, and whether it reaches the broker."""
 
-PRUNE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
+DELETE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
+DELETE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
 
 
-IDLE, BUSY, STALLED, STOPPED, DEAD = "idle", "busy", "stalled", "stopped", "dead"
+class ProcessState(StrEnum):
+    """State of a worker or a scheduler: reported, or concluded from its silence."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    RUNNING = "running"
+    """A scheduler that works."""
+    STOPPED = "stopped"
+    STALLED = "stalled"
+    """It sends heartbeats, but its shard or its round does not move on."""
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerCount:
+    """The workers of a queue."""
+
+    idle: int = 0
+    alive: int = 0
+    """Busy ones included."""
+
+
+NO_WORKERS = WorkerCount()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +112,7 @@ class Worker:
     resource_usage: dict[str, float]
     """See `workers.resource_usage`."""
     alive: bool
-    condition: str
-    """idle, busy, stalled, stopped or dead."""
+    condition: ProcessState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +123,7 @@ class SchedulerIdentity:
     host: str
     pid: int
     broker: str
-    beat_seconds: float
+    heartbeat_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +145,7 @@ class Scheduler:
     still: float
     """Seconds since its last round ended, by the database's clock."""
     alive: bool
-    condition: str
-    """running, stalled, stopped or dead."""
+    condition: ProcessState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,84 +179,90 @@ def list_workers(database: Database, settings: Settings) -> list[Worker]:
 
 def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
     """List schedulers, most recently seen first."""
-    found = []
-    for row in _rows(database, SCHEDULERS):
-        alive = row["state"] != STOPPED and row["silent"] <= dead_after(row["beat_seconds"])
-        condition = STOPPED if row["state"] == STOPPED else DEAD
-        if alive:
-            # The time since the last heartbeat is no sign that it hangs.
-            hangs = row["still"] - row["silent"] > settings.stall_warn_seconds
-            condition = STALLED if hangs else "running"
-        values = {key: value for key, value in row.items() if key != "beat_seconds"}
-        found.append(Scheduler(**values, alive=alive, condition=condition))
-    return found
+    return [_scheduler(row, settings) for row in _rows(database, SCHEDULERS)]
 
 
-def shard_condition(shard: Shard, settings: Settings) -> str | None:
-    """Return `stalled` or `dead` for a leased shard without progress, or with a silent worker."""
+def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
+    """Count the workers seen within `grace` seconds, by queue.
+
+    A worker of several queues counts in each: a wake-up too many finds nothing, one too few would
+    leave a shard waiting.
+    """
+    idle: Counter[str] = Counter()
+    alive: Counter[str] = Counter()
+    with database.read() as tx:
+        for row in tx.run(LIVE_WORKERS, grace=grace):
+            for queue in row.queue.split(","):
+                alive[queue] += row.workers
+                idle[queue] += row.workers if row.state == ProcessState.IDLE else 0
+    return {queue: WorkerCount(idle=idle[queue], alive=alive[queue]) for queue in alive}
+
+
+def shard_condition(shard: Shard, settings: Settings) -> ProcessState | None:
+    """Tell whether a leased shard is stalled or its worker dead; None if neither."""
     if shard.silent is None:
         return None
-    if shard.silent > dead_after(shard.beat_seconds or settings.heartbeat_seconds):
-        return DEAD
-    known = shard.beat_seconds is not None and _stalled(shard.still, shard.silent, settings)
-    return STALLED if known else None
+    if shard.silent > dead_after(shard.heartbeat_seconds or settings.heartbeat_seconds):
+        return ProcessState.DEAD
+    known = shard.heartbeat_seconds is not None and _stalled(shard.still, shard.silent, settings)
+    return ProcessState.STALLED if known else None
 
 
-def scheduler_beat(
+def report_worker(
+    database: Database,
+    who: WorkerIdentity,
+    state: ProcessState,
+    held: Claim | None = None,
+    heartbeat_seconds: float | None = None,
+    resource_usage: str | None = None,
+) -> None:
+    """Store a worker's heartbeat: its state, the shard it holds, and what it uses."""
+    with database.write() as tx:
+        tx.run(
+            REPORT_WORKER,
+            **asdict(who),
+            state=state.value,
+            job_id=held.job_id if held else None,
+            shard_no=held.shard_no if held else None,
+            heartbeat_seconds=heartbeat_seconds,
+            resource_usage=resource_usage,
+        )
+
+
+def report_scheduler(
     database: Database,
     who: SchedulerIdentity,
     *,
-    state: str,
+    state: ProcessState,
     doing: str | None,
     broker_error: str | None,
     still: float,
 ) -> None:
-    """Record that the scheduler is alive, and that its last round ended `still` seconds ago."""
-    said = {"state": state, "doing": doing, "broker_error": broker_error, "still": still}
+    """Store a scheduler's heartbeat; its last round ended `still` seconds ago."""
+    report = {"state": state.value, "doing": doing, "broker_error": broker_error, "still": still}
     with database.write() as tx:
-        tx.run(SCHEDULER_BEAT, **asdict(who), **said)
+        tx.run(REPORT_SCHEDULER, **asdict(who), **report)
 
 
-def prune_schedulers(database: Database, age: float) -> None:
-    """Remove schedulers that were not seen for `age` seconds."""
+def delete_unseen(database: Database, age: float) -> None:
+    """Delete workers and schedulers that were not seen for `age` seconds."""
     with database.write() as tx:
-        tx.run(PRUNE_SCHEDULERS, age=age)
+        tx.run(DELETE_WORKERS, age=age)
+        tx.run(DELETE_SCHEDULERS, age=age)
 
 
 def notices(database: Database, settings: Settings) -> list[Notice]:
     """List what jobs wait for, and the remedy: a scheduler, the broker, workers of a queue."""
     schedulers = list_schedulers(database, settings)
     alive = [one for one in schedulers if one.alive]
-    found = _scheduler_notices(schedulers, alive)
-    unreached = [one for one in alive if one.broker_error]
-    if unreached and len(unreached) == len(alive):
-        found.append(
-            Notice(
-                what="broker",
-                message=f"The broker {unreached[0].broker} does not answer: running workers go on, "
-                "idle ones are not woken.",
-                remedy=f"Start it, or check HEADWISE_BROKER_URL. {unreached[0].broker_error}",
-            )
-        )
-    served = {
-        name.strip()
-        for worker in list_workers(database, settings)
-        if worker.alive
-        for name in worker.queue.split(",")
-    }
+    workers = [one for one in list_workers(database, settings) if one.alive]
     with database.read() as tx:
-        rows = tx.run(RUNNING_QUEUES).all()
-    found += [
-        Notice(
-            what="workers",
-            message=f"No worker of the queue {queue} is alive: "
-            f"{number} running job{'s wait' if number > 1 else ' waits'} for one.",
-            remedy="Start one with `headwise worker`, on this machine or on another.",
-        )
-        for queue, number in rows
-        if queue not in served
+        running = {row.queue: row.jobs for row in tx.run(RUNNING_QUEUES)}
+    return [
+        *_scheduler_notices(schedulers, alive),
+        *_broker_notices(alive),
+        *_worker_notices(workers, running),
     ]
-    return found
 
 
 def trace_seed(database: Database) -> Callable[[int], str]:
@@ -231,50 +275,82 @@ def trace_seed(database: Database) -> Callable[[int], str]:
     return seed
 
 
-def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> list[Notice]:
-    remedy = "Start one with `headwise scheduler`, or all with `headwise up`."
+def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> Iterator[Notice]:
     if not alive:
         last = f" The last one was seen on {every[0].host}." if every else ""
-        return [
-            Notice(
-                what="scheduler",
-                message="No scheduler runs: jobs are not planned, finished or taken back from dead "
-                f"workers.{last}",
-                remedy=remedy,
-            )
-        ]
-    if all(one.condition == STALLED for one in alive):
+        yield Notice(
+            what="scheduler",
+            message="No scheduler is running: jobs are not planned or finished, and shards are not "
+            f"taken back from dead workers.{last}",
+            remedy="Start one with `headwise scheduler`, or everything with `headwise up`.",
+        )
+    elif all(one.condition is ProcessState.STALLED for one in alive):
         doing = f" (it is {alive[0].doing})" if alive[0].doing else ""
-        return [
-            Notice(
-                what="scheduler",
-                message=f"The scheduler on {alive[0].host} has not ended a round for "
-                f"{alive[0].still:.0f} s{doing}.",
-                remedy="A second one goes on meanwhile: `headwise scheduler`.",
+        yield Notice(
+            what="scheduler",
+            message=f"The scheduler on {alive[0].host} has not ended a round for "
+            f"{alive[0].still:.0f} s{doing}.",
+            remedy="Start a second one meanwhile: `headwise scheduler`.",
+        )
+
+
+def _broker_notices(alive: Sequence[Scheduler]) -> Iterator[Notice]:
+    if alive and all(one.broker_error for one in alive):
+        yield Notice(
+            what="broker",
+            message=f"The broker {alive[0].broker} does not answer: running workers continue, idle "
+            "ones are not woken.",
+            remedy=f"Start it, or check HEADWISE_BROKER_URL. {alive[0].broker_error}",
+        )
+
+
+def _worker_notices(alive: Sequence[Worker], running: dict[str, int]) -> Iterator[Notice]:
+    served = {name.strip() for worker in alive for name in worker.queue.split(",")}
+    for queue, jobs in running.items():
+        if queue not in served:
+            yield Notice(
+                what="workers",
+                message=f"No worker of the queue {queue} is alive: "
+                f"{jobs} running job{'s wait' if jobs > 1 else ' waits'} for one.",
+                remedy="Start one with `headwise worker`, on this machine or another.",
             )
-        ]
-    return []
 
 
 def _worker(row: dict[str, Any], settings: Settings) -> Worker:
-    told = row.pop("beat_seconds")  # workers of earlier versions report neither this nor progress
-    beat = told or settings.heartbeat_seconds
+    # Workers of earlier versions report neither this nor progress.
+    interval = row.pop("beat_seconds")
     usage = json.loads(row.pop("resource_usage") or "{}")
-    stopped = row["state"] == STOPPED
-    alive = not stopped and row["silent"] <= dead_after(beat)
-    condition = STOPPED if stopped else DEAD
-    if alive:
-        stalled = told is not None and _stalled(row["still"], row["silent"], settings)
-        condition = STALLED if stalled else row["state"]
-    return Worker(**row, resource_usage=usage, alive=alive, condition=condition)
+    state = ProcessState(row["state"])
+    condition = _condition(state, row["silent"], interval or settings.heartbeat_seconds)
+    if interval is not None and _stalled(row["still"], row["silent"], settings):
+        condition = condition or ProcessState.STALLED
+    alive = condition in (None, ProcessState.STALLED)
+    return Worker(**row, resource_usage=usage, alive=alive, condition=condition or state)
+
+
+def _scheduler(row: dict[str, Any], settings: Settings) -> Scheduler:
+    condition = _condition(ProcessState(row["state"]), row["silent"], row.pop("beat_seconds"))
+    if _stalled(row["still"], row["silent"], settings):
+        condition = condition or ProcessState.STALLED
+    alive = condition in (None, ProcessState.STALLED)
+    return Scheduler(**row, alive=alive, condition=condition or ProcessState.RUNNING)
+
+
+def _condition(state: ProcessState, silent: float, heartbeat_seconds: float) -> ProcessState | None:
+    """Return STOPPED or DEAD, or None for a process that is alive."""
+    if state is ProcessState.STOPPED:
+        return state
+    return ProcessState.DEAD if silent > dead_after(heartbeat_seconds) else None
 
 
 def _stalled(still: float | None, silent: float, settings: Settings) -> bool:
-    """Whether the shard had made no progress for long at the last heartbeat."""
+    """Whether at the last heartbeat there had been no progress for long.
+
+    Nothing is heard between two heartbeats, so that time does not count.
+    """
     return still is not None and still - silent > settings.stall_warn_seconds
 
 
 def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
     with database.read() as tx:
-        rows = tx.run(statement).mappings()
-        return [dict(row) for row in rows]
+        return [dict(row) for row in tx.run(statement).mappings()]

@@ -15,16 +15,13 @@ from typing import Any
 from sqlalchemy import Row, insert
 
 from db.database import Database
-from db.ops import attempt_counts
-from db.queue.splitting import cut_off, mark_bad, may_split, shorten, split
+from db.queue import recovery
+from db.queue.attempts import end_attempt
+from db.queue.splitting import History, cut_off, lock, shorten
 from db.queue.sql import (
     ALIVE,
-    BEAT,
     CANDIDATE,
     CLAIMABLE,
-    END_ATTEMPT,
-    HEARTBEAT,
-    HOLD,
     LEASE,
     LEFT,
     LIMIT_LOCK,
@@ -32,13 +29,14 @@ from db.queue.sql import (
     PLANNING_AHEAD,
     POLL,
     RANKED,
-    RECORD_ERROR,
     RELEASE,
+    RENEW,
 )
 from db.schema import attempt
 from db.transaction import Transaction
-from jobs.plan import block_end, take
-from jobs.states import MAX_ERRORS, Control, backoff_seconds
+from jobs.outcome import AttemptEnd, AttemptOutcome
+from jobs.plan import take
+from jobs.states import Control
 
 CLAIM_TRIES = 6
 
@@ -154,7 +152,7 @@ def _claim(
     lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
     fence = tx.run(LEASE, **place, **lease).scalar_one()
     if hi < row.hi:
-        cut_off(tx, job.job_id, hi, row.hi, losses=row.losses)
+        cut_off(tx, job.job_id, hi, row.hi, History(losses=row.losses))
     held = Claim(
         job_id=job.job_id,
         shard_no=row.shard_no,
@@ -219,11 +217,21 @@ def _end(tx: Transaction, ask: Ask, job: Row[Any], lo: int, pace: float | None) 
     )
 
 
-def poll(database: Database, held: Claim) -> tuple[Control, int] | None:
-    """What the user wants now and where the lease ends; None when it is lost. Writes nothing."""
+@dataclass(frozen=True, kw_only=True)
+class LeaseStatus:
+    """A lease as it is now."""
+
+    control: Control
+    """The user's request for the job."""
+    hi: int
+    """Where the lease ends."""
+
+
+def poll(database: Database, held: Claim) -> LeaseStatus | None:
+    """Read a lease's status; None if it is lost."""
     with database.read() as tx:
         row = tx.run(POLL, **held.key).first()
-    return None if row is None else (Control(row.control), int(row.hi))
+    return None if row is None else LeaseStatus(control=Control(row.control), hi=row.hi)
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
@@ -232,7 +240,7 @@ def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
         return bool(tx.run(PLANNING_AHEAD, queues=who.queues).scalar())
 
 
-def heartbeat(
+def renew(
     database: Database, held: Claim, progress: int, lease_seconds: float, still: float = 0.0
 ) -> Control | None:
     """Renew the lease of a shard that has not moved for `still` seconds.
@@ -241,42 +249,26 @@ def heartbeat(
     """
     values = {**held.key, "lease": lease_seconds, "progress": progress, "still": still}
     with database.write() as tx:
-        control = tx.run(HEARTBEAT, **values).scalar()
+        control = tx.run(RENEW, **values).scalar()
     return None if control is None else Control(control)
 
 
 def give_away(database: Database, held: Claim, hi: int) -> bool:
     """End a lease at `hi` and make the rest ready; False where it was lost or ends there anyway."""
     with database.write() as tx:
-        row = tx.run(HOLD, **held.key).first()
-        if row is None or not shorten(tx, held.key, hi):
+        shard = lock(tx, held.key)
+        if shard is None or not shorten(tx, held.key, hi):
             return False
-        cut_off(tx, held.job_id, hi, row.hi)
+        cut_off(tx, held.job_id, hi, shard.hi)
     return True
 
 
-def beat(
-    database: Database,
-    who: WorkerIdentity,
-    state: str,
-    held: Claim | None,
-    beat_seconds: float | None = None,
-    vitals: str | None = None,
-) -> None:
-    """Say that the worker is alive, in state idle, busy or stopped, what it holds and uses."""
-    place = {"job_id": held.job_id, "shard_no": held.shard_no} if held else {}
-    said = {"state": state, "beat_seconds": beat_seconds, "vitals": vitals}
-    values = {**who.__dict__, **said, "job_id": None, "shard_no": None, **place}
-    with database.write() as tx:
-        tx.run(BEAT, **values)
-
-
-def hand_back(database: Database, held: Claim, reason: str, log_tail: str = "") -> None:
+def hand_back(database: Database, held: Claim, reason: str) -> None:
     """Return a shard unfinished: nothing is counted against it."""
     with database.write() as tx:
         released = tx.run(RELEASE, **held.key).rowcount
-        outcome = "handed-back" if released else "lost"
-        end_attempt(tx, held, outcome=outcome, error=reason, log_tail=log_tail)
+        outcome = AttemptOutcome.HANDED_BACK if released else AttemptOutcome.LOST
+        end_attempt(tx, held.key, AttemptEnd(outcome=outcome, error=reason))
 
 
 def record_error(
@@ -286,68 +278,16 @@ def record_error(
     *,
     permanent: bool = False,
     in_block: bool = False,
-    log_tail: str = "",
 ) -> None:
-    """The attempt raised before a block was computed: the shard waits and is tried again.
+    """Record that an attempt raised an error before it had computed a block.
 
-    in_block: computing the first block raised. It then becomes a shard of its own, and at its limit
-        it is halved instead of failed, down to the bad example, which is marked.
+    permanent: another try would raise the same; the shard fails
+    in_block: computing the first block raised, so one of its examples may be the cause
     """
     with database.write() as tx:
-        row = tx.run(HOLD, **held.key).first()
-        if row is not None:
-            _count_error(tx, held, row, message, permanent, in_block)
-        end_attempt(tx, held, outcome="error", error=message, log_tail=log_tail)
-
-
-def _count_error(
-    tx: Transaction,
-    held: Claim,
-    row: Row[tuple[int, int]],
-    message: str,
-    permanent: bool,
-    in_block: bool,
-) -> None:
-    errors, hi, wait = row.errors + 1, row.hi, backoff_seconds(row.errors + 1)
-    if in_block and held.block and may_split(tx, held.job_id):
-        end = block_end(held.lo, hi, held.block)
-        if end < hi:
-            shorten(tx, held.key, end)
-            cut_off(tx, held.job_id, end, hi)
-        if errors >= MAX_ERRORS and end - held.lo == 1:
-            mark_bad(tx, held.key, held.lo, message)
-            return
-        if errors >= MAX_ERRORS:
-            errors, wait = MAX_ERRORS - 1, 0.0  # each half has one more try
-            half = (held.lo, end, held.block)
-            split(tx, held.key, *half, errors=errors, error=message)
-    counted = {"errors": errors, "error": message, "backoff": wait}
-    limit = {"limit": 0 if permanent else MAX_ERRORS}
-    tx.run(RECORD_ERROR, **held.key, **counted, **limit)
-
-
-def end_attempt(
-    tx: Transaction,
-    held: Claim,
-    *,
-    outcome: str,
-    error: str | None = None,
-    examples: int | None = None,
-    seconds: float | None = None,
-    log_tail: str = "",
-    failed: int = 0,
-    head_scores: int = 0,
-) -> None:
-    """Write the end of an attempt, and count it; the first end stays."""
-    did = {"outcome": outcome, "examples": examples, "seconds": seconds}
-    ended = tx.run(END_ATTEMPT, **held.key, **did, error=error, log_tail=log_tail)
-    if ended.rowcount:
-        attempt_counts.add(
-            tx,
-            held.key,
-            outcome=outcome,
-            examples=examples,
-            failed=failed,
-            head_scores=head_scores,
-            seconds=seconds,
-        )
+        shard = lock(tx, held.key)
+        if shard is not None and permanent:
+            recovery.fail(tx, shard, message)
+        elif shard is not None:
+            recovery.count_error(tx, shard, message, in_block=in_block)
+        end_attempt(tx, held.key, AttemptEnd(outcome=AttemptOutcome.ERROR, error=message))

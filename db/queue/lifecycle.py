@@ -12,16 +12,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
 from db.kinds.prepared import Prepared
 from db.ops import deletion
-from db.queue import new_jobs
-from db.queue.claims import Claim, end_attempt
-from db.queue.splitting import mark_bad, may_split, split
+from db.queue import recovery
+from db.queue.attempts import end_attempt
+from db.queue.claims import Claim
+from db.queue.examples import ExampleRow, insert_examples, read_examples
+from db.queue.splitting import LeasedShard, lock
 from db.queue.sql import (
     CANCEL,
     CANCEL_CHILDREN,
@@ -29,7 +31,6 @@ from db.queue.sql import (
     CANCELLED,
     COMPLETE,
     DISPATCHED,
-    EXPIRE,
     EXPIRED,
     FAIL_CHILDREN,
     FINISH_LATER,
@@ -41,7 +42,6 @@ from db.queue.sql import (
     PLAN_TRIES,
     PLANNED,
     PLANNING_FAILED,
-    PRUNE_WORKERS,
     RATE,
     RESUME,
     TO_FINISH,
@@ -50,20 +50,17 @@ from db.queue.sql import (
     WAITING,
     WAITING_CHILD,
     WORK,
-    WORKERS_ALIVE,
 )
 from db.results import partitions
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
-from jobs.plan import Rate, block_end
+from jobs.outcome import AttemptEnd, AttemptOutcome
+from jobs.plan import Rate
 from jobs.states import (
     FINAL_JOB_STATES,
-    MAX_ERRORS,
-    MAX_LOSSES,
     MAX_PLAN_TRIES,
     JobState,
     ShardState,
-    backoff_seconds,
     plan_backoff_seconds,
 )
 
@@ -121,16 +118,11 @@ def take_plans(database: Database) -> list[PlanRequest]:
 
 
 def prepare(
-    database: Database, request: PlanRequest, spec: Any, loaded: Sequence[tuple[Any, ...]] | None
+    database: Database, request: PlanRequest, spec: Any, loaded: Sequence[ExampleRow] | None
 ) -> Prepared:
     """What the job's kind plans besides shards. Raises InputError where that is impossible."""
-    e = schema.example.c
-    columns = (e.source_row, e.text_a, e.text_b, e.text_hash, e.gold)
-    query = select(*columns).where(e.job_id == request.job_id).order_by(e.example_no)
     with database.read() as tx:
-        examples = loaded
-        if examples is None:
-            examples = [tuple(row) for row in tx.execute(query)]
+        examples = read_examples(tx, request.job_id) if loaded is None else loaded
         return KINDS[request.kind].plan(tx, request.job_id, spec, examples)
 
 
@@ -138,7 +130,7 @@ def write_plan(
     database: Database,
     job_id: int,
     bounds: Sequence[tuple[int, int]],
-    examples: Sequence[tuple[Any, ...]] | None,
+    examples: Sequence[ExampleRow] | None,
     fingerprint: str | None,
     prepared: Prepared = NOTHING,
     block: int = 0,
@@ -168,7 +160,7 @@ def write_plan(
             tx.execute(delete(schema.example).where(own))
             examples = prepared.examples
         if examples is not None:
-            new_jobs.insert_examples(tx, job_id, examples)
+            insert_examples(tx, job_id, examples)
         for table, planned in prepared.rows.items():
             if planned:
                 rows = [{"job_id": job_id, **row} for row in planned]
@@ -215,78 +207,58 @@ def plan_later(database: Database, job_id: int, message: str) -> float | None:
     return float(values["backoff"])
 
 
-def expire_leases(database: Database) -> list[Claim]:
-    """Take shards back from silent workers.
-
-    A shard that loses a second worker is halved, so that what kills them is found; at its limit
-    it is halved further, down to the example, which is marked, or fails.
-    """
+def expire_leases(database: Database) -> list[LeasedShard]:
+    """Take shards back from workers that have been silent for a whole lease."""
     expired = []
     with database.write() as tx:
-        for row in tx.run(EXPIRED).all():
-            held = Claim(
-                job_id=row.job_id, shard_no=row.shard_no, fence=row.fence, lo=row.lo, hi=row.hi
-            )
-            error = f"the lease expired: worker {row.owner} was silent, killed or stuck"
-            _count_loss(tx, held, row, error)
-            end_attempt(tx, held, outcome="lost", error=error)
-            expired.append(held)
+        for row in tx.run(EXPIRED).mappings().all():
+            values = dict(row)
+            owner = values.pop("owner")
+            shard = LeasedShard(**values)
+            error = f"the lease expired: worker {owner} was silent, killed or stuck"
+            _lose(tx, shard, error)
+            expired.append(shard)
     return expired
 
 
-def _count_loss(tx: Transaction, held: Claim, row: Row[Any], error: str) -> None:
-    losses, lo, hi = row.losses + 1, row.lo, row.hi
-    several = bool(row.block) and block_end(lo, hi, row.block) < hi
-    if row.block and losses > 1 and may_split(tx, held.job_id):
-        if losses >= MAX_LOSSES and hi - lo == 1:
-            mark_bad(tx, held.key, lo, error)
-            return
-        if losses >= MAX_LOSSES or several:
-            losses = min(losses, MAX_LOSSES - 1)  # each half has one more try, or more
-            half = (lo, hi, row.block)
-            split(tx, held.key, *half, losses=losses, error=error)
-    values = {**held.key, "losses": losses, "error": error, "limit": MAX_LOSSES}
-    tx.run(EXPIRE, **values)
-
-
 def take_back(database: Database, held: Claim, reason: str) -> bool:
-    """End a lease as if it had expired; False where it had ended anyway."""
-    values = {**held.key, "losses": 1, "error": reason, "limit": MAX_LOSSES}
+    """End a lease as if it had expired; False if it has ended anyway."""
     with database.write() as tx:
-        if not tx.run(EXPIRE, **values).rowcount:
+        shard = lock(tx, held.key)
+        if shard is None:
             return False
-        end_attempt(tx, held, outcome="lost", error=reason)
+        _lose(tx, shard, reason)
     return True
 
 
-def idle_workers(database: Database, grace: float) -> dict[str, tuple[int, int]]:
-    """Per queue: idle workers, and all workers, that were seen within `grace` seconds.
-
-    A worker of several queues counts in each: one wake-up too many finds nothing, one too few
-    would leave a shard waiting.
-    """
-    counts: dict[str, tuple[int, int]] = {}
-    with database.read() as tx:
-        rows = tx.run(WORKERS_ALIVE, grace=grace)
-        for queues, state, number in rows:
-            for queue in queues.split(","):
-                idle, alive = counts.get(queue, (0, 0))
-                counts[queue] = (idle + (number if state == "idle" else 0), alive + number)
-    return counts
+def _lose(tx: Transaction, shard: LeasedShard, error: str) -> None:
+    recovery.count_loss(tx, shard, error)
+    end_attempt(tx, shard.key, AttemptEnd(outcome=AttemptOutcome.LOST, error=error))
 
 
-def waiting_shards(database: Database, again: float, limit: int) -> list[tuple[str, int, int, int]]:
-    """(queue, job, shard, blocks) of ready shards without a wake-up in the last `again` seconds."""
+@dataclass(frozen=True, kw_only=True)
+class WaitingShard:
+    """A ready shard that no worker was woken for."""
+
+    job_id: int
+    shard_no: int
+    queue: str
+    blocks: int
+    """Workers that could share it."""
+
+
+def waiting_shards(database: Database, again: float, limit: int) -> list[WaitingShard]:
+    """List ready shards without a wake-up in the last `again` seconds."""
     with database.read() as tx:
         rows = tx.run(WAITING, again=again, limit=limit)
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return [WaitingShard(**row) for row in rows.mappings()]
 
 
-def mark_dispatched(database: Database, shards: Sequence[tuple[int, int]]) -> None:
-    """Remember that a wake-up was published for these (job, shard)."""
+def mark_dispatched(database: Database, shards: Sequence[WaitingShard]) -> None:
+    """Record that workers were woken for these shards."""
+    keys = [{"job_id": shard.job_id, "shard_no": shard.shard_no} for shard in shards]
     with database.write() as tx:
-        rows = [{"job_id": job_id, "shard_no": shard_no} for job_id, shard_no in shards]
-        tx.run_each(DISPATCHED, rows)
+        tx.run_each(DISPATCHED, keys)
 
 
 def sweep_jobs(database: Database) -> None:
@@ -343,9 +315,9 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
     message = f"{step} raised {type(error).__name__}: {error}"[:2_000]
     with database.write() as tx:
         tries = int(tx.run(PLAN_TRIES, job_id=job_id).scalar() or 0) + 1
-        if tries < MAX_ERRORS:
+        if tries < recovery.MAX_ERRORS:
             later = PLAN_LATER if step == "planning" else FINISH_LATER
-            backoff = backoff_seconds(tries)
+            backoff = recovery.backoff_seconds(tries)
             tx.run(later, job_id=job_id, tries=tries, backoff=backoff, error=message)
             return
         message += f". Given up after {tries} tries."
@@ -355,12 +327,6 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
             state = JobState.FAILED.value
             tx.run(FINISHED, job_id=job_id, state=state, error=message, result_hash=None)
             deletion.end_run(tx, job_id)
-
-
-def prune_workers(database: Database, age: float) -> None:
-    """Forget workers that were not seen for `age` seconds."""
-    with database.write() as tx:
-        tx.run(PRUNE_WORKERS, age=age)
 
 
 def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:

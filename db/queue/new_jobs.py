@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from db import schema
 from db.database import Database
+from db.queue.examples import ExampleRow, insert_examples
 from db.queue.limits import Limits, enforce
-from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from jobs.states import FINAL_JOB_STATES
 
@@ -26,8 +26,8 @@ class NewJob:
 
     values: Mapping[str, Any]
     """Column values of the job's row."""
-    examples: Sequence[tuple[Any, ...]] | None
-    """source_row, text_a, text_b, text_hash, gold; None when they are loaded while planning."""
+    examples: Sequence[ExampleRow] | None
+    """None if they are loaded when the job is planned."""
     parents: Sequence[int] = ()
     limits: Limits = NO_LIMITS
     """What its user may have unfinished at once."""
@@ -40,7 +40,7 @@ class NewJob:
 def create_job(
     database: Database,
     values: Mapping[str, Any],
-    examples: Sequence[tuple[Any, ...]] | None,
+    examples: Sequence[ExampleRow] | None,
     parents: Sequence[int] = (),
 ) -> int:
     """Insert a job and, when given, its examples in one transaction; returns the job's number.
@@ -115,10 +115,3 @@ def find_results(tx: Transaction, values: Mapping[str, Any], since: float) -> in
     query = select(job.id).where(same & whole & (job.started_at > since))
     found = tx.execute(query.order_by(job.id.desc()).limit(1)).scalar()
     return None if found is None else int(found)
-
-
-def insert_examples(tx: Transaction, job_id: int, examples: Sequence[tuple[Any, ...]]) -> None:
-    """Write a job's examples, numbered in their order."""
-    names = [column.name for column in schema.example.columns]
-    rows = ((job_id, number, *row) for number, row in enumerate(examples))
-    insert_rows(tx, schema.example, job_id, names, rows)

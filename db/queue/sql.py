@@ -130,7 +130,7 @@ WHERE job_id = :job_id AND outcome = 'done' AND seconds > 0
 """
 """Seconds per example that a job's workers took on average."""
 
-HEARTBEAT = """
+RENEW = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
     moved_at = {clock} - :still
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
@@ -139,10 +139,12 @@ RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
 """Renew a lease and learn what the user wants. No row: the lease is lost."""
 
 HOLD = """
-SELECT hi, errors FROM shard
+SELECT job_id, shard_no, fence, lo, hi, errors, losses,
+    (SELECT j.block FROM job j WHERE j.id = job_id) AS block
+FROM shard
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased' {for_update}
 """
-"""Lock the shard for a commit. No row: another attempt has it, and this one is a zombie."""
+"""Lock a leased shard. No row: the lease has ended, or another attempt has it."""
 
 DONE = """
 UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :failed, lease_until = NULL,
@@ -160,37 +162,19 @@ WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard
 """
 """Hand a shard back: stopped on request; nothing is counted against it."""
 
-RECORD_ERROR = """
-UPDATE shard SET errors = :errors, error = :error, lease_until = NULL, progress = 0,
-    dispatched_at = NULL, pace = NULL, available_at = {clock} + :backoff,
-    state = CASE WHEN :errors >= :limit THEN 'failed' ELSE 'ready' END
+RETRY = """
+UPDATE shard SET errors = :errors, losses = :losses, error = :error, lease_until = NULL,
+    progress = 0, dispatched_at = NULL, pace = NULL, available_at = {clock} + :wait,
+    state = CASE WHEN :failed THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """
-"""The runner raised: try again later, or fail the shard at its limit."""
+"""The attempt raised an error or its worker was lost: try the shard again, or fail it."""
 
 INSERT_SITE = """
 INSERT INTO site (job_id, site, layer, kind, heads, name)
 VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
 """
 """The first shard of a job names the model's sites."""
-
-BEAT = """
-INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
-                    started_at, seen_at, beat_seconds, vitals)
-VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
-        {clock}, {clock}, :beat_seconds, :vitals)
-ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
-    shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at,
-    vitals = excluded.vitals
-"""
-"""A worker says that it is alive, and what it is doing."""
-
-WORKERS_ALIVE = """
-SELECT queue, state, COUNT(*) FROM worker
-WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
-"""
-
-PRUNE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 
 RATE = """
 SELECT SUM(a.seconds) / SUM(a.examples * j.cost), SUM(a.examples)
@@ -202,28 +186,21 @@ WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :la
 
 END_ATTEMPT = """
 UPDATE attempt SET finished_at = {clock}, outcome = :outcome, examples = :examples,
-    seconds = :seconds, error = :error, log_tail = :log_tail
+    seconds = :seconds, error = :error
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND outcome IS NULL
 """
 
 EXPIRED = """
-SELECT s.job_id, s.shard_no, s.fence, s.owner, s.lo, s.hi, s.losses, j.block
+SELECT s.job_id, s.shard_no, s.fence, s.owner, s.lo, s.hi, s.errors, s.losses, j.block
 FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.state = 'leased' AND s.lease_until < {clock}
 ORDER BY s.lease_until LIMIT 100 {for_update_of_s_skip_locked}
 """
 """Shards whose worker has been silent for a whole lease."""
 
-EXPIRE = """
-UPDATE shard SET losses = :losses, lease_until = NULL, progress = 0, dispatched_at = NULL,
-    pace = NULL, error = :error, available_at = {clock},
-    state = CASE WHEN :losses >= :limit THEN 'failed' ELSE 'ready' END
-WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
-"""
-
 WAITING = """
 SELECT j.queue, s.job_id, s.shard_no,
-    CASE WHEN j.block = 0 THEN 1 ELSE (s.hi - s.lo + j.block - 1) / j.block END
+    CASE WHEN j.block = 0 THEN 1 ELSE (s.hi - s.lo + j.block - 1) / j.block END AS blocks
 FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.state = 'ready' AND s.available_at <= {clock} AND j.state = 'running' AND j.control = 'run'
   AND (s.dispatched_at IS NULL OR s.dispatched_at < {clock} - :again)

@@ -18,6 +18,7 @@ from sqlalchemy import RowMapping
 from db.database import Database
 from db.transaction import Transaction
 from jobs.errors import NotFoundError
+from jobs.outcome import AttemptOutcome
 from jobs.plan import RATE_WINDOW, recent_rate
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
 
@@ -80,7 +81,8 @@ SHARDS = """
 SELECT s.shard_no, s.lo, s.hi, s.state, s.fence, s.owner, s.progress, s.examples_failed, s.errors,
     s.losses, s.error,
     CASE WHEN s.state = 'leased' THEN {clock} - s.moved_at END AS still,
-    CASE WHEN s.state = 'leased' THEN {clock} - w.seen_at END AS silent, w.beat_seconds
+    CASE WHEN s.state = 'leased' THEN {clock} - w.seen_at END AS silent,
+    w.beat_seconds AS heartbeat_seconds
 FROM shard s LEFT JOIN worker w ON w.name = s.owner
 WHERE s.job_id = :job_id AND (:state = '' OR s.state = :state)
 ORDER BY CASE s.state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, s.shard_no
@@ -90,7 +92,7 @@ LIMIT :limit OFFSET :offset
 
 ATTEMPTS = """
 SELECT shard_no, fence, worker, device, versions, started_at, finished_at, outcome, examples,
-    seconds, error, log_tail
+    seconds, error
 FROM attempt WHERE job_id = :job_id AND shard_no IN :shards ORDER BY shard_no, fence
 """
 
@@ -211,11 +213,10 @@ class Attempt:
     versions: str
     started_at: float
     finished_at: float | None
-    outcome: str | None
+    outcome: AttemptOutcome | None
     examples: int | None
     seconds: float | None
     error: str | None
-    log_tail: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +238,7 @@ class Shard:
     """Seconds since a leased shard moved, by the database's clock."""
     silent: float | None
     """Seconds since the last heartbeat of the worker that holds it."""
-    beat_seconds: float | None
+    heartbeat_seconds: float | None
     attempts: tuple[Attempt, ...]
 
 

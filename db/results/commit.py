@@ -1,4 +1,4 @@
-"""Writing: new jobs with their examples, and a whole shard's results."""
+"""Storing the results of a shard, in the transaction that ends it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.queue.claims import Claim, end_attempt
-from db.queue.splitting import cut_off, forget_texts, shorten
-from db.queue.sql import DONE, HOLD, INSERT_SITE
+from db.queue import recovery
+from db.queue.attempts import end_attempt
+from db.queue.claims import Claim
+from db.queue.examples import delete_texts
+from db.queue.splitting import lock
+from db.queue.sql import DONE, INSERT_SITE
 from db.results import rankings
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
-from jobs.outcome import Completed, Errored, HandedBack
-from jobs.plan import block_end
+from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack
 from jobs.results import ShardResult
-from jobs.states import backoff_seconds
 
 
 class ChangedModelError(HeadwiseError):
@@ -61,8 +62,8 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
     return ShardInput(
         spec=job.spec,
         lo=held.lo,
-        texts=[(row[0], row[1]) for row in rows],
-        gold=[row[2] for row in rows],
+        texts=[(row.text_a, row.text_b) for row in rows],
+        gold=[row.gold for row in rows],
         planned=planned,
     )
 
@@ -72,46 +73,53 @@ def commit_shard(
     held: Claim,
     done: Completed,
     fingerprint: str,
-    log_tail: str = "",
     ending: HandedBack | Errored | None = None,
 ) -> bool:
     """Store a shard's results and mark it done, in one transaction.
 
     ending: why the attempt ended before the end of its lease; the rest becomes ready again
 
-    Returns False, and stores nothing, when the lease was lost. Raises ChangedModelError when the
-    model differs from the job's.
+    Returns False, and stores nothing, if the lease was lost. Raises ChangedModelError if the model
+    differs from the job's.
     """
     end = held.hi
     while True:
         # Before the transaction: drawing the bootstrap takes a while for a large shard.
         result = _within(done.parts, end - held.lo)
         sums = _ranking_sums(held.lo, result)
+        computed = held.lo + len(result.examples)
         with database.write() as tx:
-            row = tx.run(HOLD, **held.key).first()
-            if row is None:
+            shard = lock(tx, held.key)
+            if shard is None:
                 return False
-            if row.hi < held.lo + len(result.examples):
-                end = row.hi  # it was shortened since it was claimed
-                continue
-            _settle_rest(tx, held, len(result.examples), row, ending)
-            _write_results(tx, held, result, sums, fingerprint)
-            failed = int((~result.ok).sum())
-            end_attempt(
-                tx,
-                held,
-                outcome="done",
-                error=None if ending is None else ending.error,
-                examples=len(result.examples),
-                seconds=done.seconds,
-                log_tail=log_tail,
-                failed=failed,
-                head_scores=int(result.ok.sum()) * sum(site.heads for site in result.sites),
-            )
-            touched = tx.run(DONE, **held.key, failed=failed)
-            if touched.rowcount != 1:
-                raise AssertionError("the shard row was locked by this transaction")
-        return True
+            if computed <= shard.hi:
+                recovery.release_rest(tx, shard, computed, ending)
+                _write_results(tx, held, result, sums, fingerprint)
+                _end(tx, held, result, done.seconds, ending)
+                return True
+            end = shard.hi  # it was shortened since it was claimed
+
+
+def _end(
+    tx: Transaction,
+    held: Claim,
+    result: ShardResult,
+    seconds: float,
+    ending: HandedBack | Errored | None,
+) -> None:
+    ok = int(result.ok.sum())
+    failed = len(result.examples) - ok
+    end = AttemptEnd(
+        outcome=AttemptOutcome.DONE,
+        error=None if ending is None else ending.error,
+        examples=len(result.examples),
+        failed=failed,
+        head_scores=ok * sum(site.heads for site in result.sites),
+        seconds=seconds,
+    )
+    end_attempt(tx, held.key, end)
+    if tx.run(DONE, **held.key, failed=failed).rowcount != 1:
+        raise AssertionError("the shard row was locked by this transaction")
 
 
 def _within(parts: Sequence[ShardResult], count: int) -> ShardResult:
@@ -134,27 +142,6 @@ def _ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
     }
 
 
-def _settle_rest(
-    tx: Transaction,
-    held: Claim,
-    done: int,
-    row: Row[tuple[int, int]],
-    ending: HandedBack | Errored | None,
-) -> None:
-    """What was not computed is ready again; a block that raised waits, by itself."""
-    lo = held.lo + done
-    if lo == row.hi:
-        return
-    shorten(tx, held.key, lo)
-    if isinstance(ending, Errored):
-        end = block_end(lo, row.hi, held.block) if ending.in_block else row.hi
-        job_id, wait = held.job_id, backoff_seconds(1)
-        cut_off(tx, job_id, lo, end, wait=wait, errors=1, error=ending.message)
-        lo = end
-    if lo < row.hi:
-        cut_off(tx, held.job_id, lo, row.hi)
-
-
 def _write_results(
     tx: Transaction,
     held: Claim,
@@ -167,7 +154,7 @@ def _write_results(
     rankings.insert_sums(tx, held, sums)
     KINDS[kind].commit(tx, held, result, keep_text)
     if not keep_text:
-        forget_texts(tx, held.job_id, held.lo, held.lo + len(result.examples))
+        delete_texts(tx, held.job_id, held.lo, held.lo + len(result.examples))
 
 
 def _pin_model(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from db.database import Database
 from db.ops import fleet
+from db.ops.fleet import NO_WORKERS
 from db.queue import lifecycle, new_jobs
+from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
@@ -149,7 +151,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
     }
     return NewJob(
         values=values,
-        examples=list(example_rows(rows, facts.labels, spec)) if rows and examples else None,
+        examples=example_rows(rows, facts.labels, spec) if rows and examples else None,
         parents=[reference.job for reference in spec.references()],
         limits=checked.limits,
         deadline_seconds=deadline if isinstance(deadline, float) else None,
@@ -184,13 +186,14 @@ def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int 
     return found
 
 
-def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> Iterator[tuple[Any, ...]]:
-    """Rows for the store: source_row, text_a, text_b, text_hash, gold."""
+def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[ExampleRow]:
+    """The examples of a job as they are stored."""
     second = rows.text_b or [None] * len(rows)  # type: ignore[list-item]
     gold = gold_labels(rows, labels, spec)
-    for row, a, b, label in zip(rows.source_rows, rows.text_a, second, gold, strict=True):
-        digest = hashlib.sha256(json.dumps([a, b]).encode()).hexdigest()
-        yield row, a, b, digest, label
+    return [
+        ExampleRow(row, a, b, hashlib.sha256(json.dumps([a, b]).encode()).hexdigest(), label)
+        for row, a, b, label in zip(rows.source_rows, rows.text_a, second, gold, strict=True)
+    ]
 
 
 def _own_problems(submission: Submission) -> list[Problem]:
@@ -296,7 +299,7 @@ def _estimate(
     spec = submission.spec
     rate = lifecycle.measured_rate(database, spec.kind, facts.layers, facts.heads)
     grace = fleet.patience(settings.heartbeat_seconds)
-    _, alive = lifecycle.idle_workers(database, grace).get(submission.queue, (0, 0))
+    alive = fleet.count_workers(database, grace).get(submission.queue, NO_WORKERS).alive
     data = submission.spec.data
     examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)
     if not examples:

@@ -45,7 +45,7 @@ from scheduler.broker import WAKE
 
 STEPPED: dict[str, tuple[Any, str]] = {
     "claim": (claims, "claim"),
-    "heartbeat": (claims, "heartbeat"),
+    "heartbeat": (claims, "renew"),
     "commit": (commit, "commit_shard"),
     "error": (claims, "record_error"),
     "handback": (claims, "hand_back"),

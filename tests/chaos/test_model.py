@@ -27,13 +27,13 @@ from hypothesis.stateful import (
 )
 
 from db.database import Database
-from db.queue import claims, lifecycle, new_jobs, sql
+from db.queue import claims, lifecycle, new_jobs, recovery, sql
 from db.queue.claims import ANYTHING, Ask, Claim
+from db.queue.recovery import MAX_ERRORS, MAX_LOSSES
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.outcome import Completed, Errored, HandedBack
 from jobs.plan import block_end, blocks, halves
-from jobs.states import MAX_ERRORS, MAX_LOSSES
 from tests.helpers.jobs import ALICE, BOB, HEADS, SITES, job_values, result_of
 
 EXAMPLES, SIZE, BLOCK = 8, 4, 2
@@ -210,7 +210,9 @@ class Machine(RuleBasedStateMachine):
             return
         if last or (losses > 1 and block_end(shard.lo, shard.hi, BLOCK) < shard.hi):
             losses = min(losses, MAX_LOSSES - 1)
-            job.add(shard.cut(halves(shard.lo, shard.hi, BLOCK), losses=losses))
+            job.add(
+                shard.cut(halves(shard.lo, shard.hi, BLOCK), errors=shard.errors, losses=losses)
+            )
         shard.losses, shard.state, shard.wait = losses, "ready", 0.0
 
     @rule()
@@ -275,7 +277,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(held=claims)
     def heartbeat(self, held: Claim) -> None:
-        answer = claims.heartbeat(self.database, held, 1, LEASE)
+        answer = claims.renew(self.database, held, 1, LEASE)
         shard = self.holds(held)
         assert answer == (self.jobs[held.job_id].control if shard else None)
         if shard:
@@ -325,7 +327,8 @@ class Machine(RuleBasedStateMachine):
                 return
             if last:
                 errors, wait = MAX_ERRORS - 1, 0.0
-                job.add(shard.cut(halves(shard.lo, shard.hi, BLOCK), errors=errors))
+                half = halves(shard.lo, shard.hi, BLOCK)
+                job.add(shard.cut(half, errors=errors, losses=shard.losses))
         shard.errors, shard.wait = errors, wait
         shard.state = "failed" if errors >= MAX_ERRORS else "ready"
 
@@ -443,8 +446,7 @@ def check_model(database: Database, examples: int, *, shrink: bool = True) -> No
 @pytest.fixture(autouse=True)
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoffs that do not pass while the test runs."""
-    for module in (claims, commit):
-        monkeypatch.setattr(module, "backoff_seconds", backoff)
+    monkeypatch.setattr(recovery, "backoff_seconds", backoff)
 
 
 def test_the_database_does_what_the_model_does(database: Database) -> None:
@@ -455,7 +457,7 @@ def test_the_database_does_what_the_model_does(database: Database) -> None:
     ("statement", "guard", "instead"),
     [
         ("HOLD", "AND fence = :fence", "AND :fence > 0"),
-        ("HEARTBEAT", "AND fence = :fence", "AND :fence > 0"),
+        ("RENEW", "AND fence = :fence", "AND :fence > 0"),
         ("EXPIRED", "s.lease_until < {clock}", "s.lease_until < {clock} + 900"),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from db.queue import claims
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from tests.cli.conftest import Headwise
 from tests.helpers.jobs import ALICE
 
@@ -49,5 +50,5 @@ def test_doctor_names_what_does_not_answer(
 
 
 def test_doctor_counts_live_workers(headwise: Headwise, store: Database) -> None:
-    claims.beat(store, ALICE, "idle", None)
+    fleet.report_worker(store, ALICE, ProcessState.IDLE)
     assert "workers: 1 alive: 1 on cpu for default\n" in headwise("doctor").out

@@ -9,14 +9,14 @@ import pytest
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity
 from db.queue import claims
 from tests.cli.conftest import Headwise
 from tests.helpers.jobs import ALICE, planned_job
 
 HERE = replace(ALICE, host=socket.gethostname())
 SCHEDULER = SchedulerIdentity(
-    name="s", host=socket.gethostname(), pid=1, broker="redis://h", beat_seconds=10.0
+    name="s", host=socket.gethostname(), pid=1, broker="redis://h", heartbeat_seconds=10.0
 )
 
 
@@ -25,17 +25,19 @@ def execute(database: Database, statement: str) -> None:
         tx.run(statement)
 
 
-def scheduler_beat(database: Database, state: str = "running", still: float = 0.0) -> None:
-    fleet.scheduler_beat(
+def report_scheduler(
+    database: Database, state: ProcessState = ProcessState.RUNNING, still: float = 0.0
+) -> None:
+    fleet.report_scheduler(
         database, SCHEDULER, state=state, doing=None, broker_error=None, still=still
     )
 
 
 def test_a_worker_is_well_while_it_beats_on_this_host(headwise: Headwise, store: Database) -> None:
     assert headwise("health", "worker").out == "worker: none alive on this host\n"
-    claims.beat(store, replace(ALICE, host="elsewhere"), "idle", None)
+    fleet.report_worker(store, replace(ALICE, host="elsewhere"), ProcessState.IDLE)
     assert headwise("health", "worker").status == 1
-    claims.beat(store, replace(HERE, name="bob"), "idle", None)
+    fleet.report_worker(store, replace(HERE, name="bob"), ProcessState.IDLE)
     ran = headwise("health", "worker")
     assert (ran.status, ran.out) == (0, "worker: 1 alive on this host\n")
     execute(store, "UPDATE worker SET seen_at = seen_at - 100")
@@ -48,7 +50,7 @@ def test_a_worker_that_does_not_move_for_its_lease_is_not_well(
     planned_job(store)
     held = claims.claim(store, HERE, 60)
     assert held
-    claims.beat(store, HERE, "busy", held)
+    fleet.report_worker(store, HERE, ProcessState.BUSY, held)
     assert headwise("health", "worker").status == 0
     execute(store, "UPDATE shard SET moved_at = moved_at - 200")
     assert headwise("health", "worker").status == 0, "slow is not hung"
@@ -59,11 +61,11 @@ def test_a_worker_that_does_not_move_for_its_lease_is_not_well(
 
 def test_a_scheduler_is_well_while_its_rounds_end(headwise: Headwise, store: Database) -> None:
     assert headwise("health", "scheduler").status == 1
-    scheduler_beat(store)
+    report_scheduler(store)
     assert headwise("health", "scheduler").out == "scheduler: 1 alive on this host\n"
-    scheduler_beat(store, still=400)
+    report_scheduler(store, still=400)
     assert headwise("health", "scheduler").out == "scheduler: hung: s\n"
-    scheduler_beat(store, state="stopped")
+    report_scheduler(store, state=ProcessState.STOPPED)
     assert headwise("health", "scheduler").status == 1
 
 

@@ -15,7 +15,8 @@ from sqlalchemy import inspect
 from db import database as databases
 from db import upgrades
 from db.database import Database
-from db.queue import claims
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from db.schema import published
 from db.transaction import Transaction
 from db.upgrades import OLDEST_CODE, SchemaState, alembic_config, known_revisions
@@ -144,9 +145,11 @@ def test_a_contracting_migration_waits_for_workers_that_are_too_old(
     head = known_revisions()[-1]
     versions = {"first release": {}, "old": {"schema": "0001"}, "new": {"schema": head}}
     for name, said in versions.items():
-        claims.beat(database, replace(ALICE, name=name, versions=json.dumps(said)), "idle", None)
-    claims.beat(database, replace(BOB, name="stopped"), "stopped", None)
-    claims.beat(database, replace(BOB, name="silent"), "idle", None)
+        fleet.report_worker(
+            database, replace(ALICE, name=name, versions=json.dumps(said)), ProcessState.IDLE
+        )
+    fleet.report_worker(database, replace(BOB, name="stopped"), ProcessState.STOPPED)
+    fleet.report_worker(database, replace(BOB, name="silent"), ProcessState.IDLE)
     execute(database, "UPDATE worker SET seen_at = seen_at - 121 WHERE name = 'silent'")
     for module in (upgrades, databases):
         monkeypatch.setattr(module, "OLDEST_CODE", head)

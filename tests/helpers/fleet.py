@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from db.database import Database
-from db.ops.fleet import SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity
 
-WHO = SchedulerIdentity(name="s", host="h", pid=1, broker="redis://b", beat_seconds=10)
-SAID: dict[str, Any] = {"state": "running", "doing": None, "broker_error": None, "still": 0.0}
+WHO = SchedulerIdentity(name="s", host="h", pid=1, broker="redis://b", heartbeat_seconds=10)
+SAID: dict[str, Any] = {
+    "state": ProcessState.RUNNING,
+    "doing": None,
+    "broker_error": None,
+    "still": 0.0,
+}
 
 
 def shift(database: Database, table: str, column: str, seconds: float) -> None:

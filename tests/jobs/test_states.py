@@ -8,12 +8,10 @@ from jobs.states import (
     FINAL_JOB_STATES,
     FINAL_SHARD_STATES,
     JOB_TRANSITIONS,
-    MAX_ERRORS,
     SHARD_TRANSITIONS,
     SHOWN_JOB_STATES,
     JobState,
     ShardState,
-    backoff_seconds,
 )
 
 
@@ -48,10 +46,3 @@ def test_every_state_has_its_transitions_and_can_be_reached_and_left(
 def test_any_unfinished_job_can_be_cancelled() -> None:
     for state in set(SHOWN_JOB_STATES) - FINAL_JOB_STATES - {JobState.CANCELLING}:
         assert JobState.CANCELLING in JOB_TRANSITIONS[state]
-
-
-def test_the_wait_after_an_error_grows_to_a_limit() -> None:
-    waits = [backoff_seconds(errors) for errors in range(1, 10)]
-    assert waits[0] == 2.0
-    assert waits == sorted(waits)
-    assert waits[MAX_ERRORS - 1] < waits[-1] == 300.0

@@ -15,7 +15,8 @@ from db.reads import jobs as job_reads
 from db.results.commit import commit_shard
 from jobs.errors import NotFoundError
 from jobs.settings import Settings
-from jobs.states import MAX_ERRORS, JobState
+from db.queue.recovery import MAX_ERRORS
+from jobs.states import JobState
 from scheduler import loop
 from scheduler.loop import Scheduler
 from scheduler.submission import recurring as recurring_submission

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from db.database import Database
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.errors import InputError, Problem, UnavailableError
@@ -53,14 +55,14 @@ def scheduler(database: Database, settings: Settings, app: Any) -> Scheduler:
 @pytest.fixture
 def two_workers(database: Database) -> None:
     """Alice and Bob have nothing to do."""
-    claims.beat(database, ALICE, "idle", None)
-    claims.beat(database, BOB, "idle", None)
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
+    fleet.report_worker(database, BOB, ProcessState.IDLE)
 
 
 @pytest.fixture
 def one_worker(database: Database) -> None:
     """Alice has nothing to do."""
-    claims.beat(database, ALICE, "idle", None)
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
 
 
 def commit_everything(database: Database) -> None:
@@ -88,7 +90,7 @@ def test_a_tick_cuts_a_job_into_shards_and_lets_it_run(
 def test_there_is_a_range_of_whole_blocks_for_every_live_worker(
     scheduler: Scheduler, database: Database, settings: Settings
 ) -> None:
-    claims.beat(database, BOB, "busy", None)
+    fleet.report_worker(database, BOB, ProcessState.BUSY)
     pairs_file(settings.home / "pairs.jsonl", 20)
     submitted(database, settings)
     scheduler.tick()
@@ -102,7 +104,7 @@ def test_as_many_workers_are_woken_as_can_share_a_range(
     submitted(database, settings)
     scheduler.plan()
     for who in (ALICE, BOB):
-        claims.beat(database, who, "idle", None)
+        fleet.report_worker(database, who, ProcessState.IDLE)
     scheduler.tick()
     assert rows(database, "SELECT COUNT(*) FROM shard") == [(1,)]
     assert app.sent == ["default", "default"]
@@ -238,7 +240,7 @@ def test_a_shard_is_announced_again_when_nobody_took_it(
 
 def test_busy_workers_are_left_alone(scheduler: Scheduler, database: Database, app: Any) -> None:
     planned_job(database)
-    claims.beat(database, ALICE, "busy", None)
+    fleet.report_worker(database, ALICE, ProcessState.BUSY)
     scheduler.tick()
     assert app.sent == []
 
@@ -281,7 +283,7 @@ def test_a_broker_that_is_away_costs_nothing_but_time(
         scheduler.tick()
     assert states(database) == ["running"]
     assert rows(database, "SELECT dispatched_at FROM shard") == [(None,)]
-    claims.beat(database, ALICE, "idle", None)
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
     app.reachable = True
     scheduler.tick()
     assert app.sent == ["default"]

@@ -151,7 +151,7 @@ def test_results_do_not_depend_on_how_a_job_was_cut(database: Database, settings
             hi = min(held.hi, held.lo + count)
             parts = tuple(computed(n, n + 1, planned) for n in range(held.lo, hi))
             made, stop = Completed(parts=parts, seconds=0.1), HandedBack(reason="pause")
-            assert commit.commit_shard(database, held, made, "model", "", stop)
+            assert commit.commit_shard(database, held, made, "model", stop)
         lifecycle.sweep_jobs(database)
         assert lifecycle.finish_jobs(database) == [job]
         done = job_reads.get_job(database, job)

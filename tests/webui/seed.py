@@ -191,9 +191,6 @@ def _shards(
                     "error": "RuntimeError: CUDA error: an illegal memory access"
                     if failed
                     else None,
-                    "log_tail": "12:00:01 info  shard started\n12:00:09 error RuntimeError"
-                    if failed
-                    else "12:00:01 info  shard started\n12:00:10 info  shard done",
                 }
             )
     insert(database, schema.shard, shards)

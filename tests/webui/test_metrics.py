@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from db.database import Database
 from db.ops import checks, fleet
 from db.ops.checks import UNKNOWN
+from db.ops.fleet import ProcessState
 from db.queue import claims
 from db.results import commit
 from jobs.errors import UnavailableError
@@ -52,8 +53,8 @@ def busy(database: Database) -> None:
         elif outcome == "hand back":
             claims.hand_back(database, held, "pause")
         else:
-            claims.beat(database, ALICE, "busy", held, 10, GPU)
-    fleet.scheduler_beat(database, WHO, **SAID)
+            fleet.report_worker(database, ALICE, ProcessState.BUSY, held, 10, GPU)
+    fleet.report_scheduler(database, WHO, **SAID)
 
 
 Key = tuple[str, frozenset[str]]

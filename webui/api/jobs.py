@@ -293,7 +293,7 @@ def _texts(value: Any) -> Any:
 
 def _shard_json(shard: job_reads.Shard) -> dict[str, Any]:
     condition = fleet.shard_condition(shard, settings())
-    values = {key: value for key, value in asdict(shard).items() if key != "beat_seconds"}
+    values = {key: value for key, value in asdict(shard).items() if key != "heartbeat_seconds"}
     return {**values, "condition": condition}
 
 

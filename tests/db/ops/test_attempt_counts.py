@@ -35,8 +35,8 @@ def test_every_end_is_counted_once(database: Database) -> None:
     assert commit.commit_shard(database, slow, took, "model")
     claims.hand_back(database, claim(database), "pause")
     again = claim(database)
-    claims.record_error(database, again, "boom", permanent=False)
-    claims.record_error(database, again, "boom", permanent=False)
+    claims.record_error(database, again, "boom")
+    claims.record_error(database, again, "boom")
     lost = claim(database)
     with database.write() as tx:
         tx.run("UPDATE shard SET lease_until = 1 WHERE state = 'leased'")

@@ -6,7 +6,7 @@ import pytest
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity
 from db.queue import claims
 from db.reads import jobs as job_reads
 from jobs.settings import Settings
@@ -31,7 +31,7 @@ def shard_condition(database: Database, job: int) -> str | None:
 def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
     database: Database, silent: float, beat: float | None, condition: str
 ) -> None:
-    claims.beat(database, ALICE, "idle", None, beat, '{"memory": 5}')
+    fleet.report_worker(database, ALICE, ProcessState.IDLE, None, beat, '{"memory": 5}')
     shift(database, "worker", "seen_at", silent)
     found = worker(database)
     assert (found.condition, found.alive) == (condition, condition != "dead")
@@ -40,7 +40,7 @@ def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
 
 
 def test_a_worker_that_signed_off_is_stopped_not_dead(database: Database) -> None:
-    claims.beat(database, ALICE, "stopped", None, 10)
+    fleet.report_worker(database, ALICE, ProcessState.STOPPED, None, 10)
     shift(database, "worker", "seen_at", 1000)
     assert (worker(database).condition, worker(database).alive) == ("stopped", False)
 
@@ -49,23 +49,23 @@ def test_a_shard_that_does_not_move_while_its_worker_beats_is_stalled(database: 
     job = planned_job(database, examples=2)
     held = claims.claim(database, ALICE, 60)
     assert held is not None
-    claims.beat(database, ALICE, "busy", held, 10)
+    fleet.report_worker(database, ALICE, ProcessState.BUSY, held, 10)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
-    claims.heartbeat(database, held, 1, 60, 59.0)
+    claims.renew(database, held, 1, 60, 59.0)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
-    claims.heartbeat(database, held, 1, 60, 65.0)
+    claims.renew(database, held, 1, 60, 65.0)
     assert (worker(database).condition, shard_condition(database, job)) == ("stalled", "stalled")
     still = job_reads.list_shards(database, job)[0].still
     assert still is not None
     assert 65 <= still < 75
-    claims.heartbeat(database, held, 2, 60, 0.5)
+    claims.renew(database, held, 2, 60, 0.5)
     assert (worker(database).condition, shard_condition(database, job)) == ("busy", None)
 
 
 def test_a_shard_of_a_dead_worker_is_not_called_stalled(database: Database) -> None:
     job = planned_job(database, examples=2)
     held = claims.claim(database, ALICE, 60)
-    claims.beat(database, ALICE, "busy", held, 10)
+    fleet.report_worker(database, ALICE, ProcessState.BUSY, held, 10)
     shift(database, "worker", "seen_at", 90)
     shift(database, "shard", "moved_at", 95)
     assert (worker(database).condition, shard_condition(database, job)) == ("dead", "dead")
@@ -75,11 +75,11 @@ def test_a_new_claim_has_just_moved(database: Database) -> None:
     job = planned_job(database, examples=2)
     held = claims.claim(database, ALICE, 60)
     assert held is not None
-    claims.heartbeat(database, held, 1, 60, 500.0)
+    claims.renew(database, held, 1, 60, 500.0)
     claims.hand_back(database, held, "pause")
     assert shard_condition(database, job) is None
     again = claims.claim(database, ALICE, 60)
-    claims.beat(database, ALICE, "busy", again, 10)
+    fleet.report_worker(database, ALICE, ProcessState.BUSY, again, 10)
     assert shard_condition(database, job) is None
 
 
@@ -89,43 +89,43 @@ def said(database: Database) -> list[str]:
 
 def test_what_stands_still_is_said(database: Database) -> None:
     assert said(database) == ["scheduler"]
-    fleet.scheduler_beat(database, WHO, **SAID)
+    fleet.report_scheduler(database, WHO, **SAID)
     assert said(database) == []
     planned_job(database)
     assert said(database) == ["workers"]
-    claims.beat(database, ALICE, "idle", None, 10)
+    fleet.report_worker(database, ALICE, ProcessState.IDLE, None, 10)
     assert said(database) == []
     shift(database, "worker", "seen_at", 21)
     assert said(database) == ["workers"]
-    fleet.scheduler_beat(database, WHO, **{**SAID, "broker_error": "refused"})
+    fleet.report_scheduler(database, WHO, **{**SAID, "broker_error": "refused"})
     assert said(database) == ["broker", "workers"]
-    fleet.scheduler_beat(database, WHO, **{**SAID, "still": 61.0, "doing": "planning job 3"})
+    fleet.report_scheduler(database, WHO, **{**SAID, "still": 61.0, "doing": "planning job 3"})
     assert said(database) == ["scheduler", "workers"]
     assert "planning job 3" in fleet.notices(database, SETTINGS)[0].message
     shift(database, "scheduler", "seen_at", 21)
     assert said(database) == ["scheduler", "workers"]
-    assert "No scheduler runs" in fleet.notices(database, SETTINGS)[0].message
+    assert "No scheduler is running" in fleet.notices(database, SETTINGS)[0].message
 
 
 def test_one_of_two_schedulers_is_enough(database: Database) -> None:
-    fleet.scheduler_beat(database, WHO, **{**SAID, "broker_error": "refused", "still": 500.0})
-    other = SchedulerIdentity(name="t", host="h", pid=2, broker="redis://b", beat_seconds=10)
-    fleet.scheduler_beat(database, other, **SAID)
+    fleet.report_scheduler(database, WHO, **{**SAID, "broker_error": "refused", "still": 500.0})
+    other = SchedulerIdentity(name="t", host="h", pid=2, broker="redis://b", heartbeat_seconds=10)
+    fleet.report_scheduler(database, other, **SAID)
     assert said(database) == []
     conditions = {one.name: one.condition for one in fleet.list_schedulers(database, SETTINGS)}
     assert conditions == {"s": "stalled", "t": "running"}
-    fleet.scheduler_beat(database, WHO, **{**SAID, "state": "stopped"})
+    fleet.report_scheduler(database, WHO, **{**SAID, "state": ProcessState.STOPPED})
     conditions = {one.name: one.condition for one in fleet.list_schedulers(database, SETTINGS)}
     assert conditions == {"s": "stopped", "t": "running"}
     shift(database, "scheduler", "seen_at", 1000)
-    fleet.prune_schedulers(database, 500)
+    fleet.delete_unseen(database, 500)
     assert fleet.list_schedulers(database, SETTINGS) == []
 
 
 def test_a_worker_of_several_queues_serves_each(database: Database) -> None:
-    fleet.scheduler_beat(database, WHO, **SAID)
+    fleet.report_scheduler(database, WHO, **SAID)
     planned_job(database, queue="large")
     assert said(database) == ["workers"]
     several = type(ALICE)(**{**ALICE.__dict__, "name": "m", "queue": "small,large"})
-    claims.beat(database, several, "idle", None, 10)
+    fleet.report_worker(database, several, ProcessState.IDLE, None, 10)
     assert said(database) == []

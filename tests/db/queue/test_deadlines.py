@@ -49,7 +49,7 @@ def test_what_is_done_is_kept_and_said_to_be_partial(database: Database) -> None
     late(database, job)
     assert state(database, job) == "stopping"
     assert shard_states(database) == ["done", "leased", "cancelled"]
-    assert claims.heartbeat(database, running, 1, 60) == "pause"
+    assert claims.renew(database, running, 1, 60) == "pause"
     assert lifecycle.finish_jobs(database) == []
     claims.hand_back(database, running, "cancelled")
     lifecycle.sweep_jobs(database)
@@ -67,7 +67,7 @@ def test_a_shard_that_is_lost_or_fails_meanwhile_is_not_run_again(database: Data
     job = planned_job(database, size=3)
     lost, broken = claim(database), claim(database, BOB)
     late(database, job)
-    claims.record_error(database, broken, "boom", permanent=False)
+    claims.record_error(database, broken, "boom")
     with database.write() as tx:
         tx.run("UPDATE shard SET lease_until = 1 WHERE state = 'leased'")
     assert [one.shard_no for one in lifecycle.expire_leases(database)] == [lost.shard_no]

@@ -12,10 +12,14 @@ import pytest
 from sqlalchemy import text
 
 from db.database import Database
+from db.ops import fleet
+from db.ops.fleet import ProcessState, WorkerCount
 from db.queue import claims, lifecycle, new_jobs
+from db.queue.lifecycle import WaitingShard
+from db.queue.recovery import MAX_ERRORS, MAX_LOSSES
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
-from jobs.states import MAX_ERRORS, MAX_LOSSES, Control
+from jobs.states import Control
 from tests.helpers.jobs import (
     ALICE,
     BOB,
@@ -134,8 +138,10 @@ def test_a_worker_of_several_queues_claims_from_any_the_best_first(database: Dat
         for queue, priority in (("cpu", 0), ("gpu", 0), ("urgent", 5), ("other", 9))
     }
     both = dataclasses.replace(ALICE, queue="gpu,cpu,urgent")
-    claims.beat(database, both, "idle", None)
-    assert lifecycle.idle_workers(database, 60) == dict.fromkeys(both.queues, (1, 1))
+    fleet.report_worker(database, both, ProcessState.IDLE)
+    assert fleet.count_workers(database, 60) == dict.fromkeys(
+        both.queues, WorkerCount(idle=1, alive=1)
+    )
     held = [claims.claim(database, both, LEASE) for _ in range(4)]
     order = [claim and claim.job_id for claim in held]
     assert order == [jobs["urgent"], jobs["cpu"], jobs["gpu"], None]
@@ -173,7 +179,7 @@ def test_a_zombie_cannot_commit(database: Database) -> None:
     assert again.fence == 2
     assert not commit.commit_shard(database, zombie, completed(0, 2), "model")
     assert one(database, "SELECT COUNT(*) FROM head_scores") == 0
-    assert claims.heartbeat(database, zombie, 1, LEASE) is None
+    assert claims.renew(database, zombie, 1, LEASE) is None
     assert commit.commit_shard(database, again, completed(0, 2), "model")
     assert not commit.commit_shard(database, again, completed(0, 2), "model")
     assert one(database, "SELECT COUNT(*) FROM head_scores") == 2 * SITES * HEADS
@@ -210,13 +216,13 @@ def test_heartbeat_renews_the_lease_and_tells_the_wish(database: Database) -> No
     job = planned_job(database, examples=2)
     held = claim(database)
     before = one(database, "SELECT lease_until FROM shard")
-    assert claims.heartbeat(database, held, 1, LEASE + 60) is Control.RUN
+    assert claims.renew(database, held, 1, LEASE + 60) is Control.RUN
     assert one(database, "SELECT lease_until FROM shard") > before + 30
     assert one(database, "SELECT progress FROM shards") == 1
     lifecycle.set_control(database, job, "pause")
-    assert claims.heartbeat(database, held, 1, LEASE) is Control.PAUSE
+    assert claims.renew(database, held, 1, LEASE) is Control.PAUSE
     lifecycle.set_control(database, job, "cancel")
-    assert claims.heartbeat(database, held, 1, LEASE) is Control.CANCEL
+    assert claims.renew(database, held, 1, LEASE) is Control.CANCEL
 
 
 def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database) -> None:
@@ -225,7 +231,7 @@ def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database
         execute(database, "UPDATE shard SET available_at = 0")
         held = claim(database)
         assert held.shard_no == 0
-        claims.record_error(database, held, "boom", permanent=False)
+        claims.record_error(database, held, "boom")
     assert rows(database, "SELECT state, errors, error FROM shards WHERE shard = 0") == [
         ("failed", MAX_ERRORS, "boom")
     ]
@@ -239,7 +245,7 @@ def test_errors_wait_and_then_fail_the_shard_but_not_the_rest(database: Database
 
 def test_an_error_backs_off(database: Database) -> None:
     planned_job(database, examples=2)
-    claims.record_error(database, claim(database), "boom", permanent=False)
+    claims.record_error(database, claim(database), "boom")
     assert claims.claim(database, ALICE, LEASE) is None
     assert 0 < one(database, "SELECT available_at - {clock} FROM shard") <= 2.5
 
@@ -465,21 +471,26 @@ def test_a_model_that_changes_under_the_job_is_refused(database: Database) -> No
 def test_waiting_shards_are_announced_again_only_after_a_while(database: Database) -> None:
     job = planned_job(database, examples=4)
     waiting = lifecycle.waiting_shards(database, 30, 10)
-    assert waiting == [("default", job, 0, 1), ("default", job, 1, 1)]
-    lifecycle.mark_dispatched(database, [(job, 0)])
-    assert lifecycle.waiting_shards(database, 30, 10) == [("default", job, 1, 1)]
+    shards = [
+        WaitingShard(job_id=job, shard_no=number, queue="default", blocks=1) for number in (0, 1)
+    ]
+    assert waiting == shards
+    lifecycle.mark_dispatched(database, shards[:1])
+    assert lifecycle.waiting_shards(database, 30, 10) == shards[1:]
     execute(database, "UPDATE shard SET dispatched_at = dispatched_at - 31")
     assert len(lifecycle.waiting_shards(database, 30, 10)) == 2
 
 
 def test_workers_are_counted_while_they_beat(database: Database) -> None:
-    claims.beat(database, ALICE, "idle", None)
-    claims.beat(database, BOB, "busy", claims.Claim(job_id=1, shard_no=2, fence=1, lo=0, hi=1))
-    assert lifecycle.idle_workers(database, 30) == {"default": (1, 2)}
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
+    fleet.report_worker(
+        database, BOB, ProcessState.BUSY, claims.Claim(job_id=1, shard_no=2, fence=1, lo=0, hi=1)
+    )
+    assert fleet.count_workers(database, 30) == {"default": WorkerCount(idle=1, alive=2)}
     assert rows(database, "SELECT job_id, shard FROM workers WHERE worker = 'bob'") == [(1, 2)]
     execute(database, "UPDATE worker SET seen_at = seen_at - 60 WHERE name = 'alice'")
-    assert lifecycle.idle_workers(database, 30) == {"default": (0, 1)}
-    lifecycle.prune_workers(database, 30)
+    assert fleet.count_workers(database, 30) == {"default": WorkerCount(idle=0, alive=1)}
+    fleet.delete_unseen(database, 30)
     assert rows(database, "SELECT worker FROM workers") == [("bob",)]
 
 

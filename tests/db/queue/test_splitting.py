@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from db.database import Database
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from db.queue import claims, lifecycle, new_jobs
-from db.queue.claims import Ask, Claim
+from db.queue.claims import Ask, Claim, LeaseStatus
 from db.queue.rebalance import balance
+from db.queue.recovery import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS
 from db.results import commit
 from jobs.outcome import Completed, Errored, HandedBack
-from jobs.states import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS, Control
+from jobs.states import Control
 from tests.helpers.jobs import ALICE, BOB, importance_of, job_values, planned_job, result_of
 
 LEASE = 60.0
@@ -118,7 +121,7 @@ def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
 def test_shards_become_smaller_towards_the_end(database: Database) -> None:
     blocked_job(database, 64, 2)
     for who in (ALICE, BOB):
-        claims.beat(database, who, "idle", None)
+        fleet.report_worker(database, who, ProcessState.IDLE)
     sizes = []
     while held := claims.claim(database, ALICE, LEASE, at_pace(0.001)):
         sizes.append(held.hi - held.lo)
@@ -143,10 +146,10 @@ def test_a_deadline_keeps_the_blocks_that_running_shards_have(database: Database
     held = claim(database)
     execute(database, "UPDATE job SET deadline_at = 1")
     lifecycle.sweep_jobs(database)
-    wish = claims.heartbeat(database, held, 8, LEASE)
+    wish = claims.renew(database, held, 8, LEASE)
     assert wish is Control.PAUSE
     ending = HandedBack(reason=str(wish))
-    assert commit.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert commit.commit_shard(database, held, compute(held, 8), "model", ending)
     assert claims.claim(database, ALICE, LEASE) is None
     finish(database)
     finish(database)
@@ -161,7 +164,7 @@ def test_what_a_stopped_worker_has_computed_is_kept(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
     ending = HandedBack(reason="pause")
-    assert commit.commit_shard(database, held, compute(held, 8), "model", "", ending)
+    assert commit.commit_shard(database, held, compute(held, 8), "model", ending)
     assert shards(database) == [(0, 0, 8, "done"), (8, 8, 16, "ready")]
     assert rows(database, "SELECT outcome, examples, error FROM attempt") == [
         ("done", 8, "handed back: pause")
@@ -173,7 +176,7 @@ def test_a_block_that_raises_waits_by_itself(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
     raised = Errored(message="ValueError: x", in_block=True)
-    assert commit.commit_shard(database, held, compute(held, 4), "model", "", raised)
+    assert commit.commit_shard(database, held, compute(held, 4), "model", raised)
     state = "SELECT lo, hi, state, errors, error FROM shard ORDER BY lo"
     assert rows(database, state) == [
         (0, 4, "done", 0, None),
@@ -186,9 +189,9 @@ def test_a_block_that_raises_waits_by_itself(database: Database) -> None:
 def test_a_shortened_lease_stores_only_what_is_inside(database: Database) -> None:
     blocked_job(database, 16, 4)
     held = claim(database)
-    assert claims.poll(database, held) == (Control.RUN, 16)
+    assert claims.poll(database, held) == LeaseStatus(control=Control.RUN, hi=16)
     assert claims.give_away(database, held, 8)
-    assert claims.poll(database, held) == (Control.RUN, 8)
+    assert claims.poll(database, held) == LeaseStatus(control=Control.RUN, hi=8)
     assert commit.commit_shard(database, held, compute(held), "model")
     assert rows(database, "SELECT COUNT(*) FROM example_result") == [(8,)]
     rest = claim(database)
@@ -233,7 +236,7 @@ def scramble(database: Database, kind: str, seed: int) -> None:
             }.get(way)
             count = done if ending else None
             made = compute(held, count, kind)
-            assert commit.commit_shard(database, held, made, "model", "", ending)
+            assert commit.commit_shard(database, held, made, "model", ending)
         execute(database, "UPDATE shard SET available_at = 0")
 
 
@@ -280,7 +283,7 @@ def fail(database: Database, bad: set[int], most: int = 200) -> int:
             assert commit.commit_shard(database, held, compute(held), "model")
         elif good > held.lo:
             made = compute(held, good - held.lo)
-            assert commit.commit_shard(database, held, made, "model", "", raised)
+            assert commit.commit_shard(database, held, made, "model", raised)
         else:
             claims.record_error(database, held, raised.message, in_block=True)
     raise AssertionError("it does not end")
@@ -436,7 +439,7 @@ def test_a_shard_makes_room_for_a_job_of_higher_priority(database: Database) -> 
     assert balance(database, {}) == []
     urgent = blocked_job(database, 8, 8, priority=1)
     assert [one.key for one in balance(database, {})] == [held.key]
-    assert claims.poll(database, held) == (Control.RUN, 8)
+    assert claims.poll(database, held) == LeaseStatus(control=Control.RUN, hi=8)
     assert balance(database, {}) == []
     assert commit.commit_shard(database, held, compute(held), "model")
     assert claim(database).job_id == urgent

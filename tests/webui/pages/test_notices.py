@@ -108,7 +108,7 @@ def test_pages_say_what_jobs_wait_for(
         assert "No worker of the queue default is alive: 1 running job waits" in text
     assert "No scheduler runs" not in client.get(f"/jobs/{final}").text
     unreachable = {**SAID, "broker_error": f"refused {HOSTILE}"}
-    fleet.scheduler_beat(database, WHO, **unreachable)
+    fleet.report_scheduler(database, WHO, **unreachable)
     seeding.seed_worker(database, "w")
     for path in pages:
         text = client.get(path).text
@@ -116,7 +116,7 @@ def test_pages_say_what_jobs_wait_for(
         assert "No worker" not in text.replace("No worker has been seen", "")
         assert "The broker redis://b does not answer" in text
         assert "<script>alert" not in text
-    fleet.scheduler_beat(database, WHO, **SAID)
+    fleet.report_scheduler(database, WHO, **SAID)
     for path in pages:
         assert "notice-warn" not in client.get(path).text
 
@@ -130,7 +130,7 @@ def test_conditions_on_pages_and_api(
         database, "orion-4121-1", resource_usage='{"memory": 5e8, "cpu": 1.5}', **place
     )
     seeding.seed_worker(database, "gone", silent=21)
-    fleet.scheduler_beat(database, WHO, **SAID)
+    fleet.report_scheduler(database, WHO, **SAID)
     shift(database, "shard", "moved_at", 0)
     with database.write() as tx:
         tx.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))

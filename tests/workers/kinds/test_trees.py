@@ -25,7 +25,7 @@ def test_a_stored_example_has_the_library_s_tree(database: Database, keep_text: 
     held = claims.claim(database, ALICE, 60.0)
     assert held is not None
     done = Completed(parts=(shard_result(result),), seconds=0.5)
-    assert commit.commit_shard(database, held, done, "fingerprint", "")
+    assert commit.commit_shard(database, held, done, "fingerprint")
     for example in range(2):
         stored = read_interactions(database, job, example)
         assert stored is not None

@@ -1,0 +1,20 @@
+"""Attempts: every claim of a shard by a worker, and how it ended."""
+
+from __future__ import annotations
+
+from db.ops import attempt_counts
+from db.queue.sql import END_ATTEMPT
+from db.transaction import Transaction
+from jobs.outcome import AttemptEnd
+
+
+def end_attempt(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:
+    """Store the end of an attempt and count it, unless it has ended before."""
+    values = {
+        "outcome": end.outcome.value,
+        "examples": end.examples,
+        "seconds": end.seconds,
+        "error": end.error,
+    }
+    if tx.run(END_ATTEMPT, **key, **values).rowcount:
+        attempt_counts.add(tx, key, end)
