@@ -11,11 +11,11 @@ from db.database import Database
 from db.kinds import KINDS
 from db.ops import deletion, retention
 from db.queue import claims, recurring
+from db.queue.recovery import MAX_ERRORS
 from db.reads import jobs as job_reads
 from db.results.commit import commit_shard
 from jobs.errors import NotFoundError
 from jobs.settings import Settings
-from db.queue.recovery import MAX_ERRORS
 from jobs.states import JobState
 from scheduler import loop
 from scheduler.loop import Scheduler
