@@ -104,15 +104,15 @@ def test_pages_say_what_jobs_wait_for(
     pages = (*PAGES, f"/jobs/{running}")
     for path in pages:
         text = client.get(path).text
-        assert "No scheduler runs" in text, path
+        assert "No scheduler is running" in text, path
         assert "No worker of the queue default is alive: 1 running job waits" in text
-    assert "No scheduler runs" not in client.get(f"/jobs/{final}").text
+    assert "No scheduler is running" not in client.get(f"/jobs/{final}").text
     unreachable = {**SAID, "broker_error": f"refused {HOSTILE}"}
     fleet.report_scheduler(database, WHO, **unreachable)
     seeding.seed_worker(database, "w")
     for path in pages:
         text = client.get(path).text
-        assert "No scheduler runs" not in text
+        assert "No scheduler is running" not in text
         assert "No worker" not in text.replace("No worker has been seen", "")
         assert "The broker redis://b does not answer" in text
         assert "<script>alert" not in text
