@@ -1,1 +1,1 @@
-"""Adversarial triggers: put into texts, tried on a model, and compared with raw attention."""
+"""Adversarial triggers: inserted into texts, evaluated, and compared with raw attention."""

@@ -1,4 +1,4 @@
-"""The strongest cells of raw attention, to compare those of attribution with."""
+"""The strongest cells of raw attention, as a baseline for those of attribution."""
 
 from __future__ import annotations
 
@@ -45,14 +45,15 @@ def attention_cells(  # noqa: PLR0913 - options are keyword arguments in a noteb
     token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> list[TextCells]:
-    """The cells with the largest attention probability, special tokens left out: triggers to
-    compare those of attribution with.
+    """Find the cells with the largest attention probability, without special tokens.
 
-    cells: how many per text; fewer where it has fewer
-    one_head: all of the head that has the largest; else of all heads
+    They are triggers for comparison with those of attribution.
+
+    cells: number per text, or fewer if it has fewer
+    one_head: take all cells from the head that has the largest; otherwise from all heads
 
     Raises OptionError for a bad argument, UnsupportedModelError as ``attribute`` does, and
-    TokenizerError for a tokenizer that does not tell special tokens from others.
+    TokenizerError for a tokenizer that does not mark special tokens.
     """
     if cells < 1:
         raise OptionError(f"cells must be at least 1, not {cells}")
@@ -69,7 +70,7 @@ def attention_cells(  # noqa: PLR0913 - options are keyword arguments in a noteb
             progress(len(found), len(texts))
 
     with torch.no_grad(), Replay(model) as replay:
-        # A quarter, as the attention of all heads is kept.
+        # A quarter of the budget, because the attention of all heads is kept.
         budget = budget_for(model, token_budget)
         in_batches([text.encoded for text in prepared], budget, work, share=4)
     return [found[e] for e in range(len(texts))]
@@ -110,7 +111,10 @@ def _strongest(
     cells: int,
     one_head: bool,
 ) -> tuple[AttentionCell, ...]:
-    """The largest of each head's largest cells, values and flat places [heads, k]."""
+    """Select the largest among the k largest cells of each head.
+
+    values, places: of these, and their index in the flat matrix, [heads, k]
+    """
     ranked = values.clone()
     if one_head:
         ranked[torch.arange(len(heads)) != int(values[:, 0].argmax())] = -1

@@ -1,7 +1,7 @@
-"""Adversarial triggers (Hao et al., AAAI 2021, section 5): what they do to a model's predictions.
+"""The effect of adversarial triggers on predictions (Hao et al., AAAI 2021, section 5).
 
 A trigger is a sequence of tokens (token, segment, relative position, word);
-``headwise.attack.inserting`` puts them into texts.
+``headwise.attack.inserting`` inserts them into texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headwise.targets import Label, label_index, label_names
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-_CHUNK = 2048  # texts with triggers in them that are held, and sorted by length, at a time
+_CHUNK = 2048  # number of texts with triggers that are held, and sorted by length, at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class AttackResult:
     """Predictions of E texts without and with each of T triggers; C classes.
 
     labels: names of the classes
-    gold: gold label, -1 where there is none, int32 [E]
+    gold: gold label, int32 [E]; -1 where there is none
     before: class predicted without a trigger, int32 [E]; -1 where the output is not finite
     before_probabilities: float32 [E, C]
     after: class predicted with each trigger, int32 [T, E]; -1 where the output is not finite or
-        the trigger was not inserted: it came from this text, or has no token for it
+        the trigger was not inserted, because it is from this text or has no token for it
     after_probabilities: float32 [T, E, C], NaN where ``after`` is -1
     """
 
@@ -49,7 +49,7 @@ class AttackResult:
     after_probabilities: Floats
 
     def sums(self) -> AttackSums:
-        """Counts by trigger and class, to be added up over shards."""
+        """Return counts by trigger and class; those of shards add up."""
         return AttackSums.of(self.gold, self.before, self.after, len(self.labels))
 
 
@@ -68,18 +68,18 @@ def evaluate_triggers(  # noqa: PLR0913 - options are keyword arguments in a not
     token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> AttackResult:
-    """Classify every text as it is and with every trigger in it.
+    """Classify every text without a trigger and with each trigger inserted.
 
-    labels: gold label of each text by name or index, None where there is none
+    labels: gold label of each text by name or index, or None
     insertion, segments: see ``Inserter``
-    max_length: as of ``attribute``; texts are cut so that triggers have room, triggers never are
+    max_length: as for ``attribute``; texts are truncated to make room for triggers, never triggers
     examples: an identifier for each text, by default its index
-    sources: for each trigger the identifiers of the texts it came from, where it is not tried
+    sources: for each trigger the identifiers of the texts it is from, which it is not inserted into
     token_budget: tokens (rows x length) in one pass; halved when memory runs out
     progress: called as ``progress(done, total)`` in classifications; an exception ends the work
 
-    Raises OptionError for a bad argument, TokenizerError for insertion ``tokens`` with a tokenizer
-    that does not tell which text a token is of.
+    Raises OptionError for a bad argument, and TokenizerError for insertion ``tokens`` with a
+    tokenizer that does not tell the text of a token.
     """
     names = _checked_labels(model)
     own = list(range(len(texts))) if examples is None else list(examples)
@@ -119,7 +119,7 @@ def evaluate_triggers(  # noqa: PLR0913 - options are keyword arguments in a not
             found = classifier.classify([encoded for _, encoded in chunk], tick)
             predicted[cells], probabilities[cells] = found
     if done < total:
-        tick(total - done)  # triggers that have no token for some of the texts
+        tick(total - done)  # triggers without a token for some of the texts
     return AttackResult(
         labels=names,
         gold=np.array(gold, dtype=np.int32),
@@ -136,7 +136,7 @@ def _variants(
     triggers: Sequence[Trigger],
     places: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[tuple[int, int], Encoded]]:
-    """Every text as it is, in row 0, and with the triggers of ``places`` in rows 1 .. T."""
+    """Every text without a trigger, in row 0, and with those of ``places`` in rows 1 .. T."""
     for e, text in enumerate(texts):
         yield (0, e), text.encoded
     for t, e in places:
@@ -147,13 +147,14 @@ def _variants(
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attack by hand.
+    """The classification of one text without and with inserted words.
 
     labels: names of the C classes
     texts_before, texts_after: the text or pair without and with the words
-    before, after: the probability of each class, float32 [C]
-    predicted_before, predicted_after: name of the predicted class
-    truncated: the text with the words was too long for the model and was cut, not the words
+    before, after: probabilities of the classes, float32 [C]
+    predicted_before, predicted_after: names of the predicted classes
+    truncated: the text with the words was too long for the model; the text, not the words, was
+        truncated
     """
 
     labels: tuple[str, ...]
@@ -176,14 +177,14 @@ def try_attack(  # noqa: PLR0913 - options are keyword arguments in a notebook
     positions: Sequence[Sequence[float]] | None = None,
     max_length: int | None = None,
 ) -> Attempt:
-    """Put words typed by hand into a text or pair, and classify it before and after.
+    """Insert words into a text or pair, and classify it before and after.
 
-    word_pairs: the words for the premise, then those for the hypothesis; any number of each
-    positions: the relative position of each word, like ``word_pairs``; evenly spread by default.
-        A word goes to index round((words + added) * position).
+    word_pairs: the words for the premise, then those for the hypothesis, any number of each
+    positions: relative position of each word, like ``word_pairs``; evenly spread by default. A
+        word is inserted at index round((words + added) * position).
 
     Raises OptionError for words without a text, positions that do not fit the words, no words, or
-    a text that is empty.
+    an empty text.
     """
     names = _checked_labels(model)
     parts = (premise,) if hypothesis is None else (premise, hypothesis)

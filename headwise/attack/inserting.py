@@ -1,11 +1,10 @@
-"""Putting triggers into texts: as tokens, or as words that one could type.
+"""Inserting triggers into texts, as tokens or as words.
 
 A trigger is a sequence of tokens, each (token, segment, relative position, word): its word piece,
-0 for the first text or 1 for the second of a pair, its place among the n tokens of its text
-counted from 1 and divided by n, and the word that it is a piece of. As in the official code of
-Hao et al. (AAAI 2021), each in its order goes to index round((n + added) * position) of the text
-that has n tokens (or words) and gets that many added, and one further if that is where the one
-before it went.
+0 for the first text of a pair or 1 for the second, its position among the n tokens of its text,
+counted from 1 and divided by n, and the word that it is a piece of. As in the official code of Hao
+et al. (AAAI 2021), each token in turn is inserted at index round((n + added) * position) of a text
+with n tokens (or words), and one further if the token before it was inserted there.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _Placed = list[tuple[_T, float]]
 
 
 def placed(items: Sequence[_T], added: _Placed[_T]) -> list[_T]:
-    """The items with others among them, each (item, relative position); see the module."""
+    """Insert (item, relative position) among items; see the module."""
     result, total, before = list(items), len(items) + len(added), -1
     for item, position in added:
         index = round(total * position)
@@ -44,14 +43,14 @@ def placed(items: Sequence[_T], added: _Placed[_T]) -> list[_T]:
 
 
 def words_into(text: str, added: _Placed[str], most: int | None = None) -> str:
-    """A text, or its first ``most`` words, with words among its own; blanks within it stay."""
+    """Insert words into a text, or its first ``most`` words; whitespace within it remains."""
     own = re.findall(r"\S+\s*", text)[:most]
     words = placed(own, [(word + " ", position) for word, position in added])
     return "".join(word if word[-1].isspace() else word + " " for word in words).strip()
 
 
 def check_trigger(where: str, trigger: Trigger) -> None:
-    """Raises OptionError, naming ``where`` it came from, for what is no trigger."""
+    """Raise OptionError, naming ``where`` it is from, for anything but a trigger."""
     for token in trigger:
         right = len(token) == 4 and token[1] in (0, 1) and 0 <= token[2] <= 1
         if not right:
@@ -64,7 +63,7 @@ def check_trigger(where: str, trigger: Trigger) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A text before anything is put into it.
+    """A tokenized text before insertion.
 
     sequences: for each token the text of the pair that it belongs to, None for special tokens
     """
@@ -76,15 +75,15 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Inserter:
-    """Puts triggers into texts.
+    """Inserts triggers into texts.
 
-    insertion: ``tokens``, the trigger's word pieces among the text's, whether or not a text could
-        be cut into these; or ``text``, its words among the text's, which is then tokenized
+    insertion: ``tokens`` inserts the word pieces of the trigger among those of the text, even if no
+        text is tokenized like that; ``text`` inserts its words, and then tokenizes the text
     segments: ``both``, or only the tokens of the ``premise`` (first text) or ``hypothesis``
-    limit: the most tokens of a text. What is too long loses words or pieces of its own at its
-        ends, the longer text of a pair first, never of the trigger.
+    max_length: maximum number of tokens. A longer text loses words or pieces of its own at its end,
+        the longer text of a pair first, never those of the trigger.
 
-    Raises OptionError for a value that is unknown.
+    Raises OptionError for an unknown value.
     """
 
     model: PreTrainedModel
@@ -99,7 +98,7 @@ class Inserter:
                 raise OptionError(f"{name} {value!r} is unknown; use one of {', '.join(choices)}")
         if self.insertion == "tokens" and not self.tokenizer.is_fast:
             raise TokenizerError(
-                "a tokenizer written in Python does not tell which text a token is of; "
+                "a tokenizer written in Python does not tell the text of a token; "
                 "use insertion 'text'"
             )
 
@@ -108,7 +107,7 @@ class Inserter:
         return effective_limit(self.model, self.tokenizer, self.max_length)
 
     def prepare(self, text: Text, limit: int | None) -> Prepared:
-        """Tokenize a text as it is, cut to ``limit`` tokens."""
+        """Tokenize a text, truncated to ``limit`` tokens."""
         (encoded,) = encode(self.model, self.tokenizer, [text], limit)
         parts = (text,) if isinstance(text, str) else tuple(text)
         if self.insertion == "text":
@@ -118,7 +117,7 @@ class Inserter:
         return Prepared(parts=parts, encoded=encoded, sequences=tuple(whole.sequence_ids()))
 
     def insert(self, text: Prepared, trigger: Trigger) -> Encoded | None:
-        """The text with a trigger, or None if no token of the trigger belongs into it.
+        """Return the text with a trigger, or None if no token of the trigger is for this text.
 
         Raises OptionError if the trigger itself is longer than the limit.
         """
@@ -136,7 +135,7 @@ class Inserter:
     def _with_tokens(self, text: Prepared, trigger: Trigger) -> Encoded | None:
         limit, segments = self.limit, {token[1] for token in trigger}
         if not segments <= set(text.sequences):
-            return None  # an empty text has no place of its own among the special tokens
+            return None  # an empty text has no tokens among which to insert
         if limit is not None and len(text.encoded.ids) + len(trigger) > limit:
             room = limit - len(trigger)
             if room <= self.tokenizer.num_special_tokens_to_add(pair=True):
@@ -196,7 +195,7 @@ class Inserter:
     def _filled(
         self, parts: tuple[str, ...], added: dict[int, list[tuple[str, float]]], most: int | None
     ) -> Encoded:
-        """Each part's first ``most`` words with what is added, tokenized."""
+        """Tokenize the first ``most`` words of each part with the inserted ones."""
         texts = [words_into(part, added.get(n, []), most) for n, part in enumerate(parts)]
         text = texts[0] if len(texts) == 1 else (texts[0], texts[1])
         return encode(self.model, self.tokenizer, [text], self.max_length)[0]

@@ -1,4 +1,4 @@
-"""Classifying texts by plain forward passes, those of similar length together."""
+"""Classifying texts by plain forward passes, in batches of similar length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 
 class Classifier:
-    """Plain forward passes over texts of similar length."""
+    """Classifies texts in batches of similar length."""
 
     def __init__(self, model: PreTrainedModel, token_budget: int | None) -> None:
         self.model = model
@@ -30,9 +30,9 @@ class Classifier:
     def classify(
         self, texts: Sequence[Encoded], tick: Callable[[int], None] = lambda more: None
     ) -> tuple[Ints, Floats]:
-        """Class [N], -1 where the output is not finite, and probabilities [N, C], NaN there.
+        """Return classes [N] and probabilities [N, C]; -1 and NaN where the output is not finite.
 
-        tick: called after each pass with the number of its texts
+        tick: called after each pass with its number of texts
         """
         predicted = np.full(len(texts), -1, dtype=np.int32)
         probabilities = np.full((len(texts), self.model.config.num_labels), np.nan, np.float32)
@@ -53,9 +53,10 @@ class Classifier:
 def in_batches(
     texts: Sequence[Encoded], budget: TokenBudget, work: Callable[[list[int]], None], share: int = 1
 ) -> None:
-    """Do the work for all texts, those of similar length together, longest first.
+    """Do the work for all texts in batches of similar length, longest first.
 
-    share: a batch has this part of the budget. It is halved when memory runs out.
+    budget: halved when memory runs out
+    share: a batch takes 1 / share of the budget
     """
     order = sorted(range(len(texts)), key=lambda e: len(texts[e].ids), reverse=True)
     while order:
@@ -75,7 +76,7 @@ def in_batches(
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Without gradients and dropout; every module's mode is put back on leaving."""
+    """Disable gradients and dropout in this context; leaving it restores every module."""
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(setattr, module, "training", module.training)
@@ -85,7 +86,7 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 
 def budget_for(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:
-    """Tokens of one pass; raises OptionError for less than one."""
+    """Return the tokens of one pass. Raises OptionError for less than one."""
     if token_budget is None:
         return TokenBudget.default(model.device)
     if token_budget < 1:

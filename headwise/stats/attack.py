@@ -1,4 +1,4 @@
-"""What triggers do to the predictions of the texts they are put into, shard by shard."""
+"""Counts of predictions before and after inserting triggers, mergeable over shards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Longs = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSums:
-    """Predictions of the texts of C classes before and after each of T triggers.
+    """Predictions for texts of C classes before and after inserting each of T triggers.
 
-    ``+`` merges shards of the same triggers. Rates have no value (NaN) without examples.
+    ``+`` merges shards of the same triggers. Rates without examples are NaN.
 
     counts: examples by trigger, gold class, class predicted before and after, int64 [T, C, C, C]
     """
@@ -26,10 +26,12 @@ class AttackSums:
 
     @classmethod
     def of(cls, gold: Ints, before: Ints, after: Ints, classes: int) -> AttackSums:
-        """The sums of E examples: gold, before [E], after [T, E].
+        """Count the predictions of E examples.
 
-        Where one of them is -1 (no gold label, a failed example, a trigger that was not put into
-        the example), nothing is counted.
+        gold, before: [E]; after: [T, E]
+
+        An example with -1 in one of them (no gold label, a failed example, a trigger that was not
+        inserted) is not counted.
         """
         after = np.asarray(after)
         cell = (np.asarray(gold) * classes + before) * classes + after
@@ -59,7 +61,7 @@ class AttackSums:
 
     @property
     def flips(self) -> Longs:
-        """Of those correct before, how many become which other class, [T, C, C]; diagonal 0."""
+        """Of those correct before, the number by class predicted after, [T, C, C]; diagonal 0."""
         flips = self._own(self.counts)
         flips[:, np.arange(flips.shape[1]), np.arange(flips.shape[1])] = 0
         return flips
@@ -73,14 +75,14 @@ class AttackSums:
         return share(self.correct_after, self.n)
 
     def success(self) -> Estimate:
-        """Of the examples that were predicted correctly, the share that is not any more, [T, C]."""
+        """Share of the examples correct before that are wrong after, [T, C]."""
         return share(self.flips.sum(2), self.correct_before)
 
     def best(self, gold: int, k: int) -> list[int]:
-        """The k triggers with the highest success rate against a class, best first.
+        """Return the k triggers with the highest success rate against a class, best first.
 
-        Ties go to the one that leaves fewer correct, then to the earlier one. Triggers that met
-        no example of the class that was predicted correctly are left out.
+        Ties go to the trigger that leaves fewer examples correct, then to the earlier one.
+        Triggers without a correctly predicted example of the class are omitted.
         """
         success, after = self.success().value[:, gold], self.accuracy_after().value[:, gold]
         order = np.lexsort((after, -success))
@@ -88,7 +90,7 @@ class AttackSums:
 
     @staticmethod
     def _own(counts: Longs) -> Longs:
-        """Of counts [T, C, C, ...] by gold class and another those where both are the same."""
+        """Counts [T, C, C, ...] where gold class and the next one are the same, [T, C, ...]."""
         classes = np.arange(counts.shape[1])
         own: Longs = counts[:, classes, classes]
         return own

@@ -1,4 +1,4 @@
-"""Which heads go: masks bool [M, S, H], True for a removed head, from importances [S, H]."""
+"""Masks of removed heads, bool [M, S, H], True for a removed head, from importances [S, H]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTEBOOK_QUANTILE = 0.35
 
 
 def heads_of(mean: Floats) -> Longs:
-    """Heads of each site, [S]; those that a site does not have are NaN, behind the others."""
+    """Return the number of heads of each site, [S]; heads that a site does not have are NaN."""
     heads: Longs = (~np.isnan(mean)).sum(1)
     return heads
 
@@ -33,16 +33,17 @@ def curve_masks(
     direction: str = "least",
     within_layer: bool = False,
 ) -> tuple[Bools, Longs]:
-    """Masks [M, S, H] that remove ever more heads, and how many each removes, [M].
+    """Return masks that remove more and more heads, bool [M, S, H], and their numbers, [M].
 
     mean: importance [S, H], NaN for heads that a site does not have
-    shares: of all heads, 0 to 1; twenty-one by default
+    shares: shares of all heads, 0 to 1; by default 0, 0.05, ..., 1
     steps: numbers of heads, instead of shares
-    direction: ``least`` or ``most`` important first. Ties count as more important in order of
-        site and head, so that the heads of the two directions complement each other.
-    within_layer: shares and steps are of the heads of each site by itself, its top or bottom k
+    direction: ``least`` or ``most`` important heads first. Among ties, the first by site and head
+        counts as the most important, so that the two directions complement each other.
+    within_layer: shares and steps apply to the heads of each site separately
 
-    Raises ValueError for an unknown direction, both shares and steps, or such as there are not.
+    Raises ValueError for an unknown direction, for both shares and steps, and for values out of
+    range.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction {direction!r} is unknown; use 'least' or 'most'")
@@ -63,7 +64,7 @@ def curve_masks(
 
 
 def _counts(totals: Longs, shares: Sequence[float] | None, steps: Sequence[int] | None) -> Longs:
-    """How many of each site's total go at each point, [M, S]."""
+    """Number of heads to remove from each site's total at each point, [M, S]."""
     if steps is not None:
         if any(not 0 <= step <= totals.max() for step in steps):
             raise ValueError(f"steps must be from 0 to {totals.max()} heads, not {list(steps)}")
@@ -76,9 +77,9 @@ def _counts(totals: Longs, shares: Sequence[float] | None, steps: Sequence[int] 
 
 
 def notebook_levels(mean: Floats) -> NDArray[np.int64]:
-    """Importance as the notebook shows it: min-max to whole numbers 0..255, [S, H]; -1 where NaN.
+    """Scale importance to integers from 0 to 255, as in the notebook, [S, H]; -1 where NaN.
 
-    The largest becomes 254 where the range is not far above 1e-11, as there.
+    As there, the largest becomes 254 if the range is not far above 1e-11.
     """
     low, high = np.nanmin(mean), np.nanmax(mean)
     scaled = 255 * (mean.astype(np.float64) - low) / (high - low + 1e-11)
@@ -86,10 +87,10 @@ def notebook_levels(mean: Floats) -> NDArray[np.int64]:
 
 
 def notebook_mask(mean: Floats) -> Bools:
-    """The notebook's rule, [S, H]: a head stays if its level is above the threshold.
+    """Return the mask by the rule of the notebook, [S, H]: a head above the threshold stays.
 
-    The threshold is the level at place int(0.35 n) of all n levels in ascending order; heads that
-    are at it go as well, so that more than 35 % may go.
+    The threshold is the level at index int(0.35 n) of all n levels in ascending order; heads at the
+    threshold are removed, too, so that it may be more than 35 %.
     """
     levels = notebook_levels(mean)
     real = levels >= 0

@@ -1,4 +1,4 @@
-"""Shares of counts with their intervals."""
+"""Shares of counts with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Doubles = NDArray[np.float64]
 
 Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
+"""The 97.5 % quantile of the normal distribution."""
 
 
 class Estimate(NamedTuple):
@@ -22,9 +22,9 @@ class Estimate(NamedTuple):
 
 
 def share(count: ArrayLike, n: ArrayLike) -> Estimate:
-    """count / n with the 95 % score interval of Wilson (1927); NaN where n is 0.
+    """Return count / n with the 95 % score interval of Wilson (1927); NaN where n is 0.
 
-    Unlike the normal interval it stays within 0 and 1, and has a width at both.
+    Unlike the normal interval, it stays within 0 and 1 and has a width there.
 
     Raises ValueError unless 0 <= count <= n.
     """
@@ -35,5 +35,5 @@ def share(count: ArrayLike, n: ArrayLike) -> Estimate:
     value, square = count / n, Z95**2 / n
     middle = (value + square / 2) / (1 + square)
     half = Z95 / (1 + square) * np.sqrt((value * (1 - value) + square / 4) / n)
-    # Rounding must not leave the share outside its interval at 0 and 1.
+    # Rounding must not move the interval off the share at 0 and 1.
     return Estimate(value, np.minimum(middle - half, value), np.maximum(middle + half, value))

@@ -1,4 +1,4 @@
-"""What masked evaluations add up to, shard by shard, and accuracy, loss and macro F1 from it."""
+"""Sums of masked evaluations, mergeable over shards, and accuracy, loss and macro F1 from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
 _LOSS_UNIT, _SQUARE_UNIT = -30, -24
-# Far finer than what float32 logits know, and coarse enough for exact sums over 10^6 examples.
+# Much finer than float32 logits, and coarse enough for exact sums over 10^6 examples.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +109,8 @@ class MaskSums:
 
 
 def choose_step(sums: MaskSums, points: float) -> int:
-    """The last of the masks whose accuracy is at most so many points below that of the first."""
+    """Return the last mask whose accuracy is at most ``points`` below that of the first."""
     accuracy = sums.accuracy().value
-    # A difference of exactly so many points passes, whatever its rounding.
+    # A difference of exactly ``points`` passes, despite rounding.
     passing = np.nonzero(accuracy >= accuracy[0] - points / 100 - 1e-12)[0]
     return int(passing[-1]) if len(passing) else 0
