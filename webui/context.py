@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -108,6 +110,21 @@ def problem_json(problem: Problem) -> dict[str, Any]:
         "message": problem.message,
         "remedy": problem.remedy,
     }
+
+
+def client() -> str:
+    """Who asks, for taking turns: an address, and behind a proxy the user that it let in.
+
+    Nothing else depends on it. A name is believed only where a proxy is configured, since the
+    dashboard itself has no login.
+    """
+    address = request.remote_addr or ""
+    with suppress(ValueError):
+        parsed = ip_address(address)
+        if parsed.version == 6:  # one client has a whole network of them
+            address = str(ip_network((parsed, 64), strict=False))
+    user = request.authorization.get("username") if request.authorization else None
+    return f"{user}@{address}" if user and settings().trusted_hosts else address
 
 
 def is_host_of(host: str, names: Collection[str]) -> bool:

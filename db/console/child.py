@@ -6,11 +6,12 @@ object, from standard input, gives up the rights it does not need, and answers i
 
     {"ready": true}                          connected; the time limit starts
     {"columns": [...]}                       once
-    {"rows": [[...], ...]} or {"csv": "..."} any number of times
-    {"end": true, "truncated": bool}         or
+    {"rows": [[...], ...]}                   any number of times
+    {"end": true, "cut_by": limit or null}   or
     {"error": code, "name": ..., "message": ...}
 
-Bytes travel as {"base64": "..."}; NaN and the infinities as Python's json writes them.
+Bytes travel as {"base64": "..."}; NaN and the infinities as Python's json writes them. CSV is not
+part of the answer: the process writes it to the file descriptor that the request names.
 
 A process, because a long C function cannot be interrupted inside SQLite, and a PostgreSQL client
 cannot refuse a long value before it is in memory. A process can be limited and killed.
@@ -31,9 +32,9 @@ from typing import Any, NoReturn
 
 from db.results.csv_text import csv_text
 
-CHUNK_ROWS = 500
+CHUNK_BYTES = 64 << 10
 MAX_FILE = 64 << 20
-"""Size limit of written files, in bytes: SQLite may touch its WAL index and nothing else."""
+"""Size limit of written files, in bytes: SQLite may touch its WAL index. CSV may be longer."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -41,6 +42,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
 
     def __init__(self, code: str, message: str = "", name: str = "") -> None:
         super().__init__(message)
+        self.code, self.name = code, name
         self.answer: dict[str, object] = {"error": code, "message": message, "name": name}
 
 
@@ -60,12 +62,12 @@ def answer(run: Callable[[dict[str, Any], Output], None]) -> NoReturn:
     os._exit(0)
 
 
-def limit(memory: int, seconds: float) -> None:
-    """Limit memory (bytes), processor time and file sizes of this process; no core dumps."""
+def limit(request: dict[str, Any]) -> None:
+    """Limit memory, processor time and file sizes of this process; no core dumps."""
     for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, int(seconds) + 2),
-        (resource.RLIMIT_FSIZE, MAX_FILE),
+        (resource.RLIMIT_AS, request["memory"]),
+        (resource.RLIMIT_CPU, int(request["seconds"]) + 2),
+        (resource.RLIMIT_FSIZE, max(MAX_FILE, request["bytes"])),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(what)
@@ -85,46 +87,83 @@ def _encode(value: bytes) -> dict[str, str]:
 
 
 class Output:
-    """The answer's rows, as rows or as CSV, up to the request's limits."""
+    """The answer's rows, as messages or as CSV in a file, up to the request's limits.
+
+    A result that may be cut (`cell` in the request) ends at the limit in bytes; any other result
+    that is larger is refused.
+    """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.left: int | None = request["rows"]
+        self.rows_left: int | None = request["rows"]
         self.bytes_left: int = request["bytes"]
-        self.csv: bool = request["csv"]
+        self.cell: int | None = request["cell"]
+        file: int | None = request["csv"]
+        self.file = None if file is None else open(file, "wb", closefd=False)  # noqa: SIM115
 
     def columns(self, names: Sequence[str]) -> None:
         """Write the column names."""
-        if self.csv:
-            self._say_csv([names])
-        else:
+        if self.file is None:
             say({"columns": list(names)})
+        else:
+            self._write_csv([names])
 
-    def wanted(self) -> int:
-        """Number of rows to fetch next; one beyond the row limit tells whether there are more."""
-        return CHUNK_ROWS if self.left is None else min(CHUNK_ROWS, self.left + 1)
+    def rows(self, rows: Iterable[Sequence[object]]) -> bool:
+        """Write rows up to the limits; False when there were more, which ends the answer."""
+        batch: list[Sequence[object]] = []
+        size, cut_by = 0, None
+        for row in rows:
+            if self.rows_left == 0:
+                cut_by = "rows"
+                break
+            row = row if self.cell is None else [_cut(value, self.cell) for value in row]
+            size += sum(map(_size, row))
+            if self.file is None and size > self.bytes_left:
+                if self.cell is None:
+                    raise Refused("bytes")
+                cut_by = "bytes"
+                break
+            batch.append(row)
+            if self.rows_left is not None:
+                self.rows_left -= 1
+            if size > CHUNK_BYTES:
+                self._write(batch, size)
+                batch, size = [], 0
+        self._write(batch, size)
+        if cut_by:
+            self.end(cut_by)
+        return cut_by is None
 
-    def rows(self, rows: Sequence[Sequence[object]]) -> bool:
-        """Write rows up to the row limit; False when there were more."""
-        shown = rows if self.left is None else rows[: self.left]
-        if self.csv:
-            self._say_csv(shown)
-        elif shown:
-            self._spend(sum(_size(value) for row in shown for value in row))
-            say({"rows": shown})
-        if self.left is not None:
-            self.left -= len(shown)
-        return len(shown) == len(rows)
+    def end(self, cut_by: str | None = None) -> None:
+        """Complete the answer."""
+        if self.file is not None:
+            self.file.flush()
+        say({"end": True, "cut_by": cut_by})
 
-    def _say_csv(self, rows: Iterable[Sequence[object]]) -> None:
-        if text := csv_text(rows):
-            self._spend(len(text.encode("utf-8", "surrogatepass")))
-            say({"csv": text})
+    def _write(self, rows: list[Sequence[object]], size: int) -> None:
+        if self.file is not None:
+            self._write_csv(rows)
+        elif rows:
+            self.bytes_left -= size
+            say({"rows": rows})
 
-    def _spend(self, size: int) -> None:
-        self.bytes_left -= size
+    def _write_csv(self, rows: Iterable[Sequence[object]]) -> None:
+        assert self.file is not None
+        data = csv_text(rows).encode("utf-8", "replace")
+        self.bytes_left -= len(data)
         if self.bytes_left < 0:
             raise Refused("bytes")
+        self.file.write(data)
 
 
 def _size(value: object) -> int:
-    return len(value) + 3 if isinstance(value, str | bytes) else 8
+    if isinstance(value, str | bytes):
+        return len(value) + 3
+    return 8 + value.bit_length() // 3 if isinstance(value, int) else 8
+
+
+def _cut(value: object, most: int) -> object:
+    if isinstance(value, str) and len(value) > most:
+        return value[: most - 1] + "…"
+    if isinstance(value, bytes):
+        return value[:most]
+    return value

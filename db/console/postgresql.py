@@ -1,33 +1,70 @@
 """The process that runs one query of the SQL console on PostgreSQL.
 
-The role limits what may be read (`db.console.role`). The cursor limits the statements: DECLARE
-takes one query and nothing else.
+The role limits what may be read (`db.console.role`). The tree that the server makes of the query
+tells what it consists of (`db.console.statement`). The cursor limits the statements: DECLARE takes
+one query and nothing else.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from psycopg import postgres
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
+from psycopg.errors import Diagnostic
 from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
 from db.console.child import Output, Refused, answer, limit, say
+from db.console.statement import Catalogue, Checker, References, Routine, parse, references
 
+_ANALYSE = "PREPARE analysed AS\n"
 _DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
-_EXPLAIN = "EXPLAIN (FORMAT JSON, COSTS OFF)\n"
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) (\S+)$")
+_SETTINGS = (
+    "SET TRANSACTION READ ONLY",
+    "SET LOCAL statement_timeout = {milliseconds}",
+    "SET LOCAL lock_timeout = 2000",
+    # What one query takes at most grows with the number of its sorts and hashes, and with these.
+    "SET LOCAL work_mem = '4MB'",
+    "SET LOCAL hash_mem_multiplier = 1",
+    "SET LOCAL max_parallel_workers_per_gather = 0",
+    # Compiling a long expression takes seconds and hundreds of megabytes, without interrupts.
+    "SET LOCAL jit = off",
+)
+_SHOW_TREE = (
+    "SET LOCAL debug_pretty_print = off; SET LOCAL client_min_messages = log; "
+    "SET LOCAL debug_print_parse = on"
+)
+_HIDE_TREE = (
+    "SET LOCAL debug_print_parse = off; SET LOCAL client_min_messages = error; DEALLOCATE analysed"
+)
 _CHECK = """
-SELECT current_setting('is_superuser') = 'on' OR bool_or(has_table_privilege(c.oid, 'SELECT'))
-FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(string_to_array(%s, ' '))
+SELECT (
+    SELECT current_setting('is_superuser') = 'on' OR bool_or(has_table_privilege(c.oid, 'SELECT'))
+    FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(string_to_array(%s, ' '))
+), obj_description(to_regnamespace('headwise_console'), 'pg_namespace'),
+current_setting('log_min_messages') IN ('fatal', 'panic')
+"""
+_LOOK_UP = """
+SELECT 'relation', c.oid, n.nspname, c.relname, '', CASE WHEN c.relkind = 'v'
+    AND has_table_privilege(c.oid, 'SELECT') THEN 1 ELSE 0 END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(string_to_array(%s, ' ')::oid[])
+UNION ALL SELECT 'function', p.oid, n.nspname, p.proname, p.proargtypes::text, p.prorettype::bigint
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.oid = ANY(string_to_array(%s, ' ')::oid[])
+UNION ALL SELECT 'operator', o.oid, n.nspname, o.oprname, concat_ws(' ', o.oprleft::text,
+    o.oprright::text), o.oprresult::bigint
+FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
+WHERE o.oid = ANY(string_to_array(%s, ' ')::oid[])
 """
 
 
@@ -38,22 +75,8 @@ def main() -> None:
 
 def run(request: dict[str, Any], output: Output) -> None:
     """Run the query of a request. Raises Refused."""
-    limit(request["memory"], request["seconds"])
-    milliseconds = max(1, int(request["seconds"] * 1000))
-    try:
-        connection = psycopg.connect(
-            request["address"],
-            context=_adapters(),
-            connect_timeout=5,
-            application_name="headwise-console",
-            client_encoding="utf8",
-        )
-        connection.execute(f"SET TRANSACTION READ ONLY; SET LOCAL statement_timeout={milliseconds}")
-        row = connection.execute(_CHECK, [" ".join(request["tables"])]).fetchone()
-    except psycopg.Error as error:
-        raise Refused("unavailable", str(error).strip()) from None
-    if row is None or row[0]:
-        raise Refused("role")
+    limit(request)
+    connection = connect(request)
     late = threading.Event()
 
     def cancel() -> None:
@@ -65,39 +88,97 @@ def run(request: dict[str, Any], output: Output) -> None:
     say({"ready": True})
     watchdog.start()
     try:
+        check(connection, request["sql"], request["views"])
         _fetch(connection, request["sql"], output)
     except psycopg.Error as error:
         raise Refused("time") if late.is_set() else _translate(error) from None
 
 
+def connect(request: dict[str, Any]) -> psycopg.Connection[Any]:
+    """Connect as the console's role, in a read-only transaction with limits. Raises Refused."""
+    milliseconds = max(1, int(request["seconds"] * 1000))
+    try:
+        connection = psycopg.connect(
+            request["address"],
+            context=_adapters(),
+            connect_timeout=5,
+            application_name="headwise-console",
+            client_encoding="utf8",
+        )
+        connection.execute("; ".join(_SETTINGS).format(milliseconds=milliseconds).encode())
+        row = connection.execute(_CHECK, [" ".join(request["tables"])]).fetchone()
+    except psycopg.Error as error:
+        raise Refused("unavailable", str(error).strip()) from None
+    reads_tables, version, quiet = row or (True, "", False)
+    if reads_tables:
+        raise Refused("role")
+    # The tree of every query would end up in the server's log, too.
+    if version != request["version"] or not quiet:
+        raise Refused("old-role")
+    return connection
+
+
+def check(connection: psycopg.Connection[Any], sql: str, views: Sequence[str]) -> None:
+    """Let the server analyse a query and refuse what is not allowed. Raises Refused."""
+    trees: list[str] = []
+
+    def keep(notice: Diagnostic) -> None:
+        if notice.message_primary == "parse tree:":
+            trees.append(notice.message_detail or "")
+
+    connection.execute(_SHOW_TREE.encode())
+    connection.add_notice_handler(keep)
+    try:
+        # binary=True: the extended protocol, which takes one statement. It is not planned here.
+        connection.execute((_ANALYSE + sql).encode(), binary=True)
+    finally:
+        connection.remove_notice_handler(keep)
+    connection.execute(_HIDE_TREE.encode())
+    tree = parse(trees[-1] if trees else "")
+    try:
+        Checker(_look_up(connection, references(tree), views)).check(tree)
+    except Refused as refused:
+        if refused.code == "type":
+            row = connection.execute("SELECT format_type(%s::oid, NULL)", [refused.name]).fetchone()
+            raise Refused("type", name=row[0] if row else "") from None
+        raise
+
+
+def _look_up(
+    connection: psycopg.Connection[Any], asked: References, views: Sequence[str]
+) -> Catalogue:
+    lists = [
+        " ".join(map(str, oids)) for oids in (asked.relations, asked.functions, asked.operators)
+    ]
+    published: set[int] = set()
+    relations: dict[int, str] = {}
+    routines: dict[str, dict[int, Routine]] = {"function": {}, "operator": {}}
+    for what, oid, schema, name, arguments, result in connection.execute(_LOOK_UP, lists):
+        if what != "relation":
+            types = tuple(map(int, arguments.split()))
+            routines[what][oid] = Routine(schema, name, types, result)
+            continue
+        relations[oid] = name
+        if result and name in views and schema not in ("pg_catalog", "information_schema"):
+            published.add(oid)
+    return Catalogue(
+        views=frozenset(published),
+        relations=relations,
+        functions=routines["function"],
+        operators=routines["operator"],
+    )
+
+
 def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
-    # binary=True: the extended protocol, which takes one statement; DECLARE takes one query.
     connection.execute((_DECLARE + sql).encode(), binary=True)
-    _refuse_catalog(connection.execute((_EXPLAIN + sql).encode(), binary=True).fetchall())
-    complete, named = True, False
-    while complete:
-        wanted = output.wanted()
-        cursor = connection.execute(f"FETCH {wanted} FROM q".encode())
-        if not named:
-            output.columns([column.name for column in cursor.description or ()])
-            named = True
-        rows = cursor.fetchall()
-        complete = output.rows(rows)
-        if len(rows) < wanted:
-            break
-    say({"end": True, "truncated": not complete})
-
-
-def _refuse_catalog(explained: list[tuple[Any, ...]]) -> None:
-    """Refuse tables and functions of PostgreSQL itself, which every role may mostly read."""
-    nodes = [json.loads(explained[0][0])[0]["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", ())
-        for kind, key in (("table", "Relation Name"), ("function", "Function Name")):
-            name = node.get(key, "")
-            if name.startswith(("pg_", "sql_")):  # sql_: those of information_schema
-                raise Refused(kind, name=name)
+    portal = connection.pgconn.describe_portal(b"q")
+    names = [portal.fname(place) or b"" for place in range(portal.nfields)]
+    output.columns([name.decode("utf-8", "replace") for name in names])
+    wanted = "ALL" if output.rows_left is None else output.rows_left + 1
+    # A few rows at a time: each may be as long as memory allows.
+    size = 16 if psycopg.pq.version() >= 170_000 else 1
+    if output.rows(connection.cursor().stream(f"FETCH {wanted} FROM q".encode(), size=size)):
+        output.end()
 
 
 def _translate(error: psycopg.Error) -> Refused:
@@ -108,6 +189,8 @@ def _translate(error: psycopg.Error) -> Refused:
     if denied := _PERMISSION.search(message):
         kind = "function" if denied[1] in ("function", "procedure", "aggregate") else "table"
         return Refused(kind, message, denied[2])
+    if state == "54000":
+        return Refused("value", message)
     if "multiple commands" in message:
         return Refused("stacked", message)
     if state == "42P01":
@@ -127,7 +210,7 @@ def _translate(error: psycopg.Error) -> Refused:
 
 
 def _place(error: psycopg.Error) -> str:
-    position = int(error.diag.statement_position or 0) - len(_DECLARE)
+    position = int(error.diag.statement_position or 0) - len(_ANALYSE)
     hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
     return f" at character {position}{hint and '.' + hint}" if position > 0 else hint
 

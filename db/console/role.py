@@ -9,6 +9,8 @@ import time
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from db.console import bounded
+from db.console.allowed import BOUNDED
 from db.database import CONSOLE_ROLE, Database, grant_console
 from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
@@ -24,6 +26,8 @@ _SETTINGS = (
 )
 _OPTIONAL_SETTINGS = (
     "temp_file_limit = '1GB'",  # superusers only
+    # Neither what strangers write nor the trees of their queries fill the server's log.
+    "log_min_messages = fatal",  # superusers only
     "client_connection_check_interval = '1s'",  # from PostgreSQL 14: stop when the client is gone
 )
 
@@ -113,7 +117,7 @@ def _make(tx: Transaction, password: str) -> None:
         f"NOREPLICATION NOBYPASSRLS CONNECTION LIMIT {CONNECTIONS} PASSWORD '{verifier}'"
     )
     schema = tx.run("SELECT quote_ident(current_schema())").scalar()
-    for setting in (*_SETTINGS, f"search_path = {schema}, pg_temp"):
+    for setting in (*_SETTINGS, f"search_path = {BOUNDED}, pg_catalog, {schema}, pg_temp"):
         run(f"ALTER ROLE {CONSOLE_ROLE} SET {setting}")
     for setting in _OPTIONAL_SETTINGS:
         run("SAVEPOINT setting")
@@ -125,6 +129,10 @@ def _make(tx: Transaction, password: str) -> None:
     run(f"GRANT USAGE ON SCHEMA {schema} TO {CONSOLE_ROLE}")
     run(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {CONSOLE_ROLE}")
     grant_console(tx)
+    for statement in bounded.statements():
+        run(statement.replace("%", "%%"))
+    run(f"COMMENT ON SCHEMA {BOUNDED} IS '{bounded.version()}'")
+    run(f"GRANT USAGE ON SCHEMA {BOUNDED} TO {CONSOLE_ROLE}")
     _revoke_functions(tx)
 
 

@@ -196,7 +196,7 @@ def main() -> None:
 
 def run(request: dict[str, Any], output: Output) -> None:
     """Run the query of a request. Raises Refused."""
-    limit(request["memory"], request["seconds"])
+    limit(request)
     guard = Guard(request["views"])
     connection = guard.open(request["address"])
     say({"ready": True})
@@ -205,10 +205,8 @@ def run(request: dict[str, Any], output: Output) -> None:
         if cursor.description is None:  # only comments
             raise Refused("empty")
         output.columns([column[0] for column in cursor.description])
-        complete = True
-        while complete and (rows := cursor.fetchmany(output.wanted())):
-            complete = output.rows(rows)
-    say({"end": True, "truncated": not complete})
+        if output.rows(cursor):
+            output.end()
 
 
 def _refusal(error: sqlite3.Error, guard: Guard) -> Refused:

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url, select, text
 
 import db.console.console
+import db.console.process
 from db.console.console import Console
 from db.console.role import create_console_role
 from db.database import CONSOLE_ROLE, Database
@@ -280,7 +281,34 @@ POSTGRESQL_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("SELECT 1.25::numeric, '[1]'::jsonb, ARRAY[1, NULL]", [(1.25, "[1]", "{1,NULL}")]),
     ("SELECT 'infinity'::timestamp, date '0044-03-15 BC'", [("infinity", "0044-03-15 BC")]),
     ("SELECT (1, 'a'), interval '1 day', point(1, 2)", [("(1,a)", "1 day", "(1,2)")]),
-    ("SELECT ('1' || repeat('0', 5000))::numeric = 0, to_char(1, '9')", [(False, " 1")]),
+    ("SELECT ('1' || repeat('0', 5))::float8 = 1e5, to_char(1, '9')", [(True, " 1")]),
+    (
+        "SELECT 'a' || 1 || 2.5, concat('a', 'b'), repeat('x', 3), lpad('a', 2)",
+        [("a12.5", "ab", "xxx", " a")],
+    ),
+    (
+        "SELECT 2.5 * 3 / 2 + 1, 7.5 % 2, 2.0 ^ 3, mod(7.5, 2), round(2.567, 2)",
+        [(4.75, 1.5, 8.0, 1.5, 2.57)],
+    ),
+    (
+        "SELECT string_agg(layer::text, ',' ORDER BY layer DESC), array_agg(layer) FROM sites",
+        [("1,0", "{0,1}")],
+    ),
+    ("SELECT 100.0 * count(*) / sum(count(*)) OVER () FROM sites GROUP BY kind", [(100,)]),
+    (
+        "SELECT replace(name, '=', '+'), strpos(name, kind), name LIKE '=%' FROM jobs OFFSET 1",
+        [("+1+1", 0, True)],
+    ),
+    (
+        "SELECT labels::json ->> 0, date_trunc('day', to_timestamp(created_at))::date FROM jobs "
+        "LIMIT 1",
+        [("no", "1970-01-01")],
+    ),
+    ("SELECT (regexp_match(name, '=([0-9])'))[1], name ~ '^=' FROM jobs OFFSET 1", [("1", True)]),
+    (
+        "SELECT kind, name FROM (VALUES (1, 'x')) v(kind, name) WHERE (kind, name) IN ((1, 'x'))",
+        [(1, "x")],
+    ),
     ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score) FROM head_scores", [(1.25,)]),
     ("SELECT '%s', '100%'", [("%s", "100%")]),
 )
@@ -335,13 +363,61 @@ def test_queries_side_by_side(console: Console) -> None:
     found: list[object] = []
     threads = [
         threading.Thread(target=lambda: found.append(console.run("SELECT 1").rows))
-        for _ in range(db.console.console.CONCURRENT + 2)
+        for _ in range(db.console.console.LIMITS.running + 2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert found == [[(1,)]] * len(threads)
+
+
+def test_a_preview_cuts_cells_and_ends_at_its_size(
+    console: Console, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = f"substr({'hex(' * 9}'abcdef'{')' * 9}, 1, {{}})"
+    if database.dialect == "postgresql":
+        long = "repeat('3', {})"
+    result = console.preview(f"SELECT {long.format(401)}, {long.format(400)}, NULL, 1.5")
+    [(first, second, *rest)] = result.rows
+    assert isinstance(first, str)
+    assert (len(first), first[-1], rest, result.cut_by) == (400, "…", [None, 1.5], None)
+    assert isinstance(second, str)
+    assert (len(second), second[-1]) == (400, "3")
+    whole = console.run(f"SELECT {long.format(401)}").rows
+    assert whole == [("3" * 401,)] or len(str(whole[0][0])) == 401
+    monkeypatch.setattr(db.console.console, "PREVIEW_BYTES", 2_000)
+    rows = COUNTING.format(" WHERE i < 20") + f"SELECT {long.format(1000)} FROM r"
+    cut = console.preview(rows)
+    assert (len(cut.rows), cut.cut_by, cut.truncated) == (4, "bytes", True)
+
+
+def test_what_a_page_does_not_show_never_reaches_it(settings: Settings, database: Database) -> None:
+    long = f"substr({'hex(' * 13}'abcdef'{')' * 13}, 1, 40000)"
+    if database.dialect == "postgresql":
+        long = "repeat(chr(1), 95000)"
+    rows = COUNTING.format(" WHERE i < 900") + f"SELECT {long} AS x FROM r"
+    script = (
+        "import resource, sys\n"
+        "from db.console.console import Console\n"
+        "from jobs.settings import Settings\n"
+        "console = Console(Settings.model_validate_json(sys.argv[1]))\n"
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = most()\n"
+        "shown = len(console.preview(sys.argv[2]).rows)\n"
+        "written = sum(map(len, console.csv(sys.argv[2])))\n"
+        "print(shown, written, (most() - before) // 1024)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, settings.model_dump_json(), rows],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    shown, written, grown = map(int, done.stdout.split())
+    assert shown == 900
+    assert written > 30_000_000
+    assert grown < 40  # MB
 
 
 # CSV
@@ -379,7 +455,7 @@ def test_csv_has_no_row_cap_but_a_byte_cap(settings: Settings) -> None:
         list(console.csv(sql, max_bytes=len(whole) - 1))
 
 
-def test_a_result_too_large_for_a_page_is_refused(
+def test_a_result_too_large_to_hold_is_refused(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db.console.console, "RESULT_BYTES", 100)
@@ -466,10 +542,10 @@ SQLITE_ATTACKS = (
     ("SELECT data FROM sqlite_dbpage", ""),
     ("SELECT * FROM main.jobs", "Write jobs without a schema"),
     ("SELECT ?", "no parameters"),
-    ("SELECT " + "(" * 5000 + "1" + ")" * 5000, ""),
-    ("SELECT " + "1+" * 5000 + "1", "depth"),
-    (" UNION ALL ".join(["SELECT 1"] * 5000), "compound"),
-    ("SELECT 'a' LIKE '" + "%a" * 5000 + "'", "complex"),
+    ("SELECT " + "(" * 2000 + "1" + ")" * 2000, ""),
+    ("SELECT " + "1+" * 2000 + "1", "depth"),
+    (" UNION ALL ".join(["SELECT 1"] * 200), "compound"),
+    ("SELECT 'a' LIKE '" + "%a" * 2000 + "'", "complex"),
 )
 POSTGRESQL_ATTACKS = (
     ("SELECT lo_creat(-1)", "'lo_creat'"),
@@ -487,18 +563,51 @@ POSTGRESQL_ATTACKS = (
     ("SELECT pg_ls_dir('/')", "'pg_ls_dir'"),
     ("SELECT pg_reload_conf()", "'pg_reload_conf'"),
     ("SELECT txid_current()", "'txid_current'"),
-    ("SELECT nextval('job_id_seq')", "job_id_seq"),
-    ("SELECT * FROM jobs FOR UPDATE", "jobs"),
+    ("SELECT nextval('job_id_seq')", "'nextval'"),
+    ("SELECT * FROM jobs FOR UPDATE", "'FOR UPDATE'"),
     ("SELECT * FROM pg_authid", "'pg_authid'"),
     ("SELECT * FROM pg_shadow", "'pg_shadow'"),
     ("SELECT * FROM pg_class", "'pg_class'"),
     ("SELECT count(*) FROM jobs WHERE EXISTS (SELECT 1 FROM pg_proc)", "'pg_proc'"),
     ("SELECT (SELECT relname FROM pg_class LIMIT 1)", "'pg_class'"),
     ("SELECT * FROM pg_stat_activity", "not published"),
-    ("SELECT * FROM pg_settings", "'pg_show_all_settings'"),
+    ("SELECT * FROM pg_settings", "'pg_settings'"),
     ("SELECT * FROM pg_stats", "not published"),
     ("SELECT * FROM information_schema.tables", "not published"),
     ("SELECT * FROM pg_largeobject", "'pg_largeobject'"),
+    ("SELECT (pg_stat_get_activity(NULL)).*", ""),
+    ("SELECT pg_stat_get_activity(NULL)", "'pg_stat_get_activity'"),
+    ("SELECT * FROM ROWS FROM (pg_show_all_settings(), pg_lock_status()) x", ""),
+    ("SELECT name FROM ROWS FROM (pg_show_all_settings()) x", "'pg_show_all_settings'"),
+    ("SELECT pid FROM pg_lock_status()", "'pg_lock_status'"),
+    ("SELECT pg_get_viewdef('jobs'::regclass)", "'pg_get_viewdef'"),
+    ("SELECT 'jobs'::regclass", "'regclass'"),
+    ("SELECT current_user", "'name'"),
+    ("SELECT version()", "'version'"),
+    ("SELECT j.row_to_json FROM jobs j", "'row_to_json'"),
+    ("SELECT j FROM jobs j", "a whole row"),
+    ('SELECT U&"\\0070g_sleep"(1)', "'pg_sleep'"),
+    ("SELECT pg_catalog.repeat('x', 100)", "'repeat'"),
+    ("SELECT 'a' OPERATOR(pg_catalog.||) 'b'", "'||'"),
+    ("SELECT 2.5 OPERATOR(pg_catalog.*) 2.5", "double precision"),
+    ("SELECT 1e131071 - 1", "double precision"),
+    ("SELECT name::numeric FROM jobs", "double precision"),
+    ("SELECT '{9e99999}'::numeric[]", "'numeric[]'"),
+    ("SELECT factorial(30000)", "'factorial'"),
+    ("SELECT format('%1000000s', 1)", "'format'"),
+    ("SELECT array_fill(0, ARRAY[100000000])", "'array_fill'"),
+    ("SELECT 'a'::char(10000000)", "'bpchar'"),
+    ("SELECT (name || '')::jsonb FROM jobs", "Cast it to json"),
+    ("SELECT quote_literal(name) FROM jobs", "'quote_literal'"),
+    ("SELECT encode(name::bytea, 'hex') FROM jobs", "'encode'"),
+    ("SELECT ARRAY[name, name] FROM jobs", "an array of texts"),
+    ("SELECT ROW(ROW(1, 2), 3)", "a row of rows"),
+    ("SELECT name LIKE kind FROM jobs", "constant"),
+    ("SELECT xmlelement(name a)", "'xmlexpr'"),
+    ("SELECT ARRAY(SELECT name FROM jobs)", "ARRAY(SELECT ...)"),
+    ("WITH a AS NOT MATERIALIZED (SELECT 1) SELECT * FROM a, a b", "NOT MATERIALIZED"),
+    ("WITH RECURSIVE r(i) AS (SELECT 1 UNION SELECT i + 1 FROM r) SELECT i FROM r", "UNION ALL"),
+    ('SELECT 1 AS "' + "{" * 60 + '"', "special characters"),
     ("SELECT $1", "no parameters"),
     ("SELECT E'\\xff'", ""),
     ("SELECT '\u0001'::int", "invalid input syntax"),
@@ -531,7 +640,7 @@ def test_other_statements_are_refused_by_the_console_and_by_the_database(
     for sql in NOT_A_SELECT:
         with subtests.test(sql):
             assert "is not a SELECT" in message_of(console, sql.replace("{folder}", str(tmp_path)))
-    monkeypatch.setattr(db.console.console, "_check", lambda sql: None)
+    monkeypatch.setattr(db.console.console, "check", lambda sql: None)
     for sql in NOT_A_SELECT:
         with subtests.test(f"without the first look: {sql}"):
             message_of(console, sql.replace("{folder}", str(tmp_path)))
@@ -655,9 +764,10 @@ def test_memory_is_limited(
             + "SELECT i, hex(hex(hex(hex(i)))) AS h FROM r ORDER BY h"
         )
     else:
+        # A few rows of 90 MB each.
         monkeypatch.setattr(db.console.console, "RESULT_BYTES", 10**9)
-        monkeypatch.setitem(db.console.console.MEMORY, "postgresql", 500 << 20)
-        sql = "SELECT repeat('x', 10000000) FROM generate_series(1, 40)"
+        columns = "s, " * 899 + "s"
+        sql = f"SELECT {columns} FROM (SELECT repeat('x', 99999) s) q, generate_series(1, 20)"
     with pytest.raises(InputError, match="memory limit"):
         console.run(sql)
     assert console.run("SELECT 1").rows == [(1,)]
@@ -665,7 +775,7 @@ def test_memory_is_limited(
 
 def test_the_child_sees_no_settings(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWISE_DATABASE_URL", "postgresql://u:password@h/d")
-    assert "HEADWISE_DATABASE_URL" not in db.console.console._environment()
+    assert "HEADWISE_DATABASE_URL" not in db.console.process._environment()
     assert console.run("SELECT 1").rows == [(1,)]
 
 
@@ -696,6 +806,22 @@ def test_after_a_writer_died(settings: Settings, database: Database) -> None:
     assert written
     assert Console(settings).run("SELECT DISTINCT name FROM jobs").rows == [("written",)]
     assert (path.read_bytes(), log.read_bytes()) == (main, written)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_long_write_ahead_log_is_emptied_between_queries(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Path(f"{make_url(settings.database).database}-wal")
+    console = Console(settings)
+    console.run("SELECT 1")
+    assert log.stat().st_size > 0  # of the rows of this test
+    monkeypatch.setattr(db.console.console, "LONG_LOG", 0)
+    assert console.run("SELECT count(*) FROM jobs").rows == [(2,)]
+    assert log.stat().st_size == 0
+    with database.write() as tx:  # a writer that is busy is not waited for longer than needed
+        tx.connection.exec_driver_sql("DELETE FROM users")
+        assert console.run("SELECT count(*) FROM jobs").rows == [(2,)]
 
 
 def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
@@ -742,6 +868,19 @@ def test_the_role_of_an_administrator_is_refused(postgres_url: str, tmp_path: Pa
 
 
 @pytest.mark.services
+def test_a_role_of_another_release_is_refused(postgres_url: str, tmp_path: Path) -> None:
+    database = Database(postgres_url)
+    database.migrate()
+    console = Console(settings_of(database, tmp_path))
+    assert console.run("SELECT 1").rows == [(1,)]
+    with database.write() as tx:
+        tx.connection.exec_driver_sql("COMMENT ON SCHEMA headwise_console IS 'older'")
+    database.close()
+    with pytest.raises(UnavailableError, match=r"another release.*--create-console-role"):
+        console.run("SELECT 1")
+
+
+@pytest.mark.services
 def test_the_role_is_made_and_made_again(empty_postgres_url: str) -> None:
     with pytest.raises(ConflictError, match="no current schema"):
         create_console_role(empty_postgres_url, PASSWORD)
@@ -755,12 +894,20 @@ def test_the_role_is_made_and_made_again(empty_postgres_url: str) -> None:
     ) as console:
         shown = {
             name: console.execute(f"SHOW {name}").fetchone()[0]  # type: ignore[index]
-            for name in ("default_transaction_read_only", "lock_timeout", "search_path")
+            for name in (
+                "default_transaction_read_only",
+                "lock_timeout",
+                "log_min_messages",
+                "search_path",
+                "temp_file_limit",
+            )
         }
         assert shown == {
             "default_transaction_read_only": "on",
             "lock_timeout": "2s",
-            "search_path": "public, pg_temp",
+            "log_min_messages": "fatal",
+            "search_path": "headwise_console, pg_catalog, public, pg_temp",
+            "temp_file_limit": "1GB",
         }
         row = console.execute(
             "SELECT rolsuper, rolinherit, rolcreatedb, rolcreaterole, rolreplication, "

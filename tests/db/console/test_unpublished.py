@@ -16,7 +16,7 @@ from db.console.sqlite import Guard
 from db.database import Database
 from db.schema import metadata
 from db.views import VIEW_NAMES
-from tests.canaries import Canaries, fill
+from tests.helpers.canaries import Canaries, fill
 
 JOINS = ("JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
 FORMS = (
