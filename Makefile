@@ -68,6 +68,10 @@ bench: install  ## Measure, print a table and write docs/benchmarks.md (some min
 chaos: install  ## Inject faults for a while and print what they did (ARGS="--minutes 25 --seed 1")
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: fuzz
+fuzz: install  ## Attack what takes foreign input with generated input (ARGS="console --minutes 10 --seed 1")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: scale
 scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/scale.md (hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.scale $(ARGS)

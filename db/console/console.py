@@ -40,7 +40,8 @@ PREVIEW_CELL = 400
 """Longest text in a cell of `Console.preview`, in characters."""
 DOWNLOAD_BYTES = 100_000_000
 """Largest result of `Console.csv`, in bytes."""
-LIMITS = TurnLimits(running=4, running_per_client=2, waiting=16, waiting_per_client=4)
+LIMITS = TurnLimits(running=4, running_per_client=2, waiting=6, waiting_per_client=2)
+"""Together they leave a third of the dashboard's threads to its pages."""
 LONGEST_WAIT = 10.0
 """Most seconds that a query waits for its turn."""
 LONG_LOG = 8 << 20

@@ -26,7 +26,7 @@ from db.console.child import Output, Refused, answer, limit, say
 from db.console.statement import Catalogue, Checker, References, Routine, parse, references
 
 _ANALYSE = "PREPARE analysed AS\n"
-_DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
+DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) (\S+)$")
 _SETTINGS = (
     "SET TRANSACTION READ ONLY",
@@ -91,7 +91,7 @@ def run(request: dict[str, Any], output: Output) -> None:
         check(connection, request["sql"], request["views"])
         _fetch(connection, request["sql"], output)
     except psycopg.Error as error:
-        raise Refused("time") if late.is_set() else _translate(error) from None
+        raise Refused("time") if late.is_set() else translated(error) from None
 
 
 def connect(request: dict[str, Any]) -> psycopg.Connection[Any]:
@@ -170,7 +170,7 @@ def _look_up(
 
 
 def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
-    connection.execute((_DECLARE + sql).encode(), binary=True)
+    connection.execute((DECLARE + sql).encode(), binary=True)
     portal = connection.pgconn.describe_portal(b"q")
     names = [portal.fname(place) or b"" for place in range(portal.nfields)]
     output.columns([name.decode("utf-8", "replace") for name in names])
@@ -181,7 +181,7 @@ def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> Non
         output.end()
 
 
-def _translate(error: psycopg.Error) -> Refused:
+def translated(error: psycopg.Error) -> Refused:
     state = error.sqlstate or ""
     message = error.diag.message_primary or str(error).strip()
     if state == "57014":

@@ -84,6 +84,7 @@ _LIMITS = (
     (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0),
     (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
 )
+_SHADOW = 'CREATE TEMP VIEW "{name}" AS SELECT NULL AS "" WHERE 0'
 _SOURCES = re.compile(r"""(?:\bfrom|\bjoin|,)\s*["'`\[]?(\w+)""", re.IGNORECASE)
 
 
@@ -136,7 +137,7 @@ class Guard:
         for name in sorted(self.hidden):
             if not _OWN_NAMES.match(name):
                 quoted = name.replace('"', '""')
-                connection.execute(f'CREATE TEMP VIEW "{quoted}" AS SELECT NULL AS "" WHERE 0')
+                connection.execute(_SHADOW.format(name=quoted))
         connection.execute("COMMIT")
 
     @contextmanager

@@ -64,9 +64,9 @@ def fill(database: Database) -> Canaries:
     """Fill every table with canaries; return those that are secret."""
     numbers = count(1)
     planted: dict[object, str] = {}
-    with database.write() as connection:
+    with database.write() as tx:
         if database.dialect == "sqlite":
-            connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+            tx.connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         for table in metadata.sorted_tables:
             if table.name == "published":  # one row, which migrations compare
                 continue
@@ -81,7 +81,7 @@ def fill(database: Database) -> Canaries:
                     row["state"] = {FINISHED: "succeeded", DELETED: "deleting"}.get(job, "running")
                     row["purged_at"] = None
                 rows.append(row)
-            connection.execute(table.insert(), rows)
+            tx.connection.execute(table.insert(), rows)
     shown = _shown(database)
     return Canaries(secret={v: place for v, place in planted.items() if _told(v, shown)})
 
@@ -100,9 +100,9 @@ def _value(column: Column[object], job: int, number: int) -> object:
     if isinstance(kind, SmallInteger):
         return job
     if isinstance(kind, BigInteger | Integer):
-        return 1_900_000_000 + number
+        return 1_000_000_000 + 700_001 * number  # far apart: sums do not meet another
     if isinstance(kind, Double):
-        return 1_800_000_000.5 + number
+        return 1_000_000_000.372 + 700_001 * number
     return 0.5  # REAL keeps too few digits
 
 
@@ -111,11 +111,11 @@ def _text(column: Column[object], number: int) -> str:
 
 
 def _shown(database: Database) -> set[object]:
-    with database.read() as connection:
+    with database.read() as tx:
         return {
             value
             for view in VIEW_NAMES
-            for row in connection.execute(text(f"SELECT * FROM {view}"))
+            for row in tx.connection.execute(text(f"SELECT * FROM {view}"))
             for value in row
         }
 

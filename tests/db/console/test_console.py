@@ -359,11 +359,15 @@ def test_many_rows_in_chunks(settings: Settings) -> None:
     assert b"".join(console.csv(counting.format(2500))).count(b"\n") == 2501
 
 
-def test_queries_side_by_side(console: Console) -> None:
+def test_queries_side_by_side(settings: Settings) -> None:
     found: list[object] = []
+
+    def ask(client: str) -> None:
+        found.append(Console(settings, client).run("SELECT 1").rows)
+
     threads = [
-        threading.Thread(target=lambda: found.append(console.run("SELECT 1").rows))
-        for _ in range(db.console.console.LIMITS.running + 2)
+        threading.Thread(target=ask, args=(str(number % 3),))
+        for number in range(db.console.console.LIMITS.running + 2)
     ]
     for thread in threads:
         thread.start()

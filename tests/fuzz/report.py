@@ -1,0 +1,35 @@
+"""What a part of the fuzzer counts, and the limits that its counts must keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Counts of one part; `broken` describes each input that broke a limit."""
+
+    part: str
+    inputs: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """How inputs ended: accepted, refused, by the kind of error, ..."""
+    broken: list[str] = field(default_factory=list)
+    """Escapes, faults of the server and hangs: what happened, and the input."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Largest memory of each kind of process, in MB."""
+
+    def peak(self, process: str, megabytes: int) -> None:
+        """Keep the larger of this and what was seen before."""
+        self.peaks[process] = max(self.peaks.get(process, 0), megabytes)
+
+    def lines(self) -> list[str]:
+        """The report as text."""
+        outcomes = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common(12))
+        peaks = ", ".join(f"{name} {most} MB" for name, most in sorted(self.peaks.items()))
+        return [
+            f"{self.part}: {self.inputs} inputs, {len(self.broken)} broken",
+            f"  {outcomes}",
+            f"  peak memory: {peaks or 'not measured'}",
+            *(f"  BROKEN {one}" for one in self.broken[:20]),
+        ]

@@ -1,0 +1,65 @@
+"""A short part of the fuzzer, and the proof that it would notice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from db.console.sqlite import Guard
+from tests.fuzz import console
+from tests.fuzz.grammar import Grammar
+from tests.fuzz.report import Report
+
+SECONDS = 8.0
+
+
+def run(dialect: str, folder: Path, server: str, seed: int, seconds: float) -> Report:
+    """Fuzz one database."""
+    report = Report(part="console")
+    console.fuzz(report, dialect, folder, server, seed, seconds)
+    return report
+
+
+def test_sqlite_keeps_its_secrets(tmp_path: Path) -> None:
+    report = run("sqlite", tmp_path, "", 1, SECONDS)
+    assert report.broken == []
+    assert report.outcomes["accepted"] > 10
+    assert report.outcomes["table"] > 10
+    assert report.outcomes["http 400"] + report.outcomes["http 200"] > 0
+    assert report.peaks.keys() == {"child", "web"}
+
+
+@pytest.mark.services
+def test_postgresql_keeps_its_secrets(tmp_path: Path, postgres_server: str) -> None:
+    report = run("postgresql", tmp_path, postgres_server, 1, SECONDS)
+    assert report.broken == []
+    assert report.outcomes["accepted"] > 5
+    assert report.outcomes["table"] > 5
+    assert report.outcomes["function"] > 0
+
+
+def test_an_escape_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guard, "__call__", lambda *_: 0)  # an authorizer that allows everything
+    monkeypatch.setattr("db.console.sqlite._SHADOW", "SELECT 1")
+    report = Report(part="console")
+    with console.made("sqlite", tmp_path, "") as (database, settings):
+        one = console.Run(report, database, settings)
+        one._fast("SELECT 1 FROM jobs")
+        assert report.broken == []
+        one._fast("SELECT idempotency_key FROM (SELECT NULL AS x) n FULL JOIN job ON 1 = 1")
+        one.close()
+    [broken] = report.broken
+    assert "escape of job.idempotency_key" in broken
+
+
+def test_a_seed_repeats_its_queries() -> None:
+    first, again, other = (Grammar("sqlite", seed) for seed in (7, 7, 8))
+    queries = [first.query() for _ in range(50)]
+    assert [again.query() for _ in range(50)] == queries
+    assert [other.query() for _ in range(50)] != queries
+    began = time.monotonic()
+    for _ in range(1_000):
+        first.query()
+    assert time.monotonic() - began < 20
