@@ -39,56 +39,51 @@ def check(sql: str) -> None:
 
 def error_of(message: dict[str, Any], request: dict[str, Any]) -> HeadwiseError:
     """The error for the user, from an error message of the child."""
-    seconds, size = request["seconds"], request["bytes"]
     code, said = str(message["error"]), str(message.get("message", ""))
-    name = str(message.get("name", "")).removeprefix("main.").removeprefix("public.")
-    narrower = "Narrow it: a WHERE on job_id, fewer columns, a LIMIT."
-    match code:
-        case "table" | "missing":
-            what = "is not published" if code == "table" else "does not exist"
-            if name in VIEW_NAMES:
-                return refuse("sql", message["name"], what, f"Write {name} without a schema.")
-            return refuse("sql", name, what, nearest(name, VIEW_NAMES))
-        case "function":
-            remedy = "Aggregate, window, text, date, JSON and mathematical functions are."
-            return refuse("sql", name, "the function is not allowed here", remedy)
-        case "statement" | "empty":
-            return refuse("sql", name or None, "is not a SELECT", _ONLY_SELECT)
-        case "stacked":
-            return refuse("sql", None, "is more than one statement", _ONLY_SELECT)
-        case "construct":
-            return refuse("sql", name or None, "is not allowed here", _SIMPLER)
-        case "operator":
-            return refuse("sql", name or None, "the operator is not allowed here", _SIMPLER)
-        case "type":
-            return refuse("sql", name or None, "the type is not allowed here", _SIMPLER)
-        case "number":
-            remedy = "Cast to double precision."
-            return refuse("sql", name or None, "makes numbers of any length", remedy)
-        case "pattern":
-            remedy = "Write it as a constant; strpos(text, part) > 0 takes any part."
-            return refuse("sql", name, "its second text must be a constant", remedy)
-        case "jsonb":
-            return refuse("sql", None, "casts a computed text to jsonb", "Cast it to json.")
-        case "union":
-            text = "UNION in a recursive query keeps all rows in memory"
-            return refuse("sql", None, text, "Write UNION ALL.")
-        case "complex":
-            return refuse("sql", None, "is too complex", narrower)
-        case "time":
-            return refuse("sql", None, f"stopped at the time limit of {seconds:g} s", narrower)
-        case "memory":
-            return refuse("sql", None, "stopped at the memory limit", narrower)
-        case "value":
-            return refuse("sql", None, "produces a text or blob that is too long", narrower)
-        case "bytes":
-            text = f"its result is larger than {size:,} bytes"
-            return refuse("sql", None, text, narrower)
-        case "role":
-            return UnavailableError(f"HEADWISE_CONSOLE_URL may read more than the views. {NO_ROLE}")
-        case "old-role":
-            return UnavailableError(f"The SQL console's role is of another release. {_MAKE_ROLE}")
-        case "unavailable":
-            return UnavailableError(f"The database does not answer: {said}")
-        case _:
-            return refuse("sql", None, said.rstrip("."))
+    given = str(message.get("name", ""))
+    name = given.removeprefix("main.").removeprefix("public.")
+    if code in _UNAVAILABLE:
+        return UnavailableError(_UNAVAILABLE[code].format(said=said))
+    if code in ("table", "missing"):
+        what = "is not published" if code == "table" else "does not exist"
+        if name in VIEW_NAMES:
+            return refuse("sql", given, what, f"Write {name} without a schema.")
+        return refuse("sql", name, what, nearest(name, VIEW_NAMES))
+    if code in _REFUSED:
+        what, remedy = _REFUSED[code]
+        what = what.format(seconds=request["seconds"], size=request["bytes"])
+        return refuse("sql", name or None, what, remedy)
+    return refuse("sql", None, said.rstrip("."))
+
+
+_NARROWER = "Narrow it: a WHERE on job_id, fewer columns, a LIMIT."
+_REFUSED = {
+    "function": (
+        "the function is not allowed here",
+        "Aggregate, window, text, date, JSON and mathematical functions are.",
+    ),
+    "operator": ("the operator is not allowed here", _SIMPLER),
+    "type": ("the type is not allowed here", _SIMPLER),
+    "construct": ("is not allowed here", _SIMPLER),
+    "statement": ("is not a SELECT", _ONLY_SELECT),
+    "empty": ("is not a SELECT", _ONLY_SELECT),
+    "stacked": ("is more than one statement", _ONLY_SELECT),
+    "number": ("makes numbers of any length", "Cast to double precision."),
+    "pattern": (
+        "its second text must be a constant",
+        "Write it as a constant; strpos(text, part) > 0 takes any part.",
+    ),
+    "jsonb": ("casts a computed text to jsonb", "Cast it to json."),
+    "union": ("UNION in a recursive query keeps all rows in memory", "Write UNION ALL."),
+    "complex": ("is too complex", _NARROWER),
+    "time": ("stopped at the time limit of {seconds:g} s", _NARROWER),
+    "memory": ("stopped at the memory limit", _NARROWER),
+    "value": ("produces a text or blob that is too long", _NARROWER),
+    "bytes": ("its result is larger than {size:,} bytes", _NARROWER),
+}
+"""What is wrong and the remedy, by the code of the child's error."""
+_UNAVAILABLE = {
+    "role": f"HEADWISE_CONSOLE_URL may read more than the views. {NO_ROLE}",
+    "old-role": f"The SQL console's role is of another release. {_MAKE_ROLE}",
+    "unavailable": "The database does not answer: {said}",
+}
