@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Table, delete, insert, select, update
 
 from db import schema
-from db.kinds.prepared import Prepared
+from db.kinds.base import Kind, Prepared
 from db.kinds.triggers import mine
 from db.queue.claims import Claim
 from db.queue.examples import ExampleRow
@@ -280,3 +280,12 @@ def _outcomes(held: Claim, result: AttackResult) -> Iterator[tuple[Any, ...]]:
                     shown = [float(f"{p:.5g}") for p in outcome.probabilities[row, number]]
                     place = (held.job_id, trigger, model, held.lo + number)
                     yield (*place, label, json.dumps(shown))
+
+
+KIND = Kind(
+    plan=plan,
+    inputs=inputs,
+    commit=commit,
+    finish=finish,
+    large=(schema.trigger_outcome, schema.example_result),
+)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
 
 from db import schema
+from db.kinds.base import Kind
 from db.queue.claims import Claim
 from db.results import digest, rankings
 from db.results.bulk import insert_arrays, insert_rows
@@ -167,3 +168,10 @@ def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> Non
             for head in range(info.heads)
         ]
     tx.execute(insert(schema.shard_sum), rows)
+
+
+KIND = Kind(
+    commit=commit,
+    finish=finish,
+    large=(schema.head_score, schema.site_result, schema.edge, schema.example_result),
+)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from db import schema
+from db.kinds.base import Kind
 from db.queue.claims import Claim
 from db.results import rankings
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from jobs.kinds.importance import ImportanceResult
-from jobs.merge import ranking_hash
 
 
 def commit(tx: Transaction, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
@@ -29,8 +29,4 @@ def commit(tx: Transaction, held: Claim, result: ImportanceResult, _keep_text: b
         insert_rows(tx, schema.head_value, held.job_id, names, rows)
 
 
-def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into rankings; returns their hash, None where nothing was computed."""
-    heads = rankings.merge(tx, job_id)
-    rankings.write(tx, job_id, heads)
-    return ranking_hash(heads) if heads else None
+KIND = Kind(commit=commit, finish=rankings.finish, large=(schema.head_value, schema.example_result))

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 
 from db import schema
 from db.database import Database
-from db.kinds.prepared import Prepared
+from db.kinds.base import Kind, Prepared
 from db.queue.claims import Claim
 from db.queue.examples import ExampleRow
 from db.results import rankings
@@ -321,3 +321,6 @@ def _of(sums: MaskSums, masks: Sequence[int]) -> MaskSums:
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+KIND = Kind(plan=plan, inputs=inputs, commit=commit, finish=finish, large=())

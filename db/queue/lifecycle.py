@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.kinds.prepared import Prepared
+from db.kinds.base import Prepared
 from db.ops import deletion
 from db.queue import recovery
 from db.queue.attempts import end_attempt

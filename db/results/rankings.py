@@ -19,7 +19,7 @@ from db.transaction import Transaction
 from headwise.stats import exact
 from headwise.stats.ranking import Importance, ImportanceSums
 from jobs.errors import NotFoundError
-from jobs.merge import HeadRank
+from jobs.merge import HeadRank, ranking_hash
 
 RANKING = """
 SELECT source, site, head, n, mean, standard_error, rank, rank_low, rank_high
@@ -143,6 +143,13 @@ def write(tx: Transaction, job_id: int, heads: Iterable[HeadRank]) -> None:
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
     if rows:
         tx.execute(insert(schema.ranking), rows)
+
+
+def finish(tx: Transaction, job_id: int) -> str | None:
+    """Merge the sums into rankings and return their hash, None where nothing was computed."""
+    heads = merge(tx, job_id)
+    write(tx, job_id, heads)
+    return ranking_hash(heads) if heads else None
 
 
 def read(tx: Transaction, job_id: int, source: str) -> NDArray[np.float64]:

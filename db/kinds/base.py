@@ -1,0 +1,60 @@
+"""What the database needs to know of a kind of job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Table
+
+from db import schema
+from db.queue.claims import Claim
+from db.queue.examples import ExampleRow
+from db.transaction import Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a plan adds to a job: computed before the transaction that writes it with the shards."""
+
+    rows: Mapping[Table, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Rows without their `job_id`, by table."""
+    examples: Sequence[ExampleRow] | None = None
+    """Examples that replace the job's."""
+    cost: float | None = None
+    """Work per example, where it is known only now."""
+    rows_per_example: int | None = None
+    """Rows of the kind's largest table per example, where they are not one per head."""
+
+
+def _no_plan(
+    tx: Transaction, _job_id: int, _spec: Any, _examples: Sequence[ExampleRow]
+) -> Prepared:
+    return Prepared()
+
+
+def _no_inputs(tx: Transaction, _job_id: int) -> Any:
+    return None
+
+
+def _no_rows(tx: Transaction, _held: Claim, _result: Any, _keep_text: bool) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of job in the database. Every function runs in the caller's transaction."""
+
+    finish: Callable[[Transaction, int], str | None]
+    """(tx, job): merge the shards' sums in shard order, write the job's results in place of those
+    of an interrupted finish, and return their hash; None where nothing was computed."""
+    commit: Callable[[Transaction, Claim, Any, bool], None] = _no_rows
+    """(tx, held, result, keep_text): write a shard's rows."""
+    plan: Callable[[Transaction, int, Any, Sequence[ExampleRow]], Prepared] = _no_plan
+    """(tx, job, spec, examples): prepare a job whose parents have all succeeded; reads only. An
+    InputError fails the job with its message."""
+    inputs: Callable[[Transaction, int], Any] = _no_inputs
+    """(tx, job): read what workers need of the plan, for any shard."""
+    large: tuple[Table, ...] = (schema.example_result,)
+    """Tables with many rows per example, in which a large job has partitions of its own."""
