@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.queue.claims import beat
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.inputs.models import ModelFacts
 from jobs.settings import Settings
@@ -264,7 +265,7 @@ def test_an_estimate_comes_from_measured_rates_and_live_workers(
     assert found.seconds == pytest.approx(6 * 2.0)
     assert "10 examples with models of 2 layers x 4 heads" in found.basis
     for name in ("a", "b"):
-        beat(database, replace(ALICE, name=name), "idle", None)
+        fleet.report_worker(database, replace(ALICE, name=name), ProcessState.IDLE)
     found = check(raw, settings, database).estimate
     assert found.seconds == pytest.approx(6.0)
     assert found.shards == 2
