@@ -55,6 +55,12 @@ LAYER_NAMES = (
 """Names under which configurations count their layers."""
 _LAYER = re.compile(r"^(?P<list>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<index>\d+)\.")
 
+_LAST_LAYERS = (
+    *("score.weight", "classifier.weight", "classifier.out_proj.weight"),
+    "classification_head.out_proj.weight",
+)
+"""Names of the layer that gives the logits, of every supported family."""
+
 _SAVE_AGAIN = "write the folder again with save_pretrained()"
 
 
@@ -77,20 +83,33 @@ class ModelFiles:
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     @property
+    def outputs(self) -> int | None:
+        """The number of the classifier's outputs, or None if its last layer has another name."""
+        return next((self.shapes[name][0] for name in _LAST_LAYERS if name in self.shapes), None)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The files that are opened."""
         index = () if WEIGHTS in self.weights else (INDEX,)
         return (CONFIG, *index, *self.weights, *self.tokenizer)
 
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over the names and contents of all files that are opened."""
-        digest = hashlib.sha256()
-        for name in self.names:
-            path = self.folder / name
-            digest.update(json.dumps([name, path.stat().st_size]).encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+    def fingerprints(self) -> tuple[str, str]:
+        """SHA-256 (hex) over the names and contents of all files that are opened.
+
+        Then the one that earlier code gave, which left the tokenizer out: by it, the model
+        of an earlier job is known again.
+        """
+        parts = {name: _identity(self.folder / name) for name in self.names}
+        earlier = (CONFIG, *self.weights)
+        whole = hashlib.sha256(b"".join(parts.values())).hexdigest()
+        return whole, hashlib.sha256(b"".join(parts[name] for name in earlier)).hexdigest()
+
+
+def _identity(path: Path) -> bytes:
+    """A file's name, size and SHA-256."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return json.dumps([path.name, path.stat().st_size]).encode() + digest
 
 
 def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
@@ -137,7 +156,7 @@ class _Folder:
         """The path of a file. Raises ModelNotFoundError and ModelError."""
         path = self.path / name
         if not path.exists():
-            raise ModelNotFoundError(f"model folder '{self.path}' has no {name}")
+            raise ModelNotFoundError(f"model folder '{self.path}' has no {name}; {_SAVE_AGAIN}")
         real = path.resolve()
         if not real.is_relative_to(self.within):
             raise ModelError(
@@ -197,7 +216,7 @@ def _refuse_missing(folder: Path) -> None:
             f"model folder '{folder}' has weights only as pickle ({', '.join(pickles[:3])}), which "
             "can run code; convert them with model.save_pretrained(folder) where you trust them"
         )
-    raise ModelNotFoundError(f"model folder '{folder}' has no {WEIGHTS}")
+    raise ModelNotFoundError(f"model folder '{folder}' has no {WEIGHTS}; {_SAVE_AGAIN}")
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

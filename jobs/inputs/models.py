@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import refuse
+from headwise.errors import ModelError
+from headwise.labels import label_names
+from headwise.model_files import read_model_files
+from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
@@ -71,15 +74,19 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
         folder = allowed_path("model.name", spec.name, settings)
         if not folder.is_dir():
             raise refuse("model.name", spec.name, "no such folder", "Check the path on the server.")
-        inside = list(folder.iterdir())
-        _check_files(spec, {path.name for path in inside})
-        facts = _facts(spec, _config(folder / "config.json", spec.name), None)
+        try:
+            found = read_model_files(folder)
+        except ModelError as error:
+            raise _unfit(spec, error) from None
+        facts = _facts(spec, found.config, None, found.outputs)
         # Not the time of modification, which copying keeps.
-        return replace(facts, changed_at=max(path.stat().st_ctime for path in inside))
+        changed = max((folder / name).stat().st_ctime for name in found.names)
+        return replace(facts, changed_at=changed)
     config_file, files = _from_hub(spec)
     _check_files(spec, files)
     # The cache keeps files under snapshots/<commit>/.
-    return _facts(spec, _config(config_file, spec.name), config_file.parent.name)
+    config = _config(config_file, spec.name)
+    return _facts(spec, config, config_file.parent.name, None)
 
 
 def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | None:
@@ -95,6 +102,13 @@ def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | N
     if unnamed in (ours, theirs):
         return tuple(range(len(ours)))
     return tuple(map(ours.index, theirs)) if sorted(ours) == sorted(theirs) else None
+
+
+def _unfit(spec: ModelSpec, error: ModelError) -> InputError:
+    """The library's words as a problem of the submission."""
+    message, _, remedy = str(error).partition("; ")
+    remedy = remedy or "choose another model"
+    return refuse("model.name", spec.name, message, f"{remedy[0].upper()}{remedy[1:]}.")
 
 
 def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
@@ -162,12 +176,12 @@ def _config(path: Path, name: str) -> dict[str, Any]:
     return config
 
 
-def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     """The value under the first of these names that the configuration has; 0 if none."""
     return next((config[name] for name in names if config.get(name) is not None), 0)
 
 
-def _sites(config: dict[str, Any]) -> int:
+def _sites(config: Mapping[str, Any]) -> int:
     if not config.get("is_encoder_decoder"):
         return int(_first(config, _LAYERS))
     encoder = int(_first(config, ("encoder_layers", *_LAYERS)))
@@ -175,7 +189,10 @@ def _sites(config: dict[str, Any]) -> int:
     return encoder + 2 * decoder
 
 
-def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> ModelFacts:
+def _facts(
+    spec: ModelSpec, config: Mapping[str, Any], revision: str | None, outputs: int | None
+) -> ModelFacts:
+    """What the configuration says; `outputs` is what the weights have, where they are known."""
     family = str(config.get("model_type", ""))
     listed = config.get("architectures")
     architectures = [str(name) for name in listed] if isinstance(listed, list) else []
@@ -194,15 +211,18 @@ def _facts(spec: ModelSpec, config: dict[str, Any], revision: str | None) -> Mod
             f"Supported: {', '.join(SUPPORTED_FAMILIES)}.",
         )
     try:
-        count = min(int(config.get("num_labels", 2)), MAX_LABELS + 1)
-        names = config.get("id2label") or {i: f"LABEL_{i}" for i in range(count)}
-        labels = tuple(str(names[key]) for key in sorted(names, key=int))
+        names = config.get("id2label")
+        if outputs is None:
+            outputs = len(names) if names else int(config.get("num_labels", 2))
+        labels = label_names(names, min(outputs, MAX_LABELS + 1))
         layers = _sites(config)
         heads = int(_first(config, _HEADS))
         length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
         # RoBERTa's positions start after the padding index.
         offset = 2 if family in _OFFSET else 0
         longest = None if length is None else int(length) - offset
+    except ModelError as error:
+        raise _unfit(spec, error) from None
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"config.json is inconsistent: {error}"
         raise refuse("model.name", spec.name, reason, _SAVE_AGAIN) from None

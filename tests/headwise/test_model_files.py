@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -69,9 +70,9 @@ def test_exactly_the_files_that_are_opened_are_listed(folder: Path) -> None:
 def test_the_fingerprint_changes_with_every_file_that_is_opened_and_with_no_other(
     folder: Path,
 ) -> None:
-    before = read_model_files(folder).fingerprint()
+    before = read_model_files(folder).fingerprints()[0]
     (folder / "README.md").write_text("nothing to load")
-    assert read_model_files(folder).fingerprint() == before
+    assert read_model_files(folder).fingerprints()[0] == before
     seen = {before}
     for name in read_model_files(folder).names:
         path = folder / name
@@ -82,7 +83,7 @@ def test_the_fingerprint_changes_with_every_file_that_is_opened_and_with_no_othe
             if name.endswith(".safetensors")
             else content + b" "
         )
-        seen.add(read_model_files(folder).fingerprint())
+        seen.add(read_model_files(folder).fingerprints()[0])
         path.write_bytes(content)
     assert len(seen) == 1 + len(read_model_files(folder).names)
 
@@ -92,7 +93,17 @@ def test_the_fingerprint_is_that_of_a_copy(folder: Path, tmp_path: Path) -> None
     copy.mkdir()
     for path in folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    assert read_model_files(copy).fingerprint() == read_model_files(folder).fingerprint()
+    assert read_model_files(copy).fingerprints()[0] == read_model_files(folder).fingerprints()[0]
+
+
+def test_the_model_of_an_earlier_job_is_known_again(folder: Path) -> None:
+    """The rule by which fingerprints were made before the tokenizer was a part of them."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors"):
+        content = (folder / name).read_bytes()
+        digest.update(json.dumps([name, len(content)]).encode())
+        digest.update(hashlib.sha256(content).digest())
+    assert read_model_files(folder).fingerprints()[1] == digest.hexdigest()
 
 
 def test_weights_in_several_files_are_read_through_their_index(folder: Path) -> None:

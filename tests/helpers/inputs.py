@@ -22,11 +22,19 @@ CONFIG: dict[str, Any] = {
 }
 
 
+EMPTY_WEIGHTS = "\x02" + "\0" * 7 + "{}"
+"""A safetensors file without a tensor."""
+
+
 def model_folder(folder: Path, *, without: Iterable[str] = (), **changes: Any) -> Path:
     """A folder that looks like a saved classifier; `changes` go to its config, None removes."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
-    files = {"config.json": json.dumps(config), "model.safetensors": "", "tokenizer.json": "{}"}
+    files = {
+        "config.json": json.dumps(config),
+        "model.safetensors": EMPTY_WEIGHTS,
+        "tokenizer.json": "{}",
+    }
     for name, content in files.items():
         if name not in without:
             (folder / name).write_text(content, encoding="utf-8")

@@ -96,10 +96,10 @@ def test_weights_that_are_pickle_only(settings: Settings, name: str) -> None:
     (settings.home / "model" / name).write_bytes(b"\x80\x04")
     refusal(
         settings,
-        "pickle only",
+        "only as pickle",
         name,
         "can run code",
-        "as safetensors",
+        "save_pretrained",
         without=("model.safetensors",),
     )
 
@@ -111,7 +111,7 @@ def test_pickle_beside_safetensors_is_left_alone(settings: Settings) -> None:
 
 
 def test_a_folder_without_tokenizer(settings: Settings) -> None:
-    refusal(settings, "has no tokenizer", "into the same folder", without=("tokenizer.json",))
+    refusal(settings, "has no tokenizer", "tokenizer.save_pretrained(folder)", without=("tokenizer.json",))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_config_that_is_no_json(settings: Settings, content: bytes) -> None:
     folder = model_folder(settings.home / "model")
     (folder / "config.json").write_bytes(content)
     problem = refused(
-        lambda: model_facts(ModelSpec(name=str(folder)), settings), "config.json cannot be read"
+        lambda: model_facts(ModelSpec(name=str(folder)), settings), "no readable config.json"
     )
     assert problem.field == "model.name"
 
