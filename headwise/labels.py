@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from headwise.errors import OptionError, UnsupportedModelError
+from headwise.errors import OptionError
 
 MISSING = ("", "-1")
 """Labels of rows without one: an empty cell, and -1 as GLUE's test sets have it. A name comes
@@ -20,32 +20,24 @@ first: with a label named "-1", that is a label."""
 
 
 def label_names(id2label: Mapping[Any, Any] | None, outputs: int) -> tuple[str, ...]:
-    """The names of a model's outputs, in their order.
+    """The names of a model's outputs, in their order: a name for each, and each only once.
 
     id2label: names by output, as in a configuration; keys may be strings of digits
     outputs: the number of the model's outputs
 
-    An output without a name is called ``LABEL_<number>``, as transformers does. Raises
-    UnsupportedModelError for names of outputs that do not exist and for names that stand twice:
-    a label in the data would mean two things.
+    Names that are not those of outputs 0 to ``outputs - 1`` are not used: every output is then
+    called ``LABEL_<number>``, as transformers does for a wrong number of names. A name that several
+    outputs have gets their numbers: ``other (2)``.
     """
-    names: dict[int, str] = {}
-    for key, name in (id2label or {}).items():
-        text = str(key).strip()
-        if not (text.isascii() and text.isdigit() and int(text) < outputs):
-            raise UnsupportedModelError(
-                f"id2label in config.json names output {shown(key)}, but the model's outputs are "
-                f"0 to {outputs - 1}; correct id2label"
-            )
-        names[int(text)] = str(name)
-    found = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
-    twice = [name for name, count in Counter(found).items() if count > 1]
-    if twice:
-        raise UnsupportedModelError(
-            f"id2label in config.json gives the name {shown(twice[0])} to several outputs; "
-            "give each its own"
-        )
-    return found
+    names = {str(key).strip(): str(name) for key, name in (id2label or {}).items()}
+    numbers = [str(number) for number in range(outputs)]
+    if names.keys() != set(numbers):
+        return tuple(f"LABEL_{number}" for number in numbers)
+    counted = Counter(names.values())
+    return tuple(
+        f"{names[number]} ({number})" if counted[names[number]] > 1 else names[number]
+        for number in numbers
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +119,6 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     """The labels with their numbers, for messages."""
     shown_names = [f"{number} {name}" for number, name in enumerate(names[:most])]
     return ", ".join(shown_names) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def shown(value: object) -> str:
-    """A value for a message, at most 60 characters of it."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _text(value: object) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import HFValidationError
 from safetensors import SafetensorError
@@ -19,15 +18,22 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file
 
 from headwise.errors import (
     ModelNotFoundError,
     OptionError,
     TokenizerError,
-    UnsafeWeightsError,
     UnsupportedModelError,
     first_line,
+)
+from headwise.model_files import (
+    CONFIG,
+    INDEX,
+    TOKENIZER_SETTINGS,
+    VOCABULARIES,
+    WEIGHTS,
+    ModelFiles,
+    read_model_files,
 )
 from headwise.replay import Replay, Site
 from headwise.targets import label_names
@@ -38,15 +44,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-_PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 _LOAD_ERRORS = (
     OSError,
     ValueError,
@@ -68,7 +65,8 @@ class LoadedModel:
     sites: the attention modules, in order of evaluation
     device: such as ``cuda:0``
     dtype: such as ``float32``
-    fingerprint: SHA-256 (hex) of the configuration and the weight files
+    fingerprint: SHA-256 (hex) of the files of configuration, weights and tokenizer
+    earlier_fingerprint: the same without the tokenizer, as jobs stored it earlier
     """
 
     model: PreTrainedModel
@@ -78,6 +76,7 @@ class LoadedModel:
     device: str
     dtype: str
     fingerprint: str
+    earlier_fingerprint: str = ""
 
 
 def load(
@@ -102,15 +101,14 @@ def load(
         raise OptionError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
     where = resolve_device(device)
     name = str(model)
-    folder = _folder(name, revision)
-    if folder is not None:
-        _check_folder(folder)
-    config = read_config(name, revision)
-    classifier = _read_model(name, revision, config, DTYPES[dtype]).to(where)
+    files = _files(name, revision)
+    config = read_config(files.folder)
+    classifier = _read_model(files, config, DTYPES[dtype]).to(where)
     classifier.eval()
-    tokenizer = read_tokenizer(name, revision, folder)
+    tokenizer = read_tokenizer(files.folder)
     with Replay(classifier) as replay:
         sites = replay.sites
+    fingerprint, earlier = files.fingerprints()
     return LoadedModel(
         model=classifier,
         tokenizer=tokenizer,
@@ -118,7 +116,8 @@ def load(
         sites=sites,
         device=str(where),
         dtype=dtype,
-        fingerprint=_fingerprint(name, revision, folder),
+        fingerprint=fingerprint,
+        earlier_fingerprint=earlier,
     )
 
 
@@ -152,33 +151,39 @@ def _folder(name: str, revision: str | None) -> Path | None:
     return None
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelNotFoundError(f"model folder '{folder}' has no config.json")
+def _files(name: str, revision: str | None) -> ModelFiles:
+    """Find a model's files, of a hub model in its cache, and check them before they are opened."""
+    folder = _folder(name, revision)
+    if folder is None:
+        snapshot = _download(name, revision)
+        # The cache keeps the files beside its snapshots.
+        return read_model_files(snapshot, within=snapshot.parents[1])
     if (folder / "pruned.json").is_file():
         raise UnsupportedModelError(
             f"model folder '{folder}' holds a smaller model without some heads; load it with "
             "headwise.load_pruned, or export it as 'masked' for everything else"
         )
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles:
-        raise UnsafeWeightsError(
-            f"model folder '{folder}' has weights only as pickle ({', '.join(pickles)}), which "
-            "can run code; convert them with model.save_pretrained(folder)"
-        )
-    raise ModelNotFoundError(f"model folder '{folder}' has no model.safetensors")
+    return read_model_files(folder)
 
 
-def read_config(name: str, revision: str | None) -> Any:
-    """Read the configuration of a sequence classifier. Raises ModelError for anything else."""
+def _download(name: str, revision: str | None) -> Path:
+    wanted = [CONFIG, WEIGHTS, INDEX, "model*.safetensors", *VOCABULARIES, *TOKENIZER_SETTINGS]
     try:
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except _LOAD_ERRORS as error:
         at = f" at revision {revision!r}" if revision else ""
         raise ModelNotFoundError(
-            f"model {name!r}{at} has no readable config.json: {first_line(error)}"
+            f"model {name!r}{at} cannot be fetched: {first_line(error)}"
+        ) from error
+
+
+def read_config(folder: Path) -> Any:
+    """Read the configuration of a sequence classifier. Raises ModelError for anything else."""
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    except _LOAD_ERRORS as error:
+        raise ModelNotFoundError(
+            f"model folder '{folder}' has no usable config.json: {first_line(error)}"
         ) from error
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise UnsupportedModelError(
@@ -187,19 +192,16 @@ def read_config(name: str, revision: str | None) -> Any:
     architectures = config.architectures or []
     if not any("SequenceClassification" in architecture for architecture in architectures):
         raise UnsupportedModelError(
-            f"model {name!r} is no sequence classifier: its config.json names "
+            f"'{folder}' holds no sequence classifier: its config.json names "
             f"{', '.join(architectures) or 'no architecture'}"
         )
     return config
 
 
-def _read_model(
-    name: str, revision: str | None, config: Any, dtype: torch.dtype
-) -> PreTrainedModel:
+def _read_model(files: ModelFiles, config: Any, dtype: torch.dtype) -> PreTrainedModel:
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            name,
-            revision=revision,
+            str(files.folder),
             config=config,
             dtype=dtype,
             use_safetensors=True,
@@ -207,50 +209,27 @@ def _read_model(
             output_loading_info=True,
         )
     except _LOAD_ERRORS as error:
-        # There is no error type for a missing format, only an OSError that mentions safetensors.
-        if isinstance(error, OSError) and "safetensors" in str(error):
-            raise UnsafeWeightsError(
-                f"model {name!r} has no weights as safetensors, and pickle could run code"
-            ) from error
         raise ModelNotFoundError(
-            f"the weights of model {name!r} cannot be read: {first_line(error)}"
+            f"the weights in '{files.folder}' cannot be read: {first_line(error)}"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise UnsupportedModelError(
-            f"the weights of model {name!r} lack {', '.join(missing[:3])}"
+            f"the weights in '{files.folder}' lack {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}: they would be random; is it a classifier?"
         )
     loaded: PreTrainedModel = model
     return loaded
 
 
-def read_tokenizer(name: str, revision: str | None, folder: Path | None) -> PreTrainedTokenizerBase:
-    """Read the tokenizer of a model. Raises TokenizerError if it is missing or unusable."""
-    if folder is not None and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-        raise TokenizerError(
-            f"model folder '{folder}' has no tokenizer (none of {', '.join(_TOKENIZER_FILES)}); "
-            "add it with tokenizer.save_pretrained(folder)"
-        )
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a model. Raises TokenizerError if it is unusable."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            name, revision=revision, trust_remote_code=False
+            str(folder), trust_remote_code=False
         )
     except (*_LOAD_ERRORS, TypeError, ImportError) as error:
         raise TokenizerError(
-            f"the tokenizer of model {name!r} cannot be read: {first_line(error)}"
+            f"the tokenizer in '{folder}' cannot be read: {first_line(error)}"
         ) from error
     return tokenizer
-
-
-def _fingerprint(name: str, revision: str | None, folder: Path | None) -> str:
-    if folder is None:
-        # The files are in the cache by now; its snapshot folder looks like a local folder.
-        config = cached_file(name, "config.json", revision=revision, local_files_only=True)
-        folder = Path(config).parent
-    digest = hashlib.sha256()
-    for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
-        digest.update(json.dumps([path.name, path.stat().st_size]).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -36,7 +36,7 @@ VOCABULARIES = (
 )
 """Files that transformers' tokenizers take their vocabulary from; a test holds the list."""
 
-_TOKENIZER_SETTINGS = (
+TOKENIZER_SETTINGS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     "chat_template.jinja",
 )
@@ -224,8 +224,9 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > _LARGEST["header"]:
-        raise ModelError(
-            f"'{path}' is damaged: its header would have {size:,} bytes; save the weights again"
+        raise ModelNotFoundError(
+            f"weights '{path}' are damaged: the header would have {size:,} bytes; "
+            "save the weights again"
         )
     try:
         with safe_open(path, framework="np") as tensors:
@@ -233,7 +234,7 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelNotFoundError(
-            f"'{path}' cannot be read as safetensors ({reason}); save the weights again"
+            f"weights '{path}' cannot be read as safetensors ({reason}); save the weights again"
         ) from None
 
 
@@ -272,7 +273,7 @@ def _check_layers(
 
 
 def _tokenizer(found: _Folder) -> tuple[str, ...]:
-    names = [name for name in (*VOCABULARIES, *_TOKENIZER_SETTINGS) if found.has(name)]
+    names = [name for name in (*VOCABULARIES, *TOKENIZER_SETTINGS) if found.has(name)]
     for name in names:
         found.file(name, "tokenizer")
     settings = (

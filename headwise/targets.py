@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from headwise import labels
 from headwise.errors import OptionError
+from headwise.labels import label_index
 
 OUTPUTS = ("probability", "logit", "log-probability")
 
@@ -27,25 +29,7 @@ _IMPOSSIBLE = 40.0
 
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:
     """Return the names of a model's classes, by index."""
-    names = model.config.id2label or {}
-    return tuple(
-        str(names.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels)
-    )
-
-
-def label_index(label: Label, labels: Sequence[str], where: str) -> int:
-    """Return the index of a class given by name or index.
-
-    Raises OptionError, which names ``where`` the label is from, for one that the model lacks.
-    """
-    if isinstance(label, str) and label in labels:
-        return labels.index(label)
-    if not isinstance(label, str) and 0 <= int(label) < len(labels):
-        return int(label)
-    raise OptionError(
-        f"{where}: {label!r} is no label of the model; it has "
-        + ", ".join(f"{name!r} ({index})" for index, name in enumerate(labels))
-    )
+    return labels.label_names(model.config.id2label, model.config.num_labels)
 
 
 def has_exclusive_classes(model: PreTrainedModel) -> bool:
@@ -125,8 +109,8 @@ class Targets:
 
         Raises OptionError for a label that the model lacks, or another number of gold labels.
         """
-        labels = label_names(model)
-        if len(labels) < 2 and output != "logit":
+        names = label_names(model)
+        if len(names) < 2 and output != "logit":
             raise OptionError(
                 f"output {output!r} needs two classes; this model has one: use 'logit'"
             )
@@ -134,11 +118,11 @@ class Targets:
         if gold is not None:
             if len(gold) != count:
                 raise OptionError(f"gold has {len(gold)} labels for {count} examples")
-            indices = tuple(label_index(g, labels, f"gold[{i}]") for i, g in enumerate(gold))
+            indices = tuple(label_index(g, names, f"gold[{i}]") for i, g in enumerate(gold))
         per_example = target in ("gold", "predicted")
         return cls(
             function=TargetFunction(output=output, exclusive=has_exclusive_classes(model)),
-            fixed=None if per_example else label_index(target, labels, "target"),
+            fixed=None if per_example else label_index(target, names, "target"),
             gold=indices if target == "gold" else None,
         )
 

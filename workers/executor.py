@@ -66,7 +66,10 @@ class Attempt:
             started = time.monotonic()
             # Once more: an attack with other models may have evicted it.
             loaded = self.models.get(spec)
-            self.fingerprint = loaded.fingerprint
+            # A job may have been begun by code whose fingerprints left the tokenizer out.
+            earlier = loaded.earlier_fingerprint
+            known = shard.model_fingerprint == earlier
+            self.fingerprint = earlier if known else loaded.fingerprint
             block = Block(
                 spec=spec,
                 shard=shard.part(lo, hi),

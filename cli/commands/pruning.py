@@ -164,7 +164,8 @@ def _write(
     spec = parse_spec(job.spec)
     try:
         loaded = ModelCache(settings).get(spec)
-        if job.model_fingerprint not in (None, loaded.fingerprint):
+        known = (None, loaded.fingerprint, loaded.earlier_fingerprint)
+        if job.model_fingerprint not in known:
             message = f"its files have changed since job {job.id}"
             raise refuse("model", spec.model.name, message, "Run the job again.")
         after, difference = _export(loaded, removed, to, form)

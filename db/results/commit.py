@@ -41,6 +41,8 @@ class ShardInput:
     """Number of the first example."""
     texts: list[tuple[str, str | None]]
     gold: list[int | None]
+    model_fingerprint: str | None = None
+    """The model of the shards that are done."""
     planned: Any = None
     """What the kind's plan left for its shards, see `db.kinds`."""
 
@@ -56,7 +58,9 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
     mine = (e.job_id == held.job_id) & e.example_no.between(held.lo, held.hi - 1)
     query = select(e.text_a, e.text_b, e.gold).where(mine).order_by(e.example_no)
     with database.read() as tx:
-        job = tx.execute(select(j.kind, j.spec).where(j.id == held.job_id)).one()
+        job = tx.execute(
+            select(j.kind, j.spec, j.model_fingerprint).where(j.id == held.job_id)
+        ).one()
         rows = tx.execute(query).all()
         planned = KINDS[job.kind].inputs(tx, held.job_id)
     return ShardInput(
@@ -65,6 +69,7 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
         texts=[(row.text_a, row.text_b) for row in rows],
         gold=[row.gold for row in rows],
         planned=planned,
+        model_fingerprint=job.model_fingerprint,
     )
 
 

@@ -18,9 +18,10 @@ from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger
 from headwise.attack.predicting import Classifier, evaluating
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
+from headwise.labels import label_index
 from headwise.options import Progress
 from headwise.stats.attack import AttackSums
-from headwise.targets import Label, label_index, label_names
+from headwise.targets import Label, label_names
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]

@@ -130,7 +130,7 @@ def load_pruned(folder: str | Path, *, dtype: str = "float32", device: str = "au
                 f"pruned model '{path}' has no {name}; give a folder that save_pruned wrote"
             )
     sites, removed, cuts = _read_recipe(path / RECIPE)
-    config = read_config(str(path), None)
+    config = read_config(path)
     try:
         model = AutoModelForSequenceClassification.from_config(config, dtype=DTYPES[dtype])
         for cut in cuts:
@@ -143,7 +143,7 @@ def load_pruned(folder: str | Path, *, dtype: str = "float32", device: str = "au
         ) from error
     return PrunedModel(
         model=model.to(where).eval(),
-        tokenizer=read_tokenizer(str(path), None, path),
+        tokenizer=read_tokenizer(path),
         labels=label_names(model),
         sites=sites,
         removed=removed,

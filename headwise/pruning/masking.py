@@ -25,10 +25,11 @@ from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
+from headwise.labels import label_index
 from headwise.options import Options, Progress
 from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums
-from headwise.targets import Label, has_exclusive_classes, label_index, label_names
+from headwise.targets import Label, has_exclusive_classes, label_names
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]

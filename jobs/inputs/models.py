@@ -212,17 +212,20 @@ def _facts(
         )
     try:
         names = config.get("id2label")
-        if outputs is None:
-            outputs = len(names) if names else int(config.get("num_labels", 2))
-        labels = label_names(names, min(outputs, MAX_LABELS + 1))
+        for key in names or {}:
+            int(key)  # as transformers does
+        counted = config.get("num_labels")
+        declared = int(counted) if counted is not None else len(names) if names else 2
+        if outputs not in (None, declared):
+            reason = f"config.json says {declared} labels, but the weights have {outputs} outputs"
+            raise refuse("model.name", spec.name, reason, _SAVE_AGAIN)
+        labels = label_names(names, min(declared, MAX_LABELS + 1))
         layers = _sites(config)
         heads = int(_first(config, _HEADS))
         length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
         # RoBERTa's positions start after the padding index.
         offset = 2 if family in _OFFSET else 0
         longest = None if length is None else int(length) - offset
-    except ModelError as error:
-        raise _unfit(spec, error) from None
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"config.json is inconsistent: {error}"
         raise refuse("model.name", spec.name, reason, _SAVE_AGAIN) from None

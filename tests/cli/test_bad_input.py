@@ -75,7 +75,7 @@ def test_a_command_refuses_in_one_line(
         (("--target", "perhaps"), ("target", "'perhaps'", "no, maybe, yes")),
         (("--target", "gold"), ("target 'gold' needs data.label_column",)),
         (("--integration", "simpson"), ("integration", "'simpson'", "gauss-legendre:m")),
-        (("--priority", "1000"), ("priority", "given: 1000", "Higher runs first")),
+        (("--priority", "1000"), ("priority", "given: 1000", "higher runs first")),
         (("--dataset", "org/set"), ("exactly one of data.path", "data.dataset")),
         (("--revision", "main"), ("a local folder has no revision",)),
         (("--model", "./nothing"), ("model.name", "outside the allowed folders")),

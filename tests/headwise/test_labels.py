@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwise.errors import OptionError, UnsupportedModelError
+from headwise.errors import OptionError
 from headwise.labels import Labels, UnknownLabelError, label_index, label_names, listed, read_labels
 
 NLI = ("entailment", "neutral", "contradiction")
@@ -27,8 +27,14 @@ PLAIN = ("LABEL_0", "LABEL_1", "LABEL_2")
         ({"10": "k", **{str(n): str(n) for n in range(10)}}, 11, (*"0123456789", "k")),
         (None, 2, ("LABEL_0", "LABEL_1")),
         ({}, 1, ("LABEL_0",)),
-        ({"0": "no", "1": "yes"}, 5, ("no", "yes", "LABEL_2", "LABEL_3", "LABEL_4")),
-        ({"0": "no", "2": "maybe"}, 3, ("no", "LABEL_1", "maybe")),
+        # Names that are not those of all outputs are not used.
+        ({"0": "no", "1": "yes"}, 5, tuple(f"LABEL_{n}" for n in range(5))),
+        ({"0": "no", "2": "maybe"}, 3, PLAIN),
+        ({"1": "a", "2": "b", "3": "c"}, 3, PLAIN),
+        ({"0": "a", "1": "b", "2": "c"}, 2, ("LABEL_0", "LABEL_1")),
+        ({"a": "x"}, 1, ("LABEL_0",)),
+        # Each name is that of one output.
+        ({"0": "other", "1": "yes", "2": "other"}, 3, ("other (0)", "yes", "other (2)")),
         ({"0": 1, "1": 2}, 2, ("1", "2")),
     ],
 )
@@ -36,24 +42,6 @@ def test_outputs_have_names_in_their_order(
     id2label: dict[Any, Any] | None, outputs: int, names: tuple[str, ...]
 ) -> None:
     assert label_names(id2label, outputs) == names
-
-
-@pytest.mark.parametrize(
-    ("id2label", "outputs", "words"),
-    [
-        ({"1": "a", "2": "b", "3": "c"}, 3, "names output '3'.*0 to 2"),
-        ({"0": "a", "1": "b", "2": "c"}, 2, "names output '2'.*0 to 1"),
-        ({"a": "x"}, 2, "names output 'a'"),
-        ({"-1": "x"}, 2, "names output '-1'"),
-        ({"0": "other", "1": "other"}, 2, "'other' to several outputs"),
-        ({"0": "LABEL_1"}, 2, "'LABEL_1' to several outputs"),
-    ],
-)
-def test_names_that_fit_no_output_or_two_are_refused(
-    id2label: dict[Any, Any], outputs: int, words: str
-) -> None:
-    with pytest.raises(UnsupportedModelError, match=words):
-        label_names(id2label, outputs)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_pickle_is_never_read(folder):
 
 def test_no_classifier(tmp_path):
     BertForMaskedLM(tiny().config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
     with pytest.raises(UnsupportedModelError, match="BertForMaskedLM"):
         headwise.load(tmp_path)
 

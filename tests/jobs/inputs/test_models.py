@@ -61,8 +61,10 @@ def test_labels_without_names(settings: Settings) -> None:
 
 
 def test_a_model_in_several_files(settings: Settings) -> None:
-    folder = model_folder(settings.home / "model", without=["model.safetensors"])
-    (folder / "model.safetensors.index.json").write_text("{}")
+    folder = model_folder(settings.home / "model")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = {"weight_map": {"classifier.weight": "model-1.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert model_facts(ModelSpec(name=str(folder)), settings).layers == 2
 
 
@@ -111,7 +113,12 @@ def test_pickle_beside_safetensors_is_left_alone(settings: Settings) -> None:
 
 
 def test_a_folder_without_tokenizer(settings: Settings) -> None:
-    refusal(settings, "has no tokenizer", "tokenizer.save_pretrained(folder)", without=("tokenizer.json",))
+    refusal(
+        settings,
+        "has no tokenizer",
+        "tokenizer.save_pretrained(folder)",
+        without=("tokenizer.json",),
+    )
 
 
 @pytest.mark.parametrize(
