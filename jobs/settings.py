@@ -278,7 +278,7 @@ class Settings(BaseModel):
 
     @property
     def uploads(self) -> Path:
-        """Folder of uploaded data files, named by their hash."""
+        """Folder of uploaded data files, see `jobs.inputs.uploads`."""
         return self.home / "uploads"
 
     @property

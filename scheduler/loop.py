@@ -13,13 +13,14 @@ import structlog
 from celery import Celery
 
 from db.database import Database
-from db.ops import attempt_counts, deletion, fleet, retention
+from db.ops import attempt_counts, deletion, fleet, retention, uploads
 from db.ops.fleet import NO_WORKERS, WorkerCount
 from db.ops.logs import LogShipper
 from db.queue import lifecycle
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import read_rows
+from jobs.inputs.uploads import remove_unused
 from jobs.logs import bind_process, contained
 from jobs.plan import block_size, first_ranges
 from jobs.settings import Settings
@@ -37,6 +38,8 @@ PROCESSES_KEPT_SECONDS = 86_400.0
 BALANCE_SECONDS = 1.0
 MAINTENANCE_SECONDS = 60.0
 """Time between two rounds of retention, and of removing old processes and messages."""
+UPLOADS_SECONDS = 3_600.0
+"""Time between two searches for uploads that no job refers to."""
 
 
 class Scheduler:
@@ -52,6 +55,7 @@ class Scheduler:
         self._balancing = _Interval(BALANCE_SECONDS)
         self._retention = _Interval(MAINTENANCE_SECONDS)
         self._cleanup = _Interval(MAINTENANCE_SECONDS)
+        self._uploads = _Interval(UPLOADS_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set; waits for a database or broker that is unavailable."""
@@ -95,6 +99,7 @@ class Scheduler:
             (True, self._balance),
             (True, self._retain),
             (True, self._clean_up),
+            (True, self._remove_uploads),
         ]
         for needed, step in steps:
             if needed:
@@ -219,6 +224,14 @@ class Scheduler:
         fleet.delete_unseen(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
         delete_delivered(self.settings)
+
+    def _remove_uploads(self) -> None:
+        """Remove uploads that no job refers to."""
+        if not self._uploads.due:
+            return
+        self._uploads.restart()
+        for digest in remove_unused(self.settings, lambda: uploads.in_use(self.database)):
+            log.info("unused upload removed", upload=digest or "incomplete")
 
     def _workers(self) -> dict[str, WorkerCount]:
         """Count workers by queue."""

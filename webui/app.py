@@ -22,6 +22,7 @@ from jobs.errors import (
     Problem,
     UnavailableError,
 )
+from jobs.inputs.uploads import original_name
 from jobs.kinds import ranking_source
 from jobs.settings import Settings
 from webui.assets import VERSION
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> Flask:
         level=words.level,
         ranking_source=ranking_source,
         live_tag=live_tag,
+        upload_name=original_name,
         views=VIEWS,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs import formatting
+from jobs.inputs.uploads import original_name
 from jobs.kinds import SPECS
 from jobs.specs.base import DataSpec, ModelSpec
 from scheduler.serializers import job_json
@@ -49,7 +50,11 @@ def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
         if isinstance(value, dict):
             inner = (ModelSpec if name == "model" else DataSpec).model_fields
             rows += [
-                (f"{name}.{key}", _shown(value[key]), key in _ZERO and value[key] == 0)
+                (
+                    f"{name}.{key}",
+                    _shown(_as_uploaded(value[key])),
+                    key in _ZERO and value[key] == 0,
+                )
                 for key in inner
                 if value.get(key) is not None
             ]
@@ -60,6 +65,12 @@ def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 _ZERO = ("offset", "seed")
 """Keys of `data` whose default is 0."""
+
+
+def _as_uploaded(value: object) -> object:
+    """The name that an uploaded file had, in place of its path."""
+    name = original_name(value) if isinstance(value, str) else None
+    return value if name is None else f"{name} (uploaded)"
 
 
 def _shown(value: object) -> str:

@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 import random
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
-from jobs.errors import HubUnavailableError, InputError, refuse
-from jobs.inputs.formats import SUFFIXES, Row, known_suffix
+from jobs.errors import HubUnavailableError, refuse
+from jobs.inputs.formats import Row
 from jobs.inputs.hub import hub_is_away
 from jobs.inputs.reader import ReadRequest, Selection, read_file
 from jobs.inputs.reader_process import cell, checked_text, plain_label
@@ -136,53 +136,17 @@ def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Pr
     return Preview(format=found.format, columns=columns, rows=found.heads)
 
 
-def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
-    """Store an upload under the hash of its content and return its path.
-
-    The same content is stored once; a half-written file never has the final name.
-    """
-    if known_suffix(filename) is None:
-        known = ", ".join(SUFFIXES)
-        message = "has an unknown format"
-        raise refuse("file", filename, message, f"Known: {known}, also with .gz.")
-    zipped = filename.lower().endswith(".gz")
-    suffix = str(known_suffix(filename)) + (".gz" if zipped else "")
-    settings.uploads.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    handle, temporary = tempfile.mkstemp(dir=settings.uploads, suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            while block := stream.read(1 << 20):
-                size += len(block)
-                if size > settings.upload_megabytes << 20:
-                    raise refuse(
-                        "file",
-                        filename,
-                        f"is larger than {settings.upload_megabytes} MB",
-                        "Put it into an allowed folder, or raise HEADWISE_UPLOAD_MEGABYTES.",
-                    )
-                digest.update(block)
-                file.write(block)
-        try:
-            preview(Path(temporary), settings, filename, rows=1)
-        except InputError as error:
-            # The user knows the file by the name it had.
-            problems = [replace(p, field="file", value=filename) for p in error.problems]
-            raise InputError(problems) from None
-        target = settings.uploads / f"{digest.hexdigest()[:32]}{suffix}"
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return target
-
-
 def _from_file(spec: DataSpec, settings: Settings) -> Selection:
     path = allowed_path("data.path", str(spec.path), settings)
+    uploaded = path.is_relative_to(settings.uploads.resolve())
     if not path.is_file():
-        raise refuse(
-            "data.path", spec.path, "no such file", "Check the path; it is read on the server."
-        )
+        remedy = "Check the path; it is read on the server."
+        if uploaded:
+            remedy = "Upload it again: uploads that no job refers to are removed after a day."
+        raise refuse("data.path", spec.path, "no such file", remedy)
+    if uploaded:
+        with suppress(OSError):
+            os.utime(path)  # it is in use, see jobs.inputs.uploads
     if path.stat().st_size == 0:
         raise refuse("data.path", spec.path, "is empty", "Give a file with at least one row.")
     asked = ReadRequest(

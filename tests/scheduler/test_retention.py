@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from typing import Any
 
 import pytest
@@ -11,8 +13,12 @@ from db.ops import deletion, retention
 from db.queue import claims, lifecycle
 from db.reads import jobs as job_reads
 from db.results import commit
+from jobs.inputs.uploads import save_upload
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
+from scheduler.submission.control import control
+from scheduler.submission.submit import check, submit
+from tests.helpers.inputs import model_folder
 from tests.helpers.jobs import ALICE, completed, planned_job
 
 
@@ -43,3 +49,24 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
             assert tx.run(f"SELECT COUNT(*) FROM {table}").scalar() == 0, table
     assert job_reads.get_job(database, young).purged_at is not None
     assert 1 < len(looked) < 8
+
+
+def test_it_removes_the_uploads_of_jobs_that_were_purged_or_deleted(
+    database: Database, settings: Settings, app: Any
+) -> None:
+    model = model_folder(settings.home / "model")
+    jobs = {}
+    for name in ("kept", "purged", "deleted", "never submitted"):
+        row = f'{{"text": "{name}"}}\n'.encode()
+        path = save_upload(io.BytesIO(row), f"{name}.jsonl", settings)
+        data = {"path": str(path), "text_columns": ["text"]}
+        if name != "never submitted":
+            raw = {"spec": {"model": {"name": str(model)}, "data": data}}
+            jobs[name] = submit(check(raw, settings, database), database)
+            control(database, jobs[name], "cancel")
+        os.utime(path, (1.0, 1.0))
+    lifecycle.sweep_jobs(database)
+    control(database, jobs["purged"], "purge")
+    control(database, jobs["deleted"], "delete")
+    Scheduler(settings, database, app).tick()
+    assert [path.name for path in settings.uploads.rglob("*.jsonl")] == ["kept.jsonl"]

@@ -15,8 +15,9 @@ from db.reads import results
 from db.reads.results import Example, Site
 from db.results import rankings
 from jobs.errors import NotFoundError, refuse
-from jobs.inputs.data import allowed_path, preview, save_upload
+from jobs.inputs.data import allowed_path, preview
 from jobs.inputs.models import ModelFacts
+from jobs.inputs.uploads import save_upload
 from jobs.logs import LEVELS
 from jobs.states import SHOWN_JOB_STATES
 from scheduler.serializers import job_json
@@ -212,7 +213,9 @@ def upload() -> tuple[Response, int]:
         raise refuse("file", None, "is missing", "Send multipart/form-data with a field 'file'.")
     path = save_upload(cast(BinaryIO, file.stream), file.filename, settings())
     head = preview(path, settings())
-    return jsonify({"path": str(path), "columns": head.columns, "rows": _shown(head.rows)}), 201
+    return jsonify(
+        {"path": str(path), "name": path.name, "columns": head.columns, "rows": _shown(head.rows)}
+    ), 201
 
 
 @blueprint.post("/preview")

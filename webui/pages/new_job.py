@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, LimitError, Problem, nearest, refuse
-from jobs.inputs.data import save_upload
+from jobs.inputs.uploads import save_upload
 from jobs.kinds import DEFAULT, SPECS
 from jobs.recurring import Recurring
 from jobs.specs.submission import Submission

@@ -183,6 +183,12 @@ async function preview() {
   }
 }
 
+function showUploaded(name) {
+  const line = form.querySelector('[data-uploaded]');
+  line.hidden = !name;
+  line.querySelector('strong').textContent = name;
+}
+
 async function upload(input) {
   const place = form.querySelector('[data-problem="file"]');
   const body = new FormData();
@@ -197,6 +203,7 @@ async function upload(input) {
       return;
     }
     field('data.path').value = found.path;
+    showUploaded(found.name);
     fileProblems = [];
     // The file is on the server now: submitting must not send it again.
     input.value = '';
@@ -218,7 +225,10 @@ form.addEventListener('change', (event) => {
     return;
   }
   touched.add(event.target.dataset.field ?? event.target.name);
-  if (event.target.name === 'data.path') preview();
+  if (event.target.name === 'data.path') {
+    showUploaded('');
+    preview();
+  }
   soon();
 });
 

@@ -1,24 +1,18 @@
-"""Paths stay inside the allowed folders, and uploads are stored whole or not at all."""
+"""Paths stay inside the allowed folders."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs import data as data_module
-from jobs.inputs.data import allowed_path, read_rows, save_upload
+from jobs.inputs.data import allowed_path, read_rows
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
 from tests.helpers.inputs import data_file, model_folder, refused
-
-ROW = b'{"text": "a"}\n'
 
 
 def outside(path: Path | str, settings: Settings) -> None:
@@ -115,99 +109,3 @@ def test_a_file_that_may_not_be_read(settings: Settings, monkeypatch: pytest.Mon
 def test_a_file_that_is_not_there(settings: Settings, name: str) -> None:
     spec = DataSpec(path=name, text_columns=("premise",))
     refused(lambda: read_rows(spec, settings), "data.path: no such file", name, "on the server")
-
-
-# Uploads.
-
-
-def stored(settings: Settings) -> list[str]:
-    return sorted(path.name for path in settings.uploads.iterdir())
-
-
-def test_an_upload_is_stored_once_under_the_hash_of_its_content(settings: Settings) -> None:
-    first = save_upload(io.BytesIO(ROW), "a.jsonl", settings)
-    second = save_upload(io.BytesIO(ROW), "Other.JSONL", settings)
-    assert first == second
-    assert first.name == hashlib.sha256(ROW).hexdigest()[:32] + ".jsonl"
-    assert first.read_bytes() == ROW
-    assert stored(settings) == [first.name]
-    spec = DataSpec(path=str(first), text_columns=("text",))
-    assert read_rows(spec, settings).text_a == ["a"]
-
-
-def test_the_name_of_an_upload_is_no_path(settings: Settings) -> None:
-    path = save_upload(io.BytesIO(ROW), "../../../etc/x.jsonl", settings)
-    assert path.parent == settings.uploads
-
-
-def test_an_upload_that_is_too_large(settings: Settings) -> None:
-    small = settings.model_copy(update={"upload_megabytes": 1})
-    content = io.BytesIO(ROW * (1 + (1 << 20) // len(ROW)))
-    refused(
-        lambda: save_upload(content, "a.jsonl", small),
-        "file: is larger than 1 MB",
-        "given: 'a.jsonl'",
-        "HEADWISE_UPLOAD_MEGABYTES",
-    )
-    assert stored(settings) == []
-
-
-def test_an_upload_of_exactly_the_limit(settings: Settings) -> None:
-    small = settings.model_copy(update={"upload_megabytes": 1})
-    content = ROW + b"\n" * ((1 << 20) - len(ROW))
-    assert save_upload(io.BytesIO(content), "a.jsonl", small).stat().st_size == 1 << 20
-
-
-@pytest.mark.parametrize("name", ["model.pkl", "a.doc", "jsonl", ".jsonl", ""])
-def test_an_upload_of_an_unknown_format(settings: Settings, name: str) -> None:
-    refused(lambda: save_upload(io.BytesIO(ROW), name, settings), "file: has an unknown format")
-    assert not settings.uploads.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.jsonl", b""),
-        ("a.jsonl", b"no json"),
-        ("a.jsonl", b"\xff\xfe\x00"),
-        ("a.csv", b"text\n"),
-        ("a.parquet", b"PAR1"),
-    ],
-)
-def test_an_upload_with_bad_content_is_named_as_the_user_named_it(
-    settings: Settings, name: str, content: bytes
-) -> None:
-    problem = refused(lambda: save_upload(io.BytesIO(content), name, settings))
-    assert (problem.field, problem.value) == ("file", name)
-    assert stored(settings) == []
-
-
-class Broken(io.BytesIO):
-    """A connection that ends in the middle."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.tell() > 0:
-            raise ConnectionResetError
-        return super().read(5)
-
-
-def test_a_half_written_upload_is_never_visible(settings: Settings) -> None:
-    with pytest.raises(ConnectionResetError):
-        save_upload(Broken(ROW), "a.jsonl", settings)
-    assert stored(settings) == []
-
-
-def test_the_final_name_appears_only_with_the_whole_content(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    final = settings.uploads / (hashlib.sha256(ROW).hexdigest()[:32] + ".jsonl")
-    seen: list[bool] = []
-    read = data_module.preview
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        seen.append(final.exists())
-        return read(*args, **kwargs)
-
-    monkeypatch.setattr(data_module, "preview", watched)
-    assert save_upload(io.BytesIO(ROW), "a.jsonl", settings) == final
-    assert seen == [False]

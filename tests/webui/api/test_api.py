@@ -287,6 +287,7 @@ def test_upload_preview_and_limits(client: FlaskClient, settings: Settings) -> N
     assert stored.status_code == 201
     assert stored.json["columns"] == ["text"]
     assert stored.json["path"].startswith(str(settings.uploads))
+    assert stored.json["name"] == "rows.jsonl"
     seen = client.post("/api/v1/preview", json={"path": stored.json["path"]})
     assert seen.json["rows"][1] == {"text": "two"}
     problems(client.post("/api/v1/preview", json={"path": "/etc/passwd"}), 400)

@@ -45,9 +45,18 @@ def test_upload_with_the_form(
     client: FlaskClient, database: Database, submission: dict[str, Any]
 ) -> None:
     rows = b'{"text": "a", "label": "yes"}\n'
-    data = {**filled(submission), "data.path": "", "upload": (io.BytesIO(rows), "mine.jsonl")}
+    own = {"name": "", "data.path": "", "upload": (io.BytesIO(rows), "mine.jsonl")}
+    data = {**filled(submission), **own}
     assert client.post("/jobs/new", data=data).status_code == 303
     assert "/uploads/" in job_reads.get_job(database, 1).spec["data"]["path"]
+    assert ">tiny on mine.jsonl</a>" in client.get("/").text
+    page = client.get("/jobs/1").text
+    assert "<h1>tiny on mine.jsonl</h1>" in page
+    assert "mine.jsonl (uploaded)" in page
+    assert (
+        'Uploaded: <strong class="break">mine.jsonl</strong>'
+        in client.get("/jobs/new?clone=1").text
+    )
     bad = {**filled(submission), "upload": (io.BytesIO(b"{"), "mine.jsonl")}
     assert client.post("/jobs/new", data=bad).status_code == 400
 

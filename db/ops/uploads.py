@@ -1,0 +1,23 @@
+"""The uploads that jobs refer to."""
+
+from __future__ import annotations
+
+from db.database import Database
+from db.queue.sql import FINAL
+from jobs.inputs.uploads import IN_PATH
+
+REFERRING = f"""
+SELECT spec FROM job
+WHERE spec LIKE :uploads AND state <> 'deleting' AND purged_at IS NULL
+  AND NOT (state IN {FINAL} AND spec LIKE :keeps_no_text)
+UNION ALL
+SELECT submission FROM recurring WHERE submission LIKE :uploads
+"""  # noqa: S608 - constants of this file
+"""The specifications that name an upload, of jobs that have their texts or still need them."""
+
+
+def in_use(database: Database) -> set[str]:
+    """The hashes of the uploads that a job or a recurring job refers to."""
+    with database.read() as tx:
+        rows = tx.run(REFERRING, uploads="%uploads/%", keeps_no_text='%"keep_text":false%')
+        return {digest for row in rows for digest in IN_PATH.findall(row[0])}
