@@ -1,22 +1,17 @@
-"""Candidate triggers from the stored edges of an attribution job. What a trigger is:
-`jobs.kinds.triggers`."""
+"""Mining triggers from the stored edges of an attribution job; see `jobs.kinds.triggers`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from sqlalchemy import RowMapping
 
-from db.database import Database
-from db.reads.jobs import get_job
 from db.transaction import Transaction
 from jobs.errors import ConflictError
 from jobs.kinds.triggers import (
     OFFICIAL,
-    SPECIAL_TOKENS,
     Candidate,
     Cell,
     MiningRule,
@@ -56,16 +51,6 @@ ORDER BY c.example_no, c.place
 """Cells of each example, the largest first: as many as the rule wants, those too weak for it and
 the examples whose sum is too small left out."""
 
-CUT_OFF = f"""
-SELECT COUNT(*) FROM (
-    SELECT t.example_no {_STORED} GROUP BY t.example_no
-    HAVING COUNT(CASE WHEN {_CHOSEN} THEN 1 END) < :cells
-        AND COUNT(*) = (SELECT MAX(m.rank) FROM edge m
-                        WHERE m.job_id = :job_id AND m.example_no < :examples)
-        AND MIN(t.attribution) >= :ratio * MAX(t.attribution)) AS cut
-"""  # noqa: S608 - constants
-"""Examples of which more cells of the head may belong to the trigger than were stored."""
-
 COUNTS = """
 SELECT COUNT(*) AS examples, COUNT(r.tokens) AS kept,
     COUNT((SELECT t.rank FROM edge t WHERE t.job_id = r.job_id AND t.example_no = r.example_no
@@ -77,73 +62,36 @@ WHERE r.job_id = :job_id AND r.example_no < :examples AND r.error IS NULL
 
 @dataclass(frozen=True, kw_only=True)
 class Mined:
-    """The triggers of a job, and what they were chosen from."""
+    """The triggers found in a job."""
 
     triggers: list[Trigger]
     """By class, the strongest first."""
     tokens: dict[tuple[int, int], tuple[str, ...]]
     """The tokens of the triggers' first sources by job and example, for random controls."""
-    examples: int
-    """Examples that were looked at."""
-    candidates: int
-    """Those whose cells passed the rule."""
-    undivided: int
-    """Candidates left out, as their tokens do not show where each text begins and ends."""
-    cut_off: int
-    """Examples that may lack a cell because the job stored too few edges."""
 
 
-def mine_triggers(
-    database: Database,
-    job_id: int,
-    rule: MiningRule = OFFICIAL,
-    special: Collection[str] = SPECIAL_TOKENS,
-) -> Mined:
-    """Triggers from the edges of a finished attribution job.
+def mine(tx: Transaction, job_id: int, rule: MiningRule = OFFICIAL) -> Mined:
+    """Mine triggers from the edges of a finished attribution job.
 
-    special: the tokens that the model's tokenizer puts around texts
-
-    Raises NotFoundError for an unknown job, and ConflictError for one that is of another kind, is
-    not finished, or has kept no edges or no texts.
+    Raises ConflictError if it has no results, or has kept no edges or no texts.
     """
-    job = get_job(database, job_id)
-    if job.kind != "attribution" or not job.final:
-        state = f"{job.kind}, {job.state}"
-        raise ConflictError(f"Triggers come from a finished attribution; job {job_id} is {state}.")
-    with database.read() as tx:
-        return mine(tx, job_id, rule, special)
-
-
-def mine(
-    tx: Transaction,
-    job_id: int,
-    rule: MiningRule = OFFICIAL,
-    special: Collection[str] = SPECIAL_TOKENS,
-) -> Mined:
-    """As `mine_triggers`, within a transaction, of what is known to be a finished attribution."""
-    values = {"job_id": job_id, **asdict(rule)}
-    examples = _examples(tx, job_id, rule)
-    rows = list(tx.run(CELLS, **values).mappings())
-    cut_off = int(tx.run(CUT_OFF, **values).scalar_one())
+    _check(tx, job_id, rule)
+    rows = tx.run(CELLS, job_id=job_id, **asdict(rule)).mappings()
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
-    divided = [c for c in found if spans(c.tokens, c.texts, special) is not None]
-    triggers = merge(divided, rule, special)
+    # The tokens of others do not show where each text begins and ends.
+    divided = [c for c in found if spans(c.tokens, c.texts) is not None]
+    triggers = merge(divided, rule)
     first = {trigger.sources[0].example for trigger in triggers}
     return Mined(
         triggers=triggers,
         tokens={(c.job, c.example): c.tokens for c in divided if c.example in first},
-        examples=examples,
-        candidates=len(found),
-        undivided=len(found) - len(divided),
-        cut_off=cut_off,
     )
 
 
-def _examples(tx: Transaction, job_id: int, rule: MiningRule) -> int:
-    """How many examples there are to look at; ConflictError if none has what is needed."""
-    values = {"job_id": job_id, "examples": rule.examples}
-    counts = tx.run(COUNTS, **values).mappings().one()
+def _check(tx: Transaction, job_id: int, rule: MiningRule) -> None:
+    """Raise ConflictError if no example has what mining needs."""
+    counts = tx.run(COUNTS, job_id=job_id, examples=rule.examples).mappings().one()
     for column, what, remedy in (
         ("examples", "has no results", "Choose another job"),
         ("kept", "did not keep its texts", "Run it again with keep_text = true"),
@@ -151,7 +99,6 @@ def _examples(tx: Transaction, job_id: int, rule: MiningRule) -> int:
     ):
         if not counts[column]:
             raise ConflictError(f"Job {job_id} {what}: no trigger can be found. {remedy}.")
-    return int(counts["examples"])
 
 
 def _candidate(job_id: int, example: int, rows: list[RowMapping]) -> Candidate:

@@ -62,17 +62,6 @@ GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIM
 """
 )
 
-ALIKE_EXAMPLES = (
-    PICK
-    + """
-SELECT b.example_no, SUM(a.score * b.score) AS dot, SUM(b.score * b.score) AS square
-FROM pick CROSS JOIN head_score b CROSS JOIN head_score a
-WHERE b.job_id = :job_id AND b.example_no = pick.n AND pick.n <> :example
-    AND a.job_id = :job_id AND a.example_no = :example AND a.site = b.site AND a.head = b.head
-GROUP BY b.example_no
-"""
-)
-
 _EXAMPLES = """
 FROM example_result r JOIN example e ON e.job_id = r.job_id AND e.example_no = r.example_no
 WHERE r.job_id = :job_id

@@ -101,11 +101,6 @@ class Trigger:
         return len(self.sources)
 
     @property
-    def mean_score(self) -> float:
-        """Mean score over its sources."""
-        return sum(source.score for source in self.sources) / self.support
-
-    @property
     def max_score(self) -> float:
         """Largest score of its sources."""
         return self.sources[0].score

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.kinds.triggers import mine_triggers
-from jobs.errors import ConflictError, NotFoundError
-from jobs.kinds.triggers import Cell, MiningRule, TriggerToken
+from db.kinds.triggers import Mined, mine
+from jobs.errors import ConflictError
+from jobs.kinds.triggers import OFFICIAL, Cell, MiningRule, TriggerToken
 from tests.helpers.trigger_jobs import TOKENS, attributed_job
+
+
+def mine_triggers(database: Database, job: int, rule: MiningRule = OFFICIAL) -> Mined:
+    with database.read() as tx:
+        return mine(tx, job, rule)
 
 
 def test_the_official_rule(database: Database) -> None:
@@ -30,7 +35,6 @@ def test_the_official_rule(database: Database) -> None:
         TriggerToken("##ida", 0, 1.0, "florida"),
         TriggerToken("iowa", 1, 1.0, "iowa"),
     )
-    assert (mined.examples, mined.candidates, mined.undivided, mined.cut_off) == (4, 3, 0, 1)
     assert mined.tokens == {(job, example): TOKENS for example in (0, 1, 3)}
 
 
@@ -55,25 +59,21 @@ def test_every_number_is_a_parameter(database: Database) -> None:
 def test_merged_over_examples(database: Database) -> None:
     mined = mine_triggers(database, attributed_job(database), MiningRule(cells=1))
     merged = mined.triggers[1]
-    assert (merged.support, merged.mean_score, merged.max_score) == (2, 0.625, 0.75)
+    assert (merged.support, merged.max_score) == (2, 0.75)
     assert [source.example for source in merged.sources] == [1, 0]
 
 
-def test_tokens_that_do_not_show_the_texts_are_counted(database: Database) -> None:
+def test_examples_whose_tokens_do_not_show_the_texts_are_left_out(database: Database) -> None:
     mined = mine_triggers(
         database, attributed_job(database, tokens=[*TOKENS[:5], "x", *TOKENS[6:]])
     )
-    assert (mined.triggers, mined.candidates, mined.undivided) == ([], 3, 3)
+    assert mined.triggers == []
 
 
 def test_what_cannot_be_mined_is_refused(database: Database) -> None:
-    with pytest.raises(NotFoundError, match="99"):
+    with pytest.raises(ConflictError, match="has no results"):
         mine_triggers(database, 99)
     with pytest.raises(ConflictError, match="did not keep its texts"):
         mine_triggers(database, attributed_job(database, tokens=None))
     with pytest.raises(ConflictError, match="stored no edges"):
         mine_triggers(database, attributed_job(database, edges=0))
-    with pytest.raises(ConflictError, match="running"):
-        mine_triggers(database, attributed_job(database, state="running"))
-    with pytest.raises(ConflictError, match="pruning"):
-        mine_triggers(database, attributed_job(database, kind="pruning"))
