@@ -72,6 +72,10 @@ chaos: install  ## Inject faults for a while and print what they did (ARGS="--mi
 fuzz: install  ## Attack what takes foreign input with generated input (ARGS="console --minutes 10 --seed 1")
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: mutants
+mutants: install  ## Change the code a little and see that tests fail (ARGS="--count 0" tries every change)
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: scale
 scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/scale.md (hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.scale $(ARGS)

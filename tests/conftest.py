@@ -7,8 +7,6 @@ on free ports, and every test has a database of its own.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,16 +52,8 @@ def started(kind: type[services.Server], variable: str) -> Iterator[str]:
         return
     if programs := kind.missing():
         missing(f"{programs} (or {variable}, the address of a server)")
-    folder = Path(tempfile.mkdtemp(prefix="headwise-test-"))
-    server = kind(folder)
-    try:
-        server.create()
-        server.start()
-        server.await_answer()
-        yield server.url
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with services.running(kind) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

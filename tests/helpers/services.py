@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ import psycopg
 from tests.helpers.ports import free_port
 
 PIECE = 1 << 16
+_PR_SET_PDEATHSIG = 1
 
 
 def binary(name: str) -> str | None:
@@ -79,6 +83,8 @@ class Server:
     """A server process that can be killed and started again with what it has stored."""
 
     needs: tuple[str, ...] = ()
+    ends_with_parent = False
+    """End it when the thread that started it ends, even if that is killed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -113,6 +119,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
                 user=self.user(),
+                preexec_fn=_end_with_parent if self.ends_with_parent else None,
             )
         await_port(self.port)
 
@@ -134,6 +141,27 @@ class Server:
     def stop(self) -> None:
         """End it for good."""
         self.kill()
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+@contextlib.contextmanager
+def running(kind: type[Server]) -> Iterator[str]:
+    """Run a server in a temporary folder; gives its address."""
+    folder = Path(tempfile.mkdtemp(prefix="headwise-test-"))
+    server = kind(folder)
+    server.ends_with_parent = True
+    try:
+        server.create()
+        server.start()
+        server.await_answer()
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Redis(Server):

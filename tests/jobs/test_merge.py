@@ -101,6 +101,13 @@ def test_a_single_example_has_no_spread() -> None:
     assert (head.mean, head.std, head.low, head.high) == (0.5, None, None, None)
 
 
+def test_the_interval_is_that_of_the_normal_distribution() -> None:
+    """Scores 1 and 3: mean 2, standard deviation sqrt(2), standard error 1."""
+    (head,) = head_importance([sums(n=2, score_sum=4.0, score_squares=10.0)])
+    assert (head.mean, head.std) == pytest.approx((2.0, 2**0.5))
+    assert (head.low, head.high) == pytest.approx((2 - 1.959964, 2 + 1.959964), abs=1e-6)
+
+
 def test_equal_scores_have_no_spread() -> None:
     """Rounding must not make the variance negative."""
     (head,) = head_importance([sums(n=3, score_sum=0.3, score_squares=0.03 - 1e-18)])

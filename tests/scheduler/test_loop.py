@@ -86,6 +86,19 @@ def test_a_tick_cuts_a_job_into_shards_and_lets_it_run(
     assert rows(database, "SELECT started_at IS NOT NULL FROM job")[0][0]
 
 
+@pytest.mark.parametrize(("silent", "woken"), [(23.0, 2), (27.0, 1)])
+@pytest.mark.usefixtures("two_workers")
+def test_a_worker_that_just_missed_its_heartbeats_is_still_woken(
+    scheduler: Scheduler, database: Database, app: Any, silent: float, woken: int
+) -> None:
+    """It is shown as dead after 20 s, two heartbeats, and counts for five seconds more."""
+    assert scheduler.settings.heartbeat_seconds == 10
+    planned_job(database, size=3)
+    execute(database, f"UPDATE worker SET seen_at = seen_at - {silent} WHERE name = 'bob'")
+    scheduler.tick()
+    assert app.sent == ["default"] * woken
+
+
 @pytest.mark.usefixtures("one_worker")
 def test_there_is_a_range_of_whole_blocks_for_every_live_worker(
     scheduler: Scheduler, database: Database, settings: Settings

@@ -3,6 +3,7 @@ do not depend on it."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
@@ -116,6 +117,26 @@ def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
     ask = Ask(seconds=10.0)
     assert claim(database, ask).hi == 8 + 160
     assert ask.paces == {SHAPE: 0.0625}
+
+
+def test_a_pace_counts_on_devices_of_its_kind_only(database: Database) -> None:
+    blocked_job(database, 1000, 8)
+    ten_seconds = Ask(seconds=10.0)
+
+    def on(device: str) -> Ask:
+        """What a new worker on that device knows when it has claimed its first shard."""
+        ask = dataclasses.replace(ten_seconds, paces={})
+        who = dataclasses.replace(ALICE, device=device)
+        held = claims.claim(database, who, LEASE, ask)
+        assert held is not None
+        assert commit.commit_shard(database, held, compute(held), "model")
+        return ask
+
+    assert on("cuda:0 NVIDIA H100").paces == {}
+    assert on("cpu").paces == {}
+    assert on("cuda:0 NVIDIA A100").paces == {}
+    # Half a second for eight examples on each.
+    assert on("cuda:1 NVIDIA H100").paces == {SHAPE: 0.0625}
 
 
 def test_shards_become_smaller_towards_the_end(database: Database) -> None:

@@ -60,6 +60,32 @@ def test_queued_examples_of_a_user(database: Database, settings: Settings) -> No
     submitted(database, tight, user="ada", length=9)
 
 
+def test_a_user_may_have_exactly_as_many_examples_waiting(
+    database: Database, settings: Settings
+) -> None:
+    tight = limited(settings, max_queued_examples_per_user=12)
+    submitted(database, tight, user="ada")
+    submitted(database, tight, user="ada", length=9)
+    with pytest.raises(LimitError, match="12 examples waiting"):
+        submitted(database, tight, user="ada", length=10)
+
+
+def test_only_examples_without_a_result_wait(database: Database, settings: Settings) -> None:
+    """Of the user's own jobs: another user's and a deleted one do not count."""
+    tight = limited(settings, max_queued_examples_per_user=12)
+    submitted(database, tight, user="bob")
+    deleted = submitted(database, tight, user="ada", length=9)
+    job = submitted(database, tight, user="ada", length=10)
+    lifecycle.take_plans(database)
+    for number in (deleted, job):
+        assert lifecycle.write_plan(database, number, [(0, 1), (1, 3), (3, 6)], None, None)
+    with database.write() as tx:
+        tx.run("UPDATE job SET state = 'deleting' WHERE id = :job", job=deleted)
+        tx.run("UPDATE shard SET state = 'done' WHERE job_id = :job AND shard_no = 1", job=job)
+    with pytest.raises(LimitError, match="4 examples waiting"):
+        submitted(database, limited(tight, max_queued_examples_per_user=9), user="ada", length=11)
+
+
 def test_examples_of_a_job(database: Database, settings: Settings) -> None:
     tight = limited(settings, max_examples_per_job=5)
     words = (

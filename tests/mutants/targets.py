@@ -1,0 +1,19 @@
+"""The files whose small changes are tried, and the tests that should notice, the quickest first.
+
+Tests of statements run on SQLite only: PostgreSQL's differ in their clock and locks alone.
+"""
+
+from __future__ import annotations
+
+_SQLITE = ("-m", "not services")
+_QUEUE = (*_SQLITE, "tests/db/queue")
+_MODEL = "tests/chaos/test_model.py::test_the_database_does_what_the_model_does"
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "db/queue/sql.py": (*_QUEUE, "tests/scheduler/test_loop.py", _MODEL),
+    "db/queue/splitting.py": (*_QUEUE, _MODEL),
+    "db/queue/limits.py": (*_SQLITE, "tests/scheduler/submission/test_limits.py"),
+    "jobs/merge.py": ("tests/jobs/test_merge.py",),
+    "jobs/plan.py": ("tests/jobs/test_plan.py",),
+    "headwise/attribution/quadrature.py": ("tests/headwise/attribution/test_quadrature.py",),
+}
