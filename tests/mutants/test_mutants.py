@@ -56,7 +56,7 @@ def test_every_small_change_is_found() -> None:
 @pytest.mark.parametrize("path", TARGETS)
 def test_mutants_of_a_target_compile_and_differ(path: str) -> None:
     found = mutants(path)
-    assert len({mutant.mutated for mutant in found}) == len(found) > 5
+    assert len({mutant.mutated for mutant in found}) == len(found) > 2
     for mutant in found:
         compile(mutant.mutated, path, "exec")
         assert f"[{mutant.source[mutant.start : mutant.end]} -> {mutant.replacement}]" in str(
