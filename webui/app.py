@@ -134,9 +134,9 @@ def _asset(name: str) -> str:
 
 
 def _refuse_other_names() -> Response | None:
-    """A page elsewhere can make its own name point here (DNS rebinding); it cannot fake Host.
+    """Refuse names that are not trusted: another site can point its own name here (DNS rebinding).
 
-    Not Flask's TRUSTED_HOSTS, which knows no IPv6 addresses.
+    Flask's TRUSTED_HOSTS does not support IPv6 addresses.
     """
     settings = context().settings
     named = tuple(filter(None, settings.trusted_hosts.split(",")))
@@ -147,14 +147,14 @@ def _refuse_other_names() -> Response | None:
     problem = Problem(
         field="Host",
         value=request.host,
-        message="the dashboard does not answer to this name",
+        message="is not a trusted name of the dashboard",
         remedy="Open it as localhost, or add the name to HEADWISE_TRUSTED_HOSTS and restart.",
     )
     return _error(HTTPStatus.BAD_REQUEST, "Unknown host name", [problem])
 
 
 def _refuse_foreign() -> Response | None:
-    """There is no login yet: another site's page must not act in the user's name."""
+    """Refuse changes from other sites: without a login, their pages would act as the user."""
     if request.method in ("GET", "HEAD", "OPTIONS") or not is_foreign():
         return None
     problem = Problem(
@@ -163,7 +163,7 @@ def _refuse_foreign() -> Response | None:
         message="the request comes from another site",
         remedy="Send it from a page of this dashboard, or without an Origin header.",
     )
-    return _error(HTTPStatus.FORBIDDEN, "Another site asked for this", [problem])
+    return _error(HTTPStatus.FORBIDDEN, "Cross-site request refused", [problem])
 
 
 def _add_headers(response: Response) -> Response:
@@ -178,15 +178,15 @@ def _on_headwise_error(error: HeadwiseError) -> Response:
     problems: list[Problem] = []
     title = str(error)
     if isinstance(error, InputError):
-        title, problems = "That does not work", list(error.problems)
+        title, problems = "Invalid request", list(error.problems)
     elif isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)
-        title = "The database does not answer"
+        title = "Database unavailable"
         problems = [Problem(field="server", value=None, message=str(error), remedy=_LATER)]
     return _error(status, title, problems)
 
 
-_LATER = "Try again in a moment; `headwise doctor` says more."
+_LATER = "Try again in a moment; `headwise doctor` shows the cause."
 
 
 def _on_http_error(error: HTTPException) -> Response:
@@ -199,7 +199,7 @@ def _on_http_error(error: HTTPException) -> Response:
         message = f"the request is larger than the {limit} MB that an upload may have"
         remedy = "Put the file into an allowed folder, or raise HEADWISE_UPLOAD_MEGABYTES."
     elif status is HTTPStatus.NOT_FOUND:
-        message, remedy = "there is nothing at this address", "See the list of jobs."
+        message, remedy = "no page has this address", "Start from the list of jobs."
     problem = Problem(field="request", value=request.path, message=message, remedy=remedy)
     response = _error(status, status.phrase, [problem])
     # Flask lists the methods that are allowed in the error's own headers.
@@ -214,14 +214,14 @@ def _on_bug(error: Exception) -> Response:
     problem = Problem(
         field="request",
         value=request.path,
-        message="the server made a mistake; it is in the log with its cause",
+        message="an internal error occurred; the log has its cause",
         remedy="Please report it.",
     )
-    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here", [problem])
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", [problem])
 
 
 def wants_json() -> bool:
-    """Whether an error is to be told as JSON: under /api, or where no HTML is accepted."""
+    """True if the client wants errors as JSON: under /api, or where it does not accept HTML."""
     best: Callable[..., str | None] = request.accept_mimetypes.best_match
     return request.path.startswith("/api/") or (
         best(["text/html", "application/json"], default="text/html") == "application/json"

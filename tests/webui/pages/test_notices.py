@@ -48,7 +48,7 @@ def test_the_log_is_on_the_jobs_page(client: FlaskClient, logged: int) -> None:
     assert client.get(f"/jobs/{logged}?log_level=loud").status_code == 400
     assert client.get(f"/jobs/{logged}?log_shard=x").status_code == 400
     assert client.get(f"/jobs/{logged}?log_before=x").status_code == 400
-    assert "No line of this job is like that" in client.get(f"/jobs/{logged}?log_shard=77").text
+    assert "No lines match this filter" in client.get(f"/jobs/{logged}?log_shard=77").text
 
 
 def test_older_lines_are_a_link_away(
@@ -135,7 +135,7 @@ def test_conditions_on_pages_and_api(
     with database.write() as tx:
         tx.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))
     page = client.get("/workers").text
-    assert "1 worker alive, 1 not" in page
+    assert "1 live worker, 1 stopped or dead" in page
     assert 'chip-stalled">stalled' in page
     assert 'chip-dead">dead' in page
     assert "500 MB" in page

@@ -177,7 +177,7 @@ def test_bad_result_parameters_are_named(
 def test_what_is_not_there(empty: SimpleNamespace, path: str) -> None:
     page = empty.client.get(path)
     assert page.status_code == 404
-    assert "Back to the jobs" in page.text
+    assert "Back to the list of jobs" in page.text
 
 
 def test_parts_of_a_job_that_are_not_there(
