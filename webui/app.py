@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import pkgutil
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -102,28 +104,17 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _register(app: Flask) -> None:
-    from webui import assets, health
-    from webui.api import jobs as jobs_api
-    from webui.api import studies as studies_api
+    """Add every page, and every resource of the API: each module has a blueprint."""
+    from webui import api, assets, health, pages
     from webui.kinds import PAGES
-    from webui.pages import (
-        console,
-        correlation,
-        explain,
-        jobs,
-        new_job,
-        notices,
-        recurring,
-        results,
-        studies,
-        trees,
-    )
 
-    for module in (
-        *(assets, jobs, new_job, explain, results, correlation, trees, studies, studies_api),
-        *(recurring, console, jobs_api, health, notices),
-    ):
-        app.register_blueprint(module.blueprint)
+    app.register_blueprint(assets.blueprint)
+    app.register_blueprint(health.blueprint)
+    for package in (pages, api):
+        for info in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{info.name}")
+            if blueprint := getattr(module, "blueprint", None):
+                app.register_blueprint(blueprint)
     for page in PAGES.values():
         if page.blueprint is not None:
             app.register_blueprint(page.blueprint)

@@ -1,17 +1,21 @@
-"""What live pages show of a job: progress, name and specification."""
+"""Jobs, and what a check found of a submission, as pages show them and the API sends them."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs import formatting
+from jobs.inputs.models import ModelFacts
 from jobs.inputs.uploads import original_name
 from jobs.kinds import SPECS
 from jobs.specs.base import DataSpec, ModelSpec
 from scheduler.serializers import job_json
+from scheduler.submission.study import CheckedStudy
+from scheduler.submission.submit import Checked
 
 
 def live_json(database: Database, job_id: int) -> dict[str, Any]:
@@ -24,6 +28,44 @@ def live_json(database: Database, job_id: int) -> dict[str, Any]:
         **job_json(job),
         "shards": job_reads.shard_counts(database, job_id),
         "text": progress_words(job),
+    }
+
+
+def checked_json(checked: Checked) -> dict[str, Any]:
+    """The findings of a check, for the form and for API users."""
+    facts, rows = checked.facts, checked.rows
+    return {
+        "estimate": asdict(checked.estimate),
+        "existing_job": checked.existing_job,
+        "same_as": checked.same_as,
+        "model": _model_json(facts),
+        "first_texts": None
+        if not rows
+        else [rows.text_a[0][:300]] + ([rows.text_b[0][:300]] if rows.text_b else []),
+    }
+
+
+def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
+    """The findings of a study's check, for the form and for API users."""
+    facts = next(iter(checked.jobs.values())).facts
+    return {
+        "estimate": asdict(checked.estimate),
+        "existing_job": None,
+        "same_as": None,
+        "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
+        "reused": checked.reused,
+        "model": _model_json(facts),
+    }
+
+
+def _model_json(facts: ModelFacts) -> dict[str, Any]:
+    """The configuration of a model."""
+    return {
+        "family": facts.family,
+        "labels": facts.labels,
+        "layers": facts.layers,
+        "heads": facts.heads,
+        "max_length": facts.max_length,
     }
 
 

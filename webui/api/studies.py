@@ -1,4 +1,4 @@
-"""Studies in the JSON API. Described for its users in docs/api.md."""
+"""Studies in the JSON API."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flask import Blueprint, Response, jsonify
 from db.reads import studies
 from scheduler.serializers import study_json
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
-from webui.api.jobs import MOST_ROWS, read_json
-from webui.context import database, integer, settings
-from webui.pages.studies import checked_json
+from webui.api.requests import limit_and_offset, read_json
+from webui.context import database, settings
+from webui.serializers import checked_study_json
 
 blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 
@@ -19,7 +19,7 @@ blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 @blueprint.get("")
 def list_studies() -> Response:
     """A page of studies, newest first."""
-    limit, offset = integer("limit", 50, low=1, high=MOST_ROWS), integer("offset", 0)
+    limit, offset = limit_and_offset()
     found = studies.list_studies(database(), limit, offset)
     return jsonify(
         {"studies": [asdict(one) for one in found], "total": studies.count_studies(database())}
@@ -36,7 +36,7 @@ def create_study() -> tuple[Response, int]:
 @blueprint.post("/check")
 def check() -> Response:
     """Check a study and estimate it; nothing is written."""
-    return jsonify(checked_json(check_study(read_json(), settings(), database())))
+    return jsonify(checked_study_json(check_study(read_json(), settings(), database())))
 
 
 @blueprint.get("/<int(max=2147483647):study>")

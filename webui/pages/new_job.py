@@ -18,10 +18,10 @@ from scheduler.submission.quick_jobs import is_quick
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, submit
 from webui import forms
-from webui.api.jobs import checked_json
 from webui.context import choice, clean, database, integer, redirect, settings
 from webui.forms import problems_by_field
 from webui.kinds import PAGES, pruning
+from webui.serializers import checked_json
 
 HUB_FIELDS = ("data.dataset", "data.config", "data.split", "data.revision")
 MODEL_AND_DATA = (

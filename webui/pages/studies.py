@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
@@ -22,10 +21,10 @@ from scheduler.submission.study import (
     submit_study,
 )
 from webui import forms
-from webui.api.jobs import model_json
 from webui.context import clean, database, integer, redirect, settings
 from webui.pages import new_job, study_sections
 from webui.polling import conditional, jobs_version
+from webui.serializers import checked_study_json
 
 PAGE = 25
 FIELDS = (
@@ -116,7 +115,7 @@ def create() -> Response | tuple[str, int]:
 @blueprint.post("/studies/new/check")
 def check_form() -> Response:
     """What the form's fields come to, while it is filled in; as the API's check."""
-    return jsonify(checked_json(check_study(to_study(_given()), settings(), database())))
+    return jsonify(checked_study_json(check_study(to_study(_given()), settings(), database())))
 
 
 def allowed(study: StudyRow) -> tuple[str, ...]:
@@ -126,19 +125,6 @@ def allowed(study: StudyRow) -> tuple[str, ...]:
     if study.state.value == "cancelling":
         return ()
     return ("resume" if study.state.value == "paused" else "pause", "cancel")
-
-
-def checked_json(checked: CheckedStudy) -> dict[str, Any]:
-    """What checking found out, for the form and for API users."""
-    facts = next(iter(checked.jobs.values())).facts
-    return {
-        "estimate": asdict(checked.estimate),
-        "existing_job": None,
-        "same_as": None,
-        "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
-        "reused": checked.reused,
-        "model": model_json(facts),
-    }
 
 
 def to_study(values: Mapping[str, str]) -> dict[str, Any]:
