@@ -21,9 +21,10 @@ from db.database import Database
 from db.kinds.attack import PlannedTrigger
 from db.ops import fleet
 from db.ops.fleet import ProcessState
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.claims import WorkerIdentity
 from db.queue.examples import ExampleRow
+from db.queue.planning import Plan
 from db.reads import studies
 from db.results import commit
 from headwise.stats.attack import AttackSums
@@ -201,10 +202,12 @@ def planned(
         for n in range(examples)
     ]
     job_id = new_jobs.create_job(database, values, rows)
-    (request,) = lifecycle.take_plans(database)
-    prepared = lifecycle.prepare(database, request, checked.spec, None)
+    (request,) = planning.take_plans(database)
+    prepared = planning.prepare(database, request, checked.spec, None)
     bounds = [(lo, min(lo + per_shard, examples)) for lo in range(0, examples, per_shard)]
-    assert lifecycle.write_plan(database, job_id, bounds, None, "data", prepared)
+    assert planning.write_plan(
+        database, job_id, Plan(bounds=bounds, fingerprint="data", prepared=prepared)
+    )
     return job_id, bounds
 
 

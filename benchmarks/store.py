@@ -19,9 +19,10 @@ from sqlalchemy import insert
 
 from db import schema
 from db.database import Database
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, new_jobs, planning
 from db.queue.claims import WorkerIdentity
 from db.queue.examples import ExampleRow
+from db.queue.planning import Plan
 from db.results import commit
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
@@ -102,10 +103,10 @@ def make_job(database: Database, examples: int, shards: int) -> int:
     }
     rows = [ExampleRow(number, "a text", "another text", "", None) for number in range(examples)]
     job_id = new_jobs.create_job(database, values, rows)
-    lifecycle.take_plans(database)
+    planning.take_plans(database)
     size = examples // shards
     bounds = [(number * size, (number + 1) * size) for number in range(shards)]
-    lifecycle.write_plan(database, job_id, bounds, None, None)
+    planning.write_plan(database, job_id, Plan(bounds=bounds))
     return job_id
 
 

@@ -16,7 +16,8 @@ from db.database import Database
 from db.ops import attempt_counts, deletion, fleet, retention, uploads
 from db.ops.fleet import NO_WORKERS, WorkerCount
 from db.ops.logs import LogShipper
-from db.queue import lifecycle
+from db.queue import lifecycle, planning
+from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import read_rows
@@ -127,17 +128,17 @@ class Scheduler:
 
     def plan(self) -> None:
         """Divide every queued job into blocks and shards, loading its data first if needed."""
-        for request in lifecycle.take_plans(self.database):
+        for request in planning.take_plans(self.database):
             if self.heartbeat is not None:
                 self.heartbeat.step_started(f"planning job {request.job_id}")
             try:
                 with span("plan", request.job_id):
                     self._plan_one(request)
             except HubUnavailableError as error:
-                wait = lifecycle.plan_later(self.database, request.job_id, str(error))
+                wait = planning.plan_later(self.database, request.job_id, str(error))
                 log.warning("waiting for the hub", job=request.job_id, wait=wait, error=str(error))
             except InputError as error:
-                lifecycle.fail_plan(self.database, request.job_id, str(error))
+                planning.fail_plan(self.database, request.job_id, str(error))
                 log.warning("planning failed", job=request.job_id, error=str(error))
             except UnavailableError:
                 raise
@@ -145,7 +146,7 @@ class Scheduler:
                 log.error("planning raised", job=request.job_id, exc_info=True)
                 lifecycle.put_off(self.database, request.job_id, "planning", error)
 
-    def _plan_one(self, request: lifecycle.PlanRequest) -> None:
+    def _plan_one(self, request: planning.PlanRequest) -> None:
         spec = parse_spec(json.loads(request.spec))
         examples, fingerprint, count = None, None, request.examples
         if not count:
@@ -153,16 +154,20 @@ class Scheduler:
             examples = example_rows(rows, tuple(json.loads(request.labels)), spec)
             fingerprint, count = rows.fingerprint(), len(rows)
             check_size(count, self.settings)
-        prepared = lifecycle.prepare(self.database, request, spec, examples)
+        prepared = planning.prepare(self.database, request, spec, examples)
         if prepared.examples is not None:
             count = len(prepared.examples)
         cost = prepared.cost or spec.cost(request.layers, request.heads)
         block = block_size(count, spec.unit_seconds * cost, request.layers)
         alive = self._workers().get(request.queue, NO_WORKERS).alive
-        bounds = first_ranges(count, block, alive)
-        if lifecycle.write_plan(
-            self.database, request.job_id, bounds, examples, fingerprint, prepared, block
-        ):
+        plan = Plan(
+            bounds=first_ranges(count, block, alive),
+            block=block,
+            examples=examples,
+            fingerprint=fingerprint,
+            prepared=prepared,
+        )
+        if planning.write_plan(self.database, request.job_id, plan):
             log.info("job planned", job=request.job_id, block=block, examples=count)
 
     def dispatch(self) -> None:

@@ -12,17 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, select, update
 
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.kinds.base import Prepared
 from db.ops import deletion
 from db.queue import recovery
 from db.queue.attempts import end_attempt
 from db.queue.claims import Claim
-from db.queue.examples import ExampleRow, insert_examples, read_examples
 from db.queue.splitting import LeasedShard, lock
 from db.queue.sql import (
     CANCEL,
@@ -40,49 +38,25 @@ from db.queue.sql import (
     PAUSE,
     PLAN_LATER,
     PLAN_TRIES,
-    PLANNED,
     PLANNING_FAILED,
-    RATE,
     RESUME,
     TO_FINISH,
-    TO_PLAN,
     TOO_LATE,
     WAITING,
     WAITING_CHILD,
     WORK,
 )
-from db.results import partitions
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.outcome import AttemptEnd, AttemptOutcome
-from jobs.plan import Rate
 from jobs.states import (
     FINAL_JOB_STATES,
-    MAX_PLAN_TRIES,
     JobState,
-    ShardState,
-    plan_backoff_seconds,
 )
 
 log = structlog.get_logger()
 
-NOTHING = Prepared()
 CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRequest:
-    """A job that needs its shards."""
-
-    job_id: int
-    kind: str
-    spec: str
-    queue: str
-    labels: str
-    layers: int
-    heads: int
-    examples: int
-    """0 when the data is still to be loaded (hub datasets)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,108 +77,6 @@ def pending_work(database: Database) -> Work:
         row = tx.run(WORK).one()
     names = ("plan", "expire", "sweep", "finish", "empty", "recur")
     return Work(**{name: bool(value) for name, value in zip(names, row, strict=True)})
-
-
-def take_plans(database: Database) -> list[PlanRequest]:
-    """Move queued jobs to planning and return all that are there."""
-    j = schema.job.c
-    columns = (j.id.label("job_id"), j.kind, j.spec, j.queue, j.labels, j.layers, j.heads)
-    with database.write() as tx:
-        ids = [row[0] for row in tx.run(TO_PLAN)]
-        if not ids:
-            return []
-        query = select(*columns, j.examples).where(j.id.in_(ids)).order_by(j.id)
-        return [PlanRequest(**row._mapping) for row in tx.execute(query)]
-
-
-def prepare(
-    database: Database, request: PlanRequest, spec: Any, loaded: Sequence[ExampleRow] | None
-) -> Prepared:
-    """What the job's kind plans besides shards. Raises InputError where that is impossible."""
-    with database.read() as tx:
-        examples = read_examples(tx, request.job_id) if loaded is None else loaded
-        return KINDS[request.kind].plan(tx, request.job_id, spec, examples)
-
-
-def write_plan(
-    database: Database,
-    job_id: int,
-    bounds: Sequence[tuple[int, int]],
-    examples: Sequence[ExampleRow] | None,
-    fingerprint: str | None,
-    prepared: Prepared = NOTHING,
-    block: int = 0,
-) -> bool:
-    """Write a job's shards (and examples, where its data was loaded just now) and let it run.
-
-    block: examples that are computed together. Workers take parts of the shards, of whole blocks;
-        without blocks (0) they take them as they are.
-
-    Returns False, and writes nothing, when another planner was faster or the job was cancelled.
-    """
-    with database.write() as tx:
-        j = schema.job.c
-        query = select(j.kind, j.layers, j.heads, j.data_fingerprint).where(j.id == job_id)
-        job = tx.execute(query).one_or_none()
-        values = {
-            "job_id": job_id,
-            "examples": bounds[-1][1],
-            "fingerprint": fingerprint or (job and job.data_fingerprint),
-            "cost": prepared.cost,
-            "block": block,
-        }
-        if tx.run(PLANNED, **values).rowcount != 1:
-            return False
-        if prepared.examples is not None:
-            own = schema.example.c.job_id == job_id
-            tx.execute(delete(schema.example).where(own))
-            examples = prepared.examples
-        if examples is not None:
-            insert_examples(tx, job_id, examples)
-        for table, planned in prepared.rows.items():
-            if planned:
-                rows = [{"job_id": job_id, **row} for row in planned]
-                tx.execute(insert(table), rows)
-        rows = [
-            {
-                "job_id": job_id,
-                "shard_no": lo if block else number,
-                "lo": lo,
-                "hi": hi,
-                "state": ShardState.READY.value,
-            }
-            for number, (lo, hi) in enumerate(bounds)
-        ]
-        now = tx.clock
-        tx.execute(insert(schema.shard).values(available_at=now), rows)
-        if job is not None:
-            per_example = prepared.rows_per_example or job.layers * job.heads
-            if bounds[-1][1] * per_example >= partitions.LARGE_JOB_ROWS:
-                partitions.add(tx, job_id, KINDS[job.kind].large)
-    return True
-
-
-def fail_plan(database: Database, job_id: int, message: str) -> None:
-    """The job's data cannot be loaded: it fails before any work starts."""
-    with database.write() as tx:
-        tx.run(PLANNING_FAILED, job_id=job_id, error=message)
-
-
-def plan_later(database: Database, job_id: int, message: str) -> float | None:
-    """Put a job back whose data cannot be had now; returns the seconds until its next try.
-
-    At the last try it fails instead, and None is returned.
-    """
-    with database.write() as tx:
-        values: dict[str, Any] = {"job_id": job_id}
-        tries = int(tx.run(PLAN_TRIES, **values).scalar() or 0) + 1
-        if tries >= MAX_PLAN_TRIES:
-            values["error"] = f"{message.rstrip('.')}. Given up after {tries} tries."
-            tx.run(PLANNING_FAILED, **values)
-            return None
-        values |= {"tries": tries, "backoff": plan_backoff_seconds(tries), "error": message}
-        tx.run(PLAN_LATER, **values)
-    return float(values["backoff"])
 
 
 def expire_leases(database: Database) -> list[LeasedShard]:
@@ -327,17 +199,6 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
             state = JobState.FAILED.value
             tx.run(FINISHED, job_id=job_id, state=state, error=message, result_hash=None)
             deletion.end_run(tx, job_id)
-
-
-def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
-    """Seconds per unit of cost measured on models of this shape, if any were."""
-    values = {"kind": kind, "layers": layers, "heads": heads}
-    with database.read() as tx:
-        pace, examples = tx.run(RATE, **values).one()
-    if not pace:
-        return None
-    basis = f"measured on {examples:,} examples with models of {layers} layers x {heads} heads"
-    return Rate(seconds_per_unit=float(pace), basis=basis)
 
 
 def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> None:

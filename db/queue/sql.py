@@ -177,7 +177,7 @@ VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
 """The first shard of a job names the model's sites."""
 
 RATE = """
-SELECT SUM(a.seconds) / SUM(a.examples * j.cost), SUM(a.examples)
+SELECT SUM(a.seconds) / SUM(a.examples * j.cost) AS pace, SUM(a.examples) AS examples
 FROM attempt a JOIN job j ON j.id = a.job_id
 WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :layers
   AND j.heads = :heads AND a.finished_at > {clock} - 2592000

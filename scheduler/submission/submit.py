@@ -13,7 +13,7 @@ from typing import Any
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import NO_WORKERS
-from db.queue import lifecycle, new_jobs
+from db.queue import new_jobs, planning
 from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
@@ -297,7 +297,7 @@ def _estimate(
     database: Database,
 ) -> Estimate:
     spec = submission.spec
-    rate = lifecycle.measured_rate(database, spec.kind, facts.layers, facts.heads)
+    rate = planning.measured_rate(database, spec.kind, facts.layers, facts.heads)
     grace = fleet.patience(settings.heartbeat_seconds)
     alive = fleet.count_workers(database, grace).get(submission.queue, NO_WORKERS).alive
     data = submission.spec.data

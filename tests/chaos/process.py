@@ -37,7 +37,7 @@ import scheduler.loop
 import workers.executor
 import workers.heartbeat
 import workers.worker
-from db.queue import claims, lifecycle
+from db.queue import claims, lifecycle, planning
 from db.results import bulk, commit
 from jobs.kinds.attribution import AttributionResult
 from jobs.results import ExampleResult, SiteInfo
@@ -49,7 +49,7 @@ STEPPED: dict[str, tuple[Any, str]] = {
     "commit": (commit, "commit_shard"),
     "error": (claims, "record_error"),
     "handback": (claims, "hand_back"),
-    "plan": (lifecycle, "write_plan"),
+    "plan": (planning, "write_plan"),
     "expire": (lifecycle, "expire_leases"),
     "sweep": (lifecycle, "sweep_jobs"),
     "finish": (lifecycle, "finish_jobs"),

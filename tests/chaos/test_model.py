@@ -27,8 +27,9 @@ from hypothesis.stateful import (
 )
 
 from db.database import Database
-from db.queue import claims, lifecycle, new_jobs, recovery, sql
+from db.queue import claims, lifecycle, new_jobs, planning, recovery, sql
 from db.queue.claims import ANYTHING, Ask, Claim
+from db.queue.planning import Plan
 from db.queue.recovery import MAX_ERRORS, MAX_LOSSES
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
@@ -164,7 +165,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def take_plans(self) -> None:
         """A scheduler takes jobs to plan; it may die before it writes a plan."""
-        taken = {request.job_id for request in lifecycle.take_plans(self.database)}
+        taken = {request.job_id for request in planning.take_plans(self.database)}
         assert taken == {
             number
             for number, job in self.jobs.items()
@@ -182,8 +183,8 @@ class Machine(RuleBasedStateMachine):
     def write_plan_of(self, number: int) -> None:
         job = self.jobs[number]
         bounds = [(lo, min(lo + SIZE, EXAMPLES)) for lo in range(0, EXAMPLES, SIZE)]
-        written = lifecycle.write_plan(
-            self.database, number, bounds, None, "fingerprint", block=BLOCK
+        written = planning.write_plan(
+            self.database, number, Plan(bounds=bounds, fingerprint="fingerprint", block=BLOCK)
         )
         assert written == (job.state == "planning")
         if written:

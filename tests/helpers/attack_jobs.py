@@ -11,7 +11,8 @@ from sqlalchemy import update
 from db import schema
 from db.database import Database
 from db.kinds.attack import PlannedTrigger
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
+from db.queue.planning import Plan
 from db.results import commit
 from headwise.stats.attack import AttackSums
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
@@ -60,10 +61,12 @@ def planned_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
     )
     rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(EXAMPLES)]
     job = new_jobs.create_job(database, values, rows)
-    request = next(one for one in lifecycle.take_plans(database) if one.job_id == job)
-    prepared = lifecycle.prepare(database, request, spec, None)
+    request = next(one for one in planning.take_plans(database) if one.job_id == job)
+    prepared = planning.prepare(database, request, spec, None)
     bounds = [(lo, min(lo + size, EXAMPLES)) for lo in range(0, EXAMPLES, size)]
-    assert lifecycle.write_plan(database, job, bounds, None, "fingerprint", prepared)
+    assert planning.write_plan(
+        database, job, Plan(bounds=bounds, fingerprint="fingerprint", prepared=prepared)
+    )
     return job
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from db.database import Database
-from db.queue import lifecycle, new_jobs
+from db.queue import new_jobs, planning
 from db.queue.claims import WorkerIdentity
+from db.queue.planning import Plan
 from jobs.kinds.attribution import AttributionResult
 from jobs.kinds.importance import ImportanceResult
 from jobs.outcome import Completed
@@ -47,9 +48,9 @@ def planned_job(database: Database, examples: int = 6, size: int = 2, **changes:
     values = job_values(examples=examples, **changes)
     rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(examples)]
     job_id = new_jobs.create_job(database, values, rows)
-    lifecycle.take_plans(database)
+    planning.take_plans(database)
     bounds = [(lo, min(lo + size, examples)) for lo in range(0, examples, size)]
-    assert lifecycle.write_plan(database, job_id, bounds, None, "fingerprint")
+    assert planning.write_plan(database, job_id, Plan(bounds=bounds, fingerprint="fingerprint"))
     return job_id
 
 

@@ -14,7 +14,7 @@ import pytest
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
-from db.queue import claims, lifecycle
+from db.queue import claims, planning
 from db.results import commit
 from jobs.errors import InputError, Problem, UnavailableError
 from jobs.inputs.data import Rows
@@ -140,7 +140,7 @@ def test_a_planner_that_died_is_followed_by_another(
     scheduler: Scheduler, database: Database, settings: Settings
 ) -> None:
     submitted(database, settings)
-    assert len(lifecycle.take_plans(database)) == 1
+    assert len(planning.take_plans(database)) == 1
     assert states(database) == ["planning"]
     scheduler.tick()
     assert states(database) == ["running"]

@@ -9,8 +9,9 @@ import pytest
 
 from db.database import Database
 from db.ops import deletion, retention
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.new_jobs import NewJob
+from db.queue.planning import Plan
 from db.reads import jobs as job_reads
 from db.reads import studies
 from db.results import commit, partitions
@@ -117,8 +118,8 @@ def test_a_parent_stays_as_long_as_its_child(database: Database) -> None:
     assert job_reads.get_job(database, parent).purged_at is None
     with pytest.raises(ConflictError, match="needed by one"):
         retention.purge(database, parent)
-    lifecycle.take_plans(database)
-    assert lifecycle.write_plan(database, child, [(0, 1)], None, None)
+    planning.take_plans(database)
+    assert planning.write_plan(database, child, Plan(bounds=[(0, 1)]))
     finish_all(database)
     assert settle(database, Retention(keep_days=5, keep_details_days=5)) == [parent, child]
     assert job_reads.get_job(database, parent).purged_at is not None

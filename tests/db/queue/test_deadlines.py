@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.new_jobs import NewJob
+from db.queue.planning import Plan
 from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.errors import ConflictError
@@ -119,14 +120,14 @@ def test_a_job_that_never_started_fails_and_so_do_those_that_need_it(database: D
     rest = [(0, "a", None, "h", None)]
     job = new_jobs.create_job(database, job_values(examples=1), rest)
     child = new_jobs.create_job(database, job_values(examples=1), rest, [job])
-    planning = new_jobs.create_job(database, job_values(examples=1), rest)
-    lifecycle.take_plans(database)
+    unplanned = new_jobs.create_job(database, job_values(examples=1), rest)
+    planning.take_plans(database)
     late(database, job)
-    late(database, planning)
-    for late_one in (job, planning):
+    late(database, unplanned)
+    for late_one in (job, unplanned):
         assert "before it was planned" in str(job_reads.get_job(database, late_one).error)
     assert f"job {job}, which this needs, failed" in str(job_reads.get_job(database, child).error)
-    assert not lifecycle.write_plan(database, planning, [(0, 1)], None, None)
+    assert not planning.write_plan(database, unplanned, Plan(bounds=[(0, 1)]))
 
 
 def test_a_deadline_to_come_changes_nothing(database: Database) -> None:

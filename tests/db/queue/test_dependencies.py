@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.new_jobs import NewJob
 from db.reads import jobs as job_reads
 from db.reads import studies
@@ -34,7 +34,7 @@ def state(database: Database, job: int) -> str:
 
 
 def planned(database: Database) -> list[int]:
-    return [request.job_id for request in lifecycle.take_plans(database)]
+    return [request.job_id for request in planning.take_plans(database)]
 
 
 def finish(database: Database) -> None:

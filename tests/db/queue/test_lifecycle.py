@@ -14,8 +14,9 @@ from sqlalchemy import text
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState, WorkerCount
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.lifecycle import WaitingShard
+from db.queue.planning import Plan
 from db.queue.recovery import MAX_ERRORS, MAX_LOSSES
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
@@ -291,8 +292,8 @@ def test_a_paused_job_gives_no_shards_until_it_is_resumed(database: Database) ->
 def test_a_job_paused_before_planning_stays_paused(database: Database) -> None:
     job = new_jobs.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
     lifecycle.set_control(database, job, "pause")
-    lifecycle.take_plans(database)
-    lifecycle.write_plan(database, job, [(0, 2)], None, None)
+    planning.take_plans(database)
+    planning.write_plan(database, job, Plan(bounds=[(0, 2)]))
     assert one(database, "SELECT state FROM jobs") == "paused"
 
 
@@ -364,17 +365,17 @@ def test_delete_needs_a_final_job_and_leaves_nothing(database: Database) -> None
 
 def test_the_second_planner_does_nothing(database: Database) -> None:
     job = new_jobs.create_job(database, job_values(examples=2), [(0, "a", None, "", None)] * 2)
-    assert [plan.job_id for plan in lifecycle.take_plans(database)] == [job]
-    assert [plan.job_id for plan in lifecycle.take_plans(database)] == [job]
-    assert lifecycle.write_plan(database, job, [(0, 2)], None, None)
-    assert not lifecycle.write_plan(database, job, [(0, 1), (1, 2)], None, None)
+    assert [plan.job_id for plan in planning.take_plans(database)] == [job]
+    assert [plan.job_id for plan in planning.take_plans(database)] == [job]
+    assert planning.write_plan(database, job, Plan(bounds=[(0, 2)]))
+    assert not planning.write_plan(database, job, Plan(bounds=[(0, 1), (1, 2)]))
     assert one(database, "SELECT COUNT(*) FROM shards") == 1
 
 
 def test_a_failed_plan_fails_the_job_with_its_reason(database: Database) -> None:
     job = new_jobs.create_job(database, job_values(examples=0), None)
-    lifecycle.take_plans(database)
-    lifecycle.fail_plan(database, job, "data.dataset: cannot be loaded")
+    planning.take_plans(database)
+    planning.fail_plan(database, job, "data.dataset: cannot be loaded")
     state = "SELECT state, error FROM jobs"
     assert rows(database, state) == [("failed", "data.dataset: cannot be loaded")]
 
@@ -495,13 +496,13 @@ def test_workers_are_counted_while_they_beat(database: Database) -> None:
 
 
 def test_measured_rate(database: Database) -> None:
-    assert lifecycle.measured_rate(database, "attribution", SITES, HEADS) is None
+    assert planning.measured_rate(database, "attribution", SITES, HEADS) is None
     planned_job(database)
     finish_all(database)
-    rate = lifecycle.measured_rate(database, "attribution", SITES, HEADS)
+    rate = planning.measured_rate(database, "attribution", SITES, HEADS)
     assert rate is not None
     assert rate.seconds_per_unit == pytest.approx(3 * 0.5 / 6)
-    assert lifecycle.measured_rate(database, "attribution", SITES + 1, HEADS) is None
+    assert planning.measured_rate(database, "attribution", SITES + 1, HEADS) is None
 
 
 def test_fences_equal_attempts(database: Database) -> None:

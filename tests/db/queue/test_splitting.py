@@ -14,8 +14,9 @@ import pytest
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
-from db.queue import claims, lifecycle, new_jobs
+from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.claims import Ask, Claim, LeaseStatus
+from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from db.queue.recovery import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS
 from db.results import commit
@@ -42,9 +43,11 @@ def blocked_job(database: Database, examples: int, block: int, **changes: Any) -
     values = job_values(examples=examples, **changes)
     texts = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(examples)]
     job = new_jobs.create_job(database, values, texts)
-    lifecycle.take_plans(database)
+    planning.take_plans(database)
     bounds = [(0, examples)]
-    assert lifecycle.write_plan(database, job, bounds, None, "fingerprint", block=block)
+    assert planning.write_plan(
+        database, job, Plan(bounds=bounds, fingerprint="fingerprint", block=block)
+    )
     return job
 
 

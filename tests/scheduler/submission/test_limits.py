@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.queue import claims, lifecycle
+from db.queue import claims, lifecycle, planning
+from db.queue.planning import Plan
 from db.reads import jobs as job_reads
 from jobs.errors import ConflictError, InputError, LimitError, NotFoundError
 from jobs.settings import Settings
@@ -53,8 +54,8 @@ def test_queued_examples_of_a_user(database: Database, settings: Settings) -> No
     job = submitted(database, tight, user="ada")
     with pytest.raises(LimitError, match=r"6 examples waiting; with the 6 of this job .* than 10"):
         submitted(database, tight, user="ada", length=9)
-    lifecycle.take_plans(database)
-    assert lifecycle.write_plan(database, job, [(0, 3), (3, 6)], None, None)
+    planning.take_plans(database)
+    assert planning.write_plan(database, job, Plan(bounds=[(0, 3), (3, 6)]))
     with database.write() as tx:
         tx.run("UPDATE shard SET state = 'done' WHERE shard_no = 0")
     submitted(database, tight, user="ada", length=9)
