@@ -6,6 +6,7 @@ import time
 from typing import Any, Literal
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from db.database import Database
 from db.reads import jobs as job_reads
@@ -120,7 +121,8 @@ def test_results_of_a_model_that_has_changed_since_are_not_the_same(
 ) -> None:
     submitted(database, settings)
     execute(database, f"UPDATE job SET state = 'succeeded', started_at = {time.time() - 60}")
-    (settings.home / "model" / "model.safetensors").write_bytes(b"new")
+    weights = settings.home / "model" / "model.safetensors"
+    save_file(load_file(weights), weights, metadata={"format": "pt", "trained": "longer"})
     assert check(raw_submission(settings.home), settings, database).same_as is None
 
 
