@@ -77,9 +77,9 @@ def test_only_examples_without_a_result_wait(database: Database, settings: Setti
     submitted(database, tight, user="bob")
     deleted = submitted(database, tight, user="ada", length=9)
     job = submitted(database, tight, user="ada", length=10)
-    lifecycle.take_plans(database)
+    planning.take_plans(database)
     for number in (deleted, job):
-        assert lifecycle.write_plan(database, number, [(0, 1), (1, 3), (3, 6)], None, None)
+        assert planning.write_plan(database, number, Plan(bounds=[(0, 1), (1, 3), (3, 6)]))
     with database.write() as tx:
         tx.run("UPDATE job SET state = 'deleting' WHERE id = :job", job=deleted)
         tx.run("UPDATE shard SET state = 'done' WHERE job_id = :job AND shard_no = 1", job=job)
