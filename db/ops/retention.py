@@ -71,6 +71,17 @@ TO_PURGE = "SELECT id FROM job WHERE purging AND state <> 'deleting' ORDER BY id
 
 PURGED = "UPDATE job SET purging = FALSE WHERE id = :job_id"
 
+TEXTS_NOT_KEPT = """
+SELECT j.id FROM job j
+WHERE j.state IN ('failed', 'cancelled') AND j.spec LIKE :keeps_no_text
+  AND j.finished_at > {clock} - 86400
+  AND EXISTS (SELECT 1 FROM example e WHERE e.job_id = j.id AND e.text_a IS NOT NULL)
+ORDER BY j.id
+"""
+"""Jobs that keep no text and ended before all of their examples were computed."""
+KEEPS_NO_TEXT = '%"keep_text":false%'
+"""Matches the specifications of jobs that keep no text."""
+
 
 _MARKED_AT_ONCE = 20
 _ROW_OVERHEAD = 30
@@ -128,7 +139,7 @@ def retain(database: Database, kept: Retention, seconds: float = deletion.STEP_S
             rows = tx.run(DUE_DETAILS, **asdict(kept)).all()
             for row in rows[:_MARKED_AT_ONCE]:
                 marked += _mark(tx, row.id)
-    return not remove_details(database, seconds) or marked > 0
+    return not (remove_details(database, seconds) and remove_texts(database, seconds)) or marked > 0
 
 
 def purge(database: Database, job_id: int) -> None:
@@ -164,6 +175,18 @@ def remove_details(database: Database, seconds: float) -> bool:
             with database.write() as tx:
                 tx.run(PURGED, job_id=job_id)
     return True
+
+
+def remove_texts(database: Database, seconds: float) -> bool:
+    """Remove the texts of jobs that keep none, where no result took their place.
+
+    The transaction that stores a result removes its text. Those of a job that failed or was
+    cancelled are removed here. Returns False if some are left after that time.
+    """
+    until = time.monotonic() + seconds
+    with database.read() as tx:
+        ended = [int(row[0]) for row in tx.run(TEXTS_NOT_KEPT, keeps_no_text=KEEPS_NO_TEXT)]
+    return all(_clear_columns(database, job_id, until) for job_id in ended)
 
 
 def _clear_columns(database: Database, job_id: int, until: float) -> bool:

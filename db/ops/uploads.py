@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from db.database import Database
+from db.ops.retention import KEEPS_NO_TEXT
 from db.queue.sql import FINAL
 from jobs.inputs.uploads import IN_PATH
 
@@ -19,5 +20,5 @@ SELECT submission FROM recurring WHERE submission LIKE :uploads
 def in_use(database: Database) -> set[str]:
     """The hashes of the uploads that a job or a recurring job refers to."""
     with database.read() as tx:
-        rows = tx.run(REFERRING, uploads="%uploads/%", keeps_no_text='%"keep_text":false%')
+        rows = tx.run(REFERRING, uploads="%uploads/%", keeps_no_text=KEEPS_NO_TEXT)
         return {digest for row in rows for digest in IN_PATH.findall(row[0])}

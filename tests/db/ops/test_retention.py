@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -160,3 +161,28 @@ def test_results_without_details_are_computed_again(database: Database) -> None:
     retention.purge(database, job)
     with database.read() as tx:
         assert new_jobs.find_results(tx, values, since) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "keep_text", "left"),
+    [
+        ("cancelled", False, []),
+        ("failed", False, []),
+        ("running", False, [2, 3, 4, 5]),
+        ("cancelled", True, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_job_that_ends_early_and_keeps_no_text_has_none(
+    database: Database, state: str, keep_text: bool, left: list[int]
+) -> None:
+    spec = json.dumps({"keep_text": keep_text}, separators=(",", ":"))
+    job = planned_job(database, spec=spec)
+    held = claims.claim(database, ALICE, 60)
+    assert held is not None
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    with database.write() as tx:
+        changed = "UPDATE job SET state = :state, finished_at = {clock} WHERE id = :job"
+        tx.run(changed, state=state, job=job)
+    settle(database, NEVER)
+    stored = "SELECT example_no FROM example WHERE text_a IS NOT NULL OR text_b IS NOT NULL"
+    assert [row[0] for row in rows(database, f"{stored} ORDER BY 1")] == left
