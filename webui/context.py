@@ -1,4 +1,4 @@
-"""What every request needs: the settings, the database, and checked query parameters."""
+"""Helpers of every request: settings, database, checked query parameters and redirects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_ID = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The application's own state: nothing that changes."""
+    """The application's constant state."""
 
     settings: Settings
     database: Database
@@ -58,7 +58,7 @@ def integer(
     value = int(raw) if raw.removeprefix("-").isdecimal() and len(raw) < 12 else None
     if value is None or not low <= value <= high:
         raise refuse(
-            name, raw, f"must be a whole number from {low} to {high}", f"Default: {default}."
+            name, raw, f"must be a whole number from {low:,} to {high:,}", f"Default: {default}."
         )
     return value
 
@@ -69,7 +69,7 @@ def optional_integer(name: str) -> int | None:
 
 
 def choice(name: str, known: Collection[str], default: str = "") -> str:
-    """One of a few words from the query string. Raises InputError."""
+    """One of the `known` values from the query string. Raises InputError."""
     raw = request.args.get(name, "").strip()
     if not raw:
         return default
@@ -87,17 +87,17 @@ def words(name: str, longest: int = 200) -> str:
 
 
 def clean(value: str) -> str:
-    """`value` without NUL, which PostgreSQL's text cannot hold."""
+    """`value` without NUL characters, which PostgreSQL cannot store in text."""
     return value.replace("\0", "")
 
 
 def redirect(location: str, code: int = 303) -> Response:
-    """An answer that sends the browser to another page; by default it fetches it with GET."""
+    """Redirect the browser; with the default code it follows with GET."""
     return cast(Response, flask.redirect(location, code))
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as the API sends it; long values are cut."""
+    """A problem as the API sends it, with long values cut."""
     value = problem.value
     if isinstance(value, str) and len(value) > 200:
         value = value[:199] + "…"
@@ -113,7 +113,7 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def client() -> str:
-    """Who asks, for taking turns: an address, and behind a proxy the user that it let in.
+    """The client that takes turns with others: an address, and behind a proxy its user.
 
     Nothing else depends on it. A name is believed only where a proxy is configured, since the
     dashboard itself has no login.
@@ -128,7 +128,7 @@ def client() -> str:
 
 
 def is_host_of(host: str, names: Collection[str]) -> bool:
-    """Whether a Host header is one of `names`, with any port; `.example.org` means all below it."""
+    """True if a Host header matches one of `names`; `.example.org` matches every subdomain."""
     own = urlsplit(f"//{host}").hostname or ""
     return any(
         own == name.removeprefix(".") or (name.startswith(".") and own.endswith(name))
@@ -137,7 +137,7 @@ def is_host_of(host: str, names: Collection[str]) -> bool:
 
 
 def is_foreign() -> bool:
-    """Whether another site's page makes the browser send this request."""
+    """True if the browser sends this request for a page of another site."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return True
     origin = request.headers.get("Origin")

@@ -1,4 +1,4 @@
-"""What operators ask: is the process up, is it ready, and its numbers for Prometheus."""
+"""Addresses for operators: liveness, readiness, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ blueprint = Blueprint("ops", __name__)
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """The process answers."""
+    """Report that the process is up."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """The database answers in time and its schema is current; 503 otherwise, never an error."""
+    """Report that the database answers in time and its schema fits; 503 otherwise."""
     found = web_health(database())
     body = {"status": "ready"} if found.ok else {"status": found.state, "reason": found.message}
     response = jsonify(body)
@@ -35,7 +35,7 @@ def readyz() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Read in the database, at most every few seconds: no counts of this process alone."""
+    """Return metrics of the whole installation, read from the database every few seconds."""
     cache: MetricsCache = current_app.extensions["headwise-metrics"]
     return Response(cache.get(_read), content_type=CONTENT_TYPE_LATEST)
 

@@ -1,4 +1,4 @@
-"""What /metrics shows, as Prometheus' families. Described in docs/operations.md."""
+"""The metric families of /metrics, for Prometheus; docs/operations.md describes them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _RESOURCES = (
 
 
 class MetricsCache:
-    """The last answer, for a few seconds: many scrapes cost one look."""
+    """The last answer, kept for a few seconds so that many scrapes cost one read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class MetricsCache:
         self._text = b""
 
     def get(self, read: Callable[[], Numbers | None]) -> bytes:
-        """The metrics as text; `read` gives None where the database does not answer."""
+        """Return the metrics as text; `read` returns None if the database is unavailable."""
         with self._lock:
             if time.monotonic() - self._made >= CACHED_SECONDS:
                 registry = CollectorRegistry()

@@ -66,7 +66,7 @@ def download() -> Response | _Page:
 
 
 def _numeric(result: QueryResult | None) -> list[bool]:
-    """Which columns hold numbers, by their first value that is not null."""
+    """True for each column whose first value that is not null is a number."""
     if result is None:
         return []
     firsts = (

@@ -136,7 +136,7 @@ def workers() -> str:
 
 @blueprint.get("/help")
 def help_page() -> str:
-    """What the numbers mean."""
+    """The meaning of the numbers."""
     return render_template("help.html")
 
 

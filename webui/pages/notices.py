@@ -1,4 +1,4 @@
-"""What a job's page says of its log, and what every page says of what stands still."""
+"""The log of a job, and the notices about missing processes on every page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _condition(shard: Shard) -> str | None:
 
 @blueprint.get("/notices")
 def notices() -> str:
-    """What stands still, as a part of a page that renews itself."""
+    """The notices alone, with which pages renew theirs."""
     return render_template("notices.html")
 
 

@@ -114,12 +114,12 @@ def create() -> Response | tuple[str, int]:
 
 @blueprint.post("/studies/new/check")
 def check_form() -> Response:
-    """What the form's fields come to, while it is filled in; as the API's check."""
+    """Check the form while it is filled in; answers as the API's check does."""
     return jsonify(checked_study_json(check_study(to_study(_given()), settings(), database())))
 
 
 def allowed(study: StudyRow) -> tuple[str, ...]:
-    """What may be asked of a study now."""
+    """The actions that a study allows now."""
     if study.final:
         return () if study.state.value == "succeeded" else ("restart",)
     if study.state.value == "cancelling":

@@ -29,7 +29,7 @@ def jobs_of(study: StudyRow) -> dict[str, Job]:
 
 
 def sections(jobs: Mapping[str, Job]) -> dict[str, Any]:
-    """What the study's page shows of the jobs that have succeeded."""
+    """The sections of a study's page about its jobs that have succeeded."""
     done = succeeded(jobs)
     opened = database()
     found: dict[str, Any] = {"said": findings(opened, jobs), "done": done}
@@ -73,7 +73,7 @@ def _example(job: Job, sites: list[results.Site]) -> dict[str, Any]:
 
 
 def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
-    """What the page of two studies shows; ?source= is the ranking that is compared head by head.
+    """The values of the page of two studies; ?source= chooses the ranking to compare by head.
 
     Raises InputError where both are the same.
     """
@@ -130,7 +130,7 @@ def _together(*charts: tuple[int, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _strips(*jobs: Job) -> dict[tuple[str, str], list[attack.Strip | None]]:
-    """What triggers do in each of the jobs, by gold label and kind of trigger."""
+    """The success of triggers in each of the jobs, by gold label and kind of trigger."""
     found: dict[tuple[str, str], list[attack.Strip | None]] = {}
     for place, job in enumerate(jobs):
         for group in attack.section(job)["classes"]:

@@ -53,7 +53,7 @@ _JSON = "application/json"
 
 
 def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any] | None:
-    """What the example's page shows; None where there is no tree."""
+    """The tree's values on the example's page; None if the job stored none."""
     stored = read_interactions(database(), job_id, found.example)
     if stored is None:
         return None
