@@ -21,6 +21,7 @@ from jobs.inputs.models import label_order
 from jobs.kinds.attack import (
     AttackResult,
     AttackSpec,
+    TriggerKind,
     TriggerSums,
     attack_hash,
     given_tokens,
@@ -55,7 +56,7 @@ class PlannedTrigger:
     """A trigger as a worker gets it."""
 
     number: int
-    kind: str
+    kind: TriggerKind
     mined: int
     """The trigger that it is a control of, or its own number."""
     tokens: tuple[TriggerToken, ...]
@@ -82,9 +83,11 @@ def plan(
         for of, trigger in enumerate(mined):
             first = {"control_of": of, "strength": None, "support": None}
             if spec.controls.random and drawn[of].tokens:
-                controls.append({**_row(drawn[of], labels), **first, "kind": "random"})
+                controls.append(
+                    {**_row(drawn[of], labels), **first, "kind": TriggerKind.RANDOM.value}
+                )
             if spec.controls.attention:
-                unknown = {"kind": "attention", "parts": "[]", "text": ""}
+                unknown = {"kind": TriggerKind.ATTENTION.value, "parts": "[]", "text": ""}
                 controls.append({**_row(trigger, labels), **first, **unknown})
     rows += [_given(tokens) for tokens in map(given_tokens, spec.given)]
     rows += sorted(controls, key=lambda row: str(row["kind"]), reverse=True)
@@ -107,7 +110,7 @@ def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
     return [
         PlannedTrigger(
             number=row.trigger_no,
-            kind=row.kind,
+            kind=TriggerKind(row.kind),
             mined=row.mined,
             tokens=read_parts(row.parts),
             origin=None if row.text_a is None else (row.text_a, row.text_b),
@@ -153,7 +156,9 @@ def finish(tx: Transaction, job_id: int) -> str | None:
             },
             "rank": one.rank,
         }
-        for one in trigger_results(sums, {number: kind for number, kind, _ in triggers})
+        for one in trigger_results(
+            sums, {number: TriggerKind(kind) for number, kind, _ in triggers}
+        )
     ]
     tx.execute(delete(schema.trigger_result).where(schema.trigger_result.c.job_id == job_id))
     if rows:
@@ -219,7 +224,7 @@ def _labels(tx: Transaction, job_id: int, origin: int) -> tuple[int, ...]:
 def _row(trigger: Trigger, labels: Sequence[int]) -> dict[str, Any]:
     first = trigger.sources[0]
     return {
-        "kind": "mined",
+        "kind": TriggerKind.MINED.value,
         "label": labels[trigger.label],
         "parts": _parts(trigger.tokens),
         "text": readable(trigger.tokens),
@@ -235,7 +240,12 @@ def _given(tokens: tuple[TriggerToken, ...]) -> dict[str, Any]:
     nothing = dict.fromkeys(
         ("label", "support", "strength", "origin_job", "origin_example", "control_of")
     )
-    return {"kind": "given", "parts": _parts(tokens), "text": readable(tokens), **nothing}
+    return {
+        "kind": TriggerKind.GIVEN.value,
+        "parts": _parts(tokens),
+        "text": readable(tokens),
+        **nothing,
+    }
 
 
 def _sources(number: int, trigger: Trigger) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 
 from db import schema
 from db.database import Database
@@ -23,7 +23,7 @@ from db.results.rankings import Ranked
 from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import NotFoundError, refuse
-from jobs.kinds.pruning import PruningResult, PruningSpec, curves
+from jobs.kinds.pruning import Direction, PruningResult, PruningSpec, Scope, curves
 
 MEASURES = ("accuracy", "macro_f1", "loss")
 
@@ -80,8 +80,8 @@ class Point:
     source_no: int
     source: str
     draw: int
-    direction: str
-    scope: str
+    direction: Direction
+    scope: Scope
     share: float
     removed: int
     mask_no: int
@@ -192,7 +192,12 @@ def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
         if not rows and (halves := _merged(tx, job_id)) is not None:
             results = _results(halves[0] + halves[1])
     by_mask = {result.mask_no: result for result in results}
-    return [Point(**row, result=by_mask.get(row["mask_no"])) for row in points], not rows
+    return [_point(row, by_mask.get(row["mask_no"])) for row in points], not rows
+
+
+def _point(row: RowMapping, result: MaskResult | None) -> Point:
+    typed = {"direction": Direction(row["direction"]), "scope": Scope(row["scope"])}
+    return Point(**{**row, **typed}, result=result)
 
 
 def list_sources(database: Database) -> list[Ranked]:
@@ -287,7 +292,11 @@ def _choose(tx: Transaction, job_id: int, halves: tuple[MaskSums, MaskSums]) -> 
     """Choose on one half along the points of scope `choice`, and look at the other half."""
     j, p = schema.job.c, schema.curve_point.c
     spec = json.loads(tx.execute(select(j.spec).where(j.id == job_id)).scalar_one())
-    tried = select(p.mask_no).where(p.job_id == job_id, p.scope == "choice").order_by(p.removed)
+    tried = (
+        select(p.mask_no)
+        .where(p.job_id == job_id, p.scope == Scope.CHOICE.value)
+        .order_by(p.removed)
+    )
     masks = list(tx.execute(tried).scalars())
     if not masks:
         return {}

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 from db.database import Database
 from db.kinds.attack import read_parts, read_results
 from jobs.errors import NotFoundError
-from jobs.kinds.attack import TriggerResult, trigger_results
+from jobs.kinds.attack import TriggerKind, TriggerResult, trigger_results
 from jobs.kinds.triggers import TriggerToken
 
 TRIGGERS = """
@@ -53,7 +53,7 @@ class StoredTrigger:
     """A trigger of a job; what it was mined from is None for those typed by hand."""
 
     number: int
-    kind: str
+    kind: TriggerKind
     control_of: int | None
     label: int | None
     text: str
@@ -76,12 +76,14 @@ class Tried:
 
 
 def list_triggers(database: Database, job_id: int) -> list[StoredTrigger]:
-    """All triggers of a job; none before it is planned."""
+    """List the triggers of a job; none before it is planned."""
+    taken = ("trigger_no", "kind", "parts")
     return [
         StoredTrigger(
             number=row["trigger_no"],
+            kind=TriggerKind(row["kind"]),
             tokens=read_parts(row["parts"]),
-            **{name: value for name, value in row.items() if name not in ("trigger_no", "parts")},
+            **{name: value for name, value in row.items() if name not in taken},
         )
         for row in _rows(database, TRIGGERS, job_id)
     ]

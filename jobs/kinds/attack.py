@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import reduce
 from itertools import groupby
 from operator import add
@@ -29,8 +30,24 @@ PER_CLASS = 5
 CLASSES_ASSUMED = 3
 """Classes that an estimate assumes: how many triggers there are is known after planning."""
 MOST_WORDS, MOST_GIVEN = 50, 200
-KINDS = ("mined", "given", "random", "attention")
-"""Mined from an attribution, typed by hand, and the two controls."""
+
+
+class TriggerKind(StrEnum):
+    """The origin of a trigger, in the order in which kinds are listed."""
+
+    MINED = "mined"
+    """From the token pairs of an attribution."""
+    GIVEN = "given"
+    """Typed by hand."""
+    RANDOM = "random"
+    """A control: as many tokens of the same text, drawn at random."""
+    ATTENTION = "attention"
+    """A control: as many tokens, chosen by attention instead of attribution."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether mined triggers are compared with it."""
+        return self in (TriggerKind.RANDOM, TriggerKind.ATTENTION)
 
 
 class TriggerRule(Frozen):
@@ -286,7 +303,7 @@ class TriggerResult:
     """The rates of one trigger with one model and gold class, with their 95 % intervals."""
 
     sums: TriggerSums
-    kind: str
+    kind: TriggerKind
     accuracy_before: tuple[float | None, float | None, float | None]
     """Value, low and high."""
     accuracy_after: tuple[float | None, float | None, float | None]
@@ -304,7 +321,9 @@ def merged(shards: Iterable[TriggerSums]) -> list[TriggerSums]:
     return [_added(list(parts)) for _, parts in groupby(ordered, key=_place)]
 
 
-def trigger_results(sums: Sequence[TriggerSums], kinds: dict[int, str]) -> list[TriggerResult]:
+def trigger_results(
+    sums: Sequence[TriggerSums], kinds: dict[int, TriggerKind]
+) -> list[TriggerResult]:
     """Rates and ranks of all triggers; `kinds` holds the type of each."""
     n = [one.n for one in sums]
     before = [one.before_correct for one in sums]

@@ -20,6 +20,7 @@ from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.formatting import counted, head_name, number, percent
 from jobs.kinds import ranking_source
+from jobs.kinds.attack import TriggerKind
 from jobs.kinds.pruning import RANDOM
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
@@ -184,10 +185,10 @@ def _attack(database: Database, job: Job) -> list[str]:
         for one in attack_reads.get_results(database, job.id)
         if one.rank == 1 and one.sums.model == 0 and one.success[0] is not None
     ]
-    best.sort(key=lambda one: (one.sums.gold, list(KINDS).index(one.kind)))
+    best.sort(key=lambda one: (one.sums.gold, list(TriggerKind).index(one.kind)))
     for gold, group in groupby(best, key=lambda one: one.sums.gold):
         parts = [
-            f"the best of {tried[one.kind]:,} {KINDS[one.kind]}, "
+            f"the best of {tried[one.kind]:,} {KIND_NAMES[one.kind]}, "
             f"“{triggers[one.sums.trigger].text}”, turns {percent(one.success[0])} of what was "
             f"predicted right, accuracy from {percent(one.accuracy_before[0])} to "
             f"{percent(one.accuracy_after[0])} of {counted(one.sums.n, 'example')}"
@@ -197,13 +198,12 @@ def _attack(database: Database, job: Job) -> list[str]:
     return said
 
 
-KINDS = {
-    "mined": "mined triggers",
-    "given": "given triggers",
-    "random": "random controls",
-    "attention": "controls by attention",
+KIND_NAMES = {
+    TriggerKind.MINED: "mined triggers",
+    TriggerKind.GIVEN: "given triggers",
+    TriggerKind.RANDOM: "random controls",
+    TriggerKind.ATTENTION: "controls by attention",
 }
-"""Names of the kinds of triggers, in the order of the sentences."""
 
 SENTENCES: dict[str, Callable[[Database, Job], list[str]]] = {
     "attribution": _attribution,

@@ -15,7 +15,7 @@ from db.reads import results
 from db.reads.attack import StoredTrigger
 from db.reads.jobs import Job
 from jobs.errors import InputError, NotFoundError, Problem
-from jobs.kinds.attack import KINDS, TriggerResult, given_tokens
+from jobs.kinds.attack import TriggerKind, TriggerResult, given_tokens
 from jobs.kinds.triggers import TriggerToken
 from scheduler.submission.quick_jobs import attack_by_hand, texts_again
 from scheduler.submission.submit import check, submit
@@ -29,10 +29,10 @@ BEST = 5
 SOURCES, FLIPPED = 20, 20
 
 KIND_WORDS = {
-    "mined": "mined",
-    "given": "typed by hand",
-    "random": "random control",
-    "attention": "attention control",
+    TriggerKind.MINED: "mined",
+    TriggerKind.GIVEN: "typed by hand",
+    TriggerKind.RANDOM: "random control",
+    TriggerKind.ATTENTION: "attention control",
 }
 
 _SAID = ("trigger", "kind")
@@ -80,14 +80,15 @@ def section(job: Job) -> dict[str, Any]:
         "model": model,
         "every_trigger": every,
         "trigger_count": {
-            KIND_WORDS[kind]: sum(trigger.kind == kind for trigger in triggers) for kind in KINDS
+            KIND_WORDS[kind]: sum(trigger.kind == kind for trigger in triggers)
+            for kind in TriggerKind
         },
         "classes": [
             {
                 "gold": gold,
                 "strips": _strips([one for one in own if one.sums.gold == gold]),
                 "lines": _lines(triggers, own, gold, None if every else BEST),
-                "total": sum(one.sums.gold == gold and one.kind in KINDS[:2] for one in own),
+                "total": sum(one.sums.gold == gold and not one.kind.is_control for one in own),
             }
             for gold in classes
         ],
@@ -240,7 +241,7 @@ def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tup
 
 def _strips(found: Sequence[TriggerResult]) -> list[Strip]:
     strips = []
-    for kind in KINDS:
+    for kind in TriggerKind:
         own = [one.success[0] for one in found if one.kind == kind]
         dots = tuple(value for value in own if value is not None)
         if dots:
@@ -252,8 +253,8 @@ def _lines(
     triggers: Sequence[StoredTrigger], found: Sequence[TriggerResult], gold: int, most: int | None
 ) -> list[Line]:
     """The best triggers against a class, controls left out."""
-    own = [one for one in found if one.sums.gold == gold and one.kind in KINDS[:2]]
-    own.sort(key=lambda one: (KINDS.index(one.kind), one.rank))
+    own = [one for one in found if one.sums.gold == gold and not one.kind.is_control]
+    own.sort(key=lambda one: (list(TriggerKind).index(one.kind), one.rank))
     return [Line(trigger=triggers[one.sums.trigger], result=one) for one in own[:most]]
 
 
@@ -274,9 +275,9 @@ def _transfer(
         pairs = [counts.get((key, model), [0, 0]) for model in range(models)]
         return [flipped / correct if correct else None for flipped, correct in pairs]
 
-    kinds = [kind for kind in KINDS if (kind, 0) in counts]
+    kinds = [kind for kind in TriggerKind if (kind, 0) in counts]
     rows = [{"name": f"all {KIND_WORDS[kind]}", "values": shares(kind)} for kind in kinds]
-    own = [(t, shares(t.number)) for t in triggers if t.kind in KINDS[:2]]
+    own = [(t, shares(t.number)) for t in triggers if not t.kind.is_control]
     own.sort(key=lambda pair: -(pair[1][0] or 0.0))
     return rows + [{"name": t.text, "trigger": t.number, "values": v} for t, v in own[: 4 * BEST]]
 

@@ -13,7 +13,7 @@ from headwise.attack.evaluation import AttackResult as Predictions
 from headwise.attack.evaluation import evaluate_triggers
 from headwise.stats.attack import AttackSums
 from jobs.inputs.models import label_order
-from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
+from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, TriggerKind
 from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
 from jobs.results import ExampleResult
 from workers.block import Block
@@ -57,7 +57,9 @@ def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
     """
     sizes = {t.number: len(t.tokens) for t in block.shard.planned}
     missing = [
-        t for t in block.shard.planned if t.kind == "attention" and not t.tokens and t.origin
+        t
+        for t in block.shard.planned
+        if t.kind is TriggerKind.ATTENTION and not t.tokens and t.origin
     ]
     texts = list(dict.fromkeys(t.origin for t in missing if t.origin))
     found = attention_cells(
