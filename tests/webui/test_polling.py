@@ -108,7 +108,6 @@ def the_job(**values: Any) -> Callable[[Transaction, int], Any]:
             delete(SHARD).where((SHARD.c.job_id == job) & (SHARD.c.shard_no == 2))
         ),
     ],
-    ids=str,
 )
 def test_every_change_is_news(
     client: FlaskClient,
