@@ -103,34 +103,30 @@ def newest_lines(
 
 
 def lines_after(
-    database: Database,
-    job_id: int,
-    *,
-    level: str,
-    shard: int | None,
-    after: str = "",
-    limit: int,
-    settled: bool = True,
+    database: Database, job_id: int, *, level: str, shard: int | None, after: str = "", limit: int
 ) -> list[LogLine]:
     """Return lines in order of arrival, after a cursor; without those of the last two seconds."""
-    stored_at, number, source = _place(after, "after") if after else (0.0, 0, "")
     with database.read() as tx:
-        now = tx.now()
-    values = {"stored_at": stored_at, "source": source, "line_no": number, "limit": limit}
-    values["until"] = now - SETTLE_SECONDS if settled else _END
-    return _read(database, LINES, {**_filter(job_id, level, shard), **values})
+        until = tx.now() - SETTLE_SECONDS
+    return _lines_after(database, _filter(job_id, level, shard), after, limit, until)
 
 
 def whole_log(
     database: Database, job_id: int, *, level: str, shard: int | None
 ) -> Iterator[list[LogLine]]:
     """Yield the whole log, some thousand lines at a time."""
-    after = ""
-    while found := lines_after(
-        database, job_id, level=level, shard=shard, after=after, limit=CHUNK, settled=False
-    ):
+    after, wanted = "", _filter(job_id, level, shard)
+    while found := _lines_after(database, wanted, after, CHUNK, _END):
         yield found
         after = found[-1].cursor
+
+
+def _lines_after(
+    database: Database, wanted: dict[str, object], after: str, limit: int, until: float
+) -> list[LogLine]:
+    stored_at, number, source = _place(after, "after") if after else (0.0, 0, "")
+    place = {"stored_at": stored_at, "source": source, "line_no": number}
+    return _read(database, LINES, {**wanted, **place, "until": until, "limit": limit})
 
 
 def _filter(job_id: int, level: str, shard: int | None) -> dict[str, object]:

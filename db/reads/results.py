@@ -66,11 +66,13 @@ _EXAMPLES = """
 FROM example_result r JOIN example e ON e.job_id = r.job_id AND e.example_no = r.example_no
 WHERE r.job_id = :job_id
 """
-_SEARCHED = """
+_EXAMPLES_BY_TEXT = """
 FROM example e CROSS JOIN example_result r
 WHERE e.job_id = :job_id AND r.job_id = :job_id AND r.example_no = e.example_no
 """
-"""The same, the texts first: SQLite would read every result before the text that belongs to it."""
+"""The same, texts first: otherwise SQLite reads the result of every example to look at its text."""
+
+_SHORTENED = "substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b"
 
 _FILTERS = {
     "wrong": "r.predicted <> e.gold",
@@ -118,6 +120,39 @@ class Importance:
     heads: list[HeadImportance]
     provisional: bool
     """True while shards are missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleFilter:
+    """The examples to list."""
+
+    only: str = ""
+    """One of ONLY."""
+    predicted: int | None = None
+    gold: int | None = None
+    contains: str = ""
+    """Part of a text, in any case."""
+
+    def conditions(self) -> tuple[list[str], dict[str, object]]:
+        """Return SQL conditions and their values."""
+        conditions: list[str] = []
+        values: dict[str, object] = {}
+        if self.only:
+            conditions.append(_FILTERS[self.only])
+        if self.predicted is not None:
+            conditions.append("r.predicted = :predicted")
+            values["predicted"] = self.predicted
+        if self.gold is not None:
+            conditions.append("e.gold = :gold")
+            values["gold"] = self.gold
+        if self.contains:
+            either = (f"lower(e.{text}) LIKE :text ESCAPE '!'" for text in ("text_a", "text_b"))
+            conditions.append(f"({' OR '.join(either)})")
+            values["text"] = escape_like(self.contains.lower())
+        return conditions, values
+
+
+EVERY_EXAMPLE = ExampleFilter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,39 +205,26 @@ def get_completeness(database: Database, job_id: int, examples: int) -> list[Sit
 def list_examples(
     database: Database,
     job_id: int,
+    wanted: ExampleFilter = EVERY_EXAMPLE,
     *,
-    only: str = "",
-    predicted: int | None = None,
-    gold: int | None = None,
-    contains: str = "",
     after: int = -1,
     before: int | None = None,
     limit: int = 25,
 ) -> list[Example]:
-    """Examples in order, from the one after `after`, or the last ones before `before`."""
-    first = "e" if contains else "r"
-    conditions = [_SEARCHED if contains else _EXAMPLES, f"AND {first}.example_no > :after"]
-    values: dict[str, object] = {"after": after, "limit": limit}
+    """List examples in order: the first ones after `after`, or the last ones before `before`."""
+    conditions, values = wanted.conditions()
+    number = "e.example_no" if wanted.contains else "r.example_no"
+    conditions.append(f"{number} > :after")
     if before is not None:
-        conditions.append(f"AND {first}.example_no < :before")
-        values["before"] = before
-    if only:
-        conditions.append(f"AND {_FILTERS[only]}")
-    for name, label in (("predicted", predicted), ("gold", gold)):
-        if label is not None:
-            table = "r" if name == "predicted" else "e"
-            conditions.append(f"AND {table}.{name} = :{name}")
-            values[name] = label
-    if contains:
-        conditions.append(
-            "AND (lower(e.text_a) LIKE :text ESCAPE '!' OR lower(e.text_b) LIKE :text ESCAPE '!')"
-        )
-        values["text"] = escape_like(contains.lower())
-    order = "DESC" if before is not None else "ASC"
-    conditions.append(f"ORDER BY {first}.example_no {order} LIMIT :limit")
-    short = "substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b"
-    statement = EXAMPLE_COLUMNS.format(texts=short) + " ".join(conditions)
-    found = [_example(row) for row in _rows(database, statement, job_id, **values)]
+        conditions.append(f"{number} < :before")
+    source = _EXAMPLES_BY_TEXT if wanted.contains else _EXAMPLES
+    order = "ASC" if before is None else "DESC"
+    statement = (
+        EXAMPLE_COLUMNS.format(texts=_SHORTENED)
+        + f"{source} AND {' AND '.join(conditions)} ORDER BY {number} {order} LIMIT :limit"
+    )
+    place = {"after": after, "before": before, "limit": limit}
+    found = [_example(row) for row in _rows(database, statement, job_id, **values, **place)]
     return sorted(found, key=lambda example: example.example)
 
 

@@ -47,10 +47,12 @@ def list_examples(job_id: int) -> Response:
     found = results.list_examples(
         database(),
         job_id,
-        only=choice("only", results.ONLY),
-        predicted=optional_integer("predicted"),
-        gold=optional_integer("gold"),
-        contains=words("q"),
+        results.ExampleFilter(
+            only=choice("only", results.ONLY),
+            predicted=optional_integer("predicted"),
+            gold=optional_integer("gold"),
+            contains=words("q"),
+        ),
         after=integer("after", -1, low=-1),
         limit=limit + 1,
     )

@@ -152,19 +152,19 @@ def section(job: Job) -> dict[str, Any]:
 
 def _examples(job: Job) -> dict[str, Any]:
     """A page of examples, filtered by the query string, and the counts of all by label."""
-    filters: dict[str, Any] = {
-        "only": choice("only", results.ONLY),
-        "predicted": optional_integer("predicted"),
-        "gold": optional_integer("gold"),
-        "contains": words("text"),
-    }
+    wanted = results.ExampleFilter(
+        only=choice("only", results.ONLY),
+        predicted=optional_integer("predicted"),
+        gold=optional_integer("gold"),
+        contains=words("text"),
+    )
     after, before = integer("after", -1, low=-1), optional_integer("before")
     if job.examples_done == 0:
         return {}
     opened = database()
     # One more than is shown tells whether there is another page.
     found = results.list_examples(
-        opened, job.id, after=after, before=before, limit=EXAMPLES + 1, **filters
+        opened, job.id, wanted, after=after, before=before, limit=EXAMPLES + 1
     )
     more = len(found) > EXAMPLES
     shown = found[:EXAMPLES] if before is None else found[-EXAMPLES:]
@@ -175,7 +175,7 @@ def _examples(job: Job) -> dict[str, Any]:
         "examples": shown,
         "has_next": more if before is None else True,
         "has_previous": bool(shown) and after >= 0 if before is None else more,
-        "filters": filters,
+        "filters": wanted,
         "filtered": bool(request.args.keys() & {"only", "predicted", "gold", "text"}),
     }
 

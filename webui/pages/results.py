@@ -9,7 +9,7 @@ from flask import Blueprint, Response, render_template, request
 from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.jobs import Job
-from db.reads.results import Example, Site
+from db.reads.results import Example, ExampleFilter, Site
 from db.results import export as exports
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
@@ -222,7 +222,8 @@ def _neighbours(job: Job, example_no: int) -> dict[str, Any]:
     opened = database()
     before = results.list_examples(opened, job.id, before=example_no, limit=1)
     after = results.list_examples(opened, job.id, after=example_no, limit=1)
-    wrong = results.list_examples(opened, job.id, after=example_no, only="wrong", limit=1)
+    only_wrong = ExampleFilter(only="wrong")
+    wrong = results.list_examples(opened, job.id, only_wrong, after=example_no, limit=1)
     return {
         "previous": before[0].example if before else None,
         "next": after[0].example if after else None,
