@@ -48,7 +48,7 @@ def admit(settings: Settings, database: Database) -> SchemaState:
 
 def unfit(database: Database) -> UnavailableError:
     """The error for a database whose schema does not fit this release."""
-    return UnavailableError(f"The database cannot be used: {database.schema_words()}.")
+    return UnavailableError(f"The database cannot be used: {database.describe_schema()}.")
 
 
 def make_home(settings: Settings) -> None:

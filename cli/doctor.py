@@ -64,7 +64,7 @@ def _folder(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     database = Database(settings.database)
     try:
-        state, detail = database.schema_state(), database.schema_words()
+        state, detail = database.schema_state(), database.describe_schema()
     finally:
         database.close()
     if state is SchemaState.OLDER or state is SchemaState.TOO_NEW:

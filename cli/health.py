@@ -42,7 +42,7 @@ def health(
 def _look(role: str, database: Database, settings: Settings) -> Health:
     try:
         if not database.schema_is_current():
-            well, words = False, database.schema_words()
+            well, words = False, database.describe_schema()
         elif role == "worker":
             well, words = _judge(fleet.list_workers(database, settings), settings)
         else:

@@ -1,4 +1,4 @@
-"""Connections: one engine per process, read and write transactions, the database's clock."""
+"""The connections of a process to its database: read and write transactions, and migrations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from db.upgrades import (
     SchemaState,
     alembic_config,
     code_revision,
+    describe,
     left_behind,
     schema_revision,
     schema_state,
-    words,
 )
 from db.views import VIEW_NAMES, VIEWS, views_hash
 from jobs.errors import ConflictError, UnavailableError, refuse
@@ -29,11 +29,11 @@ from jobs.errors import ConflictError, UnavailableError, refuse
 CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
 BUSY_SECONDS = 30
-"""How long a writer waits for SQLite's one write lock."""
+"""Seconds that a writer waits for SQLite's write lock."""
 
 
 class Database:
-    """A database address and its connections. Open it after a fork, never before."""
+    """A database and its connections. Create it after a fork, never before."""
 
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
@@ -41,7 +41,7 @@ class Database:
         self.url = url
         if self.dialect == "sqlite":
             _make_folder(Path(str(parsed.database)).parent)
-            # Pooled: opening the file and its pragmas take ten times as long as a small query.
+            # Pooled: opening the file and setting pragmas takes ten times as long as a small query.
             self.engine = create_engine(
                 parsed, pool_size=5, max_overflow=10, connect_args={"timeout": BUSY_SECONDS}
             )
@@ -49,7 +49,7 @@ class Database:
             event.listen(self.engine, "checkout", _same_file)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            # A server that swallows packets must not hold a page or a heartbeat for minutes.
+            # An unreachable server must not block a page or a heartbeat for minutes.
             patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": 10}
             self.engine = create_engine(
                 parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=patience
@@ -57,13 +57,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A read transaction: one consistent snapshot per statement or better."""
+        """Begin a read transaction; every statement sees a consistent snapshot."""
         with _translated(self.url), self.engine.connect() as connection:
             yield Transaction(connection)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A write transaction; commits at the end, rolls back on any exception."""
+        """Begin a write transaction, committed at the end and rolled back on any exception."""
         with _translated(self.url), self.engine.connect() as connection:
             connection.execution_options(headwise_write=True)
             with connection.begin():
@@ -71,15 +71,15 @@ class Database:
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """SQLite: a connection outside any transaction, for statements that cannot run in one."""
+        """Open a connection without a transaction, for SQLite's statements that forbid one."""
         with _translated(self.url), self.engine.connect() as connection:
             yield connection.execution_options(headwise_autocommit=True)
 
     def migrate(self, *, force: bool = False) -> None:
-        """Bring the schema to the newest version; safe to call from several processes at once.
+        """Upgrade the schema to the newest version; several processes may call this at once.
 
-        A newer schema stays as it is. Raises UnavailableError when it is too new for this code,
-        and ConflictError when workers are alive that could not go on, unless forced.
+        A newer schema stays as it is. Raises UnavailableError if it is too new for this code, and
+        ConflictError if live workers could not continue on the upgraded one, unless forced.
         """
         with self.write() as tx:
             if self.dialect == "postgresql":
@@ -87,7 +87,7 @@ class Database:
             state = schema_state(tx)
             if state is SchemaState.TOO_NEW:
                 raise UnavailableError(
-                    f"The database {make_url(self.url).render_as_string()}: {_words(tx)}."
+                    f"The database {make_url(self.url).render_as_string()}: {_describe(tx)}."
                 )
             if state is SchemaState.NEWER or (
                 state is SchemaState.CURRENT and _published(tx) == _publishing()
@@ -116,17 +116,17 @@ class Database:
             grant_console(tx)
 
     def schema_state(self) -> SchemaState:
-        """How the schema stands to this code."""
+        """Compare the schema with this code."""
         with self.read() as tx:
             return schema_state(tx)
 
-    def schema_words(self) -> str:
-        """The same for people, with revisions and what to do."""
+    def describe_schema(self) -> str:
+        """Describe the schema's state for users, with revisions and the remedy."""
         with self.read() as tx:
-            return _words(tx)
+            return _describe(tx)
 
     def schema_is_current(self) -> bool:
-        """Whether this code can work on the schema: it is of this version, or fits."""
+        """Whether this code works on the schema."""
         return self.schema_state().fits
 
     def close(self) -> None:
@@ -134,8 +134,8 @@ class Database:
         self.engine.dispose()
 
 
-def _words(tx: Transaction) -> str:
-    return words(schema_state(tx), schema_revision(tx))
+def _describe(tx: Transaction) -> str:
+    return describe(schema_state(tx), schema_revision(tx))
 
 
 def _published(tx: Transaction) -> tuple[str, str | None] | None:
@@ -148,7 +148,7 @@ def _publishing() -> tuple[str, str]:
 
 
 def grant_console(tx: Transaction) -> None:
-    """Let the console's role, where it exists, read the published views and nothing else."""
+    """Allow the console's role, if it exists, to read the published views and nothing else."""
     if tx.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=CONSOLE_ROLE).scalar():
         views = ", ".join(VIEW_NAMES)
         tx.run(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
@@ -158,9 +158,9 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except (ArgumentError, ValueError):
-        # Without the value, which may hold a password.
+        # Without the value, which may contain a password.
         remedy = "Write sqlite:////folder/file or postgresql://user:password@host:5432/name."
-        raise refuse("HEADWISE_DATABASE_URL", None, "is no database address", remedy) from None
+        raise refuse("HEADWISE_DATABASE_URL", None, "is not a database address", remedy) from None
 
 
 def _make_folder(folder: Path) -> None:
@@ -175,7 +175,7 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        # The class itself is how SQLite says that a file is broken or no database at all.
+        # SQLite raises the class itself if a file is damaged or not a database.
         if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
             raise
         shown = make_url(url).render_as_string(hide_password=True)
@@ -183,7 +183,7 @@ def _translated(url: str) -> Iterator[None]:
 
 
 def _same_file(connection: Any, record: Any, _proxy: Any) -> None:
-    """Do not go on in a file that was deleted or replaced, by a restored copy say."""
+    """Drop connections to a file that was deleted or replaced, by a restored backup for example."""
     file = connection.execute("PRAGMA database_list").fetchone()[2]
     now = _inode(file)
     if record.info.setdefault("inode", now) != now:
@@ -200,8 +200,8 @@ def _inode(file: str) -> int | None:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite: the driver's own BEGIN is never IMMEDIATE.
     connection.isolation_level = None
-    # Where the file is new, and before it is in WAL mode. Elsewhere it would change nothing and
-    # take the write lock: readers would wait for whoever writes.
+    # Only in a new file, before it is in WAL mode. Elsewhere it has no effect but takes the write
+    # lock, so readers would wait for writers.
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
@@ -215,7 +215,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A write transaction takes the write lock at once: upgrading a read lock later can fail.
+    # Take the write lock at the beginning: upgrading a read lock later can fail.
     options = connection.get_execution_options()
     if not options.get("headwise_autocommit"):
         writing = options.get("headwise_write")

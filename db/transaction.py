@@ -1,4 +1,4 @@
-"""A transaction: one connection, and SQL with the clock, lists and row locks filled in."""
+"""Transactions: they run SQL on one connection, with the clock, lists and row locks filled in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 
 _TERMS = {
     "postgresql": {
-        # now() stands still within a PostgreSQL transaction.
+        # now() would be the beginning of the transaction.
         "clock": "extract(epoch FROM clock_timestamp())::double precision",
         "for_update": "FOR UPDATE",
         "for_update_skip_locked": "FOR UPDATE SKIP LOCKED",

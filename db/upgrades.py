@@ -1,8 +1,8 @@
-"""Which code may run on which schema, so that old and new processes can share a database.
+"""Compatibility of code and schema, so that old and new processes can share a database.
 
-A release's migrations expand the schema: tables, indexes, columns that are nullable or have a
-default. Code from before them goes on. What nobody reads any more is removed by a later release,
-which raises OLDEST_CODE; tests hold both rules.
+The migrations of a release only expand the schema: they add tables, indexes, and columns that are
+nullable or have a default. Older code continues to work. What is no longer read is removed by a
+later release, which raises OLDEST_CODE. Tests enforce both rules.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from db.transaction import Transaction
 OLDEST_CODE = "0013"
 """The oldest revision whose code works on this schema. Raise it with a migration that contracts.
 
-0013: shards end where the database says when they are committed, which earlier code did not ask."""
+0013: a lease may be shortened until its shard is committed; earlier code did not check."""
 SILENT_SECONDS = 120.0
-"""A worker that has been silent for this long does not hold up a migration."""
+"""A worker that has been silent for this long does not block a migration."""
 
 
 WORKER_VERSIONS = """
@@ -36,7 +36,7 @@ ORDER BY name
 
 
 class SchemaState(StrEnum):
-    """How a database's schema stands to this code."""
+    """State of a database's schema, compared with this code."""
 
     EMPTY = "there is no schema yet"
     OLDER = "the schema is older"
@@ -46,13 +46,13 @@ class SchemaState(StrEnum):
 
     @property
     def fits(self) -> bool:
-        """Whether this code can work on it."""
+        """Whether this code works on it."""
         return self in (SchemaState.CURRENT, SchemaState.NEWER)
 
 
 @cache
 def alembic_config() -> Config:
-    """Alembic's view of `db/migrations`."""
+    """Return Alembic's configuration for `db/migrations`."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
@@ -60,23 +60,23 @@ def alembic_config() -> Config:
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """The revisions that this code knows, oldest first. They are numbered, so they compare."""
+    """List the revisions that this code knows, oldest first. They are numbered, so they compare."""
     scripts = ScriptDirectory.from_config(alembic_config())
     return tuple(reversed([script.revision for script in scripts.walk_revisions()]))
 
 
 def code_revision() -> str:
-    """The revision that this code was written for."""
+    """Return the revision that this code was written for."""
     return known_revisions()[-1]
 
 
 def schema_revision(tx: Transaction) -> str | None:
-    """The revision of the database, None before the first migration."""
+    """Read the revision of the database; None before the first migration."""
     return MigrationContext.configure(tx.connection).get_current_revision()
 
 
 def schema_state(tx: Transaction) -> SchemaState:
-    """How the database's schema stands to this code."""
+    """Compare the database's schema with this code."""
     revision = schema_revision(tx)
     if revision is None:
         return SchemaState.EMPTY
@@ -89,8 +89,8 @@ def schema_state(tx: Transaction) -> SchemaState:
     return SchemaState.NEWER if fits else SchemaState.TOO_NEW
 
 
-def words(state: SchemaState, revision: str | None) -> str:
-    """The state with its revisions, and what to do."""
+def describe(state: SchemaState, revision: str | None) -> str:
+    """Describe a state for users, with its revisions and the remedy."""
     if state is SchemaState.CURRENT:
         return f"{state} ({revision})"
     if state in (SchemaState.EMPTY, SchemaState.OLDER):
@@ -101,11 +101,11 @@ def words(state: SchemaState, revision: str | None) -> str:
 
 
 def left_behind(tx: Transaction) -> list[str]:
-    """Workers that are alive and whose code is older than OLDEST_CODE."""
+    """List live workers whose code is older than OLDEST_CODE."""
     if not inspect(tx.connection).has_table("worker"):
         return []
     rows = tx.run(WORKER_VERSIONS, silent=SILENT_SECONDS)
-    # The first release did not say: it is of revision 0005.
+    # The first release did not report its revision, which is 0005.
     return [
         name for name, versions in rows if json.loads(versions).get("schema", "0005") < OLDEST_CODE
     ]

@@ -99,7 +99,7 @@ def migrate(
         database.migrate(force=force)
         if console_role:
             create_console_role(settings.database, console_password(settings))
-        out.print(f"The database is ready: {database.schema_words()}.")
+        out.print(f"The database is ready: {database.describe_schema()}.")
     finally:
         database.close()
 

@@ -50,7 +50,7 @@ def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
         while not (state := admit(settings, database)).fits:
             if state is SchemaState.TOO_NEW or time.monotonic() >= deadline:
                 raise unfit(database)
-            log.warning("waiting for a migration", database=database.schema_words())
+            log.warning("waiting for a migration", database=database.describe_schema())
             time.sleep(SCHEMA_POLL_SECONDS)
     finally:
         database.close()

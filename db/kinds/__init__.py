@@ -1,4 +1,4 @@
-"""What each kind of job stores."""
+"""The database's part of each kind of job: what is planned, stored and merged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attack job stores: its triggers when planned, what they did, and rates at its end."""
+"""The data of attack jobs: triggers when planned, counts by shard, rates at the end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ JOIN example o ON o.job_id = s.origin_job AND o.example_no = s.origin_example
 JOIN example e ON e.text_hash = o.text_hash AND e.job_id = s.job_id
 WHERE s.job_id = :job_id
 """
-"""The examples that are texts which a trigger was mined from."""
+"""Examples with the same text as one that a trigger was mined from."""
 
 PLANNED = """
 SELECT t.trigger_no, t.kind, t.parts, COALESCE(t.control_of, t.trigger_no) AS mined, e.text_a,
@@ -53,24 +53,24 @@ _RATES = ("accuracy_before", "accuracy_after", "success")
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrigger:
-    """A trigger as a worker gets it."""
+    """A trigger as workers receive it."""
 
     number: int
     kind: TriggerKind
     mined: int
-    """The trigger that it is a control of, or its own number."""
+    """The trigger that it controls for, or its own number."""
     tokens: tuple[TriggerToken, ...]
     """Empty for an attention control that no shard has found yet."""
     origin: tuple[str, str | None] | None
     """The text or pair that it was mined from."""
     skipped: frozenset[int]
-    """Examples that it is not put into: it was mined from the same text."""
+    """Examples that it is not inserted into, because it was mined from the same text."""
 
 
 def plan(
     tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[ExampleRow]
 ) -> Prepared:
-    """The triggers: mined, typed by hand, and controls. Raises InputError where there are none."""
+    """Plan triggers: mined, typed by hand, and controls. Raises InputError if there are none."""
     mined: list[Trigger] = []
     rows: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def plan(
 
 
 def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
-    """The triggers, and which examples each is not put into."""
+    """Read the triggers and the examples that each is not inserted into."""
     skipped: dict[int, set[int]] = {}
     for trigger, example in tx.run(SKIPPED, job_id=job_id):
         skipped.setdefault(trigger, set()).add(example)
@@ -121,7 +121,7 @@ def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
 
 
 def commit(tx: Transaction, held: Claim, result: AttackResult, _keep_text: bool) -> None:
-    """Write a shard's counts and outcomes; the first one also what the attention controls are."""
+    """Write a shard's counts and outcomes; the first shard also stores the attention controls."""
     t = schema.attack_trigger
     for number, tokens in result.attention.items():
         unknown = (t.c.job_id == held.job_id) & (t.c.trigger_no == number) & (t.c.parts == "[]")
@@ -136,8 +136,10 @@ def commit(tx: Transaction, held: Claim, result: AttackResult, _keep_text: bool)
 
 
 def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the counts into rates; returns the hash of triggers and counts, None without any
-    prediction."""
+    """Merge the counts into rates.
+
+    Returns the hash of triggers and counts; None if there are no predictions.
+    """
     e, t = schema.example_result.c, schema.attack_trigger.c
     good = select(e.example_no).where((e.job_id == job_id) & e.error.is_(None)).limit(1)
     if tx.execute(good).first() is None:
@@ -167,12 +169,12 @@ def finish(tx: Transaction, job_id: int) -> str | None:
 
 
 def read_results(tx: Transaction, job_id: int) -> list[TriggerSums]:
-    """The counts of a finished job; of another one what the shards done so far add up to."""
+    """Read the counts of a job: the final ones, or the sums of the shards done so far."""
     return _read(tx, schema.trigger_result, job_id) or read_sums(tx, job_id)
 
 
 def read_sums(tx: Transaction, job_id: int) -> list[TriggerSums]:
-    """What the shards done so far add up to."""
+    """Read the sums of the shards done so far."""
     return _read(tx, schema.trigger_sum, job_id)
 
 
@@ -194,12 +196,12 @@ def _read(tx: Transaction, table: Table, job_id: int) -> list[TriggerSums]:
 
 
 def read_parts(stored: str) -> tuple[TriggerToken, ...]:
-    """A trigger's tokens from its `parts`."""
+    """Decode a trigger's tokens from its `parts`."""
     return tuple(TriggerToken(*part) for part in json.loads(stored))
 
 
 def _mined(tx: Transaction, spec: AttackSpec) -> tuple[list[Trigger], list[Trigger]]:
-    """The triggers, and a random control of each."""
+    """Mine the triggers, and draw a random control for each."""
     assert spec.triggers_from is not None
     try:
         mined = mine(tx, spec.triggers_from, spec.rule.mining)
@@ -209,7 +211,7 @@ def _mined(tx: Transaction, spec: AttackSpec) -> tuple[list[Trigger], list[Trigg
 
 
 def _labels(tx: Transaction, job_id: int, origin: int) -> tuple[int, ...]:
-    """For each label of the attribution job the index of ours."""
+    """Return this job's label index for each label of the attribution job."""
     j = schema.job.c
     rows = tx.execute(select(j.id, j.labels).where(j.id.in_((job_id, origin))))
     labels = {row.id: json.loads(row.labels) for row in rows}
@@ -266,7 +268,7 @@ def _parts(tokens: Sequence[TriggerToken]) -> str:
 
 
 def _counts(sums: TriggerSums) -> Mapping[str, Any]:
-    """In the order of the tables' columns."""
+    """Return the counts in the order of the tables' columns."""
     return {
         "trigger_no": sums.trigger,
         "model_no": sums.model,

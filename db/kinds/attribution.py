@@ -1,4 +1,4 @@
-"""What an attribution job stores: scores, edges, completeness, and head importance at its end."""
+"""The data of attribution jobs: scores, edges, completeness; head importance at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEANS = {
     "attattr-absolute-total": "mean_absolute_total",
     "attention": "mean_attention_max",
 }
-"""Columns of head importance that are the means of sources."""
+"""Columns of head importance that hold the means of sources."""
 
 
 def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
@@ -42,7 +42,7 @@ def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: b
 
 
 def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into head importance; returns its hash, None where nothing was computed."""
+    """Merge the sums into head importance; returns its hash, or None if nothing was computed."""
     heads = head_importance(_read_sums(tx, job_id))
     tx.execute(delete(schema.importance).where(schema.importance.c.job_id == job_id))
     if not heads:
@@ -50,7 +50,7 @@ def finish(tx: Transaction, job_id: int) -> str | None:
     rows = [{"job_id": job_id, **head.__dict__} for head in heads]
     tx.execute(insert(schema.importance), rows)
     ranked = rankings.merge(tx, job_id)
-    # Shards that were done before there were rankings left no replicates.
+    # Shards of releases without rankings have no replicates.
     whole = bool(ranked) and ranked[0].n == heads[0].n
     rankings.write(tx, job_id, ranked if whole else _ranked_without_intervals(heads))
     j = schema.job.c
@@ -60,7 +60,7 @@ def finish(tx: Transaction, job_id: int) -> str | None:
 
 
 def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
-    """The rankings that head importance implies."""
+    """Derive rankings, without intervals, from head importance."""
     found = []
     for source, name in _MEANS.items():
         mean = attrgetter(name)
@@ -85,7 +85,7 @@ def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:
 
 
 def _read_sums(tx: Transaction, job_id: int) -> Iterator[HeadSums]:
-    """The per-shard sums of a job in shard order."""
+    """Read the sums of a job's shards, in shard order."""
     s = schema.shard_sum.c
     columns = [s.site, s.head, s.n, *(s[name] for name in SUM_NAMES)]
     query = select(*columns).where(s.job_id == job_id).order_by(s.shard_no, s.site, s.head)
@@ -150,7 +150,7 @@ def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_
 
 
 def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> None:
-    """One sum for each block: those of shards would be rounded as the job was cut."""
+    """Insert a sum for each block: the rounding of sums of shards would depend on the cuts."""
     hi = held.lo + len(result.examples)
     rows = []
     for lo, end in blocks(held.lo, hi, held.block):

@@ -1,4 +1,4 @@
-"""What the database needs to know of a kind of job."""
+"""The functions of a kind of job in the database."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from db.transaction import Transaction
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What a plan adds to a job: computed before the transaction that writes it with the shards."""
+    """The kind's part of a plan. It is computed before the transaction that writes the plan."""
 
     rows: Mapping[Table, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Rows without their `job_id`, by table."""
     examples: Sequence[ExampleRow] | None = None
     """Examples that replace the job's."""
     cost: float | None = None
-    """Work per example, where it is known only now."""
+    """Work per example, if planning determines it."""
     rows_per_example: int | None = None
-    """Rows of the kind's largest table per example, where they are not one per head."""
+    """Rows per example in the kind's largest table, if there is not one per head."""
 
 
 def _no_plan(
@@ -48,7 +48,7 @@ class Kind:
 
     finish: Callable[[Transaction, int], str | None]
     """(tx, job): merge the shards' sums in shard order, write the job's results in place of those
-    of an interrupted finish, and return their hash; None where nothing was computed."""
+    of an interrupted finish, and return their hash; None if nothing was computed."""
     commit: Callable[[Transaction, Claim, Any, bool], None] = _no_rows
     """(tx, held, result, keep_text): write a shard's rows."""
     plan: Callable[[Transaction, int, Any, Sequence[ExampleRow]], Prepared] = _no_plan

@@ -1,4 +1,4 @@
-"""What an importance job stores: a value per example and head, and rankings at its end."""
+"""The data of importance jobs: a value per example and head; rankings at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pruning job stores: masks and points at its start, sums per shard, curves at its end."""
+"""The data of pruning jobs: masks and points when planned, sums by shard, curves at the end."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ WHERE r.site = 0 AND r.head = 0 AND j.state = 'succeeded' ORDER BY r.job_id DESC
 """
 
 Removed = list[list[int]]
-"""Removed heads: [site, head] each."""
+"""Removed heads as [site, head]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskResult:
-    """The model without the heads of a mask, with 95 % intervals; None where it has no value."""
+    """Quality of the model without the heads of a mask, with 95 % intervals; None if undefined."""
 
     mask_no: int
     n: int
@@ -74,7 +74,7 @@ class MaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A point of a curve, see `jobs.kinds.pruning.CurvePoint`, and what came out."""
+    """A point of a curve, see `jobs.kinds.pruning.CurvePoint`, and its result."""
 
     point_no: int
     source_no: int
@@ -90,7 +90,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The job's examples, and the most heads that can go, see `tables.pruning`."""
+    """The counts of a job's examples, and its chosen mask; see `db.schema.pruning`."""
 
     given: int
     overlap: int
@@ -112,7 +112,7 @@ class Choice:
 def plan(
     tx: Transaction, _job_id: int, spec: PruningSpec, examples: Sequence[ExampleRow]
 ) -> Prepared:
-    """The masks of every curve, and the examples that the heads were not ranked with."""
+    """Plan the masks of every curve; leave out examples that the heads were ranked with."""
     means = [rankings.read(tx, one.job, one.source) for one in spec.sources]
     for place, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
         if not mean.size or mean.shape != means[0].shape:
@@ -140,14 +140,14 @@ def plan(
 
 
 def inputs(tx: Transaction, job_id: int) -> list[Removed]:
-    """The removed heads of every mask, in their order."""
+    """Read the removed heads of every mask, in order."""
     m = schema.mask.c
     query = select(m.heads).where(m.job_id == job_id).order_by(m.mask_no)
     return [json.loads(heads) for heads in tx.execute(query).scalars()]
 
 
 def commit(tx: Transaction, held: Claim, result: PruningResult, _keep_text: bool) -> None:
-    """Write what a shard adds to every mask."""
+    """Write a shard's sums for every mask."""
     names = [column.name for column in schema.mask_sum.columns]
     rows = (
         (held.job_id, held.shard_no, half, mask, n, loss, squares, _sparse(confusion))
@@ -166,7 +166,7 @@ def commit(tx: Transaction, held: Claim, result: PruningResult, _keep_text: bool
 
 
 def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into a result per mask, choose, and return the results' hash."""
+    """Merge the sums into a result for each mask, choose one, and return the results' hash."""
     halves = _merged(tx, job_id)
     if halves is None:
         return None
@@ -183,7 +183,7 @@ def finish(tx: Transaction, job_id: int) -> str | None:
 
 
 def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
-    """A job's points, and whether they are provisional: of the shards done so far."""
+    """Get a job's points, and whether they are provisional: merged from the shards done so far."""
     mine = {"job_id": job_id}
     with database.read() as tx:
         points = tx.run(POINTS, **mine).mappings().all()
@@ -201,13 +201,13 @@ def _point(row: RowMapping, result: MaskResult | None) -> Point:
 
 
 def list_sources(database: Database) -> list[Ranked]:
-    """The newest rankings of finished jobs on any model."""
+    """List the newest rankings of finished jobs, on any model."""
     with database.read() as tx:
         return [Ranked(**row) for row in tx.run(SOURCES).mappings()]
 
 
 def get_choice(database: Database, job_id: int) -> Choice | None:
-    """The job's examples and choice; None before it was planned."""
+    """Get the counts of the job's examples and its choice; None before it is planned."""
     with database.read() as tx:
         row = tx.run(CHOICE, job_id=job_id).mappings().first()
     if row is None:
@@ -217,7 +217,7 @@ def get_choice(database: Database, job_id: int) -> Choice | None:
 
 
 def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
-    """The heads that a mask removes. Raises NotFoundError."""
+    """Get the heads that a mask removes. Raises NotFoundError."""
     mine = {"job_id": job_id, "mask_no": mask_no}
     with database.read() as tx:
         found = tx.run(REMOVED, **mine).scalar()
@@ -244,7 +244,7 @@ def _sparse(confusion: NDArray[np.int64]) -> str:
 
 
 def _merged(tx: Transaction, job_id: int) -> tuple[MaskSums, MaskSums] | None:
-    """The sums of both halves over the shards done so far, added in shard order; or None."""
+    """Add up both halves over the shards done so far, in shard order; None without any."""
     s, j, m = schema.mask_sum.c, schema.job.c, schema.mask.c
     labels = tx.execute(select(j.labels).where(j.id == job_id)).scalar_one()
     classes = len(json.loads(labels))
@@ -289,7 +289,7 @@ def _results(sums: MaskSums) -> list[MaskResult]:
 
 
 def _choose(tx: Transaction, job_id: int, halves: tuple[MaskSums, MaskSums]) -> dict[str, Any]:
-    """Choose on one half along the points of scope `choice`, and look at the other half."""
+    """Choose a mask on one half, from the points of scope `choice`, and verify it on the other."""
     j, p = schema.job.c, schema.curve_point.c
     spec = json.loads(tx.execute(select(j.spec).where(j.id == job_id)).scalar_one())
     tried = (

@@ -25,7 +25,7 @@ FROM edge t JOIN edge s ON s.job_id = t.job_id AND s.example_no = t.example_no A
 WHERE t.job_id = :job_id AND t.example_no < :examples
 """
 _CHOSEN = "(NOT :one_head OR (t.site = s.site AND t.head = s.head))"
-"""The cells of the head that has the largest one of all, or of every head."""
+"""The cells of the head with the largest cell of all, or of every head."""
 
 CELLS = f"""
 WITH ranked AS (
@@ -48,8 +48,8 @@ WHERE c.score >= :threshold AND c.value >= :ratio * c.largest AND r.tokens IS NO
     AND CASE WHEN :label = 'gold' THEN e.gold ELSE r.predicted END IS NOT NULL
 ORDER BY c.example_no, c.place
 """  # noqa: S608 - constants
-"""Cells of each example, the largest first: as many as the rule wants, those too weak for it and
-the examples whose sum is too small left out."""
+"""The largest cells of each example, as many as the rule takes, without cells and examples below
+its thresholds."""
 
 COUNTS = """
 SELECT COUNT(*) AS examples, COUNT(r.tokens) AS kept,

@@ -41,7 +41,7 @@ def web_health(database: Database, seconds: float = SECONDS) -> Health:
 def _schema(database: Database) -> Health:
     if database.schema_is_current():
         return Health(state=OK, message="the database answers")
-    return Health(state=BAD, message=f"the database cannot be used: {database.schema_words()}")
+    return Health(state=BAD, message=f"the database cannot be used: {database.describe_schema()}")
 
 
 def in_time(check: Callable[[], Health], seconds: float = SECONDS) -> Health:

@@ -1,7 +1,7 @@
-"""The worker's side of the state machine: claim, heartbeat, end of an attempt.
+"""The worker's side of the state machine: claim a shard, renew its lease, end the attempt.
 
-A lease is held by (job, shard, fence). Whoever claims a shard raises its fence, so every
-statement of an earlier holder touches no row.
+A lease is identified by (job, shard, fence). A claim raises the shard's fence, so the statements of
+an earlier holder touch no row.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from jobs.states import Control
 CLAIM_TRIES = 6
 
 Shape = tuple[str, int | None, int | None]
-"""Kind of job, layers and heads of its model: what speeds are measured for."""
+"""Kind of the job, layers and heads of its model. Speeds are measured by shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Claim:
     fence: int
     lo: int
     hi: int
-    """As claimed; the lease may end earlier by now."""
+    """As claimed. The lease may have been shortened since."""
     block: int = 0
     """Examples that are computed together; 0: all of the shard's."""
     shape: Shape = ("", None, None)
@@ -62,28 +62,28 @@ class Claim:
 
     @property
     def key(self) -> dict[str, int]:
-        """What every statement needs to address this lease."""
+        """The values that identify this lease in a statement."""
         return {"job_id": self.job_id, "shard_no": self.shard_no, "fence": self.fence}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a worker asks for; by default all of a ready shard, of any model, without limits."""
+    """A worker's request; by default for a whole ready shard, of any model, without limits."""
 
     seconds: float = math.inf
-    """Work to take, by its pace."""
+    """Amount of work to take, by the worker's pace."""
     paces: dict[Shape, float] = field(default_factory=dict)
-    """Seconds per unit of cost that the worker takes; a claim adds what other workers measured."""
+    """Seconds per unit of cost that the worker takes. A claim adds those that others measured."""
     grace: float = 25.0
-    """Workers that were seen within so many seconds share what is left of a job."""
+    """Workers seen within this many seconds share what is left of a job."""
     model: str | None = None
-    """The model that it has loaded, as in `job.model`: preferred."""
+    """The model that it has loaded, as in `job.model`; preferred."""
     patience: float = 120.0
-    """Seconds after which a ready shard of another model is not passed over."""
+    """Seconds after which a ready shard of another model is no longer passed over."""
     user_limit: int = 0
-    """Most shards of one user that are leased at a time in a queue; 0: any number."""
+    """Most shards of one user that may be leased at once in a queue; 0 for any number."""
     queue_limit: int = 0
-    """Most shards that are leased at a time in a queue; 0: any number."""
+    """Most shards that may be leased at once in a queue; 0 for any number."""
 
 
 ANYTHING = Ask()
@@ -91,7 +91,7 @@ ANYTHING = Ask()
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerIdentity:
-    """Who is working: stored with every attempt."""
+    """The identity of a worker process, stored with every attempt."""
 
     name: str
     host: str
@@ -103,17 +103,17 @@ class WorkerIdentity:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that it serves, none before another."""
+        """The queues that it serves, in no order of preference."""
         return tuple(self.queue.split(","))
 
 
 def claim(
     database: Database, who: WorkerIdentity, lease_seconds: float, ask: Ask = ANYTHING
 ) -> Claim | None:
-    """Lease the best ready shard of the worker's queues, or its first part; None without any.
+    """Lease the best ready shard of the worker's queues, or its first part; None if there is none.
 
-    Claims on PostgreSQL skip rows that others are just claiming. Where those were all there is,
-    this is tried again, as the other one has perhaps left a part.
+    Claims on PostgreSQL skip rows that others are claiming. If those were the only ones, the claim
+    is retried: the other worker may have left a part.
     """
     for tried in range(CLAIM_TRIES):
         if tried:
@@ -175,7 +175,7 @@ def _claim(
 
 
 def _candidate(tx: Transaction, wish: dict[str, Any]) -> tuple[Row[Any], Row[Any]] | None:
-    """The best job that has a shard to lease, and the shard, locked."""
+    """Find the best job with a shard to lease, and lock the shard."""
     for job in tx.run(RANKED, **wish).all():
         shard = tx.run(CANDIDATE, job_id=job.job_id).first()
         if shard is not None:
@@ -190,10 +190,10 @@ def _pace(
     job: Row[Any],
     shape: Shape,
 ) -> float | None:
-    """Seconds per example that the worker takes, as it or others on such a device measured."""
+    """Return the worker's seconds per example, measured by itself or by others on such devices."""
     if shape not in ask.paces:
         kind, layers, heads = shape
-        # "cuda:1 NVIDIA H100" is like "cuda:0 NVIDIA H100".
+        # "cuda:1 NVIDIA H100" is as fast as "cuda:0 NVIDIA H100".
         device = "cuda% " + who.device.partition(" ")[2] if " " in who.device else who.device
         values = {"kind": kind, "layers": layers, "heads": heads, "device": device}
         known = tx.run(PACE, **values).scalar()
@@ -204,7 +204,7 @@ def _pace(
 
 
 def _end(tx: Transaction, ask: Ask, job: Row[Any], lo: int, pace: float | None) -> int:
-    """How far the worker's part of a ready shard reaches."""
+    """Return where the worker's part of a ready shard ends."""
     alive = tx.run(ALIVE, grace=ask.grace, queue=job.queue)
     left = tx.run(LEFT, job_id=job.job_id)
     block: int = job.block
@@ -235,7 +235,7 @@ def poll(database: Database, held: Claim) -> LeaseStatus | None:
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
-    """Whether jobs of the worker's queues are about to be cut into shards."""
+    """Whether jobs of the worker's queues are about to be planned."""
     with database.read() as tx:
         return bool(tx.run(PLANNING_AHEAD, queues=who.queues).scalar())
 
@@ -243,9 +243,9 @@ def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
 def renew(
     database: Database, held: Claim, progress: int, lease_seconds: float, still: float = 0.0
 ) -> Control | None:
-    """Renew the lease of a shard that has not moved for `still` seconds.
+    """Renew the lease of a shard that has made no progress for `still` seconds.
 
-    Returns what the user wants now, or None when the lease is lost.
+    Returns the user's request for the job, or None if the lease is lost.
     """
     values = {**held.key, "lease": lease_seconds, "progress": progress, "still": still}
     with database.write() as tx:
@@ -254,7 +254,7 @@ def renew(
 
 
 def give_away(database: Database, held: Claim, hi: int) -> bool:
-    """End a lease at `hi` and make the rest ready; False where it was lost or ends there anyway."""
+    """End a lease at `hi` and make the rest ready; False if it is lost or ends there anyway."""
     with database.write() as tx:
         shard = lock(tx, held.key)
         if shard is None or not shorten(tx, held.key, hi):
@@ -264,7 +264,7 @@ def give_away(database: Database, held: Claim, hi: int) -> bool:
 
 
 def hand_back(database: Database, held: Claim, reason: str) -> None:
-    """Return a shard unfinished: nothing is counted against it."""
+    """Return a shard unfinished; nothing counts against it."""
     with database.write() as tx:
         released = tx.run(RELEASE, **held.key).rowcount
         outcome = AttemptOutcome.HANDED_BACK if released else AttemptOutcome.LOST

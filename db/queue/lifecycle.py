@@ -1,7 +1,7 @@
-"""The scheduler's side of the state machine: plan, wake, expire, finish, and what users ask for.
+"""The scheduler's side of the state machine: expire leases, dispatch, finish, and users' requests.
 
-Any number of schedulers may run these at once; each statement changes a row only from the state
-it expects, so the second of two does nothing.
+Any number of schedulers may run these functions at once: a statement changes a row only from the
+state it expects, so the second of two does nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What there is for a scheduler to do."""
+    """The steps for which there is something to do."""
 
     plan: bool
     expire: bool
@@ -72,7 +72,7 @@ class Work:
 
 
 def pending_work(database: Database) -> Work:
-    """Look, without writing, what there is to do."""
+    """Find out what there is to do, without writing."""
     with database.read() as tx:
         row = tx.run(WORK).one()
     names = ("plan", "expire", "sweep", "finish", "empty", "recur")
@@ -134,8 +134,7 @@ def mark_dispatched(database: Database, shards: Sequence[WaitingShard]) -> None:
 
 
 def sweep_jobs(database: Database) -> None:
-    """Stop what is overdue, cancel what is cancelling, fail what a lost job was needed for; then
-    on to finalizing."""
+    """Move jobs to their next state: overdue, cancelled, failed with a parent, or finalizing."""
     with database.write() as tx:
         tx.run(TOO_LATE)
         tx.run(OVERDUE)
@@ -147,9 +146,9 @@ def sweep_jobs(database: Database) -> None:
 
 
 def finish_jobs(database: Database) -> list[int]:
-    """Merge what the shards of finalizing jobs left into their results, and end them.
+    """Merge the shards of finalizing jobs into their results, and end the jobs.
 
-    Each in a transaction of its own: what one job raises is its own error, see `put_off`.
+    Each has a transaction of its own, so that an error affects only its job; see `put_off`.
     """
     with database.read() as tx:
         waiting = [int(row.id) for row in tx.run(TO_FINISH)]
@@ -180,7 +179,7 @@ def _finish(database: Database, job_id: int) -> bool:
 
 
 def put_off(database: Database, job_id: int, step: str, error: Exception) -> None:
-    """Record what planning or finishing a job raised: it is tried again later, or fails.
+    """Record an error of planning or finishing a job: it is tried again later, or fails.
 
     step: `planning` or `finishing`
     """
@@ -202,7 +201,7 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
 
 
 def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> None:
-    """Set columns of a job's row that are its user's to change: priority and days to keep.
+    """Set columns of a job that users may change: priority and days to keep it.
 
     Raises NotFoundError, or ConflictError for the priority of a job that has ended.
     """
@@ -213,14 +212,14 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
         if state is None:
             raise NotFoundError(f"There is no job {job_id}.")
         if "priority" in values and state in FINAL_JOB_STATES:
-            raise ConflictError(f"Job {job_id} is {state}: its priority cannot change any more.")
+            raise ConflictError(f"Job {job_id} is {state}: its priority can no longer change.")
         tx.execute(update(schema.job).where(j.id == job_id).values(**values))
 
 
 def set_control(database: Database, job_id: int, action: str) -> None:
     """Pause, resume, cancel or delete a job.
 
-    Raises NotFoundError for an unknown job, ConflictError where its state does not allow it.
+    Raises NotFoundError for an unknown job, ConflictError if its state does not allow that.
     """
     with database.write() as tx:
         query = select(schema.job.c.state).where(schema.job.c.id == job_id)
@@ -239,14 +238,14 @@ def set_control(database: Database, job_id: int, action: str) -> None:
         elif action == "cancel":
             tx.run(CANCEL_CHILDREN, job_id=job_id)
     if action == "delete":
-        # A job of usual size is gone without a scheduler; which goes on with a larger one.
+        # A job of usual size is removed at once; a scheduler continues with larger ones.
         deletion.empty_jobs(database, seconds=1.0)
 
 
 def _failures(
     tx: Transaction, job_id: int, deadline: float | None, *, computed: bool
 ) -> str | None:
-    """Why a job with failed or stopped shards, or without any good example, did not succeed."""
+    """Return why a job did not succeed: failed or stopped shards, or no good example."""
     s = schema.shard.c
     query = select(s.shard_no, s.error).where(s.job_id == job_id)
     stopped = select(func.sum(s.hi - s.lo)).where((s.job_id == job_id) & (s.state == "cancelled"))

@@ -1,4 +1,4 @@
-"""How much one user may have unfinished at once."""
+"""Limits on the unfinished jobs of a user."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SELECT COUNT(*), COALESCE(SUM(j.examples - COALESCE((
     WHERE s.job_id = j.id AND s.state IN ('done', 'failed', 'cancelled')), 0)), 0)
 FROM job j WHERE j.user_name = :user AND j.state NOT IN {FINAL} AND j.state <> 'deleting'
 """  # noqa: S608 - constants of this file
-"""A user's unfinished jobs, and the examples that wait in them."""
+"""A user's unfinished jobs, and their waiting examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Most unfinished jobs of a user, and most examples waiting in them; 0 is no limit."""
+    """Most unfinished jobs of a user, and most examples waiting in them; 0 for no limit."""
 
     jobs: int = 0
     examples: int = 0
 
 
 def enforce(tx: Transaction, limits: Limits, user: str, examples: int) -> None:
-    """Raise LimitError where another job of `examples` examples would be too much for its user.
+    """Raise LimitError if another job of `examples` examples exceeded its user's limits.
 
-    Within a write transaction it holds, as two submissions of one user wait for each other.
+    The check is exact within a write transaction: two submissions of a user wait for each other.
     """
     if not limits.jobs and not limits.examples:
         return

@@ -30,11 +30,11 @@ class NewJob:
     """None if they are loaded when the job is planned."""
     parents: Sequence[int] = ()
     limits: Limits = NO_LIMITS
-    """What its user may have unfinished at once."""
+    """Its user's limits."""
     deadline_seconds: float | None = None
-    """The deadline, from now."""
+    """Seconds from now until its deadline."""
     reuse_since: float | None = None
-    """A succeeded job with the same results, planned after this time, is taken instead."""
+    """A succeeded job with the same results that was planned after this time is taken instead."""
 
 
 def create_job(
@@ -43,10 +43,10 @@ def create_job(
     examples: Sequence[ExampleRow] | None,
     parents: Sequence[int] = (),
 ) -> int:
-    """Insert a job and, when given, its examples in one transaction; returns the job's number.
+    """Insert a job and its examples, if given, in one transaction; returns the job's number.
 
-    A job with the same idempotency key, or with the same dedupe key and not yet final, is returned
-    instead of a second one.
+    Returns the existing job if one has the same idempotency key, or has the same dedupe key and is
+    not final.
     """
     job = NewJob(values=values, examples=examples, parents=parents)
     return write_jobs(database, lambda tx: write_job(tx, job))
@@ -55,7 +55,7 @@ def create_job(
 def write_jobs(database: Database, work: Callable[[Transaction], R]) -> R:
     """Run `work`, which calls `write_job`, in one transaction.
 
-    Where another process has just written one of the same jobs, everything is done anew.
+    It is repeated if another process has just written one of the same jobs.
     """
     for last in (False, False, True):
         try:
@@ -68,7 +68,7 @@ def write_jobs(database: Database, work: Callable[[Transaction], R]) -> R:
 
 
 def write_job(tx: Transaction, job: NewJob) -> int:
-    """Insert a job within a transaction, unless there is one to take instead."""
+    """Insert a job within a transaction, or find the existing one to take instead."""
     existing = find_job(tx, job.values)
     if existing is None and job.reuse_since is not None:
         existing = find_results(tx, job.values, job.reuse_since)
@@ -89,7 +89,7 @@ def write_job(tx: Transaction, job: NewJob) -> int:
 
 
 def find_job(tx: Transaction, values: Mapping[str, Any]) -> int | None:
-    """The job that `values` would duplicate, if there is one: not final, or of the same key."""
+    """Find the job that `values` would duplicate: an unfinished one, or one with the same key."""
     job = schema.job.c
     alike = false()
     if (key := values["dedupe_key"]) is not None:
@@ -101,9 +101,9 @@ def find_job(tx: Transaction, values: Mapping[str, Any]) -> int | None:
 
 
 def find_results(tx: Transaction, values: Mapping[str, Any], since: float) -> int | None:
-    """The newest succeeded job of the same specification and data that was planned after `since`.
+    """Find the newest succeeded job with the same specification and data, planned after `since`.
 
-    Data that is loaded while planning has no fingerprint yet: no job is known to be the same.
+    Data that is loaded by planning has no fingerprint yet, so no job is known to be the same.
     """
     job = schema.job.c
     if values["data_fingerprint"] is None:

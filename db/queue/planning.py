@@ -63,7 +63,7 @@ class Plan:
 
 
 def take_plans(database: Database) -> list[PlanRequest]:
-    """Move queued jobs to planning and return all that are there."""
+    """Move queued jobs to planning and return all jobs in that state."""
     j = schema.job.c
     columns = (j.id.label("job_id"), j.kind, j.spec, j.queue, j.labels, j.layers, j.heads)
     with database.write() as tx:

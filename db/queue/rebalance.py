@@ -1,6 +1,7 @@
-"""Shortening leases so that idle workers have something to do and priority acts soon.
+"""Shortening leases, so that idle workers get shards and urgent jobs start soon.
 
-What to shorten: `jobs.rebalance`. The holder hears of it within seconds and stores what is inside.
+`jobs.rebalance` decides which. The holder learns of it within seconds, and stores what is left to
+it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ TOO_SLOW = "its worker was far slower than the job's others"
 
 
 def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
-    """Give away what would be late; returns the leases that were shortened or ended.
+    """Shorten or end leases, and return those.
 
-    idle: idle workers by queue. Where there are some and something waits, they only have to wake.
+    idle: number of idle workers by queue; if shards are waiting in a queue, these take them first
     """
     found: list[Claim] = []
     waiting = _waiting(database)
@@ -46,7 +47,7 @@ def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
 
 
 def _waiting(database: Database) -> dict[str, dict[int, int]]:
-    """By queue and priority, how many workers could share what is ready."""
+    """Count the workers that could share what is ready, by queue and priority."""
     waiting: dict[str, dict[int, int]] = defaultdict(dict)
     with database.read() as tx:
         for row in tx.run(WAITING_QUEUES):
@@ -55,7 +56,7 @@ def _waiting(database: Database) -> dict[str, dict[int, int]]:
 
 
 def _running(database: Database, queues: set[str]) -> list[Lease]:
-    """What workers of these queues hold."""
+    """List the leases in these queues."""
     if not queues:
         return []
     with database.read() as tx:
@@ -64,7 +65,7 @@ def _running(database: Database, queues: set[str]) -> list[Lease]:
 
 
 def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
-    """End the leases of workers that are too slow for the block that they are in."""
+    """End the leases of workers that are too slow for their block."""
     found = []
     for lease in running:
         with database.read() as tx:
@@ -75,7 +76,7 @@ def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
         if lease.done > lease.lo:
             ended = claims.give_away(database, held, lease.done)
         else:
-            # Once only: perhaps the block is slow, and not its worker.
+            # Only once: the block may be slow, and not its worker.
             ended = not lease.losses and take_back(database, held, TOO_SLOW)
         if ended:
             found.append(held)

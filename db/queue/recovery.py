@@ -1,6 +1,6 @@
-"""Recovery: what becomes of a shard whose attempt raised an error or whose worker was lost.
+"""Recovery of shards after errors and lost workers.
 
-Either counts against the shard, which is tried again. If one of its examples is the cause, that
+Both count against the shard, which is tried again. If one of its examples is the cause, that
 example has to be found, so that only it fails and all others have results:
 
     computing a block raised    the block becomes a shard of its own and waits for its next try; at
@@ -8,9 +8,9 @@ example has to be found, so that only it fails and all others have results:
     the worker was lost         from the second time on a shard of several blocks is halved; at
                                 MAX_LOSSES a shard of one block is, too
 
-Each half has one more try, down to a single example, which is marked as bad. No example can be the
-cause of other errors, nor where more than MAX_SUSPECTS shards of the job are suspect: such a shard
-fails at its limit.
+Each half has one more try, down to a single example, which is marked as bad. A shard fails at its
+limit if no example can be the cause: after other errors, and in a job with MAX_SUSPECTS suspect
+shards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recurring jobs: what is submitted when, and what came of it."""
+"""Recurring jobs: submissions made at the times of a cron expression, and their runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAKE = """
 UPDATE recurring SET next_at = :next, retry_at = 0, error = NULL
 WHERE id = :id AND next_at = :due AND NOT paused
 """
-"""A time is taken. No row: another scheduler was faster, or it was paused meanwhile."""
+"""Take an occurrence. No row: another scheduler was faster, or the job was paused meanwhile."""
 
 POSTPONE = """
 UPDATE recurring SET retry_at = {clock} + :wait, error = :error
@@ -39,30 +39,30 @@ WHERE r.recurring_id IN :numbers AND (
     WHERE n.recurring_id = r.recurring_id AND n.due_at > r.due_at) < :most
 ORDER BY r.recurring_id, r.due_at DESC
 """
-"""The newest runs of recurring jobs, with what became of their jobs."""
+"""The newest runs of recurring jobs, with the states of their jobs."""
 
 
 RUNS_KEPT = 100
-"""Occurrences that are remembered of a recurring job."""
+"""Runs that are kept of a recurring job."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What came of one time."""
+    """An occurrence of a recurring job, and its outcome."""
 
     due_at: float
     missed_since: float | None
-    """The first of the times before it that nobody was there for."""
+    """The first of the occurrences before it that no scheduler took."""
     ran_at: float
     job_id: int | None
     error: str | None
     state: str | None
-    """The job's, None where it was deleted or there is none."""
+    """The job's state; None if it was deleted or not submitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurringJob:
-    """A submission that is made again and again."""
+    """A submission that is repeated."""
 
     id: int
     name: str
@@ -74,14 +74,14 @@ class RecurringJob:
     created_at: float
     next_at: float | None
     error: str | None
-    """Why the time that is due has to wait."""
+    """Why the occurrence that is due was postponed."""
     runs: tuple[Run, ...] = ()
-    """The last times, newest first."""
+    """The last runs, newest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A recurring job whose time has come."""
+    """A recurring job that is due."""
 
     id: int
     cron: str
@@ -100,13 +100,13 @@ def add(database: Database, values: dict[str, Any]) -> int:
 
 
 def now(database: Database) -> float:
-    """The database's clock."""
+    """Read the database's clock."""
     with database.read() as tx:
         return tx.now()
 
 
 def find(database: Database, number: int | None = None, runs: int = 5) -> list[RecurringJob]:
-    """Recurring jobs with their last runs, oldest first; or only one of them."""
+    """List recurring jobs, or one of them, with their last runs; the oldest job first."""
     r = schema.recurring
     columns = [column for column in r.c if column.name != "retry_at"]
     query = select(*columns).order_by(r.c.id)
@@ -129,7 +129,7 @@ def find(database: Database, number: int | None = None, runs: int = 5) -> list[R
 
 
 def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
-    """One recurring job. Raises NotFoundError."""
+    """Get one recurring job. Raises NotFoundError."""
     found = find(database, number, runs)
     if not found:
         raise NotFoundError(f"There is no recurring job {number}.")
@@ -137,7 +137,7 @@ def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
 
 
 def find_due(database: Database) -> list[Due]:
-    """The recurring jobs whose time has come."""
+    """List the recurring jobs that are due."""
     with database.read() as tx:
         return [Due(**row._mapping) for row in tx.run(DUE)]
 
@@ -149,10 +149,10 @@ def take(
     next_at: float | None,
     result: NewJob | str,
 ) -> int | str | None:
-    """Submit the job of the time `when`, or note why that is impossible, and move to `next_at`.
+    """Write the job of the occurrence `when`, or the error that prevents it, and set `next_at`.
 
-    All in one transaction, so that a time is taken once, by whichever scheduler is first; the
-    others get None. Returns the job's number, or the reason.
+    This is one transaction, so an occurrence is taken once, by the first scheduler; the others get
+    None. Returns the job's number or the error.
     """
 
     def work(tx: Transaction) -> int | str | None:
@@ -171,21 +171,21 @@ def take(
             "error": None if isinstance(result, NewJob) else result,
         }
         tx.execute(insert(schema.recurring_run).values(run))
-        _forget(tx, due.id)
+        _delete_old_runs(tx, due.id)
         return result if isinstance(result, str) else job
 
     return new_jobs.write_jobs(database, work)
 
 
 def postpone(database: Database, due: Due, seconds: float, error: str) -> None:
-    """What a submission needs does not answer: try the same time again later."""
+    """Try the same occurrence again later: something that the submission needs is unavailable."""
     values = {"id": due.id, "due": due.next_at, "wait": seconds, "error": error}
     with database.write() as tx:
         tx.run(POSTPONE, **values)
 
 
 def set_paused(database: Database, number: int, next_at: float | None) -> None:
-    """Pause (no next time), or go on with a next time. Raises NotFoundError."""
+    """Pause (without a next time) or resume with the next time. Raises NotFoundError."""
     r = schema.recurring
     values = {"paused": next_at is None, "next_at": next_at, "retry_at": 0.0, "error": None}
     with database.write() as tx:
@@ -194,14 +194,14 @@ def set_paused(database: Database, number: int, next_at: float | None) -> None:
 
 
 def remove(database: Database, number: int) -> None:
-    """Forget a recurring job; the jobs that it submitted stay. Raises NotFoundError."""
+    """Delete a recurring job; the jobs that it submitted stay. Raises NotFoundError."""
     r = schema.recurring
     with database.write() as tx:
         if not tx.execute(delete(r).where(r.c.id == number)).rowcount:
             raise NotFoundError(f"There is no recurring job {number}.")
 
 
-def _forget(tx: Transaction, number: int) -> None:
+def _delete_old_runs(tx: Transaction, number: int) -> None:
     run = schema.recurring_run
     mine = run.c.recurring_id == number
     newest = select(run.c.due_at).where(mine).order_by(run.c.due_at.desc())

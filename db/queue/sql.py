@@ -1,7 +1,7 @@
-"""The SQL of the state machine, named and described.
+"""The SQL of the state machine.
 
-`db.transaction` says what `{clock}` and `{for_update}` become.
 Every UPDATE names the states that it leaves: run twice, it changes nothing the second time.
+`Transaction.run` fills in `{clock}` and the row locks.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ ORDER BY j.priority DESC, COALESCE(own.n, 0),
     j.id
 LIMIT 50
 """
-"""Jobs of the queues with something ready, best first: highest priority; then the user who has the
-fewest shards leased in that queue; then a model that the worker has loaded, or a job of which a
-shard has waited longer than the worker's patience; then the oldest."""
+"""Jobs with ready shards, best first: by priority; then the user with the fewest leased shards in
+that queue; then the model that the worker has loaded, or a shard that has waited longer than the
+worker's patience; then the oldest."""
 
 CANDIDATE = """
 SELECT s.shard_no, s.fence, s.lo, s.hi, s.losses FROM shard s
 WHERE s.job_id = :job_id AND s.state = 'ready' AND s.available_at <= {clock}
 ORDER BY s.lo LIMIT 1 {for_update_skip_locked}
 """
-"""The first ready shard of a job that no other claim has locked. Jobs are ranked apart from it:
-sorting all that is ready at every claim was most of a database's work where 20,000 shards were."""
+"""The first ready shard of a job that no other claim has locked. Jobs are ranked separately:
+sorting all ready shards at every claim was most of the database's work with 20,000 of them."""
 
 CLAIMABLE = """
 SELECT EXISTS (
@@ -47,13 +47,13 @@ SELECT EXISTS (
     WHERE s.state = 'ready' AND s.available_at <= {clock}
       AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues)
 """
-"""Whether there is anything to claim but for limits and the locks of other claims."""
+"""Whether there is anything to claim, apart from limits and the locks of other claims."""
 
 LIMIT_LOCK = "SELECT pg_advisory_xact_lock(7230)"
-"""PostgreSQL, where there are limits: claims one at a time, or two could pass a limit together."""
+"""Serialize claims on PostgreSQL when there are limits: two at once could exceed one together."""
 
 LEFT = "SELECT SUM(hi - lo) FROM shard WHERE job_id = :job_id AND state = 'ready'"
-"""Examples of a job that nobody has."""
+"""Examples of a job that are not leased."""
 
 ALIVE = """
 SELECT COUNT(*) FROM worker
@@ -68,7 +68,7 @@ WHERE a.job_id IN (SELECT id FROM job WHERE kind = :kind AND layers = :layers AN
                    AND started_at IS NOT NULL ORDER BY id DESC LIMIT 3)
   AND a.outcome = 'done' AND a.seconds > 0 AND a.device LIKE :device
 """
-"""Seconds per unit of cost that such devices took in the newest jobs on models of this shape."""
+"""Seconds per unit of cost of such devices in the newest jobs on models of this shape."""
 
 LEASE = """
 UPDATE shard
@@ -82,26 +82,26 @@ CUT_OFF = """
 INSERT INTO shard (job_id, shard_no, lo, hi, state, available_at, errors, losses, error)
 VALUES (:job_id, :lo, :lo, :hi, 'ready', {clock} + :wait, :errors, :losses, :error)
 """
-"""The rest of a shard, which ends at `lo` from now on, as a shard of its own."""
+"""Insert the rest of a shard, which now ends at `lo`, as a shard of its own."""
 
 SHORTEN = """
 UPDATE shard SET hi = :hi
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
   AND lo < :hi AND hi > :hi
 """
-"""A lease ends earlier from now on."""
+"""End a lease earlier."""
 
 SUSPECTS = """
 SELECT COUNT(*) FROM shard
 WHERE job_id = :job_id AND (errors > 0 OR losses > 1) AND (state <> 'done' OR examples_failed > 0)
 """
-"""Shards of a job that raised or lost workers and did not come out well, so far."""
+"""Count the shards of a job that raised errors or lost workers, without those that recovered."""
 
 POLL = """
 SELECT s.hi, j.control FROM shard s JOIN job j ON j.id = s.job_id
 WHERE s.job_id = :job_id AND s.shard_no = :shard_no AND s.fence = :fence AND s.state = 'leased'
 """
-"""A look at what the user wants, and how far the lease reaches. No row: the lease is lost."""
+"""Read the user's request and the end of the lease. No row: the lease is lost."""
 
 RUNNING = """
 SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, s.progress, s.pace, s.losses, j.block,
@@ -111,8 +111,8 @@ JOIN attempt a ON a.job_id = s.job_id AND a.shard_no = s.shard_no AND a.fence = 
 WHERE s.state = 'leased' AND j.state = 'running' AND j.control = 'run' AND j.block > 0
   AND s.pace IS NOT NULL AND j.queue IN :queues
 """
-"""What workers hold and how far they are. Those without a pace are single blocks, or of workers of
-an older release, which would not hear that their lease has become shorter."""
+"""Leases and their progress. Those without a pace are single blocks, or belong to workers of an
+older release, which would not learn that their lease was shortened."""
 
 WAITING_QUEUES = """
 SELECT j.queue, j.priority,
@@ -122,13 +122,13 @@ WHERE s.state = 'ready' AND s.available_at <= {clock}
   AND j.state = 'running' AND j.control = 'run'
 GROUP BY j.queue, j.priority
 """
-"""What is ready, by queue and priority, and how many workers could share it."""
+"""Number of workers that could share what is ready, by queue and priority."""
 
 TYPICAL = """
 SELECT SUM(seconds) / SUM(examples) FROM attempt
 WHERE job_id = :job_id AND outcome = 'done' AND seconds > 0
 """
-"""Seconds per example that a job's workers took on average."""
+"""Average seconds per example of a job's workers."""
 
 RENEW = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
@@ -136,7 +136,7 @@ UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
 """
-"""Renew a lease and learn what the user wants. No row: the lease is lost."""
+"""Renew a lease and read the user's request. No row: the lease is lost."""
 
 HOLD = """
 SELECT job_id, shard_no, fence, lo, hi, errors, losses,
@@ -151,7 +151,7 @@ UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :failed, 
     error = NULL
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """
-"""The last statement of a commit; must touch one row."""
+"""The last statement of a commit. It must touch one row."""
 
 RELEASE = """
 UPDATE shard SET lease_until = NULL, progress = 0, dispatched_at = NULL, pace = NULL,
@@ -160,7 +160,7 @@ FROM job j
 WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard_no
   AND shard.fence = :fence AND shard.state = 'leased'
 """
-"""Hand a shard back: stopped on request; nothing is counted against it."""
+"""Return a shard that was stopped on request; nothing counts against it."""
 
 RETRY = """
 UPDATE shard SET errors = :errors, losses = :losses, error = :error, lease_until = NULL,
@@ -174,7 +174,7 @@ INSERT_SITE = """
 INSERT INTO site (job_id, site, layer, kind, heads, name)
 VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
 """
-"""The first shard of a job names the model's sites."""
+"""Written by the first shard of a job; the others insert nothing."""
 
 RATE = """
 SELECT SUM(a.seconds) / SUM(a.examples * j.cost) AS pace, SUM(a.examples) AS examples
@@ -182,7 +182,7 @@ FROM attempt a JOIN job j ON j.id = a.job_id
 WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :layers
   AND j.heads = :heads AND a.finished_at > {clock} - 2592000
 """
-"""Measured seconds per unit of cost on models of this shape in the last 30 days."""
+"""Seconds per unit of cost measured on models of this shape in the last 30 days."""
 
 END_ATTEMPT = """
 UPDATE attempt SET finished_at = {clock}, outcome = :outcome, examples = :examples,
@@ -206,7 +206,7 @@ WHERE s.state = 'ready' AND s.available_at <= {clock} AND j.state = 'running' AN
   AND (s.dispatched_at IS NULL OR s.dispatched_at < {clock} - :again)
 ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT :limit
 """
-"""Ready shards for which no wake-up is under way, and how many workers could share each."""
+"""Ready shards without a recent wake-up, and the number of workers that could share each."""
 
 DISPATCHED = """
 UPDATE shard SET dispatched_at = {clock}
@@ -236,8 +236,8 @@ SELECT
     EXISTS (SELECT 1 FROM recurring WHERE NOT paused AND next_at <= {{clock}}
         AND retry_at <= {{clock}})
 """  # noqa: S608 - constants of this file
-"""Is there anything to plan, expire, sweep, finish or empty? Asked first, so that an idle scheduler
-never takes SQLite's write lock."""
+"""Whether there is anything to plan, expire, sweep, finish or empty. It is read first, so that an
+idle scheduler never takes SQLite's write lock."""
 
 TO_PLAN = f"""
 UPDATE job SET state = 'planning'
@@ -245,15 +245,15 @@ WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {{c
   AND {_PARENTS_DONE}
 RETURNING id
 """  # noqa: S608 - constants of this file
-"""Jobs without shards whose parents have all succeeded. A planner that died left its job in
-planning, so those are taken again."""
+"""Take jobs whose parents have all succeeded. Those in planning are taken again: their planner may
+have died."""
 
 PLANNING_AHEAD = f"""
 SELECT EXISTS (SELECT 1 FROM job
     WHERE state IN ('queued', 'planning') AND control = 'run' AND plan_at <= {{clock}}
       AND queue IN :queues AND {_PARENTS_DONE})
 """  # noqa: S608 - constants of this file
-"""Will there be more shards in a moment?"""
+"""Whether more shards are about to be planned."""
 
 PLAN_TRIES = "SELECT plan_tries FROM job WHERE id = :job_id"
 
@@ -261,7 +261,7 @@ PLAN_LATER = """
 UPDATE job SET state = 'queued', plan_tries = :tries, plan_at = {clock} + :backoff, error = :error
 WHERE id = :job_id AND state = 'planning'
 """
-"""The hub does not answer: the job waits in the queue until it is tried again."""
+"""Return a job to the queue until its data can be loaded."""
 
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
@@ -269,7 +269,7 @@ UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' 
     block = :block, started_at = {clock}, error = NULL, plan_tries = 0, plan_at = 0
 WHERE id = :job_id AND state = 'planning'
 """
-"""The job has its shards. Must touch one row, or another planner was faster."""
+"""Start a job that has its shards. No row: another planner was faster."""
 
 FAIL_CHILDREN = f"""
 UPDATE job SET state = 'failed', finished_at = {{clock}}, error = (
@@ -279,7 +279,7 @@ UPDATE job SET state = 'failed', finished_at = {{clock}}, error = (
     WHERE p.job_id = job.id AND q.state IN ('failed', 'cancelled') ORDER BY q.id LIMIT 1)
 WHERE state = 'queued' AND {_PARENT_LOST}
 """  # noqa: S608 - constants of this file
-"""A parent did not succeed. Children of children follow when it is run again."""
+"""Fail jobs whose parent did not succeed. Run it again for their own children."""
 
 PLANNING_FAILED = """
 UPDATE job SET state = 'failed', error = :error, finished_at = {clock}
@@ -298,8 +298,8 @@ WHERE state IN ('running', 'paused') AND control <> 'cancel' AND deadline_at < {
   AND EXISTS (
     SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
 """
-"""The deadline passed: workers stop as for a pause and store the blocks that they have; the state
-says that nothing goes on."""
+"""Stop jobs whose deadline has passed. Workers stop as for a pause and store the blocks that they
+have; the state prevents new claims."""
 
 COMPLETE = """
 UPDATE job SET state = 'finalizing'
@@ -318,13 +318,13 @@ SELECT kind, deadline_at FROM job
 WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}
 {for_update_skip_locked}
 """
-"""One of them, for whoever finishes it. No row: another scheduler has it."""
+"""Lock a job to finish it. No row: another scheduler has it."""
 
 FINISH_LATER = """
 UPDATE job SET plan_tries = :tries, plan_at = {clock} + :backoff, error = :error
 WHERE id = :job_id AND state = 'finalizing'
 """
-"""Finishing it raised: the job waits, and the others go on."""
+"""Postpone a job whose finishing raised an error."""
 
 FINISHED = """
 UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
@@ -366,7 +366,7 @@ UPDATE job SET control = 'cancel', state = 'cancelling'
 WHERE state NOT IN ('succeeded', 'failed', 'cancelled', 'deleting')
   AND id IN (SELECT id FROM below)
 """
-"""Everything that needs a cancelled job is cancelled with it."""
+"""Cancel all jobs that need a cancelled job."""
 
 WAITING_CHILD = """
 SELECT MIN(j.id) FROM job_parent p JOIN job j ON j.id = p.job_id

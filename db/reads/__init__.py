@@ -1,1 +1,1 @@
-"""What pages, the API and commands read."""
+"""Queries of pages, the API and the command line."""

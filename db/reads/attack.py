@@ -1,4 +1,4 @@
-"""What pages and commands read of attack jobs."""
+"""Queries about attack jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SELECT id, name FROM job WHERE kind = :kind AND state = 'succeeded' ORDER BY id 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrigger:
-    """A trigger of a job; what it was mined from is None for those typed by hand."""
+    """A trigger of a job. Fields about its origin are None if it was typed by hand."""
 
     number: int
     kind: TriggerKind
@@ -66,7 +66,7 @@ class StoredTrigger:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One text without and with the words of an attack by hand."""
+    """Predictions for one text without and with the words of an attack by hand."""
 
     texts: tuple[str, ...]
     before: tuple[float, ...]
@@ -90,7 +90,7 @@ def list_triggers(database: Database, job_id: int) -> list[StoredTrigger]:
 
 
 def get_trigger(database: Database, job_id: int, number: int) -> StoredTrigger:
-    """One trigger. Raises NotFoundError."""
+    """Get one trigger. Raises NotFoundError."""
     found = list_triggers(database, job_id)
     if number >= len(found):
         raise NotFoundError(f"Job {job_id} has no trigger {number}.")
@@ -98,25 +98,25 @@ def get_trigger(database: Database, job_id: int, number: int) -> StoredTrigger:
 
 
 def get_results(database: Database, job_id: int) -> list[TriggerResult]:
-    """The rates of every trigger, model and gold class, of the shards done so far."""
+    """Get the rates of every trigger, model and gold class, from the shards done so far."""
     kinds = {trigger.number: trigger.kind for trigger in list_triggers(database, job_id)}
     with database.read() as tx:
         return trigger_results(read_results(tx, job_id), kinds)
 
 
 def list_sources(database: Database, job_id: int, trigger: int, limit: int) -> list[dict[str, Any]]:
-    """The examples that a trigger was mined from, the strongest first, with their cells."""
+    """List the examples that a trigger was mined from, the strongest first, with their cells."""
     rows = _rows(database, SOURCES, job_id, trigger=trigger, limit=limit)
     return [{**row, "cells": json.loads(row["cells"])} for row in rows]
 
 
 def list_flipped(database: Database, job_id: int, trigger: int, limit: int) -> list[RowMapping]:
-    """Examples that a trigger makes the job's model predict wrongly."""
+    """List examples that the job's model predicts wrongly because of a trigger."""
     return _rows(database, FLIPPED, job_id, trigger=trigger, limit=limit)
 
 
 def get_tried(database: Database, job_id: int) -> Tried | None:
-    """What the first trigger did to the first example; None until that is known."""
+    """Get the effect of the first trigger on the first example; None until it is computed."""
     rows = [row for row in _rows(database, OUTCOME, job_id) if row["after"] is not None]
     if not rows:
         return None
@@ -131,7 +131,7 @@ def get_tried(database: Database, job_id: int) -> Tried | None:
 
 
 def list_finished(database: Database, kind: str) -> list[tuple[int, str]]:
-    """Number and name of the newest succeeded jobs of a kind."""
+    """List number and name of the newest succeeded jobs of a kind."""
     with database.read() as tx:
         found = tx.run(FINISHED, kind=kind)
         return [(row.id, row.name) for row in found]

@@ -1,7 +1,6 @@
-"""What pages and commands read of jobs, shards, attempts and workers. Results: `db.reads.results`.
+"""Queries about jobs, shards and attempts. Queries about results: `db.reads.results`.
 
-The SQL is here and nowhere else, named; every function returns frozen dataclasses. Job ids are
-validated by the callers to fit the column (1 .. 2^31 - 1).
+Callers check that job numbers fit the column (1 .. 2^31 - 1).
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ WHERE (:state = '' OR j.state = :state)
            SELECT 1 FROM example e WHERE e.job_id = j.job_id AND e.example_no = 0
              AND lower(e.text_a) LIKE :pattern ESCAPE '!'))
 """
-"""The jobs in a state whose name, user or specification contains a text, or the first of their
-texts, where these came with the submission."""
+"""Jobs in a state that contain a text in their name, user or specification, or in their first text,
+if their texts came with the submission."""
 _INLINE = '%"inline":true%'
 """A canonical specification with `data.inline`."""
 
@@ -60,7 +59,7 @@ FROM attempt a JOIN shard s ON s.job_id = a.job_id AND s.shard_no = a.shard_no
 WHERE a.job_id IN :job_ids AND (a.finished_at IS NULL OR a.finished_at > :since)
   AND (a.outcome IS NULL OR a.outcome = 'done')
 """
-"""The attempts that made the progress of the last while: finished in it, or running."""
+"""Attempts that finished recently, or are running."""
 
 PARENTS = """
 SELECT p.job_id, p.parent_id, q.state FROM job_parent p
@@ -71,7 +70,7 @@ SELECT job_id, substr(text_a, 1, :length) FROM example
 WHERE job_id IN :job_ids AND example_no = 0 AND text_a IS NOT NULL
 """
 EXCERPT = 80
-"""Characters of a text by which a job is recognised."""
+"""Characters of a job's first text in lists."""
 TEXTS = "SELECT text_a, text_b, gold FROM example WHERE job_id = :job_id ORDER BY example_no"
 CHILDREN = "SELECT job_id FROM job_parent WHERE parent_id = :job_id ORDER BY job_id"
 
@@ -88,7 +87,7 @@ WHERE s.job_id = :job_id AND (:state = '' OR s.state = :state)
 ORDER BY CASE s.state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, s.shard_no
 LIMIT :limit OFFSET :offset
 """
-"""Shards, those that want attention first."""
+"""Shards of a job, failed ones first, then leased ones."""
 
 ATTEMPTS = """
 SELECT shard_no, fence, worker, device, versions, started_at, finished_at, outcome, examples,
@@ -128,46 +127,46 @@ class Job:
     started_at: float | None
     finished_at: float | None
     deadline_at: float | None
-    """When it fails, with what there is, unless it has ended."""
+    """When it fails with partial results, unless it has ended."""
     purged_at: float | None
-    """When its details, its texts and rows per example, were purged."""
+    """When its details were purged: texts and rows per example."""
     keep_days: float | None
-    """Days after its end that it is deleted, where it says so itself; 0 is never."""
+    """Days from its end until it is deleted, if set for this job; 0 for never."""
     keep_details_days: float | None
-    """Days after its end that its details are purged, likewise."""
+    """Days from its end until its details are purged, likewise."""
     plan_at: float | None
-    """When a queued job whose data could not be had from the hub is planned again."""
+    """When planning is tried again, if the hub did not answer."""
     plan_tries: int
-    """How often it was planned in vain."""
+    """How often planning has failed."""
     now: float
     """The database's clock at the time of the query."""
     parents: tuple[tuple[int, JobState], ...] = ()
-    """The jobs that it needs, and their states."""
+    """Numbers and states of the jobs that it needs."""
     excerpt: str | None = None
-    """The beginning of its first text, where its rows came with the submission and are stored."""
+    """The beginning of its first text, if its texts came with the submission and are kept."""
     rate: float | None = None
-    """Examples per second: of the last while when running, of the whole job when final."""
+    """Examples per second: recently while it is running, over the whole job once it is final."""
 
     @property
     def final(self) -> bool:
-        """Whether the job will not change any more."""
+        """Whether the job has ended."""
         return self.state in FINAL_JOB_STATES
 
     @property
     def computed(self) -> int:
-        """Examples computed so far, those of unfinished shards included."""
+        """Examples computed so far, including those of unfinished shards."""
         return min(self.examples, self.examples_done + self.in_progress)
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from planned to finished, or until now."""
+        """Seconds from its plan to its end, or until now."""
         if self.started_at is None:
             return None
         return max(0.0, (self.finished_at or self.now) - self.started_at)
 
     @property
     def waiting(self) -> str | None:
-        """What a queued job waits for, where it is not a scheduler."""
+        """The reason why a queued job waits, unless it waits for a scheduler."""
         unfinished = [str(job) for job, state in self.parents if state is not JobState.SUCCEEDED]
         if unfinished and self.state is JobState.QUEUED:
             return f"waiting for job {' and '.join(unfinished)}"
@@ -178,14 +177,13 @@ class Job:
         return f"waiting for the hub, next try at {when} ({tries})"
 
     def ends_at(self, days: float, own: float | None) -> float | None:
-        """When what is kept for its `own` days, or else `days`, goes; None where that is not known
-        yet, or never."""
+        """When data kept for `own` days, or else `days`, is removed; None if never or unknown."""
         limit = days if own is None else own
         return self.finished_at + 86_400 * limit if self.finished_at and limit else None
 
     @property
     def eta(self) -> float | None:
-        """Seconds that are left at the present rate."""
+        """Seconds left at the present rate."""
         if self.state is not JobState.RUNNING or not self.rate:
             return None
         return (self.examples - self.computed) / self.rate
@@ -196,7 +194,7 @@ class StoredText:
     """The input of an example."""
 
     text_a: str | None
-    """None once it is gone."""
+    """None once it is deleted."""
     text_b: str | None
     gold: int | None
     """Index of its gold label."""
@@ -235,7 +233,7 @@ class Shard:
     losses: int
     error: str | None
     still: float | None
-    """Seconds since a leased shard moved, by the database's clock."""
+    """Seconds since a leased shard made progress, by the database's clock."""
     silent: float | None
     """Seconds since the last heartbeat of the worker that holds it."""
     heartbeat_seconds: float | None
@@ -245,7 +243,7 @@ class Shard:
 def list_jobs(
     database: Database, *, state: str = "", contains: str = "", limit: int = 50, offset: int = 0
 ) -> list[Job]:
-    """Jobs, newest first, with their rates."""
+    """List jobs, newest first, with their rates."""
     values = {"limit": limit, "offset": offset, **_matching(state, contains)}
     with database.read() as tx:
         rows = tx.run(JOBS, **values).mappings().all()
@@ -262,13 +260,13 @@ def list_ids(
 
 
 def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:
-    """Number of jobs that `list_jobs` would page through."""
+    """Count the jobs that `list_jobs` pages through."""
     with database.read() as tx:
         return int(tx.run(COUNT_JOBS, **_matching(state, contains)).scalar_one())
 
 
 def get_job(database: Database, job_id: int) -> Job:
-    """One job. Raises NotFoundError."""
+    """Get one job. Raises NotFoundError."""
     with database.read() as tx:
         rows = tx.run(JOB, job_id=job_id).mappings().all()
         if not rows:
@@ -277,19 +275,19 @@ def get_job(database: Database, job_id: int) -> Job:
 
 
 def list_texts(database: Database, job_id: int) -> list[StoredText]:
-    """Every example of a job as it was given."""
+    """List the examples of a job as they were given."""
     with database.read() as tx:
         return [StoredText(**row) for row in tx.run(TEXTS, job_id=job_id).mappings()]
 
 
 def list_children(database: Database, job_id: int) -> list[int]:
-    """The jobs that need this one."""
+    """List the jobs that need this one."""
     with database.read() as tx:
         return list(tx.run(CHILDREN, job_id=job_id).scalars())
 
 
 def shard_counts(database: Database, job_id: int) -> dict[str, int]:
-    """Number of a job's shards by state."""
+    """Count a job's shards by state."""
     with database.read() as tx:
         return _counts(tx, SHARD_COUNTS, {"job_id": job_id})
 
@@ -297,7 +295,7 @@ def shard_counts(database: Database, job_id: int) -> dict[str, int]:
 def list_shards(
     database: Database, job_id: int, *, state: str = "", limit: int = 50, offset: int = 0
 ) -> list[Shard]:
-    """Shards with their attempts: failed ones first, then running ones."""
+    """List shards with their attempts: failed ones first, then leased ones."""
     values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
     with database.read() as tx:
         rows = tx.run(SHARDS, **values).mappings().all()
@@ -310,7 +308,7 @@ def list_shards(
 
 
 def escape_like(part: str) -> str:
-    """`part` as a LIKE pattern (ESCAPE '!') for texts that contain it; '' stays ''."""
+    """Make a LIKE pattern (ESCAPE '!') for texts that contain `part`; '' stays ''."""
     if not part:
         return ""
     for character in "!%_":
@@ -327,7 +325,7 @@ def _counts(tx: Transaction, statement: str, values: Mapping[str, object]) -> di
 
 
 def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
-    """A dataclass from a row, with the tables' `shard_no` and `owner` under their public names."""
+    """Make a dataclass from a row; `shard_no` and `owner` get their public names."""
     names = {"shard_no": "shard", "owner": "worker"}
     return kind(**{names.get(key, key): value for key, value in row.items()}, **more)
 

@@ -1,8 +1,8 @@
-"""What pages and commands read of a job's results. Jobs, shards and workers: `db.reads.jobs`.
+"""Queries about a job's results. Queries about jobs and shards: `db.reads.jobs`.
 
-Nothing here scans a job's head scores: importance comes from the importance table or the shards'
-sums, one example by its key, and what needs many examples (distributions, quantiles, frequent
-pairs) from the job's digest or from evenly spaced ones, whose number is part of the answer.
+Nothing here scans all head scores of a job: importance comes from the importance table or the
+shards' sums, an example is found by its key, and what needs many examples (distributions,
+quantiles, frequent pairs) comes from the job's digest or from evenly spaced examples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SELECT site, head, SUM(n) AS n, SUM(score_sum) AS score_sum, SUM(score_squares) 
     SUM(attention_max_sum) AS attention_max_sum, SUM(attention_mean_sum) AS attention_mean_sum
 FROM shard_sum WHERE job_id = :job_id AND shard_no IN :blocks GROUP BY site, head
 """
-"""What some blocks add up to: provisional, the final table is merged exactly, from all."""
+"""The sums of some blocks, for provisional importance; the final table is merged from all."""
 
 STRONG_EXAMPLES = """
 SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
@@ -119,7 +119,7 @@ class Importance:
 
     heads: list[HeadImportance]
     provisional: bool
-    """True while shards are missing."""
+    """Whether shards are still missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ EVERY_EXAMPLE = ExampleFilter()
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """An example and its result; lists hold the texts shortened and no tokens."""
+    """An example and its result. In lists texts are shortened and tokens left out."""
 
     example: int
     source_row: int
@@ -175,17 +175,17 @@ class Example:
 
     @property
     def wrong(self) -> bool:
-        """Whether the prediction differs from a gold label that is there."""
+        """Whether the prediction differs from the gold label, if there is one."""
         return None not in (self.gold, self.predicted) and self.gold != self.predicted
 
 
 def list_sites(database: Database, job_id: int) -> list[Site]:
-    """The job's sites; empty before its first shard is done."""
+    """List the job's sites; empty before its first shard is done."""
     return [Site(**row) for row in _rows(database, SITES, job_id)]
 
 
 def get_importance(database: Database, job_id: int) -> Importance:
-    """Head importance; from the sums of some of the blocks done so far while the job runs."""
+    """Get head importance; while the job runs, from some of the blocks done so far."""
     final = [HeadImportance(**row) for row in _rows(database, IMPORTANCE, job_id)]
     if final:
         return Importance(heads=final, provisional=False)
@@ -197,7 +197,7 @@ def get_importance(database: Database, job_id: int) -> Importance:
 
 
 def get_completeness(database: Database, job_id: int, examples: int) -> list[SiteCompleteness]:
-    """Completeness by site over evenly spaced examples."""
+    """Get the completeness of every site, over evenly spaced examples."""
     with database.read() as tx:
         return digest.completeness(tx, job_id, examples)
 
@@ -229,7 +229,7 @@ def list_examples(
 
 
 def get_example(database: Database, job_id: int, example: int) -> Example:
-    """One example with its tokens. Raises NotFoundError."""
+    """Get one example with its tokens. Raises NotFoundError."""
     whole = "e.text_a, e.text_b, r.tokens, r.token_attribution"
     statement = EXAMPLE_COLUMNS.format(texts=whole) + _EXAMPLES + "AND r.example_no = :example"
     rows = _rows(database, statement, job_id, example=example)
@@ -241,30 +241,30 @@ def get_example(database: Database, job_id: int, example: int) -> Example:
 def get_confusion(
     database: Database, job_id: int, examples: int
 ) -> tuple[dict[tuple[int, int], int], bool]:
-    """Labelled examples by gold and predicted label; False: only evenly spaced ones."""
+    """Count labelled examples by gold and predicted label; also tell whether all were counted."""
     with database.read() as tx:
         return digest.confusion(tx, job_id, examples)
 
 
 def example_scores(database: Database, job_id: int, example: int) -> list[RowMapping]:
-    """Every head's numbers for one example: site, head, score, total, query, key, attention."""
+    """Get one example's values of every head: site, head, score, total, query, key, attention."""
     return _rows(database, EXAMPLE_SCORES, job_id, example=example)
 
 
 def example_sites(database: Database, job_id: int, example: int) -> list[RowMapping]:
-    """Completeness of one example: site, f0, f1, residual, points, converged."""
+    """Get one example's completeness: site, f0, f1, residual, points, converged."""
     return _rows(database, EXAMPLE_SITES, job_id, example=example)
 
 
 def example_edges(database: Database, job_id: int, example: int) -> list[RowMapping]:
-    """The strongest cells of one example."""
+    """Get the strongest cells of one example."""
     return _rows(database, EXAMPLE_EDGES, job_id, example=example)
 
 
 def head_scores(
     database: Database, job_id: int, site: int, head: int, examples: int
 ) -> list[float]:
-    """Scores of one head over evenly spaced examples."""
+    """Get the scores of one head over evenly spaced examples."""
     with database.read() as tx:
         sample = digest.score_sample(tx, job_id, examples)
     scores: list[float] = sample.scores[:, site, head].tolist()
@@ -274,7 +274,7 @@ def head_scores(
 def strongest_examples(
     database: Database, job_id: int, site: int, head: int, examples: int
 ) -> tuple[list[RowMapping], int]:
-    """The examples with the head's highest scores, and how many were searched."""
+    """Get the examples with the head's highest scores, and how many examples were searched."""
     with database.read() as tx:
         found, searched = digest.strongest(tx, job_id, site, head, examples)
         rows = tx.run(STRONG_EXAMPLES, job_id=job_id, site=site, head=head, examples=found)
@@ -284,7 +284,7 @@ def strongest_examples(
 def frequent_pairs(
     database: Database, job_id: int, site: int, head: int, examples: int, limit: int = 20
 ) -> list[RowMapping]:
-    """The head's most frequent token pairs among the strongest cells of sampled examples."""
+    """Get the head's most frequent token pairs among the strongest cells of sampled examples."""
     picked = digest.picked(examples, PAIRED)
     return _rows(database, PAIRS, job_id, site=site, head=head, limit=limit, **picked)
 
@@ -292,7 +292,7 @@ def frequent_pairs(
 def alike_examples(
     database: Database, job_id: int, example: int, examples: int, limit: int = 5
 ) -> list[tuple[int, float]]:
-    """Examples with the most similar head scores (cosine), of evenly spaced ones."""
+    """Find the examples with the most similar head scores (cosine) among evenly spaced ones."""
     with database.read() as tx:
         sample = digest.score_sample(tx, job_id, examples)
     own = np.zeros(sample.scores.shape[1:])
@@ -312,7 +312,7 @@ def alike_examples(
 
 
 def parse_list(stored: str | None) -> list[Any]:
-    """A stored JSON array; empty where nothing is stored."""
+    """Decode a stored JSON array; empty if nothing is stored."""
     return list(json.loads(stored)) if stored else []
 
 

@@ -1,4 +1,4 @@
-"""Studies: jobs written together, and what pages read of them."""
+"""Studies: writing their jobs together, and queries about them."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class StudyRow:
     user: str
     created_at: float
     steps: dict[str, int]
-    """Numbers of its jobs by step, in order."""
+    """Its jobs' numbers by step, in order."""
     states: dict[str, JobState]
     """Their states."""
     state: JobState
-    """Its own, see `jobs.study.study_state`."""
+    """The state of the study, see `jobs.study.study_state`."""
 
     @property
     def final(self) -> bool:
@@ -66,10 +66,10 @@ def write_study(
     steps: Iterable[str],
     job: Callable[[str, Mapping[str, int]], NewJob | int],
 ) -> tuple[int, dict[str, int]]:
-    """Write a study and its jobs in one transaction; returns its number and the jobs' by step.
+    """Write a study and its jobs in one transaction; returns its number and its jobs' by step.
 
-    `job(step, numbers)` makes the job of a step from the numbers of those before it, or gives the
-    number of one that is there.
+    `job(step, numbers)` makes the job of a step from the numbers of the steps before it, or returns
+    the number of an existing job.
     """
 
     def work(tx: Transaction) -> tuple[int, dict[str, int]]:
@@ -92,18 +92,18 @@ def write_study(
 
 
 def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list[StudyRow]:
-    """Studies, newest first."""
+    """List studies, newest first."""
     return _read(database, 0, limit, offset)
 
 
 def count_studies(database: Database) -> int:
-    """Number of studies."""
+    """Count the studies."""
     with database.read() as tx:
         return int(tx.run(COUNT).scalar_one())
 
 
 def get_study(database: Database, study: int) -> StudyRow:
-    """One study. Raises NotFoundError."""
+    """Get one study. Raises NotFoundError."""
     found = _read(database, study, 1, 0)
     if not found:
         raise NotFoundError(f"There is no study {study}.")
@@ -111,17 +111,19 @@ def get_study(database: Database, study: int) -> StudyRow:
 
 
 def strongest_example(database: Database, job_id: int) -> int | None:
-    """Of the first thousand examples that were predicted right the one with the strongest pair of
-    words; None where no tokens were kept or none is right."""
+    """Find the example with the strongest pair of words, of the first thousand.
+
+    Only correctly predicted examples count. None if there are none, or no tokens were kept.
+    """
     with database.read() as tx:
         found = tx.run(STRONGEST_EXAMPLE, job_id=job_id).scalar()
     return None if found is None else int(found)
 
 
 def set_control(database: Database, study: int, action: str) -> None:
-    """Pause, resume or cancel every job of a study that allows it, in one transaction.
+    """Pause, resume or cancel every job of a study whose state allows it, in one transaction.
 
-    Raises NotFoundError, and ConflictError where none does.
+    Raises NotFoundError, and ConflictError if no job's state does.
     """
     found = get_study(database, study)
     with database.write() as tx:

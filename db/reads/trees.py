@@ -1,4 +1,4 @@
-"""The cells that an example's attribution tree is built from."""
+"""Queries for attribution trees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = 
 
 
 def read_interactions(database: Database, job_id: int, example: int) -> Interactions | None:
-    """The example's strongest cells; None where it failed or its job stored none."""
+    """Read the example's strongest cells; None if it failed or its job stored none."""
     with database.read() as tx:
         values = {"job_id": job_id, "example": example}
         stored = tx.run(INTERACTIONS, **values).scalar()

@@ -1,4 +1,4 @@
-"""Writing many rows at once: COPY on PostgreSQL, executemany on SQLite, never the ORM."""
+"""Bulk inserts: COPY on PostgreSQL, executemany on SQLite."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _BINARY = {SmallInteger: ">i2", Integer: ">i4", REAL: ">f4", Double: ">f8", Bool
 def insert_arrays(
     tx: Transaction, table: Table, job_id: int, columns: Mapping[str, NDArray[Any]]
 ) -> int:
-    """Insert a job's numeric columns of equal length; returns the number of rows.
+    """Insert numeric columns of equal length; returns the number of rows.
 
-    PostgreSQL receives its binary COPY format straight from the arrays' memory.
+    PostgreSQL receives binary COPY data built from the arrays.
     """
     names = list(columns)
     count = len(columns[names[0]])
@@ -44,7 +44,7 @@ def insert_rows(
     names: Sequence[str],
     rows: Iterable[Sequence[Any]],
 ) -> None:
-    """Insert rows of a job that have texts or nulls."""
+    """Insert rows that contain texts or nulls."""
     if tx.dialect == "sqlite":
         _executemany(tx, table, names, rows)
         return
@@ -74,7 +74,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _binary_rows(table: Table, columns: Mapping[str, NDArray[Any]]) -> memoryview:
-    """Rows in PostgreSQL's binary COPY format: a field count, then length and value per field."""
+    """Encode rows in PostgreSQL's binary COPY format: field count, then lengths and values."""
     kinds = {name: _BINARY[type(table.c[name].type)] for name in columns}
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind in kinds.items():

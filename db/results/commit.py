@@ -34,7 +34,7 @@ class ChangedModelError(HeadwiseError):
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInput:
-    """What a worker needs to compute a shard, or a block of it."""
+    """The input for computing a shard, or a block of it."""
 
     spec: str
     lo: int
@@ -44,16 +44,16 @@ class ShardInput:
     model_fingerprint: str | None = None
     """The model of the shards that are done."""
     planned: Any = None
-    """What the kind's plan left for its shards, see `db.kinds`."""
+    """Input that the job's kind has planned, see `db.kinds`."""
 
     def part(self, lo: int, hi: int) -> ShardInput:
-        """The examples lo .. hi - 1 of it."""
+        """Return the input of the examples lo .. hi - 1."""
         own = slice(lo - self.lo, hi - self.lo)
         return replace(self, lo=lo, texts=self.texts[own], gold=self.gold[own])
 
 
 def read_shard(database: Database, held: Claim) -> ShardInput:
-    """The spec and the examples of a claimed shard."""
+    """Read the specification and the examples of a claimed shard."""
     e, j = schema.example.c, schema.job.c
     mine = (e.job_id == held.job_id) & e.example_no.between(held.lo, held.hi - 1)
     query = select(e.text_a, e.text_b, e.gold).where(mine).order_by(e.example_no)
@@ -89,7 +89,7 @@ def commit_shard(
     """
     end = held.hi
     while True:
-        # Before the transaction: drawing the bootstrap takes a while for a large shard.
+        # Outside the transaction: drawing the bootstrap replicates of a large shard takes a while.
         result = _within(done.parts, end - held.lo)
         sums = _ranking_sums(held.lo, result)
         computed = held.lo + len(result.examples)
@@ -128,7 +128,7 @@ def _end(
 
 
 def _within(parts: Sequence[ShardResult], count: int) -> ShardResult:
-    """The results of the first `count` examples, or of as many whole parts as they have."""
+    """Join the results of the first `count` examples, in whole parts; at least one part."""
     kept: list[ShardResult] = []
     for part in parts:
         count -= len(part.examples)
@@ -165,9 +165,9 @@ def _write_results(
 def _pin_model(
     tx: Transaction, job_id: int, fingerprint: str, result: ShardResult
 ) -> tuple[str, bool]:
-    """The first shard fixes the model's fingerprint and sites.
+    """Store the model's fingerprint and sites with the first shard; later ones must agree.
 
-    Returns the job's kind and whether texts are kept.
+    Returns the job's kind and whether its texts are kept.
     """
     job = schema.job
     unset = (job.c.id == job_id) & job.c.model_fingerprint.is_(None)

@@ -1,8 +1,8 @@
-"""What a finished attribution job's pages show of many examples, computed once when it ends.
+"""The digest of an attribution job: statistics over many examples, computed once when it ends.
 
 Completeness, accuracy and the distribution of scores come from evenly spaced examples, whose number
-does not grow with the job; the strongest examples of each head from the strongest of each shard,
-so from all. While a job runs, its pages compute the same from fewer examples.
+does not grow with the job. The strongest examples of each head come from those of each shard, and
+so from all examples. While a job runs, its pages compute the same from fewer examples.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from db.transaction import Transaction
 SAMPLE = 4_000
 """Examples that completeness is computed from."""
 COUNTED = 50_000
-"""Examples that accuracy is counted on."""
+"""Examples that accuracy is computed from."""
 SCORED, SCORES = 2_000, 300_000
-"""Examples whose scores are kept for histograms and for finding similar ones, and most scores."""
+"""Most examples, and most scores, kept for histograms and for finding similar examples."""
 TOP = 10
-"""Strongest examples that are kept of a head."""
+"""Strongest examples that are kept for a head."""
 LIVE = {"completeness": 400, "confusion": 2_000, "scores": 200, "strongest": 2_000}
-"""Examples that the pages of a running job take for the same."""
+"""The same numbers of examples for the pages of a running job."""
 
 PICK = """
 WITH RECURSIVE pick(n) AS (
     SELECT 0 UNION ALL SELECT n + :step FROM pick WHERE n + :step < :examples)
 """
-"""Every step-th example number: each is then looked up by key, whatever the table's size.
-CROSS JOIN, which SQLite does not reorder: it would scan the job's rows otherwise."""
+"""Every step-th example number; each is then looked up by its key, whatever the size. SQLite
+does not reorder a CROSS JOIN; otherwise it would scan the job's rows."""
 
 COMPLETENESS = (
     PICK
@@ -81,7 +81,7 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class SiteCompleteness:
-    """How well the attribution of one site adds up, over a sample of examples."""
+    """Completeness of the attribution of one site, over a sample of examples."""
 
     site: int
     n: int
@@ -110,7 +110,7 @@ class ScoreSample:
 def insert_strongest(
     tx: Transaction, held: Claim, numbers: NDArray[np.int64], score: Scores
 ) -> None:
-    """Keep a shard's strongest examples of each head; score: [E, S, H] of the examples."""
+    """Store the strongest examples of a shard for each head; score: [E, S, H]."""
     examples, scores = _strongest(
         np.broadcast_to(numbers[:, None, None], score.shape).astype(_NUMBER), score.astype(_SCORE)
     )
@@ -138,7 +138,7 @@ def write(tx: Transaction, job_id: int, examples: int) -> None:
 
 
 def completeness(tx: Transaction, job_id: int, examples: int) -> list[SiteCompleteness]:
-    """By site."""
+    """Return the completeness of every site."""
     t = schema.site_summary.c
     columns = [t[name] for name in SiteCompleteness.__dataclass_fields__]
     query = select(*columns).where(t.job_id == job_id).order_by(t.site)
@@ -149,7 +149,7 @@ def completeness(tx: Transaction, job_id: int, examples: int) -> list[SiteComple
 def confusion(
     tx: Transaction, job_id: int, examples: int
 ) -> tuple[dict[tuple[int, int], int], bool]:
-    """Labelled examples by gold and predicted label, and whether all were counted."""
+    """Count labelled examples by gold and predicted label; also tell whether all were counted."""
     t, most = schema.confusion.c, COUNTED
     query = select(t.gold, t.predicted, t.n).where(t.job_id == job_id)
     rows = list(tx.execute(query).mappings())
@@ -161,7 +161,7 @@ def confusion(
 
 
 def score_sample(tx: Transaction, job_id: int, examples: int) -> ScoreSample:
-    """Scores of every head on some examples."""
+    """Return the scores of every head on evenly spaced examples."""
     t = schema.score_sample.c
     query = select(t.sites, t.heads, t.examples, t.scores).where(t.job_id == job_id)
     row = tx.execute(query).first()
@@ -174,7 +174,7 @@ def score_sample(tx: Transaction, job_id: int, examples: int) -> ScoreSample:
 def strongest(
     tx: Transaction, job_id: int, site: int, head: int, examples: int
 ) -> tuple[list[int], int]:
-    """Numbers of the examples with a head's highest scores, and how many were searched."""
+    """Return the examples with a head's highest scores, and how many examples were searched."""
     t = schema.strongest.c
     mine = (t.job_id == job_id) & (t.site == site) & (t.head == head)
     found = list(tx.execute(select(t.example_no).where(mine).order_by(t.rank)).scalars())
@@ -186,7 +186,7 @@ def strongest(
 
 
 def picked(examples: int, most: int) -> dict[str, int]:
-    """The values of PICK that give at most so many of a job's examples."""
+    """Return the values for PICK that select at most `most` of a job's examples."""
     return {"examples": examples, "step": max(1, math.ceil(examples / most))}
 
 
@@ -233,7 +233,7 @@ def _read_scores(tx: Transaction, job_id: int, examples: int, most: int) -> Scor
 
 
 def _merged(tx: Transaction, job_id: int, grid: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The strongest examples of all shards, as rows; none where an old worker did not say."""
+    """Merge the strongest examples of all shards; empty if an old release stored none."""
     t, s = schema.shard_top.c, schema.shard.c
     silent = select(s.shard_no).where(
         (s.job_id == job_id)
@@ -262,7 +262,7 @@ def _merged(tx: Transaction, job_id: int, grid: tuple[int, ...]) -> list[dict[st
 
 
 def _strongest(examples: Numbers, scores: Scores) -> tuple[Numbers, Scores]:
-    """[k, S, H] of [E, S, H]: the largest scores first, of equal ones the earlier example."""
+    """Reduce [E, S, H] to [k, S, H]: largest scores first, among equals the earlier example."""
     order = np.lexsort((examples, -scores), axis=0)[:TOP]
     return np.take_along_axis(examples, order, 0), np.take_along_axis(scores, order, 0)
 

@@ -1,4 +1,4 @@
-"""Rankings of heads by source: the shards' sums, and what they add up to."""
+"""Rankings of heads by source: the sums of shards, and the rankings merged from them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ SELECT shard_no FROM (
 WHERE place % ((parts + :most - 1) / :most) = 0
 """
 SPREAD = _SPREAD.format(parts="shard WHERE job_id = :job_id AND state = 'done'")
-"""At most so many of the shards done so far, evenly spaced."""
+"""At most :most of the shards done so far, evenly spaced."""
 SPREAD_BLOCKS = _SPREAD.format(parts="shard_sum WHERE job_id = :job_id AND site = 0 AND head = 0")
-"""The same of blocks, of jobs that have sums of those."""
+"""The same for blocks, in jobs that have sums of blocks."""
 
 PROVISIONAL = 200
-"""Shards or blocks that provisional results are merged from, lest pages take longer with more."""
+"""Most shards or blocks that provisional results are merged from; more would slow pages down."""
 
 _FLOAT = np.dtype("<f8")
 _ARRAYS = ("total", "squares", "weights", "replicates")
@@ -52,7 +52,7 @@ _ARRAYS = ("total", "squares", "weights", "replicates")
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A ranking that there is."""
+    """An available ranking."""
 
     job_id: int
     name: str
@@ -61,7 +61,7 @@ class Ranked:
 
 
 def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]:
-    """A job's rankings, and whether they are provisional: of the shards done so far."""
+    """Get a job's rankings; also tell whether they are merged from only some shards."""
     with database.read() as tx:
         rows = tx.run(RANKING, job_id=job_id).mappings().all()
         if rows:
@@ -70,14 +70,14 @@ def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]
 
 
 def list_rankings(database: Database, layers: int, heads: int) -> list[Ranked]:
-    """The rankings of finished jobs on models of this shape, newest first."""
+    """List the rankings of finished jobs on models of this shape, newest first."""
     with database.read() as tx:
         found = tx.run(RANKED, layers=layers, heads=heads)
         return [Ranked(**row) for row in found.mappings()]
 
 
 def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float64]:
-    """As `read`. Raises NotFoundError where the job has no such ranking."""
+    """Get the means of `read`. Raises NotFoundError if the job has no such ranking."""
     with database.read() as tx:
         means = read(tx, job_id, source)
     if not means.size:
@@ -86,7 +86,7 @@ def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float6
 
 
 def insert_sums(tx: Transaction, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:
-    """Write what a shard adds to the ranking by each source."""
+    """Write a shard's sums for the ranking by each source."""
     place = {"job_id": held.job_id, "shard_no": held.shard_no}
     rows = [
         {
@@ -102,10 +102,10 @@ def insert_sums(tx: Transaction, held: Claim, sums: Mapping[str, ImportanceSums]
 
 
 def merge(tx: Transaction, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
-    """The rankings that the shards done so far add up to, in shard order.
+    """Merge the shards done so far into rankings, in shard order.
 
-    Without intervals some shards stand for all (`spread_shards`), and the replicates, which are
-    most of the bytes, are not read.
+    Without intervals only some shards are read (`spread_shards`), and not their replicates, which
+    are most of the bytes.
     """
     s, sites = schema.ranking_sum.c, schema.site.c
     heads = list(tx.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
@@ -126,13 +126,13 @@ def merge(tx: Transaction, job_id: int, *, intervals: bool = True) -> list[HeadR
 
 
 def spread_shards(tx: Transaction, job_id: int) -> list[int]:
-    """Numbers of at most PROVISIONAL shards of those done so far, evenly spaced."""
+    """Pick at most PROVISIONAL of the shards done so far, evenly spaced."""
     values = {"job_id": job_id, "most": PROVISIONAL}
     return list(tx.run(SPREAD, **values).scalars())
 
 
 def spread_blocks(tx: Transaction, job_id: int) -> list[int]:
-    """First examples of at most PROVISIONAL blocks of those done so far, evenly spaced."""
+    """Pick the first examples of at most PROVISIONAL blocks done so far, evenly spaced."""
     values = {"job_id": job_id, "most": PROVISIONAL}
     return list(tx.run(SPREAD_BLOCKS, **values).scalars())
 
@@ -146,14 +146,14 @@ def write(tx: Transaction, job_id: int, heads: Iterable[HeadRank]) -> None:
 
 
 def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into rankings and return their hash, None where nothing was computed."""
+    """Merge the sums into rankings and return their hash; None if nothing was computed."""
     heads = merge(tx, job_id)
     write(tx, job_id, heads)
     return ranking_hash(heads) if heads else None
 
 
 def read(tx: Transaction, job_id: int, source: str) -> NDArray[np.float64]:
-    """A finished job's mean importance by one source, [S, H]; NaN where a site has no such head."""
+    """Read a finished job's mean importance by one source, [S, H]; NaN for heads a site lacks."""
     r = schema.ranking.c
     mine = (r.job_id == job_id) & (r.source == source)
     rows = tx.execute(select(r.site, r.head, r.mean).where(mine)).all()
@@ -177,7 +177,7 @@ def _sums(
 
 
 def _parts(stored: bytes, shape: tuple[int, ...], units: tuple[int, ...]) -> NDArray[np.float64]:
-    """Sums in parts, [parts, *shape]; a shard of an older version left plain ones."""
+    """Decode sums in parts, [parts, *shape]. Workers of old releases stored plain sums."""
     array: NDArray[np.float64] = np.frombuffer(stored, dtype=_FLOAT).reshape(-1, *shape)
     return exact.split(array[0], units) if len(array) == 1 else array
 

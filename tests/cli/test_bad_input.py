@@ -129,7 +129,7 @@ def test_shown_values_are_neither_markup_nor_emoji(headwise: Headwise, home: Pat
         ("HEADWISE_HOME", "/dev/null/x", ("/dev/null/x", "cannot be made")),
         ("HEADWISE_HOME", "~nobody-of-that-name", ("HEADWISE_HOME", "unknown user")),
         ("HEADWISE_DATABASE_URL", "mysql://u@h/d", ("HEADWISE_DATABASE_URL", "postgresql://")),
-        ("HEADWISE_DATABASE_URL", "postgresql://u@h:p/d", ("is no database address",)),
+        ("HEADWISE_DATABASE_URL", "postgresql://u@h:p/d", ("is not a database address",)),
         ("HEADWISE_DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/d", ("does not answer",)),
         ("HEADWISE_BROKER_URL", "kafka://h", ("HEADWISE_BROKER_URL", "redis://")),
     ],

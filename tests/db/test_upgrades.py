@@ -95,15 +95,15 @@ def columns(database: Database) -> dict[str, dict[str, Any]]:
 
 def test_a_database_says_how_it_stands_to_the_code(database: Database) -> None:
     assert database.schema_state() is SchemaState.CURRENT
-    assert known_revisions()[-1] in database.schema_words()
+    assert known_revisions()[-1] in database.describe_schema()
     newer(database, OLDEST_CODE)
     assert database.schema_state() is SchemaState.NEWER
     assert database.schema_is_current()
     newer(database, "9998")
     assert database.schema_state() is SchemaState.TOO_NEW
     assert not database.schema_is_current()
-    assert "9999" in database.schema_words()
-    assert "upgrade headwise" in database.schema_words()
+    assert "9999" in database.describe_schema()
+    assert "upgrade headwise" in database.describe_schema()
 
 
 @pytest.mark.parametrize("said", [None, "9998"])
@@ -136,7 +136,7 @@ def test_a_schema_of_before_is_older(
 
 def test_an_empty_database_says_so(empty: Database) -> None:
     assert empty.schema_state() is SchemaState.EMPTY
-    assert "headwise migrate" in empty.schema_words()
+    assert "headwise migrate" in empty.describe_schema()
 
 
 def test_a_contracting_migration_waits_for_workers_that_are_too_old(
