@@ -41,7 +41,7 @@ NAMED: tuple[NamedMutant, ...] = (
         path="db/queue/sql.py",
         old="COALESCE(own.n, 0) < :user_limit",
         new="COALESCE(own.n, 0) <= :user_limit",
-        tests=("tests/db/queue/test_splitting.py::test_limits_of_users_and_queues[sqlite]",),
+        tests=("tests/db/queue/test_shares.py::test_limits_of_users_and_queues[sqlite]",),
     ),
     NamedMutant(
         name="a user has one unfinished job more than the limit",
@@ -68,7 +68,7 @@ NAMED: tuple[NamedMutant, ...] = (
         old="return dead_after(heartbeat_seconds) + 5.0",
         new="return dead_after(heartbeat_seconds)",
         tests=(
-            "tests/scheduler/test_loop.py"
+            "tests/scheduler/test_dispatch.py"
             "::test_a_worker_that_just_missed_its_heartbeats_is_still_woken[sqlite-23.0-2]",
         ),
     ),
@@ -78,8 +78,7 @@ NAMED: tuple[NamedMutant, ...] = (
         old=" AND a.device LIKE :device",
         new="",
         tests=(
-            "tests/db/queue/test_splitting.py"
-            "::test_a_pace_counts_on_devices_of_its_kind_only[sqlite]",
+            "tests/db/queue/test_shares.py::test_a_pace_counts_on_devices_of_its_kind_only[sqlite]",
         ),
     ),
     NamedMutant(

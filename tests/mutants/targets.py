@@ -7,10 +7,11 @@ from __future__ import annotations
 
 _SQLITE = ("-m", "not services")
 _QUEUE = (*_SQLITE, "tests/db/queue")
+_SCHEDULER = tuple(f"tests/scheduler/test_{name}.py" for name in ("loop", "planning", "dispatch"))
 _MODEL = "tests/chaos/test_model.py::test_the_database_does_what_the_model_does"
 
 TARGETS: dict[str, tuple[str, ...]] = {
-    "db/queue/sql.py": (*_QUEUE, "tests/scheduler/test_loop.py", _MODEL),
+    "db/queue/sql.py": (*_QUEUE, *_SCHEDULER, _MODEL),
     "db/queue/splitting.py": (*_QUEUE, _MODEL),
     "db/queue/limits.py": (*_SQLITE, "tests/scheduler/submission/test_limits.py"),
     "jobs/merge.py": ("tests/jobs/test_merge.py",),

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from kombu.exceptions import OperationalError
 
+from db.database import Database
+from db.ops import fleet
+from db.ops.fleet import ProcessState
 from jobs.settings import Settings
+from scheduler.loop import Scheduler
+from tests.helpers.jobs import ALICE, BOB
 
 
 @pytest.fixture
@@ -53,3 +58,21 @@ class FakeApp:
 def app() -> FakeApp:
     """A broker that only counts."""
     return FakeApp()
+
+
+@pytest.fixture
+def scheduler(database: Database, settings: Settings, app: Any) -> Scheduler:
+    return Scheduler(settings, database, app)
+
+
+@pytest.fixture
+def two_workers(database: Database) -> None:
+    """Alice and Bob have nothing to do."""
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
+    fleet.report_worker(database, BOB, ProcessState.IDLE)
+
+
+@pytest.fixture
+def one_worker(database: Database) -> None:
+    """Alice has nothing to do."""
+    fleet.report_worker(database, ALICE, ProcessState.IDLE)
