@@ -177,8 +177,8 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
 
         stack.enter_context(patch.object(claims, "claim", claimed))
         for module, name, key in (
-            (claims, "heartbeat", "heartbeat"),
-            (claims, "beat", "beat"),
+            (claims, "renew", "heartbeat"),
+            (fleet, "report_worker", "beat"),
             (commit, "commit_shard", "commit"),
         ):
             stack.enter_context(timed(module, name, taken[key]))

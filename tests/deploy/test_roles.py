@@ -16,9 +16,7 @@ import pytest
 from tests.helpers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-HIDDEN = (
-    "import sys\nfor name in ('torch', 'transformers', 'safetensors'): sys.modules[name] = None\n"
-)
+HIDDEN = "import sys\nfor name in ('torch', 'transformers'): sys.modules[name] = None\n"
 
 
 class Image:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,12 @@ SECONDS = 8.0
 
 
 def run(dialect: str, folder: Path, server: str, seed: int, seconds: float) -> Report:
-    """Fuzz one database."""
+    """Fuzz one database, in a process whose memory no other test has used."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_run, dialect, folder, server, seed, seconds).result()
+
+
+def _run(dialect: str, folder: Path, server: str, seed: int, seconds: float) -> Report:
     report = Report(part="console")
     console.fuzz(report, dialect, folder, server, seed, seconds)
     return report
