@@ -152,6 +152,6 @@ def test_what_cannot_be_changed(database: Database) -> None:
     assert (found.keep_days, found.keep_details_days, found.priority) == (None, 1, 0)
     lifecycle.set_control(database, job, "cancel")
     lifecycle.sweep_jobs(database)
-    with pytest.raises(ConflictError, match="priority cannot change"):
+    with pytest.raises(ConflictError, match="priority can no longer change"):
         change(database, job, {"priority": 1})
     change(database, job, {"keep_days": 0})
