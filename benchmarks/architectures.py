@@ -112,7 +112,7 @@ def examine(kind: str) -> Finding:
         )
     except headwise.UnsupportedModelError as error:
         return Finding(kind=kind, sites={}, reason=_reason(error))
-    sites = [site.kind for site in result.sites]
+    sites = [site.attention_type for site in result.sites]
     return Finding(
         kind=kind,
         sites={each: sites.count(each) for each in dict.fromkeys(sites)},

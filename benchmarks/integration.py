@@ -85,7 +85,7 @@ def what_is_hard(model: Any, inputs: Sequence[Any], exact: headwise.Attribution)
     for site in exact.sites:
         s = site.index
         lines.append(
-            f"| {site.kind} {site.layer} | {np.median(in_a[:, s]):.1e} "
+            f"| {site.attention_type} {site.layer} | {np.median(in_a[:, s]):.1e} "
             f"| {np.median(np.array(ends)[:, s]):.2f} | {points[:, s].mean():.1f} |"
         )
     return lines

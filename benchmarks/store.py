@@ -58,7 +58,7 @@ def made_up_result(
 
     return AttributionResult(
         sites=tuple(
-            SiteInfo(layer=layer, kind="encoder", heads=heads, name=f"layer.{layer}")
+            SiteInfo(layer=layer, attention_type="encoder", heads=heads, name=f"layer.{layer}")
             for layer in range(layers)
         ),
         examples=(example,) * examples,

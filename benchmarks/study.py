@@ -246,7 +246,7 @@ class Study:
         places = [
             Cell(
                 layer=c.site.layer,
-                kind=c.site.kind,
+                attention_type=c.site.attention_type,
                 head=c.head,
                 query=c.query,
                 key=c.key,

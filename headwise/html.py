@@ -120,7 +120,7 @@ def section(example: int, shown: Explanation) -> str:
 def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) -> str:
     """A table of values by site and head, [S, H]; NaN where a site has no such head."""
     largest = _largest(values)
-    several = len({site.kind for site in sites}) > 1
+    several = len({site.attention_type for site in sites}) > 1
     heads = "".join(f'<th scope="col">{head}</th>' for head in range(values.shape[1]))
     rows = []
     for site, row in zip(sites, values, strict=True):
@@ -155,7 +155,7 @@ def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:
     if not shown.pairs:
         return ""
     largest = _largest(np.array([pair.value for pair in shown.pairs]))
-    several = len({site.kind for site in sites}) > 1
+    several = len({site.attention_type for site in sites}) > 1
     rows = "".join(
         f'<tr><td class="text">{escape(shown.texts[pair.query])}</td>'
         f'<td class="text">{escape(shown.texts[pair.key])}</td>'
@@ -173,7 +173,7 @@ def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:
 
 def _layer(site: Site, several: bool) -> str:
     """The layer of a site, with the type of attention where a model has several."""
-    return f"{site.kind} {site.layer}" if several else str(site.layer)
+    return f"{site.attention_type} {site.layer}" if several else str(site.layer)
 
 
 def _largest(values: NDArray[np.floating]) -> float:

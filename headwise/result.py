@@ -128,22 +128,28 @@ class Attribution:
         """Number of examples."""
         return len(self.tokens)
 
-    def matrix(self, example: int, layer: int, head: int, kind: str | None = None) -> Floats:
+    def matrix(
+        self, example: int, layer: int, head: int, attention_type: str | None = None
+    ) -> Floats:
         """Return Attr of one head, float32 [n, n]; rows are queries.
 
-        kind: the type of attention, for a layer with several sites, as in a decoder
+        attention_type: for a layer with several sites, as in a decoder
 
         Raises OptionError if matrices were not kept, the example failed, the layer or head does
-        not exist, or the layer has several sites and ``kind`` is missing.
+        not exist, or the layer has several sites and ``attention_type`` is missing.
         """
         matrices = self._kept_matrices(example)
-        sites = [s for s in self.sites if s.layer == layer and kind in (None, s.kind)]
+        sites = [
+            s for s in self.sites if s.layer == layer and attention_type in (None, s.attention_type)
+        ]
         if len(sites) > 1:
-            kinds = ", ".join(repr(site.kind) for site in sites)
-            raise OptionError(f"layer {layer} has several sites: pass kind, one of {kinds}")
+            types = ", ".join(repr(site.attention_type) for site in sites)
+            raise OptionError(
+                f"layer {layer} has several sites: pass attention_type, one of {types}"
+            )
         if not sites or not 0 <= head < sites[0].heads:
-            of_kind = "" if kind is None else f" of kind {kind!r}"
-            raise OptionError(f"there is no layer {layer}{of_kind} with a head {head}")
+            of_type = "" if attention_type is None else f" of type {attention_type!r}"
+            raise OptionError(f"there is no layer {layer}{of_type} with a head {head}")
         matrix: Floats = matrices[sites[0].index, head]
         return matrix
 
@@ -283,7 +289,9 @@ class Attribution:
             {
                 "example": example.ravel(),
                 "layer": np.array([site.layer for site in self.sites])[site.ravel()],
-                "kind": np.array([site.kind for site in self.sites])[site.ravel()],
+                "attention_type": np.array([site.attention_type for site in self.sites])[
+                    site.ravel()
+                ],
                 "head": head.ravel(),
                 "score": self.scores.ravel(),
                 "total": self.totals.ravel(),
@@ -337,7 +345,7 @@ class Attribution:
         packed = [arrays.pop(f"interactions.{e}", None) for e in range(len(tokens))]
         return cls(
             method=header["method"],
-            sites=tuple(Site(**site) for site in header["sites"]),
+            sites=tuple(Site.from_json(site) for site in header["sites"]),
             labels=tuple(header["labels"]),
             tokens=tokens,
             word_index=tuple(tuple(example) for example in header["word_index"]),

@@ -99,9 +99,10 @@ def clock(seconds: float) -> str:
     return when.strftime("%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
 
 
-def head_name(layer: int, head: int, kind: str = "encoder") -> str:
-    """`L3 H7`; other kinds of attention are named: `cross L3 H7`."""
-    return f"L{layer} H{head}" if kind == "encoder" else f"{kind} L{layer} H{head}"
+def head_name(layer: int, head: int, attention_type: str = "encoder") -> str:
+    """`L3 H7`; other types of attention are named: `cross L3 H7`."""
+    place = f"L{layer} H{head}"
+    return place if attention_type == "encoder" else f"{attention_type} {place}"
 
 
 def versions(stored: str) -> str:

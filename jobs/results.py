@@ -19,7 +19,7 @@ class SiteInfo:
     """One attention module of the model."""
 
     layer: int
-    kind: str
+    attention_type: str
     heads: int
     name: str
 

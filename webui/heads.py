@@ -11,11 +11,19 @@ SHOWN = 20
 
 
 def url_values(site: Site, head: int) -> dict[str, Any]:
-    """Arguments of a head's address; the usual kind of attention is left out."""
+    """Arguments of a head's address; the usual type of attention is left out."""
     values: dict[str, Any] = {"layer": site.layer, "head": head}
-    return values if site.kind == "encoder" else {**values, "kind": site.kind}
+    return (
+        values
+        if site.attention_type == "encoder"
+        else {**values, "attention_type": site.attention_type}
+    )
 
 
 def site_name(site: Site) -> str:
     """Row label of a heat map."""
-    return f"L{site.layer}" if site.kind == "encoder" else f"{site.kind} L{site.layer}"
+    return (
+        f"L{site.layer}"
+        if site.attention_type == "encoder"
+        else f"{site.attention_type} L{site.layer}"
+    )

@@ -51,6 +51,8 @@ class Block(Generic[S]):
 def site_infos(sites: Sequence[Site]) -> tuple[SiteInfo, ...]:
     """The engine's attention modules as results hold them."""
     return tuple(
-        SiteInfo(layer=site.layer, kind=site.kind, heads=site.heads, name=site.name)
+        SiteInfo(
+            layer=site.layer, attention_type=site.attention_type, heads=site.heads, name=site.name
+        )
         for site in sites
     )

@@ -30,7 +30,7 @@ from jobs.kinds.attack import (
     shard_sums,
     trigger_results,
 )
-from jobs.kinds.triggers import Trigger, TriggerToken, random_controls
+from jobs.kinds.triggers import Cell, Trigger, TriggerToken, random_controls
 
 SKIPPED = """
 SELECT DISTINCT s.trigger_no, e.example_no FROM trigger_source s
@@ -258,9 +258,14 @@ def _sources(number: int, trigger: Trigger) -> Iterator[dict[str, Any]]:
             "origin_job": source.job,
             "origin_example": source.example,
             "score": source.score,
-            "cells": json.dumps([asdict(cell) for cell in source.cells]),
+            "cells": json.dumps([_stored(cell) for cell in source.cells]),
             "positions": json.dumps(source.positions),
         }
+
+
+def _stored(cell: Cell) -> dict[str, Any]:
+    """The cell as published: its attention type keeps the key of the first version, `kind`."""
+    return {"kind" if name == "attention_type" else name: v for name, v in asdict(cell).items()}
 
 
 def _parts(tokens: Sequence[TriggerToken]) -> str:

@@ -37,7 +37,8 @@ scored AS (
     SELECT ranked.*, SUM(value) OVER (PARTITION BY example_no) AS score,
         MAX(value) OVER (PARTITION BY example_no) AS largest
     FROM ranked WHERE place <= :cells)
-SELECT c.example_no, p.layer, p.kind, c.head, c.query, c.key, c.value, c.score, r.tokens,
+SELECT c.example_no, p.layer, p.kind AS attention_type, c.head, c.query, c.key, c.value, c.score,
+    r.tokens,
     CASE WHEN e.text_b IS NULL THEN 1 ELSE 2 END AS texts,
     CASE WHEN :label = 'gold' THEN e.gold ELSE r.predicted END AS label
 FROM scored c
@@ -102,7 +103,7 @@ def _check(tx: Transaction, job_id: int, rule: MiningRule) -> None:
 
 
 def _candidate(job_id: int, example: int, rows: list[RowMapping]) -> Candidate:
-    names = ("layer", "kind", "head", "query", "key", "value")
+    names = ("layer", "attention_type", "head", "query", "key", "value")
     return Candidate(
         job=job_id,
         example=example,

@@ -172,7 +172,7 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = '
 
 INSERT_SITE = """
 INSERT INTO site (job_id, site, layer, kind, heads, name)
-VALUES (:job_id, :site, :layer, :kind, :heads, :name) ON CONFLICT DO NOTHING
+VALUES (:job_id, :site, :layer, :attention_type, :heads, :name) ON CONFLICT DO NOTHING
 """
 """Written by the first shard of a job; the others insert nothing."""
 

@@ -24,7 +24,10 @@ from jobs.merge import HeadImportance, HeadSums, head_importance
 PAIRED = 4_000
 """Examples whose strongest cells are searched for frequent pairs."""
 
-SITES = "SELECT site, layer, kind, heads, name FROM site WHERE job_id = :job_id ORDER BY site"
+SITES = """
+SELECT site, layer, kind AS attention_type, heads, name
+FROM site WHERE job_id = :job_id ORDER BY site
+"""
 
 IMPORTANCE = """
 SELECT site, head, rank, n, mean, std, low, high, mean_total, mean_absolute_total,
@@ -108,7 +111,7 @@ class Site:
 
     site: int
     layer: int
-    kind: str
+    attention_type: str
     heads: int
     name: str
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from db.views.kinds import KIND_VIEWS
-from db.views.parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of, shown
+from db.views.parts import ATTENTION_TYPE, EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of, shown
 
 _DONE = (
     "COALESCE((SELECT SUM(d.hi - d.lo) FROM shard d WHERE d.job_id = j.id AND d.state = 'done'), 0)"
@@ -217,6 +217,7 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("job_id", "s.job_id", "integer", "Job, see jobs.job_id."),
             ("site", "s.site", "integer", "Number of the site, from 0."),
             LAYER,
+            ATTENTION_TYPE,
             KIND,
             ("heads", "s.heads", "integer", "Heads in it."),
             ("module", "s.name", "text", "Name of the module in the model."),
@@ -227,7 +228,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         meaning="One row per example and head.",
         source="head_score h JOIN site s ON s.job_id = h.job_id AND s.site = h.site",
         columns=columns(
-            *of("h", JOB, EXAMPLE, LAYER, KIND, HEAD),
+            *of("h", JOB, EXAMPLE, LAYER, ATTENTION_TYPE, KIND, HEAD),
             (
                 "score",
                 "h.score",
@@ -251,7 +252,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         meaning="One row per head of a finished job.",
         source="importance i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
         columns=columns(
-            *of("i", JOB, LAYER, KIND, HEAD),
+            *of("i", JOB, LAYER, ATTENTION_TYPE, KIND, HEAD),
             ("rank", "i.rank", "integer", "1 is the most important head."),
             ("n", "i.n", "integer", "Examples counted."),
             ("mean", "i.mean", "real", "Mean score: the paper's importance of the head."),
@@ -271,7 +272,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         columns=columns(
             *of("t", JOB, EXAMPLE),
             ("rank", "t.rank", "integer", "1 is the strongest cell of the example."),
-            *of("t", LAYER, KIND, HEAD),
+            *of("t", LAYER, ATTENTION_TYPE, KIND, HEAD),
             ("query", "t.query", "integer", "Query position."),
             ("key", "t.key", "integer", "Key position."),
             ("query_token", "t.query_token", "text", "Word piece at the query position."),
@@ -285,7 +286,7 @@ _OWN_VIEWS: tuple[View, ...] = (
         meaning="One row per example and site: how well the attribution adds up.",
         source="site_result c JOIN site s ON s.job_id = c.job_id AND s.site = c.site",
         columns=columns(
-            *of("c", JOB, EXAMPLE, LAYER, KIND),
+            *of("c", JOB, EXAMPLE, LAYER, ATTENTION_TYPE, KIND),
             ("f0", "c.f0", "real", "Target with the site's attention set to zero."),
             ("f1", "c.f1", "real", "Target of the whole model."),
             ("residual", "c.residual", "real", "Sum of the attribution minus (f1 - f0)."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db.views.attack import ATTACK_VIEWS
-from db.views.parts import EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
+from db.views.parts import ATTENTION_TYPE, EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
 
 KIND_VIEWS: tuple[View, ...] = (
     View(
@@ -19,7 +19,7 @@ KIND_VIEWS: tuple[View, ...] = (
                 "attattr (mean score), attattr-total, attattr-absolute-total, attention, taylor, "
                 "leave-one-out-loss or leave-one-out-accuracy.",
             ),
-            *of("i", LAYER, KIND, HEAD),
+            *of("i", LAYER, ATTENTION_TYPE, KIND, HEAD),
             ("n", "i.n", "integer", "Examples counted."),
             ("mean", "i.mean", "real", "Importance: a mean over the examples."),
             ("standard_error", "i.standard_error", "real", "Standard error of the mean."),
@@ -40,7 +40,7 @@ KIND_VIEWS: tuple[View, ...] = (
         columns=columns(
             *of("v", JOB),
             ("source", "v.source", "text", "As in importances."),
-            *of("v", EXAMPLE, LAYER, KIND, HEAD),
+            *of("v", EXAMPLE, LAYER, ATTENTION_TYPE, KIND, HEAD),
             (
                 "value",
                 "v.value",

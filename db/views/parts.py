@@ -39,7 +39,8 @@ def columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
 JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
 EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
 LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
-KIND = ("kind", "s.kind", "text", "Attention type: encoder, decoder or cross.")
+ATTENTION_TYPE = ("attention_type", "s.kind", "text", "encoder, decoder or cross.")
+KIND = ("kind", "s.kind", "text", "The same as attention_type; leaves with version 1.0.")
 HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
 
 

@@ -225,7 +225,10 @@ class EmbeddingGradient:
 
     def includes(self, site: int) -> bool:
         """Tell whether the method runs a site."""
-        return not self._encoder_only or self._batch.evaluator.replay.sites[site].kind == "encoder"
+        return (
+            not self._encoder_only
+            or self._batch.evaluator.replay.sites[site].attention_type == "encoder"
+        )
 
     def mean_attention(self, site: int, attention: Tensor) -> Tensor:
         """Return the mean attention to each token over the queries of a site, [B, H, n]."""

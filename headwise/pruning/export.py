@@ -157,7 +157,7 @@ def _read_recipe(path: Path) -> tuple[tuple[Site, ...], Mask, list[Cut]]:
         recipe = json.loads(path.read_text(encoding="utf-8"))
         if recipe["format"] != _FORMAT:
             raise ValueError(f"format is {recipe['format']!r}, this version reads {_FORMAT}")
-        sites = tuple(Site(**_checked(Site, site)) for site in recipe["sites"])
+        sites = tuple(_read_site(site) for site in recipe["sites"])
         removed = np.zeros((len(sites), max(site.heads for site in sites)), dtype=bool)
         for row, heads in zip(removed, recipe["removed"], strict=True):
             row[heads] = True
@@ -166,6 +166,10 @@ def _read_recipe(path: Path) -> tuple[tuple[Site, ...], Mask, list[Cut]]:
         reason = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
         raise ModelError(f"'{path}' cannot be read: {reason}; export the model again") from error
     return sites, removed, cuts
+
+
+def _read_site(values: Any) -> Site:
+    return Site(**_checked(Site, vars(Site.from_json(values))))
 
 
 def _read_cut(values: Any) -> Cut:

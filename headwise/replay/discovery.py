@@ -290,7 +290,7 @@ def _sites(
                 Site(
                     index=index,
                     layer=numbers[stack],
-                    kind=kind,
+                    attention_type=kind,
                     heads=call.query.shape[1],
                     name=names[observer.owners[index]],
                 )

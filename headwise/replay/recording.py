@@ -21,16 +21,21 @@ class Site:
 
     index: position in the model's order of evaluation, from 0
     layer: number of its layer, from 0; encoder and decoder count separately
-    kind: ``encoder`` or ``decoder`` for self-attention, the latter causal, or ``cross``
+    attention_type: ``encoder`` or ``decoder`` for self-attention, the latter causal, or ``cross``
     heads: number of attention heads
     name: qualified module name
     """
 
     index: int
     layer: int
-    kind: str
+    attention_type: str
     heads: int
     name: str
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Site:
+        """Make a site from its fields; files of version 0.1 have ``kind`` for its type."""
+        return cls(**{"attention_type" if n == "kind" else n: v for n, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

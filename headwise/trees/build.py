@@ -69,7 +69,7 @@ def build(
                     parent=parent,
                     site=s,
                     layer=sites[s].layer,
-                    kind=sites[s].kind,
+                    attention_type=sites[s].attention_type,
                     value=value,
                     share=value / largest,
                 )
@@ -100,7 +100,7 @@ def _joining(
     hidden: int | None,
 ) -> list[tuple[tuple[str, int], tuple[float, int]]]:
     """Tokens that join at a site: (side, key) with (value, parent), by parent and position."""
-    key_side = "decoder" if site.kind == "decoder" else "encoder"
+    key_side = "decoder" if site.attention_type == "decoder" else "encoder"
     best: dict[tuple[str, int], tuple[float, int]] = {}
     for query, key, value in cells.cells:
         parent, child = joined.get((side_of(site), query)), (key_side, key)

@@ -22,7 +22,7 @@ class SiteLike(Protocol):
     @property
     def layer(self) -> int: ...
     @property
-    def kind(self) -> str: ...
+    def attention_type(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def interactions(
     classifier = int(reading.argmax())
     flat = values.copy()
     for matrix, site in zip(flat, sites, strict=True):
-        if site.kind != "cross":
+        if site.attention_type != "cross":
             np.fill_diagonal(matrix, 0)
     return Interactions(
         length=length,
@@ -135,7 +135,7 @@ def _outgoing(flat: NDArray[np.floating], sites: Sequence[SiteLike], classifier:
 
 def side_of(site: SiteLike) -> str:
     """Return the token sequence that the queries of a site belong to."""
-    return "encoder" if site.kind == "encoder" else "decoder"
+    return "encoder" if site.attention_type == "encoder" else "decoder"
 
 
 def is_last(site: SiteLike, sites: Sequence[SiteLike]) -> bool:

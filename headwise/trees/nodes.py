@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,7 @@ class Node:
 
     side: ``encoder`` or ``decoder``, the token sequence it belongs to
     parent: index of the node that reads the token, None for the root, as all that follow
-    site: index of the site of the edge; layer, kind: of that site
+    site: index of the site of the edge; layer, attention_type: of that site
     value: Attr of the edge, summed over heads
     share: ``value`` relative to the maximum of the site
     """
@@ -23,9 +24,14 @@ class Node:
     parent: int | None = None
     site: int | None = None
     layer: int | None = None
-    kind: str | None = None
+    attention_type: str | None = None
     value: float | None = None
     share: float | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Node:
+        """Make a node from its fields; files of version 0.1 have ``kind`` for its type."""
+        return cls(**{"attention_type" if n == "kind" else n: v for n, v in values.items()})
 
 
 def children(nodes: Sequence[Node], parent: int) -> list[int]:

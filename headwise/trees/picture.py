@@ -56,9 +56,9 @@ def draw(nodes: Sequence[Node], tau: float, tau_last: float) -> str:
     )
 
 
-def site_label(layer: int | None, kind: str | None) -> str:
+def site_label(layer: int | None, attention_type: str | None) -> str:
     """A short label of a site; the type of attention is omitted for encoders."""
-    return f"L{layer}" if kind == "encoder" else f"{kind} L{layer}"
+    return f"L{layer}" if attention_type == "encoder" else f"{attention_type} L{layer}"
 
 
 def describe(nodes: Sequence[Node], node: Node) -> str:
@@ -66,8 +66,9 @@ def describe(nodes: Sequence[Node], node: Node) -> str:
     name = f"{node.token}, {node.side} position {node.position}"
     if node.parent is None:
         return f"{name}: the root"
+    site = site_label(node.layer, node.attention_type)
     return (
-        f"{name}: read by {nodes[node.parent].token} in {site_label(node.layer, node.kind)}, "
+        f"{name}: read by {nodes[node.parent].token} in {site}, "
         f"attribution {node.value:.3g}, {node.share:.0%} of the layer's largest"
     )
 
@@ -99,7 +100,7 @@ def _columns(
     widest: dict[int | None, float] = {}
     names: dict[int | None, str] = {}
     for node in nodes:
-        label = "root" if node.site is None else site_label(node.layer, node.kind)
+        label = "root" if node.site is None else site_label(node.layer, node.attention_type)
         names[node.site] = escape(label)
         widest[node.site] = max(widest.get(node.site, 0), _width(node.token), _width(label))
     left, columns = 16.0, {}

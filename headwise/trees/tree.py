@@ -44,7 +44,7 @@ class Tree:
     def from_json(cls, stored: str) -> Tree:
         """Read what ``to_json`` wrote."""
         values: dict[str, Any] = json.loads(stored)
-        return cls(nodes=tuple(Node(**node) for node in values.pop("nodes")), **values)
+        return cls(nodes=tuple(Node.from_json(node) for node in values.pop("nodes")), **values)
 
     def to_svg(self) -> str:
         """Draw the tree, with the root at the left; see ``headwise.trees.picture``."""

@@ -43,7 +43,7 @@ class Cell:
     """One cell of a head's matrix: its value is an attribution, or an attention probability."""
 
     layer: int
-    kind: str
+    attention_type: str
     head: int
     query: int
     key: int

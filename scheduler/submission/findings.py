@@ -79,7 +79,7 @@ def _attribution(database: Database, job: Job) -> list[str]:
         return []
     first = heads[0]
     site = sites[first.site]
-    name = head_name(site.layer, first.head, site.kind)
+    name = head_name(site.layer, first.head, site.attention_type)
     interval = "" if first.low is None else f" (95 %: {number(first.low)} to {number(first.high)})"
     said = [
         f"Over {counted(first.n, 'example')} {name} has the largest mean attribution, "
@@ -107,7 +107,7 @@ def _importance(database: Database, job: Job) -> list[str]:
             )
             said.append(
                 f"{ranking_source(head.source).title}: "
-                f"{head_name(site.layer, head.head, site.kind)} is first with "
+                f"{head_name(site.layer, head.head, site.attention_type)} is first with "
                 f"{number(head.mean)}{rank}, over {counted(head.n, 'example')}."
             )
     return said

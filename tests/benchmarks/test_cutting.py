@@ -155,7 +155,7 @@ def test_an_encoder_decoder_model_has_a_tree_of_both():
     assert all(n.side == "encoder" and tree.nodes[n.parent].side == "decoder" for n in crossing)
     inputs = {"input_ids": torch.tensor([ids] * 2), "attention_mask": torch.ones(2, 7).long()}
     with Replay(model) as replay, torch.no_grad():
-        cut = [edge for edge in tree.edges() if replay.sites[edge[0]].kind == "cross"]
+        cut = [edge for edge in tree.edges() if replay.sites[edge[0]].attention_type == "cross"]
         assert cut
         without, whole = cut_logits(replay, inputs, [cut, []])
     with torch.no_grad():

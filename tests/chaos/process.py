@@ -176,7 +176,8 @@ def made_up_result(seeds: np.ndarray[Any, Any]) -> AttributionResult:
     cells = np.tile(np.arange(edges, dtype=np.int32), (count, 1))
     return AttributionResult(
         sites=tuple(
-            SiteInfo(layer=n, kind="encoder", heads=heads, name=f"layer.{n}") for n in range(sites)
+            SiteInfo(layer=n, attention_type="encoder", heads=heads, name=f"layer.{n}")
+            for n in range(sites)
         ),
         examples=tuple(
             ExampleResult(predicted=int(seed) % 3, target=int(seed) % 3, probabilities=(0.25, 0.5))

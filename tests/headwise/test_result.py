@@ -115,21 +115,21 @@ def test_no_such_head(result):
             result.matrix(0, layer, head)
 
 
-def test_a_layer_with_several_sites_needs_a_kind(result):
+def test_a_layer_with_several_sites_needs_its_type(result):
     """As the layers of a decoder have; here made from the sites of an encoder."""
-    kinds = (("decoder", 0), ("cross", 0), ("decoder", 1))
+    types = (("decoder", 0), ("cross", 0), ("decoder", 1))
     sites = tuple(
-        dataclasses.replace(site, kind=kind, layer=layer)
-        for site, (kind, layer) in zip(result.sites, kinds, strict=True)
+        dataclasses.replace(site, attention_type=attention_type, layer=layer)
+        for site, (attention_type, layer) in zip(result.sites, types, strict=True)
     )
     several = dataclasses.replace(result, sites=sites)
-    with pytest.raises(OptionError, match="kind, one of 'decoder', 'cross'"):
+    with pytest.raises(OptionError, match="attention_type, one of 'decoder', 'cross'"):
         several.matrix(0, 0, 2)
     np.testing.assert_array_equal(several.matrix(0, 0, 2, "cross"), result.matrix(0, 1, 2))
     np.testing.assert_array_equal(several.matrix(0, 1, 2), result.matrix(0, 2, 2))
-    with pytest.raises(OptionError, match="no layer 1 of kind 'cross'"):
+    with pytest.raises(OptionError, match="no layer 1 of type 'cross'"):
         several.matrix(0, 1, 2, "cross")
-    assert set(several.to_dataframe().kind) == {"decoder", "cross"}
+    assert set(several.to_dataframe().attention_type) == {"decoder", "cross"}
     assert "cross 0" in several._repr_html_()
 
 
@@ -139,4 +139,4 @@ def test_data_frame(result):
     row = frame[(frame.example == 2) & (frame.layer == 1) & (frame["head"] == 3)].iloc[0]
     assert row.score == result.scores[2, 1, 3]
     assert row.key == result.positions[2, 1, 3, 1]
-    assert row.kind == "encoder"
+    assert row.attention_type == "encoder"

@@ -123,7 +123,7 @@ def test_texts_gold_words_and_saving(language_model, tokenizer, tmp_path):
     assert result.target.tolist() == [1, 0]
     assert result.converged.all()
     assert result.words()[0].texts == ("w3", "w4", "w5")
-    assert {site.kind for site in result.sites} == {"decoder"}
+    assert {site.attention_type for site in result.sites} == {"decoder"}
     result.save(tmp_path / "result.safetensors")
     loaded = headwise.Attribution.load(tmp_path / "result.safetensors")
     assert loaded.labels == ("w7", "w9", "other")

@@ -94,7 +94,7 @@ def made_up(
             )
         )
     return AttackResult(
-        sites=(SiteInfo(layer=0, kind="encoder", heads=3, name="layer.0"),),
+        sites=(SiteInfo(layer=0, attention_type="encoder", heads=3, name="layer.0"),),
         examples=tuple(
             ExampleResult(predicted=int(label), probabilities=(0.25, 0.75)) for label in right
         ),

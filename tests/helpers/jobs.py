@@ -66,7 +66,8 @@ def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Attribu
     cells = np.tile(np.arange(EDGES, dtype=np.int32), (count, 1))
     return AttributionResult(
         sites=tuple(
-            SiteInfo(layer=n, kind="encoder", heads=HEADS, name=f"layer.{n}") for n in range(SITES)
+            SiteInfo(layer=n, attention_type="encoder", heads=HEADS, name=f"layer.{n}")
+            for n in range(SITES)
         ),
         examples=tuple(
             ExampleResult(

@@ -89,7 +89,8 @@ def computed(lo: int, hi: int, removed: list[list[list[int]]]) -> PruningResult:
     odd = number % 2 == 1
     return PruningResult(
         sites=tuple(
-            SiteInfo(layer=n, kind="encoder", heads=HEADS, name=f"layer.{n}") for n in range(SITES)
+            SiteInfo(layer=n, attention_type="encoder", heads=HEADS, name=f"layer.{n}")
+            for n in range(SITES)
         ),
         examples=tuple(ExampleResult(predicted=int(p)) for p in predicted[0]),
         halves=tuple(  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Place:
     layer: int
-    kind: str = "encoder"
+    attention_type: str = "encoder"
 
 
 THREE = (Place(0), Place(1), Place(2))

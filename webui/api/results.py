@@ -84,7 +84,11 @@ def get_example(job_id: int, example_no: int) -> Response:
 
 
 def _place(site: Site) -> dict[str, Any]:
-    return {"layer": site.layer, "kind": site.kind}
+    return {
+        "layer": site.layer,
+        "attention_type": site.attention_type,
+        "kind": site.attention_type,  # its earlier name
+    }
 
 
 def _example_json(example: Example, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def head_rows(sites: Sequence[Site], heads: Sequence[HeadImportance], sort: str)
 
     return [
         Row(
-            name=head_name(by_number[head.site].layer, head.head, by_number[head.site].kind),
+            name=head_name(
+                by_number[head.site].layer, head.head, by_number[head.site].attention_type
+            ),
             url_values=url_values(by_number[head.site], head.head),
             head=head,
             low=place(head.low, head.mean),

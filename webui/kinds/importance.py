@@ -62,7 +62,7 @@ def _rows(sites: Sequence[Site], ranked: Sequence[HeadRank]) -> list[Row]:
         low, high = head.rank_low or head.rank, head.rank_high or head.rank
         found.append(
             Row(
-                name=head_name(site.layer, head.head, site.kind),
+                name=head_name(site.layer, head.head, site.attention_type),
                 head=head,
                 left=round((low - 1) * scale, 2),
                 width=round((high - low + 1) * scale, 2),

@@ -60,7 +60,11 @@ def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
         raise refuse("with", f"{other.job_id}.{other.source}", message, "Choose another.")
     sites = results.list_sites(opened, job.id)
     points = [
-        (head_name(site.layer, head, site.kind), one[site.site, head], two[site.site, head])
+        (
+            head_name(site.layer, head, site.attention_type),
+            one[site.site, head],
+            two[site.site, head],
+        )
         for site in sites
         for head in range(site.heads)
         if not math.isnan(one[site.site, head] + two[site.site, head])

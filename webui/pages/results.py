@@ -30,11 +30,15 @@ def head(job_id: int, layer: int, head: int) -> str:
     opened = database()
     job = job_reads.get_job(opened, job_id)
     sites = results.list_sites(opened, job_id)
-    kinds = [site.kind for site in sites] or ["encoder"]
-    kind = choice("kind", set(kinds), "encoder" if "encoder" in kinds else kinds[0])
-    site = next((s for s in sites if s.layer == layer and s.kind == kind), None)
+    types = [site.attention_type for site in sites] or ["encoder"]
+    usual = "encoder" if "encoder" in types else types[0]
+    earlier = choice("kind", set(types), usual)  # in addresses of version 0.1
+    chosen = choice("attention_type", set(types), earlier)
+    site = next((s for s in sites if s.layer == layer and s.attention_type == chosen), None)
     if site is None or head >= site.heads:
-        raise NotFoundError(f"Job {job_id} has no results for head {head_name(layer, head, kind)}.")
+        raise NotFoundError(
+            f"Job {job_id} has no results for head {head_name(layer, head, chosen)}."
+        )
     importance = results.get_importance(opened, job_id)
     own = next((h for h in importance.heads if (h.site, h.head) == (site.site, head)), None)
     scores = results.head_scores(opened, job_id, site.site, head, job.examples)
@@ -45,7 +49,7 @@ def head(job_id: int, layer: int, head: int) -> str:
         job=job,
         site=site,
         head=head,
-        name=head_name(layer, head, kind),
+        name=head_name(layer, head, chosen),
         own=own,
         heads_total=len(importance.heads),
         provisional=importance.provisional,
@@ -163,7 +167,7 @@ def _edge(edge: Any, sites: list[Site], read: list[words.Word], found: Example) 
     query, key = words.word_at(read, edge["query"]), words.word_at(read, edge["key"])
     return {
         "rank": edge["rank"],
-        "name": head_name(site.layer, edge["head"], site.kind) if site else "?",
+        "name": head_name(site.layer, edge["head"], site.attention_type) if site else "?",
         "url_values": url_values(site, edge["head"]) if site else None,
         "place": (edge["site"], edge["head"]),
         "q": query,
@@ -208,7 +212,7 @@ def _chosen(
     site = sites[site_no]
     return {
         "row": row,
-        "name": head_name(site.layer, head, site.kind),
+        "name": head_name(site.layer, head, site.attention_type),
         "url_values": url_values(site, head),
         "query": _token(found, row["query"]),
         "key": _token(found, row["key"]),
@@ -238,7 +242,7 @@ def _neighbour(sites: list[Site], site: Site, head: int, step: int) -> dict[str,
     if not 0 <= at < len(places):
         return None
     other, number = places[at]
-    name = head_name(other.layer, number, other.kind)
+    name = head_name(other.layer, number, other.attention_type)
     return {"name": name, "url_values": url_values(other, number)}
 
 

@@ -65,7 +65,7 @@ def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any
             {
                 "node": node,
                 "parent": None if node.parent is None else tree.nodes[node.parent],
-                "layer": "" if node.parent is None else site_label(node.layer, node.kind),
+                "layer": "" if node.parent is None else site_label(node.layer, node.attention_type),
             }
             for node in tree.nodes
         ],

@@ -82,7 +82,7 @@ def _control(
     text = found[trigger.origin]
     positions = dict.fromkeys(p for cell in text.cells for p in (cell.query, cell.key))
     cells = (
-        Cell(layer=0, kind="", head=0, query=position, key=position, value=0.0)
+        Cell(layer=0, attention_type="", head=0, query=position, key=position, value=0.0)
         for position in list(positions)[:size]
     )
     candidate = Candidate(

@@ -29,7 +29,9 @@ def test_the_official_rule(database: Database) -> None:
     assert [t.max_score for t in mined.triggers] == pytest.approx([0.5, 0.875, 0.75])
     strongest = mined.triggers[1].sources[0]
     assert (strongest.job, strongest.example, strongest.positions) == (job, 1, (1, 4))
-    assert strongest.cells == (Cell(layer=0, kind="encoder", head=1, query=4, key=1, value=0.75),)
+    assert strongest.cells == (
+        Cell(layer=0, attention_type="encoder", head=1, query=4, key=1, value=0.75),
+    )
     assert mined.triggers[2].tokens == (
         TriggerToken("ice", 0, 1 / 4, "ice"),
         TriggerToken("##ida", 0, 1.0, "florida"),

@@ -194,7 +194,11 @@ def test_embedding_gradient_of_decoders(build):
         model, inputs, method="embedding-gradient", target=1, token_budget=10_000
     )
     model.set_attn_implementation("eager")
-    counted = [site.index for site in result.sites if build is tiny_gpt2 or site.kind == "encoder"]
+    counted = [
+        site.index
+        for site in result.sites
+        if build is tiny_gpt2 or site.attention_type == "encoder"
+    ]
     others = [site.index for site in result.sites if site.index not in counted]
     assert len(others) == (4 if build is tiny_bart else 0)
     for number, example in enumerate(inputs):

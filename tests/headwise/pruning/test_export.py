@@ -242,6 +242,18 @@ def test_a_broken_recipe(folder, name):
         load_pruned(folder)
 
 
+def test_a_recipe_of_the_first_version(folder):
+    """It calls the attention type of a site ``kind``."""
+
+    def edit(recipe):
+        for site in recipe["sites"]:
+            site["kind"] = site.pop("attention_type")
+
+    before = load_pruned(folder)
+    change(folder, edit)
+    assert load_pruned(folder).sites == before.sites
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"format": 1}'])
 def test_a_recipe_that_is_none(folder, text):
     (folder / "pruned.json").write_text(text)

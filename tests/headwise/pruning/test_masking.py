@@ -169,7 +169,9 @@ def test_nothing_removed_is_the_recorded_pass():
 
 
 def test_heads_that_a_site_does_not_have_are_ignored():
-    sites = [Site(index=i, layer=i, kind="encoder", heads=2 + i, name=f"{i}") for i in range(2)]
+    sites = [
+        Site(index=i, layer=i, attention_type="encoder", heads=2 + i, name=f"{i}") for i in range(2)
+    ]
     masks = np.zeros((2, 2, 3), bool)
     masks[1, 0, 2] = True
     assert len(MaskTree(masks, sites).masks) == 1

@@ -37,7 +37,7 @@ KINDS = {
 def test_a_family_agrees_with_the_reference(kind):
     """Two lengths in one batch; 1e-6 of the largest cell, stored in single precision."""
     result, difference = compare(tiny_model(kind))
-    assert "".join(site.kind[0] for site in result.sites) == KINDS[kind]
+    assert "".join(site.attention_type[0] for site in result.sites) == KINDS[kind]
     assert difference < 1e-6
 
 
@@ -119,7 +119,7 @@ def test_one_row_of_the_last_layer_is_computed(kind, mode):
 def test_a_causal_bert_is_a_decoder():
     """The mask decides, not the name."""
     result, difference = compare(tiny_model("bert", is_decoder=True))
-    assert {site.kind for site in result.sites} == {"decoder"}
+    assert {site.attention_type for site in result.sites} == {"decoder"}
     assert difference < 1e-6
 
 

@@ -141,6 +141,7 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
 def test_json_round_trip() -> None:
     tree = build(interactions(KNOWN, THREE), THREE, ("[CLS]", "sö", '"', "\n", "</script>"))
     assert Tree.from_json(tree.to_json()) == tree
+    assert Tree.from_json(tree.to_json().replace('"attention_type"', '"kind"')) == tree
     assert json.loads(tree.to_json())["nodes"][3]["layer"] == 0
 
 

@@ -24,7 +24,8 @@ PAIR = ("[CLS]", "floods", "hit", "io", "##wa", "[SEP]", "it", "was", "ice", "[S
 
 def candidate(*cells: tuple[int, int, float], **changes: Any) -> Candidate:
     made = tuple(
-        Cell(layer=1, kind="encoder", head=2, query=q, key=k, value=value) for q, k, value in cells
+        Cell(layer=1, attention_type="encoder", head=2, query=q, key=k, value=value)
+        for q, k, value in cells
     )
     score = sum(cell.value for cell in made)
     values: dict[str, Any] = {"job": 1, "example": 0, "label": 0, "tokens": PAIR, "texts": 2}

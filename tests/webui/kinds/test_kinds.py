@@ -36,7 +36,7 @@ def encoder_decoder(lo: int, hi: int) -> AttributionResult:
     """Three kinds of attention with the same layer numbers; every site has scores of its own."""
     count, sites = hi - lo, LAYERS * len(KINDS)
     infos = tuple(
-        SiteInfo(layer=layer, kind=kind, heads=heads, name=f"model.{kind}.{layer}")
+        SiteInfo(layer=layer, attention_type=kind, heads=heads, name=f"model.{kind}.{layer}")
         for kind, heads in KINDS
         for layer in range(LAYERS)
     )

@@ -247,6 +247,6 @@ def test_csv_of_a_job_is_whole_and_harmless(
     assert len(text.splitlines()) == 6
     assert "'=1+1,'-2+3" in text
     importance = client.get(f"/jobs/{job}/export/head_importance.csv")
-    assert importance.text.startswith("job_id,layer,kind,head,rank,n,mean")
+    assert importance.text.startswith("job_id,layer,attention_type,kind,head,rank,n,mean")
     assert len(importance.text.splitlines()) == 73
     assert "attachment" in importance.headers["Content-Disposition"]
