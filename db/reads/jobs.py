@@ -8,30 +8,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import RowMapping
 
+from db import schema
 from db.database import Database
 from db.transaction import Transaction
 from jobs.errors import NotFoundError
 from jobs.outcome import AttemptOutcome
 from jobs.plan import RATE_WINDOW, recent_rate
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
-
-_JOB = """
-SELECT j.job_id, j.kind, j.name, j.user_name, j.state, t.control, j.priority, j.queue, j.examples,
-    j.examples_done, j.examples_failed, j.layers, j.heads, j.labels, j.spec, j.spec_hash,
-    j.data_fingerprint, j.model_fingerprint, j.result_hash, j.error, j.created_at, j.started_at,
-    CASE WHEN j.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at, t.plan_tries,
-    j.finished_at, j.deadline_at, j.purged_at, t.keep_days,
-    t.detail_days AS keep_details_days, {clock} AS now,
-    COALESCE((SELECT SUM(s.progress) FROM shard s
-              WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
-FROM jobs j JOIN job t ON t.id = j.job_id
-"""
 
 _MATCHING = """
 WHERE (:state = '' OR j.state = :state)
@@ -45,12 +34,6 @@ WHERE (:state = '' OR j.state = :state)
 if their texts came with the submission."""
 _INLINE = '%"inline":true%'
 """A canonical specification with `data.inline`."""
-
-JOB = _JOB + "WHERE j.job_id = :job_id"
-_PAGE = "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
-JOBS = _JOB + _MATCHING + _PAGE
-JOB_IDS = "SELECT j.job_id FROM jobs j " + _MATCHING + _PAGE  # noqa: S608 - constants
-COUNT_JOBS = "SELECT COUNT(*) FROM jobs j " + _MATCHING  # noqa: S608 - constants
 
 RECENT_ATTEMPTS = """
 SELECT a.job_id, a.started_at, a.finished_at,
@@ -187,6 +170,24 @@ class Job:
         if self.state is not JobState.RUNNING or not self.rate:
             return None
         return (self.examples - self.computed) / self.rate
+
+
+_FROM_TABLE = {field.name for field in fields(Job)} - {"plan_at"}
+_COLUMNS = ", ".join(f"t.{c.name} AS {c.key}" for c in schema.job.columns if c.key in _FROM_TABLE)
+"""The columns of the table that are fields of a job."""
+_JOB = f"""
+SELECT {_COLUMNS}, t.user_name, j.examples_done, j.examples_failed,
+    CASE WHEN t.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at,
+    {{clock}} AS now,
+    COALESCE((SELECT SUM(s.progress) FROM shard s
+              WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
+FROM jobs j JOIN job t ON t.id = j.job_id
+"""  # noqa: S608 - constants
+JOB = _JOB + "WHERE j.job_id = :job_id"
+_PAGE = "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
+JOBS = _JOB + _MATCHING + _PAGE
+JOB_IDS = "SELECT j.job_id FROM jobs j " + _MATCHING + _PAGE  # noqa: S608 - constants
+COUNT_JOBS = "SELECT COUNT(*) FROM jobs j " + _MATCHING  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +333,7 @@ def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
 
 def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
     """Jobs with their rates, parents and excerpts."""
-    running = [row["job_id"] for row in rows if row["state"] == JobState.RUNNING]
+    running = [row["id"] for row in rows if row["state"] == JobState.RUNNING]
     recent: dict[int, list[tuple[float, float | None, int | None]]] = defaultdict(list)
     if running:
         since = rows[0]["now"] - RATE_WINDOW
@@ -340,9 +341,9 @@ def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
         for job_id, started, finished, examples in attempts:
             recent[job_id].append((started, finished, examples))
     parents: dict[int, list[tuple[int, JobState]]] = defaultdict(list)
-    for own, other, state in tx.run(PARENTS, job_ids=[row["job_id"] for row in rows]):
+    for own, other, state in tx.run(PARENTS, job_ids=[row["id"] for row in rows]):
         parents[own].append((other, JobState(state)))
-    jobs = [_job(row, recent_rate(recent[row["job_id"]], row["now"])) for row in rows]
+    jobs = [_job(row, recent_rate(recent[row["id"]], row["now"])) for row in rows]
     inline = [job.id for job in jobs if job.spec.get("data", {}).get("inline")]
     found = tx.run(FIRST_TEXTS, job_ids=inline, length=EXCERPT).all() if inline else []
     excerpts: dict[int, str] = dict(map(tuple, found))
@@ -356,7 +357,6 @@ def _job(row: RowMapping, rate: float | None) -> Job:
     if row["finished_at"] and row["started_at"] and row["finished_at"] > row["started_at"]:
         rate = row["examples_done"] / (row["finished_at"] - row["started_at"]) or None
     return Job(
-        id=values.pop("job_id"),
         user=values.pop("user_name"),
         state=JobState(values.pop("state")),
         labels=tuple(json.loads(values.pop("labels"))),

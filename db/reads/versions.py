@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from db import schema
 from db.database import Database
 from jobs.states import FINAL_JOB_STATES
 
-JOBS = """
-SELECT j.id, j.state, j.control, j.priority, j.examples, j.error, j.plan_at, j.plan_tries,
-    j.deadline_at, j.keep_days, j.detail_days, j.purged_at,
+_LONG = {"spec", "labels"}
+"""Long values that do not change after submission and planning."""
+_COLUMNS = ", ".join(f"j.{c.name}" for c in schema.job.columns if c.name not in _LONG)
+JOBS = f"""
+SELECT {_COLUMNS},
     (SELECT COUNT(*) FROM job_parent p JOIN job q ON q.id = p.parent_id
      WHERE p.job_id = j.id AND q.state = 'succeeded') AS parents_done,
     (SELECT MAX(l.stored_at) FROM job_log l WHERE l.job_id = j.id) AS logged_at
 FROM job j WHERE j.id IN :jobs AND j.state <> 'deleting' ORDER BY j.id
-"""
+"""  # noqa: S608 - constants
 SHARDS = """
 SELECT job_id, 'done' AS state, COUNT(*), 0, 0, 0, 0, NULL
 FROM shard WHERE state = 'done' AND job_id IN :jobs GROUP BY job_id
