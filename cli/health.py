@@ -27,6 +27,9 @@ def health(
 ) -> int:
     """Check this host's scheduler or worker: exit status 0 if it is healthy, else 1.
 
+    A worker is healthy if it can claim shards and finish them: it has looked for a shard, or made
+    progress with one, within HEADWISE_STALL_SECONDS. So is a scheduler whose rounds end.
+
     If the database does not answer, the exit status is 0: a restart would not help. The command
     ends within a few seconds, whatever the database does.
     """

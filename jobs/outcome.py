@@ -36,6 +36,14 @@ class AttemptEnd:
     """Time that computing them took."""
 
 
+class Stage(StrEnum):
+    """Where an attempt is, stored so that the loss of its worker is understood."""
+
+    LOADING = "loading"
+    """The model is being loaded: no example can be the cause of a loss."""
+    COMPUTING = "computing"
+
+
 class StopReason(StrEnum):
     """Why a running attempt must end early. Pause and cancel have the values of `Control`."""
 
@@ -65,6 +73,8 @@ class Errored:
     """An exception ended the attempt; the shard is tried again, up to its limit."""
 
     message: str
+    permanent: bool = False
+    """True if every shard of the job would raise it: the model's files cannot be used."""
     in_block: bool = False
     """True if computing the block after the last computed one raised, so one of its examples may be
     the cause. False if no example can be: a model that cannot be loaded, a full disk."""

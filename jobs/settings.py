@@ -131,7 +131,8 @@ class Settings(BaseModel):
         default=300.0,
         gt=0,
         le=86400,
-        description="A worker stops renewing the lease of a shard without progress for this long.",
+        description="A worker that makes no progress for this long, with a shard or in loading its "
+        "model, gives the shard back and ends; its supervisor starts another.",
     )
     stall_warn_seconds: float = Field(
         default=60.0,

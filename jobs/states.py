@@ -13,6 +13,7 @@
                                   or a graceful hand-back (nothing is counted)
             leased -> failed      errors or losses at their limit, and no example is the cause
             ready | leased -> cancelled
+            ready -> failed       another shard found that the job's model cannot be loaded
 
 A shard is a range of a job's examples; at any time the shards together cover all of them. A shard
 may be split: its end becomes another ready shard, in the same transaction,
@@ -102,7 +103,7 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 }
 
 SHARD_TRANSITIONS: dict[ShardState, frozenset[ShardState]] = {
-    ShardState.READY: frozenset({ShardState.LEASED, ShardState.CANCELLED}),
+    ShardState.READY: frozenset({ShardState.LEASED, ShardState.FAILED, ShardState.CANCELLED}),
     ShardState.LEASED: frozenset(
         {ShardState.READY, ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED}
     ),

@@ -12,9 +12,10 @@ from db.queue.claims import Claim
 from db.results.commit import ShardInput
 from headwise.errors import ModelError, OptionError
 from jobs.errors import UnavailableError
-from jobs.outcome import Completed, StopReason
+from jobs.outcome import Completed, Stage, StopReason
 from jobs.plan import blocks
 from jobs.results import ShardResult
+from jobs.specs.base import JobSpec
 from jobs.specs.submission import parse_spec
 from workers.block import Block, Progress
 from workers.heartbeat import Stopped
@@ -33,14 +34,21 @@ class Attempt:
     """An attempt at a shard, computed block by block; keeps finished blocks when it is stopped."""
 
     def __init__(
-        self, held: Claim, models: ModelCache, progress: Progress, lease_end: Callable[[], int]
+        self,
+        held: Claim,
+        models: ModelCache,
+        *,
+        progress: Progress,
+        lease_end: Callable[[], int],
+        enter: Callable[[Stage], None],
     ) -> None:
         """`progress(done)` raises Stopped to end the attempt; `lease_end()` is the lease's present
-        end."""
+        end; `enter(stage)` notes where the attempt is."""
         self.held = held
         self.models = models
         self.progress = progress
         self.lease_end = lease_end
+        self.enter = enter
         self.parts: list[ShardResult] = []
         self.seconds = 0.0
         self.fingerprint = ""
@@ -58,7 +66,7 @@ class Attempt:
         """
         spec = parse_spec(json.loads(shard.spec))
         self.progress(0)
-        self.models.get(spec)
+        self._load(spec)
         for lo, hi in blocks(self.held.lo, self.held.hi, self.held.block):
             if lo >= self.lease_end():
                 return
@@ -80,6 +88,14 @@ class Attempt:
             self.parts.append(_compute(block))
             self.seconds += time.monotonic() - started
 
+    def _load(self, spec: JobSpec) -> None:
+        if self.models.has(spec):
+            return
+        self.enter(Stage.LOADING)
+        self.models.get(spec)
+        self.enter(Stage.COMPUTING)
+        self.progress(0)
+
     def _report(self, lo: int, done: int) -> None:
         if lo >= self.lease_end():
             raise Stopped(StopReason.SHORTENED)
@@ -91,5 +107,5 @@ def _compute(block: Block[Any]) -> ShardResult:
         return COMPUTE[block.spec.kind](block)
     except (Stopped, UnavailableError, *NOT_THE_EXAMPLES):
         raise
-    except Exception as error:
+    except BaseException as error:  # Rust extensions panic with a BaseException of their own
         raise BlockError from error

@@ -1,25 +1,41 @@
-"""The heartbeat of a worker: a thread that renews its lease and notices when it has to stop."""
+"""The heartbeat of a worker: a thread that renews its lease and notices when it has to stop.
+
+It is the watchdog, too: a worker that does not go on is ended, because nothing else can end a
+computation that hangs. Its supervisor starts another.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import ProcessState
-from db.queue import claims
+from db.ops.fleet import ProcessState, Vitals
+from db.queue import claims, lifecycle
 from db.queue.claims import Claim, WorkerIdentity
 from jobs.errors import UnavailableError
-from jobs.outcome import StopReason
+from jobs.outcome import Stage, StopReason
 from jobs.settings import Settings
 from jobs.states import Control
 from workers.resource_usage import ResourceUsage
 
 log = structlog.get_logger()
+
+HUNG = 71
+"""Exit status of a process that did not go on."""
+IDLE_SECONDS = 60.0
+"""An idle worker looks for shards twice a minute; standing still for longer counts."""
+DEAD_MAN_SECONDS = 120.0
+"""Beyond HEADWISE_STALL_SECONDS: when the process ends although this thread cannot run, as in
+foreign code that keeps Python's lock."""
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -36,8 +52,9 @@ class WorkerHeartbeat:
 
     In between it checks every HEADWISE_CONTROL_SECONDS whether the running attempt has to end.
 
-    A lease is renewed only while its shard makes progress: otherwise this thread would keep the
-    lease of a computation that hangs.
+    A worker that has not gone on for HEADWISE_STALL_SECONDS loses its shard and is ended:
+    otherwise this thread would keep the lease of a computation that hangs. Loading a model cannot
+    be interrupted; when it has to stop there, the shard is handed back at once.
     """
 
     def __init__(self, settings: Settings, database: Database, identity: WorkerIdentity) -> None:
@@ -47,25 +64,30 @@ class WorkerHeartbeat:
         self.closing = threading.Event()
         self.ends_with_parent = True
         """Whether to stop when the parent process dies."""
+        self.end_process: Callable[[int], object] = os._exit
         self._parent = os.getppid()
         self._lock = threading.Lock()
         self._held: Claim | None = None
         self._stop: tuple[StopReason, str] | None = None
         self._progress = 0
-        self._progressed_at = 0.0
+        self._stage: Stage | None = None
+        self._moved_at = time.monotonic()
         self._usage = ResourceUsage()
         self._end = 0
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Register the worker and start the thread."""
+        self.touch()
         self._beat()
+        self._set_dead_man()
         self._thread.start()
 
     def close(self) -> None:
         """Stop the thread and record that the worker has stopped."""
         self.closing.set()
         self._thread.join(timeout=5)
+        faulthandler.cancel_dump_traceback_later()
         try:
             fleet.report_worker(self.database, self.identity, ProcessState.STOPPED)
         except UnavailableError as error:
@@ -74,15 +96,27 @@ class WorkerHeartbeat:
     def hold(self, held: Claim) -> None:
         """Renew the lease of this shard from now on."""
         with self._lock:
-            self._held, self._stop, self._progress = held, None, 0
+            self._held, self._stop, self._progress, self._stage = held, None, 0, None
             self._end = held.hi
-            self._progressed_at = time.monotonic()
+            self._moved_at = time.monotonic()
         self._beat()
 
     def release(self) -> None:
         """Stop renewing the lease: the attempt has ended."""
         with self._lock:
-            self._held = None
+            self._held, self._moved_at = None, time.monotonic()
+
+    def touch(self) -> None:
+        """Note that the worker goes on, though no example was computed."""
+        with self._lock:
+            self._moved_at = time.monotonic()
+
+    def enter(self, stage: Stage) -> None:
+        """Note where the attempt is, also in the database."""
+        with self._lock:
+            held, self._stage, self._moved_at = self._held, stage, time.monotonic()
+        if held is not None:
+            claims.enter(self.database, held, stage)
 
     def report_idle(self) -> None:
         """Record that there is nothing to do."""
@@ -91,7 +125,7 @@ class WorkerHeartbeat:
     def report_progress(self, done: int) -> None:
         """Record the examples computed so far; raises Stopped if the attempt must end."""
         with self._lock:
-            self._progress, self._progressed_at = done, time.monotonic()
+            self._progress, self._moved_at = done, time.monotonic()
             stop = self._stop
         if stop is not None:
             raise Stopped(*stop)
@@ -117,8 +151,11 @@ class WorkerHeartbeat:
             if self.orphaned:
                 log.warning("the parent process is gone; stopping")
                 self.stop_attempt(StopReason.SHUTDOWN, "the worker's parent process died")
+            self._set_dead_man()
+            self._end_if_hung()
             try:
                 self._check()
+                self._leave_loading()
                 if time.monotonic() >= beat_at:
                     self._renew()
             except UnavailableError as error:
@@ -141,14 +178,59 @@ class WorkerHeartbeat:
                 self._end = found.hi
             self._obey(None if found is None else found.control)
 
+    def _set_dead_man(self) -> None:
+        """End the process, with its stacks in the log, unless this is called again in time."""
+        seconds = self.settings.stall_seconds + DEAD_MAN_SECONDS
+        if sys.__stderr__ is not None:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+
+    def _end_if_hung(self) -> None:
+        """End a process that does not go on; the shard is taken back first."""
+        with self._lock:
+            held, stage, still = self._held, self._stage, self._still()
+        if still <= self.settings.stall_seconds:
+            return
+        where = "while it loaded the model" if stage is Stage.LOADING else "on its shard"
+        reason = f"the worker {self.identity.name} made no progress {where} for {still:.0f} s"
+        log.error("the worker hangs; its process ends", seconds=round(still))
+        if sys.__stderr__ is not None:
+            faulthandler.dump_traceback(file=sys.__stderr__)
+        if held is not None:
+            with contextlib.suppress(UnavailableError):  # then the lease expires
+                lifecycle.take_back(self.database, held, reason)
+        self._sign_off_and_end(HUNG)
+
+    def _leave_loading(self) -> None:
+        """Hand the shard back if it has to stop while a model is loaded; on shutdown end, too."""
+        with self._lock:
+            held, stop = self._held, self._stop
+            if held is None or stop is None or self._stage is not Stage.LOADING:
+                return
+            self._stage = None
+        reason, detail = stop
+        if reason is not StopReason.LEASE_LOST:
+            claims.hand_back(self.database, held, detail or str(reason))
+        if reason is StopReason.SHUTDOWN:
+            log.info("stopped while the model was loaded", reason=detail)
+            self._sign_off_and_end(0)
+
+    def _sign_off_and_end(self, status: int) -> None:
+        self.closing.set()
+        with contextlib.suppress(UnavailableError):
+            fleet.report_worker(self.database, self.identity, ProcessState.STOPPED)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.end_process(status)
+
+    def _still(self) -> float:
+        """Seconds that the worker has stood still without a reason. Needs the lock."""
+        still = time.monotonic() - self._moved_at
+        return still if self._held is not None else max(0.0, still - IDLE_SECONDS)
+
     def _renew(self) -> None:
         with self._lock:
-            held, progress = self._held, self._progress
-            still = time.monotonic() - self._progressed_at
+            held, progress, still = self._held, self._progress, self._still()
         if held is None:
-            return
-        if still > self.settings.stall_seconds:
-            log.error("the shard makes no progress; its lease is not renewed", seconds=round(still))
             return
         control = claims.renew(self.database, held, progress, self.settings.lease_seconds, still)
         with self._lock:
@@ -163,14 +245,15 @@ class WorkerHeartbeat:
             self._stop = self._stop or (StopReason(control), "")
 
     def _beat(self) -> None:
+        if self.closing.is_set():
+            return
         with self._lock:
-            held = self._held
+            held, still = self._held, self._still()
         state = ProcessState.BUSY if held else ProcessState.IDLE
         seconds = self.settings.heartbeat_seconds
+        vitals = Vitals(resource_usage=self._usage.read(), still=still)
         try:
-            fleet.report_worker(
-                self.database, self.identity, state, held, seconds, self._usage.read()
-            )
+            fleet.report_worker(self.database, self.identity, state, held, seconds, vitals)
         except UnavailableError as error:
             # Only the list of workers is affected: the lease is renewed separately.
             log.warning("the heartbeat failed", error=str(error))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import headwise
 from headwise import LoadedModel
 from headwise.attribution.evaluator import is_out_of_memory
+from headwise.errors import ModelNotFoundError
 from jobs.inputs.data import allowed_path
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec
@@ -18,6 +21,15 @@ class ModelCache:
         self.loads: str | None = None
         """The job's model, as in `JobSpec.loads`; None before one is loaded."""
         self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
+
+    def clear(self) -> None:
+        """Forget all models."""
+        self._models.clear()
+        self.loads = None
+
+    def has(self, spec: JobSpec) -> bool:
+        """Whether the job's own model is loaded."""
+        return self._key(spec, spec.model) in self._models
 
     def get(self, spec: JobSpec, model: ModelSpec | None = None) -> LoadedModel:
         """Return the job's own model, or another one that its specification names.
@@ -49,4 +61,9 @@ class ModelCache:
         name, revision, dtype, device = key
         if ModelSpec(name=name, revision=revision).is_local:
             name = str(allowed_path("model.name", name, self.settings))
+        elif Path(name).exists():
+            raise ModelNotFoundError(
+                f"model {name!r} is a name on the hub, but the worker would read what has it "
+                "in its working directory; start the worker elsewhere"
+            )
         return headwise.load(name, revision=revision, dtype=dtype, device=device)

@@ -22,6 +22,7 @@ from db.queue.claims import Ask, Claim, Shape, WorkerIdentity
 from db.results import commit
 from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
+from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
 from jobs.logs import about_attempt, bind_process
 from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
@@ -128,6 +129,7 @@ class Worker:
         """Claim and compute shards until none is ready; returns the number of attempts."""
         attempts = 0
         while attempts != at_most and not self._ended:
+            self.heartbeat.touch()
             try:
                 held = claims.claim(
                     self.database, self.identity, self.settings.lease_seconds, self._ask()
@@ -140,6 +142,7 @@ class Worker:
                 break
             attempts += 1
             self._attempt(held)
+        self.heartbeat.touch()
         self.heartbeat.report_idle()
         return attempts
 
@@ -148,28 +151,35 @@ class Worker:
         return self.stopping or self.gpu_failed or self.heartbeat.orphaned
 
     def _attempt(self, held: Claim) -> None:
-        self.heartbeat.hold(held)
-        # A stop that arrived before the shard was held must still end the attempt.
-        if self.stopping:
-            self.heartbeat.stop_attempt(StopReason.SHUTDOWN)
         about = about_attempt(held.job_id, held.shard_no, held.fence)
         place = {"shard": held.shard_no, "attempt": held.fence}
         with about, span("shard", held.job_id, **place):
-            log.info("shard started", examples=held.hi - held.lo)
-            self.shipper.nudge()
-            attempt = Attempt(
-                held, self.models, self.heartbeat.report_progress, self.heartbeat.lease_end
-            )
-            ending = self._compute(attempt)
             try:
-                self._store(attempt, ending)
-            except UnavailableError as error:
-                log.error(
-                    "the database is still unavailable: the lease will expire", error=str(error)
-                )
+                self.heartbeat.hold(held)
+                # A stop that arrived before the shard was held must still end the attempt.
+                if self.stopping:
+                    self.heartbeat.stop_attempt(StopReason.SHUTDOWN)
+                log.info("shard started", examples=held.hi - held.lo)
+                self.shipper.nudge()
+                self._run(held)
             finally:
+                # Whatever happens, the lease is not renewed any more.
                 self.heartbeat.release()
                 self.shipper.nudge()
+
+    def _run(self, held: Claim) -> None:
+        attempt = Attempt(
+            held,
+            self.models,
+            progress=self.heartbeat.report_progress,
+            lease_end=self.heartbeat.lease_end,
+            enter=self.heartbeat.enter,
+        )
+        ending = self._compute(attempt)
+        try:
+            self._store(attempt, ending)
+        except UnavailableError as error:
+            log.error("the database is still unavailable: the lease will expire", error=str(error))
 
     def _compute(self, attempt: Attempt) -> Ending:
         try:
@@ -182,15 +192,28 @@ class Worker:
             return HandedBack(reason=stopped.reason, detail=stopped.detail)
         except UnavailableError as error:
             return HandedBack(reason=StopReason.UNAVAILABLE, detail=str(error))
-        except Exception as error:
-            log.error("the shard raised an error", exc_info=True)
-            if not gpu_responds():
-                log.error("the GPU no longer responds to this process")
-                self.gpu_failed = True
-            cause = error.__cause__ if isinstance(error, BlockError) else error
-            message = f"{type(cause).__name__}: {cause}"
-            return Errored(message=message, in_block=isinstance(error, BlockError))
+        except BaseException as error:  # noqa: BLE001 - Rust extensions panic, libraries exit
+            return self._errored(error)
         return None
+
+    def _errored(self, error: BaseException) -> Ending:
+        cause = (error.__cause__ or error) if isinstance(error, BlockError) else error
+        if self.stopping and isinstance(cause, SystemExit | KeyboardInterrupt):
+            return HandedBack(reason=StopReason.SHUTDOWN, detail="the worker is shutting down")
+        log.error("the shard raised an error", exc_info=error)
+        if not gpu_responds():
+            log.error("the GPU no longer responds to this process")
+            self.gpu_failed = True
+        if not isinstance(cause, Exception):
+            self.models.clear()  # whatever it broke off may be in there
+        permanent = (
+            isinstance(cause, ModelError)
+            and type(cause) is not ModelNotFoundError
+            and not self.gpu_failed
+        )
+        message = str(cause) if permanent else f"{type(cause).__name__}: {cause}"
+        in_block = isinstance(error, BlockError)
+        return Errored(message=message, in_block=in_block, permanent=permanent)
 
     def _store(self, attempt: Attempt, ending: Ending) -> None:
         """Store how the attempt ended, waiting for a database that is unavailable."""
@@ -202,6 +225,7 @@ class Worker:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting for the database", error=str(error))
+                self.heartbeat.touch()
                 time.sleep(1.0)
 
     def _store_once(self, attempt: Attempt, ending: Ending) -> None:
@@ -217,6 +241,8 @@ class Worker:
                 self.database,
                 attempt.held,
                 ending.message,
+                permanent=ending.permanent,
+                whole_job=ending.permanent,
                 in_block=ending.in_block,
             )
 

@@ -21,7 +21,7 @@ from jobs.settings import Settings
 WORKERS = """
 SELECT w.name, w.host, w.pid, w.queue, w.device, w.versions, w.state, w.job_id,
     w.shard_no AS shard, w.started_at, w.seen_at, w.beat_seconds, w.vitals AS resource_usage,
-    {clock} - w.seen_at AS silent, {clock} - s.moved_at AS still
+    {clock} - w.seen_at AS silent, {clock} - COALESCE(w.moved_at, s.moved_at) AS still
 FROM worker w LEFT JOIN shard s ON s.job_id = w.job_id AND s.shard_no = w.shard_no
     AND s.owner = w.name AND s.state = 'leased'
 ORDER BY w.seen_at DESC LIMIT 500
@@ -39,12 +39,12 @@ SELECT queue, COUNT(*) AS jobs FROM job WHERE state = 'running' AND control = 'r
 
 REPORT_WORKER = """
 INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
-                    started_at, seen_at, beat_seconds, vitals)
+                    started_at, seen_at, beat_seconds, vitals, moved_at)
 VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
-        {clock}, {clock}, :heartbeat_seconds, :resource_usage)
+        {clock}, {clock}, :heartbeat_seconds, :resource_usage, {clock} - :still)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
     shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at,
-    vitals = excluded.vitals
+    vitals = excluded.vitals, moved_at = excluded.moved_at
 """
 
 LIVE_WORKERS = """
@@ -108,11 +108,22 @@ class Worker:
     silent: float
     """Seconds since its last heartbeat, by the database's clock."""
     still: float | None
-    """Seconds since its shard made progress."""
+    """Seconds since it went on: made progress with its shard, or looked for another; None for
+    workers of earlier releases."""
     resource_usage: dict[str, float]
     """See `workers.resource_usage`."""
     alive: bool
     condition: ProcessState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """How a worker is at a heartbeat; None for unknown."""
+
+    resource_usage: str | None = None
+    """A JSON object, see `workers.resource_usage`."""
+    still: float | None = None
+    """Seconds since it went on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +225,10 @@ def report_worker(
     state: ProcessState,
     held: Claim | None = None,
     heartbeat_seconds: float | None = None,
-    resource_usage: str | None = None,
+    vitals: Vitals | None = None,
 ) -> None:
-    """Store a worker's heartbeat: its state, the shard it holds, and what it uses."""
+    """Store a worker's heartbeat: its state, the shard it holds, and how it is."""
+    vitals = vitals or Vitals()
     with database.write() as tx:
         tx.run(
             REPORT_WORKER,
@@ -225,7 +237,7 @@ def report_worker(
             job_id=held.job_id if held else None,
             shard_no=held.shard_no if held else None,
             heartbeat_seconds=heartbeat_seconds,
-            resource_usage=resource_usage,
+            **asdict(vitals),
         )
 
 

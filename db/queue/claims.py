@@ -22,6 +22,7 @@ from db.queue.sql import (
     ALIVE,
     CANDIDATE,
     CLAIMABLE,
+    ENTER,
     LEASE,
     LEFT,
     LIMIT_LOCK,
@@ -34,7 +35,7 @@ from db.queue.sql import (
 )
 from db.schema import attempt
 from db.transaction import Transaction
-from jobs.outcome import AttemptEnd, AttemptOutcome
+from jobs.outcome import AttemptEnd, AttemptOutcome, Stage
 from jobs.plan import take
 from jobs.states import Control
 
@@ -253,6 +254,12 @@ def renew(
     return None if control is None else Control(control)
 
 
+def enter(database: Database, held: Claim, stage: Stage) -> None:
+    """Store where an attempt is, for the case that its worker is lost there."""
+    with database.write() as tx:
+        tx.run(ENTER, **held.key, stage=stage.value)
+
+
 def give_away(database: Database, held: Claim, hi: int) -> bool:
     """End a lease at `hi` and make the rest ready; False if it is lost or ends there anyway."""
     with database.write() as tx:
@@ -277,17 +284,19 @@ def record_error(
     message: str,
     *,
     permanent: bool = False,
+    whole_job: bool = False,
     in_block: bool = False,
 ) -> None:
     """Record that an attempt raised an error before it had computed a block.
 
     permanent: another try would raise the same; the shard fails
+    whole_job: and so would every other shard: those that are ready fail, unless one is done
     in_block: computing the first block raised, so one of its examples may be the cause
     """
     with database.write() as tx:
         shard = lock(tx, held.key)
         if shard is not None and permanent:
-            recovery.fail(tx, shard, message)
+            recovery.fail(tx, shard, message, whole_job=whole_job)
         elif shard is not None:
             recovery.count_error(tx, shard, message, in_block=in_block)
         end_attempt(tx, held.key, AttemptEnd(outcome=AttemptOutcome.ERROR, error=message))

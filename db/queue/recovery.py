@@ -8,6 +8,10 @@ example has to be found, so that only it fails and all others have results:
     the worker was lost         from the second time on a shard of several blocks is halved; at
                                 MAX_LOSSES a shard of one block is, too
 
+A worker that is lost while it loads the model is no example's fault: the second time, the shard
+fails, and with it what is ready of the job, unless another shard is done. So does a shard whose
+model is found to be unusable, at once.
+
 Each half has one more try, down to a single example, which is marked as bad. A shard fails at its
 limit if no example can be the cause: after other errors, and in a job with MAX_SUSPECTS suspect
 shards.
@@ -23,18 +27,25 @@ from sqlalchemy import select
 from db import schema
 from db.queue.examples import delete_texts
 from db.queue.splitting import UNTRIED, History, LeasedShard, cut_off, shorten
-from db.queue.sql import DONE, RETRY, SUSPECTS
+from db.queue.sql import DONE, FAIL_READY, RETRY, STAGE, SUSPECTS
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
-from jobs.outcome import Errored, HandedBack
+from jobs.outcome import Errored, HandedBack, Stage
 from jobs.plan import block_end, halves
 
 MAX_ERRORS = 3
 """A shard that raised this many errors is halved, or fails."""
 MAX_LOSSES = 5
 """A shard that lost this many workers is halved, or fails."""
+MAX_LOADING_LOSSES = 2
+"""A shard that lost this many workers while they loaded the model fails."""
 MAX_SUSPECTS = 32
 """A job with this many suspect shards splits no more of them: the examples are not the cause."""
+
+UNLOADABLE = (
+    f"{MAX_LOADING_LOSSES} workers were lost while they loaded the model: it may need more memory "
+    "than they have, or more time than HEADWISE_STALL_SECONDS."
+)
 
 
 def backoff_seconds(errors: int) -> float:
@@ -63,6 +74,13 @@ def count_error(tx: Transaction, shard: LeasedShard, error: str, *, in_block: bo
 def count_loss(tx: Transaction, shard: LeasedShard, error: str) -> None:
     """Count the loss of a worker against a leased shard and end the lease."""
     losses = shard.losses + 1
+    before = tx.run(STAGE, **shard.key).one()
+    if before.stage == Stage.LOADING:
+        if before.lost + 1 >= MAX_LOADING_LOSSES:
+            fail(tx, shard, f"{UNLOADABLE} The last time: {error}", whole_job=True)
+        else:
+            _retry(tx, shard, History(errors=shard.errors, losses=losses, error=error))
+        return
     last = losses >= MAX_LOSSES
     several = block_end(shard.lo, shard.hi, shard.block) < shard.hi
     history = History(errors=shard.errors, losses=losses, error=error)
@@ -72,10 +90,15 @@ def count_loss(tx: Transaction, shard: LeasedShard, error: str) -> None:
         _retry(tx, shard, history, failed=last)
 
 
-def fail(tx: Transaction, shard: LeasedShard, error: str) -> None:
-    """Fail a leased shard: another try would raise the same error."""
+def fail(tx: Transaction, shard: LeasedShard, error: str, *, whole_job: bool = False) -> None:
+    """Fail a leased shard: another try would raise the same error.
+
+    whole_job: so would any other shard; those that are ready fail too, unless one is done
+    """
     history = History(errors=shard.errors + 1, losses=shard.losses, error=error)
     _retry(tx, shard, history, failed=True)
+    if whole_job:
+        tx.run(FAIL_READY, job_id=shard.job_id, error=error)
 
 
 def release_rest(

@@ -162,6 +162,29 @@ WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard
 """
 """Return a shard that was stopped on request; nothing counts against it."""
 
+ENTER = """
+UPDATE attempt SET stage = :stage
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND outcome IS NULL
+"""
+"""The attempt has come to another stage."""
+
+STAGE = """
+SELECT stage, (SELECT COUNT(*) FROM attempt l WHERE l.job_id = a.job_id
+    AND l.shard_no = a.shard_no AND l.stage = a.stage AND l.outcome = 'lost') AS lost
+FROM attempt a
+WHERE a.job_id = :job_id AND a.shard_no = :shard_no AND a.fence = :fence
+"""
+"""Where an attempt is, and how many at its shard were lost there."""
+
+FAIL_READY = """
+UPDATE shard SET state = 'failed', error = :error
+WHERE job_id = :job_id AND state = 'ready' AND shard_no IN (
+    SELECT shard_no FROM shard WHERE job_id = :job_id AND state = 'ready'
+    {for_update_skip_locked})
+  AND NOT EXISTS (SELECT 1 FROM shard d WHERE d.job_id = :job_id AND d.state = 'done')
+"""
+"""Fail what is ready of a job whose model cannot be loaded; where a shard is done, it can."""
+
 RETRY = """
 UPDATE shard SET errors = :errors, losses = :losses, error = :error, lease_until = NULL,
     progress = 0, dispatched_at = NULL, pace = NULL, available_at = {clock} + :wait,

@@ -69,10 +69,11 @@ worker = Table(
     Column("seen_at", Double, nullable=False),
     Column("beat_seconds", Double),
     Column("vitals", Text, key="resource_usage"),
+    Column("moved_at", Double),
     info=kept(Lifetime.INSTALLATION),
 )
 """Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats,
-`resource_usage` a JSON object."""
+`resource_usage` a JSON object, `moved_at` when its loop last went on."""
 
 published = Table(
     "published",

@@ -66,9 +66,11 @@ attempt = Table(
     Column("seconds", Double),
     Column("error", Text),
     Column("log_tail", Text),
+    Column("stage", Text),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     info=kept(Lifetime.JOB),
 )
+"""Tries at shards. `stage` says where one is that may be lost: see `jobs.outcome.Stage`."""
 
 job_log = Table(
     "job_log",

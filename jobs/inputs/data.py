@@ -18,7 +18,7 @@ from typing import cast
 
 from jobs.errors import HubUnavailableError, refuse
 from jobs.inputs.formats import Row
-from jobs.inputs.hub import hub_is_away
+from jobs.inputs.hub import dataset_address, hub_is_away
 from jobs.inputs.reader import ReadRequest, Selection, read_file
 from jobs.inputs.reader_process import cell, checked_text, plain_label
 from jobs.settings import Settings
@@ -207,7 +207,10 @@ def _hub_rows(spec: DataSpec) -> Iterator[tuple[Row, Sequence[str]]]:
 
     try:
         table = datasets.load_dataset(
-            spec.dataset, spec.config, split=spec.split, revision=spec.revision
+            dataset_address(str(spec.dataset)),
+            spec.config,
+            split=spec.split,
+            revision=spec.revision,
         )
     except (OSError, ValueError, RuntimeError, HTTPError, DatasetsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

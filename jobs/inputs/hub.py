@@ -1,6 +1,32 @@
-"""Which errors of the hub's libraries may pass with time."""
+"""The hub: addresses that mean it alone, and its errors that may pass with time."""
 
 from __future__ import annotations
+
+from jobs.errors import refuse
+
+FILE_FORMATS = (
+    *("csv", "json", "pandas", "parquet", "arrow", "text", "conll", "imagefolder", "audiofolder"),
+    *("videofolder", "meshfolder", "pdffolder", "niftifolder", "webdataset", "xml", "hdf5"),
+    *("eval", "lance", "tsfile", "iceberg", "vortex", "mmcif", "pdb", "genbank", "fasta", "fastq"),
+    "harbor",
+)
+"""Names that `datasets` takes for a format of files in the working directory, not for a dataset;
+a test holds the list."""
+
+
+def dataset_address(name: str) -> str:
+    """The address of a dataset on the hub, and of nothing else.
+
+    Under a bare name, `datasets` would read a folder of that name in the working directory. Raises
+    InputError for names of file formats.
+    """
+    if name in FILE_FORMATS:
+        remedy = (
+            "Give owner/name, as in nyu-mll/glue, or data.path for a file in an allowed folder."
+        )
+        raise refuse("data.dataset", name, "is a file format, not a dataset on the hub", remedy)
+    return f"hf://datasets/{name}"
+
 
 _BUSY = (408, 425, 429)
 """HTTP: request timeout, too early, too many requests."""

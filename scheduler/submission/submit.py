@@ -21,6 +21,7 @@ from db.reads import jobs as job_reads
 from headwise.labels import UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
+from jobs.inputs.hub import dataset_address
 from jobs.inputs.models import ModelFacts, label_order, model_facts
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
@@ -198,7 +199,12 @@ def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[Exa
 
 def _own_problems(submission: Submission) -> list[Problem]:
     """Problems of a submission that need neither its model nor its data."""
-    problems = []
+    problems: list[Problem] = []
+    if submission.spec.data.dataset:
+        try:
+            dataset_address(submission.spec.data.dataset)
+        except InputError as error:
+            problems += error.problems
     if submission.rows is not None and not submission.spec.data.inline:
         message = "are given, but the data comes from elsewhere"
         remedy = "Set data.inline in place of data.path or data.dataset, or leave them out."

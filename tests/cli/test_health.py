@@ -9,7 +9,7 @@ import pytest
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import ProcessState, SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity, Vitals
 from db.queue import claims
 from tests.cli.conftest import Headwise
 from tests.helpers.jobs import ALICE, planned_job
@@ -57,6 +57,18 @@ def test_a_worker_that_does_not_move_for_its_lease_is_not_well(
     execute(store, "UPDATE shard SET moved_at = moved_at - 200")
     ran = headwise("health", "worker")
     assert (ran.status, ran.out) == (1, "worker: hung: alice\n")
+
+
+def test_a_worker_that_no_longer_looks_for_shards_is_not_well(
+    headwise: Headwise, store: Database
+) -> None:
+    fleet.report_worker(store, HERE, ProcessState.IDLE, vitals=Vitals(still=200.0))
+    assert headwise("health", "worker").status == 0
+    # Busy with a shard that it has lost, for ever; or idle, and deaf.
+    for state in (ProcessState.BUSY, ProcessState.IDLE):
+        fleet.report_worker(store, HERE, state, vitals=Vitals(still=400.0))
+        ran = headwise("health", "worker")
+        assert (ran.status, ran.out) == (1, "worker: hung: alice\n")
 
 
 def test_a_scheduler_is_well_while_its_rounds_end(headwise: Headwise, store: Database) -> None:

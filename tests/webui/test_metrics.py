@@ -53,7 +53,9 @@ def busy(database: Database) -> None:
         elif outcome == "hand back":
             claims.hand_back(database, held, "pause")
         else:
-            fleet.report_worker(database, ALICE, ProcessState.BUSY, held, 10, GPU)
+            fleet.report_worker(
+                database, ALICE, ProcessState.BUSY, held, 10, fleet.Vitals(resource_usage=GPU)
+            )
     fleet.report_scheduler(database, WHO, **SAID)
 
 

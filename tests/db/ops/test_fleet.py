@@ -6,7 +6,7 @@ import pytest
 
 from db.database import Database
 from db.ops import fleet
-from db.ops.fleet import ProcessState, SchedulerIdentity
+from db.ops.fleet import ProcessState, SchedulerIdentity, Vitals
 from db.queue import claims
 from db.reads import jobs as job_reads
 from jobs.settings import Settings
@@ -31,7 +31,9 @@ def shard_condition(database: Database, job: int) -> str | None:
 def test_a_worker_that_missed_two_of_its_own_heartbeats_is_dead(
     database: Database, silent: float, beat: float | None, condition: str
 ) -> None:
-    fleet.report_worker(database, ALICE, ProcessState.IDLE, None, beat, '{"memory": 5}')
+    fleet.report_worker(
+        database, ALICE, ProcessState.IDLE, None, beat, Vitals(resource_usage='{"memory": 5}')
+    )
     shift(database, "worker", "seen_at", silent)
     found = worker(database)
     assert (found.condition, found.alive) == (condition, condition != "dead")

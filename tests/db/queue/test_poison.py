@@ -6,9 +6,10 @@ import json
 
 from db.database import Database
 from db.queue import claims, lifecycle
+from db.queue.claims import Ask
 from db.queue.recovery import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS
 from db.results import commit
-from jobs.outcome import Errored
+from jobs.outcome import Errored, Stage
 from tests.helpers.databases import execute, rows
 from tests.helpers.jobs import ALICE
 from tests.helpers.queue import (
@@ -17,9 +18,13 @@ from tests.helpers.queue import (
     check_whole,
     claim,
     compute,
+    expire_now,
     finish,
     shards,
 )
+
+AT_ONCE = Ask(seconds=1e-9)
+"""For a single block."""
 
 
 # Poison.
@@ -115,3 +120,58 @@ def test_an_example_that_kills_its_workers_is_found(database: Database) -> None:
     assert "the lease expired" in error
     ((losses,),) = rows(database, "SELECT COUNT(*) FROM attempt WHERE outcome = 'lost'")
     assert losses <= MAX_LOSSES + 5
+
+
+# Models.
+def lose_while(database: Database, stage: Stage) -> None:
+    """Claim a shard, come to a stage, and be silent."""
+    execute(database, "UPDATE shard SET available_at = 0")
+    claims.enter(database, claim(database, AT_ONCE), stage)
+    expire_now(database)
+
+
+def test_workers_lost_while_they_load_the_model_fail_the_job(database: Database) -> None:
+    blocked_job(database, 64, 4)
+    lose_while(database, Stage.LOADING)
+    assert rows(database, "SELECT DISTINCT state FROM shard") == [("ready",)]
+    lose_while(database, Stage.LOADING)
+    assert rows(database, "SELECT DISTINCT state FROM shard") == [("failed",)]
+    finish(database)
+    ((state, error),) = rows(database, "SELECT state, error FROM job")
+    assert state == "failed"
+    assert "2 workers were lost while they loaded the model: it may need more memory" in error
+    assert rows(database, "SELECT COUNT(*) FROM attempt") == [(2,)]
+    check_whole(database)
+
+
+def test_a_worker_lost_elsewhere_does_not_count_as_lost_while_loading(database: Database) -> None:
+    blocked_job(database, 4, 4)
+    lose_while(database, Stage.COMPUTING)
+    lose_while(database, Stage.LOADING)
+    lose_while(database, Stage.COMPUTING)
+    assert shards(database) == [(0, 0, 4, "ready")]
+    lose_while(database, Stage.LOADING)
+    assert shards(database) == [(0, 0, 4, "failed")]
+
+
+def test_a_model_that_one_worker_has_loaded_is_not_given_up(database: Database) -> None:
+    blocked_job(database, 16, 4)
+    first = claim(database, AT_ONCE)
+    assert commit.commit_shard(database, first, compute(first), "model")
+    for _ in range(2):
+        lose_while(database, Stage.LOADING)
+    assert shards(database) == [(0, 0, 4, "done"), (4, 4, 8, "failed"), (8, 8, 16, "ready")]
+
+
+def test_a_model_that_cannot_be_used_fails_the_job_at_once(database: Database) -> None:
+    blocked_job(database, 64, 4)
+    held = claim(database, AT_ONCE)
+    claims.record_error(database, held, "it has no head", permanent=True, whole_job=True)
+    assert rows(database, "SELECT DISTINCT state, error FROM shard") == [
+        ("failed", "it has no head")
+    ]
+    finish(database)
+    ((state, error),) = rows(database, "SELECT state, error FROM job")
+    assert state == "failed"
+    assert "it has no head" in error
+    assert rows(database, "SELECT COUNT(*) FROM attempt") == [(1,)]

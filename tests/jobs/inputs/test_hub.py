@@ -13,6 +13,7 @@ from huggingface_hub import errors
 from huggingface_hub.errors import HTTPError
 
 from jobs.inputs.data import read_rows
+from jobs.inputs.hub import FILE_FORMATS
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
@@ -152,7 +153,7 @@ def test_rows_of_a_dataset_carry_the_names_of_their_labels(
     rows = read_rows(DATA, settings)
     assert rows.text_a == ["text 0", "text 1", "text 2"]
     assert rows.labels == ["contradiction", "entailment", -1]
-    assert calls == [(("org/set", "mnli"), {"split": "test", "revision": None})]
+    assert calls == [(("hf://datasets/org/set", "mnli"), {"split": "test", "revision": None})]
 
 
 def test_a_dataset_is_never_run_as_code(
@@ -189,3 +190,28 @@ def test_a_dataset_without_the_column(monkeypatch: pytest.MonkeyPatch, settings:
     refused(lambda: read_rows(spec, settings), "row 1 has no such column", "Did you mean 'text'?")
     spec = DATA.model_copy(update={"label_column": "gold"})
     refused(lambda: read_rows(spec, settings), "data.label_column", "'gold'", "Known: label, text")
+
+
+@pytest.mark.parametrize("name", ["outside_ds", "outside/ds"])
+def test_a_folder_beside_the_process_is_no_dataset(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "test.csv").write_text("text,label\nnot to be read,0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("jobs.inputs.data.hub_is_away", lambda _: False)
+    spec = DataSpec(dataset=name, split="test", text_columns=("text",))
+    refused(lambda: read_rows(spec, settings), "data.dataset: cannot be loaded", name)
+
+
+def test_a_file_format_is_no_dataset(settings: Settings) -> None:
+    """`datasets` would read files of that format in the working directory."""
+    spec = DataSpec(dataset="json", split="train", text_columns=("text",))
+    refused(lambda: read_rows(spec, settings), "data.dataset: is a file format", "owner/name")
+
+
+def test_every_file_format_of_datasets_is_known() -> None:
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    assert set(_PACKAGED_DATASETS_MODULES) <= set(FILE_FORMATS)
