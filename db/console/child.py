@@ -10,8 +10,9 @@ object, from standard input, gives up the rights it does not need, and answers i
     {"end": true, "cut_by": limit or null}   or
     {"error": code, "name": ..., "message": ...}
 
-Bytes travel as {"base64": "..."}; NaN and the infinities as Python's json writes them. CSV is not
-part of the answer: the process writes it to the file descriptor that the request names.
+Bytes are text from here on: lower-case hexadecimal digits, in JSON, in CSV and on the page. NaN and
+the infinities travel as Python's json writes them. CSV is not part of the answer: the process
+writes it to the file descriptor that the request names.
 
 A process, because a long C function cannot be interrupted inside SQLite, and a PostgreSQL client
 cannot refuse a long value before it is in memory. A process can be limited and killed.
@@ -22,7 +23,6 @@ of a second.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import resource
@@ -77,13 +77,9 @@ def limit(request: dict[str, Any]) -> None:
 
 def say(message: dict[str, object]) -> None:
     """Write one line of the answer."""
-    line = json.dumps(message, default=_encode).encode("ascii") + b"\n"
+    line = json.dumps(message).encode("ascii") + b"\n"
     sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
-
-
-def _encode(value: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode("ascii")}
 
 
 class Output:
@@ -115,7 +111,7 @@ class Output:
             if self.rows_left == 0:
                 cut_by = "rows"
                 break
-            row = row if self.cell is None else [_cut(value, self.cell) for value in row]
+            row = [_shown(value, self.cell) for value in row]
             size += sum(map(_size, row))
             if self.file is None and size > self.bytes_left:
                 if self.cell is None:
@@ -156,14 +152,15 @@ class Output:
 
 
 def _size(value: object) -> int:
-    if isinstance(value, str | bytes):
+    if isinstance(value, str):
         return len(value) + 3
     return 8 + value.bit_length() // 3 if isinstance(value, int) else 8
 
 
-def _cut(value: object, most: int) -> object:
-    if isinstance(value, str) and len(value) > most:
-        return value[: most - 1] + "…"
+def _shown(value: object, most: int | None) -> object:
+    """The value, bytes as text; text that is longer than a page shows is cut."""
     if isinstance(value, bytes):
-        return value[:most]
+        value = value.hex()
+    if most is not None and isinstance(value, str) and len(value) > most:
+        return value[: most - 1] + "…"
     return value

@@ -53,7 +53,7 @@ _downloads = Downloads(space=5 * DOWNLOAD_BYTES, per_client=2)
 
 @dataclass(frozen=True, kw_only=True)
 class QueryResult:
-    """The rows of a query. A cell is None, bool, int, float, str or bytes."""
+    """The rows of a query. A cell is None, bool, int, float or str; bytes are hexadecimal text."""
 
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -101,7 +100,7 @@ class Answer:
                 raise error_of({"error": "bytes"}, self._request)
             if not line.endswith(b"\n"):  # the child died while writing
                 return
-            yield json.loads(line, object_hook=_decode)
+            yield json.loads(line)
 
     def _kill_after(self, seconds: float) -> threading.Timer:
         def kill() -> None:
@@ -134,7 +133,3 @@ def _environment() -> dict[str, str]:
     """Variables that the loader and libpq need; not the settings, which hold passwords."""
     kept = ("LD_LIBRARY_PATH", "HOME", "PATH", "SYSTEMROOT")
     return {k: v for k, v in os.environ.items() if k in kept or k.startswith("PGSSL")}
-
-
-def _decode(value: dict[str, Any]) -> object:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Lines of RFC 4180, for rows of None, bool, int, float, str and bytes."""
+    """Lines of RFC 4180, for rows of None, bool, int, float and str."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(map(_cell, row) for row in rows)
     return buffer.getvalue()
@@ -25,8 +25,6 @@ def _cell(value: object) -> object:
     """A cell that no spreadsheet runs as a formula; texts that are numbers stay as they are."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, bytes):
-        return value.hex()
     if isinstance(value, str) and value[:1] in _FORMULA and not _NUMBER.fullmatch(value):
         return "'" + value
     return value

@@ -36,6 +36,8 @@ _KEYS = {
 } | {"layers", "heads", "layer"}
 """Integer columns that rows are joined by: they hold small numbers."""
 
+_HEXADECIMAL = b"canary".hex()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Canaries:
@@ -46,18 +48,27 @@ class Canaries:
 
     def seen_in(self, rows: Iterable[Iterable[object]]) -> set[str]:
         """Places of the secret values that rows show, whole or as a part of a text."""
-        texts = [str(value) for value in self.secret if isinstance(value, str)]
+        places = {
+            value.decode() if isinstance(value, bytes) else value: place
+            for value, place in self.secret.items()
+            if isinstance(value, str | bytes)
+        }
         found: set[str] = set()
         for row in rows:
             for value in row:
                 if isinstance(value, bytes):
                     value = value.decode("latin-1")
                 if isinstance(value, str):
-                    if "canary" in value:
-                        found.update(self.secret[one] for one in texts if one in value)
+                    if "canary" in value or _HEXADECIMAL in value:
+                        found.update(places[one] for one in places if _stands_in(one, value))
                 elif value in self.secret and not isinstance(value, bool):
                     found.add(self.secret[value])
         return found
+
+
+def _stands_in(canary: str, value: str) -> bool:
+    """Say if a value has a canary, as text or as the console shows bytes."""
+    return canary in value or canary.encode().hex() in value
 
 
 def fill(database: Database) -> Canaries:

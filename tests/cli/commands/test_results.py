@@ -62,6 +62,13 @@ def test_sql_says_when_rows_are_left_out(
     assert len(ran.out.splitlines()) == 1 + 36
 
 
+def test_sql_prints_bytes_as_hexadecimal_digits(headwise: Headwise, store: Database) -> None:
+    finished_job(store)
+    assert json.loads(headwise("sql", "SELECT x'00ff' AS a", "--json").out) == [{"a": "00ff"}]
+    assert headwise("sql", "SELECT x'00ff' AS a", "--csv").out == "a\r\n00ff\r\n"
+    assert headwise("sql", "SELECT x'00ff' AS a").out.split() == ["a", "00ff"]
+
+
 def test_export_to_the_terminal_is_csv(headwise: Headwise, store: Database) -> None:
     finished_job(store)
     lines = list(csv.DictReader(io.StringIO(headwise("export", "1").out)))

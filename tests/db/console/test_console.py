@@ -267,7 +267,7 @@ SQLITE_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("SELECT j.value FROM jobs, json_each(labels) j WHERE job_id = 1", [("no",), ("yes",)]),
     ("SELECT count(*) FROM json_tree('[1, [2]]')", [(4,)]),
     ("SELECT converged, truncated FROM completeness JOIN examples USING (example)", [(1, 0)]),
-    ("SELECT x'00ff', 1e999, CAST(x'41ff' AS TEXT)", [(b"\0\xff", math.inf, "A\ufffd")]),
+    ("SELECT x'00ff', 1e999, CAST(x'41ff' AS TEXT)", [("00ff", math.inf, "A\ufffd")]),
     ("SELECT strftime('%Y', created_at, 'unixepoch') FROM jobs LIMIT 1", [("1970",)]),
 )
 POSTGRESQL_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
@@ -277,7 +277,7 @@ POSTGRESQL_ANSWERS: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
     ("SELECT jsonb_array_elements_text(labels::jsonb) FROM jobs LIMIT 2", [("no",), ("yes",)]),
     ("SELECT * FROM generate_series(1, 2)", [(1,), (2,)]),
     ("SELECT converged, truncated FROM completeness JOIN examples USING (example)", [(True, 0)]),
-    (r"SELECT '\x00ff'::bytea, 'Infinity'::float8, -5::numeric", [(b"\0\xff", math.inf, -5)]),
+    (r"SELECT '\x00ff'::bytea, 'Infinity'::float8, -5::numeric", [("00ff", math.inf, -5)]),
     ("SELECT 1.25::numeric, '[1]'::jsonb, ARRAY[1, NULL]", [(1.25, "[1]", "{1,NULL}")]),
     ("SELECT 'infinity'::timestamp, date '0044-03-15 BC'", [("infinity", "0044-03-15 BC")]),
     ("SELECT (1, 'a'), interval '1 day', point(1, 2)", [("(1,a)", "1 day", "(1,2)")]),
@@ -374,6 +374,15 @@ def test_queries_side_by_side(settings: Settings) -> None:
     for thread in threads:
         thread.join()
     assert found == [[(1,)]] * len(threads)
+
+
+def test_bytes_are_hexadecimal_digits_everywhere(console: Console, database: Database) -> None:
+    sql = "SELECT x'00fF' AS a, x'' AS b"
+    if database.dialect == "postgresql":
+        sql = r"SELECT '\x00fF'::bytea AS a, ''::bytea AS b"
+    assert console.run(sql).rows == [("00ff", "")]
+    assert console.preview(sql).rows == [("00ff", "")]
+    assert b"".join(console.csv(sql)) == b"a,b\r\n00ff,\r\n"
 
 
 def test_a_preview_cuts_cells_and_ends_at_its_size(
