@@ -108,7 +108,7 @@ class Database:
         config.attributes["connection"] = tx.connection
         command.upgrade(config, "head")
         for view in VIEWS:
-            tx.connection.exec_driver_sql(f"CREATE VIEW {view.name} AS {view.select}")
+            tx.connection.exec_driver_sql(view.definition(self.dialect))
         tx.execute(published.delete())
         values = dict(zip(("views_hash", "oldest_code"), _publishing(), strict=True))
         tx.execute(published.insert().values(values))

@@ -325,7 +325,8 @@ VIEW_NAMES = tuple(view.name for view in VIEWS)
 
 def views_hash() -> str:
     """Return the SHA-256 of every view; a database with a different hash gets new views."""
-    return hashlib.sha256("\n".join(v.name + v.select for v in VIEWS).encode()).hexdigest()
+    definitions = "\n".join(view.definition("postgresql") for view in VIEWS)
+    return hashlib.sha256(definitions.encode()).hexdigest()
 
 
 def schema_page() -> str:
