@@ -11,7 +11,7 @@ from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads import studies
 from db.reads.jobs import Job
-from scheduler.submission.findings import findings
+from scheduler.findings import findings
 
 
 def job_title(job: Job) -> str:

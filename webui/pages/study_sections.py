@@ -16,7 +16,7 @@ from headwise.stats.ranking import correlation
 from jobs.errors import refuse
 from jobs.kinds import ranking_source
 from jobs.states import JobState
-from scheduler.submission.findings import findings, ranked
+from scheduler.findings import findings, ranked
 from webui.context import choice, database
 from webui.kinds import attack, attribution, pruning
 from webui.pages import trees
