@@ -1,17 +1,21 @@
-"""Jobs and studies as JSON objects: the same from the API and from `--json` on the command line.
+"""Jobs, studies and checks as JSON objects: the same from the API and from `--json`.
 
 Times are seconds since 1970 by the database's clock. docs/api.md says what the keys mean.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads import studies
 from db.reads.jobs import Job
+from jobs.inputs.models import ModelFacts
 from scheduler.findings import findings
+from scheduler.submission.study import CheckedStudy
+from scheduler.submission.submit import Checked
 
 
 def job_title(job: Job) -> str:
@@ -86,4 +90,42 @@ def study_json(database: Database, study: int) -> dict[str, Any]:
         "final": found.final,
         "steps": {step: job_json(job) for step, job in jobs.items()},
         "findings": findings(database, jobs),
+    }
+
+
+def checked_json(checked: Checked) -> dict[str, Any]:
+    """The findings of a check, for the form and for API users."""
+    facts, rows = checked.facts, checked.rows
+    return {
+        "estimate": asdict(checked.estimate),
+        "existing_job": checked.existing_job,
+        "same_as": checked.same_as,
+        "model": _model_json(facts),
+        "first_texts": None
+        if not rows
+        else [rows.text_a[0][:300]] + ([rows.text_b[0][:300]] if rows.text_b else []),
+    }
+
+
+def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
+    """The findings of a study's check, for the form and for API users."""
+    facts = next(iter(checked.jobs.values())).facts
+    return {
+        "estimate": asdict(checked.estimate),
+        "existing_job": None,
+        "same_as": None,
+        "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
+        "reused": checked.reused,
+        "model": _model_json(facts),
+    }
+
+
+def _model_json(facts: ModelFacts) -> dict[str, Any]:
+    """The configuration of a model."""
+    return {
+        "family": facts.family,
+        "labels": facts.labels,
+        "layers": facts.layers,
+        "heads": facts.heads,
+        "max_length": facts.max_length,
     }

@@ -1,21 +1,22 @@
-"""Jobs, and what a check found of a submission, as pages show them and the API sends them."""
+"""Jobs as their pages show them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs import formatting
-from jobs.inputs.models import ModelFacts
 from jobs.inputs.uploads import original_name
-from jobs.kinds import SPECS
-from jobs.specs.base import DataSpec, ModelSpec
+from jobs.kinds import DEFAULT, SPECS
 from scheduler.serializers import job_json
-from scheduler.submission.study import CheckedStudy
-from scheduler.submission.submit import Checked
+
+_NOT_SHOWN = ("version", "kind")
+"""Fields of a specification that its page says elsewhere."""
 
 
 def live_json(database: Database, job_id: int) -> dict[str, Any]:
@@ -28,44 +29,6 @@ def live_json(database: Database, job_id: int) -> dict[str, Any]:
         **job_json(job),
         "shards": job_reads.shard_counts(database, job_id),
         "text": progress_words(job),
-    }
-
-
-def checked_json(checked: Checked) -> dict[str, Any]:
-    """The findings of a check, for the form and for API users."""
-    facts, rows = checked.facts, checked.rows
-    return {
-        "estimate": asdict(checked.estimate),
-        "existing_job": checked.existing_job,
-        "same_as": checked.same_as,
-        "model": _model_json(facts),
-        "first_texts": None
-        if not rows
-        else [rows.text_a[0][:300]] + ([rows.text_b[0][:300]] if rows.text_b else []),
-    }
-
-
-def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
-    """The findings of a study's check, for the form and for API users."""
-    facts = next(iter(checked.jobs.values())).facts
-    return {
-        "estimate": asdict(checked.estimate),
-        "existing_job": None,
-        "same_as": None,
-        "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
-        "reused": checked.reused,
-        "model": _model_json(facts),
-    }
-
-
-def _model_json(facts: ModelFacts) -> dict[str, Any]:
-    """The configuration of a model."""
-    return {
-        "family": facts.family,
-        "labels": facts.labels,
-        "layers": facts.layers,
-        "heads": facts.heads,
-        "max_length": facts.max_length,
     }
 
 
@@ -83,30 +46,30 @@ def progress_words(job: Job) -> dict[str, str]:
     }
 
 
-def spec_rows(spec: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def spec_rows(spec: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     """The keys of a specification that are set, as (name, value, whether it is the default)."""
-    rows: list[tuple[str, str, bool]] = []
+    return list(_rows(SPECS[spec.get("kind", DEFAULT)], spec))
+
+
+def _rows(
+    model: type[BaseModel], values: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str, bool]]:
     # The stored keys are sorted; the documented order reads better.
-    for name, field in SPECS[spec.get("kind", "attribution")].model_fields.items():
-        value = spec.get(name)
-        if isinstance(value, dict):
-            inner = (ModelSpec if name == "model" else DataSpec).model_fields
-            rows += [
-                (
-                    f"{name}.{key}",
-                    _shown(_as_uploaded(value[key])),
-                    key in _ZERO and value[key] == 0,
-                )
-                for key in inner
-                if value.get(key) is not None
-            ]
-        elif value is not None and name not in ("version", "kind"):
-            rows.append((name, _shown(value), field.default == value))
-    return rows
+    for name, field in model.model_fields.items():
+        value = values.get(name)
+        if value is None or (not prefix and name in _NOT_SHOWN):
+            continue
+        part = _part(field.annotation)
+        if part is not None and isinstance(value, dict):
+            yield from _rows(part, value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, _shown(_as_uploaded(value)), field.default == value
 
 
-_ZERO = ("offset", "seed")
-"""Keys of `data` whose default is 0."""
+def _part(annotation: Any) -> type[BaseModel] | None:
+    """The model among the types of a field."""
+    types = (annotation, *get_args(annotation))
+    return next((t for t in types if isinstance(t, type) and issubclass(t, BaseModel)), None)
 
 
 def _as_uploaded(value: object) -> object:

@@ -12,13 +12,13 @@ from db.reads import jobs as job_reads
 from jobs.errors import refuse
 from jobs.logs import LEVELS
 from jobs.states import SHOWN_JOB_STATES
-from scheduler.serializers import job_json
+from scheduler.serializers import checked_json, job_json
 from scheduler.submission.control import change, control
 from scheduler.submission.submit import check, submit
 from webui.api.requests import MOST_ROWS, limit_and_offset, read_json
 from webui.context import choice, database, integer, optional_integer, settings, words
 from webui.polling import conditional, job_version
-from webui.serializers import checked_json, live_json
+from webui.presentation import live_json
 
 blueprint = Blueprint("job_api", __name__, url_prefix="/api/v1")
 

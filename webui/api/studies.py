@@ -7,11 +7,10 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify
 
 from db.reads import studies
-from scheduler.serializers import study_json
+from scheduler.serializers import checked_study_json, study_json
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
 from webui.api.requests import limit_and_offset, read_json
 from webui.context import database, settings
-from webui.serializers import checked_study_json
 
 blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 

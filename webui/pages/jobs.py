@@ -14,7 +14,7 @@ from jobs.kinds import SPECS
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.serializers import job_title
 from scheduler.submission.control import change, control
-from webui import serializers
+from webui import presentation
 from webui.context import (
     choice,
     clean,
@@ -38,7 +38,7 @@ blueprint = Blueprint("jobs", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"job_title": job_title, "progress_words": serializers.progress_words}
+    return {"job_title": job_title, "progress_words": presentation.progress_words}
 
 
 def _asked_for() -> tuple[dict[str, str], int]:
@@ -89,7 +89,7 @@ def show(job_id: int) -> str:
         purge_at=None
         if job.purged_at
         else job.ends_at(kept.keep_details_days, job.keep_details_days),
-        spec_rows=serializers.spec_rows(job.spec),
+        spec_rows=presentation.spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
         children=job_reads.list_children(opened, job.id),
         **_shards(job),

@@ -13,6 +13,7 @@ from jobs.inputs.uploads import save_upload
 from jobs.kinds import DEFAULT, SPECS
 from jobs.recurring import Recurring
 from jobs.specs.submission import Submission
+from scheduler.serializers import checked_json
 from scheduler.submission.presets import presets
 from scheduler.submission.quick_jobs import is_quick
 from scheduler.submission.recurring import add
@@ -21,7 +22,6 @@ from webui import forms
 from webui.context import choice, clean, database, integer, redirect, settings
 from webui.forms import problems_by_field
 from webui.kinds import PAGES, pruning
-from webui.serializers import checked_json
 
 HUB_FIELDS = ("data.dataset", "data.config", "data.split", "data.revision")
 MODEL_AND_DATA = (

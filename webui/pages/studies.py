@@ -12,6 +12,7 @@ from db.reads import studies
 from db.reads.studies import StudyRow
 from jobs.errors import InputError, Problem
 from jobs.study import PARTS, StudySpec
+from scheduler.serializers import checked_study_json
 from scheduler.submission.study import (
     ACTIONS,
     CheckedStudy,
@@ -24,7 +25,6 @@ from webui import forms
 from webui.context import clean, database, integer, redirect, settings
 from webui.pages import new_job, study_sections
 from webui.polling import conditional, jobs_version
-from webui.serializers import checked_study_json
 
 PAGE = 25
 FIELDS = (
