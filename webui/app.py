@@ -34,6 +34,7 @@ from webui.heads import site_name
 from webui.metrics import MetricsCache
 from webui.pages import words
 from webui.polling import live_tag
+from webui.server.routes import SMALL_BODY, WITH_FILES, limit_body
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +68,11 @@ STATUS: dict[type[HeadwiseError], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-SMALL_BODY = 1 << 20
-"""Largest body of a request that carries no file, in bytes."""
 
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Create it after a fork: it opens the database."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = (settings.upload_megabytes << 20) + SMALL_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
     app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
     app.extensions["headwise-metrics"] = MetricsCache()
@@ -96,6 +94,7 @@ def create_app(settings: Settings) -> Flask:
     _register(app)
     app.before_request(_refuse_other_names)
     app.before_request(_refuse_foreign)
+    app.before_request(limit_body)
     app.after_request(_add_headers)
     app.register_error_handler(HeadwiseError, _on_headwise_error)
     app.register_error_handler(HTTPException, _on_http_error)
@@ -186,9 +185,9 @@ def _on_http_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     message, remedy = str(error.description or status.phrase), ""
     if isinstance(error, RequestEntityTooLarge):
-        limit = context().settings.upload_megabytes
-        message = f"the request is larger than the {limit} MB that an upload may have"
-        remedy = "Put the file into an allowed folder, or raise HEADWISE_UPLOAD_MEGABYTES."
+        message, remedy = _too_large()
+    elif status in _REFUSALS:
+        message, remedy = _REFUSALS[status]
     elif status is HTTPStatus.NOT_FOUND:
         message, remedy = "no page has this address", "Start from the list of jobs."
     problem = Problem(field="request", value=request.path, message=message, remedy=remedy)
@@ -198,6 +197,35 @@ def _on_http_error(error: HTTPException) -> Response:
     if allowed:
         response.headers["Allow"] = allowed
     return response
+
+
+_REFUSALS = {
+    HTTPStatus.REQUEST_TIMEOUT: ("the request did not arrive in time", "Send it at once."),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "the dashboard has as many requests of this kind as it can answer",
+        "Try again in a few seconds.",
+    ),
+}
+
+
+def _too_large() -> tuple[str, str]:
+    """What a request has too much of, and what to do about it."""
+    limit = request.max_content_length or 0
+    if request.content_length and request.content_length <= limit:
+        return (
+            f"a field of the form is larger than {SMALL_BODY >> 20} MB, or it has too many parts",
+            "Send the data as a file, in one field.",
+        )
+    if request.endpoint in WITH_FILES:
+        limit = context().settings.upload_megabytes
+        return (
+            f"the request is larger than the {limit} MB that an upload may have",
+            "Put the file into an allowed folder, or raise HEADWISE_UPLOAD_MEGABYTES.",
+        )
+    return (
+        f"the request is larger than the {limit >> 20} MB that it may have",
+        "Send less; upload a data file, or put it into an allowed folder.",
+    )
 
 
 def _on_bug(error: Exception) -> Response:

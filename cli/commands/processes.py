@@ -171,6 +171,6 @@ def scheduler() -> None:
 
 def web() -> None:
     """Serve the dashboard and the API."""
-    from webui.serve import serve  # Flask and gunicorn, needed by this command only
+    from webui.server.serve import serve  # Flask and uvicorn, needed by this command only
 
     serve(prepare(load_settings()))

@@ -1,0 +1,79 @@
+"""How much each address may take: the room that its requests run in, and the bytes of a body."""
+
+from __future__ import annotations
+
+from enum import Enum
+from http import HTTPStatus
+
+from flask import Flask, abort, request
+from werkzeug.exceptions import HTTPException
+
+from webui.context import settings
+
+SMALL_BODY = 1 << 20
+"""Largest body of a request that carries no file, in bytes."""
+REFUSAL = "headwise.refusal"
+"""Key of a WSGI environment: a status to answer instead of calling the view."""
+
+
+class RoomName(Enum):
+    """Kinds of requests that do not wait for each other."""
+
+    HEALTH = "health"
+    OPERATORS = "operators"
+    PAGES = "pages"
+    CHECKS = "checks"
+    """Read data files and models."""
+    CONSOLE = "console"
+    DOWNLOADS = "downloads"
+    """Hold a connection to the database until the last byte."""
+
+
+ROOMS = {
+    "ops.healthz": RoomName.HEALTH,
+    "ops.readyz": RoomName.OPERATORS,
+    "ops.metrics": RoomName.OPERATORS,
+    "console.show": RoomName.CONSOLE,
+    "console.run": RoomName.CONSOLE,
+    "console.download": RoomName.CONSOLE,
+    "results.export": RoomName.DOWNLOADS,
+    "watch.download": RoomName.DOWNLOADS,
+    "attack.try_now": RoomName.CHECKS,
+    "explain.create": RoomName.CHECKS,
+    "job_api.check_job": RoomName.CHECKS,
+    "job_api.create_job": RoomName.CHECKS,
+    "new_job.check_form": RoomName.CHECKS,
+    "new_job.create": RoomName.CHECKS,
+    "recurring_api.create": RoomName.CHECKS,
+    "studies.check_form": RoomName.CHECKS,
+    "studies.create": RoomName.CHECKS,
+    "study_api.check": RoomName.CHECKS,
+    "study_api.create_study": RoomName.CHECKS,
+    "study_api.restart": RoomName.CHECKS,
+    "upload_api.preview_file": RoomName.CHECKS,
+    "upload_api.upload": RoomName.CHECKS,
+}
+"""Rooms by endpoint; every other request is a page's."""
+WITH_FILES = frozenset({"new_job.create", "studies.create", "upload_api.upload"})
+"""Endpoints whose bodies may carry a file."""
+
+
+def most_bytes(endpoint: str | None, upload_megabytes: int) -> int:
+    """The largest body that an endpoint takes, in bytes."""
+    return SMALL_BODY + ((upload_megabytes << 20) if endpoint in WITH_FILES else 0)
+
+
+def endpoint_of(app: Flask, method: str, path: str) -> str | None:
+    """The endpoint that a request reaches, None where it reaches none."""
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(path, method)
+    except HTTPException:
+        return None
+    return str(endpoint)
+
+
+def limit_body() -> None:
+    """Hold a request to its budget; refuse one that the server could not take whole."""
+    request.max_content_length = most_bytes(request.endpoint, settings().upload_megabytes)
+    if refusal := request.environ.get(REFUSAL):
+        abort(HTTPStatus(refusal))
