@@ -60,6 +60,10 @@ docs: install  ## Write the generated pages anew
 	$(BIN)/headwise schema > docs/schema.md
 	$(BIN)/headwise schema --settings > docs/settings.md
 
+.PHONY: lock
+lock: install  ## Write the images' dependencies anew, with the hashes of constraints.txt's versions
+	$(BIN)/python -m tools.lock
+
 .PHONY: bench
 bench: install  ## Measure, print a table and write docs/benchmarks.md (some minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
