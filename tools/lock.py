@@ -45,8 +45,8 @@ def resolved(requirements: list[str], platform: str) -> dict[str, str]:
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"),
                 *("--ignore-installed", "--only-binary=:all:", "--python-version=3.11", *tags),
-                *("--target", folder, "--report", report),
-                *("-c", ROOT / "constraints.txt", *requirements),
+                *("--target", folder, "--report", str(report)),
+                *("-c", str(ROOT / "constraints.txt"), *requirements),
             ],
             check=True,
             # The index alone: wheels of this machine have other hashes.
