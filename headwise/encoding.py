@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.errors import OptionError, TokenizerError
+from headwise.errors import FAILURES, OptionError, TokenizerError, first_line
+from headwise.inputs import check_inputs, check_token_types, check_vocabulary, takes_token_types
+from headwise.replay.probes import token_id
 
 _SPACE = "\u2581"  # marks a space before a word in SentencePiece
 
@@ -61,18 +62,17 @@ def encode(
     exceeds the limit of the model or leaves no room for text.
     """
     limit = effective_limit(model, tokenizer, max_length)
-    names = _accepted_inputs(model)
+    typed = takes_token_types(model, tokenizer)
+    check_inputs(model, tokenizer, limit)
     encoded = []
     for index, text in enumerate(texts):
         parts = _parts(index, text)
-        # verbose=False: no warning about a length that is truncated below.
-        whole = tokenizer(*parts, verbose=False)
-        truncated = limit is not None and len(whole["input_ids"]) > limit
-        if truncated:
-            whole = tokenizer(*parts, truncation="longest_first", max_length=limit)
+        whole, truncated = _tokenized(index, tokenizer, parts, limit)
         ids = tuple(int(token) for token in whole["input_ids"])
-        _check_vocabulary(model, ids)
-        types = whole.get("token_type_ids") if "token_type_ids" in names else None
+        check_vocabulary(model, ids)
+        types = whole["token_type_ids"] if typed else None
+        if types is not None:
+            check_token_types(model, types)
         tokens = tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(ids)))
         word_index, word_texts = _words(whole, parts, tokens)
         encoded.append(
@@ -86,6 +86,23 @@ def encode(
             )
         )
     return encoded
+
+
+def _tokenized(
+    index: int, tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], limit: int | None
+) -> tuple[BatchEncoding, bool]:
+    """The tokens of a text, and whether they were truncated to the limit."""
+    try:
+        # verbose=False: no warning about a length that is truncated below.
+        whole = tokenizer(*parts, verbose=False)
+        if limit is None or len(whole["input_ids"]) <= limit:
+            return whole, False
+        return tokenizer(*parts, truncation="longest_first", max_length=limit), True
+    except FAILURES as error:
+        raise TokenizerError(
+            f"the tokenizer ({type(tokenizer).__name__}) cannot read texts[{index}]: "
+            f"{first_line(error)}; choose a model whose tokenizer reads plain texts"
+        ) from error
 
 
 def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
@@ -171,7 +188,7 @@ def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[
 
 def pad_id(model: PreTrainedModel) -> int:
     """Return the token id for padding, which is masked."""
-    return int(model.config.pad_token_id or 0)
+    return token_id(model, "pad_token_id") or 0
 
 
 def _parts(index: int, text: object) -> tuple[str, ...]:
@@ -206,16 +223,3 @@ def effective_limit(
     if limit is not None and max_length > limit:
         raise OptionError(f"max_length {max_length} is more than the model's limit of {limit}")
     return max_length
-
-
-def _accepted_inputs(model: PreTrainedModel) -> set[str]:
-    return set(inspect.signature(model.forward).parameters)
-
-
-def _check_vocabulary(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    size = model.get_input_embeddings().num_embeddings
-    if max(ids, default=0) >= size:
-        raise TokenizerError(
-            f"the tokenizer gives token id {max(ids)}, but the model has only {size} embeddings: "
-            "they do not belong together"
-        )

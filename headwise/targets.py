@@ -156,10 +156,9 @@ class _OutputWrapper(nn.Module):
         return embeddings
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self, input_ids: Tensor, attention_mask: Tensor, **others: Tensor
     ) -> SequenceClassifierOutput:
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **others)
         return SequenceClassifierOutput(logits=self.classes(output, attention_mask))
 
     def classes(self, output: object, mask: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger, words_into
-from headwise.attack.predicting import Classifier, evaluating
+from headwise.attack.predicting import Classifier
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
+from headwise.evaluating import evaluating
 from headwise.labels import label_index
 from headwise.options import Progress
 from headwise.stats.attack import AttackSums

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -72,17 +70,6 @@ def in_batches(
             budget.halve()
             continue
         del order[: len(batch)]
-
-
-@contextmanager
-def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Disable gradients and dropout in this context; leaving it restores every module."""
-    with ExitStack() as stack:
-        for module in model.modules():
-            stack.callback(setattr, module, "training", module.training)
-        model.eval()
-        stack.enter_context(torch.no_grad())
-        yield
 
 
 def budget_for(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:

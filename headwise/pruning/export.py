@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import inspect
 import json
 import secrets
 import shutil
@@ -35,12 +34,13 @@ from headwise.errors import (
     UnsupportedModelError,
     first_line,
 )
+from headwise.inputs import takes_token_types
 from headwise.loading import DTYPES, read_config, read_tokenizer, resolve_device
 from headwise.pruning.shrinking import SIZE_NAMES, Cut
 from headwise.pruning.structure import cut_heads, remove_heads, zero_heads
 from headwise.pruning.wiring import Mask
 from headwise.replay import Site
-from headwise.replay.probes import native_logits
+from headwise.replay.probes import native_logits, probe_inputs
 from headwise.targets import label_names
 
 WEIGHTS, RECIPE, ONNX = "pruned.safetensors", "pruned.json", "model.onnx"
@@ -226,12 +226,10 @@ def save_onnx(
     with _new_folder(folder) as target:
         pruned = remove_heads(model, mask).float().cpu()
         pruned.config.use_cache = False
-        probes = [_with_types(pruned, tokenizer, probe) for probe in native_logits(pruned)[0]]
+        shapes = [*native_logits(pruned)[0], probe_inputs(pruned, 1, 1, 3)]
+        probes = [_with_types(pruned, tokenizer, probe) for probe in shapes]
         _export(pruned, probes[0], target / ONNX)
-        session = runtime.InferenceSession(target / ONNX, providers=["CPUExecutionProvider"])
-        probes.append({name: tensor[:1, :3] for name, tensor in probes[0].items()})
-        differences = [_difference(session, pruned, probe) for probe in probes]
-        worst = max(differences)
+        worst = _largest_difference(runtime, target / ONNX, pruned, probes)
         if not worst <= ONNX_TOLERANCE:
             raise UnsupportedModelError(
                 f"model type {pruned.config.model_type!r} cannot be exported as ONNX: onnxruntime "
@@ -283,20 +281,37 @@ def _export(model: PreTrainedModel, inputs: dict[str, Tensor], path: Path) -> No
 def _with_types(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Any
 ) -> dict[str, Tensor]:
-    name, ids = "token_type_ids", inputs["input_ids"]
-    if name not in tokenizer.model_input_names or (
-        name not in inspect.signature(model.forward).parameters
-    ):
+    ids = inputs["input_ids"]
+    if not takes_token_types(model, tokenizer):
         return dict(inputs)
     count = getattr(model.config, "type_vocab_size", None) or 1
-    return {**inputs, name: torch.arange(ids.numel()).view_as(ids) % count}
+    return {**inputs, "token_type_ids": torch.arange(ids.numel()).view_as(ids) % count}
 
 
-def _difference(session: Any, model: PreTrainedModel, inputs: dict[str, Tensor]) -> float:
-    (got,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-    with torch.no_grad():
-        wanted = model(**inputs).logits.numpy()
-    return float(np.abs(got - wanted).max() / max(1.0, np.abs(wanted).max()))
+def _largest_difference(
+    runtime: Any, path: Path, model: PreTrainedModel, probes: list[dict[str, Tensor]]
+) -> float:
+    """The largest difference of onnxruntime's logits from torch's, relative to the largest logit.
+
+    Raises UnsupportedModelError where onnxruntime does not run the file.
+    """
+    try:
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        found = [
+            session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0]
+            for inputs in probes
+        ]
+    except Exception as error:  # onnxruntime's errors share no other base class
+        raise UnsupportedModelError(
+            f"model type {model.config.model_type!r} cannot be exported as ONNX: onnxruntime does "
+            f"not run it: {first_line(error)}; export it as a smaller or masked model"
+        ) from error
+    worst = 0.0
+    for inputs, got in zip(probes, found, strict=True):
+        with torch.no_grad():
+            wanted = model(**inputs).logits.numpy()
+        worst = max(worst, float(np.abs(got - wanted).max() / max(1.0, np.abs(wanted).max())))
+    return worst
 
 
 def _optional(name: str) -> Any:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from headwise.pruning.shrinking import Cut, cut_of
 from headwise.pruning.wiring import Mask, Watch, Wiring
 from headwise.replay import Inputs, Replay, Site
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.replay.probes import native_logits
+from headwise.replay.probes import native_logits, probe_inputs
 
 # Some models compute parts in single precision even where all else is double.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
@@ -63,14 +64,11 @@ def cut_heads(
             for wiring in wirings
         ]
     pruned = copy.deepcopy(model).eval()
-    try:
+    with _as_refusal(model, "the smaller model does not run"):
         for cut in cuts:
             cut.apply(pruned)
         with torch.no_grad():
             logits = [pruned(**probe).logits for probe in probes]
-    except FAILURES as error:
-        reason = f"the smaller model does not run: {first_line(error)}"
-        raise _refusal(model, reason) from error
     _compare(model, logits, expected)
     return pruned, cuts, sites, removed
 
@@ -85,7 +83,7 @@ def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
         wirings = _wirings(replay, model, removed)
         probes, expected = _masked_logits(replay, removed)
     zeroed = copy.deepcopy(model).eval()
-    with torch.no_grad():
+    with torch.no_grad(), _as_refusal(model, "the masked model does not run"):
         for wiring in wirings:
             layer = zeroed.get_submodule(wiring.output)
             lost = removed[wiring.site.index, : wiring.site.heads]
@@ -143,18 +141,22 @@ def describe(
     length: int = 128,
     runs: int = 15,
 ) -> Comparison:
-    """Compare a model in eval mode and its version from ``remove_heads``, timed in turns."""
-    layers = _attention_layers(model)
-    ids = torch.randint(
-        model.config.get_text_config().vocab_size,
-        (batch, length),
-        generator=torch.Generator().manual_seed(0),
-    ).to(model.device)
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    """Compare a model in eval mode and its version from ``remove_heads``, timed in turns.
+
+    Raises UnsupportedModelError for a model that does not run on ``batch`` texts of ``length``
+    tokens.
+    """
+    layers, inputs = _attention_layers(model), probe_inputs(model, 0, batch, length)
     seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs + 1):
-        for each, times in zip((model, pruned), seconds, strict=True):
-            times.append(_forward_seconds(each, inputs))
+    try:
+        for _ in range(runs + 1):
+            for each, times in zip((model, pruned), seconds, strict=True):
+                times.append(_forward_seconds(each, inputs))
+    except FAILURES as error:
+        raise UnsupportedModelError(
+            f"model type {model.config.model_type!r} does not run on {batch} random texts of "
+            f"{length} tokens: {first_line(error)}; choose another batch or length"
+        ) from error
     medians = [statistics.median(times[1:]) for times in seconds]  # the first warms up
     return Comparison(
         parameters=(_count(model), _count(pruned)),
@@ -190,6 +192,15 @@ def _refusal(model: PreTrainedModel, reason: str) -> UnsupportedModelError:
         f"heads of model type {model.config.model_type!r} ({type(model).__name__}) cannot be "
         f"removed with these masks: {reason}"
     )
+
+
+@contextmanager
+def _as_refusal(model: PreTrainedModel, what: str) -> Iterator[None]:
+    """Turn errors of a model's own code into ours; ``what`` failed."""
+    try:
+        yield
+    except FAILURES as error:
+        raise _refusal(model, f"{what}: {first_line(error)}") from error
 
 
 def _wirings(replay: Replay, model: PreTrainedModel, removed: Mask) -> list[Wiring]:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError, first_line
+from headwise.evaluating import uncompiled
 from headwise.replay.discovery import ModelStructure, discover, uses_interface
 from headwise.replay.forward import Shortcuts, partial_logits, record
 from headwise.replay.hooks import ATTENTION_NAME, intercepting
@@ -108,6 +109,7 @@ class Replay:
 
     def _prepare(self, stack: ExitStack) -> None:
         model = self.model
+        stack.enter_context(uncompiled())
         for module in model.modules():
             stack.callback(setattr, module, "training", module.training)
         model.eval()

@@ -1,4 +1,4 @@
-"""Random texts on which the structure of a model is found and checked."""
+"""Random texts on which the structure of a model is found, checked and timed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ def native_logits(model: PreTrainedModel) -> tuple[tuple[Inputs, Inputs], Tensor
 
     Raises UnsupportedModelError for a model that does not run on token ids alone.
     """
-    config = model.config.get_text_config()
     # Another seed in case the embeddings of single tokens are broken; their examples will fail.
     for seed in range(_SEEDS):
+        probes = (
+            probe_inputs(model, seed, 2, 7, padding=2),
+            probe_inputs(model, seed, 3, 5, padding=2),
+        )
         try:
-            probes = (
-                probe_inputs(model, config, seed, 2, 7),
-                probe_inputs(model, config, seed, 3, 5),
-            )
             with torch.no_grad():
                 native: Tensor = model(**probes[0]).logits
         except FAILURES as error:
-            if config.pad_token_id is None:
+            if token_id(model, "pad_token_id") is None:
                 raise UnsupportedModelError(
                     "its configuration has no pad_token_id, without which the end of a padded "
                     "text is unknown; set model.config.pad_token_id"
@@ -43,23 +42,37 @@ def native_logits(model: PreTrainedModel) -> tuple[tuple[Inputs, Inputs], Tensor
     return probes, native
 
 
-def probe_inputs(
-    model: PreTrainedModel, config: Any, seed: int, batch: int, n: int
-) -> dict[str, Tensor]:
-    """Return random texts of n tokens, the last one padded by two.
+def token_id(model: PreTrainedModel, name: str) -> int | None:
+    """Return the id of a special token, such as ``eos_token_id``; None if the model has none.
 
-    Each ends with the end-of-text token, if the model has one.
+    Configurations may lack the attribute, hold several ids, of which the first counts, or -1.
     """
-    pad, end = config.pad_token_id or 0, config.eos_token_id
-    end = end[0] if isinstance(end, list) else end
-    special = {pad, end, config.bos_token_id}
-    ids = [token for token in range(config.vocab_size) if token not in special] or [0]
+    found: Any = getattr(model.config.get_text_config(), name, None)
+    if isinstance(found, list | tuple):
+        found = found[0] if found else None
+    return None if found is None or found < 0 else int(found)
+
+
+def probe_inputs(
+    model: PreTrainedModel, seed: int, batch: int, n: int, *, padding: int = 0
+) -> dict[str, Tensor]:
+    """Return random texts of n tokens, int64 [batch, n], with their attention mask.
+
+    Each ends with the end-of-text token and has no other, if the model has one: BART and T5
+    classify at it, and refuse a text without it. No other special token occurs.
+
+    padding: positions that pad the last text
+    """
+    size = model.get_input_embeddings().num_embeddings
+    pad, end = token_id(model, "pad_token_id") or 0, token_id(model, "eos_token_id")
+    special = {pad, end, token_id(model, "bos_token_id")}
+    ids = [token for token in range(size) if token not in special] or [0]
     generator = torch.Generator().manual_seed(seed)
     text = torch.tensor(ids)[torch.randint(0, len(ids), (batch, n), generator=generator)]
     mask = torch.ones_like(text)
-    mask[-1, n - 2 :] = 0
-    if end is not None and end != pad and end < config.vocab_size:
-        text[:-1, -1] = end
-        text[-1, n - 3] = end
+    if padding:
+        mask[-1, -padding:] = 0
+    if end is not None and end != pad and end < size:
+        text[torch.arange(batch), mask.sum(1) - 1] = end
     text[mask == 0] = pad
     return {"input_ids": text.to(model.device), "attention_mask": mask.to(model.device)}

@@ -41,25 +41,33 @@ def choose_shortcuts(
     recording = record(model, structure, Shortcuts(), probe)
     if not native.isfinite().all():
         return Shortcuts()  # The weights are broken; every example will fail with this reason.
-    exact, tolerance = _TOLERANCES.get(native.dtype, _HALF_TOLERANCES)
-    size = max(1.0, float(native.abs().max()))
+    exact = logits_tolerance(native)
     difference = float((recording.logits - native).abs().max())
-    if not difference <= exact * size:
+    if not difference <= exact:
         raise UnsupportedModelError(
             "its attention is not softmax(QK')V under its mask: through this library its logits "
             f"differ by {difference:.1e}"
         )
-    _check_padding(model, recording, exact * size)
+    _check_padding(model, recording, exact)
     check = _Check(
         model=model,
         structure=structure,
         probe=probe,
         expected=[_halved(model, probe, site) for site in range(len(structure.sites))],
-        tolerance=tolerance * size,
+        tolerance=_TOLERANCES.get(native.dtype, _HALF_TOLERANCES)[1] * _size(native),
     )
     if all(float((logits - native).abs().max()) == 0 for logits in check.expected):
         raise UnsupportedModelError("its attention has no influence on its logits")
     return check.choose()
+
+
+def logits_tolerance(logits: Tensor) -> float:
+    """Return how much logits may differ between two ways to compute them."""
+    return _TOLERANCES.get(logits.dtype, _HALF_TOLERANCES)[0] * _size(logits)
+
+
+def _size(logits: Tensor) -> float:
+    return max(1.0, float(logits.abs().max()))
 
 
 def _check_padding(model: PreTrainedModel, recording: Recording, tolerance: float) -> None:

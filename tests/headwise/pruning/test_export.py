@@ -51,7 +51,7 @@ def logits(model, inputs):
 
 
 def assert_same(model, other, atol=1e-6):
-    inputs = probe_inputs(model, model.config, 3, 3, 9)
+    inputs = probe_inputs(model, 3, 3, 9, padding=2)
     np.testing.assert_allclose(logits(model, inputs), logits(other, inputs), rtol=0, atol=atol)
 
 
@@ -99,7 +99,7 @@ def test_onnx_is_run_on_shapes_of_any_size(onnx):
     model, mask = case(kind)
     pruned = remove_heads(model, mask)
     for batch, n in ((1, 4), (5, 17)):
-        inputs = probe_inputs(model, model.config, 9, batch, n)
+        inputs = probe_inputs(model, 9, batch, n, padding=2)
         if kind == "bert":
             inputs["token_type_ids"] = torch.arange(batch * n).view(batch, n) % 2
         (got,) = session.run(["logits"], {name: ids.numpy() for name, ids in inputs.items()})
@@ -304,3 +304,24 @@ def test_a_model_that_could_not_be_built_again(tokenizer, tmp_path):
     model.__class__ = Mine
     with pytest.raises(UnsupportedModelError, match="Mine is not what transformers makes"):
         save_pruned(model, tokenizer, mask, tmp_path / "new")
+
+
+@pytest.mark.parametrize("kind", ["bart", "mobilebert"])
+def test_probes_are_texts_that_the_model_takes(tokenizer, tmp_path, kind):
+    """BART classifies at the end-of-text token; some configurations name no special tokens."""
+    model = tiny_model(kind).float()
+    if kind == "mobilebert":
+        for name in ("bos_token_id", "eos_token_id"):
+            if name in model.config.__dict__:
+                delattr(model.config, name)
+    with Replay(model) as replay:
+        sites = replay.sites
+    mask = np.zeros((len(sites), max(site.heads for site in sites)), dtype=bool)
+    mask[0, 1] = True
+    smaller = remove_heads(model, mask)
+    compared = headwise.describe(model, smaller, batch=2, length=9, runs=1)
+    assert compared.parameters[1] < compared.parameters[0]
+    difference = save_onnx(model, tokenizer, mask, tmp_path / "onnx")
+    assert difference <= export.ONNX_TOLERANCE
+    with pytest.raises(UnsupportedModelError, match="does not run on 1 random texts of 999 tokens"):
+        headwise.describe(model, smaller, length=999, runs=1)

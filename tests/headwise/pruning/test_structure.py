@@ -55,7 +55,7 @@ def masked_logits(model, mask, inputs):
 
 
 def assert_equal_to_the_mask(model, mask, *changed):
-    inputs = probe_inputs(model, model.config, 5, 4, 13)
+    inputs = probe_inputs(model, 5, 4, 13, padding=2)
     expected = masked_logits(model, mask, inputs)
     with torch.no_grad():
         assert (model(**inputs).logits - expected).abs().max() > 1e-3  # the mask matters
@@ -107,7 +107,7 @@ def test_a_module_without_heads_computes_no_attention(monkeypatch):
         return native(*args, **kwargs)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
-    pruned(**probe_inputs(model, model.config, 0, 2, 7))
+    pruned(**probe_inputs(model, 0, 2, 7, padding=2))
     assert len(calls) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_module_with_fewer_heads_has_no_more_to_remove():
     with pytest.raises(OptionError, match=r"head 2 or a later one of site 0"):
         remove_heads(model, mask)
     mask[0] = [True, True, False, False]
-    inputs = probe_inputs(model, model.config, 5, 4, 13)
+    inputs = probe_inputs(model, 5, 4, 13, padding=2)
     with torch.no_grad():
         logits = remove_heads(model, mask)(**inputs).logits
         np.testing.assert_allclose(logits, zero_heads(model, mask)(**inputs).logits, atol=1e-5)

@@ -70,7 +70,7 @@ def test_a_replay_of_several_sites_is_that_of_each(kind):
     """Same logits and gradients to 1e-10, in float64, whatever else is in the batch."""
     model = tiny_model(kind)
     with Replay(model) as replay:
-        recording = replay.record(probe_inputs(model, model.config, 3, 3, 6))
+        recording = replay.record(probe_inputs(model, 3, 3, 6, padding=2))
         rows = [torch.tensor([0, 2]), torch.tensor([1]), torch.tensor([2, 1, 0])]
         sites = sorted({0, len(replay.sites) // 2, len(replay.sites) - 1})
         rows = rows[-len(sites) :]
@@ -108,7 +108,7 @@ def test_one_row_of_the_last_layer_is_computed(kind, mode):
     model = tiny_model(kind)
     with Replay(model) as replay:
         assert replay.shortcuts.last_layer is mode
-        inputs = probe_inputs(model, model.config, 0, 2, 7)
+        inputs = probe_inputs(model, 0, 2, 7, padding=2)
         recording = replay.record(inputs)
         last = [0, 0] if kind == "bert" else [6, 4]  # the second text is padded by two
         assert recording.needed.tolist() == last
