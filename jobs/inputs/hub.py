@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
 from jobs.errors import refuse
+
+T = TypeVar("T")
+
+SECONDS = 5.0
+"""Longest wait for the hub while somebody waits for a check."""
+AWAY_SECONDS = 30.0
+"""After a call that was too slow the hub is not asked again for so long."""
+_free = threading.BoundedSemaphore(8)
+"""Calls that are under way, those included that nobody waits for any more."""
+_away_until = 0.0
 
 FILE_FORMATS = (
     *("csv", "json", "pandas", "parquet", "arrow", "text", "conll", "imagefolder", "audiofolder"),
@@ -46,3 +62,33 @@ def hub_is_away(error: BaseException) -> bool:
             status = getattr(one.response, "status_code", 0)
             return status in _BUSY or status >= 500
     return any(isinstance(one, ConnectionError | TimeoutError | HTTPError) for one in causes)
+
+
+def in_time(call: Callable[[], T]) -> T:
+    """The result of a call to the hub, which goes on in a thread of its own if it takes too long.
+
+    Raises TimeoutError, at once if the hub was too slow a moment ago, and the call's own errors.
+    """
+    global _away_until
+    late = f"the hub did not answer within {SECONDS:g} s"
+    if time.monotonic() < _away_until or not _free.acquire(blocking=False):
+        raise TimeoutError(late)
+    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((call(), None))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            done.put((None, error))
+        finally:
+            _free.release()
+
+    threading.Thread(target=run, name="hub", daemon=True).start()
+    try:
+        result, error = done.get(timeout=SECONDS)
+    except queue.Empty:
+        _away_until = time.monotonic() + AWAY_SECONDS
+        raise TimeoutError(late) from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from headwise.labels import label_names
 from headwise.model_files import read_model_files
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
+from jobs.inputs.hub import in_time
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 
@@ -120,7 +121,7 @@ def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
     )
 
     try:
-        config = Path(hf_hub_download(spec.name, "config.json", revision=spec.revision))
+        config = Path(_config_from_hub(spec, hf_hub_download))
     except RepositoryNotFoundError:
         raise refuse(
             "model.name", spec.name, "is not on the hub", "Check the name, and HF_TOKEN if private."
@@ -135,10 +136,22 @@ def _from_hub(spec: ModelSpec) -> tuple[Path, set[str]]:
             "(starting with '/' or './').",
         ) from None
     try:
-        return config, set(HfApi().list_repo_files(spec.name, revision=spec.revision))
+        listed = in_time(lambda: HfApi().list_repo_files(spec.name, revision=spec.revision))
+        return config, set(listed)
     except (HTTPError, OSError):
         # Offline with a filled cache: what is in the snapshot is what there is.
         return config, {path.name for path in config.parent.iterdir()}
+
+
+def _config_from_hub(spec: ModelSpec, download: Callable[..., str]) -> str:
+    """The path of a model's config.json: from the hub, or from the cache if it is too slow."""
+    try:
+        return in_time(lambda: download(spec.name, "config.json", revision=spec.revision))
+    except TimeoutError as late:
+        try:
+            return download(spec.name, "config.json", revision=spec.revision, local_files_only=True)
+        except (OSError, ValueError):
+            raise late from None
 
 
 def _check_files(spec: ModelSpec, files: set[str]) -> None:

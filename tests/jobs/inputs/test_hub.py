@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import pytest
 from huggingface_hub import errors
 from huggingface_hub.errors import HTTPError
 
+from jobs.inputs import hub as hub_calls
 from jobs.inputs.data import read_rows
 from jobs.inputs.hub import FILE_FORMATS
 from jobs.inputs.models import model_facts
@@ -53,7 +59,14 @@ class Hub:
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
         monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", self.listed)
 
-    def download(self, name: str, filename: str, *, revision: str | None = None) -> str:
+    def download(
+        self,
+        name: str,
+        filename: str,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> str:
         self.asked.append((name, revision))
         if isinstance(self.config, Exception):
             raise self.config
@@ -118,6 +131,77 @@ def test_a_hub_model_is_checked_like_a_folder(hub: Hub, settings: Settings) -> N
     refused(lambda: model_facts(MODEL, settings), "pickle only", "pytorch_model.bin")
     hub.files, hub.config = FILES, {**CONFIG, "architectures": ["BertModel"]}
     refused(lambda: model_facts(MODEL, settings), "is no sequence classifier", "'org/model'")
+
+
+CHECK = """
+import sys
+from pathlib import Path
+from jobs.errors import InputError
+from jobs.inputs import hub
+from jobs.inputs.models import model_facts
+from jobs.settings import Settings
+from jobs.specs.base import ModelSpec
+hub.SECONDS = 1.0
+for _ in range(2):
+    try:
+        print(model_facts(ModelSpec(name="org/model"), Settings(home=Path(sys.argv[1]))).family)
+    except InputError as error:
+        print(error)
+"""
+
+
+def check_with_a_silent_hub(home: Path) -> list[str]:
+    """The words of two checks, one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as hub:  # it accepts, and says nothing
+        environment = {
+            **os.environ,
+            "HF_HOME": str(home),
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}",
+            "HF_HUB_OFFLINE": "0",
+        }
+        program = [sys.executable, "-c", CHECK, str(home)]
+        found = subprocess.run(
+            program, env=environment, capture_output=True, text=True, timeout=120, check=True
+        )
+    return found.stdout.splitlines()
+
+
+def test_a_silent_hub_is_not_waited_for(tmp_path: Path) -> None:
+    said = check_with_a_silent_hub(tmp_path)
+    assert len(said) == 2
+    for one in said:
+        assert "the hub did not answer within 1 s" in one
+        assert "give a local folder" in one
+
+
+def test_a_cached_model_needs_no_hub(tmp_path: Path) -> None:
+    cached = tmp_path / "hub" / "models--org--model"
+    snapshot = cached / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(COMMIT)
+    for name in FILES:
+        (snapshot / name).write_text(json.dumps(CONFIG))
+    assert check_with_a_silent_hub(tmp_path) == ["bert", "bert"]
+
+
+def test_few_calls_wait_for_the_hub_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_calls, "SECONDS", 0.05)
+    monkeypatch.setattr(hub_calls, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(hub_calls, "_away_until", 0.0)
+    monkeypatch.setattr(hub_calls, "_free", threading.BoundedSemaphore(2))
+    begun: list[int] = []
+    go = threading.Event()
+
+    def call(number: int) -> None:
+        begun.append(number)
+        go.wait(20)
+
+    for number in range(5):
+        with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+            hub_calls.in_time(lambda number=number: call(number))
+    assert begun == [0, 1]
+    go.set()
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, result: object) -> list[Any]:
