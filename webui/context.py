@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import flask
 from flask import Response, current_app, request
@@ -129,7 +129,7 @@ def client() -> str:
 
 def is_host_of(host: str, names: Collection[str]) -> bool:
     """True if a Host header matches one of `names`; `.example.org` matches every subdomain."""
-    own = urlsplit(f"//{host}").hostname or ""
+    own = _address(f"//{host}").hostname or ""
     return any(
         own == name.removeprefix(".") or (name.startswith(".") and own.endswith(name))
         for name in names
@@ -142,4 +142,12 @@ def is_foreign() -> bool:
         return True
     origin = request.headers.get("Origin")
     # Without the scheme: a proxy may end TLS before us.
-    return origin is not None and urlsplit(origin).netloc != request.host
+    return origin is not None and _address(origin).netloc != request.host
+
+
+def _address(given: str) -> SplitResult:
+    """The parts of an address that a client sent; none of one that is no address."""
+    try:
+        return urlsplit(given)
+    except ValueError:  # brackets without an IPv6 address in them
+        return urlsplit("")

@@ -10,10 +10,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.fuzz import console
+from tests.fuzz import api, console
 from tests.fuzz.report import Report
 
-PARTS: dict[str, Callable[[int, float], Report]] = {"console": console.run}
+PARTS: dict[str, Callable[[int, float], Report]] = {
+    "api": api.run,
+    "console": console.run,
+}
 
 
 def main() -> int:

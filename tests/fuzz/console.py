@@ -32,6 +32,7 @@ from db.schema import metadata
 from db.views import VIEW_NAMES
 from jobs.settings import Settings, load_settings
 from tests.fuzz.grammar import Grammar
+from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
 from tests.helpers.canaries import Canaries, fill
 from webui.app import create_app
@@ -171,7 +172,7 @@ class Run:
             self._look(sql, [(answer.text,)])
         child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
         self._report.peak("child", child)
-        web = _peak_mb()
+        web = peak_mb()
         self._report.peak("web", web)
         if child > CHILD_MB[self._dialect] or web > WEB_MB:
             self._broken(f"memory: child {child} MB, web {web} MB", sql)
@@ -230,12 +231,3 @@ def made(dialect: str, folder: Path, server: str) -> Iterator[tuple[Database, Se
                 yield database, load_settings({}, **common, database_url=url, console_url=console)
         finally:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-
-
-def _peak_mb() -> int:
-    """The largest memory of this process since it was started.
-
-    Not ru_maxrss, which begins with the memory of the process that started this one.
-    """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) // 1024

@@ -8,9 +8,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import console
+from tests.fuzz import api, console
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -59,6 +60,39 @@ def test_an_escape_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         one.close()
     [broken] = report.broken
     assert "escape of job.idempotency_key" in broken
+
+
+def _run_api(seed: int) -> Report:
+    return api.run(seed, SECONDS)
+
+
+def test_no_request_breaks_a_route() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        report = pool.submit(_run_api, 1).result()
+    assert report.broken == []
+    assert report.outcomes["http 200"] > 10
+    assert report.outcomes["http 400"] > 10
+    assert report.outcomes["not sent"] < report.inputs / 10
+
+
+def test_a_fault_of_a_route_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.pages.jobs.render_template", lambda *_, **__: 1 // 0)
+    report = Report(part="api")
+    with api.made(tmp_path) as app:
+        [jobs] = [rule for rule in app.url_map.iter_rules() if rule.rule == "/"]
+        api.fuzz(report, app, api.Requests([jobs], 1), time.monotonic() + 2)
+    assert any(one.startswith("status 500, ZeroDivisionError") for one in report.broken)
+
+
+def test_requests_name_what_the_pages_read_and_repeat() -> None:
+    assert {"limit", "offset", "q", "only"} <= set(api.PARAMETERS)
+    rules = [Rule("/jobs/<int:job_id>", methods=["GET", "POST"])]
+    first, again = (api.Requests(rules, 7) for _ in range(2))
+    assert [str(first.next())[:200] for _ in range(20)] == [
+        str(again.next())[:200] for _ in range(20)
+    ]
 
 
 def test_a_seed_repeats_its_queries() -> None:
