@@ -9,28 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from headwise.errors import ModelError
+from headwise.families import FAMILIES, NOT_FROM_TEXT
 from headwise.labels import label_names
-from headwise.model_files import read_model_files
+from headwise.model_files import VOCABULARIES, read_model_files
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.inputs.hub import in_time
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
-
-SUPPORTED_FAMILIES = (
-    *("albert", "arcee", "bart", "bert", "biogpt", "bloom", "camembert", "ctrl"),
-    *("data2vec-text", "deberta", "deberta-v2", "deepseek_v2", "deepseek_v3", "distilbert"),
-    *("doge", "electra", "ernie", "eurobert", "exaone4", "falcon", "gemma", "gemma2"),
-    *("gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss"),
-    *("gptj", "gte", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "ibert", "jetmoe"),
-    *("llama", "mbart", "megatron-bert", "minicpm3", "ministral", "ministral3", "mistral"),
-    *("mixtral", "mobilebert", "modernbert", "modernbert-decoder", "mpnet", "mpt", "mt5"),
-    *("nemotron", "nomic_bert", "olmo", "olmo2", "olmo3", "openai-gpt", "opt", "persimmon"),
-    *("phi", "phi3", "phimoe", "plbart", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
-    *("rembert", "roberta", "roberta-prelayernorm", "roformer", "seed_oss", "smollm3"),
-    *("stablelm", "starcoder2", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl"),
-)
-"""transformers' `model_type`s that the engine supports; a test holds it against the engine."""
 
 # Families name the same things differently.
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -38,8 +24,8 @@ _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_atte
 _LENGTH = ("max_position_embeddings", "n_positions", "max_seq_len")
 _OFFSET = frozenset(
     {
-        *("camembert", "data2vec-text", "ibert", "mpnet", "roberta", "roberta-prelayernorm"),
-        *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+        *("camembert", "data2vec-text", "ibert", "luke", "mpnet", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
     }
 )
 _UNLIMITED = frozenset({"mt5", "t5", "umt5"})
@@ -172,7 +158,8 @@ def _check_files(spec: ModelSpec, files: set[str]) -> None:
                 "Load them once where you trust them and save_pretrained() as safetensors.",
             )
         raise refuse("model.name", spec.name, "has no model.safetensors", "Save the weights there.")
-    if not files & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}:
+    # Some tokenizers need no vocabulary; only their settings name them.
+    if not files & {*VOCABULARIES, "tokenizer_config.json"}:
         raise refuse(
             "model.name", spec.name, "has no tokenizer", "Save the tokenizer into the same folder."
         )
@@ -196,7 +183,10 @@ def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 def _sites(config: Mapping[str, Any]) -> int:
     if not config.get("is_encoder_decoder"):
-        return int(_first(config, _LAYERS))
+        layers = int(_first(config, _LAYERS))
+        # Layers of linear attention have no probabilities; DiffLlama's have two matrices of them.
+        linear = list(config.get("layer_types") or []).count("linear_attention")
+        return (layers - linear) * (2 if config.get("model_type") == "diffllama" else 1)
     encoder = int(_first(config, ("encoder_layers", *_LAYERS)))
     decoder = int(_first(config, ("decoder_layers", "num_decoder_layers", *_LAYERS)))
     return encoder + 2 * decoder
@@ -216,13 +206,11 @@ def _facts(
             f"is no sequence classifier (architectures: {', '.join(architectures) or 'none'})",
             "Give a model fine-tuned for sequence classification.",
         )
-    if family not in SUPPORTED_FAMILIES:
-        raise refuse(
-            "model.name",
-            spec.name,
-            f"is of the unsupported family {family!r}",
-            f"Supported: {', '.join(SUPPORTED_FAMILIES)}.",
-        )
+    if family not in FAMILIES:
+        reason = f"is of the unsupported family {family!r}"
+        if family in NOT_FROM_TEXT:
+            reason += f": {NOT_FROM_TEXT[family]}"
+        raise refuse("model.name", spec.name, reason, f"Supported: {', '.join(FAMILIES)}.")
     try:
         names = config.get("id2label")
         for key in names or {}:
@@ -237,7 +225,8 @@ def _facts(
         heads = int(_first(config, _HEADS))
         length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
         # RoBERTa's positions start after the padding index.
-        offset = 2 if family in _OFFSET else 0
+        absolute = config.get("position_embedding_type") == "absolute"
+        offset = 2 if family in _OFFSET or (family == "esm" and absolute) else 0
         longest = None if length is None else int(length) - offset
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"config.json is inconsistent: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import headwise
 from benchmarks.architectures import PAGE
 from benchmarks.tiny import END, tiny_model
-from jobs.inputs.models import SUPPORTED_FAMILIES, model_facts
+from headwise.families import FAMILIES, NOT_FROM_TEXT
+from jobs.errors import InputError
+from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 
@@ -28,6 +31,13 @@ SITES = {
     "llama": 2,
     "bart": 6,
     "t5": 6,
+    "big_bird": 2,
+    "diffllama": 4,
+    "esm": 2,
+    "layoutlm": 2,
+    "luke": 2,
+    "minimax": 1,
+    "xmod": 2,
 }
 POSITIONS = 24
 HEADS = 4
@@ -42,7 +52,8 @@ def test_a_supported_family_is_read_and_computed(
         sizes = {"max_position_embeddings": POSITIONS}
     names = {0: "no", 1: "maybe", 2: "yes"}
     # RoBERTa's positions start after the padding index, which is 1 in all that were published.
-    padding = {"pad_token_id": 1, "bos_token_id": 0} if family in ("roberta", "mpnet") else {}
+    padded = ("roberta", "mpnet", "luke", "xmod")
+    padding = {"pad_token_id": 1, "bos_token_id": 0} if family in padded else {}
     model = tiny_model(
         family, id2label=names, label2id={v: k for k, v in names.items()}, **padding, **sizes
     ).float()
@@ -62,7 +73,18 @@ def test_a_supported_family_is_read_and_computed(
     assert np.isfinite(result.scores).all()
 
 
-def test_the_families_are_those_that_work() -> None:
-    works = PAGE.read_text().split("## Refused")[0]
-    assert [f for f in SUPPORTED_FAMILIES if f"| `{f}` |" not in works] == []
-    assert set(SITES) <= set(SUPPORTED_FAMILIES)
+def test_library_and_jobs_have_one_list() -> None:
+    """Every type that works on the page is one that jobs take, or has a reason why not."""
+    works = re.findall(r"^\| `([^`]+)`", PAGE.read_text().split("## Refused")[0], re.M)
+    assert sorted(works) == sorted({*FAMILIES, *NOT_FROM_TEXT})
+    assert not set(FAMILIES) & set(NOT_FROM_TEXT)
+    assert set(SITES) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", NOT_FROM_TEXT)
+def test_a_family_that_does_not_read_texts_is_refused(settings: Settings, family: str) -> None:
+    folder = settings.home / "model"
+    tiny_model(family).float().save_pretrained(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=f"unsupported family '{family}': {NOT_FROM_TEXT[family]}"):
+        model_facts(ModelSpec(name=str(folder)), settings)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.inputs.models import MAX_LABELS, SUPPORTED_FAMILIES, model_facts
+from headwise.families import FAMILIES
+from jobs.inputs.models import MAX_LABELS, model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from tests.helpers.inputs import model_folder, refused
@@ -133,7 +134,7 @@ def test_an_unsupported_family(settings: Settings, family: str | None) -> None:
     refusal(
         settings,
         f"is of the unsupported family {family or ''!r}",
-        f"Supported: {', '.join(SUPPORTED_FAMILIES)}",
+        f"Supported: {', '.join(FAMILIES)}",
         architectures=["XForSequenceClassification"],
         model_type=family,
     )
