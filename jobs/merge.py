@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: half-width of a 95 % interval in errors."""
@@ -25,6 +25,9 @@ class HeadSums:
     absolute_total_sum: float
     attention_max_sum: float
     attention_mean_sum: float
+
+
+SUM_NAMES = tuple(field.name for field in fields(HeadSums))[3:]
 
 
 @dataclass(frozen=True, kw_only=True)

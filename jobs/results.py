@@ -76,13 +76,3 @@ class ShardResult:
         if name == "examples":
             return tuple(example for part in values for example in part)
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]
-
-
-SUM_NAMES = (
-    "score_sum",
-    "score_squares",
-    "total_sum",
-    "absolute_total_sum",
-    "attention_max_sum",
-    "attention_mean_sum",
-)

@@ -74,7 +74,6 @@ class Control(StrEnum):
 FINAL_JOB_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 SHOWN_JOB_STATES = tuple(state for state in JobState if state is not JobState.DELETING)
 """The states of jobs that users can see."""
-FINAL_SHARD_STATES = frozenset({ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED})
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.PLANNING, JobState.FAILED, JobState.CANCELLING}),

@@ -22,6 +22,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
+from db.console.bounded import TOO_LONG
 from db.console.child import Output, Refused, answer, limit, say
 from db.console.statement import Catalogue, Checker, References, Routine, parse, references
 
@@ -189,7 +190,7 @@ def translated(error: psycopg.Error) -> Refused:
     if denied := _PERMISSION.search(message):
         kind = "function" if denied[1] in ("function", "procedure", "aggregate") else "table"
         return Refused(kind, message, denied[2])
-    if state == "54000":
+    if state == TOO_LONG:
         return Refused("value", message)
     if "multiple commands" in message:
         return Refused("stacked", message)

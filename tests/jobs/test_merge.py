@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.kinds.attribution import shard_sums
-from jobs.merge import Z95, HeadSums, head_importance, importance_hash
+from jobs.merge import SUM_NAMES, Z95, HeadSums, head_importance, importance_hash
 from jobs.plan import blocks
-from jobs.results import SUM_NAMES
 from tests.helpers.jobs import result_of
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.plan import (
     MAX_SHARD_EXAMPLES,
+    RATE_WINDOW,
     Rate,
     block_size,
     blocks,
@@ -17,6 +18,7 @@ from jobs.plan import (
     first_ranges,
     guess,
     halves,
+    recent_rate,
     take,
 )
 
@@ -108,3 +110,32 @@ def test_an_estimate_before_anything_was_measured_names_no_time() -> None:
     assert found.seconds is None
     assert found.shards == -(-1000 // int(60 / 0.5))
     assert "nothing measured yet" in found.basis
+
+
+NOW = 10_000.0
+SINCE = NOW - RATE_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        pytest.param([], None, id="none"),
+        pytest.param([(NOW - 10, None, 40)], 4.0, id="one that runs"),
+        pytest.param([(NOW - 10, None, None)], None, id="one without examples yet"),
+        pytest.param([(NOW, None, 5)], None, id="one that starts now"),
+        pytest.param([(NOW - 20, NOW - 10, 40)], 2.0, id="idle since"),
+        pytest.param([(NOW - 20, NOW - 10, 40), (NOW - 10, None, 10)], 2.5, id="one after another"),
+        pytest.param([(NOW - 10, None, 40), (NOW - 10, None, 20)], 6.0, id="two at once"),
+        pytest.param(
+            [(SINCE - RATE_WINDOW, NOW, 600)], 300 / RATE_WINDOW, id="half of it in the window"
+        ),
+        pytest.param([(SINCE - 20, SINCE - 10, 40)], None, id="before the window"),
+        pytest.param(
+            [(SINCE - 20, SINCE, 40), (NOW - 10, None, 30)], 30 / RATE_WINDOW, id="ends at its edge"
+        ),
+    ],
+)
+def test_the_recent_rate(
+    attempts: list[tuple[float, float | None, int | None]], expected: float | None
+) -> None:
+    assert recent_rate(attempts, NOW) == (None if expected is None else pytest.approx(expected))

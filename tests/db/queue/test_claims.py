@@ -9,6 +9,7 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState, WorkerCount
 from db.queue import claims
+from db.queue.sql import CLAIMABLE
 from tests.helpers.jobs import (
     ALICE,
     BOB,
@@ -69,3 +70,31 @@ def test_two_claimers_never_get_the_same_shard(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(40))
+
+
+def test_what_is_claimable(database: Database) -> None:
+    """Each condition alone takes the shard from it."""
+
+    def claimable(*queues: str) -> bool:
+        with database.read() as tx:
+            return bool(tx.run(CLAIMABLE, queues=queues).scalar())
+
+    assert not claimable("default")
+    job = planned_job(database)
+    assert claimable("default")
+    assert claimable("other", "default")
+    assert not claimable("other")
+    for table, column, value in (
+        ("shard", "state", "done"),
+        ("shard", "available_at", 1e12),
+        ("job", "state", "paused"),
+        ("job", "control", "pause"),
+    ):
+        where = f"WHERE {'id' if table == 'job' else 'job_id'} = :job"
+        with database.write() as tx:
+            before = tx.run(f"SELECT {column} FROM {table} {where}", job=job).scalars().first()
+            tx.run(f"UPDATE {table} SET {column} = :value {where}", job=job, value=value)
+        assert not claimable("default"), (table, column)
+        with database.write() as tx:
+            tx.run(f"UPDATE {table} SET {column} = :value {where}", job=job, value=before)
+        assert claimable("default")
