@@ -95,15 +95,13 @@ def study_json(database: Database, study: int) -> dict[str, Any]:
 
 def checked_json(checked: Checked) -> dict[str, Any]:
     """The findings of a check, for the form and for API users."""
-    facts, rows = checked.facts, checked.rows
+    facts, data = checked.facts, checked.data
     return {
         "estimate": asdict(checked.estimate),
         "existing_job": checked.existing_job,
         "same_as": checked.same_as,
         "model": _model_json(facts),
-        "first_texts": None
-        if not rows
-        else [rows.text_a[0][:300]] + ([rows.text_b[0][:300]] if rows.text_b else []),
+        "first_texts": None if data is None else list(data.first_texts),
     }
 
 

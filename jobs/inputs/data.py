@@ -136,6 +136,13 @@ def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Pr
     return Preview(format=found.format, columns=columns, rows=found.heads)
 
 
+def touch_upload(path: Path, settings: Settings) -> None:
+    """Say that an upload is in use, see `jobs.inputs.uploads`; other files stay as they are."""
+    if path.is_relative_to(settings.uploads.resolve()):
+        with suppress(OSError):
+            os.utime(path)
+
+
 def _from_file(spec: DataSpec, settings: Settings) -> Selection:
     path = allowed_path("data.path", str(spec.path), settings)
     uploaded = path.is_relative_to(settings.uploads.resolve())
@@ -144,9 +151,7 @@ def _from_file(spec: DataSpec, settings: Settings) -> Selection:
         if uploaded:
             remedy = "Upload it again: uploads that no job refers to are removed after a day."
         raise refuse("data.path", spec.path, "no such file", remedy)
-    if uploaded:
-        with suppress(OSError):
-            os.utime(path)  # it is in use, see jobs.inputs.uploads
+    touch_upload(path, settings)
     if path.stat().st_size == 0:
         raise refuse("data.path", spec.path, "is empty", "Give a file with at least one row.")
     asked = ReadRequest(

@@ -21,7 +21,7 @@ from jobs.errors import (
 )
 from jobs.recurring import last_time, next_time, parse_recurring
 from jobs.settings import Settings
-from scheduler.submission.submit import check, new_job, read_submission
+from scheduler.submission.submit import check, new_job, read_submission, with_rows
 
 RETRY_SECONDS = 60.0
 ACTIONS = ("pause", "resume", "remove")
@@ -116,4 +116,4 @@ def submit_due(settings: Settings, database: Database) -> None:
 
 def _submission(due: Due, when: float, settings: Settings, database: Database) -> NewJob:
     raw = {**json.loads(due.submission), "idempotency_key": f"recurring {due.id} {when:.0f}"}
-    return new_job(check(raw, settings, database), examples=True)
+    return new_job(with_rows(check(raw, settings, database)), examples=True)

@@ -25,7 +25,14 @@ from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted
 from scheduler.submission.quick_jobs import rows_again
 from scheduler.submission.references import Parent
-from scheduler.submission.submit import Checked, check, new_job, pinned, read_submission
+from scheduler.submission.submit import (
+    Checked,
+    check,
+    new_job,
+    pinned,
+    read_submission,
+    with_rows,
+)
 
 ACTIONS = ("pause", "resume", "cancel")
 MOST_JOBS = 100
@@ -132,11 +139,13 @@ def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedS
 
 def submit_study(checked: CheckedStudy, database: Database) -> Study:
     """Write all jobs of a study in one transaction."""
+    # Before the transaction begins: reading files takes its time.
+    new = {key: with_rows(one) for key, one in checked.jobs.items() if key not in checked.taken}
 
     def job(key: str, numbers: Mapping[str, int]) -> NewJob | int:
         if key in checked.taken:
             return checked.taken[key]
-        found = checked.jobs[key]
+        found = new[key]
         submission = read_submission(_numbered(checked.raw[key], numbers), checked.settings)
         submission = pinned(submission, found.facts)
         return new_job(replace(found, submission=submission), examples=True)

@@ -23,6 +23,7 @@ from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address
 from jobs.inputs.models import ModelFacts, label_order, model_facts
+from jobs.inputs.summary import Summary, summarize
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
@@ -38,10 +39,13 @@ class Checked:
     """A submission that passed its checks, with everything needed to submit it."""
 
     submission: Submission
+    settings: Settings
     facts: ModelFacts
-    rows: Rows | None
+    data: Summary | None
     """None for hub data, which the scheduler loads."""
     estimate: Estimate
+    rows: Rows | None = None
+    """The rows of `data` where the check had to read them; see `with_rows`."""
     limits: Limits = NO_LIMITS
     existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
@@ -64,6 +68,7 @@ def check(
     spec = submission.spec
     problems = _own_problems(submission)
     facts: ModelFacts | None = None
+    data: Summary | None = None
     rows: Rows | None = None
     try:
         facts = model_facts(spec.model, settings)
@@ -75,20 +80,23 @@ def check(
         problems += error.problems
     problems += check_references(submission.spec, settings, database, pending or {})
     try:
-        rows = None if spec.data.dataset else read_rows(spec.data, settings, submission.rows)
-        if rows and facts:
-            gold_labels(rows, facts.labels, spec)
-        if rows:
-            check_size(len(rows), settings)
+        if not spec.data.dataset:
+            data, rows = summarize(spec.data, settings, submission.rows)
+        if data and facts:
+            gold_labels(data, facts.labels, spec)
+        if data:
+            check_size(data.examples, settings)
     except InputError as error:
         problems += error.problems
     if problems or facts is None:
         raise InputError(problems)
     found = Checked(
         submission=submission,
+        settings=settings,
         facts=facts,
+        data=data,
         rows=rows,
-        estimate=_estimate(submission, facts, rows, settings, database),
+        estimate=_estimate(submission, facts, data, settings, database),
         limits=Limits(
             jobs=settings.max_jobs_per_user, examples=settings.max_queued_examples_per_user
         ),
@@ -115,17 +123,29 @@ def submit(checked: Checked, database: Database) -> int:
     Where a job is the same work and not finished, or has the same results, that one's number.
     """
     began = time.monotonic()
-    job = new_job(checked, examples=True)
+    job = new_job(with_rows(checked), examples=True)
     job_id = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
     span_of_past("submit", job_id, time.monotonic() - began)
     return job_id
 
 
+def with_rows(checked: Checked) -> Checked:
+    """The same with the rows of its data. Raises InputError if the file is another one by now."""
+    if checked.data is None or checked.rows is not None:
+        return checked
+    data = checked.submission.spec.data
+    rows = read_rows(data, checked.settings, checked.submission.rows)
+    if rows.fingerprint() != checked.data.fingerprint:
+        raise refuse("data.path", data.path, "was changed during the submission", "Submit again.")
+    return replace(checked, rows=rows)
+
+
 def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
-    """The job's row, and its examples where asked for."""
-    submission, facts, rows = checked.submission, checked.facts, checked.rows
+    """The job's row, and its examples where asked for; they need `with_rows`."""
+    submission, facts, data = checked.submission, checked.facts, checked.data
+    rows = checked.rows
     spec, deadline = submission.spec, submission.deadline
-    fingerprint = rows.fingerprint() if rows else None
+    fingerprint = data.fingerprint if data else None
     work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
     values: dict[str, Any] = {
         "kind": spec.kind,
@@ -141,7 +161,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "labels": json.dumps(facts.labels, ensure_ascii=False),
         "layers": facts.layers,
         "heads": facts.heads,
-        "examples": len(rows) if rows else 0,
+        "examples": data.examples if data else 0,
         "cost": spec.cost(facts.layers, facts.heads),
         "model": spec.loads,
         "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
@@ -169,7 +189,7 @@ def check_size(examples: int, settings: Settings) -> None:
         raise refuse("data.limit", None, message, remedy)
 
 
-def gold_labels(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:
+def gold_labels(rows: Rows | Summary, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:
     """Gold labels as indices. Raises InputError naming the first row that does not fit."""
     try:
         found = list(read_labels(rows.labels, labels).indices)
@@ -298,7 +318,7 @@ def pinned(submission: Submission, facts: ModelFacts) -> Submission:
 def _estimate(
     submission: Submission,
     facts: ModelFacts,
-    rows: Rows | None,
+    rows: Summary | None,
     settings: Settings,
     database: Database,
 ) -> Estimate:
@@ -307,7 +327,7 @@ def _estimate(
     grace = fleet.patience(settings.heartbeat_seconds)
     alive = fleet.count_workers(database, grace).get(submission.queue, NO_WORKERS).alive
     data = submission.spec.data
-    examples = len(rows) if rows else min(filter(None, (data.limit, data.sample)), default=0)
+    examples = rows.examples if rows else min(filter(None, (data.limit, data.sample)), default=0)
     if not examples:
         return Estimate(examples=0, shards=0, seconds=None, basis="known once the data is loaded")
     cost = spec.cost(facts.layers, facts.heads)

@@ -6,14 +6,20 @@ import html
 import io
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from db.database import Database
 from db.reads import jobs as job_reads
+from jobs.errors import InputError
+from jobs.inputs import data
+from jobs.settings import Settings
+from scheduler.submission.submit import check, submit
 from webui.pages.new_job import defaults, to_form, to_submission
 
 HOSTILE = "<b onclick=x>\"'"
@@ -152,3 +158,39 @@ def test_presets(empty: SimpleNamespace) -> None:
     for link in links:
         assert empty.client.get(html.unescape(link)).status_code == 200
     assert empty.client.get("/jobs/new?preset=none").status_code == 400
+
+
+def test_the_live_check_reads_a_file_once(
+    client: FlaskClient, submission: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = data.read_file
+    monkeypatch.setattr(data, "read_file", lambda asked: read.append(asked.name) or real(asked))
+    spec = submission["spec"]
+    form = {
+        "kind": "attribution",
+        "source": "file",
+        "model.name": spec["model"]["name"],
+        "data.path": spec["data"]["path"],
+        "data.text_columns": "text",
+        "data.label_column": "label",
+    }
+    for rtol in ("0.1", "0.2", "0.3"):
+        answer = client.post("/jobs/new/check", data={**form, "rtol": rtol})
+        assert answer.get_json()["estimate"]["examples"] == 3
+        assert answer.get_json()["first_texts"] == ["text 0"]
+    assert len(read) == 1
+    assert client.post("/jobs/new", data=form).status_code == 303
+    assert len(read) == 2  # the rows themselves, to store them
+
+
+def test_a_file_that_changes_during_a_submission_is_refused(
+    app: Flask, settings: Settings, submission: dict[str, Any]
+) -> None:
+    database = app.extensions["headwise"].database
+    check(submission, settings, database)
+    checked = check(submission, settings, database)
+    path = Path(submission["spec"]["data"]["path"])
+    path.write_text(path.read_text().replace("text 1", "text 9"))
+    with pytest.raises(InputError, match="was changed during the submission"):
+        submit(checked, database)

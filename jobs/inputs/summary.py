@@ -1,0 +1,138 @@
+"""What a check needs to know of a job's data, remembered as long as the file stays what it was.
+
+A form is checked at each pause in typing; its data file is read once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.errors import InputError, Problem
+from jobs.inputs.data import Rows, allowed_path, read_rows, touch_upload
+from jobs.settings import Settings
+from jobs.specs.base import DataSpec
+
+MOST_FILES = 64
+"""Files, and selections from them, that a process remembers."""
+MOST_LABELS = 10_000
+"""Different labels that are remembered of one of them; a submission looks at all."""
+PROBLEM_SECONDS = 60.0
+"""A refusal may have been one of time, so it is not kept for ever."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What there is to know of selected rows without their texts."""
+
+    examples: int
+    fingerprint: str
+    format: str
+    first_texts: tuple[str, ...]
+    """The texts of the first row, as far as a page shows them."""
+    labels: tuple[object, ...]
+    """The different labels, in the order in which they come."""
+    places: tuple[str, ...]
+    """By label, where it comes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Remembered:
+    found: Summary | tuple[Problem, ...]
+    at: float
+
+
+class _Memory:
+    """What was learnt last, by file and selection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[object, _Remembered] = OrderedDict()
+
+    def get(self, key: object) -> Summary | None:
+        """A summary, or None. Raises InputError where reading was refused a moment ago."""
+        with self._lock:
+            known = self._known.get(key)
+            if known is None:
+                return None
+            self._known.move_to_end(key)
+        if isinstance(known.found, Summary):
+            return known.found
+        if time.monotonic() - known.at < PROBLEM_SECONDS:
+            raise InputError(known.found)
+        return None
+
+    def keep(self, key: object, found: Summary | tuple[Problem, ...]) -> None:
+        with self._lock:
+            self._known[key] = _Remembered(found=found, at=time.monotonic())
+            self._known.move_to_end(key)
+            while len(self._known) > MOST_FILES:
+                self._known.popitem(last=False)
+
+
+_memory = _Memory()
+
+
+def summarize(
+    spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None = None
+) -> tuple[Summary, Rows | None]:
+    """Look at the rows that a spec selects; with the rows themselves if they had to be read.
+
+    A file is known by its path, size, time of change and inode. Raises InputError as `read_rows`.
+    """
+    key = _key(spec, settings)
+    if key is not None and (known := _memory.get(key)) is not None:
+        touch_upload(Path(str(key[0])), settings)
+        return known, None
+    try:
+        rows = read_rows(spec, settings, inline)
+    except InputError as error:
+        if key is not None and key == _key(spec, settings):
+            _memory.keep(key, error.problems)
+        raise
+    found = _summary(rows)
+    if key is not None and key == _key(spec, settings):  # nobody wrote to it meanwhile
+        _memory.keep(key, found)
+    return found, rows
+
+
+def _key(spec: DataSpec, settings: Settings) -> tuple[object, ...] | None:
+    """What a summary depends on; None for data that is not in a file, or not readable."""
+    if spec.inline or spec.dataset:
+        return None
+    path = allowed_path("data.path", str(spec.path), settings)
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    # An upload's path has the hash of its content, and reading it sets its time.
+    uploaded = path.is_relative_to(settings.uploads.resolve())
+    changed = 0 if uploaded else about.st_mtime_ns
+    limits = (
+        settings.max_examples_per_job,
+        settings.max_line_bytes,
+        settings.data_megabytes,
+        settings.data_seconds,
+    )
+    return path, about.st_size, changed, about.st_ino, spec.model_dump_json(), limits
+
+
+def _summary(rows: Rows) -> Summary:
+    first: dict[str, tuple[object, str]] = {}
+    for label, place in zip(rows.labels, rows.places, strict=True):
+        if len(first) == MOST_LABELS:
+            break
+        first.setdefault(repr(label), (label, place))
+    texts = [rows.text_a[0], *(rows.text_b[:1] if rows.text_b else ())]
+    return Summary(
+        examples=len(rows),
+        fingerprint=rows.fingerprint(),
+        format=rows.format,
+        first_texts=tuple(text[:300] for text in texts),
+        labels=tuple(label for label, _ in first.values()),
+        places=tuple(place for _, place in first.values()),
+    )

@@ -1,0 +1,161 @@
+"""What checks learn of a data file is remembered until the file changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import InputError
+from jobs.inputs import data, summary
+from jobs.inputs.data import read_rows
+from jobs.inputs.summary import Summary, summarize
+from jobs.inputs.uploads import save_upload
+from jobs.settings import Settings
+from jobs.specs.base import DataSpec
+
+
+class Reads:
+    """The reads of data files that really happened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.real = data.read_file
+        monkeypatch.setattr(data, "read_file", self.read)
+        monkeypatch.setattr(summary, "_memory", summary._Memory())
+
+    def read(self, request: Any) -> Any:
+        self.count += 1
+        return self.real(request)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+def write(path: Path, *labels: object) -> DataSpec:
+    rows = [{"text": f"text {n}", "label": label} for n, label in enumerate(labels)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return DataSpec(path=str(path), text_columns=("text",), label_column="label")
+
+
+def test_a_file_is_read_once(settings: Settings, reads: Reads) -> None:
+    spec = write(settings.home / "a.jsonl", "yes", "no", "yes", None, 3)
+    found, rows = summarize(spec, settings)
+    assert rows is not None
+    assert found == Summary(
+        examples=5,
+        fingerprint=read_rows(spec, settings).fingerprint(),
+        format=rows.format,
+        first_texts=("text 0",),
+        labels=("yes", "no", None, 3),
+        places=("line 1", "line 2", "line 4", "line 5"),
+    )
+    before = reads.count
+    for _ in range(5):
+        assert summarize(spec, settings) == (found, None)
+    assert reads.count == before
+
+
+def test_a_changed_file_is_read_again(settings: Settings, reads: Reads) -> None:
+    path = settings.home / "a.jsonl"
+    spec = write(path, "yes")
+    summarize(spec, settings)
+    write(path, "nay")  # as long as before
+    assert summarize(spec, settings)[0].labels == ("nay",)
+    about = path.stat()
+    write(settings.home / "b.jsonl", "foo")
+    (settings.home / "b.jsonl").replace(path)
+    os.utime(path, ns=(about.st_atime_ns, path.stat().st_mtime_ns))
+    assert summarize(spec, settings)[0].labels == ("foo",)
+    assert reads.count == 3
+
+
+def test_another_inode_is_another_file(settings: Settings, reads: Reads) -> None:
+    path = settings.home / "a.jsonl"
+    spec = write(path, "yes")
+    summarize(spec, settings)
+    about, other = path.stat(), settings.home / "b.jsonl"
+    write(other, "nay")
+    os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
+    other.replace(path)
+    assert summarize(spec, settings)[0].labels == ("nay",)
+    assert reads.count == 2
+
+
+def test_another_selection_or_limit_is_read_by_itself(settings: Settings, reads: Reads) -> None:
+    spec = write(settings.home / "a.jsonl", "yes", "no")
+    summarize(spec, settings)
+    assert summarize(spec.model_copy(update={"limit": 1}), settings)[0].examples == 1
+    few = settings.model_copy(update={"max_examples_per_job": 1})
+    with pytest.raises(InputError, match="more than the 1 examples"):
+        summarize(spec, few)
+    assert reads.count == 3
+
+
+def test_a_refusal_is_remembered_for_a_while(
+    settings: Settings, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = settings.home / "a.jsonl"
+    path.write_text('{"text": ""}\n')
+    spec = DataSpec(path=str(path), text_columns=("text",))
+    for _ in range(3):
+        with pytest.raises(InputError, match="line 1: the text is empty"):
+            summarize(spec, settings)
+    assert reads.count == 1
+    monkeypatch.setattr(summary, "PROBLEM_SECONDS", 0.0)
+    with pytest.raises(InputError, match="line 1: the text is empty"):
+        summarize(spec, settings)
+    assert reads.count == 2
+
+
+def test_an_upload_is_known_although_its_use_sets_its_time(
+    settings: Settings, reads: Reads
+) -> None:
+    source = settings.home / "a.jsonl"
+    write(source, "yes")
+    with source.open("rb") as file:
+        path = save_upload(file, "a.jsonl", settings)
+    spec = DataSpec(path=str(path), text_columns=("text",))
+    summarize(spec, settings)
+    before = reads.count
+    os.utime(path, (1, 1))
+    assert summarize(spec, settings)[1] is None
+    assert reads.count == before
+    assert path.stat().st_mtime > 1  # it is in use
+
+
+def test_few_files_are_remembered(
+    settings: Settings, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "MOST_FILES", 2)
+    specs = [write(settings.home / f"{n}.jsonl", n) for n in range(3)]
+    for spec in specs:
+        summarize(spec, settings)
+    assert len(summary._memory._known) == 2
+    summarize(specs[2], settings)
+    assert reads.count == 3
+    summarize(specs[0], settings)
+    assert reads.count == 4
+
+
+def test_labels_are_remembered_up_to_a_number(
+    settings: Settings, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "MOST_LABELS", 2)
+    spec = write(settings.home / "a.jsonl", "a", "b", "c", "d")
+    found, _ = summarize(spec, settings)
+    assert (found.labels, found.examples) == (("a", "b"), 4)
+
+
+def test_rows_of_a_submission_are_not_remembered(settings: Settings, reads: Reads) -> None:
+    spec = DataSpec(inline=True, text_columns=("text",))
+    for text in ("one", "two"):
+        found, rows = summarize(spec, settings, [{"text": text}])
+        assert rows is not None
+        assert found.first_texts == (text,)
+    assert reads.count == 0
