@@ -34,7 +34,7 @@ def serve(version: str, name: str) -> Response:
     """One file. Under another version's address it is served too, but not for keeps."""
     if name == PLOTLY:
         response = _plotly()
-    elif not (FOLDER / name).is_file():
+    elif all(path.name != name for path in FOLDER.iterdir()):
         abort(404)
     else:
         response = send_from_directory(FOLDER, name)

@@ -11,6 +11,7 @@ import logging
 import random
 import re
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,9 @@ from webui.app import create_app
 HANG_SECONDS = 10.0
 """A request may take this long; the limit of queries and data files is below it."""
 WEB_MB = 400
+EVERY = 300
+"""Requests after which the database is as it was."""
+SEEDED = "seeded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 WEBUI = Path(__file__).parents[2] / "webui"
 _ASKED = re.compile(r"""(?:integer|choice|words|args\.get|form\.get|values\.get)\(\s*"(\w+)\"""")
@@ -224,10 +228,22 @@ def made(folder: Path) -> Iterator[Flask]:
     seed_job(database)
     seed_job(database, done=6, state="running")
     database.close()
+    shutil.copy(folder / "headwise.sqlite", folder / SEEDED)
     app = create_app(settings)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with closing(app.extensions["headwise"].database):
         yield app
+
+
+def restore(app: Flask) -> None:
+    """Bring back what requests have deleted."""
+    context = app.extensions["headwise"]
+    context.database.close()
+    home = context.settings.home
+    for suffix in ("-wal", "-shm"):
+        (home / f"headwise.sqlite{suffix}").unlink(missing_ok=True)
+    shutil.copy(home / SEEDED, home / "copy")
+    (home / "copy").replace(home / "headwise.sqlite")
 
 
 def fuzz(report: Report, app: Flask, requests: Requests, until: float) -> None:
@@ -237,6 +253,8 @@ def fuzz(report: Report, app: Flask, requests: Requests, until: float) -> None:
     client = app.test_client()
     while time.monotonic() < until:
         path, request = requests.next()
+        if report.inputs % EVERY == 0:
+            restore(app)
         report.inputs += 1
         shown = f"{request['method']} {path[:300]} {str(request)[:600]}"
         errors.last = ""

@@ -119,6 +119,7 @@ def test_every_asset_of_a_page_is_there(empty: SimpleNamespace) -> None:
     with empty.client.get("/assets/old/style.css") as answer:
         assert answer.headers["Cache-Control"] == "no-cache"
     assert empty.client.get("/assets/x/app.py").status_code == 404
+    assert empty.client.get(f"/assets/x/{'a' * 5000}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/jobs", "/jobs/99", "/nothing", "/healthz"])
