@@ -307,19 +307,24 @@ def _sniffed(head: Sequence[str]) -> str:
     """The separator by which the first lines have most columns, the same number in each."""
     best, most = ",", 1
     for separator in _SEPARATORS:
-        try:
-            rows = list(csv.reader(head, delimiter=separator, strict=True))
-        except csv.Error:  # the last line may end within a quoted field
-            rows = list(csv.reader(head[:1], delimiter=separator))
-        counts = {len(row) for row in rows if row}
+        # The last line may end within a quoted field.
+        counts = _widths(head, separator, strict=True) or _widths(head[:1], separator)
         if len(counts) == 1 and (count := counts.pop()) > most:
             best, most = separator, count
     if most == 1 and head:
         # Rows of different lengths: the header decides, and the rows at fault are named.
-        widths = {one: len(next(csv.reader(head[:1], delimiter=one))) for one in _SEPARATORS}
+        widths = {one: max(_widths(head[:1], one), default=1) for one in _SEPARATORS}
         best = max(widths, key=lambda one: (widths[one], one == ","))
         best = best if widths[best] > 1 else ","
     return best
+
+
+def _widths(lines: Sequence[str], separator: str, *, strict: bool = False) -> set[int]:
+    """Return how many fields the rows of some lines have; nothing for lines that are no CSV."""
+    try:
+        return {len(row) for row in csv.reader(lines, delimiter=separator, strict=strict) if row}
+    except csv.Error:  # reading the lines will say which
+        return set()
 
 
 def _is_quoted(head: Sequence[str]) -> bool:

@@ -10,12 +10,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.fuzz import api, console
+from tests.fuzz import api, console, data
 from tests.fuzz.report import Report
 
 PARTS: dict[str, Callable[[int, float], Report]] = {
     "api": api.run,
     "console": console.run,
+    "data": data.run,
 }
 
 

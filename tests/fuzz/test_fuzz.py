@@ -11,7 +11,7 @@ import pytest
 from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import api, console
+from tests.fuzz import api, console, data
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -84,6 +84,27 @@ def test_a_fault_of_a_route_would_be_noticed(
         [jobs] = [rule for rule in app.url_map.iter_rules() if rule.rule == "/"]
         api.fuzz(report, app, api.Requests([jobs], 1), time.monotonic() + 2)
     assert any(one.startswith("status 500, ZeroDivisionError") for one in report.broken)
+
+
+def _run_data(seed: int) -> Report:
+    return data.run(seed, SECONDS)
+
+
+def test_no_data_file_breaks_a_reader() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        report = pool.submit(_run_data, 1).result()
+    assert report.broken == []
+    for outcome in ("read", "refused", "in the limited process", "in this process"):
+        assert report.outcomes[outcome] > 0
+
+
+def test_a_fault_of_a_reader_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.inputs.formats._sniffed", lambda _: 1 // 0)
+    report = Report(part="data")
+    data.fuzz(report, tmp_path, data.Files(1), time.monotonic() + 3)
+    assert any(one.startswith("ZeroDivisionError") for one in report.broken)
 
 
 def test_requests_name_what_the_pages_read_and_repeat() -> None:

@@ -110,6 +110,8 @@ def test_a_file_has_these_rows(
         ("a.csv", 'text,label\n"a\nb",0\nc\n', "line 4 has 1 values, but the header names 2"),
         ("a.csv", 'text,label\n"a,0\nb,1\n', "line 3 is not CSV"),
         ("a.csv", 'text,label\n"a"b,0\n', "line 2 is not CSV"),
+        ("a.csv", "text,label\na\rb,0\n", "line 2 is not CSV"),
+        ("a.csv", "te\rxt,label\nb,0\n", "line 1 is not CSV"),
         ("a.tsv", "text\tlabel\na\t0\nb\n", "line 3 has 1 values"),
         ("a.tsv", "\t".join(map(str, range(1001))), "1,001 columns"),
         ("a.csv", b"text\n\xff\n", "line 2 is not valid UTF-8 at byte 1"),
