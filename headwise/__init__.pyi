@@ -3,6 +3,7 @@ from .attack.evaluation import AttackResult, Attempt, evaluate_triggers, try_att
 from .attribution.engine import attribute, attribute_encoded
 from .encoding import Text
 from .errors import (
+    DamagedModelError,
     HeadwiseError,
     ModelError,
     ModelNotFoundError,
@@ -33,6 +34,7 @@ __all__ = [
     "Attribution",
     "Choice",
     "Comparison",
+    "DamagedModelError",
     "Edge",
     "HeadwiseError",
     "LoadedModel",

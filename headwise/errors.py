@@ -3,7 +3,9 @@
 HeadwiseError
 ├── OptionError            an argument has a wrong value (also a ValueError)
 └── ModelError             the model cannot be used
-    ├── ModelNotFoundError     no such folder or hub repository, or no config.json in it
+    ├── ModelNotFoundError     no such folder or hub repository
+    │   └── DamagedModelError      there is one, but a file of it is missing or broken, or its files
+    │                              contradict each other
     ├── UnsafeWeightsError     weights only as pickle, which can run code when read
     ├── UnsupportedModelError  not a sequence classifier, or an architecture whose attention
     │                          cannot be replayed exactly
@@ -27,6 +29,10 @@ class ModelNotFoundError(ModelError):
     """There is no model under the given name or path."""
 
 
+class DamagedModelError(ModelNotFoundError):
+    """A file of the model is missing, broken, or contradicts another; the same everywhere."""
+
+
 class UnsafeWeightsError(ModelError):
     """The weights exist only in a format that can execute code."""
 
@@ -46,3 +52,10 @@ FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, No
 def first_line(error: BaseException) -> str:
     """Return the first line of the message of an error, or the name of its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def in_words(error: BaseException) -> str:
+    """Return the first line of an error's message, after the name of its class if it alone says
+    little: "KeyError: 'rope'", "IndexError: list index out of range"."""
+    plain = isinstance(error, OSError | ValueError) and not isinstance(error, UnicodeError)
+    return first_line(error) if plain else f"{type(error).__name__}: {first_line(error)}"

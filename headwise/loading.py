@@ -19,12 +19,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from headwise.attribution.evaluator import is_out_of_memory
+from headwise.building import check_build
 from headwise.errors import (
+    DamagedModelError,
     ModelNotFoundError,
     OptionError,
     TokenizerError,
     UnsupportedModelError,
     first_line,
+    in_words,
 )
 from headwise.model_files import (
     CONFIG,
@@ -103,7 +107,9 @@ def load(
     name = str(model)
     files = _files(name, revision)
     config = read_config(files.folder)
+    check_build(files, config)
     classifier = _read_model(files, config, DTYPES[dtype]).to(where)
+    _check_finite(classifier, files.folder)
     classifier.eval()
     tokenizer = read_tokenizer(files.folder)
     with Replay(classifier) as replay:
@@ -181,9 +187,9 @@ def read_config(folder: Path) -> Any:
     """Read the configuration of a sequence classifier. Raises ModelError for anything else."""
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except _LOAD_ERRORS as error:
-        raise ModelNotFoundError(
-            f"model folder '{folder}' has no usable config.json: {first_line(error)}"
+    except Exception as error:  # foreign code, and any configuration
+        raise DamagedModelError(
+            f"model folder '{folder}' has no usable config.json: {in_words(error)}"
         ) from error
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise UnsupportedModelError(
@@ -208,9 +214,11 @@ def _read_model(files: ModelFiles, config: Any, dtype: torch.dtype) -> PreTraine
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except _LOAD_ERRORS as error:
-        raise ModelNotFoundError(
-            f"the weights in '{files.folder}' cannot be read: {first_line(error)}"
+    except Exception as error:  # foreign code, and any weights
+        if is_out_of_memory(error):
+            raise
+        raise DamagedModelError(
+            f"the weights in '{files.folder}' cannot be read: {in_words(error)}"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -222,14 +230,23 @@ def _read_model(files: ModelFiles, config: Any, dtype: torch.dtype) -> PreTraine
     return loaded
 
 
+def _check_finite(model: PreTrainedModel, folder: Path) -> None:
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DamagedModelError(
+                f"{name} in '{folder}' holds values that are not finite as "
+                f"{str(parameter.dtype).removeprefix('torch.')}; save the weights again"
+            )
+
+
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Read the tokenizer of a model. Raises TokenizerError if it is unusable."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=False
         )
-    except (*_LOAD_ERRORS, TypeError, ImportError) as error:
+    except Exception as error:  # foreign code, and any files
         raise TokenizerError(
-            f"the tokenizer in '{folder}' cannot be read: {first_line(error)}"
+            f"the tokenizer in '{folder}' cannot be read: {in_words(error)}"
         ) from error
     return tokenizer

@@ -19,8 +19,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from headwise.errors import (
+    DamagedModelError,
     ModelError,
-    ModelNotFoundError,
     TokenizerError,
     UnsafeWeightsError,
     UnsupportedModelError,
@@ -61,6 +61,29 @@ _LAST_LAYERS = (
 )
 """Names of the layer that gives the logits, of every supported family."""
 
+MAX_LABELS = 10_000
+_MOST = 10**9
+"""No size of a model is larger."""
+_VOCABULARY = ("vocab_size",)
+_WIDTHS = (
+    *("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim"),
+    "input_embedding_size",
+)
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+_OTHER_SIZES = ("intermediate_size", "num_labels")
+_OWN_HEAD_SIZE = ("head_dim", "d_kv", "attention_head_size", "kv_channels")
+"""With these a head's size does not follow from the width."""
+_EMBEDDING = re.compile(
+    r"(?:^|\.)(?:word_embeddings|wte|embed_tokens|tok_embeddings|shared|tokens_embed|embed_in|w)"
+    r"\.weight$"
+)
+_POSITION = re.compile(
+    r"(?:^|\.)(?:position_embeddings|wpe|positions_embed|embed_positions)\.weight$"
+)
+_INTERMEDIATE = re.compile(r"(?:^|\.)intermediate\.dense\.weight$")
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+
 _SAVE_AGAIN = "write the folder again with save_pretrained()"
 
 
@@ -81,6 +104,12 @@ class ModelFiles:
     def parameters(self) -> int:
         """The number of elements in the weights."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def words(self) -> int | None:
+        """The number of words that have an embedding, or None if it has another name."""
+        found = (shape[0] for name, shape in self.shapes.items() if _EMBEDDING.search(name))
+        return next(found, None)
 
     @property
     def outputs(self) -> int | None:
@@ -129,10 +158,12 @@ def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
             "would be read from elsewhere; save the merged model: model.merge_and_unload()"
         )
     weights = _weights(found)
+    _check_sizes(folder, config)
     shapes: dict[str, tuple[int, ...]] = {}
     for name in weights:
         shapes.update(_shapes(found.file(name)))
     _check_layers(folder, config, shapes)
+    _check_shapes(folder, config, shapes)
     return ModelFiles(
         folder=folder,
         config=config,
@@ -153,10 +184,10 @@ class _Folder:
         return (self.path / name).exists()
 
     def file(self, name: str, kind: str = "") -> Path:
-        """The path of a file. Raises ModelNotFoundError and ModelError."""
+        """The path of a file. Raises DamagedModelError and ModelError."""
         path = self.path / name
         if not path.exists():
-            raise ModelNotFoundError(f"model folder '{self.path}' has no {name}; {_SAVE_AGAIN}")
+            raise DamagedModelError(f"model folder '{self.path}' has no {name}; {_SAVE_AGAIN}")
         real = path.resolve()
         if not real.is_relative_to(self.within):
             raise ModelError(
@@ -180,11 +211,11 @@ class _Folder:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ModelNotFoundError(
+            raise DamagedModelError(
                 f"model folder '{self.path}' has no readable {name}: {reason}; {_SAVE_AGAIN}"
             ) from None
         if not isinstance(content, dict):
-            raise ModelNotFoundError(
+            raise DamagedModelError(
                 f"{name} in model folder '{self.path}' is not a JSON object; {_SAVE_AGAIN}"
             )
         return content
@@ -216,7 +247,7 @@ def _refuse_missing(folder: Path) -> None:
             f"model folder '{folder}' has weights only as pickle ({', '.join(pickles[:3])}), which "
             "can run code; convert them with model.save_pretrained(folder) where you trust them"
         )
-    raise ModelNotFoundError(f"model folder '{folder}' has no {WEIGHTS}; {_SAVE_AGAIN}")
+    raise DamagedModelError(f"model folder '{folder}' has no {WEIGHTS}; {_SAVE_AGAIN}")
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -224,18 +255,95 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > _LARGEST["header"]:
-        raise ModelNotFoundError(
+        raise DamagedModelError(
             f"weights '{path}' are damaged: the header would have {size:,} bytes; "
             "save the weights again"
         )
     try:
         with safe_open(path, framework="np") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 - no mapping
+            found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - no mapping
+            dtypes = {name: str(one.get_dtype()) for name, one in found.items()}
+            shapes = {name: tuple(one.get_shape()) for name, one in found.items()}
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelNotFoundError(
+        raise DamagedModelError(
             f"weights '{path}' cannot be read as safetensors ({reason}); save the weights again"
         ) from None
+    for name, dtype in dtypes.items():
+        if name.endswith(".weight") and dtype not in _FLOATS:
+            raise UnsupportedModelError(
+                f"{name} in '{path}' has numbers of type {dtype}, as quantised models have; "
+                "save the weights as float32, bfloat16 or float16"
+            )
+    return shapes
+
+
+def _check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
+    """Every size that the configuration names must be a possible one. Raises DamagedModelError."""
+
+    def refuse(name: str, value: object, rule: str) -> DamagedModelError:
+        shown = f"{value:,}" if isinstance(value, int) else repr(value)
+        return DamagedModelError(
+            f"{CONFIG} in model folder '{folder}' says {name} = {shown:.80}; {rule}"
+        )
+
+    if config.get("quantization_config"):
+        raise UnsupportedModelError(
+            f"the model in '{folder}' is quantised (quantization_config); save it as float32, "
+            "bfloat16 or float16"
+        )
+    for name in (*_VOCABULARY, *_WIDTHS, *_HEADS, *_POSITIONS, *_OTHER_SIZES):
+        value = config.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST:
+            raise refuse(name, value, f"it must be a whole number from 1 to {_MOST:,}")
+    labels = config.get("num_labels", 0)
+    if labels > MAX_LABELS:
+        raise refuse("num_labels", labels, f"at most {MAX_LABELS:,} labels are possible")
+    width, heads = _first(config, _WIDTHS), _first(config, _HEADS)
+    if width and heads and not any(config.get(name) for name in _OWN_HEAD_SIZE) and width % heads:
+        raise refuse("its width", width, f"it cannot be divided among {heads} heads")
+    kinds, layers = config.get("attention_types"), _first(config, LAYER_NAMES)
+    if config.get("model_type") == "gpt_neo" and kinds is not None:
+        try:
+            counted = sum(len(names) * count for names, count in kinds)
+        except (TypeError, ValueError):
+            counted = -1
+        if counted != layers:
+            raise refuse("attention_types", kinds, f"it must name {layers} layers")
+
+
+def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    """The value under the first of these names that is there; 0 if none."""
+    return next((config[name] for name in names if config.get(name)), 0)
+
+
+def _check_shapes(
+    folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Embeddings must have the sizes that the configuration names. Raises DamagedModelError."""
+    widths = [config[name] for name in _WIDTHS if config.get(name)]
+    words, positions = _first(config, _VOCABULARY), _first(config, _POSITIONS)
+    inner = _first(config, ("intermediate_size",))
+    for tensor, shape in shapes.items():
+        if len(shape) != 2:
+            continue
+        rule = ""
+        if _EMBEDDING.search(tensor):
+            if words and shape[0] != words:
+                rule = f"vocab_size = {words:,}"
+            elif widths and shape[1] not in widths:
+                rule = f"a width of {widths[0]:,}"
+        elif _POSITION.search(tensor) and positions and not 0 <= shape[0] - positions <= 2:
+            rule = f"{positions:,} positions"
+        elif _INTERMEDIATE.search(tensor) and inner and shape[0] != inner:
+            rule = f"intermediate_size = {inner:,}"
+        if rule:
+            raise DamagedModelError(
+                f"{tensor} in model folder '{folder}' is {shape[0]:,} × {shape[1]:,}, but {CONFIG} "
+                f"says {rule}; {_SAVE_AGAIN}"
+            )
 
 
 def _check_layers(
@@ -251,10 +359,10 @@ def _check_layers(
         if isinstance(config.get(name), int) and not isinstance(config[name], bool)
     }
     for name, count in promised.items():
-        if not 0 <= count <= MAX_LAYERS:
+        if not 1 <= count <= MAX_LAYERS:
             raise UnsupportedModelError(
                 f"{CONFIG} in model folder '{folder}' says {name} = {count:,}; "
-                f"a model has 0 to {MAX_LAYERS:,} layers"
+                f"a model has 1 to {MAX_LAYERS:,} layers"
             )
     lists: dict[str, set[int]] = {}
     for tensor in shapes:

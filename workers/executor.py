@@ -12,6 +12,7 @@ from db.queue.claims import Claim
 from db.results.commit import ShardInput
 from headwise.errors import ModelError, OptionError
 from jobs.errors import UnavailableError
+from jobs.inputs.tokenizing import TextError, try_content
 from jobs.outcome import Completed, Stage, StopReason
 from jobs.plan import blocks
 from jobs.results import ShardResult
@@ -67,6 +68,7 @@ class Attempt:
         spec = parse_spec(json.loads(shard.spec))
         self.progress(0)
         self._load(spec)
+        bad = self._fails_to_tokenize(spec, shard)
         for lo, hi in blocks(self.held.lo, self.held.hi, self.held.block):
             if lo >= self.lease_end():
                 return
@@ -85,6 +87,8 @@ class Attempt:
                 models=self.models,
                 progress=partial(self._report, lo),
             )
+            if bad is not None and bad.index < hi - self.held.lo:
+                raise BlockError from bad
             self.parts.append(_compute(block))
             self.seconds += time.monotonic() - started
 
@@ -95,6 +99,17 @@ class Attempt:
         self.models.get(spec)
         self.enter(Stage.COMPUTING)
         self.progress(0)
+
+    def _fails_to_tokenize(self, spec: JobSpec, shard: ShardInput) -> TextError | None:
+        """Try the tokenizer on the texts, where it can harm nobody; returns the first failure."""
+        backend = getattr(self.models.get(spec).tokenizer, "backend_tokenizer", None)
+        if backend is None:  # written in Python
+            return None
+        try:
+            try_content(backend.to_str(), [[a] if b is None else [a, b] for a, b in shard.texts])
+        except TextError as error:
+            return error
+        return None
 
     def _report(self, lo: int, done: int) -> None:
         if lo >= self.lease_end():

@@ -24,6 +24,7 @@ from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
+from jobs.inputs.tokenizing import TextError
 from jobs.logs import about_attempt, bind_process
 from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
 from jobs.settings import Settings
@@ -208,6 +209,7 @@ class Worker:
             self.models.clear()  # whatever it broke off may be in there
         permanent = (
             isinstance(cause, ModelError)
+            and not isinstance(cause, TextError)
             and type(cause) is not ModelNotFoundError
             and not self.gpu_failed
         )

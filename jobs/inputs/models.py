@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headwise.errors import ModelError
+from headwise.errors import ModelError, TokenizerError
 from headwise.families import FAMILIES, NOT_FROM_TEXT
 from headwise.labels import label_names
-from headwise.model_files import VOCABULARIES, read_model_files
+from headwise.model_files import VOCABULARIES, ModelFiles, read_model_files
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.inputs.hub import in_time
+from jobs.inputs.summary import Summary
+from jobs.inputs.tokenizing import TextError, try_file
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 
@@ -63,6 +65,7 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
             raise refuse("model.name", spec.name, "no such folder", "Check the path on the server.")
         try:
             found = read_model_files(folder)
+            _try_tokenizer(found)
         except ModelError as error:
             raise _unfit(spec, error) from None
         facts = _facts(spec, found.config, None, found.outputs)
@@ -74,6 +77,43 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     # The cache keeps files under snapshots/<commit>/.
     config = _config(config_file, spec.name)
     return _facts(spec, config, config_file.parent.name, None)
+
+
+def try_texts(spec: ModelSpec, settings: Settings, data: Summary) -> None:
+    """Tokenize the longest texts of the data, in a process of its own.
+
+    Raises InputError for a text that the model's tokenizer fails on. Tokenizers that are not one
+    file of JSON are tried by workers only, and so are all other texts.
+    """
+    if not spec.is_local:
+        return
+    path = allowed_path("model.name", spec.name, settings) / "tokenizer.json"
+    if not path.is_file():
+        return
+    try:
+        try_file(path, [one.parts for one in data.longest])
+    except TextError as error:
+        one = data.longest[error.index]
+        raise refuse(
+            "data.text_columns",
+            one.parts[0][:200],
+            f"{one.place}: {error}",
+            "Leave the row out, or choose another model.",
+        ) from None
+    except TokenizerError as error:
+        raise _unfit(spec, error) from None
+
+
+def _try_tokenizer(files: ModelFiles) -> None:
+    """Read tokenizer.json as a worker will, within limits. Raises TokenizerError."""
+    if "tokenizer.json" not in files.tokenizer:
+        return
+    tried = try_file(files.folder / "tokenizer.json")
+    if files.words is not None and tried.vocabulary >= files.words:
+        raise TokenizerError(
+            f"the tokenizer in '{files.folder}' has word {tried.vocabulary:,}, but the model has "
+            f"only {files.words:,} embeddings; save model and tokenizer that belong together"
+        )
 
 
 def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | None:

@@ -5,10 +5,11 @@ A form is checked at each pause in typing; its data file is read once.
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,18 @@ PROBLEM_SECONDS = 60.0
 """A refusal may have been one of time, so it is not kept for ever."""
 
 
+LONGEST_TEXTS, LONGEST_CHARACTERS = 64, 200_000
+"""How many of the longest texts are remembered, and how much of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongText:
+    """A row whose text is among the longest."""
+
+    place: str
+    parts: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """What there is to know of selected rows without their texts."""
@@ -38,6 +51,8 @@ class Summary:
     """The different labels, in the order in which they come."""
     places: tuple[str, ...]
     """By label, where it comes first."""
+    longest: tuple[LongText, ...]
+    """Rows to try a tokenizer on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,4 +150,16 @@ def _summary(rows: Rows) -> Summary:
         first_texts=tuple(text[:300] for text in texts),
         labels=tuple(label for label, _ in first.values()),
         places=tuple(place for _, place in first.values()),
+        longest=tuple(_longest(rows)),
     )
+
+
+def _longest(rows: Rows) -> Iterator[LongText]:
+    second = rows.text_b or [""] * len(rows)
+    sizes = [len(a) + len(b) for a, b in zip(rows.text_a, second, strict=True)]
+    left = LONGEST_CHARACTERS
+    for row in heapq.nlargest(LONGEST_TEXTS, range(len(rows)), key=sizes.__getitem__):
+        if sizes[row] <= left:
+            left -= sizes[row]
+            parts = (rows.text_a[row], *(second[row : row + 1] if rows.text_b else ()))
+            yield LongText(place=rows.places[row], parts=parts)

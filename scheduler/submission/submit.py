@@ -22,7 +22,7 @@ from headwise.labels import UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address
-from jobs.inputs.models import ModelFacts, label_order, model_facts
+from jobs.inputs.models import ModelFacts, label_order, model_facts, try_texts
 from jobs.inputs.summary import Summary, summarize
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
@@ -84,6 +84,7 @@ def check(
             data, rows = summarize(spec.data, settings, submission.rows)
         if data and facts:
             gold_labels(data, facts.labels, spec)
+            try_texts(spec.model, settings, data)
         if data:
             check_size(data.examples, settings)
     except InputError as error:

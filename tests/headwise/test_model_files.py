@@ -199,7 +199,7 @@ def more_layers(folder: Path) -> None:
         (write("adapter_config.json", "{}"), UnsupportedModelError, "merge_and_unload"),
         (without_tokenizer, TokenizerError, "has no tokenizer"),
         (set_(num_hidden_layers=10_000_000), UnsupportedModelError, "10,000,000"),
-        (set_(num_hidden_layers=-1), UnsupportedModelError, "0 to 1,000 layers"),
+        (set_(num_hidden_layers=-1), UnsupportedModelError, "1 to 1,000 layers"),
         (set_(num_hidden_layers=3), UnsupportedModelError, "have 2 layers"),
         (set_(num_hidden_layers=1), UnsupportedModelError, "num_hidden_layers = 1"),
         (more_layers, UnsupportedModelError, "have 3 layers"),

@@ -26,6 +26,17 @@ EMPTY_WEIGHTS = "\x02" + "\0" * 7 + "{}"
 """A safetensors file without a tensor."""
 
 
+TOKENIZER = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "text": 1}, "unk_token": "[UNK]"},
+    }
+)
+"""A tokenizer of two words."""
+
+
 def model_folder(folder: Path, *, without: Iterable[str] = (), **changes: Any) -> Path:
     """A folder that looks like a saved classifier; `changes` go to its config, None removes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +44,7 @@ def model_folder(folder: Path, *, without: Iterable[str] = (), **changes: Any) -
     files = {
         "config.json": json.dumps(config),
         "model.safetensors": EMPTY_WEIGHTS,
-        "tokenizer.json": "{}",
+        "tokenizer.json": TOKENIZER,
     }
     for name, content in files.items():
         if name not in without:

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from db.database import Database
 from jobs.settings import Settings, load_settings
 from tests.helpers.databases import sqlite_database
-from tests.helpers.inputs import EMPTY_WEIGHTS
+from tests.helpers.inputs import EMPTY_WEIGHTS, TOKENIZER
 from webui.app import create_app
 
 
@@ -78,7 +78,7 @@ def good_submission(home: Path) -> dict[str, Any]:
     }
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (model / "model.safetensors").write_text(EMPTY_WEIGHTS)
-    (model / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (model / "tokenizer.json").write_text(TOKENIZER, encoding="utf-8")
     rows = [{"text": f"text {i}", "label": ("no", "yes")[i % 2]} for i in range(3)]
     data = home / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -111,6 +112,58 @@ def test_every_exception_ends_the_attempt_as_an_error(
     assert worker.compute_shards() == 1
     worker.close()
     assert rows(database, ENDS)[1][0] == "done"
+
+
+def test_a_text_that_the_tokenizer_panics_on_costs_only_itself(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = settings.home / "model" / "tokenizer.json"
+    made = Tokenizer.from_file(str(path))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"(([a-z])+.)+[A-Z]([a-z])+$"), "isolated")
+    path.write_text(made.to_str())
+    # BertTokenizer would take nothing but the vocabulary from there.
+    settings_file = settings.home / "model" / "tokenizer_config.json"
+    plain = {**json.loads(settings_file.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}
+    settings_file.write_text(json.dumps(plain))
+    data = settings.home / "pairs.jsonl"
+    texts = [json.loads(line) for line in data.read_text().splitlines()]
+    for number, row in enumerate(texts):
+        row.update(premise="a" * 40 + "!" if number == 4 else "cat", hypothesis="dog")
+    data.write_text("\n".join(json.dumps(row) for row in texts))
+    # Submission tries the longest texts only.
+    monkeypatch.setattr("scheduler.submission.submit.try_texts", lambda *_: None)
+    planned(settings, database)
+    worker = Worker(settings, Database(database.url))
+    worker.start()
+    for _ in range(30):
+        execute(database, "UPDATE shard SET available_at = 0")
+        if not worker.compute_shards():
+            break
+    worker.close()
+    assert rows(database, "SELECT DISTINCT state FROM shard") == [("done",)]
+    ((example, error),) = rows(
+        database, "SELECT example_no, error FROM example_result WHERE error IS NOT NULL"
+    )
+    assert example == 4
+    assert "the tokenizer fails on this text: Onig" in error
+    assert rows(database, "SELECT COUNT(*) FROM example_result") == [(6,)]
+
+
+def test_a_model_that_changed_into_a_broken_one_fails_the_job_at_once(
+    settings: Settings, database: Database
+) -> None:
+    planned(settings, database)
+    path = settings.home / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_act": "nonsense"}))
+    worker = Worker(settings, Database(database.url))
+    worker.start()
+    assert worker.compute_shards() == 1
+    worker.close()
+    ((outcome, error),) = rows(database, ENDS)
+    assert outcome == "error"
+    assert "config.json" in error
+    assert "nonsense" in error
+    assert rows(database, "SELECT DISTINCT state FROM shard") == [("failed",)]
 
 
 def test_an_exit_while_the_worker_stops_hands_back(

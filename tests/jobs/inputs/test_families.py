@@ -16,6 +16,7 @@ from jobs.errors import InputError
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
+from tests.helpers.inputs import TOKENIZER
 
 # One of each way to name sizes and to count positions; sites of two layers.
 SITES = {
@@ -59,7 +60,7 @@ def test_a_supported_family_is_read_and_computed(
     ).float()
     folder = settings.home / "model"
     model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(TOKENIZER)
     facts = model_facts(ModelSpec(name=str(folder)), settings)
     assert (facts.family, facts.labels) == (family, ("no", "maybe", "yes"))
     assert (facts.layers, facts.heads) == (SITES[family], HEADS)

@@ -1,0 +1,79 @@
+"""The process that tries a tokenizer, under the operating system's limits.
+
+`jobs.inputs.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern that
+takes for ever, costs this process and no other. It reads one request, a JSON object, from standard
+input and answers in JSON lines:
+
+    {"vocabulary": largest id of the vocabulary}        the tokenizer was read
+    {"done": count}                                     so many texts were tokenized, and so on
+    {"end": true}                                       or
+    {"unreadable": reason}                              or
+    {"index": number, "reason": ...}                    a text that cannot be tokenized
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tokenizers import Tokenizer
+
+
+def main() -> None:
+    """Answer the request on standard input and end the process."""
+    request = json.load(sys.stdin.buffer)
+    for what, most in (
+        (resource.RLIMIT_DATA, request["memory"]),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (most, most))
+    for message in _answer(request):
+        sys.stdout.buffer.write(json.dumps(message).encode("ascii") + b"\n")
+        sys.stdout.buffer.flush()
+    os._exit(0)
+
+
+def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
+    try:
+        made = _tokenizer(request)
+        words = made.get_vocab(with_added_tokens=False)
+    except BaseException as error:  # noqa: BLE001 - Rust panics; the process ends anyway
+        yield {"unreadable": _reason(error)}
+        return
+    yield {"vocabulary": max(words.values(), default=0)}
+    texts, step = request["texts"], request["step"]
+    for lo in range(0, len(texts), step):
+        chunk = [tuple(parts) if len(parts) > 1 else parts[0] for parts in texts[lo : lo + step]]
+        try:
+            encoded = made.encode_batch(chunk)
+        except BaseException as error:  # noqa: BLE001 - as above
+            if step == 1:
+                yield {"index": lo, "reason": _reason(error)}
+            # Otherwise no answer: the batch is tried again, text by text.
+            return
+        largest = max((max(one.ids, default=0) for one in encoded), default=0)
+        yield {"done": lo + len(chunk), "largest": largest}
+    yield {"end": True}
+
+
+def _tokenizer(request: Mapping[str, Any]) -> Tokenizer:
+    path = request["path"]
+    made = Tokenizer.from_str(request["content"]) if path is None else Tokenizer.from_file(path)
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+if __name__ == "__main__":
+    main()
