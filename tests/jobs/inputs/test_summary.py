@@ -12,7 +12,7 @@ import pytest
 from jobs.errors import InputError
 from jobs.inputs import data, summary
 from jobs.inputs.data import read_rows
-from jobs.inputs.summary import Summary, summarize
+from jobs.inputs.summary import LongText, Summary, summarize
 from jobs.inputs.uploads import save_upload
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
@@ -54,6 +54,7 @@ def test_a_file_is_read_once(settings: Settings, reads: Reads) -> None:
         first_texts=("text 0",),
         labels=("yes", "no", None, 3),
         places=("line 1", "line 2", "line 4", "line 5"),
+        longest=tuple(LongText(place=f"line {n + 1}", parts=(f"text {n}",)) for n in range(5)),
     )
     before = reads.count
     for _ in range(5):
@@ -159,3 +160,17 @@ def test_rows_of_a_submission_are_not_remembered(settings: Settings, reads: Read
         assert rows is not None
         assert found.first_texts == (text,)
     assert reads.count == 0
+
+
+def test_the_longest_texts_are_remembered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.inputs.summary.LONGEST_CHARACTERS", 100)
+    monkeypatch.setattr("jobs.inputs.summary.LONGEST_TEXTS", 4)
+    path = settings.home / "a.jsonl"
+    sizes = (3, 200, 60, 50, 30, 5)
+    path.write_text("".join(json.dumps({"text": "x" * size}) + "\n" for size in sizes))
+    found, _ = summarize(DataSpec(path=str(path), text_columns=("text",)), settings)
+    # The one of 200 is more than all together may have; of the four longest, two fit.
+    assert [len(one.parts[0]) for one in found.longest] == [60, 30]
+    assert [one.place for one in found.longest] == ["line 3", "line 5"]
