@@ -195,7 +195,8 @@ def read_config(folder: Path) -> Any:
         raise UnsupportedModelError(
             f"model type {config.model_type!r} has no sequence classifier in transformers"
         )
-    architectures = config.architectures or []
+    listed = config.architectures
+    architectures = [str(name) for name in listed] if isinstance(listed, list) else []
     if not any("SequenceClassification" in architecture for architecture in architectures):
         raise UnsupportedModelError(
             f"'{folder}' holds no sequence classifier: its config.json names "

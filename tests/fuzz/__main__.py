@@ -10,13 +10,14 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.fuzz import api, console, data
+from tests.fuzz import api, console, data, models
 from tests.fuzz.report import Report
 
 PARTS: dict[str, Callable[[int, float], Report]] = {
     "api": api.run,
     "console": console.run,
     "data": data.run,
+    "models": models.run,
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import api, console, data
+from tests.fuzz import api, console, data, models
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -105,6 +105,32 @@ def test_a_fault_of_a_reader_would_be_noticed(
     report = Report(part="data")
     data.fuzz(report, tmp_path, data.Files(1), time.monotonic() + 3)
     assert any(one.startswith("ZeroDivisionError") for one in report.broken)
+
+
+def _run_models(seed: int) -> Report:
+    return models.run(seed, SECONDS)
+
+
+def test_no_model_folder_breaks_a_worker() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        report = pool.submit(_run_models, 1).result()
+    assert report.broken == []
+    assert report.inputs > 0
+    assert report.peaks.keys() == {"process"}
+
+
+def test_a_fault_of_loading_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object, **__: object) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(models.headwise, "load", faulty)
+    report = Report(part="models")
+    models.fuzz(report, tmp_path, 1, 0.01)
+    assert report.inputs == 1
+    [broken] = report.broken
+    assert "loading: IndexError: list index out of range" in broken
 
 
 def test_requests_name_what_the_pages_read_and_repeat() -> None:
