@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from headwise.attribution.evaluator import is_out_of_memory
+from headwise.attribution.memory import is_out_of_memory
 from headwise.building import check_build
 from headwise.errors import (
     DamagedModelError,

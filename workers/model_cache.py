@@ -6,7 +6,7 @@ from pathlib import Path
 
 import headwise
 from headwise import LoadedModel
-from headwise.attribution.evaluator import is_out_of_memory
+from headwise.attribution.memory import is_out_of_memory
 from headwise.errors import ModelNotFoundError
 from jobs.inputs.data import allowed_path
 from jobs.settings import Settings

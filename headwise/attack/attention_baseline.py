@@ -11,10 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attack.inserting import Inserter, Prepared
 from headwise.attack.predicting import budget_for, in_batches
+from headwise.attribution.sharing import may_share
 from headwise.encoding import Text, pad, pad_id
 from headwise.errors import OptionError
 from headwise.options import Progress
-from headwise.replay import Replay, Site
+from headwise.replay import Inputs, Replay, Site
 
 
 class AttentionCell(NamedTuple):
@@ -72,7 +73,15 @@ def attention_cells(  # noqa: PLR0913 - options are keyword arguments in a noteb
     with torch.no_grad(), Replay(model) as replay:
         # A quarter of the budget, because the attention of all heads is kept.
         budget = budget_for(model, token_budget)
-        in_batches([text.encoded for text in prepared], budget, work, share=4)
+        encoded = [text.encoded for text in prepared]
+
+        def forward(inputs: Inputs) -> Tensor:
+            return replay.record(inputs).logits
+
+        def shared(batch: list[int]) -> bool:
+            return may_share(model, [encoded[e] for e in batch], forward)
+
+        in_batches(encoded, budget, work, shared, share=4)
     return [found[e] for e in range(len(texts))]
 
 

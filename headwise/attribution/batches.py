@@ -15,19 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from headwise.attribution import cpu_parallel, memory
 from headwise.attribution.cpu_parallel import Tick
-from headwise.attribution.evaluator import TokenBudget, is_out_of_memory
+from headwise.attribution.evaluator import TokenBudget
+from headwise.attribution.memory import is_out_of_memory
+from headwise.attribution.sharing import halves, is_failure_of_example, may_share
 from headwise.encoding import Encoded
+from headwise.errors import FAILURES
 from headwise.interrupt import interrupts_held
 from headwise.options import Options
 from headwise.precision import LoweredReplay, arithmetic
-from headwise.replay import Replay
+from headwise.replay import Inputs, Replay
+from headwise.replay.hooks import attend, handling
 
 BatchWork = Callable[[Replay, Sequence[int], Tick], None]
 """(replay, batch, tick): does the examples of a batch, and calls tick after each pass."""
+
+Failure = Callable[[int, Exception], None]
+"""(example, error): the model raised an error for an example alone."""
 
 _SHARE = 0.6
 """Share of the free memory that passes may take as measured: other programs need some too, and
@@ -46,12 +54,23 @@ class PreparedModel:
     budget: TokenBudget
     check_interrupt: Tick
 
-    def run(self, kind: str, encoded: Sequence[Encoded], work: BatchWork) -> None:
+    def run(
+        self,
+        kind: str,
+        encoded: Sequence[Encoded],
+        work: BatchWork,
+        fail: Failure = lambda example, error: None,
+    ) -> None:
         """Do the work for all batches, longest first, so that memory runs out early if at all.
 
         kind: name of the work, whose memory is measured once per model
+        fail: called for an example that the model raises an error for; the others go on
+
+        Raises the model's error if no example can be computed: no text is the cause of it.
         """
         done: list[int] = []
+        failed: list[tuple[int, Exception]] = []
+        ended: list[BaseException] = []  # raised by a tick, not by the work
 
         def tick() -> None:
             self.check_interrupt()
@@ -59,25 +78,55 @@ class PreparedModel:
                 self.options.progress(len(done), len(encoded))
 
         def take_batches(replay: Replay, tick: Tick) -> None:
+            guarded = _keeping_errors(tick, ended)
             while waiting:
                 batch = waiting.pop()
-                try:
-                    work(replay, batch, tick)
-                except (RuntimeError, MemoryError) as error:
-                    smallest = len(batch) == 1 and self.budget.tokens <= len(encoded[batch[0]].ids)
-                    if not is_out_of_memory(error) or smallest:
-                        raise
-                    self.budget.halve()
-                    middle = len(batch) // 2
-                    waiting.extend(part for part in (batch[:middle], batch[middle:]) if part)
+                if not self._may_share(replay, [encoded[e] for e in batch]):
+                    waiting.extend(halves(batch))
                     continue
+                try:
+                    work(replay, batch, guarded)
+                except (*FAILURES, MemoryError) as error:
+                    if any(error is one for one in ended):
+                        raise
+                    if self._tried_again(error, [encoded[e] for e in batch]):
+                        waiting.extend(halves(batch))
+                        continue
+                    failed.append((batch[0], error))
                 done.extend(batch)
                 tick()
 
         parallel = cpu_parallel.parallel_batches(self.replay.device)
-        self._fit(kind, encoded, lambda batch: work(self.replay, batch, tick), parallel)
+        guarded = _keeping_errors(tick, ended)
+        self._fit(kind, encoded, lambda batch: work(self.replay, batch, guarded), parallel, ended)
         waiting = batches(encoded, self.budget, parallel)
         cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
+        if failed and len(failed) == len(encoded):
+            raise failed[0][1]
+        for example, error in failed:
+            fail(example, error)
+
+    def _tried_again(self, error: Exception, examples: Sequence[Encoded]) -> bool:
+        """Tell whether a batch is tried in halves, or its one example fails.
+
+        Raises the error if neither would help.
+        """
+        smallest = len(examples) == 1 and self.budget.tokens <= len(examples[0].ids)
+        if is_out_of_memory(error) and not smallest:
+            self.budget.halve()
+            return True
+        if not is_failure_of_example(error):
+            raise error
+        return len(examples) > 1
+
+    def _may_share(self, replay: Replay, examples: Sequence[Encoded]) -> bool:
+        def forward(inputs: Inputs) -> Tensor:
+            replay.forget_lengths()
+            with handling(attend):
+                logits: Tensor = replay.model(**inputs).logits
+            return logits
+
+        return may_share(self.replay.model, examples, forward)
 
     def _fit(
         self,
@@ -85,6 +134,7 @@ class PreparedModel:
         encoded: Sequence[Encoded],
         work: Callable[[Sequence[int]], None],
         parallel: int,
+        ended: Sequence[BaseException],
     ) -> None:
         """Fit the budget to memory, once for this kind of work on texts of this length.
 
@@ -105,12 +155,27 @@ class PreparedModel:
             with budget.limited(4 * n), memory.measuring(device) as peak:
                 tokens = n * budget.rows(n)
                 work([longest])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except (*FAILURES, MemoryError) as error:
+            # Its batch will fail too: alone, or by lack of memory, which halves the budget.
+            failed = is_out_of_memory(error) or is_failure_of_example(error)
+            if not failed or any(error is one for one in ended):
                 raise
-            return  # its batch will run out of memory too, and halve the budget
+            return
         budget.measured[measured] = n
         budget.fit(_SHARE * room / parallel * tokens / max(1, peak.bytes))
+
+
+def _keeping_errors(tick: Tick, errors: list[BaseException]) -> Tick:
+    """The same, and what it raises is kept, so that it is known for no error of the work."""
+
+    def keeping() -> None:
+        try:
+            tick()
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    return keeping
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from headwise.encoding import Encoded
+from headwise.errors import first_line
 from headwise.replay import Site
 from headwise.result import Attribution, Floats, Ints
 from headwise.trees import Interactions, interactions
@@ -216,6 +217,10 @@ class Collector:
                 first = int(finite[:, row].int().argmin())
                 part = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
                 self._errors[example] = f"the {part} is not a finite number"
+
+    def fail(self, example: int, error: Exception) -> None:
+        """Add an example that the model raises an error for."""
+        self._errors[example] = f"the model does not take this text: {first_line(error)}"
 
     def _add_columns(self, examples: Ints, good: Tensor, results: Sequence[SiteResult]) -> None:
         """Add the arrays by site or head; ``good`` are the rows of the examples in the batch."""

@@ -53,8 +53,8 @@ def attribute(
     options: see ``Options``
 
     The model is restored afterwards, also after an exception. Ctrl-C takes effect after the current
-    pass, so that it cannot interrupt the restoring. An example whose output is not finite fails
-    alone: ``errors`` has the reason, and its numbers are NaN.
+    pass, so that it cannot interrupt the restoring. An example whose output is not finite, or that
+    the model raises an error for, fails alone: ``errors`` has the reason, and its numbers are NaN.
 
     Raises OptionError for a bad argument, and UnsupportedModelError for a model whose attention
     cannot be replayed.
@@ -105,7 +105,7 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
                 options.edges,
             ),
         )
-        prepared_model.run("attribution", encoded, call.attribute)
+        prepared_model.run("attribution", encoded, call.attribute, call.collector.fail)
     return call.collector.result(keep_matrices=options.matrices)
 
 

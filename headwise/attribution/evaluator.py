@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from headwise.attribution.memory import is_out_of_memory
 from headwise.replay import Recording, Replay, RowGroup
 from headwise.targets import TargetFunction
 
@@ -56,14 +57,6 @@ class TokenBudget:
             yield
         finally:
             self.tokens = whole
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is a failed allocation, on a GPU or on the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU allocator raises a plain RuntimeError.
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 @dataclass(frozen=True, kw_only=True)

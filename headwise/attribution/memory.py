@@ -106,3 +106,11 @@ def _left_in_groups() -> Iterator[int]:
         stat = dict(line.split() for line in parts.read_text().splitlines() if " " in line)
         taken = int(used.read_text()) - int(stat.get("inactive_file", 0))
         yield max(0, int(limit.read_text()) - taken)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is a failed allocation, on a GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator raises a plain RuntimeError.
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -86,19 +86,27 @@ class Replay:
         self._exit.close()
 
     def twin(self) -> Self:
-        """Return the same for another thread: its own modules, shared parameters and buffers.
+        """Return the same for another thread: its own modules and buffers, shared parameters.
 
-        It is valid as long as the context of this one.
+        Buffers may change with a pass, as the frequencies of positions do. It is valid as long as
+        the context of this one.
         """
-        tensors = [*self.model.parameters(), *self.model.buffers()]
         twin = copy.copy(self)
-        shared = {id(tensor): tensor for tensor in tensors}
+        shared = {id(tensor): tensor for tensor in self.model.parameters()}
         twin.model, twin.structure = copy.deepcopy((self.model, self.structure), shared)
         return twin
 
     def record(self, inputs: Inputs) -> Recording:
         """Run the model once; autograd, where enabled, starts at O of the first site."""
+        self.forget_lengths()
         return record(self.model, self.structure, self.shortcuts, inputs)
+
+    def forget_lengths(self) -> None:
+        """Let no result depend on the texts before: frequencies of positions start anew.
+
+        Dynamic ones of transformers are kept from the longest text so far.
+        """
+        forget_lengths(self.model)
 
     def logits(self, recording: Recording, groups: Sequence[RowGroup]) -> Tensor:
         """Return the logits [R, C] of all rows of the groups, with O of their sites replaced.
@@ -148,6 +156,19 @@ class Replay:
     def _intercept(self, stack: ExitStack, written_out: bool) -> None:
         _set_attention(stack, self.model, "eager" if written_out else ATTENTION_NAME)
         stack.enter_context(intercepting(written_out))
+
+
+def forget_lengths(model: nn.Module) -> None:
+    """Give modules whose frequencies follow the longest text so far those that they begin with."""
+    end = "max_seq_len_cached"
+    for module in model.modules():
+        for name in [name for name in module.__dict__ if name.endswith(end)]:
+            prefix = name.removesuffix(end)
+            frequencies = getattr(module, f"{prefix}inv_freq", None)
+            original = getattr(module, f"{prefix}original_inv_freq", None)
+            if isinstance(frequencies, Tensor) and isinstance(original, Tensor):
+                setattr(module, f"{prefix}inv_freq", original.to(frequencies.device).clone())
+                setattr(module, name, module.original_max_seq_len)
 
 
 @dataclass(frozen=True, kw_only=True)
