@@ -1,8 +1,8 @@
-"""The files of a model folder: which are opened, and do they fit together?
+"""Find and check the files of a model folder.
 
-Everything that is said of a folder before its model is built is said here, without torch, so that a
-form refuses what a worker would refuse. Exactly the files that are listed here are opened, checked
-and part of the fingerprint: the configuration, the weights and the tokenizer.
+All checks of a folder before its model is built are here, without torch, so that a form refuses
+what a worker would refuse. The files that are opened and checked, and part of the fingerprint, are
+those of the configuration, the weights and the tokenizer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VOCABULARIES = (
     *("spm_char.model", "prophetnet.tokenizer", "byte_maps.json", "entity_vocab.json"),
     *("emoji.json", "bpe.codes", "word_shape.json", "word_pronunciation.json"),
 )
-"""Files that transformers' tokenizers take their vocabulary from; a test holds the list."""
+"""Files that transformers' tokenizers take their vocabulary from; a test checks the list."""
 
 TOKENIZER_SETTINGS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -45,7 +45,7 @@ _NEED_NO_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverT
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _LARGEST = {"config": 4 << 20, "index": 64 << 20, "header": 32 << 20, "tokenizer": 256 << 20}
-"""Bytes that a file, or the header of a weight file, may have."""
+"""The maximum size of a file, or of the header of a weight file, in bytes."""
 
 MAX_LAYERS = 1_000
 LAYER_NAMES = (
@@ -59,7 +59,7 @@ _LAST_LAYERS = (
     *("score.weight", "classifier.weight", "classifier.out_proj.weight"),
     "classification_head.out_proj.weight",
 )
-"""Names of the layer that gives the logits, of every supported family."""
+"""Names of the layer that computes the logits, of every supported family."""
 
 MAX_LABELS = 10_000
 _MOST = 10**9
@@ -89,7 +89,7 @@ _SAVE_AGAIN = "write the folder again with save_pretrained()"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """A folder whose files were found, bounded and held against each other."""
+    """A folder whose files exist, are within size limits and match each other."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -123,10 +123,10 @@ class ModelFiles:
         return (CONFIG, *index, *self.weights, *self.tokenizer)
 
     def fingerprints(self) -> tuple[str, str]:
-        """SHA-256 (hex) over the names and contents of all files that are opened.
+        """Return two SHA-256 digests (hex) over the names and contents of the files.
 
-        Then the one that earlier code gave, which left the tokenizer out: by it, the model
-        of an earlier job is known again.
+        The first covers all files that are opened. The second omits the tokenizer, as earlier
+        releases did, and finds the results of their jobs.
         """
         parts = {name: _identity(self.folder / name) for name in self.names}
         earlier = (CONFIG, *self.weights)
@@ -175,7 +175,7 @@ def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
 
 @dataclass(frozen=True)
 class _Folder:
-    """Access to files that lie in a folder, as plain files of bounded size."""
+    """Access to the plain files of a folder, with limits on their size."""
 
     path: Path
     within: Path
@@ -222,7 +222,7 @@ class _Folder:
 
 
 def _weights(found: _Folder) -> tuple[str, ...]:
-    """The weight files, in the order in which transformers looks for them."""
+    """The names of the weight files: a single file, or else those of the index."""
     if found.has(WEIGHTS):
         return (WEIGHTS,)
     if not found.has(INDEX):
@@ -245,7 +245,7 @@ def _refuse_missing(folder: Path) -> None:
     if pickles:
         raise UnsafeWeightsError(
             f"model folder '{folder}' has weights only as pickle ({', '.join(pickles[:3])}), which "
-            "can run code; convert them with model.save_pretrained(folder) where you trust them"
+            "can run code; if you trust them, convert them with model.save_pretrained(folder)"
         )
     raise DamagedModelError(f"model folder '{folder}' has no {WEIGHTS}; {_SAVE_AGAIN}")
 
@@ -349,9 +349,9 @@ def _check_shapes(
 def _check_layers(
     folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """The configuration must not promise other layers than the weights have.
+    """Refuse a configuration whose number of layers differs from that of the weights.
 
-    Raises UnsupportedModelError. Families that share the weights of their layers are not compared.
+    Raises UnsupportedModelError. Families whose layers share weights are not compared.
     """
     promised = {
         name: config[name]
@@ -368,7 +368,7 @@ def _check_layers(
     for tensor in shapes:
         if match := _LAYER.match(tensor):
             lists.setdefault(match["list"], set()).add(int(match["index"]))
-    # Layers that predict further tokens stand behind the others, and are not loaded.
+    # Layers that predict further tokens follow the others and are not loaded.
     spare = config.get("num_nextn_predict_layers") or 0
     allowed = {count + extra for count in promised.values() for extra in {0, spare}}
     for prefix, indices in lists.items():

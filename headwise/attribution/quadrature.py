@@ -54,9 +54,9 @@ def parse_integration(integration: str) -> Rule | None:
 def lobatto_levels(interior: int) -> tuple[Rule, ...]:
     """Three nested rules with both ends among their nodes, for integration to a tolerance.
 
-    The first is Gauss-Lobatto with so many interior nodes, k; the others are its optimal
+    The first is Gauss-Lobatto with k = ``interior`` interior nodes; the others are its optimal
     extensions (Kronrod 1965, Patterson 1968) to 2k + 1 and 4k + 3. Each lists the two ends first,
-    then the nodes of the rule before, then its own. All weights are positive (k from 0, the
+    then the nodes of the previous rule, then its own. All weights are positive (k from 0, the
     trapezoidal rule, to 8).
     """
     highest = np.zeros(interior + 2)
@@ -75,8 +75,8 @@ def lobatto_levels(interior: int) -> tuple[Rule, ...]:
 def null_weights(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights of the divided difference over all nodes, scaled to a sum of magnitudes of 1.
 
-    They give zero for every polynomial that fewer nodes would integrate exactly, hence the size
-    of what the last node added.
+    They give zero for every polynomial that fewer nodes would integrate exactly, and otherwise
+    measure the contribution of the last node.
     """
     gaps = nodes[:, None] - nodes[None, :]
     np.fill_diagonal(gaps, 1)
@@ -96,8 +96,8 @@ def _interpolatory(nodes: NDArray[np.float64]) -> Rule:
 def _optimal_extension(nodes: NDArray[np.float64], added: int) -> NDArray[np.float64]:
     """The nodes that, added to these, give the highest degree of exactness (on [-1, 1]).
 
-    They are the zeros of E of degree ``added`` with: integral of (product of x - node) E q = 0
-    for every polynomial q of a lower degree than E.
+    They are the zeros of the polynomial E of degree ``added`` for which the integral of
+    (product of x - node) E q is 0 for every polynomial q of a lower degree.
     """
     x, w = legendre.leggauss(len(nodes) + 2 * added)
     product = np.prod(2 * (x[:, None] - nodes), axis=1)

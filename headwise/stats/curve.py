@@ -90,7 +90,7 @@ def notebook_mask(mean: Floats) -> Bools:
     """Return the mask by the rule of the notebook, [S, H]: a head above the threshold stays.
 
     The threshold is the level at index int(0.35 n) of all n levels in ascending order; heads at the
-    threshold are removed, too, so that it may be more than 35 %.
+    threshold are removed too, so more than 35 % may be removed.
     """
     levels = notebook_levels(mean)
     real = levels >= 0

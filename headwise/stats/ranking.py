@@ -1,12 +1,12 @@
 """Importance of heads from sums over examples: errors, ranks and the ranks' bootstrap intervals.
 
-The bootstrap is Poisson's: each example enters each replicate with a Poisson(1) weight of its own
+It is a Poisson bootstrap: each example enters each replicate with a Poisson(1) weight of its own
 instead of being drawn (Chamandy, Muralidharan, Najmi, Naidu 2012, "Estimating uncertainty for
 massive data streams"). The weights depend on seed and example number alone, and sums are kept in
-parts (``headwise.stats.exact``), so that those of shards add up to exactly those of
-the whole, however it was cut.
+parts (``headwise.stats.exact``), so that the sums of shards add up exactly to
+those of the whole, however it was divided.
 
-Everywhere NaN in a mean or sum marks a head that the site does not have.
+NaN in a mean or sum marks a head that the site does not have.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Ints = NDArray[np.int32]
 
 REPLICATES = 200
 _CHUNK = 4096
-# P(X <= k) for X of Poisson(1); 64-bit uniform numbers tell nothing beyond.
+# P(X <= k) for X of Poisson(1); larger k do not occur with 53-bit uniform numbers.
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much each of the H heads of S sites matters, by one source.
+    """The importance of the H heads of S sites by one source.
 
-    source: where it is from, such as ``attattr`` or ``taylor``
+    source: the ranking source, such as ``attattr`` or ``taylor``
     n: number of examples
     mean, standard_error: float64 [S, H], NaN for heads that the site does not have; the error is
         NaN for a single example
@@ -97,7 +97,7 @@ class ImportanceSums:
         )
 
     def importance(self, source: str) -> Importance:
-        """Raises ValueError if there are no examples."""
+        """Return the importance by these sums. Raises ValueError if there are no examples."""
         if not self.n:
             raise ValueError("importance needs at least one example that has not failed")
         mean = exact.total(self.total) / self.n
@@ -131,7 +131,7 @@ def bootstrap_weights(
 
 @lru_cache(maxsize=8)
 def _weights(example_numbers: bytes, replicates: int, seed: int) -> NDArray[np.uint8]:
-    """Kept, as every source of a shard asks for the weights of the same examples."""
+    """Cached, because all sources of a shard use the weights of the same examples."""
     numbers = np.frombuffer(example_numbers, dtype=np.int64)
     bits = np.empty((len(numbers), replicates), dtype=np.uint64)
     for row, number in enumerate(numbers):
@@ -147,7 +147,7 @@ def bootstrap_sums(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> tuple[Doubles, Doubles]:
-    """Sums of weights [B] and, in parts, of weighted values [P, B, S, H]; those of shards add up.
+    """Return sums of weights [B] and, in parts, of weighted values [P, B, S, H].
 
     values: [E, S, H]; example_numbers: [E], each example's number in the whole data
     """
@@ -159,7 +159,7 @@ def bootstrap_sums(
         for sum_, part in zip(
             sums, exact.split(values[start : start + _CHUNK], exact.NARROW), strict=True
         ):
-            # Weights are small whole numbers, so the products are exact, too.
+            # Weights are small integers, so the products are exact too.
             sum_ += np.tensordot(each, part, axes=(0, 0))
     return weights, sums
 
@@ -196,7 +196,7 @@ def ranks_of(sums: Doubles) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation:
-    """How two importances go together over n heads; NaN where one of them is constant."""
+    """Correlations of two importances over n heads; NaN where one of them is constant."""
 
     pearson: float
     spearman: float

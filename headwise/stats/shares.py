@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
 def share(count: ArrayLike, n: ArrayLike) -> Estimate:
     """Return count / n with the 95 % score interval of Wilson (1927); NaN where n is 0.
 
-    Unlike the normal interval, it stays within 0 and 1 and has a width there.
+    Unlike the normal interval, it stays within 0 and 1 and has a nonzero width at both.
 
     Raises ValueError unless 0 <= count <= n.
     """

@@ -23,7 +23,7 @@ class MaskSums:
     """Sums over examples for M masks and C classes; ``+`` merges shards of the same masks.
 
     Losses are rounded to 2^-30 and their squares to 2^-24, which makes the sums exact: they do not
-    depend on how examples were cut into shards.
+    depend on how examples were divided into shards.
 
     loss_sum, loss_squares: of the cross-entropy and of its square, float64 [M]
     confusion: examples by gold and predicted class, int64 [M, C, C]
@@ -66,7 +66,7 @@ class MaskSums:
         return n
 
     def accuracy(self) -> Estimate:
-        """Share of right predictions, with Wilson's score interval."""
+        """Share of correct predictions, with Wilson's score interval."""
         return share(np.trace(self.confusion, axis1=1, axis2=2), self.n)
 
     def loss(self) -> Estimate:

@@ -74,7 +74,7 @@ def describe(nodes: Sequence[Node], node: Node) -> str:
 
 
 def _rows(nodes: Sequence[Node]) -> list[float]:
-    """The y coordinate of every node: leaves one below the other, parents amid their children."""
+    """The y coordinate of every node: leaves in sequence, parents centred on their children."""
     rows = [0.0] * len(nodes)
     leaves = 0
 

@@ -80,13 +80,13 @@ function showEstimate(found) {
   const parts = [list, make('p', `Time: ${basis}.`, { className: 'muted small' }), about];
   if (found.existing_job !== null) {
     const link = make('a', `job ${found.existing_job}`, { href: `/jobs/${found.existing_job}` });
-    const notice = make('p', 'The same work is under way: ', { className: 'notice' });
+    const notice = make('p', 'The same work is in progress: ', { className: 'notice' });
     notice.append(link, '.');
     parts.push(notice);
   }
   if (found.same_as !== null) {
     const link = make('a', `job ${found.same_as}`, { href: `/jobs/${found.same_as}` });
-    const notice = make('p', 'There are results of the same already: ', { className: 'notice' });
+    const notice = make('p', 'The same work has results already: ', { className: 'notice' });
     notice.append(link, '.');
     parts.push(notice);
   }

@@ -92,8 +92,8 @@ def test_a_page_before_results_and_with_some(
     spec = attack_spec(source)
     job = planned_attack(database, spec)
     assert "No results yet." in client.get(f"/jobs/{job}").text
-    assert "Nothing counted yet." in client.get(f"/jobs/{job}/triggers/0").text
-    assert "not known yet" in client.get(f"/jobs/{job}/triggers/6").text
+    assert "No results yet." in client.get(f"/jobs/{job}/triggers/0").text
+    assert "Not known yet" in client.get(f"/jobs/{job}/triggers/6").text
     commit_shards(database, spec, most=1)
     assert "provisional" in client.get(f"/jobs/{job}").text
 
@@ -306,4 +306,4 @@ def test_bad_words_are_named_and_kept(
 def test_what_is_no_attack_by_hand(client: FlaskClient, source: int) -> None:
     assert client.get(f"/attack/try/{source}").status_code == 404
     assert client.get("/attack/try?job=99").status_code == 404
-    assert "Try an attack by hand</h1>" in client.get("/attack/try").text
+    assert "Try an attack</h1>" in client.get("/attack/try").text

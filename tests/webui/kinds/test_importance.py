@@ -167,9 +167,9 @@ def test_results_that_are_there_already_are_offered(
     assert (again.status_code, again.get_json()["same_as"]) == (200, 1)
     fields = defaults("attribution") | to_form(submission)
     page = client.post("/jobs/new", data=fields, follow_redirects=True).text
-    assert "has these results already" in page
+    assert "already has these results" in page
     assert (
-        "results of the same already"
+        "The same work has results already"
         in client.post("/jobs/new", data={**fields, "do": "check"}).text
     )
     assert client.post("/jobs/new", data={**fields, "again": "on"}).headers["Location"] == "/jobs/2"

@@ -37,7 +37,7 @@ def test_submit(client: FlaskClient, database: Database, submission: dict[str, A
     assert (job.name, job.examples) == ("three rows", 3)
     assert job.spec["keep_text"] is True
     again = client.post("/jobs/new", data=filled(submission), follow_redirects=True)
-    assert "The same work was already under way" in again.text
+    assert "The same work was already in progress" in again.text
 
 
 def test_check_only(client: FlaskClient, database: Database, submission: dict[str, Any]) -> None:

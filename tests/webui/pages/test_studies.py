@@ -212,7 +212,7 @@ def test_two_studies_side_by_side(
     client.post(API, json=study)
     page = client.get(f"/studies/compare?a={a}&b={b + 1}").text
     assert "No step has succeeded yet." in page
-    assert "No ranking has ended in both." in page
+    assert "The studies have no finished ranking in common." in page
 
 
 def test_the_form(client: FlaskClient, study: dict[str, Any]) -> None:
