@@ -21,6 +21,7 @@ from transformers import (
 
 from headwise.attribution.memory import is_out_of_memory
 from headwise.building import check_build
+from headwise.configuring import settle
 from headwise.errors import (
     DamagedModelError,
     ModelNotFoundError,
@@ -107,11 +108,12 @@ def load(
     name = str(model)
     files = _files(name, revision)
     config = read_config(files.folder)
+    tokenizer = read_tokenizer(files.folder)
+    settle(config, tokenizer)
     check_build(files, config)
     classifier = _read_model(files, config, DTYPES[dtype]).to(where)
     _check_finite(classifier, files.folder)
     classifier.eval()
-    tokenizer = read_tokenizer(files.folder)
     with Replay(classifier) as replay:
         sites = replay.sites
     fingerprint, earlier = files.fingerprints()
