@@ -166,7 +166,7 @@ class RetentionOptions(KeyOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueOptions(RetentionOptions):
-    """All that stands beside the specification in a submission."""
+    """The fields of a submission beside its specification."""
 
     name: Annotated[str | None, typer.Option(help="Name shown in lists.")] = None
     deadline: Annotated[
@@ -183,7 +183,7 @@ class QueueOptions(RetentionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class StartOptions:
-    """Where a submission starts, before options change it."""
+    """The file or preset that a submission starts from, before options change it."""
 
     panel: ClassVar[str] = "Start from"
 
@@ -198,7 +198,7 @@ class StartOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a command does with a submission."""
+    """Actions of a command on a submission."""
 
     panel: ClassVar[str | None] = None
 

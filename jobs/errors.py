@@ -31,9 +31,9 @@ class Problem:
     """Dotted name of the field as the user wrote it, e.g. `data.path`."""
     value: object
     message: str
-    """What is wrong."""
+    """The fault."""
     remedy: str = ""
-    """What to do about it."""
+    """The remedy."""
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f" (given: {shorten(self.value)})"
@@ -59,7 +59,7 @@ def refuse(field: str, value: object, message: str, remedy: str = "") -> InputEr
 
 
 class NotFoundError(HeadwiseError):
-    """The thing that was asked for does not exist."""
+    """The requested object does not exist."""
 
 
 class ConflictError(HeadwiseError):
@@ -71,7 +71,7 @@ class UnavailableError(HeadwiseError):
 
 
 class HubUnavailableError(UnavailableError):
-    """The hub does not answer now, or not without an error of its own."""
+    """The hub does not answer, or answers with a server error."""
 
 
 def shorten(value: object, limit: int = 80) -> str:

@@ -26,7 +26,7 @@ class AttemptEnd:
 
     outcome: AttemptOutcome
     error: str | None = None
-    """Why it did not compute all of its lease."""
+    """The reason that it did not compute all of its lease; None if it did."""
     examples: int | None = None
     """Examples whose results were stored."""
     failed: int = 0
@@ -37,7 +37,7 @@ class AttemptEnd:
 
 
 class Stage(StrEnum):
-    """Where an attempt is, stored so that the loss of its worker is understood."""
+    """The stage of an attempt, stored to tell what the loss of its worker can mean."""
 
     LOADING = "loading"
     """The model is being loaded: no example can be the cause of a loss."""
@@ -45,7 +45,7 @@ class Stage(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a running attempt must end early. Pause and cancel have the values of `Control`."""
+    """Reason to end a running attempt early. Pause and cancel have the values of `Control`."""
 
     PAUSE = "pause"
     CANCEL = "cancel"
@@ -110,4 +110,4 @@ class LostLease:
 
 
 Ending = HandedBack | Errored | LostLease | None
-"""How an attempt ended; None if it computed all of its lease."""
+"""The end of an attempt; None if it computed all of its lease."""

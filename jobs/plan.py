@@ -28,7 +28,7 @@ class Rate:
 
     seconds_per_unit: float
     basis: str
-    """How it was obtained, for users."""
+    """The basis of the estimate, for users."""
     measured: bool = True
 
 

@@ -35,7 +35,7 @@ class ExampleResult:
     token_attribution: list[list[float]] | None = None
     """[site, key token]: attribution summed over the site's heads and queries."""
     interactions: str | None = None
-    """What the example's attribution tree is built from, see `trees.Interactions`; JSON."""
+    """The cells for the example's attribution tree: JSON of `headwise.trees.Interactions`."""
     truncated: bool = False
     error: str | None = None
 

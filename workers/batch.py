@@ -24,7 +24,7 @@ POLL_SECONDS = 1.0
 """First wait when nothing is ready; it doubles up to LONGEST_POLL_SECONDS."""
 LONGEST_POLL_SECONDS = 15.0
 PATIENCE_SECONDS = 60.0
-"""How long a draining worker waits for a job to be planned, or for the database."""
+"""Time that a draining worker waits for a job to be planned, or for the database."""
 
 
 def run_batch(settings: Settings, conditions: StopConditions) -> int:

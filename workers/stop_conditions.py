@@ -1,4 +1,4 @@
-"""When a worker ends by itself. Imports no torch: the command line reads it before it forks."""
+"""Conditions that end a worker. Imports no torch: the command line reads it before it forks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class StopConditions:
-    """When a worker ends by itself."""
+    """Conditions that end a worker; it ends when one of them is met."""
 
     shards: int | None = None
     """After this many attempts."""
     seconds: int | None = None
     """After this time; a shard in progress is handed back at its next batch."""
     drain: bool = False
-    """When no shard is ready and no job is about to be planned."""
+    """End when no shard is ready and no job is about to be planned."""
 
     @property
     def any(self) -> bool:

@@ -36,7 +36,7 @@ from workers.model_cache import ModelCache
 log = structlog.get_logger()
 
 STORE_SECONDS = 120.0
-"""How long to wait for an unavailable database before the results of an attempt are given up."""
+"""Time to wait for an unavailable database before the results of an attempt are discarded."""
 
 
 def worker_identity(settings: Settings) -> WorkerIdentity:

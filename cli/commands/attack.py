@@ -41,7 +41,7 @@ class TriggerOptions(KeyOptions):
         int | None, typer.Option(help="Most triggers of each label. Default: 5.")
     ] = None
     insertion: Annotated[
-        str | None, typer.Option(help="tokens (default), or text: words as one types them.")
+        str | None, typer.Option(help="tokens (default), or text: words as typed.")
     ] = None
     segments: Annotated[str | None, typer.Option(help="both (default), premise or hypothesis.")] = (
         None
@@ -59,7 +59,7 @@ def attack(
     ] = None,
     set_: Assignments = None,
 ) -> int:
-    """Put the triggers that an attribution found into texts, and count what they do.
+    """Insert the triggers that an attribution found into texts, and count changed predictions.
 
     Model and data are those of the attribution job unless given.
     """
@@ -77,12 +77,12 @@ def try_attack(
     second: Annotated[str, typer.Argument(help="The hypothesis of a pair.")] = "",
     model: Model = None,
     words: Annotated[
-        str, typer.Option(help="Words to put into the text, separated by spaces.")
+        str, typer.Option(help="Words to insert into the text, separated by spaces.")
     ] = "",
-    second_words: Annotated[str, typer.Option(help="Words to put into the hypothesis.")] = "",
+    second_words: Annotated[str, typer.Option(help="Words to insert into the hypothesis.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put words into one text, and show the probabilities before and after. Needs a worker."""
+    """Insert words into a text and show the probabilities before and after. Needs a worker."""
     with opened() as (settings, database):
         raw = attack_by_hand(model or "", (text, second), (words, second_words))
         job_id = submit(check(raw, settings, database), database)

@@ -1,4 +1,4 @@
-"""Commands that look after an installation: doctor, migrate, backup, purge, compact."""
+"""Commands that maintain an installation: doctor, migrate, backup, purge, compact."""
 
 from __future__ import annotations
 
@@ -80,7 +80,10 @@ def doctor(
 
 def migrate(
     force: Annotated[
-        bool, typer.Option("--force", help="Migrate although live workers are too old for it.")
+        bool,
+        typer.Option(
+            "--force", help="Migrate even if live workers are too old for the new schema."
+        ),
     ] = False,
     console_role: Annotated[
         bool,
@@ -132,7 +135,10 @@ def purge(
     job: Annotated[
         int | None, typer.Option(help="Purge the details of this job, due or not.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only show it.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Remove what is listed. Without this option it is only listed."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which jobs are due to be deleted and whose details to be purged; --yes does it."""

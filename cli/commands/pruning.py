@@ -37,7 +37,7 @@ FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PointOptions:
-    """Which heads to remove: those of a point of the job's curves, or of its own choice."""
+    """The heads to remove: those of a point of the job's curves, or of its own choice."""
 
     panel: ClassVar[str] = "Heads to remove"
 

@@ -30,7 +30,7 @@ def add(
     ],
     zone: Annotated[str, typer.Option(help="Time zone, e.g. Europe/Berlin.")] = "UTC",
     name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
-    job: Annotated[int | None, typer.Option(help="Submit what this job was.")] = None,
+    job: Annotated[int | None, typer.Option(help="Submit a copy of this job.")] = None,
 ) -> None:
     """Check a submission, which the scheduler submits whenever it is due."""
     with opened() as (settings, database):
@@ -70,7 +70,7 @@ def pause(number: Number) -> None:
 
 @app.command()
 def resume(number: Number) -> None:
-    """Resume a recurring job; times that have passed meanwhile are skipped."""
+    """Resume a recurring job; occurrences that were due meanwhile are skipped."""
     _control(number, "resume", "resumed")
 
 

@@ -70,7 +70,7 @@ class PlannedTrigger:
 def plan(
     tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[ExampleRow]
 ) -> Prepared:
-    """Plan triggers: mined, typed by hand, and controls. Raises InputError if there are none."""
+    """Plan triggers: mined, given, and controls. Raises InputError if there are none."""
     mined: list[Trigger] = []
     rows: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []

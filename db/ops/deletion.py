@@ -22,7 +22,7 @@ from jobs.errors import UnavailableError, refuse
 from jobs.logs import contained
 
 STEP_SECONDS = 0.25
-"""How long one call removes rows: the time that a scheduler spends per tick."""
+"""Time for which one call removes rows: what a scheduler spends per tick."""
 BATCH_SECONDS = 0.05
 """The target duration of one transaction."""
 FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000

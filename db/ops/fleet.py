@@ -118,7 +118,7 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class Vitals:
-    """How a worker is at a heartbeat; None for unknown."""
+    """The state of a worker at a heartbeat; None for unknown values."""
 
     resource_usage: str | None = None
     """A JSON object, see `workers.resource_usage`."""
@@ -149,7 +149,7 @@ class Scheduler:
     """The step in progress, if it may take long."""
     broker: str
     broker_error: str | None
-    """Why it could not reach the broker."""
+    """The error if it could not reach the broker."""
     started_at: float
     seen_at: float
     silent: float

@@ -68,7 +68,7 @@ class LogLine:
     shard: int | None
     attempt: int | None
     at: float
-    """When it was logged, by the database's clock."""
+    """Time of logging, by the database's clock."""
     stored_at: float
     level: str
     event: str

@@ -50,7 +50,7 @@ SELECT id, name FROM job WHERE kind = :kind AND state = 'succeeded' ORDER BY id 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrigger:
-    """A trigger of a job. Fields about its origin are None if it was typed by hand."""
+    """A trigger of a job. Fields about its origin are None for a given trigger."""
 
     number: int
     kind: TriggerKind

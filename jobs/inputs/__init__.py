@@ -1,1 +1,1 @@
-"""What a job reads: models, data files and the hub."""
+"""Inputs of a job: models, data files and the hub."""

@@ -1,4 +1,4 @@
-"""What a model is, read from its config.json: checked before a job exists, without torch."""
+"""Read and check a model's config.json before a job exists, without torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SAVE_AGAIN = "Write the folder again with save_pretrained()."
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What planning needs to know of a model."""
+    """The properties of a model that planning needs."""
 
     family: str
     labels: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Attack jobs: the specification, the result of a shard, and the rates of the whole job.
 
-Triggers (`jobs.kinds.triggers`) are put into texts, and the changes of the model's predictions are
-counted (`headwise.stats.attack`).
+Triggers (`jobs.kinds.triggers`) are inserted into texts, and the changes of the model's predictions
+are counted (`headwise.stats.attack`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TriggerKind(StrEnum):
     MINED = "mined"
     """From the token pairs of an attribution."""
     GIVEN = "given"
-    """Typed by hand."""
+    """Given by the user."""
     RANDOM = "random"
     """A control: as many tokens of the same text, drawn at random."""
     ATTENTION = "attention"
@@ -133,7 +133,7 @@ class AttackSpec(JobSpec):
 
     @property
     def needs_gold(self) -> bool:
-        """True unless all triggers are typed by hand: rates are by gold class."""
+        """True unless all triggers are given: rates are by gold class."""
         return self.triggers_from is not None or self.data.label_column is not None
 
     @property
@@ -204,7 +204,7 @@ class AttackSpec(JobSpec):
 
 
 def given_tokens(trigger: Sequence[Sequence[str]]) -> tuple[TriggerToken, ...]:
-    """A trigger typed by hand, with its words evenly spread over their text."""
+    """A given trigger, with its words evenly spread over their text."""
     return tuple(
         TriggerToken(word, segment, (place + 1) / (len(words) + 1), word)
         for segment, words in enumerate(trigger)

@@ -14,7 +14,7 @@ from jobs.specs.base import JobSpec, RankingSource
 
 
 class ImportanceSpec(JobSpec):
-    """Importance of heads by other means: Taylor expansion or leaving one head out."""
+    """Importance of heads by Taylor expansion or by leaving one head out."""
 
     kind: Literal["importance"] = "importance"
     method: Literal["taylor", "leave-one-out"] = Field(

@@ -29,13 +29,13 @@ MOST_MASKS = 2000
 
 
 class Direction(StrEnum):
-    """Which heads of an order are removed first."""
+    """The end of an order from which heads are removed."""
 
     LEAST = "least"
     """The least important ones."""
     MOST = "most"
     ANY = "any"
-    """Of a random order, which has no least important heads."""
+    """Either: a random order has no least important heads."""
 
 
 class Scope(StrEnum):
@@ -158,7 +158,7 @@ class PruningSpec(JobSpec):
     @field_validator("sources", "directions", "shares")
     @classmethod
     def _some_and_different(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
-        # pydantic's min_length would also complain of a list with one faulty part.
+        # pydantic's min_length would also report a list with one faulty part.
         if value is not None and not value:
             raise ValueError("is empty")
         if value is not None and len(set(value)) < len(value):

@@ -1,8 +1,8 @@
 """Triggers: the tokens whose interaction an attribution found, to be put into other texts.
 
-Hao et al., AAAI 2021, section 5: "adversarial triggers". What they are is here;
-`db.kinds.triggers` mines them, `headwise.attack` puts them into texts and runs
-the model, `headwise.stats.attack` counts.
+Hao et al., AAAI 2021, section 5: "adversarial triggers". This module defines
+them; `db.kinds.triggers` mines them, `headwise.attack` inserts them into texts and runs the
+model, `headwise.stats.attack` counts.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a trigger came from."""
+    """The source of a trigger."""
 
     job: int
     example: int
@@ -84,7 +84,7 @@ class Source:
 class Trigger:
     """A trigger of one class, and every example that it was found in, the strongest first.
 
-    Found in several, the same tokens stand at different places: it has those of the first.
+    In several examples the same tokens have different positions; the trigger has the first one's.
     """
 
     label: int
@@ -92,7 +92,7 @@ class Trigger:
 
     @property
     def tokens(self) -> tuple[TriggerToken, ...]:
-        """What is inserted, ordered by text and place."""
+        """The inserted tokens, ordered by text and place."""
         return self.sources[0].tokens
 
     @property
@@ -108,7 +108,7 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class MiningRule:
-    """How triggers are chosen; the defaults are the paper's official code.
+    """The rule that chooses triggers; the defaults are the paper's official code.
 
     Raises InputError for values that select nothing.
     """
@@ -116,7 +116,7 @@ class MiningRule:
     label: str = "predicted"
     """The class a trigger belongs to: the example's `predicted` or `gold` one."""
     examples: int = 500
-    """Take the first so many examples of the job."""
+    """Take this many of the job's first examples."""
     cells: int = 2
     """Most cells of an example's trigger."""
     one_head: bool = True

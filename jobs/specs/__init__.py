@@ -1,1 +1,1 @@
-"""What a user asks for, and its validation."""
+"""Specifications and submissions of jobs, and their validation."""

@@ -1,4 +1,4 @@
-"""Submissions: a job's specification with what the queue needs to know of it.
+"""Submissions: a job's specification with its name, user, queue, priority and limits.
 
 A specification holds everything that decides a result and nothing else; the user, the name and the
 priority of a job belong to the `Submission` around it.

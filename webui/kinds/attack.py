@@ -1,4 +1,4 @@
-"""Attack jobs: their page, one trigger's page, and attacks by hand."""
+"""Attack jobs: their page, one trigger's page, and attacks on a single text."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SOURCES, FLIPPED = 20, 20
 
 KIND_WORDS = {
     TriggerKind.MINED: "mined",
-    TriggerKind.GIVEN: "typed by hand",
+    TriggerKind.GIVEN: "given",
     TriggerKind.RANDOM: "random control",
     TriggerKind.ATTENTION: "attention control",
 }
 
 _SAID = ("trigger", "kind")
-"""What a trigger's results need not say again."""
+"""Fields of a trigger's results that the trigger itself has."""
 
 blueprint = Blueprint("attack", __name__)
 
@@ -64,7 +64,7 @@ class Strip:
 
 
 def section(job: Job) -> dict[str, Any]:
-    """What an attack job's page shows; ?model= chooses one, ?triggers=all shows all."""
+    """Values of an attack job's section; ?model= chooses one, ?triggers=all shows all."""
     opened = database()
     models = [job.spec["model"]["name"], *(model["name"] for model in job.spec["models"])]
     model = integer("model", 0, high=len(models) - 1)
@@ -146,8 +146,8 @@ def list_triggers(job_id: int) -> Response:
 
 @blueprint.get("/attack/try")
 def try_form() -> str:
-    """The form of an attack by hand; ?job= takes over a job's model, ?trigger= the words of one of
-    its triggers, ?clone= all that an attack by hand was asked."""
+    """The form of an attack on a single text; ?job= uses a job's model, ?trigger= the words of one
+    of its triggers, ?clone= all values of an earlier attack."""
     models = known_models()
     values = {"model": models[0] if models else ""}
     cloned = integer("clone", 0)
@@ -184,7 +184,7 @@ def tried(job_id: int) -> Response | str:
     """The probabilities before and after; until then a page that waits."""
     job = job_reads.get_job(database(), job_id)
     if job.kind != "attack" or not job.spec["given"]:
-        raise NotFoundError(f"Job {job_id} is no attack by hand.")
+        raise NotFoundError(f"Job {job_id} is not an attack on a single text.")
     found = attack_reads.get_tried(database(), job_id)
     if found is not None:
         tokens = given_tokens(job.spec["given"][0])
@@ -283,7 +283,7 @@ def _transfer(
 
 
 def _read_given(values: Mapping[str, str]) -> list[list[list[str]]]:
-    """Triggers typed by hand: one in each line, a bar between the parts for the two texts."""
+    """Parse given triggers: one per line, with a bar between the parts for the two texts."""
     lines = [line for line in values.get("given", "").splitlines() if line.strip()]
     return [[part.split() for part in line.split("|")] for line in lines]
 
@@ -304,7 +304,7 @@ def _show_models(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 PAGE = KindPage(
     title="Attack",
-    lead="What happens to the predictions of your texts when the tokens that an attribution found "
+    lead="How the predictions of your texts change when the tokens that an attribution found "
     "are put into them, against controls.",
     section=section,
     anchors=("triggers",),

@@ -1,4 +1,4 @@
-"""What the dashboard needs to know of a kind of job."""
+"""The dashboard's part of a kind of job."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ blueprint = Blueprint("explain", __name__)
 
 @blueprint.get("/explain")
 def show() -> str:
-    """The form; ?job= takes over a job's model, ?clone= all that a job of this form was asked."""
+    """The form; ?job= uses a job's model, ?clone= all values of an earlier submission."""
     models = known_models()
     values = {"model": models[0] if models else "", "target": "predicted"}
     cloned = integer("clone", 0)
@@ -47,7 +47,7 @@ def create() -> Response | tuple[str, int]:
 
 @blueprint.get("/explain/<int(max=2147483647):job_id>")
 def wait(job_id: int) -> Response | str:
-    """Progress until there is a result; then the example, or the job that says what went wrong."""
+    """Progress until there is a result; then the example, or the job's page if it failed."""
     job = job_reads.get_job(database(), job_id)
     if job.examples_done:
         there = url_for("results.example", job_id=job_id, example_no=0)

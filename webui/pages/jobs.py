@@ -142,7 +142,7 @@ def help_page() -> str:
 
 @blueprint.get("/about")
 def about() -> Response:
-    """An address that people try."""
+    """Redirect to the help page."""
     return redirect(url_for(".help_page"), 301)
 
 
