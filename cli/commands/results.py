@@ -25,7 +25,9 @@ def sql(
         typer.Argument(help="A SELECT on the published views; - reads standard input."),
     ],
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print all rows as CSV; lines end in CR LF.")
+    ] = False,
 ) -> None:
     """Query the results, read-only. `headwise schema` lists the views."""
     statement = sys.stdin.read() if query == "-" else query

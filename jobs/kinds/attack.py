@@ -156,11 +156,7 @@ class AttackSpec(JobSpec):
 
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
         """A model with a single output, which has no classes."""
-        if len(labels) > 1:
-            return []
-        message = "has one output; an attack needs classes"
-        remedy = "Choose a classifier of two classes or more."
-        return [Problem(field="model.name", value=self.model.name, message=message, remedy=remedy)]
+        return self.classless(labels)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes, if every class gives as many triggers as it may."""

@@ -87,7 +87,12 @@ class AttributionSpec(JobSpec):
         return Problem(field="target", value="gold", message=message, remedy=remedy)
 
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """A target that is no label of the model."""
+        """A target that is no label of the model, or an output that one number has not."""
+        if len(labels) == 1 and self.output != "logit":
+            message = "needs two classes, and the model has one output"
+            remedy = "Use 'logit', the output itself."
+            problem = Problem(field="output", value=self.output, message=message, remedy=remedy)
+            return [problem]
         if self.target in ("predicted", "gold", *labels):
             return []
         remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."

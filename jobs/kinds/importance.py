@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from jobs.errors import Problem
 from jobs.results import Floats, ShardResult
 from jobs.specs.base import JobSpec, RankingSource
 
@@ -52,6 +53,10 @@ class ImportanceSpec(JobSpec):
     def needs_gold(self) -> bool:
         """Always: both methods need the loss."""
         return True
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """A model with a single output, which has no classes."""
+        return self.classless(labels)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; a backward pass counts as two, and layers before the head are shared."""

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
-from jobs.errors import refuse
+from jobs.errors import Problem, refuse
 from jobs.results import ShardResult
 from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, comma_separated
 
@@ -134,6 +134,10 @@ class PruningSpec(JobSpec):
             Reference(field=f"sources.{place}.job", job=one.job, source=one.source)
             for place, one in enumerate(self.sources)
         )
+
+    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+        """A model with a single output, which has no classes."""
+        return self.classless(labels)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; masks share the layers before the first difference, see `Curves.cost`."""

@@ -241,6 +241,14 @@ class JobSpec(Frozen):
         """Problems with a model that has these labels."""
         return []
 
+    def classless(self, labels: tuple[str, ...]) -> list[Problem]:
+        """The problem of a model with a single output, for jobs that need classes."""
+        if len(labels) > 1:
+            return []
+        message = f"has one output; a job of kind {self.kind} needs classes"
+        remedy = "Choose a classifier of two classes or more."
+        return [Problem(field="model.name", value=self.model.name, message=message, remedy=remedy)]
+
     def unlabelled(self, message: str) -> Problem:
         """The problem of data with a row that has no gold label; `message` names the row."""
         return Problem(

@@ -336,3 +336,24 @@ def test_a_job_goes_to_the_queue_of_the_settings_unless_it_names_one(
     raw = raw_submission(settings.home)
     assert check(raw, settings, database).submission.queue == "gpu"
     assert check({**raw, "queue": "cpu"}, settings, database).submission.queue == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"kind": "attribution"}, "output"),
+        ({"kind": "attribution", "output": "log-probability"}, "output"),
+        ({"kind": "importance", "method": "taylor"}, "model.name"),
+    ],
+    ids=str,
+)
+def test_one_output_is_said_at_submit(
+    settings: Settings, database: Database, changes: dict[str, Any], field: str
+) -> None:
+    model_folder(settings.home / "model", id2label={"0": "score"}, num_labels=1)
+    data = settings.home / "pairs.jsonl"
+    data.write_text('{"premise": "a", "hypothesis": "b", "label": 0}\n')
+    raw = raw_submission(settings.home, **changes)
+    with pytest.raises(InputError) as caught:
+        check(raw, settings, database)
+    assert [problem.field for problem in caught.value.problems] == [field]
