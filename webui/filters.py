@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jobs import formatting
 
@@ -20,7 +21,14 @@ def moment(seconds: float | None) -> Markup:
     return Markup(f'<time datetime="{stamp}">{shown}</time>')  # noqa: S704
 
 
+def commands(text: str) -> Markup:
+    """Text with the `commands` in it as <code> elements."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(marked)  # noqa: S704 - escaped
+
+
 FILTERS = {
+    "commands": commands,
     "number": formatting.number,
     "signed": formatting.signed,
     "count": formatting.count,

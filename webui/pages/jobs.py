@@ -53,6 +53,13 @@ def _list_version() -> object:
     return jobs_version(ids)
 
 
+@blueprint.get("/jobs")
+def moved() -> Response:
+    """Lead an address that people guess to the list of jobs."""
+    query = request.query_string.decode(errors="replace")
+    return redirect(f"{url_for('.index')}?{query}" if query else url_for(".index"))
+
+
 @blueprint.get("/")
 @conditional(_list_version)
 def index() -> str:

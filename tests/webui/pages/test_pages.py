@@ -251,3 +251,9 @@ def test_csv_of_a_job_is_whole_and_harmless(
     assert importance.text.startswith("job_id,layer,attention_type,kind,head,rank,n,mean")
     assert len(importance.text.splitlines()) == 73
     assert "attachment" in importance.headers["Content-Disposition"]
+
+
+def test_the_address_of_jobs_leads_to_their_list(client: FlaskClient) -> None:
+    answer = client.get("/jobs?state=failed")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/?state=failed"
