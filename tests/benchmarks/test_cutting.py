@@ -151,7 +151,7 @@ def test_an_encoder_decoder_model_has_a_tree_of_both():
     tree = result.tree(0)
     assert (tree.nodes[0].side, tree.nodes[0].position) == ("decoder", 6), "it reads the last </s>"
     assert {node.side for node in tree.nodes} == {"encoder", "decoder"}
-    crossing = [n for n in tree.nodes if n.kind == "cross"]
+    crossing = [n for n in tree.nodes if n.attention_type == "cross"]
     assert all(n.side == "encoder" and tree.nodes[n.parent].side == "decoder" for n in crossing)
     inputs = {"input_ids": torch.tensor([ids] * 2), "attention_mask": torch.ones(2, 7).long()}
     with Replay(model) as replay, torch.no_grad():
