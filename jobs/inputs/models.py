@@ -65,10 +65,10 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
             raise refuse("model.name", spec.name, "no such folder", "Check the path on the server.")
         try:
             found = read_model_files(folder)
+            facts = _facts(spec, found.config, None, found.outputs)
             _try_tokenizer(found)
         except ModelError as error:
             raise _unfit(spec, error) from None
-        facts = _facts(spec, found.config, None, found.outputs)
         # Not the time of modification, which copying keeps.
         changed = max((folder / name).stat().st_ctime for name in found.names)
         return replace(facts, changed_at=changed)

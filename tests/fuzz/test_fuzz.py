@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -137,9 +138,11 @@ def test_requests_name_what_the_pages_read_and_repeat() -> None:
     assert {"limit", "offset", "q", "only"} <= set(api.PARAMETERS)
     rules = [Rule("/jobs/<int:job_id>", methods=["GET", "POST"])]
     first, again = (api.Requests(rules, 7) for _ in range(2))
-    assert [str(first.next())[:200] for _ in range(20)] == [
-        str(again.next())[:200] for _ in range(20)
-    ]
+    one, other = (
+        [re.sub(r"0x[0-9a-f]+", "", str(made.next()))[:200] for _ in range(20)]
+        for made in (first, again)
+    )
+    assert one == other
 
 
 def test_a_seed_repeats_its_queries() -> None:
