@@ -12,7 +12,7 @@ import pytest
 from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import api, console, data, models
+from tests.fuzz import api, console, data
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -109,6 +109,8 @@ def test_a_fault_of_a_reader_would_be_noticed(
 
 
 def _run_models(seed: int) -> Report:
+    from tests.fuzz import models  # torch: not in the processes of the other parts
+
     return models.run(seed, SECONDS)
 
 
@@ -123,6 +125,8 @@ def test_no_model_folder_breaks_a_worker() -> None:
 def test_a_fault_of_loading_would_be_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.fuzz import models  # torch: not in the processes of the other parts
+
     def faulty(*_: object, **__: object) -> None:
         raise IndexError("list index out of range")
 
