@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from db.results.csv_text import csv_text
+from jobs.process_limits import limit_process
 
 CHUNK_BYTES = 64 << 10
 MAX_FILE = 64 << 20
@@ -64,15 +65,13 @@ def answer(run: Callable[[dict[str, Any], Output], None]) -> NoReturn:
 
 def limit(request: dict[str, Any]) -> None:
     """Limit memory, processor time and file sizes of this process; no core dumps."""
-    for what, most in (
-        (resource.RLIMIT_AS, request["memory"]),
-        (resource.RLIMIT_CPU, int(request["seconds"]) + 2),
-        (resource.RLIMIT_FSIZE, max(MAX_FILE, request["bytes"])),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+    limit_process(
+        {
+            resource.RLIMIT_AS: request["memory"],
+            resource.RLIMIT_CPU: int(request["seconds"]) + 2,
+            resource.RLIMIT_FSIZE: max(MAX_FILE, request["bytes"]),
+        }
+    )
 
 
 def say(message: dict[str, object]) -> None:

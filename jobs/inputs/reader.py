@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import InputError, Problem, UnavailableError, refuse
+from jobs.inputs.limited_process import ask, end, start
 
 MEMORY = 1 << 30
 """Bytes of address space of the reading process."""
-_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import jobs.inputs.reader_process as p; p.main()"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +87,7 @@ class _Process:
         self._late = False
 
     def __iter__(self) -> Iterator[Any]:
-        child = subprocess.Popen(
-            [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).parents[2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")},
-        )
+        child = start("jobs.inputs.reader_process")
         timer = threading.Timer(self.request.seconds, self._end, (child,))
         timer.daemon = True
         timer.start()
@@ -105,22 +95,15 @@ class _Process:
             yield from self._messages(child)
         finally:
             timer.cancel()
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()  # type: ignore[union-attr]
+            end(child)
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         self._late = True
         child.kill()
 
     def _messages(self, child: subprocess.Popen[bytes]) -> Iterator[Any]:
-        assert child.stdin is not None
         assert child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(self._asked()).encode())
-            child.stdin.close()
+        ask(child, self._asked())
         # A batch and the row that made it full; JSON writes a character in up to six bytes.
         longest = 6 * ((4 << 20) + 3 * self.request.max_line_bytes)
         while (line := child.stdout.readline(longest)).endswith(b"\n"):

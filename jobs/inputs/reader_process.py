@@ -24,6 +24,7 @@ from typing import Any
 
 from jobs.errors import InputError, nearest, refuse, shorten
 from jobs.inputs.formats import Row, Table, open_table
+from jobs.process_limits import limit_process
 
 BATCH_ROWS, BATCH_CHARACTERS = 200, 1 << 20
 PREVIEW_CHARACTERS = 300
@@ -32,7 +33,13 @@ PREVIEW_CHARACTERS = 300
 def main() -> None:
     """Answer the request on standard input and end the process."""
     request = json.load(sys.stdin.buffer)
-    _limit(request["memory"], request["seconds"])
+    limit_process(
+        {
+            resource.RLIMIT_AS: request["memory"],
+            resource.RLIMIT_CPU: int(request["seconds"]) + 1,
+            resource.RLIMIT_FSIZE: 0,
+        }
+    )
     try:
         for message in _answer(request):
             say(message)
@@ -43,18 +50,6 @@ def main() -> None:
         say({"memory": True})
     sys.stdout.buffer.flush()
     os._exit(0)  # nothing to save; freeing a gigabyte would take a while
-
-
-def _limit(memory: int, seconds: float) -> None:
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, int(seconds) + 1),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
 
 
 def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:

@@ -22,18 +22,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from jobs.process_limits import limit_process
+
 
 def main() -> None:
     """Answer the request on standard input and end the process."""
     request = json.load(sys.stdin.buffer)
-    for what, most in (
-        (resource.RLIMIT_DATA, request["memory"]),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+    limit_process({resource.RLIMIT_DATA: request["memory"], resource.RLIMIT_FSIZE: 0})
     for message in _answer(request):
         sys.stdout.buffer.write(json.dumps(message).encode("ascii") + b"\n")
         sys.stdout.buffer.flush()

@@ -6,11 +6,8 @@ ever, normalizers may make gigabytes of a word, and the tokenizers library may p
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from headwise.errors import TokenizerError
+from jobs.inputs.limited_process import ask, end, start
 
 MEMORY = 1 << 30
 """Bytes that the trying process may use."""
 SECONDS = 30.0
 """Time for reading a tokenizer, and for each batch of texts."""
 BATCH = 256
-_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "import jobs.inputs.tokenizer_process as p; p.main()"
-)
 
 Texts = Sequence[Sequence[str]]
 """Single texts, or pairs."""
@@ -111,28 +105,18 @@ class _Process:
         self.late = self.answered = False
 
     def __enter__(self) -> _Process:
-        self._child = subprocess.Popen(
-            [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).parents[2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        self._child = start(
+            "jobs.inputs.tokenizer_process",
             stderr=subprocess.DEVNULL,  # panics write their stacks there
-            env={k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")}
-            | {"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
+            environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()  # type: ignore[union-attr]
+        end(self._child)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(json.dumps(self.request).encode())
-            self._child.stdin.close()
+        ask(self._child, self.request)
         while (line := self._line()).endswith(b"\n"):
             self.answered = True
             yield json.loads(line)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import InputError, UnavailableError
-from jobs.inputs import reader
+from jobs.inputs import limited_process
 from jobs.inputs.reader import ReadRequest, read_file
 
 
@@ -95,6 +95,6 @@ def test_a_reader_that_cannot_start_is_no_fault_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.csv").write_text("text\na\n")
-    monkeypatch.setattr(reader, "_PROGRAM", "raise SystemExit(1)")
+    monkeypatch.setattr(limited_process, "_PROGRAM", "raise SystemExit(1)")
     with pytest.raises(UnavailableError, match="process that reads data files failed"):
         read_file(request(tmp_path / "a.csv"))
