@@ -20,7 +20,7 @@ from headwise.errors import DamagedModelError, in_words
 from headwise.model_files import CONFIG, ModelFiles
 
 _SPARE_BYTES = 1 << 30
-"""That tables, such as causal masks, may have beyond twice the weights' size."""
+"""Bytes that tables, such as causal masks, may have beyond twice the weights' size."""
 
 
 class _TooManyError(Exception):

@@ -174,7 +174,7 @@ SELECT stage, (SELECT COUNT(*) FROM attempt l WHERE l.job_id = a.job_id
 FROM attempt a
 WHERE a.job_id = :job_id AND a.shard_no = :shard_no AND a.fence = :fence
 """
-"""Where an attempt is, and how many at its shard were lost there."""
+"""The stage of an attempt, and the number of earlier attempts lost there."""
 
 FAIL_READY = """
 UPDATE shard SET state = 'failed', error = :error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _EXISTS = "state <> 'deleting'"
-"""What views that leave rows out have in common."""
+"""The common option of views that leave rows out."""
 
 
 @dataclass(frozen=True, kw_only=True)

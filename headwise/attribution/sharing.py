@@ -1,4 +1,4 @@
-"""Which texts may share a batch: a result must not depend on what else is computed with it.
+"""Texts that may share a batch: no result may depend on what else is computed with it.
 
 Some models look at the whole batch. Phi-3 and others with a LongRoPE choose their frequencies by
 the longest text, dynamic ones scale them with it, and BART refuses texts with different numbers of

@@ -1,4 +1,4 @@
-"""What a check needs to know of a job's data, remembered as long as the file stays what it was.
+"""Summaries of a job's data for its check, remembered while the file does not change.
 
 A form is checked at each pause in typing; its data file is read once.
 """
@@ -25,9 +25,8 @@ MOST_LABELS = 10_000
 PROBLEM_SECONDS = 60.0
 """A refusal may have been one of time, so it is not kept for ever."""
 
-
 LONGEST_TEXTS, LONGEST_CHARACTERS = 64, 200_000
-"""How many of the longest texts are remembered, and how much of them."""
+"""The number of the longest texts that are remembered, and their characters together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class LongText:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What there is to know of selected rows without their texts."""
+    """Facts about selected rows, without most of their texts."""
 
     examples: int
     fingerprint: str
@@ -62,7 +61,7 @@ class _Remembered:
 
 
 class _Memory:
-    """What was learnt last, by file and selection."""
+    """The latest summaries, by file and selection."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
