@@ -70,8 +70,8 @@ def in_time(call: Callable[[], T]) -> T:
     Raises TimeoutError, at once if the hub was too slow a moment ago, and the call's own errors.
     """
     global _away_until
-    late = f"the hub did not answer within {SECONDS:g} s"
-    if time.monotonic() < _away_until or not _free.acquire(blocking=False):
+    late, free = f"the hub did not answer within {SECONDS:g} s", _free
+    if time.monotonic() < _away_until or not free.acquire(blocking=False):
         raise TimeoutError(late)
     done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
@@ -81,7 +81,7 @@ def in_time(call: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             done.put((None, error))
         finally:
-            _free.release()
+            free.release()
 
     threading.Thread(target=run, name="hub", daemon=True).start()
     try:
