@@ -154,7 +154,8 @@ def test_pause_resume_and_cancel_reach_a_running_shard(stack: Stack) -> None:
     assert stack.rows(STATE.format(job)) == [("paused",)]
     control(stack.database, job, "resume")
     in_mid_shard(stack)
-    stack.wait_for(STATE.format(job), "failed", 20)
+    control(stack.database, job, "cancel")
+    stack.wait_for(STATE.format(job), "cancelled", 20)
     assert stack.rows("SELECT SUM(errors), SUM(losses) FROM shards") == [(0, 0)]
 
 
@@ -169,5 +170,4 @@ def test_a_shard_whose_model_is_gone_fails_the_job_with_its_reason(stack: Stack)
     assert outcome == "error"
     assert "model" in error
     stack.wait_for("SELECT MIN(event) FROM job_log WHERE level = 40", "the shard raised an error")
-    control(stack.database, job, "cancel")
-    stack.wait_for(STATE.format(job), "cancelled", 20)
+    stack.wait_for(STATE.format(job), "failed", 20)
