@@ -13,7 +13,7 @@ from .errors import (
     UnsupportedModelError,
 )
 from .html import Picture
-from .loading import LoadedModel, load
+from .models.loading import LoadedModel, load
 from .options import Options
 from .pruning.curve import Choice, PruneCurve, choose, prune_curve
 from .pruning.export import PrunedModel, load_pruned, save_masked, save_onnx, save_pruned

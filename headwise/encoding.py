@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import FAILURES, OptionError, TokenizerError, first_line
-from headwise.inputs import check_inputs, check_token_types, check_vocabulary, takes_token_types
+from headwise.models.inputs import (
+    check_inputs,
+    check_token_types,
+    check_vocabulary,
+    takes_token_types,
+)
 from headwise.replay.probes import token_id
 
 _SPACE = "\u2581"  # marks a space before a word in SentencePiece

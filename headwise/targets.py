@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from headwise import labels
 from headwise.errors import OptionError
-from headwise.labels import label_index
+from headwise.models import labels
+from headwise.models.labels import label_index
 
 OUTPUTS = ("probability", "logit", "log-probability")
 

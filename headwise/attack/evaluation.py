@@ -18,8 +18,8 @@ from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger
 from headwise.attack.predicting import Classifier
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
-from headwise.evaluating import evaluating
-from headwise.labels import label_index
+from headwise.models.evaluating import evaluating
+from headwise.models.labels import label_index
 from headwise.options import Progress
 from headwise.stats.attack import AttackSums
 from headwise.targets import Label, label_names

@@ -34,8 +34,8 @@ from headwise.errors import (
     UnsupportedModelError,
     first_line,
 )
-from headwise.inputs import takes_token_types
-from headwise.loading import DTYPES, read_config, read_tokenizer, resolve_device
+from headwise.models.inputs import takes_token_types
+from headwise.models.loading import DTYPES, read_config, read_tokenizer, resolve_device
 from headwise.pruning.shrinking import SIZE_NAMES, Cut
 from headwise.pruning.structure import cut_heads, remove_heads, zero_heads
 from headwise.pruning.wiring import Mask

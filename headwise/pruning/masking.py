@@ -25,7 +25,7 @@ from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
-from headwise.labels import label_index
+from headwise.models.labels import label_index
 from headwise.options import Options, Progress
 from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums

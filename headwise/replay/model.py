@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headwise.errors import FAILURES, UnsupportedModelError, first_line
-from headwise.evaluating import uncompiled
+from headwise.models.evaluating import uncompiled
 from headwise.replay.discovery import ModelStructure, discover, uses_interface
 from headwise.replay.forward import Shortcuts, partial_logits, record
 from headwise.replay.hooks import ATTENTION_NAME, intercepting

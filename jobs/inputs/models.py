@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from headwise.errors import ModelError, TokenizerError
-from headwise.families import FAMILIES, NOT_FROM_TEXT
-from headwise.labels import label_names
-from headwise.model_files import VOCABULARIES, ModelFiles, read_model_files
+from headwise.models.families import FAMILIES, NOT_FROM_TEXT
+from headwise.models.files import VOCABULARIES, ModelFiles, read_model_files
+from headwise.models.labels import label_names
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.inputs.hub import in_time

@@ -18,7 +18,7 @@ from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
-from headwise.labels import UnknownLabelError, listed, read_labels
+from headwise.models.labels import UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address

@@ -9,7 +9,7 @@ from benchmarks.tiny import END, FIRST_TOKEN, VOCABULARY, tiny_model
 from headwise.attack.predicting import Classifier
 from headwise.attribution import cpu_parallel
 from headwise.encoding import from_arrays
-from headwise.evaluating import evaluating
+from headwise.models.evaluating import evaluating
 from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
 

@@ -175,7 +175,7 @@ def test_a_configuration_of_more_parts_than_the_weights_is_not_built(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the names of sizes are unknown to the first look, building itself is bounded."""
-    monkeypatch.setattr("headwise.model_files.LAYER_NAMES", ())
+    monkeypatch.setattr("headwise.models.files.LAYER_NAMES", ())
     config(num_hidden_layers=10_000_000)(folder)
     with pytest.raises(ModelError, match="more parts than the 41 tensors in the weights"):
         headwise.load(folder, device="cpu")

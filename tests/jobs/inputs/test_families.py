@@ -11,7 +11,7 @@ import pytest
 import headwise
 from benchmarks.architectures import PAGE
 from benchmarks.tiny import END, tiny_model
-from headwise.families import FAMILIES, NOT_FROM_TEXT
+from headwise.models.families import FAMILIES, NOT_FROM_TEXT
 from jobs.errors import InputError
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headwise.families import FAMILIES
+from headwise.models.families import FAMILIES
 from jobs.inputs.models import MAX_LABELS, model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwise.errors import OptionError
-from headwise.labels import Labels, UnknownLabelError, label_index, label_names, listed, read_labels
+from headwise.models.labels import (
+    Labels,
+    UnknownLabelError,
+    label_index,
+    label_names,
+    listed,
+    read_labels,
+)
 
 NLI = ("entailment", "neutral", "contradiction")
 STARS = ("1", "2", "3", "4", "5")

@@ -20,8 +20,6 @@ from transformers import (
 )
 
 from headwise.attribution.memory import is_out_of_memory
-from headwise.building import check_build
-from headwise.configuring import settle
 from headwise.errors import (
     DamagedModelError,
     ModelNotFoundError,
@@ -31,7 +29,9 @@ from headwise.errors import (
     first_line,
     in_words,
 )
-from headwise.model_files import (
+from headwise.models.building import check_build
+from headwise.models.configuring import settle
+from headwise.models.files import (
     CONFIG,
     INDEX,
     TOKENIZER_SETTINGS,

@@ -23,7 +23,7 @@ from headwise.errors import (
     UnsafeWeightsError,
     UnsupportedModelError,
 )
-from headwise.model_files import VOCABULARIES, read_model_files
+from headwise.models.files import VOCABULARIES, read_model_files
 from tests.helpers.tiny import bert_folder
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import FAILURES, TokenizerError
-from headwise.evaluating import evaluating
+from headwise.models.evaluating import evaluating
 from headwise.replay.selfcheck import logits_tolerance
 
 _PAIR = ("two boats left .", "no boat is out .")

@@ -17,7 +17,7 @@ from torch.nn.modules import module as hooks
 from transformers import AutoModelForSequenceClassification
 
 from headwise.errors import DamagedModelError, in_words
-from headwise.model_files import CONFIG, ModelFiles
+from headwise.models.files import CONFIG, ModelFiles
 
 _SPARE_BYTES = 1 << 30
 """Bytes that tables, such as causal masks, may have beyond twice the weights' size."""

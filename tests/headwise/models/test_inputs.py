@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 import headwise
 from headwise.errors import TokenizerError
-from headwise.inputs import takes_token_types
+from headwise.models.inputs import takes_token_types
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] two boats left . no boat is out".split()
 PAIRS = [("two boats left .", "no boat is out .")]
