@@ -164,4 +164,4 @@ def _mark_bad(tx: Transaction, shard: LeasedShard, error: str) -> None:
     spec = select(schema.job.c.spec).where(schema.job.c.id == shard.job_id)
     if not json.loads(tx.execute(spec).scalar_one())["keep_text"]:
         delete_texts(tx, shard.job_id, shard.lo, shard.hi)
-    tx.run(DONE, **shard.key, failed=1)
+    tx.run(DONE, **shard.key, examples_failed=1)

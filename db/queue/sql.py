@@ -147,8 +147,8 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = '
 """Lock a leased shard. No row: the lease has ended, or another attempt has it."""
 
 DONE = """
-UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :failed, lease_until = NULL,
-    error = NULL
+UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :examples_failed,
+    lease_until = NULL, error = NULL
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
 """
 """The last statement of a commit. It must touch one row."""

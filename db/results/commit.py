@@ -123,7 +123,7 @@ def _end(
         seconds=seconds,
     )
     end_attempt(tx, held.key, end)
-    if tx.run(DONE, **held.key, failed=failed).rowcount != 1:
+    if tx.run(DONE, **held.key, examples_failed=failed).rowcount != 1:
         raise AssertionError("the shard row was locked by this transaction")
 
 
