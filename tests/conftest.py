@@ -7,6 +7,7 @@ on free ports, and every test has a database of its own.
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db import transaction
 from db.database import Database
 from tests.helpers import services
 from tests.helpers.databases import sqlite_database
@@ -129,3 +131,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         database = Database(request.getfixturevalue("postgres_url"))
     yield database
     database.close()
+
+
+@pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Databases read the same time in the whole test, however slow the machine is."""
+    for terms in transaction._TERMS.values():
+        monkeypatch.setitem(terms, "clock", f"CAST({time.time()} AS DOUBLE PRECISION)")
+    transaction._statement.cache_clear()
+    yield
+    transaction._statement.cache_clear()

@@ -21,8 +21,8 @@ from tests.helpers.scheduling import states, submitted
 from tests.helpers.tiny import pairs_file
 
 
-@pytest.mark.parametrize(("silent", "woken"), [(23.0, 2), (27.0, 1)])
-@pytest.mark.usefixtures("two_workers")
+@pytest.mark.parametrize(("silent", "woken"), [(24.9, 2), (25.1, 1)])
+@pytest.mark.usefixtures("still_clock", "two_workers")
 def test_a_worker_that_just_missed_its_heartbeats_is_still_woken(
     scheduler: Scheduler, database: Database, app: Any, silent: float, woken: int
 ) -> None:
