@@ -1,134 +1,24 @@
-"""The dashboard in headless Chromium, against a filled database behind a live server."""
+"""A dashboard that is clicked through: lists, charts, words, queries, trees, phones."""
 
 from __future__ import annotations
 
 import json
-import os
-import runpy
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import update
-from werkzeug.serving import make_server
 
 from db import schema
 from headwise.trees import interactions
 from jobs.settings import load_settings
-from tests.helpers.databases import sqlite_database
+from tests.browser.page import Page
 from tests.helpers.pruning_jobs import plan, run, submitted
 from tests.helpers.trees import Place
-from webui.app import create_app
 
 pytestmark = pytest.mark.browser
-
-WEBUI = Path(__file__).parents[1] / "webui"
-CHROMIUM = Path(os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium"))
-DRIVER = Path(os.environ.get("TEST_CHROMEDRIVER", "/usr/bin/chromedriver"))
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
-
-class Page:
-    """A browser on the dashboard."""
-
-    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
-        self.driver = driver
-        self.address = address
-
-    def open(self, path: str) -> None:
-        """Go to a page."""
-        self.driver.get(self.address + path)
-
-    def one(self, selector: str) -> WebElement:
-        """The first element, waited for."""
-        return self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector))[0]
-
-    def count(self, selector: str) -> int:
-        """Number of elements."""
-        return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
-
-    def until(self, condition):  # type: ignore[no-untyped-def]
-        """The condition's value once it is true."""
-        wait = WebDriverWait(self.driver, 15, ignored_exceptions=[WebDriverException])
-        return wait.until(lambda _: condition())
-
-    def click(self, selector: str) -> None:
-        """Click in the middle of an element."""
-        element = self.one(selector)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
-
-    def script(self, source: str, *arguments: object) -> object:
-        """Run JavaScript."""
-        return self.driver.execute_script(source, *arguments)
-
-    def complaints(self) -> list[str]:
-        """What the console says: refused by the policy, not found, or thrown."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    if not (CHROMIUM.exists() and DRIVER.exists()):
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have chromium and chromium-driver")
-        pytest.skip("needs chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=str(DRIVER))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """A live server on a database of its own, with the functions that fill it."""
-    settings = load_settings({}, home=tmp_path)
-    database = sqlite_database(tmp_path / "headwise.sqlite")
-    app = create_app(settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    seeding = SimpleNamespace(**runpy.run_path(str(WEBUI / "seed.py")))
-    good = runpy.run_path(str(WEBUI / "conftest.py"))["good_submission"]
-    yield SimpleNamespace(
-        database=database,
-        seed=seeding,
-        home=tmp_path,
-        submission=lambda: good(tmp_path),
-        address=f"http://127.0.0.1:{server.port}",
-    )
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def page(driver: webdriver.Chrome, stage: SimpleNamespace) -> Page:
-    driver.get_log("browser")
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    return Page(driver, stage.address)
 
 
 def test_from_the_list_to_a_head_and_an_example(page: Page, stage: SimpleNamespace) -> None:
@@ -184,98 +74,6 @@ def test_layers_and_heads_of_an_example(page: Page, stage: SimpleNamespace) -> N
     assert page.complaints() == []
 
 
-def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
-    job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
-    page.open(f"/jobs/{job}")
-    page.until(lambda: "7" in page.one("[data-live='computed']").text)
-    with stage.database.write() as tx:
-        tx.execute(update(schema.shard).where(schema.shard.c.shard_no == 2).values(progress=2))
-    page.until(lambda: page.one("[data-live='computed']").text == "8")
-    with stage.database.write() as tx:
-        tx.execute(update(schema.shard).values(state="done", progress=3))
-        tx.execute(update(schema.job).values(state="succeeded", finished_at=2e9))
-    page.until(lambda: page.one("#status .chip").text == "succeeded")
-    page.until(lambda: page.count("details.confirm form[action$='/delete']") == 1)
-    assert page.complaints() == []
-
-
-def test_a_tab_counts_on_without_news(page: Page, stage: SimpleNamespace) -> None:
-    job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
-    page.open(f"/jobs/{job}")
-    page.until(lambda: page.driver.title.startswith("58 % "))
-    running = page.one("[data-live='elapsed']")
-    assert running.text.startswith("2 min")
-    before = running.text
-    page.until(lambda: running.text != before)
-    asked = (
-        "return performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/'))"
-    )
-    page.until(lambda: len(page.script(asked)) > 2)
-    statuses = [entry["responseStatus"] for entry in page.script(asked)]
-    assert statuses[0] == 200
-    assert 304 in statuses
-    assert page.complaints() == []
-
-
-def test_first_results_appear_with_their_charts(page: Page, stage: SimpleNamespace) -> None:
-    job = stage.seed.seed_job(stage.database, state="running")
-
-    def set_shards(state: str) -> None:
-        with stage.database.write() as tx:
-            tx.execute(update(schema.shard).values(state=state))
-
-    set_shards("ready")
-    page.open(f"/jobs/{job}")
-    page.until(lambda: "No results yet" in page.one("main").text)
-    set_shards("done")
-    page.one("[data-chart='heads'].js-plotly-plot .hm image")
-    assert page.count("[data-measures] label") == 5
-    assert "provisional" in page.one("#heads").text
-    assert page.complaints() == []
-
-
-def test_the_list_renews_itself_and_filters(page: Page, stage: SimpleNamespace) -> None:
-    stage.seed.seed_job(stage.database, name="first", state="running", done=6)
-    page.open("/")
-    page.one(".chip-running")
-    stage.seed.seed_job(stage.database, name="second", state="queued")
-    page.until(lambda: page.count(".jobs tbody tr") == 2)
-    page.one("input[type='search']").send_keys("fir")
-    page.until(lambda: page.count(".jobs tbody tr") == 1)
-    assert "q=fir" in page.driver.current_url
-
-
-def test_the_form_checks_while_it_is_filled_in(page: Page, stage: SimpleNamespace) -> None:
-    submission = stage.submission()
-    page.open("/jobs/new")
-    page.one("[id='model.name']").send_keys(submission["spec"]["model"]["name"])
-    page.one("[id='data.path']").send_keys("nowhere.jsonl" + Keys.TAB)
-    page.until(lambda: "no such file" in page.one("[id='problem-data.path']").text)
-    assert page.one("[id='data.path']").get_attribute("aria-invalid") == "true"
-    file = page.one("#upload")
-    file.send_keys(submission["spec"]["data"]["path"])
-    page.until(lambda: "/uploads/" in str(page.one("[id='data.path']").get_attribute("value")))
-    page.click("[data-preview-table] th button")
-    page.until(lambda: "Shards" in page.one("[data-estimate]").text)
-    assert "2 layers × 3 heads" in page.one("[data-estimate]").text
-    limit = page.one("[id='data.limit']")
-    limit.send_keys("0" + Keys.TAB)
-    page.until(lambda: page.one("[id='problem-data.limit']").text != "")
-    limit.send_keys(Keys.BACKSPACE, "2", Keys.TAB)
-    page.until(lambda: "2" in page.one("[data-estimate]").text)
-    page.click("#job-form .primary")
-    page.until(lambda: page.driver.current_url.endswith("/jobs/1"))
-    assert page.one("#status .chip").text == "queued"
-
-
-def test_a_refused_form_puts_the_focus_on_the_fault(page: Page, stage: SimpleNamespace) -> None:
-    page.open("/jobs/new")
-    page.click("#job-form .primary")
-    page.until(lambda: page.count("[aria-invalid='true']") >= 1)
-    focused = page.script("return document.activeElement.id")
-    assert focused == page.one("[aria-invalid='true']").get_attribute("id") == "model.name"
-
-
 def test_sql_by_keyboard(page: Page, stage: SimpleNamespace) -> None:
     stage.seed.seed_job(stage.database)
     page.open("/sql")
@@ -309,10 +107,7 @@ def test_the_curves_of_a_pruning_job(page: Page, stage: SimpleNamespace) -> None
     page.until(lambda: "most" in page.one("#curve-table [aria-current]").text)
     assert page.script("return document.querySelector('#curve input[value=loss]').checked")
     assert page.complaints() == []
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
-    )
+    page.size(390, 844)
     for path in (f"/jobs/{job}", f"/jobs/new?kind=pruning&from={job - 1}"):
         page.open(path)
         assert page.script("return document.documentElement.scrollWidth") == 390, path
@@ -322,10 +117,7 @@ def test_the_curves_of_a_pruning_job(page: Page, stage: SimpleNamespace) -> None
 def test_phones_need_no_sideways_scrolling(page: Page, stage: SimpleNamespace, dark: bool) -> None:
     job = stage.seed.seed_job(stage.database, name="a" * 120)
     stage.seed.seed_worker(stage.database, "worker-" + "x" * 60)
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
-    )
+    page.size(390, 844)
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     paths = [

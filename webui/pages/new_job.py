@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
@@ -19,7 +20,8 @@ from scheduler.submission.quick_jobs import is_quick
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, submit
 from webui import forms
-from webui.context import choice, clean, database, integer, redirect, settings
+from webui.api.uploads import preview_file
+from webui.context import choice, clean, database, integer, problem_json, redirect, settings
 from webui.forms import problems_by_field
 from webui.kinds import PAGES, pruning
 
@@ -84,10 +86,34 @@ def create() -> Response | tuple[str, int]:
     return redirect(url_for("jobs.show", job_id=job_id, notice=notice))
 
 
+def while_typing(view: Callable[[], Response]) -> Callable[[], Response]:
+    """Answer problems with status 200: a form that is half filled in is no error.
+
+    Browsers write any other status into their console, once for every pause in typing.
+    """
+
+    @wraps(view)
+    def answer() -> Response:
+        try:
+            return view()
+        except InputError as error:
+            return jsonify({"problems": [problem_json(problem) for problem in error.problems]})
+
+    return answer
+
+
 @blueprint.post("/jobs/new/check")
+@while_typing
 def check_form() -> Response:
-    """Check the form while it is filled in; the answer is that of the API's check."""
+    """Check the form while it is filled in: what the API's check answers, or `problems`."""
     return jsonify(checked_json(check(to_submission(_given()), settings(), database())))
+
+
+@blueprint.post("/jobs/new/preview")
+@while_typing
+def preview() -> Response:
+    """Show the head of the data file as the API's preview does, or answer `problems`."""
+    return preview_file()
 
 
 def to_submission(values: Mapping[str, str]) -> dict[str, Any]:

@@ -113,8 +113,9 @@ def create() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/studies/new/check")
+@new_job.while_typing
 def check_form() -> Response:
-    """Check the form while it is filled in; answers as the API's check does."""
+    """Check the form while it is filled in: what the API's check answers, or `problems`."""
     return jsonify(checked_study_json(check_study(to_study(_given()), settings(), database())))
 
 

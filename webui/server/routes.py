@@ -44,6 +44,7 @@ ROOMS = {
     "job_api.create_job": RoomName.CHECKS,
     "new_job.check_form": RoomName.CHECKS,
     "new_job.create": RoomName.CHECKS,
+    "new_job.preview": RoomName.CHECKS,
     "recurring_api.create": RoomName.CHECKS,
     "studies.check_form": RoomName.CHECKS,
     "studies.create": RoomName.CHECKS,

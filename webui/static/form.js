@@ -118,7 +118,7 @@ async function check() {
     const problems = found.problems ?? [];
     if (!problems.some(({ field: name }) => name === 'data.path')) problems.push(...fileProblems);
     show(problems.filter(due));
-    if (response.ok) showEstimate(found);
+    if (!found.problems) showEstimate(found);
     else {
       const waiting = problems.filter((problem) => !due(problem)).map((problem) => problem.field);
       const text = problems.some(due) ? 'Known when the problems are solved.' : stillNeeded(waiting);
@@ -175,12 +175,11 @@ async function preview() {
   const response = await fetch(form.dataset.preview, {
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ path }),
   });
+  if (!response.ok) return;
   const found = await response.json();
-  if (response.ok) showPreview(found);
-  else if (response.status === 400) {
-    fileProblems = found.problems;
-    soon();
-  }
+  if (!found.problems) return showPreview(found);
+  fileProblems = found.problems;
+  soon();
 }
 
 function showUploaded(name) {

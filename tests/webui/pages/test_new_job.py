@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from scheduler.submission.submit import check, submit
 from webui.pages.new_job import defaults, to_form, to_submission
 
+ELSEWHERE = {"Origin": "https://elsewhere.example"}
 HOSTILE = "<b onclick=x>\"'"
 
 
@@ -182,6 +183,40 @@ def test_the_live_check_reads_a_file_once(
     assert len(read) == 1
     assert client.post("/jobs/new", data=form).status_code == 303
     assert len(read) == 2  # the rows themselves, to store them
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"model.name": "/mod"}, "model.name"),
+        ({"data.path": "rows.js"}, "data.path"),
+        ({"data.text_columns": "tex"}, "data.text_columns"),
+        ({"rtol": "0."}, "rtol"),
+        ({"kind": "attr"}, "kind"),
+    ],
+)
+def test_a_half_filled_form_is_no_error_while_one_types(
+    client: FlaskClient, submission: dict[str, Any], typed: dict[str, str], field: str
+) -> None:
+    checked = client.post("/jobs/new/check", data=filled(submission, **typed))
+    assert checked.status_code == 200
+    assert [problem["field"] for problem in checked.get_json()["problems"]] == [field]
+    assert client.post("/jobs/new", data=filled(submission, **typed)).status_code == 400
+
+
+def test_the_head_of_a_file_whose_name_is_typed(
+    client: FlaskClient, submission: dict[str, Any]
+) -> None:
+    path = submission["spec"]["data"]["path"]
+    head = client.post("/jobs/new/preview", json={"path": path})
+    assert head.get_json() == client.post("/api/v1/preview", json={"path": path}).get_json()
+    assert head.get_json()["columns"] == ["text", "label"]
+    typed = client.post("/jobs/new/preview", json={"path": path[:-2]})
+    assert typed.status_code == 200
+    assert [problem["field"] for problem in typed.get_json()["problems"]] == ["data.path"]
+    assert (
+        client.post("/jobs/new/preview", json={"path": path}, headers=ELSEWHERE).status_code == 403
+    )
 
 
 def test_a_file_that_changes_during_a_submission_is_refused(

@@ -248,3 +248,6 @@ def test_a_problem_shows_at_its_field(
     assert answer.status_code == 400
     shown = re.search(rf'data-problem="{re.escape(field)}">\s*(\S)', answer.text)
     assert shown is not None, field
+    checked = empty.client.post("/studies/new/check", data={**form, **change})
+    assert checked.status_code == 200
+    assert [problem["field"] for problem in checked.json["problems"]] == [field]
