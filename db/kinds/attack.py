@@ -204,7 +204,7 @@ def _mined(tx: Transaction, spec: AttackSpec) -> tuple[list[Trigger], list[Trigg
     """Mine the triggers, and draw a random control for each."""
     assert spec.triggers_from is not None
     try:
-        mined = mine(tx, spec.triggers_from, spec.rule.mining)
+        mined = mine(tx, spec.triggers_from, spec.rule)
     except ConflictError as error:
         raise refuse("triggers_from", spec.triggers_from, str(error).rstrip(".")) from None
     return mined.triggers, random_controls(mined.triggers, mined.tokens, spec.controls.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 
 from sqlalchemy import RowMapping
@@ -14,8 +14,8 @@ from jobs.kinds.triggers import (
     OFFICIAL,
     Candidate,
     Cell,
-    MiningRule,
     Trigger,
+    TriggerRule,
     merge,
     spans,
 )
@@ -71,13 +71,13 @@ class Mined:
     """The tokens of the triggers' first sources by job and example, for random controls."""
 
 
-def mine(tx: Transaction, job_id: int, rule: MiningRule = OFFICIAL) -> Mined:
+def mine(tx: Transaction, job_id: int, rule: TriggerRule = OFFICIAL) -> Mined:
     """Mine triggers from the edges of a finished attribution job.
 
     Raises ConflictError if it has no results, or has kept no edges or no texts.
     """
     _check(tx, job_id, rule)
-    rows = tx.run(CELLS, job_id=job_id, **asdict(rule)).mappings()
+    rows = tx.run(CELLS, job_id=job_id, **rule.model_dump()).mappings()
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
     # The tokens of others do not show where each text begins and ends.
@@ -90,7 +90,7 @@ def mine(tx: Transaction, job_id: int, rule: MiningRule = OFFICIAL) -> Mined:
     )
 
 
-def _check(tx: Transaction, job_id: int, rule: MiningRule) -> None:
+def _check(tx: Transaction, job_id: int, rule: TriggerRule) -> None:
     """Raise ConflictError if no example has what mining needs."""
     counts = tx.run(COUNTS, job_id=job_id, examples=rule.examples).mappings().one()
     for column, what, remedy in (

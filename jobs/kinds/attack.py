@@ -22,11 +22,10 @@ from pydantic import Field, field_validator, model_validator
 from headwise.stats.attack import AttackSums
 from headwise.stats.shares import share
 from jobs.errors import Problem
-from jobs.kinds.triggers import MiningRule, TriggerToken
+from jobs.kinds.triggers import TriggerRule, TriggerToken
 from jobs.results import Floats, Ints, ShardResult
 from jobs.specs.base import Frozen, JobNumber, JobSpec, ModelSpec, Reference
 
-PER_CLASS = 5
 CLASSES_ASSUMED = 3
 """Classes that an estimate assumes: how many triggers there are is known after planning."""
 MOST_WORDS, MOST_GIVEN = 50, 200
@@ -48,41 +47,6 @@ class TriggerKind(StrEnum):
     def is_control(self) -> bool:
         """Whether mined triggers are compared with it."""
         return self in (TriggerKind.RANDOM, TriggerKind.ATTENTION)
-
-
-class TriggerRule(Frozen):
-    """The rule for mining triggers; its defaults are the official code's, except `per_class`."""
-
-    label: Literal["predicted", "gold"] = Field(
-        default="predicted", description="The class a trigger belongs to: 'predicted' or 'gold'."
-    )
-    examples: int = Field(
-        default=500, ge=1, le=1_000_000, description="Mine this many of the job's first examples."
-    )
-    cells: int = Field(default=2, ge=1, le=100, description="Most cells of an example's trigger.")
-    one_head: bool = Field(
-        default=True, description="All cells from the head that has the largest one."
-    )
-    threshold: float = Field(default=0.02, ge=0, description="Smallest sum of the cells.")
-    ratio: float = Field(
-        default=0.2,
-        ge=0,
-        le=1,
-        description="Cells smaller than this share of the largest one give no tokens.",
-    )
-    support: int = Field(default=1, ge=1, description="Fewest examples that have the trigger.")
-    per_class: int | None = Field(
-        default=PER_CLASS,
-        ge=1,
-        le=10_000,
-        description="Most triggers of a class, the strongest first; null (empty in the form) for "
-        "all, as in the official code.",
-    )
-
-    @property
-    def mining(self) -> MiningRule:
-        """The same rule as `db.kinds.triggers` takes it."""
-        return MiningRule(**self.model_dump())
 
 
 class Controls(Frozen):

@@ -11,18 +11,17 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from jobs.errors import InputError, Problem
+from jobs.specs.base import Frozen
 
 SPECIAL_TOKENS = frozenset(
     "[CLS] [SEP] [PAD] <s> </s> <pad> <cls> <sep> <bos> <eos> <|endoftext|>".split()
 )
 """Tokens that tokenizers put around texts and that are not part of them."""
-
-CLASSES = ("predicted", "gold")
 
 
 class TriggerToken(NamedTuple):
@@ -106,59 +105,47 @@ class Trigger:
         return self.sources[0].score
 
 
-@dataclass(frozen=True, kw_only=True)
-class MiningRule:
-    """The rule that chooses triggers; the defaults are the paper's official code.
+class TriggerRule(Frozen):
+    """The rule for mining triggers; its defaults are the official code's, except `per_class`."""
 
-    Raises InputError for values that select nothing.
-    """
-
-    label: str = "predicted"
-    """The class a trigger belongs to: the example's `predicted` or `gold` one."""
-    examples: int = 500
-    """Take this many of the job's first examples."""
-    cells: int = 2
-    """Most cells of an example's trigger."""
-    one_head: bool = True
-    """All of them from the head that has the example's largest cell; else from any head."""
-    threshold: float = 0.02
-    """Smallest sum of the cells."""
-    ratio: float = 0.2
-    """A cell smaller than this share of the largest gives no tokens, but counts in the sum."""
-    support: int = 1
-    """Fewest examples that have the trigger."""
-    per_class: int | None = None
-    """Most triggers of a class, the strongest first."""
-
-    def __post_init__(self) -> None:
-        at_least_one = ("examples", "cells", "support", "per_class")
-        problems = [
-            Problem(field=name, value=value, message="must be at least 1")
-            for name in at_least_one
-            if (value := getattr(self, name)) is not None and value < 1
-        ]
-        if self.label not in CLASSES:
-            known = " or ".join(map(repr, CLASSES))
-            problems.append(Problem(field="label", value=self.label, message=f"must be {known}"))
-        if not 0 <= self.ratio <= 1:
-            problems.append(Problem(field="ratio", value=self.ratio, message="must be from 0 to 1"))
-        if problems:
-            raise InputError(problems)
+    label: Literal["predicted", "gold"] = Field(
+        default="predicted", description="The class a trigger belongs to: 'predicted' or 'gold'."
+    )
+    examples: int = Field(
+        default=500, ge=1, le=1_000_000, description="Mine this many of the job's first examples."
+    )
+    cells: int = Field(default=2, ge=1, le=100, description="Most cells of an example's trigger.")
+    one_head: bool = Field(
+        default=True, description="All cells from the head that has the largest one."
+    )
+    threshold: float = Field(default=0.02, ge=0, description="Smallest sum of the cells.")
+    ratio: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Cells smaller than this share of the largest one give no tokens.",
+    )
+    support: int = Field(default=1, ge=1, description="Fewest examples that have the trigger.")
+    per_class: int | None = Field(
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Most triggers of a class, the strongest first; null (empty in the form) for "
+        "all, as in the official code.",
+    )
 
 
-OFFICIAL = MiningRule()
+OFFICIAL = TriggerRule(per_class=None)
 """github.com/YRdddream/attattr, run_adver_connection.py and run_adver_evaluate.py."""
 
 
-def spans(
-    tokens: Sequence[str], texts: int, special: Collection[str] = SPECIAL_TOKENS
-) -> tuple[range, ...] | None:
+def spans(tokens: Sequence[str], texts: int) -> tuple[range, ...] | None:
     """Positions of each text: the runs between special tokens.
 
     None where there are not as many runs as texts: an empty text, a special token typed into one,
     or a tokenizer that puts nothing between the two.
     """
-    runs = groupby(range(len(tokens)), key=lambda position: tokens[position] in special)
+    runs = groupby(range(len(tokens)), key=lambda position: tokens[position] in SPECIAL_TOKENS)
     found = [list(positions) for is_special, positions in runs if not is_special]
     if len(found) != texts:
         return None
@@ -209,11 +196,7 @@ def _byte_characters() -> dict[str, int]:
 _BYTES = _byte_characters()
 
 
-def merge(
-    candidates: Iterable[Candidate],
-    rule: MiningRule = OFFICIAL,
-    special: Collection[str] = SPECIAL_TOKENS,
-) -> list[Trigger]:
+def merge(candidates: Iterable[Candidate], rule: TriggerRule = OFFICIAL) -> list[Trigger]:
     """Triggers of candidates, by class, the strongest first; equal ones of a class are merged.
 
     Equal means the same pieces of the same words in the same texts. Of the rule, `support` and
@@ -221,7 +204,7 @@ def merge(
     """
     found: dict[tuple[int, tuple[tuple[str, int, str], ...]], list[Source]] = {}
     for candidate in candidates:
-        source = _source(candidate, special)
+        source = _source(candidate)
         if source.tokens:
             what = tuple((token.token, token.segment, token.word) for token in source.tokens)
             found.setdefault((candidate.label, what), []).append(source)
@@ -235,7 +218,7 @@ def merge(
     return [trigger for _, group in classes for trigger in list(group)[: rule.per_class]]
 
 
-def _source(candidate: Candidate, special: Collection[str]) -> Source:
+def _source(candidate: Candidate) -> Source:
     source = Source(
         job=candidate.job,
         example=candidate.example,
@@ -244,7 +227,7 @@ def _source(candidate: Candidate, special: Collection[str]) -> Source:
         tokens=(),
         score=candidate.score,
     )
-    texts = spans(candidate.tokens, candidate.texts, special) or ()
+    texts = spans(candidate.tokens, candidate.texts) or ()
     positions = {position for cell in candidate.cells for position in (cell.query, cell.key)}
     return _placed(source, candidate.tokens, texts, positions)
 
@@ -270,7 +253,6 @@ def random_controls(
     triggers: Sequence[Trigger],
     examples: Mapping[tuple[int, int], tuple[str, ...]],
     seed: int,
-    special: Collection[str] = SPECIAL_TOKENS,
 ) -> list[Trigger]:
     """For each trigger, as many tokens of the same texts of its first source, drawn at random.
 
@@ -283,7 +265,7 @@ def random_controls(
         first = trigger.sources[0]
         generator = random.Random(f"{seed} {first.job} {first.example} {first.positions}")  # noqa: S311
         tokens = examples[first.job, first.example]
-        texts = spans(tokens, 2, special) or spans(tokens, 1, special) or ()
+        texts = spans(tokens, 2) or spans(tokens, 1) or ()
         drawn: list[int] = []
         for segment, text in enumerate(texts):
             count = sum(token.segment == segment for token in first.tokens)

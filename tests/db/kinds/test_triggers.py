@@ -9,11 +9,11 @@ import pytest
 from db.database import Database
 from db.kinds.triggers import Mined, mine
 from jobs.errors import ConflictError
-from jobs.kinds.triggers import OFFICIAL, Cell, MiningRule, TriggerToken
+from jobs.kinds.triggers import OFFICIAL, Cell, TriggerRule, TriggerToken
 from tests.helpers.trigger_jobs import TOKENS, attributed_job
 
 
-def mine_triggers(database: Database, job: int, rule: MiningRule = OFFICIAL) -> Mined:
+def mine_triggers(database: Database, job: int, rule: TriggerRule = OFFICIAL) -> Mined:
     with database.read() as tx:
         return mine(tx, job, rule)
 
@@ -44,7 +44,7 @@ def test_every_number_is_a_parameter(database: Database) -> None:
     job = attributed_job(database)
 
     def tokens(**changes: Any) -> list[tuple[int, str]]:
-        found = mine_triggers(database, job, MiningRule(**changes)).triggers
+        found = mine_triggers(database, job, TriggerRule(**changes)).triggers
         return [(t.label, " ".join(token.token for token in t.tokens)) for t in found]
 
     assert tokens(label="gold") == [(0, "ice ##ida iowa"), (1, "ice ##ida")]
@@ -59,7 +59,7 @@ def test_every_number_is_a_parameter(database: Database) -> None:
 
 
 def test_merged_over_examples(database: Database) -> None:
-    mined = mine_triggers(database, attributed_job(database), MiningRule(cells=1))
+    mined = mine_triggers(database, attributed_job(database), TriggerRule(cells=1))
     merged = mined.triggers[1]
     assert (merged.support, merged.max_score) == (2, 0.75)
     assert [source.example for source in merged.sources] == [1, 0]
