@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, render_template, request
 
 from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.attack import StoredTrigger
 from db.reads.jobs import Job
-from jobs.errors import InputError, NotFoundError, Problem
+from jobs.errors import NotFoundError
 from jobs.kinds.attack import TriggerKind, TriggerResult, given_tokens
 from jobs.kinds.triggers import TriggerToken
 from scheduler.submission.quick_jobs import attack_by_hand, texts_again
-from scheduler.submission.submit import check, submit
-from webui.context import choice, clean, database, integer, redirect, settings
+from webui.context import choice, database, integer
 from webui.forms import Controls
 from webui.kinds.base import KindPage
-from webui.pages.explain import known_models
+from webui.pages.explain import show_form, submit_form, wait_for
 
 BEST = 5
 """Triggers of a kind and class that are shown at first."""
@@ -148,8 +147,7 @@ def list_triggers(job_id: int) -> Response:
 def try_form() -> str:
     """The form of an attack on a single text; ?job= uses a job's model, ?trigger= the words of one
     of its triggers, ?clone= all values of an earlier attack."""
-    models = known_models()
-    values = {"model": models[0] if models else ""}
+    values: dict[str, str] = {}
     cloned = integer("clone", 0)
     if chosen := cloned or integer("job", 0):
         job = job_reads.get_job(database(), chosen)
@@ -162,7 +160,7 @@ def try_form() -> str:
             for segment, name in enumerate(_WORDS):
                 own = [token.word for token in found.tokens if token.segment == segment]
                 values[name] = " ".join(dict.fromkeys(own))
-    return _try_page(values, models, cloned=cloned)
+    return show_form("attack_try.html", values, cloned=cloned)
 
 
 _WORDS = ("words", "second_words")
@@ -171,12 +169,7 @@ _WORDS = ("words", "second_words")
 @blueprint.post("/attack/try")
 def try_now() -> Response | tuple[str, int]:
     """Submit one text and one trigger, ahead of all waiting work."""
-    values = {name: clean(value).strip() for name, value in request.form.items()}
-    try:
-        job_id = _submit(values)
-    except InputError as error:
-        return _try_page(values, known_models(), error.problems), 400
-    return redirect(url_for(".tried", job_id=job_id))
+    return submit_form("attack_try.html", _submission, ".tried")
 
 
 @blueprint.get("/attack/try/<int(max=2147483647):job_id>")
@@ -194,33 +187,13 @@ def tried(job_id: int) -> Response | str:
             tried=found,
             marked=[_marked(part, tokens, n) for n, part in enumerate(found.texts)],
         )
-    if job.final:
-        return redirect(url_for("jobs.show", job_id=job_id))
-    there = url_for(".tried", job_id=job_id)
-    return render_template("explain_wait.html", job=job, title="Trying your words", there=there)
+    return wait_for(job, "Trying your words")
 
 
-def _submit(values: Mapping[str, str]) -> int:
+def _submission(values: Mapping[str, str]) -> dict[str, Any]:
     texts = [values.get(name, "") for name in ("text", "second")]
     words = [values.get(name, "") for name in _WORDS]
-    raw = attack_by_hand(values.get("model", ""), texts, words)
-    return submit(check(raw, settings(), database()), database())
-
-
-def _try_page(
-    values: Mapping[str, str],
-    models: list[str],
-    problems: tuple[Problem, ...] = (),
-    cloned: int = 0,
-) -> str:
-    return render_template(
-        "attack_try.html",
-        values=values,
-        models=models,
-        problems=problems,
-        at_fault={problem.field for problem in problems},
-        cloned=cloned,
-    )
+    return attack_by_hand(values.get("model", ""), texts, words)
 
 
 def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tuple[str, bool]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Blueprint, Response, render_template, request, url_for
 
 from db.reads import jobs as job_reads
+from db.reads.jobs import Job
 from jobs.errors import InputError, Problem
 from scheduler.submission.presets import presets
 from scheduler.submission.quick_jobs import explain_text, texts_again
@@ -22,8 +24,7 @@ blueprint = Blueprint("explain", __name__)
 @blueprint.get("/explain")
 def show() -> str:
     """The form; ?job= uses a job's model, ?clone= all values of an earlier submission."""
-    models = known_models()
-    values = {"model": models[0] if models else "", "target": "predicted"}
+    values = {"target": "predicted"}
     cloned = integer("clone", 0)
     if chosen := cloned or integer("job", 0):
         job = job_reads.get_job(database(), chosen)
@@ -31,18 +32,13 @@ def show() -> str:
         if cloned:
             values["target"] = job.spec.get("target", "predicted")
             values["text"], values["second"] = texts_again(database(), job)
-    return _page(values, models, cloned=cloned)
+    return show_form("explain.html", values, cloned=cloned)
 
 
 @blueprint.post("/explain")
 def create() -> Response | tuple[str, int]:
     """Submit the text, then wait on a page of its own; on a problem the form again."""
-    values = {name: clean(value).strip() for name, value in request.form.items()}
-    try:
-        job_id = _submit(values)
-    except InputError as error:
-        return _page(values, known_models(), error.problems), 400
-    return redirect(url_for(".wait", job_id=job_id))
+    return submit_form("explain.html", _submission, ".wait")
 
 
 @blueprint.get("/explain/<int(max=2147483647):job_id>")
@@ -50,41 +46,57 @@ def wait(job_id: int) -> Response | str:
     """Progress until there is a result; then the example, or the job's page if it failed."""
     job = job_reads.get_job(database(), job_id)
     if job.examples_done:
-        there = url_for("results.example", job_id=job_id, example_no=0)
-    elif job.final:
-        there = url_for("jobs.show", job_id=job_id)
-    else:
-        there = url_for(".wait", job_id=job_id)
-        return render_template(
-            "explain_wait.html", job=job, title="Explaining your text", there=there
-        )
-    return redirect(there)
+        return redirect(url_for("results.example", job_id=job_id, example_no=0))
+    return wait_for(job, "Explaining your text")
 
 
-def _submit(values: Mapping[str, str]) -> int:
+def _submission(values: Mapping[str, str]) -> dict[str, Any]:
     texts = [values.get(name, "") for name in ("text", "second")]
-    raw = explain_text(values.get("model", ""), texts, values.get("target", ""))
-    return submit(check(raw, settings(), database()), database())
+    return explain_text(values.get("model", ""), texts, values.get("target", ""))
 
 
-def known_models() -> list[str]:
-    """Models of the newest jobs, then those of the presets."""
-    used = [job.spec["model"]["name"] for job in job_reads.list_jobs(database(), limit=RECENT)]
-    ready = [preset["spec"]["model"]["name"] for preset in presets(settings()).values()]
-    return [name for name in dict.fromkeys(used + ready) if name]
+# Forms of one text, of which this is one.
 
 
-def _page(
+def show_form(
+    template: str,
     values: Mapping[str, str],
-    models: list[str],
     problems: tuple[Problem, ...] = (),
     cloned: int = 0,
 ) -> str:
+    """The form of a quick job with these values, and by default a model used lately."""
+    models = _known_models()
     return render_template(
-        "explain.html",
-        values=values,
+        template,
+        values={"model": next(iter(models), ""), **values},
         models=models,
         problems=problems,
         at_fault={problem.field for problem in problems},
         cloned=cloned,
     )
+
+
+def submit_form(
+    template: str, submission: Callable[[Mapping[str, str]], dict[str, Any]], there: str
+) -> Response | tuple[str, int]:
+    """Submit a quick job and go `there`, an endpoint; on a problem show the form again."""
+    values = {name: clean(value).strip() for name, value in request.form.items()}
+    try:
+        job_id = submit(check(submission(values), settings(), database()), database())
+    except InputError as error:
+        return show_form(template, values, error.problems), 400
+    return redirect(url_for(there, job_id=job_id))
+
+
+def wait_for(job: Job, title: str) -> Response | str:
+    """The page that waits for a quick job; that of the job once it has ended."""
+    if job.final:
+        return redirect(url_for("jobs.show", job_id=job.id))
+    return render_template("explain_wait.html", job=job, title=title)
+
+
+def _known_models() -> list[str]:
+    """Models of the newest jobs, then those of the presets."""
+    used = [job.spec["model"]["name"] for job in job_reads.list_jobs(database(), limit=RECENT)]
+    ready = [preset["spec"]["model"]["name"] for preset in presets(settings()).values()]
+    return [name for name in dict.fromkeys(used + ready) if name]
