@@ -18,8 +18,7 @@ from headwise.models.inputs import (
     takes_token_types,
 )
 from headwise.replay.probes import token_id
-
-_SPACE = "\u2581"  # marks a space before a word in SentencePiece
+from headwise.segmentation import Segmentation, Span, segment
 
 Text = str | tuple[str, str]
 
@@ -33,6 +32,8 @@ class Encoded:
     tokens: the tokens as strings, as many as ids
     word_index: index of the word that each token is a piece of, as many as ids
     word_texts: the words as in the text; a special token is a word of its own
+    token_spans: characters of the text that each token is made of, as many as ids; None for special
+        tokens, and for all tokens of a tokenizer without offsets
     truncated: the text was longer than the limit
     """
 
@@ -41,6 +42,7 @@ class Encoded:
     tokens: tuple[str, ...] = ()
     word_index: tuple[int, ...] = ()
     word_texts: tuple[str, ...] = ()
+    token_spans: tuple[Span | None, ...] = ()
     truncated: bool = False
 
 
@@ -79,14 +81,15 @@ def encode(
         if types is not None:
             check_token_types(model, types)
         tokens = tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(ids)))
-        word_index, word_texts = _words(whole, parts, tokens)
+        words = _segmentation(whole, parts)
         encoded.append(
             Encoded(
                 ids=ids,
                 token_types=None if types is None else tuple(int(kind) for kind in types),
                 tokens=tokens,
-                word_index=word_index,
-                word_texts=word_texts,
+                word_index=words.word_index,
+                word_texts=words.word_texts(parts, tokens),
+                token_spans=words.spans,
                 truncated=truncated,
             )
         )
@@ -131,43 +134,32 @@ def from_arrays(inputs: Sequence[Mapping[str, Any]]) -> list[Encoded]:
                 tokens=tokens,
                 word_index=tuple(range(n)),
                 word_texts=tokens,
+                token_spans=(None,) * n,
             )
         )
     return encoded
 
 
-def _words(
-    encoding: BatchEncoding, parts: Sequence[str], tokens: Sequence[str]
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The index of each token's word, and the words, from the offsets of a fast tokenizer.
+def _segmentation(encoding: BatchEncoding, parts: Sequence[str]) -> Segmentation:
+    """The words of a text, from the offsets of a fast tokenizer.
 
     A tokenizer written in Python has no offsets: every token is then a word.
     """
     if not encoding.is_fast:
-        return tuple(range(len(tokens))), tuple(tokens)
-    index: list[int] = []
-    spans: list[tuple[str, int, int]] = []  # a text, and start and end of the word in it
-    before: tuple[int, int] | None = None
-    sequences = encoding.sequence_ids()
-    for position, word in enumerate(encoding.word_ids()):
-        sequence = sequences[position]
-        if word is None or sequence is None:
-            spans.append((tokens[position], 0, len(tokens[position])))
-            before = None
-        else:
-            start, end = encoding.token_to_chars(position) or (0, 0)
-            # Some SentencePiece tokenizers report a whole text as one word, but mark spaces.
-            if (word, sequence) != before or tokens[position].startswith(_SPACE):
-                spans.append((parts[sequence], start, end))
-            else:
-                text, first, _ = spans[-1]
-                spans[-1] = (text, first, end)
-            before = (word, sequence)
-        index.append(len(spans) - 1)
-    texts = [text[start:end].strip() for text, start, end in spans]
-    first_token = {word: position for position, word in reversed([*enumerate(index)])}
-    # A piece without characters is shown as its token.
-    return tuple(index), tuple(text or tokens[first_token[w]] for w, text in enumerate(texts))
+        n = len(encoding["input_ids"])
+        return Segmentation(word_index=tuple(range(n)), spans=(None,) * n)
+    (found,) = encoding.encodings
+    ends = [0] * len(parts)
+    spans: list[Span | None] = []
+    for sequence, (start, end) in zip(found.sequence_ids, found.offsets, strict=True):
+        if sequence is None:
+            spans.append(None)
+            continue
+        # A token without characters is where the one before it ends.
+        at = ends[sequence]
+        spans.append(Span(sequence, start, end) if start < end else Span(sequence, at, at))
+        ends[sequence] = max(at, end)
+    return segment(spans, found.word_ids, parts)
 
 
 def pad(examples: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from headwise.errors import OptionError
 from headwise.html import Explanation, Picture, heat_map, section
 from headwise.replay import Site
+from headwise.segmentation import Span
 from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
 from headwise.wordpieces import Words, merge_pieces
 
@@ -31,7 +32,7 @@ Bools = NDArray[np.bool_]
 
 _FORMAT = "headwise-attribution-3"
 _RAGGED = ("token_attribution", "matrices")
-_HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "errors")
+_HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "token_spans", "errors")
 _SHOWN_EXAMPLES, _SHOWN_PAIRS = 3, 8
 
 
@@ -81,6 +82,8 @@ class Attribution:
     tokens: the n tokens of each example
     word_index: per example the index of the word that each token is a piece of
     word_texts: the words of each example; every token is a word if the tokenizer has no offsets
+    token_spans: per example the characters of the text that each token is made of; None for special
+        tokens, and for all tokens of a tokenizer without offsets
     predicted, target: class indices, int32 [E]; predicted is -1 for failed examples
     probabilities: float32 [E, C]
     truncated: the text was truncated to the length limit, bool [E]
@@ -115,6 +118,7 @@ class Attribution:
     tokens: tuple[tuple[str, ...], ...]
     word_index: tuple[tuple[int, ...], ...]
     word_texts: tuple[tuple[str, ...], ...]
+    token_spans: tuple[tuple[Span | None, ...], ...]
     predicted: Ints
     target: Ints
     probabilities: Floats
@@ -350,6 +354,7 @@ class Attribution:
             tokens=tokens,
             word_index=tuple(tuple(example) for example in header["word_index"]),
             word_texts=tuple(tuple(example) for example in header["word_texts"]),
+            token_spans=_read_spans(header),
             errors=tuple(header["errors"]),
             token_attribution=ragged["token_attribution"],
             interactions=tuple(
@@ -359,3 +364,12 @@ class Attribution:
             matrices=ragged["matrices"] if header["has_matrices"] else None,
             **arrays,
         )
+
+
+def _read_spans(header: dict[str, Any]) -> tuple[tuple[Span | None, ...], ...]:
+    """Read the characters of tokens; earlier files have none."""
+    unknown = [[None] * len(tokens) for tokens in header["tokens"]]
+    return tuple(
+        tuple(None if span is None else Span(*span) for span in example)
+        for example in header.get("token_spans", unknown)
+    )

@@ -279,6 +279,7 @@ class Collector:
             tokens=tuple(example.tokens for example in self._encoded),
             word_index=tuple(example.word_index for example in self._encoded),
             word_texts=tuple(example.word_texts for example in self._encoded),
+            token_spans=tuple(example.token_spans for example in self._encoded),
             errors=tuple(self._errors),
             token_attribution=tuple(self._tokens),
             interactions=tuple(self._interactions),
