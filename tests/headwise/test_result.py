@@ -1,13 +1,17 @@
 """The result object: labels, edges, tables and files."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import headwise
 from headwise.errors import OptionError
 from headwise.result import Attribution
+from headwise.segmentation import Span
 from tests.helpers.classifiers import random_inputs, tiny
 
 
@@ -88,6 +92,18 @@ def test_save_and_load(result, tmp_path):
             np.testing.assert_array_equal(before, after)
         else:
             assert before == after
+
+
+def test_files_from_before_the_characters_of_tokens(result, tmp_path):
+    path = tmp_path / "result.safetensors"
+    dataclasses.replace(result, token_spans=((Span(0, 1, 2), None),) * len(result)).save(path)
+    assert Attribution.load(path).token_spans == ((Span(0, 1, 2), None),) * len(result)
+    with safe_open(path, framework="numpy") as file:
+        ((version, stored),) = file.metadata().items()
+    header = json.loads(stored)
+    del header["token_spans"]
+    save_file(load_file(path), path, metadata={version: json.dumps(header)})
+    assert Attribution.load(path).token_spans == tuple((None,) * len(t) for t in result.tokens)
 
 
 def test_without_matrices(result, tmp_path):
