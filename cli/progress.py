@@ -58,6 +58,8 @@ def watch(
     for title, job in found.items():
         if job.error and not quiet:
             out.print(f"{title} {job.state.value}: {job.error}")
+        if job.warning and not quiet:
+            out.print(f"{title}, warning: {job.warning}.")
     return 0 if all(job.state is JobState.SUCCEEDED for job in found.values()) else 1
 
 

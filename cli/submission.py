@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from jobs.formatting import counted, duration
 from jobs.plan import Estimate
 from jobs.settings import Settings
 from jobs.specs.submission import Submission
+from scheduler.serializers import checked_json
 from scheduler.submission.presets import presets
-from scheduler.submission.submit import check, submit
+from scheduler.submission.submit import Checked, check, submit
 
 Raw = dict[str, Any]
 """A submission as decoded JSON, not validated yet."""
@@ -58,9 +58,10 @@ def submit_raw(raw: Raw, options: RunOptions, settings: Settings, database: Data
     checked = check(raw, settings, database)
     if options.check:
         if options.as_json:
-            print_json(asdict(checked.estimate))
+            print_json(checked_json(checked))
         else:
             out.print(f"Valid. {_size(checked.estimate)}")
+            say_understood(checked)
         return 0
     job_id = submit(checked, database)
     if options.as_json:
@@ -72,7 +73,14 @@ def submit_raw(raw: Raw, options: RunOptions, settings: Settings, database: Data
         out.print(f"Job {job_id} is the same work and has not finished; nothing was submitted.")
     else:
         out.print(f"Job {job_id} submitted. {_size(checked.estimate)}")
+        say_understood(checked)
     return watch(database, {f"job {job_id}": job_id}) if options.watch else 0
+
+
+def say_understood(checked: Checked) -> None:
+    """Print how the data was read."""
+    if checked.understood is not None:
+        out.print(" ".join(checked.understood.sentences))
 
 
 def user() -> str:

@@ -21,6 +21,7 @@ from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import read_rows
+from jobs.inputs.understood import Understood
 from jobs.inputs.uploads import remove_unused
 from jobs.logs import bind_process, contained
 from jobs.plan import block_size, first_ranges
@@ -30,7 +31,7 @@ from jobs.traces import configure_traces, end_traces, span
 from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake
 from scheduler.heartbeat import SchedulerHeartbeat
 from scheduler.submission import recurring
-from scheduler.submission.submit import check_size, example_rows
+from scheduler.submission.submit import check_size, example_rows, gold_labels
 
 log = structlog.get_logger()
 
@@ -148,10 +149,14 @@ class Scheduler:
 
     def _plan_one(self, request: planning.PlanRequest) -> None:
         spec = parse_spec(json.loads(request.spec))
-        examples, fingerprint, count = None, None, request.examples
+        examples, fingerprint, understood, count = None, None, None, request.examples
         if not count:
-            rows = read_rows(spec.data, self.settings)
-            examples = example_rows(rows, tuple(json.loads(request.labels)), spec)
+            rows, names = read_rows(spec.data, self.settings), tuple(json.loads(request.labels))
+            gold = gold_labels(rows, names, spec)
+            examples, understood = (
+                example_rows(rows, gold),
+                Understood.of(rows, gold, names, spec.data),
+            )
             fingerprint, count = rows.fingerprint(), len(rows)
             check_size(count, self.settings)
         prepared = planning.prepare(self.database, request, spec, examples)
@@ -165,6 +170,7 @@ class Scheduler:
             block=block,
             examples=examples,
             fingerprint=fingerprint,
+            understood=understood.to_json() if understood else None,
             prepared=prepared,
         )
         if planning.write_plan(self.database, request.job_id, plan):

@@ -13,6 +13,7 @@ from db.reads import jobs as job_reads
 from db.reads import studies
 from db.reads.jobs import Job
 from jobs.inputs.models import ModelFacts
+from jobs.inputs.understood import Understood
 from scheduler.findings import findings
 from scheduler.submission.study import CheckedStudy
 from scheduler.submission.submit import Checked
@@ -64,6 +65,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "model_fingerprint": job.model_fingerprint,
         "result_hash": job.result_hash,
         "error": job.error,
+        "warning": job.warning,
+        "understood": _understood_json(job.understood),
         "deadline_at": job.deadline_at,
         "keep_days": job.keep_days,
         "keep_details_days": job.keep_details_days,
@@ -101,21 +104,28 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "existing_job": checked.existing_job,
         "same_as": checked.same_as,
         "model": _model_json(facts),
+        "understood": _understood_json(checked.understood),
         "first_texts": None if data is None else list(data.first_texts),
     }
 
 
 def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
     """The findings of a study's check, for the form and for API users."""
-    facts = next(iter(checked.jobs.values())).facts
+    first = next(iter(checked.jobs.values()))
     return {
         "estimate": asdict(checked.estimate),
         "existing_job": None,
         "same_as": None,
         "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
         "reused": checked.reused,
-        "model": _model_json(facts),
+        "model": _model_json(first.facts),
+        "understood": _understood_json(first.understood),
     }
+
+
+def _understood_json(found: Understood | None) -> dict[str, Any] | None:
+    """How the data was read; null for data that was not read yet."""
+    return None if found is None else found.as_json()
 
 
 def _model_json(facts: ModelFacts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.context import opened, out, print_json
 from cli.options import AsJson, CheckOnly, KeyOptions, SourceOptions, absolute_path, with_groups
 from cli.progress import watch as watch_jobs
-from cli.submission import complete
+from cli.submission import complete, say_understood
 from jobs.formatting import duration
 from scheduler.serializers import study_json
 from scheduler.submission.study import CheckedStudy, check_study, submit_study
@@ -116,3 +116,4 @@ def _show_checked(checked: CheckedStudy, as_json: bool) -> None:
         print_json({"jobs": list(checked.jobs), "reused": checked.reused, **asdict(estimate)})
     else:
         out.print(f"Valid: {', '.join(checked.jobs)}. {estimate.basis.capitalize()}.")
+        say_understood(next(iter(checked.jobs.values())))

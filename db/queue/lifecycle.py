@@ -6,6 +6,7 @@ state it expects, so the second of two does nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,8 +47,10 @@ from db.queue.sql import (
     WAITING_CHILD,
     WORK,
 )
+from db.results import digest
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
+from jobs.inputs.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
 from jobs.states import (
     FINAL_JOB_STATES,
@@ -173,9 +176,20 @@ def _finish(database: Database, job_id: int) -> bool:
         result_hash = KINDS[job.kind].finish(tx, job_id)
         error = _failures(tx, job_id, job.deadline_at, computed=result_hash is not None)
         state = JobState.FAILED if error else JobState.SUCCEEDED
-        tx.run(FINISHED, job_id=job_id, state=state.value, error=error, result_hash=result_hash)
+        warning = None if result_hash is None else _chance_warning(tx, job_id, job)
+        if warning:
+            log.warning("accuracy at or below chance", job=job_id, warning=warning)
+        found = {"error": error, "warning": warning, "result_hash": result_hash}
+        tx.run(FINISHED, job_id=job_id, state=state.value, **found)
         deletion.end_run(tx, job_id)
         return True
+
+
+def _chance_warning(tx: Transaction, job_id: int, job: Any) -> str | None:
+    """Return the warning about a job's accuracy, of kinds that store predictions."""
+    confusion, _ = digest.confusion(tx, job_id, job.examples)
+    understood = Understood.from_json(job.understood) if job.understood else None
+    return chance_warning(confusion, len(json.loads(job.labels)), understood)
 
 
 def put_off(database: Database, job_id: int, step: str, error: Exception) -> None:
@@ -196,7 +210,8 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
             tx.run(PLANNING_FAILED, job_id=job_id, error=message)
         else:
             state = JobState.FAILED.value
-            tx.run(FINISHED, job_id=job_id, state=state, error=message, result_hash=None)
+            found = {"error": message, "warning": None, "result_hash": None}
+            tx.run(FINISHED, job_id=job_id, state=state, **found)
             deletion.end_run(tx, job_id)
 
 

@@ -53,6 +53,8 @@ class Plan:
     """The examples, if they were loaded now."""
     fingerprint: str | None = None
     """The fingerprint of that data."""
+    understood: str | None = None
+    """How that data was read: JSON of `jobs.inputs.understood.Understood`."""
     prepared: Prepared = NOTHING
     """What the job's kind has planned."""
 
@@ -111,6 +113,7 @@ def _mark_planned(tx: Transaction, job_id: int, plan: Plan, fingerprint: str | N
         job_id=job_id,
         examples=plan.count,
         fingerprint=plan.fingerprint or fingerprint,
+        understood=plan.understood,
         cost=plan.prepared.cost,
         block=plan.block,
     )

@@ -289,6 +289,7 @@ WHERE id = :job_id AND state = 'planning'
 PLANNED = """
 UPDATE job SET state = CASE WHEN control = 'pause' THEN 'paused' ELSE 'running' END,
     examples = :examples, data_fingerprint = :fingerprint, cost = COALESCE(:cost, cost),
+    understood = COALESCE(:understood, understood),
     block = :block, started_at = {clock}, error = NULL, plan_tries = 0, plan_at = 0
 WHERE id = :job_id AND state = 'planning'
 """
@@ -337,7 +338,7 @@ SELECT id FROM job WHERE state = 'finalizing' AND plan_at <= {clock} ORDER BY id
 """
 
 FINISHING = """
-SELECT kind, deadline_at FROM job
+SELECT kind, deadline_at, examples, labels, understood FROM job
 WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}
 {for_update_skip_locked}
 """
@@ -350,7 +351,8 @@ WHERE id = :job_id AND state = 'finalizing'
 """Postpone a job whose finishing raised an error."""
 
 FINISHED = """
-UPDATE job SET state = :state, error = :error, result_hash = :result_hash, finished_at = {clock}
+UPDATE job SET state = :state, error = :error, warning = :warning, result_hash = :result_hash,
+    finished_at = {clock}
 WHERE id = :job_id AND state = 'finalizing'
 """
 

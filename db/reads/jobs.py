@@ -18,6 +18,7 @@ from db import schema
 from db.database import Database
 from db.transaction import Transaction
 from jobs.errors import NotFoundError
+from jobs.inputs.understood import Understood
 from jobs.outcome import AttemptOutcome
 from jobs.plan import RATE_WINDOW, recent_rate
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
@@ -106,6 +107,10 @@ class Job:
     model_fingerprint: str | None
     result_hash: str | None
     error: str | None
+    warning: str | None
+    """What its results may be wrong about."""
+    understood: Understood | None
+    """How its data was read; None before that, and in jobs of earlier releases."""
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -361,6 +366,7 @@ def _job(row: RowMapping, rate: float | None) -> Job:
         state=JobState(values.pop("state")),
         labels=tuple(json.loads(values.pop("labels"))),
         spec=json.loads(values.pop("spec")),
+        understood=Understood.from_json(read) if (read := values.pop("understood")) else None,
         examples_done=int(values.pop("examples_done")),
         examples_failed=int(values.pop("examples_failed")),
         in_progress=int(values.pop("in_progress")),

@@ -49,12 +49,6 @@ class Labels:
     by: str
     """What the column holds: ``name`` or ``index``; ``nothing`` where no row has a label."""
 
-    def counts(self, names: Sequence[str]) -> dict[str, int]:
-        """Rows by label, in the order of the model's outputs; those without one under ``''``."""
-        counted = Counter(self.indices)
-        found = {name: counted[number] for number, name in enumerate(names)}
-        return {**found, **({"": counted[None]} if counted[None] else {})}
-
 
 class UnknownLabelError(ValueError):
     """A row has a label that the model does not know."""

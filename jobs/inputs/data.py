@@ -37,6 +37,8 @@ class Rows:
     """Where each row stands, for messages."""
     format: str = ""
     """What the file was found to be, in words."""
+    class_labels: bool = False
+    """Numbers in the label column have names in the data (ClassLabel)."""
 
     def __len__(self) -> int:
         return len(self.text_a)
@@ -112,6 +114,7 @@ def read_rows(
         source_rows=found.numbers,
         places=found.places,
         format=found.format,
+        class_labels=found.class_labels,
     )
     return _sampled(rows, spec)
 
@@ -194,6 +197,7 @@ def _selected(
     """Texts and labels of rows that come with the names of their labels."""
     found = Selection()
     for row, names in rows:
+        found.class_labels = bool(names)
         longest = settings.max_line_bytes
         found.texts.append([checked_text(row, column, longest) for column in spec.text_columns])
         column = spec.label_column
@@ -244,4 +248,5 @@ def _sampled(rows: Rows, spec: DataSpec) -> Rows:
         source_rows=[rows.source_rows[i] for i in chosen],
         places=[rows.places[i] for i in chosen],
         format=rows.format,
+        class_labels=rows.class_labels,
     )

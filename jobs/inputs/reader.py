@@ -45,6 +45,8 @@ class Selection:
 
     format: str = ""
     """What the file was found to be, in words."""
+    class_labels: bool = False
+    """Numbers in the label column have names in the data (ClassLabel)."""
     numbers: list[int] = field(default_factory=list)
     """Row numbers from 0."""
     places: list[str] = field(default_factory=list)
@@ -66,6 +68,7 @@ def read_file(request: ReadRequest) -> Selection:
     size = 0
     for message in _Process(request):
         found.format = message.get("format", found.format)
+        found.class_labels |= request.label_column in message.get("names", ())
         found.heads += message.get("heads", ())
         for number, place, texts, label in message.get("rows", ()):
             size += sum(map(len, texts))

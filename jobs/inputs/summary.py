@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,10 @@ class Summary:
     """The different labels, in the order in which they come."""
     places: tuple[str, ...]
     """By label, where it comes first."""
+    counts: tuple[int, ...]
+    """By label, the number of its rows."""
+    class_labels: bool
+    """Numbers in the label column have names in the data (ClassLabel)."""
     longest: tuple[LongText, ...]
     """Rows to try a tokenizer on."""
 
@@ -137,10 +141,12 @@ def _key(spec: DataSpec, settings: Settings) -> tuple[object, ...] | None:
 
 def _summary(rows: Rows) -> Summary:
     first: dict[str, tuple[object, str]] = {}
+    counts: Counter[str] = Counter()
     for label, place in zip(rows.labels, rows.places, strict=True):
-        if len(first) == MOST_LABELS:
-            break
-        first.setdefault(repr(label), (label, place))
+        key = repr(label)
+        if key in first or len(first) < MOST_LABELS:
+            first.setdefault(key, (label, place))
+            counts[key] += 1
     texts = [rows.text_a[0], *(rows.text_b[:1] if rows.text_b else ())]
     return Summary(
         examples=len(rows),
@@ -149,6 +155,8 @@ def _summary(rows: Rows) -> Summary:
         first_texts=tuple(text[:300] for text in texts),
         labels=tuple(label for label, _ in first.values()),
         places=tuple(place for _, place in first.values()),
+        counts=tuple(counts[key] for key in first),
+        class_labels=rows.class_labels,
         longest=tuple(_longest(rows)),
     )
 

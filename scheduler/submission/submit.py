@@ -18,12 +18,13 @@ from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
-from headwise.models.labels import UnknownLabelError, listed, read_labels
+from headwise.models.labels import Labels, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address
 from jobs.inputs.models import ModelFacts, label_order, model_facts, try_texts
 from jobs.inputs.summary import Summary, summarize
+from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
 from jobs.settings import Settings
@@ -44,6 +45,8 @@ class Checked:
     data: Summary | None
     """None for hub data, which the scheduler loads."""
     estimate: Estimate
+    understood: Understood | None = None
+    """How `data` was read."""
     rows: Rows | None = None
     """The rows of `data` where the check had to read them; see `with_rows`."""
     limits: Limits = NO_LIMITS
@@ -70,6 +73,7 @@ def check(
     facts: ModelFacts | None = None
     data: Summary | None = None
     rows: Rows | None = None
+    understood: Understood | None = None
     try:
         facts = model_facts(spec.model, settings)
         problems += _misfits(spec, facts)
@@ -83,7 +87,8 @@ def check(
         if not spec.data.dataset:
             data, rows = summarize(spec.data, settings, submission.rows)
         if data and facts:
-            gold_labels(data, facts.labels, spec)
+            labels = gold_labels(data, facts.labels, spec)
+            understood = Understood.of(data, labels, facts.labels, spec.data)
             try_texts(spec.model, settings, data)
         if data:
             check_size(data.examples, settings)
@@ -96,6 +101,7 @@ def check(
         settings=settings,
         facts=facts,
         data=data,
+        understood=understood,
         rows=rows,
         estimate=_estimate(submission, facts, data, settings, database),
         limits=Limits(
@@ -144,7 +150,7 @@ def with_rows(checked: Checked) -> Checked:
 def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
     """The job's row, and its examples where asked for; they need `with_rows`."""
     submission, facts, data = checked.submission, checked.facts, checked.data
-    rows = checked.rows
+    rows = checked.rows if examples else None
     spec, deadline = submission.spec, submission.deadline
     fingerprint = data.fingerprint if data else None
     work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
@@ -160,6 +166,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "control": Control.RUN.value,
         "data_fingerprint": fingerprint,
         "labels": json.dumps(facts.labels, ensure_ascii=False),
+        "understood": checked.understood.to_json() if checked.understood else None,
         "layers": facts.layers,
         "heads": facts.heads,
         "examples": data.examples if data else 0,
@@ -173,7 +180,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
     }
     return NewJob(
         values=values,
-        examples=example_rows(rows, facts.labels, spec) if rows and examples else None,
+        examples=example_rows(rows, gold_labels(rows, facts.labels, spec)) if rows else None,
         parents=[reference.job for reference in spec.references()],
         limits=checked.limits,
         deadline_seconds=deadline if isinstance(deadline, float) else None,
@@ -190,10 +197,10 @@ def check_size(examples: int, settings: Settings) -> None:
         raise refuse("data.limit", None, message, remedy)
 
 
-def gold_labels(rows: Rows | Summary, labels: tuple[str, ...], spec: JobSpec) -> list[int | None]:
-    """Gold labels as indices. Raises InputError naming the first row that does not fit."""
+def gold_labels(rows: Rows | Summary, labels: tuple[str, ...], spec: JobSpec) -> Labels:
+    """Understand the gold labels. Raises InputError naming the first row that does not fit."""
     try:
-        found = list(read_labels(rows.labels, labels).indices)
+        found = read_labels(rows.labels, labels)
     except UnknownLabelError as error:
         raise refuse(
             "data.label_column",
@@ -202,19 +209,20 @@ def gold_labels(rows: Rows | Summary, labels: tuple[str, ...], spec: JobSpec) ->
             f"The model's labels: {listed(labels)}. Rename the labels, or leave data.label_column "
             "empty.",
         ) from None
-    if spec.needs_gold and None in found:
-        row = rows.places[found.index(None)]
+    if spec.needs_gold and None in found.indices:
+        row = rows.places[found.indices.index(None)]
         raise InputError(spec.unlabelled(f"{row} has no gold label"))
     return found
 
 
-def example_rows(rows: Rows, labels: tuple[str, ...], spec: JobSpec) -> list[ExampleRow]:
+def example_rows(rows: Rows, gold: Labels) -> list[ExampleRow]:
     """The examples of a job as they are stored."""
     second = rows.text_b or [None] * len(rows)  # type: ignore[list-item]
-    gold = gold_labels(rows, labels, spec)
     return [
         ExampleRow(row, a, b, hashlib.sha256(json.dumps([a, b]).encode()).hexdigest(), label)
-        for row, a, b, label in zip(rows.source_rows, rows.text_a, second, gold, strict=True)
+        for row, a, b, label in zip(
+            rows.source_rows, rows.text_a, second, gold.indices, strict=True
+        )
     ]
 
 

@@ -137,6 +137,8 @@ def test_a_job_waits_for_a_hub_that_does_not_answer(
     running = job_reads.get_job(database, job)
     assert (running.state, running.examples, running.error) == ("running", 4, None)
     assert (running.plan_at, running.waiting) == (None, None)
+    assert running.understood is not None
+    assert running.understood.label_counts == {"no": 2, "maybe": 1, "yes": 1}
 
 
 @pytest.mark.parametrize("error", FINAL, ids=str)

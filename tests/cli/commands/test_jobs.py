@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 from db.database import Database
 from db.queue import lifecycle
@@ -15,12 +16,16 @@ from tests.helpers.inputs import data_file, model_folder
 from tests.helpers.jobs import planned_job
 from webui.app import create_app
 
+READ = "JSON lines, {} rows. Texts from premise and hypothesis.\n"
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
 
 
 def test_submit_adds_a_job(headwise: Headwise) -> None:
     ran = headwise("submit", *GOOD, "--name", "mine", "--priority", "5", "--set", "data.sample=4")
-    assert (ran.status, ran.out) == (0, "Job 1 submitted. 4 examples in 1 shard.\n")
+    assert (ran.status, ran.out) == (
+        0,
+        f"Job 1 submitted. 4 examples in 1 shard.\n{READ.format(4)}",
+    )
     (job,) = headwise("jobs", "--json").json
     assert (job["id"], job["name"], job["state"], job["priority"]) == (1, "mine", "queued", 5)
 
@@ -56,9 +61,15 @@ def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
 
 
 def test_submit_can_check_only(headwise: Headwise) -> None:
-    assert headwise("submit", *GOOD, "--check").out == "Valid. 6 examples in 1 shard.\n"
-    found = headwise("submit", *GOOD, "--check", "--json").json
-    assert (found["examples"], found["shards"], found["seconds"]) == (6, 1, None)
+    asked = ("submit", *GOOD, "--label", "label", "--check")
+    assert headwise(*asked).out == (
+        "Valid. 6 examples in 1 shard.\n"
+        "JSON lines, 6 rows. Texts from premise and hypothesis. "
+        "Labels from label, read by name: no 2, maybe 2, yes 2.\n"
+    )
+    found = headwise(*asked, "--json").json
+    assert found["estimate"] == {"examples": 6, "shards": 1, "seconds": None, "basis": ANY}
+    assert found["understood"]["label_counts"] == {"no": 2, "maybe": 2, "yes": 2}
     assert headwise("jobs", "--json").json == []
 
 

@@ -13,6 +13,7 @@ from db.ops.fleet import ProcessState, WorkerCount
 from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.lifecycle import WaitingShard
 from db.queue.planning import Plan
+from db.reads import jobs as job_reads
 from db.results import commit
 from tests.helpers.databases import execute, one, rows
 from tests.helpers.jobs import (
@@ -42,6 +43,16 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database) -> None:
     assert one(database, "SELECT COUNT(*) FROM completeness") == 6 * SITES
     assert one(database, "SELECT COUNT(*) FROM token_edges") == 6 * 4
     assert rows(database, "SELECT DISTINCT outcome FROM attempts") == [("done",)]
+
+
+def test_accuracy_at_chance_is_warned_of(database: Database) -> None:
+    good, odd = planned_job(database, examples=20), planned_job(database, examples=20)
+    execute(database, f"UPDATE example SET gold = 0 WHERE job_id = {odd}")
+    finish_all(database)
+    assert job_reads.get_job(database, good).warning is None
+    job = job_reads.get_job(database, odd)
+    assert job.state == "succeeded"
+    assert "accuracy 50 % on 20 labelled examples is at or below chance" in str(job.warning)
 
 
 def test_stored_numbers_are_the_computed_ones(database: Database) -> None:

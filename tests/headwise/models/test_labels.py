@@ -108,11 +108,6 @@ def test_the_first_row_that_fits_neither_is_named(
     assert (refused.value.row, refused.value.value) == (row, values[row])
 
 
-def test_labels_are_counted_in_the_models_order() -> None:
-    found = read_labels(["neutral", "", "neutral", "contradiction"], NLI)
-    assert found.counts(NLI) == {"entailment": 0, "neutral": 2, "contradiction": 1, "": 1}
-
-
 @pytest.mark.parametrize(
     ("label", "index"),
     [("neutral", 1), (2, 2), (np.int64(0), 0), (1.0, 1), (np.float32(2), 2)],

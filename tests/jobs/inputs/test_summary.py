@@ -54,6 +54,8 @@ def test_a_file_is_read_once(settings: Settings, reads: Reads) -> None:
         first_texts=("text 0",),
         labels=("yes", "no", None, 3),
         places=("line 1", "line 2", "line 4", "line 5"),
+        counts=(2, 1, 1, 1),
+        class_labels=False,
         longest=tuple(LongText(place=f"line {n + 1}", parts=(f"text {n}",)) for n in range(5)),
     )
     before = reads.count

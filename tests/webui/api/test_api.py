@@ -55,6 +55,9 @@ def test_submit_watch_and_control(client: FlaskClient, submission: dict[str, Any
     created = client.post("/api/v1/jobs", json=submission)
     assert created.status_code == 201
     job = created.json["job"]["id"]
+    assert created.json["job"]["understood"] == checked.json["understood"]
+    assert checked.json["understood"]["sentences"][0] == "JSON lines, 3 rows."
+    assert created.json["job"]["warning"] is None
     again = client.post("/api/v1/jobs", json=submission)
     assert (again.status_code, again.json["job"]["id"]) == (200, job)
     assert client.post("/api/v1/check", json=submission).json["existing_job"] == job

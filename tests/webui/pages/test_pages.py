@@ -10,7 +10,9 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
+from db import schema
 from db.database import Database
+from jobs.inputs.understood import Understood
 from jobs.states import SHOWN_JOB_STATES
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
@@ -54,6 +56,28 @@ def test_pages_of_results(
         assert client.get(f"/jobs/{job}{path}").status_code == 200
     seeding.seed_worker(database, "orion-1", state="busy", job_id=job, shard_no=0)
     assert f"job {job}</a>, shard 0" in client.get("/workers").text
+
+
+def test_how_the_data_was_read(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    read = Understood(
+        format="tab-separated",
+        rows=1200,
+        text_columns=("premise", "hypothesis"),
+        label_column=HOSTILE,
+        labels_by="index",
+        label_counts={"no": 700, "yes": 500},
+    )
+    job = seeding.seed_job(database)
+    with database.write() as tx:
+        stored = {"understood": read.to_json(), "warning": f"accuracy 31 % {HOSTILE}"}
+        tx.execute(schema.job.update().values(stored))
+    page = client.get(f"/jobs/{job}").text
+    assert "Tab-separated, 1,200 rows. Texts from premise and hypothesis. Labels from" in page
+    assert "read by index: 0 no 700, 1 yes 500." in page
+    assert "<strong>Warning:</strong> accuracy 31 %" in page
+    assert "<script>alert" not in page
 
 
 def test_nothing_of_the_texts_is_needed(
