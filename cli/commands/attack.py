@@ -72,7 +72,7 @@ def attack(
         return submit_raw(raw, run, settings, database)
 
 
-def try_attack(
+def try_attack(  # noqa: PLR0913 - each option is a parameter
     text: Annotated[str, typer.Argument(help="The text, or the premise of a pair.")],
     second: Annotated[str, typer.Argument(help="The hypothesis of a pair.")] = "",
     model: Model = None,
@@ -80,11 +80,20 @@ def try_attack(
         str, typer.Option(help="Words to insert into the text, separated by spaces.")
     ] = "",
     second_words: Annotated[str, typer.Option(help="Words to insert into the hypothesis.")] = "",
+    positions: Annotated[
+        str,
+        typer.Option(
+            help="Where the words go, from 0 (start) to 1 (end), like '0.2 0.8'. Default: evenly "
+            "spread."
+        ),
+    ] = "",
+    second_positions: Annotated[str, typer.Option(help="The same for the hypothesis.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Insert words into a text and show the probabilities before and after. Needs a worker."""
     with opened() as (settings, database):
-        raw = attack_by_hand(model or "", (text, second), (words, second_words))
+        places = (positions, second_positions)
+        raw = attack_by_hand(model or "", (text, second), (words, second_words), places)
         job_id = submit(check(raw, settings, database), database)
         while not job_reads.get_job(database, job_id).final:
             time.sleep(0.2)
@@ -95,6 +104,8 @@ def try_attack(
     if as_json:
         print_json({"job": job_id, "labels": labels, **asdict(found)})
         return
+    for part in found.texts_after:
+        out.print(part)
     table = Table("label", "before", "after", box=None, pad_edge=False)
     for name, before, after in zip(labels, found.before, found.after, strict=True):
         table.add_row(name, f"{before:.1%}", f"{after:.1%}")

@@ -24,7 +24,7 @@ from jobs.kinds.attack import (
     TriggerKind,
     TriggerSums,
     attack_hash,
-    given_tokens,
+    given_triggers,
     merged,
     readable,
     shard_sums,
@@ -89,7 +89,7 @@ def plan(
             if spec.controls.attention:
                 unknown = {"kind": TriggerKind.ATTENTION.value, "parts": "[]", "text": ""}
                 controls.append({**_row(trigger, labels), **first, **unknown})
-    rows += [_given(tokens) for tokens in map(given_tokens, spec.given)]
+    rows += [_given(tokens) for tokens in given_triggers(spec.given, spec.positions)]
     rows += sorted(controls, key=lambda row: str(row["kind"]), reverse=True)
     if not rows:
         message = "gives no trigger: no example passes the rule"

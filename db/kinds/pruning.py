@@ -24,6 +24,7 @@ from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import NotFoundError, refuse
 from jobs.kinds.pruning import Direction, PruningResult, PruningSpec, Scope, curves
+from jobs.results import SiteInfo
 
 MEASURES = ("accuracy", "macro_f1", "loss")
 
@@ -125,7 +126,7 @@ def plan(
         message = f"all {len(examples):,} examples are among those that the heads were ranked with"
         remedy = "Give other examples, or set allow_overlap to evaluate on these."
         raise refuse("data", None, message, remedy)
-    found = curves(spec, means)
+    found = curves(spec, means, _sites(tx, spec.sources[0].job))
     masks = [
         {"mask_no": number, "removed": int(mask.sum()), "heads": json.dumps(_listed(mask))}
         for number, mask in enumerate(found.masks)
@@ -137,6 +138,15 @@ def plan(
         examples=fresh if overlap and not spec.allow_overlap else None,
         cost=found.cost,
     )
+
+
+def _sites(tx: Transaction, job_id: int) -> list[SiteInfo]:
+    s = schema.site.c
+    query = select(s.layer, s.kind, s.heads, s.name).where(s.job_id == job_id).order_by(s.site)
+    return [
+        SiteInfo(layer=row.layer, attention_type=row.kind, heads=row.heads, name=row.name)
+        for row in tx.execute(query)
+    ]
 
 
 def inputs(tx: Transaction, job_id: int) -> list[Removed]:

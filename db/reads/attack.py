@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from db.database import Database
 from db.kinds.attack import read_parts, read_results
+from headwise.attack.placing import words_into
 from jobs.errors import NotFoundError
 from jobs.kinds.attack import TriggerKind, TriggerResult, trigger_results
 from jobs.kinds.triggers import TriggerToken
@@ -69,6 +70,8 @@ class Tried:
     """Predictions for one text without and with the words of an attack by hand."""
 
     texts: tuple[str, ...]
+    texts_after: tuple[str, ...]
+    """With the words of the trigger."""
     before: tuple[float, ...]
     after: tuple[float, ...]
     predicted_before: int
@@ -120,9 +123,12 @@ def get_tried(database: Database, job_id: int) -> Tried | None:
     rows = [row for row in _rows(database, OUTCOME, job_id) if row["after"] is not None]
     if not rows:
         return None
-    row = rows[0]
+    row, tokens = rows[0], get_trigger(database, job_id, 0).tokens
+    texts = tuple(part for part in (row["text_a"], row["text_b"]) if part is not None)
+    added = [[(t.word, t.position) for t in tokens if t.segment == n] for n in range(len(texts))]
     return Tried(
-        texts=tuple(part for part in (row["text_a"], row["text_b"]) if part is not None),
+        texts=texts,
+        texts_after=tuple(map(words_into, texts, added)),
         before=tuple(json.loads(row["before"])),
         after=tuple(json.loads(row["after"])),
         predicted_before=row["predicted_before"],

@@ -107,9 +107,7 @@ def merge(tx: Transaction, job_id: int, *, intervals: bool = True) -> list[HeadR
     Without intervals only some shards are read (`spread_shards`), and not their replicates, which
     are most of the bytes.
     """
-    s, sites = schema.ranking_sum.c, schema.site.c
-    heads = list(tx.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
-    grid = (len(heads), max(heads, default=0))
+    s, grid = schema.ranking_sum.c, _grid(tx, job_id)
     names = _ARRAYS if intervals else _ARRAYS[:2]
     query = select(s.source, s.n, *(s[name] for name in names)).where(s.job_id == job_id)
     if not intervals:
@@ -153,14 +151,24 @@ def finish(tx: Transaction, job_id: int) -> str | None:
 
 
 def read(tx: Transaction, job_id: int, source: str) -> NDArray[np.float64]:
-    """Read a finished job's mean importance by one source, [S, H]; NaN for heads a site lacks."""
+    """Read a finished job's mean importance by one source, [S, H]; empty without such a ranking.
+
+    NaN for heads that a site lacks, and for sites that the source does not rank.
+    """
     r = schema.ranking.c
     mine = (r.job_id == job_id) & (r.source == source)
     rows = tx.execute(select(r.site, r.head, r.mean).where(mine)).all()
-    grid = np.full([1 + max((row[axis] for row in rows), default=-1) for axis in (0, 1)], np.nan)
+    grid = np.full(_grid(tx, job_id) if rows else (0, 0), np.nan)
     for site, head, mean in rows:
         grid[site, head] = mean
     return grid
+
+
+def _grid(tx: Transaction, job_id: int) -> tuple[int, int]:
+    """The number of a job's sites, and of the heads of the widest."""
+    sites = schema.site.c
+    heads = list(tx.execute(select(sites.heads).where(sites.job_id == job_id)).scalars())
+    return len(heads), max(heads, default=0)
 
 
 def _sums(

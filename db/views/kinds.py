@@ -17,7 +17,7 @@ KIND_VIEWS: tuple[View, ...] = (
                 "i.source",
                 "text",
                 "attattr (mean score), attattr-total, attattr-absolute-total, attention, taylor, "
-                "leave-one-out-loss or leave-one-out-accuracy.",
+                "leave-one-out-loss, leave-one-out-accuracy or embedding-gradient.",
             ),
             *of("i", LAYER, ATTENTION_TYPE, KIND, HEAD),
             ("n", "i.n", "integer", "Examples counted."),

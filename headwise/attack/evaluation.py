@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger, words_into
+from headwise.attack.inserting import Inserter, Prepared, Trigger, check_trigger
+from headwise.attack.placing import words_into
 from headwise.attack.predicting import Classifier
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError

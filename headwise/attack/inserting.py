@@ -2,21 +2,18 @@
 
 A trigger is a sequence of tokens, each (token, segment, relative position, word): its word piece,
 0 for the first text of a pair or 1 for the second, its position among the n tokens of its text,
-counted from 1 and divided by n, and the word that it is a piece of. As in the official code of Hao
-et al. (AAAI 2021), each token in turn is inserted at index round((n + added) * position) of a text
-with n tokens (or words), and one further if the token before it was inserted there.
+counted from 1 and divided by n, and the word that it is a piece of. `placing` says where it goes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from headwise.attack.placing import placed, words_into
 from headwise.encoding import Encoded, Text, effective_limit, encode
 from headwise.errors import OptionError, TokenizerError
 
@@ -25,28 +22,6 @@ Trigger = Sequence[Token]
 
 INSERTIONS = ("tokens", "text")
 SEGMENTS = {"both": (0, 1), "premise": (0,), "hypothesis": (1,)}
-
-_T = TypeVar("_T")
-_Placed = list[tuple[_T, float]]
-
-
-def placed(items: Sequence[_T], added: _Placed[_T]) -> list[_T]:
-    """Insert (item, relative position) among items; see the module."""
-    result, total, before = list(items), len(items) + len(added), -1
-    for item, position in added:
-        index = round(total * position)
-        if index == before:
-            index += 1
-        before = index
-        result.insert(index, item)
-    return result
-
-
-def words_into(text: str, added: _Placed[str], most: int | None = None) -> str:
-    """Insert words into a text, or its first ``most`` words; whitespace within it remains."""
-    own = re.findall(r"\S+\s*", text)[:most]
-    words = placed(own, [(word + " ", position) for word, position in added])
-    return "".join(word if word[-1].isspace() else word + " " for word in words).strip()
 
 
 def check_trigger(where: str, trigger: Trigger) -> None:

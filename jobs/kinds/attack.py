@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from itertools import groupby
-from operator import add
-from typing import Any, ClassVar, Literal, Self
+from operator import add, itemgetter
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -77,6 +78,12 @@ class AttackSpec(JobSpec):
         max_length=MOST_GIVEN,
         description="Triggers typed by hand: of each the words for the first text, and those for "
         "the second.",
+    )
+    positions: tuple[tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...], ...] = Field(
+        default=(),
+        exclude_if=operator.not_,  # the hashes of specifications from before it stay the same
+        description="Where the given words go, a number for each in the same form: 0 is the start "
+        "of its text, 1 the end. Default: evenly spread.",
     )
     controls: Controls = Controls()
     models: tuple[ModelSpec, ...] = Field(
@@ -157,19 +164,31 @@ class AttackSpec(JobSpec):
             raise ValueError("an attack needs data.label_column: gold labels")
         if self.given and self.insertion == "tokens":
             raise ValueError("words typed by hand are inserted as text: insertion must be 'text'")
+        words, places = (
+            [[len(part) for part in parts] for parts in given]
+            for given in (self.given, self.positions)
+        )
+        if places and places != words:
+            raise ValueError("positions needs one number for each given word, in the same form")
         columns = len(self.data.text_columns)
         if any(part for trigger in self.given for part in trigger[columns:]):
             raise ValueError("a given trigger has words for a second text; data has one column")
         return self
 
 
-def given_tokens(trigger: Sequence[Sequence[str]]) -> tuple[TriggerToken, ...]:
-    """A given trigger, with its words evenly spread over their text."""
-    return tuple(
-        TriggerToken(word, segment, (place + 1) / (len(words) + 1), word)
-        for segment, words in enumerate(trigger)
-        for place, word in enumerate(words)
-    )
+def given_triggers(
+    given: Sequence[Sequence[Sequence[str]]], positions: Sequence[Sequence[Sequence[float]]] = ()
+) -> list[tuple[TriggerToken, ...]]:
+    """The given triggers, in the order of their places; by default evenly spread over the text."""
+    spread = [[[(n + 1) / (len(part) + 1) for n in range(len(part))] for part in t] for t in given]
+    return [
+        tuple(
+            TriggerToken(word, segment, place, word)
+            for segment, (words, places) in enumerate(zip(trigger, where, strict=True))
+            for word, place in sorted(zip(words, places, strict=True), key=itemgetter(1))
+        )
+        for trigger, where in zip(given, positions or spread, strict=True)
+    ]
 
 
 def readable(tokens: Iterable[TriggerToken]) -> str:

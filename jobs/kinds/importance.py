@@ -15,12 +15,13 @@ from jobs.specs.base import JobSpec, RankingSource
 
 
 class ImportanceSpec(JobSpec):
-    """Importance of heads by Taylor expansion or by leaving one head out."""
+    """Importance of heads by other means than attribution."""
 
     kind: Literal["importance"] = "importance"
-    method: Literal["taylor", "leave-one-out"] = Field(
-        description="'taylor' (Michel et al., 2019), about three forward passes per example; or "
-        "'leave-one-out' (accuracy and loss), about 0.6 per example and head. Needs gold labels."
+    method: Literal["taylor", "leave-one-out", "embedding-gradient"] = Field(
+        description="'taylor' (Michel et al., 2019), about three forward passes per example; "
+        "'leave-one-out' (accuracy and loss), about 0.6 per example and head; or "
+        "'embedding-gradient', the notebook's method, about six per example. Needs gold labels."
     )
 
     ranking_sources: ClassVar[tuple[RankingSource, ...]] = (
@@ -41,6 +42,11 @@ class ImportanceSpec(JobSpec):
             title="Accuracy lost",
             meaning="what the accuracy loses without the head",
         ),
+        RankingSource(
+            name="embedding-gradient",
+            title="Embedding gradient",
+            meaning="mean of the largest mean attention × gradient of a token's embedding",
+        ),
     )
     """Their names begin with the method that they come from."""
 
@@ -51,7 +57,7 @@ class ImportanceSpec(JobSpec):
 
     @property
     def needs_gold(self) -> bool:
-        """Always: both methods need the loss."""
+        """Always: every method differentiates or compares the loss."""
         return True
 
     def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
@@ -60,7 +66,8 @@ class ImportanceSpec(JobSpec):
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; a backward pass counts as two, and layers before the head are shared."""
-        return 3.0 if self.method == "taylor" else 1.0 + 0.6 * layers * heads
+        passes = {"taylor": 3.0, "embedding-gradient": 6.0}
+        return passes.get(self.method, 1.0 + 0.6 * layers * heads)
 
     @model_validator(mode="after")
     def _needs_labels(self) -> ImportanceSpec:
@@ -71,7 +78,7 @@ class ImportanceSpec(JobSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceResult(ShardResult):
-    """Importance of heads per example, by Taylor expansion or leaving one head out."""
+    """Importance of heads per example."""
 
     values: dict[str, Floats]
     """By source, [E, S, H]; heads that a site does not have are NaN."""

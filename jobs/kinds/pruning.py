@@ -6,20 +6,20 @@ Heads are removed in the order of their importance (Hao et al., AAAI 2021, secti
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
-from operator import add
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
-from jobs.errors import Problem, refuse
-from jobs.results import ShardResult
+from jobs.errors import InputError, Problem, refuse
+from jobs.results import ShardResult, SiteInfo
 from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, comma_separated
 
 RANDOM = "random"
@@ -98,6 +98,21 @@ class PruningSpec(JobSpec):
     ] = Field(
         default=(), max_length=100, description="Also remove k heads of each layer, for these k."
     )
+    attention_types: Annotated[
+        tuple[Literal["encoder", "decoder", "cross"], ...], BeforeValidator(comma_separated)
+    ] = Field(
+        default=(),
+        exclude_if=operator.not_,  # the hashes of specifications from before it stay the same
+        description="Remove heads of these types of attention alone. Default: of all.",
+    )
+    layers: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=10_000)], ...], BeforeValidator(comma_separated)
+    ] = Field(
+        default=(),
+        max_length=1000,
+        exclude_if=operator.not_,
+        description="Remove heads of these layers alone, numbered from 0. Default: of all.",
+    )
     preset: Literal["notebook"] | None = Field(
         default=None,
         description="'notebook' also removes the heads that the notebook's rule removes: "
@@ -154,16 +169,24 @@ class PruningSpec(JobSpec):
         preset = len(self.sources) if self.preset else 0
         return 2 + curves * (inner + len(self.within_layer)) + preset
 
-    @field_validator("shares", "within_layer")
+    def removes_from(self, attention_type: str, layer: int) -> bool:
+        """Tell whether heads of a site may be removed."""
+        return (not self.attention_types or attention_type in self.attention_types) and (
+            not self.layers or layer in self.layers
+        )
+
+    @field_validator("shares", "within_layer", "layers")
     @classmethod
     def _ascending(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
         return None if value is None else tuple(sorted(set(value)))
 
-    @field_validator("sources", "directions", "shares")
+    @field_validator("sources", "directions", "shares", "attention_types")
     @classmethod
-    def _some_and_different(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
+    def _some_and_different(
+        cls, value: tuple[object, ...] | None, info: ValidationInfo
+    ) -> tuple[object, ...] | None:
         # pydantic's min_length would also report a list with one faulty part.
-        if value is not None and not value:
+        if value is not None and not value and info.field_name != "attention_types":
             raise ValueError("is empty")
         if value is not None and len(set(value)) < len(value):
             raise ValueError("names the same twice")
@@ -220,11 +243,17 @@ class Curves:
         return 1 + float((1 - first / self.masks.shape[1]).sum())
 
 
-def curves(spec: PruningSpec, means: Sequence[Floats]) -> Curves:
-    """The points of every curve from the sources' mean importance [S, H].
+def curves(spec: PruningSpec, means: Sequence[Floats], sites: Sequence[SiteInfo]) -> Curves:
+    """The points of every curve from the sources' mean importance [S, H] and the S sites.
 
-    Raises InputError where `within_layer` asks for more heads than a layer has.
+    Raises InputError where no head may be removed, and where `within_layer` asks for more heads
+    than a layer has.
     """
+    removable = np.array([[spec.removes_from(site.attention_type, site.layer)] for site in sites])
+    means = [np.where(removable, mean, np.nan) for mean in means]
+    for source, mean in zip(spec.sources, means, strict=True):
+        if np.isnan(mean).all():
+            raise _no_heads(spec, source, sites)
     found = _Collected(total=int((~np.isnan(means[0])).sum()))
     for number, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
         order = Order(source_no=number, source=source.source)
@@ -244,6 +273,17 @@ def curves(spec: PruningSpec, means: Sequence[Floats]) -> Curves:
         masks, _ = curve_masks(means[0], steps=range(found.total + 1))
         found.add(masks, Order(source_no=0, source=spec.sources[0].source), Scope.CHOICE)
     return found.merged(means[0].shape)
+
+
+def _no_heads(spec: PruningSpec, source: PruningSource, sites: Sequence[SiteInfo]) -> InputError:
+    types = ", ".join(sorted({site.attention_type for site in sites}))
+    last = max(site.layer for site in sites)
+    return refuse(
+        "layers" if spec.layers else "attention_types",
+        ", ".join(map(str, spec.layers or spec.attention_types)),
+        f"leaves no head that {source.source} of job {source.job} ranks",
+        f"The model has layers 0 to {last}, with attention of type {types}.",
+    )
 
 
 class _Collected:
@@ -302,7 +342,7 @@ class PruningResult(ShardResult):
     def join(cls, name: str, values: Sequence[Any]) -> Any:
         """Add the sums up."""
         if name == "halves":
-            return tuple(reduce(add, half) for half in zip(*values, strict=True))
+            return tuple(reduce(operator.add, half) for half in zip(*values, strict=True))
         return super().join(name, values)
 
 

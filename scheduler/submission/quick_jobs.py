@@ -25,10 +25,15 @@ def explain_text(model: str, texts: Sequence[str], target: str) -> dict[str, Any
     return {"spec": spec, "rows": [row], "priority": FIRST}
 
 
-def attack_by_hand(model: str, texts: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+def attack_by_hand(
+    model: str, texts: Sequence[str], words: Sequence[str], positions: Sequence[str] = ()
+) -> dict[str, Any]:
     """The raw submission of an attack on a text, or a pair, with words for each.
 
-    Raises InputError for an empty text, words without a text, and no words.
+    positions: of the words of each text, as numbers from 0 to 1; empty to spread them evenly
+
+    Raises InputError for an empty text, words without a text, no words, and positions that are not
+    one number for each word.
     """
     row = _row(texts)
     parts = [part.split() for part in (*words, "")[:2]]
@@ -39,8 +44,22 @@ def attack_by_hand(model: str, texts: Sequence[str], words: Sequence[str]) -> di
         raise refuse("words", "", "is empty", "Write the words to put into the text.")
     given = parts[: len(row)]
     spec = {"kind": "attack", **_model_and_data(model, row), "given": [given], "insertion": "text"}
+    if any(map(str.split, positions)):
+        fields = zip(("positions", "second_positions"), positions, given, strict=False)
+        spec["positions"] = [[_positions(*field) for field in fields]]
     name = " | ".join(" ".join(part) for part in given)[:80]
     return {"spec": spec, "rows": [row], "name": name, "priority": FIRST}
+
+
+def _positions(field: str, typed: str, words: Sequence[str]) -> list[float]:
+    try:
+        found = [float(number) for number in typed.replace(",", " ").split()]
+    except ValueError:
+        found = []
+    if len(found) != len(words) or not all(0 <= place <= 1 for place in found):
+        message = f"must be one number from 0 to 1 for each of {len(words)} words"
+        raise refuse(field, typed, message, "Leave all positions empty to spread the words evenly.")
+    return found
 
 
 def is_quick(job: Job) -> bool:

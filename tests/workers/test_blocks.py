@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from db.database import Database
-from db.queue import lifecycle
 from jobs.settings import Settings
-from scheduler.loop import Scheduler
-from scheduler.submission.submit import check, submit
 from tests.helpers.databases import sqlite_database
 from tests.helpers.tiny import bert_folder, pairs_file
+from tests.helpers.working import rows, run, submitted
 from workers import executor
 from workers.block import Block
 from workers.worker import Worker, gpu_responds
@@ -39,42 +37,6 @@ def settings(tmp_path: Path) -> Settings:
 def database(settings: Settings) -> Database:
     database = sqlite_database(settings.home / "headwise.sqlite")
     return database
-
-
-def submitted(settings: Settings, database: Database, **spec: Any) -> int:
-    """A planned job."""
-    data = {
-        "path": str(settings.home / "pairs.jsonl"),
-        "text_columns": ["premise", "hypothesis"],
-        "label_column": "label",
-    }
-    raw = {
-        "spec": {"model": {"name": str(settings.home / "model")}, "data": data, **spec},
-        "again": True,
-    }
-    job = submit(check(raw, settings, database), database)
-    app: Any = object()
-    Scheduler(settings, database, app).plan()
-    return job
-
-
-def run(settings: Settings, database: Database, seconds: float) -> None:
-    """Work until nothing is ready, and finish."""
-    worker = Worker(settings.model_copy(update={"shard_seconds": seconds}), Database(database.url))
-    worker.start()
-    for _ in range(30):
-        with database.write() as tx:
-            tx.run("UPDATE shard SET available_at = 0")
-        if not worker.compute_shards():
-            break
-    worker.close()
-    lifecycle.sweep_jobs(database)
-    lifecycle.finish_jobs(database)
-
-
-def rows(database: Database, statement: str) -> list[Any]:
-    with database.read() as tx:
-        return [tuple(row) for row in tx.run(statement)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,8 +14,9 @@ from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.attack import StoredTrigger
 from db.reads.jobs import Job
+from headwise.attack.placing import placed
 from jobs.errors import NotFoundError
-from jobs.kinds.attack import TriggerKind, TriggerResult, given_tokens
+from jobs.kinds.attack import TriggerKind, TriggerResult
 from jobs.kinds.triggers import TriggerToken
 from scheduler.submission.quick_jobs import attack_by_hand, texts_again
 from webui.context import choice, database, integer
@@ -155,6 +156,8 @@ def try_form() -> str:
         if cloned and job.spec.get("given"):
             values["text"], values["second"] = texts_again(database(), job)
             values |= zip(_WORDS, map(" ".join, job.spec["given"][0]), strict=False)
+            for name, places in zip(_POSITIONS, *job.spec.get("positions", [[]]), strict=False):
+                values[name] = " ".join(f"{place:g}" for place in places)
         elif request.args.get("trigger"):
             found = attack_reads.get_trigger(database(), chosen, integer("trigger", 0))
             for segment, name in enumerate(_WORDS):
@@ -164,6 +167,7 @@ def try_form() -> str:
 
 
 _WORDS = ("words", "second_words")
+_POSITIONS = ("positions", "second_positions")
 
 
 @blueprint.post("/attack/try")
@@ -180,7 +184,7 @@ def tried(job_id: int) -> Response | str:
         raise NotFoundError(f"Job {job_id} is not an attack on a single text.")
     found = attack_reads.get_tried(database(), job_id)
     if found is not None:
-        tokens = given_tokens(job.spec["given"][0])
+        tokens = attack_reads.get_trigger(database(), job_id, 0).tokens
         return render_template(
             "attack_tried.html",
             job=job,
@@ -193,23 +197,14 @@ def tried(job_id: int) -> Response | str:
 def _submission(values: Mapping[str, str]) -> dict[str, Any]:
     texts = [values.get(name, "") for name in ("text", "second")]
     words = [values.get(name, "") for name in _WORDS]
-    return attack_by_hand(values.get("model", ""), texts, words)
+    positions = [values.get(name, "") for name in _POSITIONS]
+    return attack_by_hand(values.get("model", ""), texts, words, positions)
 
 
 def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tuple[str, bool]]:
-    """A text with the words of a trigger in it: each word, and whether it was put in.
-
-    At the places of `headwise.attack.inserting.placed`, which needs torch.
-    """
-    added = [token for token in tokens if token.segment == segment]
-    words = [(word, False) for word in part.split()]
-    total, before = len(words) + len(added), -1
-    for token in added:
-        index = round(total * token.position)
-        index += index == before
-        before = index
-        words.insert(index, (token.word, True))
-    return words
+    """A text with the words of a trigger in it: each word, and whether it was put in."""
+    added = [((token.word, True), token.position) for token in tokens if token.segment == segment]
+    return placed([(word, False) for word in part.split()], added)
 
 
 def _strips(found: Sequence[TriggerResult]) -> list[Strip]:

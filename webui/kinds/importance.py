@@ -103,7 +103,7 @@ def _note(head: HeadRank) -> str:
 PAGE = KindPage(
     title="Importance",
     lead="How much each head matters by other means than attribution, to compare with: Taylor "
-    "expansion, or leaving one head out.",
+    "expansion, leaving one head out, or the notebook's gradient of the embeddings.",
     section=section,
     anchors=("heads",),
     exports=("importances", "head_values", "examples", "shards", "attempts"),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from flask import Blueprint, Response, jsonify
 
 from db.kinds import pruning
@@ -15,9 +16,12 @@ from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
-from jobs.errors import refuse
+from db.results import rankings
+from headwise.stats.curve import notebook_levels
+from jobs.errors import NotFoundError, refuse
+from jobs.formatting import head_name
 from jobs.kinds import ranking_source
-from jobs.kinds.pruning import RANDOM, Direction, Scope
+from jobs.kinds.pruning import RANDOM, Direction, PruningSpec, Scope
 from jobs.specs.submission import parse_spec
 from scheduler.serializers import job_title
 from webui.context import choice, database, optional_integer
@@ -96,6 +100,9 @@ def section(job: Job) -> dict[str, Any]:
     """Values of a pruning job's section; ?line= chooses the table, ?point= the mask."""
     points, provisional = pruning.get_points(database(), job.id)
     sites = results.list_sites(database(), job.id)
+    spec = parse_spec(job.spec)
+    assert isinstance(spec, PruningSpec)
+    reached = [site for site in sites if spec.removes_from(site.attention_type, site.layer)]
     if not any(point.result for point in points):
         return {"sites": []}
     curves, within = _lines(job, points, Scope.GLOBAL), _lines(job, points, Scope.LAYER)
@@ -109,6 +116,7 @@ def section(job: Job) -> dict[str, Any]:
         number = _first_shown(points, found)
     if number not in by_number:
         raise refuse("point", number, "is no point of this job", f"From 0 to {len(points) - 1}.")
+    mask = _mask(job, by_number[number], sites, reached)
     return {
         "sites": sites,
         "provisional": provisional,
@@ -124,13 +132,17 @@ def section(job: Job) -> dict[str, Any]:
             [*curves, *presets], lambda point: 100 * point.share, "heads removed, %", 10
         ),
         "layer_chart": _chart(
-            within, lambda point: _per_layer(point, sites), "heads removed per layer", 1
+            within, lambda point: _per_layer(point, reached), "heads removed per layer", 1
         ),
-        "per_layer": lambda point: _per_layer(point, sites),
+        "per_layer": lambda point: _per_layer(point, reached),
         "chosen_point": by_number[number],
         "chosen_name": _name(job, by_number[number]),
-        "mask": _mask(job.id, by_number[number], sites),
+        "mask": mask,
+        "leveled": any(head.level is not None for _, heads in mask for head in heads),
+        "removed_names": [h.name for _, heads in mask for h in heads if not h.stays],
+        "mask_width": max(site.heads for site in sites),
         "total_heads": sum(site.heads for site in sites),
+        "reached_heads": sum(site.heads for site in reached),
     }
 
 
@@ -241,12 +253,53 @@ def _per_layer(point: Point, sites: Sequence[Site]) -> int:
     return next(counts, most)
 
 
-def _mask(job_id: int, point: Point, sites: Sequence[Site]) -> list[tuple[str, list[bool]]]:
-    """The name of every site, and for each of its heads True where it stays."""
-    removed = {tuple(place) for place in pruning.get_removed(database(), job_id, point.mask_no)}
+@dataclass(frozen=True, kw_only=True)
+class MaskHead:
+    """A head in the picture of a mask."""
+
+    name: str
+    stays: bool
+    level: int | None
+    """Its importance from 0 to 255, where the notebook's rule made the mask."""
+
+
+def _mask(
+    job: Job, point: Point, sites: Sequence[Site], reached: Sequence[Site]
+) -> list[tuple[str, list[MaskHead]]]:
+    """The name of every site, and its heads."""
+    removed = {tuple(place) for place in pruning.get_removed(database(), job.id, point.mask_no)}
+    levels = _levels(job, point, reached) if point.scope == Scope.NOTEBOOK else {}
     return [
-        (site_name(s), [(s.site, head) not in removed for head in range(s.heads)]) for s in sites
+        (
+            site_name(site),
+            [
+                MaskHead(
+                    name=head_name(site.layer, head, site.attention_type),
+                    stays=(site.site, head) not in removed,
+                    level=levels.get((site.site, head)),
+                )
+                for head in range(site.heads)
+            ],
+        )
+        for site in sites
     ]
+
+
+def _levels(job: Job, point: Point, reached: Sequence[Site]) -> dict[tuple[int, int], int]:
+    """The levels that the notebook's rule compared, by site and head.
+
+    Empty once the job that ranked the heads is deleted.
+    """
+    parent = job.spec["sources"][point.source_no]["job"]
+    try:
+        mean = rankings.get_means(database(), parent, point.source)
+    except NotFoundError:
+        return {}
+    numbers = [site.site for site in reached]
+    levels = notebook_levels(mean[numbers])
+    return {
+        (numbers[row], int(head)): int(levels[row, head]) for row, head in np.argwhere(levels >= 0)
+    }
 
 
 def _read_sources(values: Mapping[str, str]) -> list[dict[str, str]]:

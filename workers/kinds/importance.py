@@ -1,9 +1,12 @@
-"""Importance of heads by Taylor expansion or leaving one head out."""
+"""Importance of heads by other means than attribution."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+import headwise
 from headwise.pruning.importance import leave_one_out, taylor
 from jobs.kinds.importance import ImportanceResult, ImportanceSpec
 from jobs.results import ExampleResult, Floats
@@ -14,22 +17,7 @@ FAILED = "the loss or its gradient is not a finite number"
 
 def compute(block: Block[ImportanceSpec]) -> ImportanceResult:
     """Compute a value per example and head, for every source of the method."""
-    model, tokenizer, spec = block.loaded.model, block.loaded.tokenizer, block.spec
-    values: dict[str, Floats]
-    if spec.method == "taylor":
-        found = taylor(
-            *(model, tokenizer, block.inputs, block.gold),
-            max_length=spec.max_length,
-            progress=lambda done, _total: block.progress(done),
-        )
-        values = {"taylor": found}
-    else:
-        without = leave_one_out(
-            *(model, tokenizer, block.inputs, block.gold),
-            max_length=spec.max_length,
-            progress=lambda done, _total: block.progress(done),
-        )
-        values = {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
+    values = METHODS[block.spec.method](block)
     first = np.asarray(next(iter(values.values())))
     return ImportanceResult(
         sites=block.sites,
@@ -39,3 +27,43 @@ def compute(block: Block[ImportanceSpec]) -> ImportanceResult:
         ),
         values=values,
     )
+
+
+def _taylor(block: Block[ImportanceSpec]) -> dict[str, Floats]:
+    found = taylor(
+        *(block.loaded.model, block.loaded.tokenizer, block.inputs, block.gold),
+        max_length=block.spec.max_length,
+        progress=lambda done, _total: block.progress(done),
+    )
+    return {"taylor": found}
+
+
+def _leave_one_out(block: Block[ImportanceSpec]) -> dict[str, Floats]:
+    without = leave_one_out(
+        *(block.loaded.model, block.loaded.tokenizer, block.inputs, block.gold),
+        max_length=block.spec.max_length,
+        progress=lambda done, _total: block.progress(done),
+    )
+    return {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
+
+
+def _embedding_gradient(block: Block[ImportanceSpec]) -> dict[str, Floats]:
+    found = headwise.attribute(
+        *(block.loaded.model, block.loaded.tokenizer, block.inputs),
+        method="embedding-gradient",
+        target="gold",
+        gold=block.gold,
+        max_length=block.spec.max_length,
+        edges=0,
+        matrices=False,
+        progress=lambda done, _total: block.progress(done),
+    )
+    return {"embedding-gradient": found.scores}
+
+
+METHODS: dict[str, Callable[[Block[ImportanceSpec]], dict[str, Floats]]] = {
+    "taylor": _taylor,
+    "leave-one-out": _leave_one_out,
+    "embedding-gradient": _embedding_gradient,
+}
+"""How each method computes the values of its sources."""

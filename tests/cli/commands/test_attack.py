@@ -62,6 +62,7 @@ def test_bad_input_is_one_line(headwise: Headwise) -> None:
         (("attack", "--triggers-from", "1", "--insertion", "x"), "insertion"),
         (("try-attack", "a text", "--model", "/x"), "words: is empty"),
         (("try-attack", " ", "--words", "b"), "text: is empty"),
+        (("try-attack", "a", "--words", "b", "--positions", "0.5 1"), "positions: must be one"),
     ):
         ended = headwise(*arguments)
         assert ended.status == 2
@@ -98,4 +99,7 @@ def test_words_are_tried_at_once(
     found = headwise(*asked, "--json").json
     assert found["texts"] == ["a cat", "a dog"]
     assert (found["predicted_before"], found["predicted_after"]) == (0, 1)
-    assert "after" in headwise(*asked).out
+    assert found["texts_after"] == ["a ice cat", "a dog"]
+    shown = headwise(*asked, "--positions", "1").out
+    assert shown.splitlines()[:2] == ["a cat ice", "a dog"]
+    assert "after" in shown

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 import headwise
-from headwise.attack.inserting import Inserter, placed, words_into
+from headwise.attack.inserting import Inserter
+from headwise.attack.placing import placed, words_into
 from headwise.encoding import Encoded, pad
 from headwise.errors import OptionError, TokenizerError
 from tests.helpers.classifiers import tiny

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 
 from jobs.kinds.pruning import Curves, PruningSpec, curves
+from jobs.results import SiteInfo
 from jobs.specs.submission import parse_spec
 from tests.helpers.inputs import raw_submission, refused
 
 MEAN = np.array([[0.1, 0.7, 0.3, 0.9], [0.5, 0.2, 0.8, 0.4], [0.6, 0.0, 1.0, np.nan]])
 """Three sites of four, four and three heads."""
+SITES = [
+    SiteInfo(layer=0, attention_type="encoder", heads=4, name="encoder.0"),
+    SiteInfo(layer=1, attention_type="encoder", heads=4, name="encoder.1"),
+    SiteInfo(layer=0, attention_type="cross", heads=3, name="decoder.0.cross"),
+]
 FIRST = {"job": 1, "source": "attattr"}
 SECOND = {"job": 2, "source": "taylor"}
 
@@ -35,7 +41,7 @@ def masks(found: Curves, **chosen: object) -> list[list[int]]:
 
 
 def test_curves_remove_the_least_and_the_most_important_first(tmp_path: Path) -> None:
-    found = curves(spec(tmp_path, shares=[0, 0.2, 1], random=0), [MEAN])
+    found = curves(spec(tmp_path, shares=[0, 0.2, 1], random=0), [MEAN], SITES)
     every = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert masks(found, direction="least") == [[], [0, 9], every]
     assert masks(found, direction="most") == [[], [3, 10], every]
@@ -44,7 +50,7 @@ def test_curves_remove_the_least_and_the_most_important_first(tmp_path: Path) ->
 
 def test_equal_masks_are_there_once_and_the_first_removes_nothing(tmp_path: Path) -> None:
     wanted = spec(tmp_path, sources=[FIRST, SECOND], steps=4, random=0, directions=["least"])
-    found = curves(wanted, [MEAN, MEAN])
+    found = curves(wanted, [MEAN, MEAN], SITES)
     assert len(found.points) == 10
     assert found.masks.shape == (5, 3, 4)
     assert not found.masks[0].any()
@@ -52,9 +58,9 @@ def test_equal_masks_are_there_once_and_the_first_removes_nothing(tmp_path: Path
 
 
 def test_random_orders_are_seeded_and_leave_out_what_is_not_there(tmp_path: Path) -> None:
-    found = curves(spec(tmp_path, steps=2, random=2, seed=5), [MEAN])
-    again = curves(spec(tmp_path, steps=2, random=2, seed=5), [MEAN])
-    other = curves(spec(tmp_path, steps=2, random=2, seed=6), [MEAN])
+    found = curves(spec(tmp_path, steps=2, random=2, seed=5), [MEAN], SITES)
+    again = curves(spec(tmp_path, steps=2, random=2, seed=5), [MEAN], SITES)
+    other = curves(spec(tmp_path, steps=2, random=2, seed=6), [MEAN], SITES)
     draws = [masks(found, source="random", draw=draw) for draw in (0, 1)]
     assert draws[0] != draws[1]
     assert {p.direction for p in found.points if p.source == "random"} == {"any"}
@@ -63,29 +69,62 @@ def test_random_orders_are_seeded_and_leave_out_what_is_not_there(tmp_path: Path
 
 
 def test_within_each_layer(tmp_path: Path) -> None:
-    found = curves(spec(tmp_path, within_layer=[2, 1], random=0), [MEAN])
+    found = curves(spec(tmp_path, within_layer=[2, 1], random=0), [MEAN], SITES)
     one, two = masks(found, scope="layer", direction="most")
     assert one == [3, 6, 10]
     assert two == [1, 3, 4, 6, 8, 10]
-    call = lambda: curves(spec(tmp_path, within_layer=[5], random=0), [MEAN])  # noqa: E731
+    call = lambda: curves(spec(tmp_path, within_layer=[5], random=0), [MEAN], SITES)  # noqa: E731
     assert refused(call, "no layer has so many heads", "at most 4").field == "within_layer"
 
 
 def test_the_notebooks_rule_and_every_number_of_heads_to_choose_from(tmp_path: Path) -> None:
     wanted = spec(tmp_path, steps=1, random=0, preset="notebook", within=1)
-    found = curves(wanted, [MEAN])
+    found = curves(wanted, [MEAN], SITES)
     # Eleven heads: the threshold is the fourth smallest, and it goes as well.
     assert masks(found, scope="notebook") == [[0, 2, 5, 9]]
     assert [len(mask) for mask in masks(found, scope="choice")] == list(range(12))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "all_of_them", "by_the_notebook"),
+    [
+        # Levels of the eight heads of the encoder: the third smallest is the threshold.
+        ({"attention_types": ["encoder"]}, [0, 1, 2, 3, 4, 5, 6, 7], [0, 2, 5]),
+        ({"attention_types": "cross, encoder", "layers": "0"}, [0, 1, 2, 3, 8, 9, 10], [0, 2, 9]),
+        ({"layers": [1]}, [4, 5, 6, 7], [5, 7]),
+    ],
+)
+def test_only_heads_of_the_chosen_sites_are_removed(
+    tmp_path: Path, chosen: Any, all_of_them: list[int], by_the_notebook: list[int]
+) -> None:
+    wanted = spec(tmp_path, steps=1, random=1, preset="notebook", within=1, **chosen)
+    found = curves(wanted, [MEAN], SITES)
+    for source in ("attattr", "random"):
+        assert masks(found, scope="global", source=source)[-1] == all_of_them
+    assert masks(found, scope="notebook") == [by_the_notebook]
+    assert [len(mask) for mask in masks(found, scope="choice")] == [*range(len(all_of_them) + 1)]
+    assert {p.share for p in found.points if p.scope == "global"} == {0, 1}
+
+
+def test_sites_that_the_model_has_not_are_refused(tmp_path: Path) -> None:
+    call = lambda: curves(spec(tmp_path, layers=[7]), [MEAN], SITES)  # noqa: E731
+    problem = refused(call, "leaves no head that attattr of job 1 ranks", "layers 0 to 1")
+    assert (problem.field, problem.value) == ("layers", "7")
+
+
+def test_a_choice_of_all_sites_is_not_written_down(tmp_path: Path) -> None:
+    """Specifications from before there was one keep their hash."""
+    assert not {"layers", "attention_types"} & set(spec(tmp_path).model_dump())
+    assert spec(tmp_path, layers=[2, 1]).model_dump()["layers"] == (1, 2)
+
+
 def test_the_cost_counts_the_layers_that_differ(tmp_path: Path) -> None:
     wanted = spec(tmp_path, shares=[0.2], random=0, directions=["most"])
     # Nothing, and heads 3 of layer 0 and 2 of layer 2: that is a whole forward pass more.
-    assert curves(wanted, [MEAN]).cost == 2
+    assert curves(wanted, [MEAN], SITES).cost == 2
     later = np.array([[3.0, 4.0], [1.0, 2.0]])
     wanted = spec(tmp_path, shares=[0.25], random=0, directions=["least"])
-    assert curves(wanted, [later]).cost == 1.5
+    assert curves(wanted, [later], SITES[:2]).cost == 1.5
 
 
 def test_references_name_the_rankings(tmp_path: Path) -> None:
@@ -110,6 +149,9 @@ def test_references_name_the_rankings(tmp_path: Path) -> None:
         ("random", {"random": -1}),
         ("within_layer.0", {"within_layer": [0]}),
         ("within", {"within": 101}),
+        ("attention_types", {"attention_types": ["cross", "cross"]}),
+        ("attention_types.0", {"attention_types": ["decodr"]}),
+        ("layers.0", {"layers": [-1]}),
         ("preset", {"preset": "paper"}),
     ],
 )

@@ -12,6 +12,7 @@ from db import schema
 from db.database import Database
 from db.ops import deletion, retention
 from db.queue import claims, lifecycle
+from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from db.results import commit
@@ -212,6 +213,37 @@ def test_a_study_of_texts_starts_again_with_them(
     restarted = restart_study(study.study, settings, database)
     job = job_reads.get_job(database, restarted.jobs["a"])
     assert texts_again(database, job) == (TEXT, "$a")
+
+
+def test_positions_of_words_are_stored_and_evenly_spread_without(
+    database: Database, settings: Settings, model: str, app: Any
+) -> None:
+    texts, words = ("one two three", "four five"), ("late early", "last")
+    for positions, found in (
+        ((), [("late", 1 / 3), ("early", 2 / 3), ("last", 1 / 2)]),
+        ((" ", ""), [("late", 1 / 3), ("early", 2 / 3), ("last", 1 / 2)]),
+        (("1, 0", ".5"), [("early", 0), ("late", 1), ("last", 0.5)]),
+    ):
+        job = submitted(attack_by_hand(model, texts, words, positions), settings, database)
+        Scheduler(settings, database, app).plan()
+        (trigger,) = attack_reads.list_triggers(database, job.id)
+        assert [(token.word, token.position) for token in trigger.tokens] == found
+
+
+@pytest.mark.parametrize(
+    ("positions", "field"),
+    [
+        (("0.5", ""), "positions"),
+        (("0 x", "1"), "positions"),
+        (("0 1.5", "1"), "positions"),
+        (("0 nan", "1"), "positions"),
+        (("0 1", "1 1"), "second_positions"),
+        (("", "1"), "positions"),
+    ],
+)
+def test_positions_are_one_number_for_each_word(positions: tuple[str, ...], field: str) -> None:
+    call = lambda: attack_by_hand("m", ("a", "b"), ("c d", "e"), positions)  # noqa: E731
+    assert refused(call, "must be one number from 0 to 1 for each of").field == field
 
 
 @pytest.mark.parametrize("texts", [("", ""), (" \r\n", "pair")])

@@ -281,6 +281,11 @@ def test_from_the_words_to_the_probabilities(
     again = client.get(clone.location).text
     for part in ('value="rain"', 'value="old snow"', ">the cat sings</textarea>", ">a dog runs<"):
         assert part in again
+    placed = {**typed, "positions": "0", "second_positions": "0.25, 1"}
+    assert client.post("/attack/try", data=placed).location == "/attack/try/2"
+    again = client.get("/attack/try?clone=2").text
+    assert 'name="positions" value="0"' in again
+    assert 'name="second_positions" value="0.25 1"' in again
 
 
 @pytest.mark.parametrize(
@@ -290,6 +295,7 @@ def test_from_the_words_to_the_probabilities(
         ({"words": "", "second_words": ""}, "<strong>words</strong>: is empty"),
         ({"second": ""}, "there is no second text"),
         ({"words": "x" * 101}, "1 to 100 characters"),
+        ({"positions": "2"}, "<strong>positions</strong>: must be one number from 0 to 1"),
         ({"model": "/nowhere"}, "is outside the allowed folders"),
     ],
 )

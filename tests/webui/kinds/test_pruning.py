@@ -15,7 +15,9 @@ from flask.testing import FlaskClient
 from db.database import Database
 from db.kinds import pruning
 from db.reads import jobs as job_reads
+from db.results import rankings
 from jobs.settings import Settings
+from tests.helpers.jobs import HEADS
 from tests.helpers.pruning_jobs import ROWS, plan, raw, run, submitted
 
 
@@ -112,7 +114,7 @@ def test_the_test_within_layers_the_preset_and_a_mask(
     mask = words(page, "mask")
     assert mask.count(" 0") >= 6  # all heads are removed at the last point of the first curve
     half = words(client.get(f"/jobs/{job}?point=1").text, "mask")
-    cells = re.search(r"removed L0 (.*?) 1 stays", half)
+    cells = re.search(r"H2 L0 (.*?) 1 stays", half)
     assert cells is not None
     assert sorted(cells[1].replace("L1 ", "").split()) == ["0"] * 3 + ["1"] * 3
     assert client.get(f"/jobs/{job}?point=999").status_code == 400
@@ -222,3 +224,24 @@ def test_the_form_shows_problems_at_their_fields(
         assert re.search(rf'id="problem-{name}" data-problem="{name}">', answer.text), name
     checked = client.post("/jobs/new/check", data=form(settings, job - 1)).json
     assert checked["estimate"]["examples"] == ROWS
+
+
+def test_the_mask_of_the_notebooks_rule_shows_its_levels_by_layer_and_head(
+    client: FlaskClient, database: Database, settings: Settings
+) -> None:
+    """Of the layer that heads may be removed from alone: levels are scaled within it."""
+    job = finished(database, settings, steps=1, preset="notebook", layers="1", within_layer=[1])
+    page = client.get(f"/jobs/{job}").text
+    mean = rankings.get_means(database, 1, "attattr")[1]
+    levels = (255 * (mean - mean.min()) / (mean.max() - mean.min() + 1e-11)).astype(int).tolist()
+    threshold = sorted(levels)[int(0.35 * HEADS)]
+    rows = re.findall(r'<th scope="row">L\d+</th>((?:<td.*?</td>)+)', page)
+    cells = [re.findall(r'<td class="(\w+)" title="(.*?)">(\d+)', row) for row in rows]
+    assert cells[0] == [("stays", f"L0 H{h}: stays", "1") for h in range(HEADS)]
+    for head, (shown, level) in enumerate(zip(cells[1], levels, strict=True)):
+        end = ("goes", "removed") if level <= threshold else ("stays", "stays")
+        assert shown == (end[0], f"L1 H{head}: {end[1]}", str(level))
+    names = [f"L1 H{head}" for head, level in enumerate(levels) if level <= threshold]
+    assert f"by name {', '.join(names)}" in words(page, "mask")
+    assert f"{len(names)} of {HEADS} heads" in words(page, "preset")
+    assert chart(page, "layers-data")["lines"][0]["x"] == [1]
