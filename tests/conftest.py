@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from db import transaction
 from db.database import Database
 from tests.helpers import services
-from tests.helpers.databases import sqlite_database
+from tests.helpers.databases import PostgresDatabases, sqlalchemy_url, sqlite_database
 from tests.helpers.environment import missing
 
 # Tiny models: a second thread only waits for the first. Read when torch is imported, also by the
@@ -82,44 +80,26 @@ def rabbitmq_url() -> Iterator[str]:
 # Databases.
 
 
-@contextmanager
-def new_postgres_database(server: str, template: str = "template1") -> Iterator[str]:
-    """Create a database, and drop it at the end; gives its name."""
-    name = f"headwise_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        try:
-            yield name
-        finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def sqlalchemy_url(server: str, name: str) -> str:
-    return f"{server}/{name}".replace("postgresql:", "postgresql+psycopg:", 1)
-
-
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    """Name of a migrated database that is only copied."""
-    with new_postgres_database(postgres_server) as name:
-        database = Database(sqlalchemy_url(postgres_server, name))
-        database.migrate()
-        database.close()
-        yield name
+def postgres_databases(postgres_server: str) -> Iterator[PostgresDatabases]:
+    """The databases that tests take from a PostgreSQL server."""
+    databases = PostgresDatabases(postgres_server)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+def empty_postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
     """A PostgreSQL database without a schema."""
-    with new_postgres_database(postgres_server) as name:
-        yield sqlalchemy_url(postgres_server, name)
+    with postgres_databases.empty() as name:
+        yield sqlalchemy_url(postgres_databases.server, name)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+def postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
     """A migrated PostgreSQL database."""
-    with new_postgres_database(postgres_server, postgres_template) as name:
-        yield sqlalchemy_url(postgres_server, name)
+    with postgres_databases.migrated() as name:
+        yield sqlalchemy_url(postgres_databases.server, name)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
