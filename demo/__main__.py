@@ -46,7 +46,7 @@ SELECT e.example, e.text_a, e.text_b, j.labels, e.predicted, e.probabilities
 FROM token_edges t JOIN examples e ON e.job_id = t.job_id AND e.example = t.example
 JOIN jobs j ON j.job_id = e.job_id
 WHERE t.job_id = {job} AND e.predicted = e.gold
-  AND t.query_token NOT IN ('[CLS]', '[SEP]') AND t.key_token NOT IN ('[CLS]', '[SEP]')
+  AND t.query_word IS NOT NULL AND t.key_word IS NOT NULL
 ORDER BY t.attribution DESC LIMIT 1
 """
 

@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from headwise.segmentation import Segmentation
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -32,12 +34,22 @@ class ExampleResult:
     target: int | None = None
     probabilities: tuple[float, ...] = ()
     tokens: tuple[str, ...] | None = None
+    words: Segmentation | None = None
+    """The words of the tokens; None if the tokenizer reports no offsets."""
+    word_texts: tuple[str, ...] = ()
+    """The words as written."""
     token_attribution: list[list[float]] | None = None
     """[site, key token]: attribution summed over the site's heads and queries."""
     interactions: str | None = None
     """The cells for the example's attribution tree: JSON of `headwise.trees.Interactions`."""
     truncated: bool = False
     error: str | None = None
+
+    def word(self, position: int) -> str | None:
+        """Return the word of a token; None for special tokens and where words are unknown."""
+        if self.words is None or self.words.spans[position] is None:
+            return None
+        return self.word_texts[self.words.word_index[position]]
 
 
 @dataclass(frozen=True, kw_only=True)

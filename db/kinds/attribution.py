@@ -149,8 +149,9 @@ def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_
                     break
                 kept = example.tokens if keep_text else None
                 tokens = (kept[query], kept[key]) if kept else (None, None)
+                words = (example.word(query), example.word(key)) if kept else (None, None)
                 place = (held.job_id, held.lo + number, rank, site, head, query, key)
-                yield (*place, *tokens, value, attention)
+                yield (*place, *tokens, value, attention, *words)
 
     insert_rows(tx, schema.edge, held.job_id, names, rows())
 

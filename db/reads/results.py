@@ -18,6 +18,8 @@ from db.database import Database
 from db.reads.jobs import escape_like
 from db.results import digest, rankings
 from db.results.digest import PICK, SiteCompleteness
+from db.results.words import from_columns
+from headwise.segmentation import Segmentation
 from jobs.errors import NotFoundError
 from jobs.merge import HeadImportance, HeadSums, head_importance
 
@@ -44,8 +46,8 @@ FROM shard_sum WHERE job_id = :job_id AND shard_no IN :blocks GROUP BY site, hea
 """The sums of some blocks, for provisional importance; the final table is merged from all."""
 
 STRONG_EXAMPLES = """
-SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.predicted, e.gold,
-    substr(e.text_a, 1, 240) AS text_a, substr(e.text_b, 1, 240) AS text_b
+SELECT h.example_no, h.score, h.total, h.query, h.key, r.tokens, r.word_index, r.token_spans,
+    r.predicted, e.gold, e.text_a, e.text_b
 FROM head_score h
 JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
 JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
@@ -56,12 +58,13 @@ ORDER BY h.score DESC, h.example_no
 PAIRS = (
     PICK
     + """
-SELECT t.query_token, t.key_token, COUNT(*) AS n, SUM(t.attribution) AS attribution,
+SELECT COALESCE(t.query_word, t.query_token) AS query_word,
+    COALESCE(t.key_word, t.key_token) AS key_word, COUNT(*) AS n, SUM(t.attribution) AS attribution,
     AVG(t.attention) AS attention
 FROM pick CROSS JOIN edge t
 WHERE t.job_id = :job_id AND t.example_no = pick.n
     AND t.site = :site AND t.head = :head AND t.query_token IS NOT NULL
-GROUP BY t.query_token, t.key_token ORDER BY n DESC, SUM(t.attribution) DESC LIMIT :limit
+GROUP BY 1, 2 ORDER BY n DESC, SUM(t.attribution) DESC LIMIT :limit
 """
 )
 
@@ -173,8 +176,15 @@ class Example:
     text_a: str | None
     text_b: str | None
     tokens: tuple[str, ...] | None = None
+    words: Segmentation | None = None
+    """The words of the tokens; None if they are not stored."""
     token_attribution: list[list[float]] | None = None
     """[site, key token]: attribution summed over the site's heads and queries."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or the two of a pair; none where texts are not kept."""
+        return tuple(text for text in (self.text_a, self.text_b) if text is not None)
 
     @property
     def wrong(self) -> bool:
@@ -233,7 +243,7 @@ def list_examples(
 
 def get_example(database: Database, job_id: int, example: int) -> Example:
     """Get one example with its tokens. Raises NotFoundError."""
-    whole = "e.text_a, e.text_b, r.tokens, r.token_attribution"
+    whole = "e.text_a, e.text_b, r.tokens, r.word_index, r.token_spans, r.token_attribution"
     statement = EXAMPLE_COLUMNS.format(texts=whole) + _EXAMPLES + "AND r.example_no = :example"
     rows = _rows(database, statement, job_id, example=example)
     if not rows:
@@ -331,10 +341,14 @@ def _example(row: RowMapping) -> Example:
         if values.get(name) is not None:
             values[name] = json.loads(values[name])
     tokens = values.pop("tokens", None)
+    words = from_columns(values.pop("word_index", None), values.pop("token_spans", None))
+    if values["text_a"] is None:
+        words = None  # the texts are being purged
     return Example(
         example=values.pop("example_no"),
         probabilities=tuple(values.pop("probabilities") or ()),
         truncated=bool(values.pop("truncated")),
         tokens=None if tokens is None else tuple(tokens),
+        words=words,
         **values,
     )

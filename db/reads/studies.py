@@ -32,10 +32,12 @@ SELECT t.example_no FROM edge t
 JOIN example_result r ON r.job_id = t.job_id AND r.example_no = t.example_no
 JOIN example e ON e.job_id = t.job_id AND e.example_no = t.example_no
 WHERE t.job_id = :job_id AND t.example_no < 1000 AND r.predicted = e.gold
-  AND t.query_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
-  AND t.key_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
+  AND (t.query_word IS NOT NULL AND t.key_word IS NOT NULL
+    OR r.word_index IS NULL AND t.query_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
+      AND t.key_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>'))
 ORDER BY t.attribution DESC, t.example_no LIMIT 1
 """
+"""Of special tokens only their names are known where words are not stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

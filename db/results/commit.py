@@ -19,7 +19,7 @@ from db.queue.claims import Claim
 from db.queue.examples import delete_texts
 from db.queue.splitting import lock
 from db.queue.sql import DONE, INSERT_SITE
-from db.results import rankings
+from db.results import rankings, words
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
@@ -203,6 +203,7 @@ def _insert_example_results(
             "interactions": example.interactions,
             "truncated": example.truncated,
             "error": example.error,
+            **words.to_columns(example.words if keep_text else None),
         }
         for number, example in enumerate(result.examples, start=held.lo)
     )

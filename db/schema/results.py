@@ -34,6 +34,8 @@ example_result = Table(
     Column("interactions", Text),
     Column("truncated", Boolean, nullable=False),
     Column("error", Text),
+    Column("word_index", Text),
+    Column("token_spans", Text),
     *(
         Index(
             f"ix_example_result_{name}",
@@ -110,6 +112,8 @@ edge = Table(
     Column("key_token", Text),
     Column("attribution", REAL, nullable=False),
     Column("attention", REAL, nullable=False),
+    Column("query_word", Text),
+    Column("key_word", Text),
     sqlite_with_rowid=False,
     info=kept(Lifetime.DETAILS, many_rows=True),
 )

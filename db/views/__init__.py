@@ -194,6 +194,20 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "Word pieces, a JSON array; null when texts are not kept.",
             ),
             (
+                "word_index",
+                "r.word_index",
+                "text",
+                "JSON array: the number of the word that each token is a piece of; null when texts "
+                "are not kept, or the tokenizer reports no offsets.",
+            ),
+            (
+                "token_spans",
+                "r.token_spans",
+                "text",
+                "JSON array: for each token [text, start, end], its characters start to end - 1 of "
+                "text_a (0) or text_b (1); null for special tokens.",
+            ),
+            (
                 "token_attribution",
                 "r.token_attribution",
                 "text",
@@ -277,6 +291,13 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("key", "t.key", "integer", "Key position."),
             ("query_token", "t.query_token", "text", "Word piece at the query position."),
             ("key_token", "t.key_token", "text", "Word piece at the key position."),
+            (
+                "query_word",
+                "t.query_word",
+                "text",
+                "The word as written that query_token is a piece of; null for special tokens.",
+            ),
+            ("key_word", "t.key_word", "text", "The same for key_token."),
             ("attribution", "t.attribution", "real", "Attribution of the cell."),
             ("attention", "t.attention", "real", "Attention probability of the cell."),
         ),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer, PreTrainedModel
+from transformers import ByT5Tokenizer
 
-from headwise.encoding import Encoded, encode
+from headwise.encoding import Encoded
 from headwise.segmentation import Segmentation, Span
-from tests.helpers.classifiers import tiny
-from tests.helpers.tokenizers import byte_fallback, byte_level, unigram, word_piece
+from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
 
 PIECES = ("▁caf", "é", "日本", "語", "学ぶ", "สวัสดี", "ครับ", "a", "b", "so", "▁ok")
 TOKENIZERS = {
@@ -23,17 +22,13 @@ TOKENIZERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    made = tiny(layers=1, positions=300)
-    made.resize_token_embeddings(600)
-    return made
+def divided(found: Encoded) -> Segmentation:
+    return Segmentation(word_index=found.word_index, spans=found.token_spans)
 
 
-def words(encoded: Encoded) -> list[str]:
+def words(found: Encoded) -> list[str]:
     """The words, without the special tokens around the texts."""
-    found = Segmentation(word_index=encoded.word_index, spans=encoded.token_spans)
-    pairs = zip(encoded.word_texts, found.word_spans(), strict=True)
+    pairs = zip(found.word_texts, divided(found).word_spans(), strict=True)
     return [text for text, span in pairs if span is not None]
 
 
@@ -58,11 +53,8 @@ def words(encoded: Encoded) -> list[str]:
         ("", []),
     ],
 )  # fmt: skip
-def test_words_are_as_written(
-    model: PreTrainedModel, name: str, text: str, wanted: list[str]
-) -> None:
-    (encoded,) = encode(model, TOKENIZERS[name], [text], None)
-    assert words(encoded) == wanted
+def test_words_are_as_written(name: str, text: str, wanted: list[str]) -> None:
+    assert words(encoded(TOKENIZERS[name], text)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -89,33 +81,30 @@ def test_words_are_as_written(
         ("byte fallback", "a \n\nb\tc ", ["a", "↵↵", "b", "⇥", "c", "␣"]),
     ],
 )
-def test_words_that_depend_on_the_tokenizer(
-    model: PreTrainedModel, name: str, text: str, wanted: list[str]
-) -> None:
-    (encoded,) = encode(model, TOKENIZERS[name], [text], None)
-    assert words(encoded) == wanted
+def test_words_that_depend_on_the_tokenizer(name: str, text: str, wanted: list[str]) -> None:
+    assert words(encoded(TOKENIZERS[name], text)) == wanted
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_pairs(model: PreTrainedModel, name: str) -> None:
-    (encoded,) = encode(model, TOKENIZERS[name], [("a CAFÉ", "日 b")], None)
-    assert encoded.word_texts == ("[CLS]", "a", "CAFÉ", "[SEP]", "日", "b", "[SEP]")
-    found = Segmentation(word_index=encoded.word_index, spans=encoded.token_spans).word_spans()
-    assert [None if s is None else s.segment for s in found] == [None, 0, 0, None, 1, 1, None]
+def test_pairs(name: str) -> None:
+    found = encoded(TOKENIZERS[name], "a CAFÉ", "日 b")
+    assert found.word_texts == ("[CLS]", "a", "CAFÉ", "[SEP]", "日", "b", "[SEP]")
+    segments = [None if s is None else s.segment for s in divided(found).word_spans()]
+    assert segments == [None, 0, 0, None, 1, 1, None]
 
 
-def test_truncated_texts(model: PreTrainedModel) -> None:
-    (encoded,) = encode(model, TOKENIZERS["byte-level BPE"], ["ok né so"], 7)
-    assert (encoded.truncated, words(encoded)) == (True, ["ok", "né"])
-    assert encoded.token_spans == (
+def test_truncated_texts() -> None:
+    found = encoded(TOKENIZERS["byte-level BPE"], "ok né so", max_length=7)
+    assert (found.truncated, words(found)) == (True, ["ok", "né"])
+    assert found.token_spans == (
         *(None, Span(0, 0, 2), Span(0, 2, 3), Span(0, 3, 4), Span(0, 4, 5), Span(0, 4, 5), None),
     )
 
 
-def test_a_tokenizer_without_offsets(model: PreTrainedModel) -> None:
-    (encoded,) = encode(model, ByT5Tokenizer(), ["né"], None)
-    assert encoded.word_texts == encoded.tokens == ("n", "Ã", "©", "</s>")
-    assert encoded.token_spans == (None,) * 4
+def test_a_tokenizer_without_offsets() -> None:
+    found = encoded(ByT5Tokenizer(), "né")
+    assert found.word_texts == found.tokens == ("n", "Ã", "©", "</s>")
+    assert found.token_spans == (None,) * 4
 
 
 @given(
@@ -124,13 +113,10 @@ def test_a_tokenizer_without_offsets(model: PreTrainedModel) -> None:
         st.text(st.sampled_from("aé\u0301 \n\t日ดี😀\u200dहि.'[ﬁم\u200f")), min_size=1, max_size=2
     ),
 )
-def test_no_character_is_lost_or_shown_twice(
-    model: PreTrainedModel, name: str, texts: list[str]
-) -> None:
-    (encoded,) = encode(model, TOKENIZERS[name], [texts[0] if len(texts) == 1 else (*texts,)], None)
-    divided = Segmentation(word_index=encoded.word_index, spans=encoded.token_spans)
-    places = [span for span in divided.word_spans() if span is not None]
-    assert list(dict.fromkeys(divided.word_index)) == list(range(len(divided.word_spans())))
+def test_no_character_is_lost_or_shown_twice(name: str, texts: list[str]) -> None:
+    found = divided(encoded(TOKENIZERS[name], *texts))
+    places = [span for span in found.word_spans() if span is not None]
+    assert list(dict.fromkeys(found.word_index)) == list(range(len(found.word_spans())))
     for number, text in enumerate(texts):
         own = [span for span in places if span.segment == number]
         ends = [end for span in own for end in (span.start, span.end)]

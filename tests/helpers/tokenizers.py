@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from headwise.encoding import Encoded, encode
+from tests.helpers.classifiers import tiny
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -30,7 +35,7 @@ def byte_level(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
 def byte_fallback(*pieces: str) -> PreTrainedTokenizerFast:
     """Llama's: the whole text is one word, spaces are marked, unknown characters are bytes."""
     merges = [(piece[:-1], piece[-1]) for piece in pieces if len(piece) > 1]
-    vocabulary = _numbered("\u2581", *pieces, *BYTES)
+    vocabulary = _numbered("\u2581", *"".join(pieces), *pieces, *BYTES)
     backend = Tokenizer(
         models.BPE(vocabulary, merges, unk_token="[UNK]", byte_fallback=True, fuse_unk=True)
     )
@@ -47,6 +52,22 @@ def unigram(*pieces: str, split: bool = True) -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.Unigram(scores, unk_id=1))
     backend.pre_tokenizer = pre_tokenizers.Metaspace(split=split)
     return _finished(backend)
+
+
+def encoded(
+    tokenizer: PreTrainedTokenizerBase, *texts: str, max_length: int | None = None
+) -> Encoded:
+    """A text or a pair as the engine tokenizes it."""
+    (found,) = encode(classifier(), tokenizer, [texts[0] if len(texts) == 1 else texts], max_length)
+    return found
+
+
+@cache
+def classifier() -> PreTrainedModel:
+    """A model for every tokenizer here."""
+    made = tiny(layers=1, positions=300)
+    made.resize_token_embeddings(600, mean_resizing=False)
+    return made
 
 
 def _numbered(*tokens: str) -> dict[str, int]:

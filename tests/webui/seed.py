@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from db import schema
 from db.database import Database
+from db.results.words import to_columns
+from headwise.segmentation import Segmentation, Span
 from jobs.merge import HeadSums, head_importance
 
 PAIRS = (
@@ -38,12 +42,23 @@ VERSIONS = '{"headwise": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"}'
 LABELS = ("contradiction", "neutral", "entailment")
 
 
-def word_pieces(sentence: str) -> list[str]:
-    """Something like a WordPiece tokenization."""
-    pieces: list[str] = []
-    for word in re.findall(r"\w+|[^\w\s]", sentence.lower()):
-        pieces += [word] if len(word) < 10 else [word[:6], "##" + word[6:]]
-    return pieces
+def word_pieces(texts: Sequence[str]) -> tuple[list[str], Segmentation]:
+    """Something like a WordPiece tokenization, and its words."""
+    tokens: list[str] = ["[CLS]"]
+    spans: list[Span | None] = [None]
+    numbers = [0]
+    for segment, text in enumerate(texts):
+        for word in re.finditer(r"\w+|[^\w\s]", text):
+            start, end = word.span()
+            cuts = [start, end] if end - start < 10 else [start, start + 6, end]
+            for low, high in pairwise(cuts):
+                tokens.append(("##" if low > start else "") + text[low:high].lower())
+                spans.append(Span(segment, low, high))
+                numbers.append(numbers[-1] + (low == start))
+        tokens.append("[SEP]")
+        spans.append(None)
+        numbers.append(numbers[-1] + 1)
+    return tokens, Segmentation(word_index=tuple(numbers), spans=tuple(spans))
 
 
 def insert(database: Database, table: Any, rows: list[dict[str, Any]]) -> None:
@@ -242,7 +257,10 @@ def _results(
     sums: dict[tuple[int, int, int], list[float]] = {}
     for number in range(done):
         text_a, text_b = pairs[number % len(pairs)]
-        tokens = ["[CLS]", *word_pieces(text_a), "[SEP]", *word_pieces(text_b), "[SEP]"]
+        tokens, words = word_pieces((text_a, text_b))
+        shown = words.word_texts((text_a, text_b), tokens)
+        pieces = zip(words.word_index, words.spans, strict=True)
+        written = [None if span is None else shown[word] for word, span in pieces]
         n = len(tokens)
         gold = random_.randrange(len(labels))
         predicted = gold if random_.random() < 0.8 else random_.randrange(len(labels))
@@ -271,6 +289,7 @@ def _results(
                 "target": None if failed else predicted,
                 "probabilities": "[]" if failed else json.dumps([p / sum(raw) for p in raw]),
                 "tokens": json.dumps(tokens) if keep_text else None,
+                **to_columns(words if keep_text else None),
                 "token_attribution": None if failed else json.dumps(attribution),
                 "truncated": number % 7 == 3,
                 "error": "the model's output is NaN" if failed else None,
@@ -324,6 +343,8 @@ def _results(
                     "key": target,
                     "query_token": tokens[query] if keep_text else None,
                     "key_token": tokens[target] if keep_text else None,
+                    "query_word": written[query] if keep_text else None,
+                    "key_word": written[target] if keep_text else None,
                     "attribution": score if rank % 5 else -score,
                     "attention": strong,
                 }

@@ -75,6 +75,8 @@ def get_example(job_id: int, example_no: int) -> Response:
     body = {
         **_example_json(found, job.labels),
         "tokens": found.tokens,
+        "word_index": found.words and found.words.word_index,
+        "token_spans": found.words and found.words.spans,
         "token_attribution": found.token_attribution,
         "heads": placed(results.example_scores(opened, job_id, example_no)),
         "edges": placed(results.example_edges(opened, job_id, example_no)),

@@ -11,6 +11,7 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example, ExampleFilter, Site
 from db.results import export as exports
+from db.results.words import from_columns
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
 from webui.context import choice, database, integer, optional_integer
@@ -55,10 +56,7 @@ def head(job_id: int, layer: int, head: int) -> str:
         provisional=importance.provisional,
         histogram=histogram(scores),
         sampled=len(scores),
-        strongest=[
-            (row, _at(row["tokens"], row["query"]), _at(row["tokens"], row["key"]))
-            for row in strongest
-        ],
+        strongest=[_strong(row) for row in strongest],
         searched=searched,
         pairs=results.frequent_pairs(opened, job_id, **place),
         previous=_neighbour(sites, site, head, -1),
@@ -77,7 +75,8 @@ def example(job_id: int, example_no: int) -> str:
     edges = results.example_edges(opened, job_id, example_no)
     site_no = optional_integer("site")
     picture = _picture(found, sites, site_no)
-    edge_rows = [_edge(edge, sites, picture["words"], found) for edge in edges]
+    pieces = words.read_pieces(found.tokens or (), found.texts, found.words)
+    edge_rows = [_edge(edge, sites, picture["words"], pieces) for edge in edges]
     return render_template(
         "example.html",
         job=job,
@@ -92,13 +91,13 @@ def example(job_id: int, example_no: int) -> str:
                 if e["q"] is not None and e["k"] is not None
             ]
         },
-        grid=_grid(sites, scores, found),
+        grid=_grid(sites, scores, pieces),
         completeness=[
             (sites[row["site"]], row)
             for row in results.example_sites(opened, job_id, example_no)
             if row["site"] < len(sites)
         ],
-        chosen=_chosen(sites, scores, edge_rows, found),
+        chosen=_chosen(sites, scores, edge_rows, pieces),
         tree=trees.section(job_id, found, sites),
         alike=results.alike_examples(opened, job_id, example_no, job.examples),
         **picture,
@@ -143,8 +142,7 @@ def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str
     tokens = found.tokens or tuple(
         f"#{i}" for i in range(len(attribution[0]) if attribution else 0)
     )
-    texts = [text for text in (found.text_a, found.text_b) if text is not None]
-    read = words.read_words(tokens, texts if found.tokens else ())
+    read = words.read_words(tokens, found.texts, found.words)
     if not attribution:
         values = [0.0] * len(read)
     elif site_no is not None:
@@ -162,7 +160,9 @@ def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str
     }
 
 
-def _edge(edge: Any, sites: list[Site], read: list[words.Word], found: Example) -> dict[str, Any]:
+def _edge(
+    edge: Any, sites: list[Site], read: list[words.Word], pieces: list[words.Piece]
+) -> dict[str, Any]:
     site = sites[edge["site"]] if edge["site"] < len(sites) else None
     query, key = words.word_at(read, edge["query"]), words.word_at(read, edge["key"])
     return {
@@ -172,14 +172,14 @@ def _edge(edge: Any, sites: list[Site], read: list[words.Word], found: Example) 
         "place": (edge["site"], edge["head"]),
         "q": query,
         "k": key,
-        "query": _token(found, edge["query"]),
-        "key": _token(found, edge["key"]),
+        "query": words.piece_at(pieces, edge["query"]),
+        "key": words.piece_at(pieces, edge["key"]),
         "value": edge["attribution"],
         "attention": edge["attention"],
     }
 
 
-def _grid(sites: list[Site], scores: list[Any], found: Example) -> dict[str, Any]:
+def _grid(sites: list[Site], scores: list[Any], pieces: list[words.Piece]) -> dict[str, Any]:
     """Scores of the example as rows of cells, one row per site."""
     by_place = {(row["site"], row["head"]): row for row in scores}
     top = max((abs(row["score"]) for row in scores), default=0.0)
@@ -188,14 +188,20 @@ def _grid(sites: list[Site], scores: list[Any], found: Example) -> dict[str, Any
         cells = []
         for head in range(site.heads):
             row = by_place.get((site.site, head))
-            pair = f"{_token(found, row['query'])} reads {_token(found, row['key'])}" if row else ""
+            ends = (
+                [words.piece_at(pieces, row[end]).text for end in ("query", "key")] if row else []
+            )
+            pair = " reads ".join(ends)
             cells.append({"head": head, "row": row, "pair": pair})
         lines.append({"site": site, "name": site_name(site), "cells": cells})
     return {"lines": lines, "top": top, "width": max((site.heads for site in sites), default=0)}
 
 
 def _chosen(
-    sites: list[Site], scores: list[Any], edges: list[dict[str, Any]], found: Example
+    sites: list[Site],
+    scores: list[Any],
+    edges: list[dict[str, Any]],
+    pieces: list[words.Piece],
 ) -> dict[str, Any] | None:
     """The head chosen in the grid (?at=site.head), by default the example's strongest."""
     if not scores:
@@ -214,8 +220,8 @@ def _chosen(
         "row": row,
         "name": head_name(site.layer, head, site.attention_type),
         "url_values": url_values(site, head),
-        "query": _token(found, row["query"]),
-        "key": _token(found, row["key"]),
+        "query": words.piece_at(pieces, row["query"]),
+        "key": words.piece_at(pieces, row["key"]),
         "edges": [edge for edge in edges if edge["place"] == (site_no, head)],
         "rank": 1 + sum(other["score"] > row["score"] for other in scores),
         "total": len(scores),
@@ -246,12 +252,9 @@ def _neighbour(sites: list[Site], site: Site, head: int, step: int) -> dict[str,
     return {"name": name, "url_values": url_values(other, number)}
 
 
-def _token(found: Example, position: int) -> str:
-    if found.tokens is None or not 0 <= position < len(found.tokens):
-        return f"#{position}"
-    return found.tokens[position]
-
-
-def _at(tokens: str | None, position: int) -> str:
-    parsed = results.parse_list(tokens)
-    return parsed[position] if 0 <= position < len(parsed) else f"#{position}"
+def _strong(row: Any) -> tuple[Any, words.Piece, words.Piece]:
+    """An example of a head, and the tokens of the head's largest cell."""
+    texts = [text for name in ("text_a", "text_b") if (text := row[name]) is not None]
+    known = from_columns(row["word_index"], row["token_spans"]) if texts else None
+    pieces = words.read_pieces(results.parse_list(row["tokens"]), texts, known)
+    return row, words.piece_at(pieces, row["query"]), words.piece_at(pieces, row["key"])

@@ -29,21 +29,22 @@ ORDER BY mean
 LIMIT 10""",
     ),
     (
-        "Token pairs that are strong in many examples",
-        """SELECT query_token, key_token, COUNT(DISTINCT example) AS examples,
-       AVG(attribution) AS attribution
+        "Pairs that are strong in many examples",
+        """SELECT COALESCE(query_word, query_token) AS query_word,
+       COALESCE(key_word, key_token) AS key_word,
+       COUNT(DISTINCT example) AS examples, AVG(attribution) AS attribution
 FROM token_edges
 WHERE job_id = (SELECT MAX(job_id) FROM token_edges)
-GROUP BY query_token, key_token
+GROUP BY 1, 2
 ORDER BY examples DESC, attribution DESC
 LIMIT 25""",
     ),
     (
         "Strongest pairs between two words of the text",
-        """SELECT example, kind, layer, head, query_token, key_token, attribution
+        """SELECT example, kind, layer, head, query_word, key_word, attribution
 FROM token_edges
 WHERE job_id = (SELECT MAX(job_id) FROM token_edges)
-  AND query_token NOT LIKE '[%' AND key_token NOT LIKE '[%' AND query <> key
+  AND query_word IS NOT NULL AND key_word IS NOT NULL AND query <> key
 ORDER BY attribution DESC
 LIMIT 25""",
     ),

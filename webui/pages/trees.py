@@ -15,6 +15,7 @@ from db.reads.trees import read_interactions
 from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build, site_label
 from jobs.errors import NotFoundError, refuse
 from webui.context import database
+from webui.pages import words
 
 SHARES = tuple(step / 10 for step in range(11))
 """Thresholds that the form offers."""
@@ -40,7 +41,8 @@ def export(job_id: int, example_no: int, form: str) -> Response:
     stored = read_interactions(opened, job_id, example_no)
     if stored is None:
         raise NotFoundError(f"Job {job_id} has no tree of example {example_no}.")
-    tree = _tree(found, results.list_sites(opened, job_id), stored)
+    names = _names(found, stored) if form == "svg" else found.tokens or _numbers(stored)
+    tree = _tree(names, results.list_sites(opened, job_id), stored)
     body, kind = (tree.to_svg(), "image/svg+xml") if form == "svg" else (tree.to_json(), _JSON)
     response = Response(body, mimetype=kind)
     response.headers["Content-Disposition"] = (
@@ -57,8 +59,8 @@ def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any
     stored = read_interactions(database(), job_id, found.example)
     if stored is None:
         return None
-    tree = _tree(found, sites, stored)
-    names = _tokens(found, stored)
+    names = _names(found, stored)
+    tree = _tree(names, sites, stored)
     return {
         "svg": tree.to_svg(),
         "nodes": [
@@ -76,19 +78,25 @@ def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any
     }
 
 
-def _tree(found: Example, sites: Sequence[Site], stored: Interactions) -> Tree:
+def _tree(names: Sequence[str], sites: Sequence[Site], stored: Interactions) -> Tree:
     return build(
         stored,
         sites,
-        _tokens(found, stored),
+        names,
         root=_root(stored.length),
         tau=_share("tau", TAU, stored.floor),
         tau_last=_share("tau_last", TAU_LAST, 0.0),
     )
 
 
-def _tokens(found: Example, stored: Interactions) -> tuple[str, ...]:
-    return found.tokens or tuple(f"#{position}" for position in range(stored.length))
+def _names(found: Example, stored: Interactions) -> tuple[str, ...]:
+    """The tokens as they were written."""
+    pieces = words.read_pieces(found.tokens or _numbers(stored), found.texts, found.words)
+    return tuple(piece.text for piece in pieces)
+
+
+def _numbers(stored: Interactions) -> tuple[str, ...]:
+    return tuple(f"#{position}" for position in range(stored.length))
 
 
 def _root(length: int) -> str | int:

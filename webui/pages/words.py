@@ -1,52 +1,108 @@
-"""From word pieces to the words of the original text, with one attribution each.
-
-Three conventions are known: WordPiece ('##' continues a word), byte-level BPE ('Ġ' starts one)
-and SentencePiece ('▁' starts one). Words are aligned with the original text, so that its case,
-accents and spacing are shown; where that fails, the pieces themselves are.
-"""
+"""The words of an example as they were written, with one attribution each, and their colours."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from headwise.segmentation import Segmentation, Span, written
 
 LEVELS = 10
 """Steps of the colour scale on either side of zero."""
-_SPECIAL = re.compile(r"^(\[(CLS|SEP|PAD|BOS|EOS)\]|</?(s|pad|cls|sep|bos|eos)>|<\|[a-z_]+\|>)$")
-_CLOSING = re.compile(r"^[.,;:!?%)\]}'’”…]+$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """Consecutive word pieces that are shown as one."""
+    """Consecutive tokens that are shown as one word."""
 
     first: int
-    """Position of its first piece."""
+    """Position of its first token."""
     end: int
-    """Position after its last piece."""
+    """Position after its last token."""
     text: str
-    glued: bool
-    """No space before it."""
-    special: bool
+    before: str = " "
+    """What is written between the word before it and this one."""
+    special: bool = False
     """A separator of the tokenizer, like [CLS], and no part of the text."""
-    segment: int
+    segment: int = 0
     """0 or 1: which of the two texts."""
 
+    @property
+    def glued(self) -> bool:
+        """Nothing is written before it."""
+        return not self.before
 
-def read_words(tokens: Sequence[str], texts: Sequence[str]) -> list[Word]:
-    """The words of an example; `texts` (none, one or two) give case and spacing."""
-    words = _merge(tokens, _convention(tokens))
-    aligned: list[Word] = []
-    for segment in sorted({word.segment for word in words}):
-        part = [word for word in words if word.segment == segment]
-        aligned += _align(part, texts[segment]) if segment < len(texts) else part
-    return aligned
+
+class Piece(NamedTuple):
+    """A token as it was written, and the rest of its word."""
+
+    text: str
+    before: str = ""
+    after: str = ""
+
+
+def read_words(
+    tokens: Sequence[str], texts: Sequence[str], words: Segmentation | None
+) -> list[Word]:
+    """The words of an example; where they are not known, its tokens as they are."""
+    if words is None:
+        return [Word(first=i, end=i + 1, text=token) for i, token in enumerate(tokens)]
+    found: list[Word] = []
+    ends = [0] * len(texts)
+    segment = 0
+    runs = groupby(range(len(tokens)), key=words.word_index.__getitem__)
+    for (_, run), span in zip(runs, words.word_spans(), strict=True):
+        first, *rest = run
+        end_token = first + 1 + len(rest)
+        if span is None:
+            found.append(
+                Word(first=first, end=end_token, text=tokens[first], special=True, segment=segment)
+            )
+            continue
+        segment, start, end = _trimmed(span, texts)
+        apart = " " if found and found[-1].special else ""
+        before = texts[segment][ends[segment] : start] or apart
+        ends[segment] = end
+        text = written(span, texts, tokens[first])
+        found.append(Word(first=first, end=end_token, text=text, before=before, segment=segment))
+    return found
+
+
+def read_pieces(
+    tokens: Sequence[str], texts: Sequence[str], words: Segmentation | None
+) -> list[Piece]:
+    """The tokens of an example as they were written; where that is not known, as they are."""
+    if words is None:
+        return [Piece(token) for token in tokens]
+    wholes = words.word_spans()
+    found = []
+    for token, span, word in zip(tokens, words.spans, words.word_index, strict=True):
+        text, whole = written(span, texts, token), wholes[word]
+        if span is None or whole is None:
+            found.append(Piece(text))
+            continue
+        (segment, low, high), (_, start, end) = _trimmed(whole, texts), _trimmed(span, texts)
+        shown = texts[segment]
+        found.append(Piece(text, before=shown[low:start], after=shown[end:high]))
+    return found
+
+
+def piece_at(pieces: Sequence[Piece], position: int) -> Piece:
+    """The token at a position; its number where tokens were not kept."""
+    return pieces[position] if 0 <= position < len(pieces) else Piece(f"#{position}")
+
+
+def _trimmed(span: Span, texts: Sequence[str]) -> Span:
+    """The span without blanks around it; as it is if it is blank."""
+    raw = texts[span.segment][span.start : span.end]
+    left, right = len(raw) - len(raw.lstrip()), len(raw.rstrip())
+    return Span(span.segment, span.start + left, span.start + right) if right else span
 
 
 def sum_by_word(words: Sequence[Word], values: Sequence[float]) -> list[float]:
-    """The attribution of each word: the sum over its pieces."""
+    """The attribution of each word: the sum over its tokens."""
     return [sum(values[word.first : word.end]) for word in words]
 
 
@@ -63,99 +119,5 @@ def level(value: float, scale: float) -> str:
 
 
 def word_at(words: Sequence[Word], position: int) -> int | None:
-    """Index of the word that holds a piece."""
+    """Index of the word that holds a token."""
     return next((i for i, word in enumerate(words) if word.first <= position < word.end), None)
-
-
-def _convention(tokens: Sequence[str]) -> str:
-    if any(token.startswith("▁") for token in tokens):
-        return "▁"
-    # 'Ġ' is also a letter (Maltese): only a convention where '##' is none.
-    if any(token.startswith("Ġ") for token in tokens) and not any(
-        token.startswith("##") for token in tokens
-    ):
-        return "Ġ"
-    return "##"
-
-
-def _merge(tokens: Sequence[str], convention: str) -> list[Word]:
-    words: list[Word] = []
-    segment, inside = 0, False
-    for position, token in enumerate(tokens):
-        special = bool(_SPECIAL.match(token))
-        if special:
-            segment, inside = (segment + 1, False) if inside else (segment, False)
-        piece, continues = _piece(token, convention)
-        if not special and continues and inside:
-            words[-1] = replace(words[-1], end=position + 1, text=words[-1].text + piece)
-            continue
-        words.append(
-            Word(
-                first=position,
-                end=position + 1,
-                text=token if special else piece,
-                glued=bool(_CLOSING.match(piece)) and inside,
-                special=special,
-                # A closing separator belongs to the text before it.
-                segment=max(0, segment - 1) if special and words else segment,
-            )
-        )
-        inside = not special
-    return [replace(w, text=w.text if w.special else _readable(w.text, convention)) for w in words]
-
-
-def _piece(token: str, convention: str) -> tuple[str, bool]:
-    """The piece without its mark, and whether it continues the word before it."""
-    if convention == "##":
-        return (token[2:], True) if token.startswith("##") and len(token) > 2 else (token, False)
-    return (token[1:], False) if token.startswith(convention) else (token, True)
-
-
-def _byte_table() -> dict[str, int]:
-    # The printable stand-ins that byte-level BPE uses for the 256 bytes.
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    moved = [byte for byte in range(256) if byte not in plain]
-    return {chr(b): b for b in plain} | {chr(256 + i): byte for i, byte in enumerate(moved)}
-
-
-_BYTES = _byte_table()
-
-
-def _readable(text: str, convention: str) -> str:
-    if convention != "Ġ" or any(character not in _BYTES for character in text):
-        return text
-    return bytes(_BYTES[character] for character in text).decode("utf-8", errors="replace")
-
-
-def _folded(text: str) -> tuple[str, list[int]]:
-    """`text` without case, accents and spaces, and where each kept character came from."""
-    kept: list[str] = []
-    origin: list[int] = []
-    for place, character in enumerate(text):
-        for part in unicodedata.normalize("NFKD", character):
-            if unicodedata.combining(part) or part.isspace():
-                continue
-            for folded in part.casefold():
-                kept.append(folded)
-                origin.append(place)
-    return "".join(kept), origin
-
-
-def _align(words: list[Word], text: str) -> list[Word]:
-    folded, origin = _folded(text)
-    place, last_end, found = 0, 0, []
-    for word in words:
-        if word.special:
-            found.append(word)
-            continue
-        wanted = _folded(word.text)[0]
-        if not wanted or not folded.startswith(wanted, place):
-            return words
-        start, stop = origin[place], origin[place + len(wanted) - 1] + 1
-        # Marks that stand alone in the original (a combining accent) stay with their letter.
-        while stop < len(text) and unicodedata.combining(text[stop]):
-            stop += 1
-        glued = place > 0 and start <= last_end
-        found.append(replace(word, text=text[start:stop] or word.text, glued=glued))
-        place, last_end = place + len(wanted), stop
-    return found

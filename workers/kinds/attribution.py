@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import headwise
 from headwise import Attribution
+from headwise.segmentation import Segmentation
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
 from jobs.results import ExampleResult
 from workers.block import Block, site_infos
@@ -59,11 +60,16 @@ def _example(result: Attribution, number: int) -> ExampleResult:
     error = result.errors[number]
     failed = error is not None
     by_token, cells = result.token_attribution[number], result.interactions[number]
+    spans = result.token_spans[number]
     return ExampleResult(
         predicted=None if failed else int(result.predicted[number]),
         target=None if failed else int(result.target[number]),
         probabilities=() if failed else tuple(map(float, result.probabilities[number])),
         tokens=result.tokens[number],
+        words=Segmentation(word_index=result.word_index[number], spans=spans)
+        if any(spans)
+        else None,
+        word_texts=result.word_texts[number],
         token_attribution=None if by_token is None else by_token.tolist(),
         interactions=None if cells is None else cells.to_json(),
         truncated=bool(result.truncated[number]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from db.queue.lifecycle import WaitingShard
 from db.queue.planning import Plan
 from db.reads import jobs as job_reads
 from db.results import commit
+from headwise.segmentation import Segmentation, Span
 from tests.helpers.databases import execute, one, rows
 from tests.helpers.jobs import (
     ALICE,
@@ -156,10 +158,21 @@ def test_texts_are_forgotten_when_they_are_not_kept(database: Database) -> None:
     planned_job(database, examples=2, spec=json.dumps({"keep_text": False}))
     held = claim(database)
     assert commit.read_shard(database, held).texts[1] == ("text 1", "second 1")
-    assert commit.commit_shard(database, held, completed(0, 2), "model")
-    texts = "SELECT text_a, text_b, tokens, text_hash FROM examples WHERE example = 1"
-    assert rows(database, texts) == [(None, None, None, "hash 1")]
-    assert rows(database, "SELECT DISTINCT query_token FROM token_edges") == [(None,)]
+    done = completed(0, 2)
+    words = Segmentation(word_index=(0, 1, 2, 3), spans=(None, Span(0, 0, 4), Span(0, 5, 6), None))
+    told = tuple(
+        replace(example, words=words, word_texts=("[CLS]", "text", "0", "[SEP]"))
+        for example in done.parts[0].examples
+    )
+    done = replace(done, parts=(replace(done.parts[0], examples=told),))
+    assert commit.commit_shard(database, held, done, "model")
+    texts = (
+        "SELECT text_a, text_b, tokens, word_index, token_spans, text_hash FROM examples "
+        "WHERE example = 1"
+    )
+    assert rows(database, texts) == [(None, None, None, None, None, "hash 1")]
+    columns = "query_token, key_token, query_word, key_word"
+    assert rows(database, f"SELECT DISTINCT {columns} FROM token_edges") == [(None,) * 4]
 
 
 def test_waiting_shards_are_announced_again_only_after_a_while(database: Database) -> None:

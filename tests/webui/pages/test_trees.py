@@ -128,7 +128,8 @@ def test_hostile_and_missing_texts(
     hostile = stored(database, seeding, pairs=((EVIL, EVIL),))
     with database.write() as tx:
         tokens = json.dumps(["[CLS]", EVIL, '"&', "c", "d", "e"])
-        tx.execute(update(schema.example_result).values(tokens=tokens))
+        unknown = {"word_index": None, "token_spans": None}
+        tx.execute(update(schema.example_result).values(tokens=tokens, **unknown))
     page = client.get(hostile).text
     assert "<script>alert" not in page
     assert labels(drawn(page))[:3] == ["[CLS]", EVIL[:23] + "…", '"&']

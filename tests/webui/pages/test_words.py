@@ -1,73 +1,200 @@
-"""Word pieces to words: the three conventions, and alignment with the original text."""
+"""Words on pages: as they were written, whatever tokenizer divided them, and their colours."""
 
 from __future__ import annotations
 
+import html
+import json
+import re
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from flask.testing import FlaskClient
+from sqlalchemy import insert, update
 
-from webui.pages.words import LEVELS, level, read_words, scale_of, sum_by_word, word_at
+from db import schema
+from db.database import Database
+from db.results.words import to_columns
+from headwise.segmentation import Segmentation
+from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
+from webui.pages.words import LEVELS, Word, level, read_pieces, read_words, scale_of, word_at
+
+TOKENIZERS = {
+    "WordPiece": word_piece("un", "##believ", "##able", "so", "cafe"),
+    "byte-level BPE": byte_level(("c", "a"), ("ca", "f")),
+    "byte fallback": byte_fallback("c", "a", "f", "so"),
+    "Unigram": unigram("▁un", "believ", "able", "日本", "語", "สวัสดี", "ครับ", "caf"),
+}
 
 
-def shown(tokens: list[str], *texts: str) -> str:
-    """The words with their spaces, one text a line."""
-    lines: dict[int, str] = {}
-    for word in read_words(tokens, texts):
-        if not word.special:
-            before = lines.get(word.segment, "")
-            lines[word.segment] = before + ("" if word.glued or not before else " ") + word.text
-    return "\n".join(lines[segment] for segment in sorted(lines))
+def stored(name: str, *texts: str) -> tuple[tuple[str, ...], Segmentation]:
+    """An example's tokens and words, as a job stores them."""
+    found = encoded(TOKENIZERS[name], *texts)
+    return found.tokens, Segmentation(word_index=found.word_index, spans=found.token_spans)
+
+
+def place(database: Database, seeding: SimpleNamespace, name: str, *texts: str) -> str:
+    """The address of an example that was tokenized like that."""
+    tokens, words = stored(name, *texts)
+    job = seeding.seed_job(database, layers=1, heads=2, examples=1)
+    e, r, t = schema.example.c, schema.example_result.c, schema.edge.c
+    values: Mapping[str, Any] = {
+        "tokens": json.dumps(tokens),
+        "token_attribution": json.dumps([[0.1] * len(tokens)]),
+        **to_columns(words),
+    }
+    pair = dict(zip(("text_a", "text_b"), (*texts, None), strict=False))
+    with database.write() as tx:
+        tx.execute(update(schema.example).where(e.job_id == job).values(**pair))
+        tx.execute(update(schema.example_result).where(r.job_id == job).values(**values))
+        tx.execute(schema.edge.delete().where(t.job_id == job))
+        for rank in range(1, len(tokens) + 1):
+            tx.execute(
+                insert(schema.edge).values(
+                    job_id=job,
+                    example_no=0,
+                    rank=rank,
+                    site=0,
+                    head=0,
+                    query=rank - 1,
+                    key=rank - 1,
+                    attribution=0.1,
+                    attention=0.5,
+                )
+            )
+    return f"/jobs/{job}/examples/0"
+
+
+def paragraphs(page: str, within: str) -> list[list[tuple[str, str]]]:
+    """The words of a card of sentences by paragraph, each with its classes."""
+    card = page[page.index(within) :].split("</div>")[0]
+    return [
+        [
+            (html.unescape(text), classes)
+            for classes, text in re.findall(r'<span class="w([^"]*)"[^>]*>([^<]*)</span>', line)
+        ]
+        for line in card.split("<p ")[1:]
+    ]
+
+
+def read(page: str, within: str) -> list[str]:
+    """The same as a reader sees them, without special tokens."""
+    card = page[page.index(within) :].split("</div>")[0]
+    plain = re.sub(r'<span class="w[^"]* special"[^>]*>[^<]*</span>', "", card)
+    lines = plain.split("<p ")[1:]
+    return [" ".join(html.unescape(re.sub(r"<[^>]*>", "", "<p " + line)).split()) for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("tokens", "texts", "wanted"),
+    ("name", "text", "wanted"),
     [
-        (
-            ["[CLS]", "john", "fail", "##ed", ".", "[SEP]", "a", "cafe", "[SEP]"],
-            ("John failed.", "A  Café"),
-            "John failed.\nA Café",
-        ),
-        (["<s>", "It", "Ġdid", "n", "'t", "</s>", "</s>", "No", "</s>"], (), "It didn't\nNo"),
-        (["<s>", "▁Hal", "lo", "▁Welt", "</s>"], ("Hallo Welt",), "Hallo Welt"),
-        (["<s>", "na", "Ã¯", "ve", "</s>"], (), "na Ã¯ ve"),
-        (["<s>", "Ġna", "Ã¯", "ve", "</s>"], ("naïve",), "naïve"),
-        # Not the text's tokens: the pieces are shown as they are.
-        (["[CLS]", "something", "else", "[SEP]"], ("The text",), "something else"),
-        (["[CLS]", "[UNK]", "b", "[SEP]"], ("☃ b",), "[UNK] b"),
-        (["[CLS]", "日", "本", "[SEP]"], ("日本",), "日本"),
-        # Cut off in the middle of the text.
-        (["[CLS]", "one", "two", "[SEP]"], ("One two three",), "One two"),
-        ([], (), ""),
+        ("WordPiece", "A Café, unbelievable!", ["A", "Café", ",", "unbelievable", "!"]),
+        ("WordPiece", "So 😀 GOOD", ["So", "😀", "GOOD"]),
+        ("byte-level BPE", "A Café", ["A", "Café"]),
+        ("byte-level BPE", "日本 語", ["日", "本", "語"]),
+        ("byte-level BPE", "हिन्दी में", ["हिन्दी", "में"]),
+        ("byte fallback", "Café 日本", ["Café", "日", "本"]),
+        ("byte fallback", "So 😀❤️ GOOD", ["So", "😀❤️", "GOOD"]),
+        ("Unigram", "日本語", ["日本", "語"]),
+        ("Unigram", "สวัสดีครับ", ["สวัสดี", "ครับ"]),
+        ("Unigram", "مرحبا بالعالم", ["مرحبا", "بالعالم"]),
+        ("Unigram", "<b>un</b>  &amp", ["<b>un</b>", "&amp"]),
     ],
 )
-def test_words(tokens: list[str], texts: tuple[str, ...], wanted: str) -> None:
-    assert shown(tokens, *texts) == wanted
+def test_the_page_shows_the_text_as_it_was_written(
+    client: FlaskClient,
+    database: Database,
+    seeding: SimpleNamespace,
+    name: str,
+    text: str,
+    wanted: list[str],
+) -> None:
+    page = client.get(place(database, seeding, name, text, f"{text} {text}")).text
+    for within in ("data-words", 'class="sentence wide"'):
+        first, second = paragraphs(page, within)
+        assert [word for word, classes in first if "special" not in classes] == wanted
+        assert [word for word, classes in second if "special" not in classes] == wanted * 2
+        special = [word for word, classes in first + second if "special" in classes]
+        assert special == ["[CLS]", "[SEP]", "[SEP]"]
+        assert read(page, within) == [" ".join(text.split()), " ".join(f"{text} {text}".split())]
 
 
-def test_separators_are_no_words_of_the_text() -> None:
-    words = read_words(["[CLS]", "a", "[SEP]", "b", "[SEP]"], ("a", "b"))
-    assert [word.special for word in words] == [True, False, True, False, True]
-    assert [word.segment for word in words] == [0, 0, 0, 1, 1]
+def test_token_pairs_and_tree_show_what_was_written(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    address = place(database, seeding, "byte-level BPE", "Café")
+    page = client.get(address).text
+    table = page[page.index('class="dense pairs"') :].split("</table>")[0]
+    shown = re.findall(r'<code class="token" dir="auto">(.*?)</code>', table)
+    rest = ('<span class="muted">{}</span>'.format, str)
+    wanted = ["[CLS]", *("C" + rest[0]("afé"), rest[0]("C") + "a" + rest[0]("fé"))]
+    assert shown[:6:2] == wanted
+    assert rest[0]("Caf") + "é" in shown
+    assert "Ã" not in page
 
 
-@given(st.lists(st.text(max_size=6), max_size=30), st.lists(st.text(max_size=60), max_size=2))
-def test_every_piece_is_in_one_word(tokens: list[str], texts: list[str]) -> None:
-    words = read_words(tokens, texts)
-    places = [place for word in words for place in range(word.first, word.end)]
-    assert sorted(places) == list(range(len(tokens)))
-    values = [float(i) for i in range(len(tokens))]
-    assert sum(sum_by_word(words, values)) == pytest.approx(sum(values))
-    for place in range(len(tokens)):
-        found = word_at(words, place)
-        assert found is not None
-        assert words[found].first <= place < words[found].end
-    assert word_at(words, len(tokens)) is None
+def test_results_from_before_words_were_stored(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    address = place(database, seeding, "WordPiece", "Unbelievable", "so")
+    unknown = {"word_index": None, "token_spans": None}
+    with database.write() as tx:
+        tx.execute(update(schema.example_result).values(**unknown))
+    (words,) = paragraphs(client.get(address).text, "data-words")
+    tokens = ["[CLS]", "un", "##believ", "##able", "[SEP]", "so", "[SEP]"]
+    assert words == [(token, " p10") for token in tokens]
+
+
+def test_texts_that_are_not_kept_are_positions(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    job = seeding.seed_job(database, keep_text=False)
+    (words,) = paragraphs(client.get(f"/jobs/{job}/examples/0").text, "data-words")
+    assert [word for word, _ in words][:3] == ["#0", "#1", "#2"]
+
+
+def test_the_api_has_the_words(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    address = place(database, seeding, "byte-level BPE", "caf é", "so")
+    answer = client.get(f"/api/v1{address}").json
+    assert answer["tokens"] == ["[CLS]", "caf", "Ġ", "Ã", "©", "[SEP]", "s", "o", "[SEP]"]
+    assert answer["word_index"] == [0, 1, 2, 2, 2, 3, 4, 4, 5]
+    assert answer["token_spans"] == [
+        *(None, [0, 0, 3], [0, 3, 4], [0, 4, 5], [0, 4, 5], None, [1, 0, 1], [1, 1, 2], None)
+    ]
+
+
+def test_words_and_what_is_between_them() -> None:
+    tokens, words = stored("WordPiece", "\t(so  Café)", "so")
+    read_ = read_words(tokens, ("\t(so  Café)", "so"), words)
+    assert [(word.before, word.text, word.segment) for word in read_] == [
+        *((" ", "[CLS]", 0), ("\t", "(", 0), ("", "so", 0), ("  ", "Café", 0), ("", ")", 0)),
+        *((" ", "[SEP]", 0), (" ", "so", 1), (" ", "[SEP]", 1)),
+    ]
+    assert [(word.first, word.end) for word in read_] == [(i, i + 1) for i in range(8)]
+    assert [word.glued for word in read_].count(True) == 2
+
+
+def test_pieces_of_a_word_that_was_cut_between_bytes() -> None:
+    tokens, words = stored("byte-level BPE", " né")
+    assert [tuple(piece) for piece in read_pieces(tokens, (" né",), words)] == [
+        *(("[CLS]", "", ""), ("␣", "", "né"), ("n", "", "é"), ("é", "n", ""), ("é", "n", "")),
+        ("[SEP]", "", ""),
+    ]
 
 
 def test_separators_do_not_set_the_scale() -> None:
-    words = read_words(["[CLS]", "a", "b", "[SEP]"], ())
-    assert scale_of(words, [9.0, 0.5, -2.0, 0.0]) == 2.0
-    assert scale_of(words[:1], [9.0]) == 9.0
+    tokens, words = stored("WordPiece", "so un")
+    read_ = read_words(tokens, ("so un",), words)
+    assert scale_of(read_, [9.0, 0.5, -2.0, 0.0]) == 2.0
+    assert scale_of(read_[:1], [9.0]) == 9.0
+
+
+def test_the_word_of_a_token() -> None:
+    two = [Word(first=0, end=2, text="a"), Word(first=2, end=3, text="b")]
+    assert [word_at(two, position) for position in range(4)] == [0, 0, 1, None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""The words of an example's tokens as two JSON arrays."""
+
+from __future__ import annotations
+
+import json
+
+from headwise.segmentation import Segmentation, Span
+
+
+def to_columns(words: Segmentation | None) -> dict[str, str | None]:
+    """Return the values of `word_index` and `token_spans`; null where words are unknown."""
+    if words is None:
+        return {"word_index": None, "token_spans": None}
+    arrays = {"word_index": words.word_index, "token_spans": words.spans}
+    return {name: json.dumps(array, separators=(",", ":")) for name, array in arrays.items()}
+
+
+def from_columns(word_index: str | None, token_spans: str | None) -> Segmentation | None:
+    """Read what `to_columns` made; None for results that have no words."""
+    if word_index is None or token_spans is None:
+        return None
+    return Segmentation(
+        word_index=tuple(json.loads(word_index)),
+        spans=tuple(None if span is None else Span(*span) for span in json.loads(token_spans)),
+    )
