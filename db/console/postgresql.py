@@ -90,7 +90,7 @@ def run(request: dict[str, Any], output: Output) -> None:
     watchdog.start()
     try:
         check(connection, request["sql"], request["views"])
-        _fetch(connection, request["sql"], output)
+        fetch(connection, request["sql"], output)
     except psycopg.Error as error:
         raise Refused("time") if late.is_set() else translated(error) from None
 
@@ -170,7 +170,8 @@ def _look_up(
     )
 
 
-def _fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
+def fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
+    """Write the rows of a query that was checked to the output."""
     connection.execute((DECLARE + sql).encode(), binary=True)
     portal = connection.pgconn.describe_portal(b"q")
     names = [portal.fname(place) or b"" for place in range(portal.nfields)]

@@ -55,7 +55,7 @@ class PostgresDatabases:
             self._tables = [row[0] for row in connection.execute(_TABLES)]
             self._seeds = self._filled(connection)
             self._schema = self._fingerprint(connection)
-        self._spare: str | None = None
+        self._spares: list[str] = []
 
     @contextmanager
     def empty(self) -> Iterator[str]:
@@ -69,18 +69,17 @@ class PostgresDatabases:
     @contextmanager
     def migrated(self) -> Iterator[str]:
         """A database with the schema and nothing else."""
-        spare, self._spare = self._spare, None
-        name = self._rename(spare) if spare else self._create(self._template)
+        name = self._rename(self._spares.pop()) if self._spares else self._create(self._template)
         try:
             yield name
         finally:
             if self._emptied(name):
-                self._spare = name
+                self._spares.append(name)
             else:
                 self._drop(name)
 
     def close(self) -> None:
-        for name in filter(None, (self._spare, self._template)):
+        for name in (*self._spares, self._template):
             self._drop(name)
         self._admin.close()
 
