@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from sqlalchemy import URL, Connection, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, RowMapping, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 
 from db.schema import published
@@ -60,6 +60,16 @@ class Database:
         """Begin a read transaction; every statement sees a consistent snapshot."""
         with _translated(self.url), self.engine.connect() as connection:
             yield Transaction(connection)
+
+    def rows(self, sql: str, /, **values: object) -> list[RowMapping]:
+        """Run a query in a read transaction of its own."""
+        with self.read() as tx:
+            return tx.rows(sql, **values)
+
+    def value(self, sql: str, /, **values: object) -> Any:
+        """Return the first column of a query's first row; None without rows."""
+        with self.read() as tx:
+            return tx.run(sql, **values).scalar()
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, CursorResult, Executable, TextClause, bindparam, text
+from sqlalchemy import Connection, CursorResult, Executable, RowMapping, TextClause, bindparam, text
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 
@@ -57,6 +57,10 @@ class Transaction:
         """
         lists = tuple(key for key, value in values.items() if isinstance(value, list | tuple))
         return self.connection.execute(_statement(sql, self.dialect, lists), values)
+
+    def rows(self, sql: str, /, **values: object) -> list[RowMapping]:
+        """Run SQL text and return all of its rows, by column name."""
+        return list(self.run(sql, **values).mappings())
 
     def run_each(self, sql: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Run SQL text once for each row of values."""

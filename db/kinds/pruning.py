@@ -196,8 +196,7 @@ def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
     """Get a job's points, and whether they are provisional: merged from the shards done so far."""
     mine = {"job_id": job_id}
     with database.read() as tx:
-        points = tx.run(POINTS, **mine).mappings().all()
-        rows = tx.run(MASK_RESULTS, **mine).mappings().all()
+        points, rows = tx.rows(POINTS, **mine), tx.rows(MASK_RESULTS, **mine)
         results = [MaskResult(**row) for row in rows]
         if not rows and (halves := _merged(tx, job_id)) is not None:
             results = _results(halves[0] + halves[1])
@@ -212,25 +211,20 @@ def _point(row: RowMapping, result: MaskResult | None) -> Point:
 
 def list_sources(database: Database) -> list[Ranked]:
     """List the newest rankings of finished jobs, on any model."""
-    with database.read() as tx:
-        return [Ranked(**row) for row in tx.run(SOURCES).mappings()]
+    return [Ranked(**row) for row in database.rows(SOURCES)]
 
 
 def get_choice(database: Database, job_id: int) -> Choice | None:
     """Get the counts of the job's examples and its choice; None before it is planned."""
-    with database.read() as tx:
-        row = tx.run(CHOICE, job_id=job_id).mappings().first()
-    if row is None:
-        return None
-    verified = row["verified"]
-    return Choice(**{**row, "verified": None if verified is None else bool(verified)})
+    for row in database.rows(CHOICE, job_id=job_id):
+        verified = row["verified"]
+        return Choice(**{**row, "verified": None if verified is None else bool(verified)})
+    return None
 
 
 def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
     """Get the heads that a mask removes. Raises NotFoundError."""
-    mine = {"job_id": job_id, "mask_no": mask_no}
-    with database.read() as tx:
-        found = tx.run(REMOVED, **mine).scalar()
+    found = database.value(REMOVED, job_id=job_id, mask_no=mask_no)
     if found is None:
         raise NotFoundError(f"Job {job_id} has no mask {mask_no}.")
     removed: Removed = json.loads(found)

@@ -77,7 +77,7 @@ def mine(tx: Transaction, job_id: int, rule: TriggerRule = OFFICIAL) -> Mined:
     Raises ConflictError if it has no results, or has kept no edges or no texts.
     """
     _check(tx, job_id, rule)
-    rows = tx.run(CELLS, job_id=job_id, **rule.model_dump()).mappings()
+    rows = tx.rows(CELLS, job_id=job_id, **rule.model_dump())
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
     # The tokens of others do not show where each text begins and ends.
@@ -92,7 +92,7 @@ def mine(tx: Transaction, job_id: int, rule: TriggerRule = OFFICIAL) -> Mined:
 
 def _check(tx: Transaction, job_id: int, rule: TriggerRule) -> None:
     """Raise ConflictError if no example has what mining needs."""
-    counts = tx.run(COUNTS, job_id=job_id, examples=rule.examples).mappings().one()
+    counts = tx.rows(COUNTS, job_id=job_id, examples=rule.examples)[0]
     for column, what, remedy in (
         ("examples", "has no results", "Choose another job"),
         ("kept", "did not keep its texts", "Run it again with keep_text = true"),

@@ -81,7 +81,7 @@ def add(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:
 def fold(database: Database, age: float = KEPT_SECONDS) -> None:
     """Merge the rows of processes that have counted nothing for `age` seconds."""
     with database.write() as tx:
-        gone = [dict(row) for row in tx.run(GONE, age=age).mappings()]
+        gone = tx.rows(GONE, age=age)
         # Always in the same order, so that two schedulers do not deadlock.
         for row in sorted(gone, key=lambda row: tuple(row.values())[:4]):
             tx.run(ADD_FOLDED, **row)
@@ -89,7 +89,6 @@ def fold(database: Database, age: float = KEPT_SECONDS) -> None:
 
 def totals(tx: Transaction) -> list[Total]:
     """Read the counts of all processes."""
-    rows = tx.run(TOTALS).mappings()
     whole = ("attempts", "again", "examples", "failed", "head_scores")
     return [
         Total(
@@ -99,7 +98,7 @@ def totals(tx: Transaction) -> list[Total]:
                 "outcome": AttemptOutcome(row["outcome"]),
             }
         )
-        for row in rows
+        for row in tx.rows(TOTALS)
     ]
 
 

@@ -63,10 +63,8 @@ def end_run(tx: Transaction, job_id: int) -> None:
 def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
     """Remove the rows of marked jobs for that long; returns the jobs that are gone now."""
     until = time.monotonic() + seconds
-    with database.read() as tx:
-        marked = [int(row[0]) for row in tx.run(TO_EMPTY)]
     gone = []
-    for job_id in marked:
+    for job_id in [int(row["id"]) for row in database.rows(TO_EMPTY)]:
         with contained("deleting", job=job_id):
             if not remove_rows(database, job_id, tables(*_OF_JOBS, many_rows=True), until):
                 break
@@ -98,8 +96,7 @@ def remove_rows(
 
 def is_pending(database: Database) -> bool:
     """Whether a deleted job has rows left."""
-    with database.read() as tx:
-        return tx.run(TO_EMPTY).first() is not None
+    return database.value(TO_EMPTY) is not None
 
 
 def compact(database: Database) -> tuple[int, int]:

@@ -185,12 +185,12 @@ def patience(heartbeat_seconds: float) -> float:
 
 def list_workers(database: Database, settings: Settings) -> list[Worker]:
     """List workers, most recently seen first."""
-    return [_worker(dict(row), settings) for row in _rows(database, WORKERS)]
+    return [_worker(dict(row), settings) for row in database.rows(WORKERS)]
 
 
 def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
     """List schedulers, most recently seen first."""
-    return [_scheduler(row, settings) for row in _rows(database, SCHEDULERS)]
+    return [_scheduler(dict(row), settings) for row in database.rows(SCHEDULERS)]
 
 
 def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
@@ -201,11 +201,10 @@ def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
     """
     idle: Counter[str] = Counter()
     alive: Counter[str] = Counter()
-    with database.read() as tx:
-        for row in tx.run(LIVE_WORKERS, grace=grace):
-            for queue in row.queue.split(","):
-                alive[queue] += row.workers
-                idle[queue] += row.workers if row.state == ProcessState.IDLE else 0
+    for row in database.rows(LIVE_WORKERS, grace=grace):
+        for queue in row["queue"].split(","):
+            alive[queue] += row["workers"]
+            idle[queue] += row["workers"] if row["state"] == ProcessState.IDLE else 0
     return {queue: WorkerCount(idle=idle[queue], alive=alive[queue]) for queue in alive}
 
 
@@ -268,8 +267,7 @@ def notices(database: Database, settings: Settings) -> list[Notice]:
     schedulers = list_schedulers(database, settings)
     alive = [one for one in schedulers if one.alive]
     workers = [one for one in list_workers(database, settings) if one.alive]
-    with database.read() as tx:
-        running = {row.queue: row.jobs for row in tx.run(RUNNING_QUEUES)}
+    running = {row["queue"]: row["jobs"] for row in database.rows(RUNNING_QUEUES)}
     return [
         *_scheduler_notices(schedulers, alive),
         *_broker_notices(alive),
@@ -279,12 +277,8 @@ def notices(database: Database, settings: Settings) -> list[Notice]:
 
 def trace_seed(database: Database) -> Callable[[int], str]:
     """Make the seed for `jobs.traces`, the time at which a job was submitted."""
-
-    def seed(job_id: int) -> str:
-        with database.read() as tx:
-            return repr(tx.run("SELECT created_at FROM job WHERE id = :id", id=job_id).scalar())
-
-    return seed
+    created = "SELECT created_at FROM job WHERE id = :id"
+    return lambda job_id: repr(database.value(created, id=job_id))
 
 
 def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> Iterator[Notice]:
@@ -361,8 +355,3 @@ def _stalled(still: float | None, silent: float, settings: Settings) -> bool:
     Nothing is heard between two heartbeats, so that time does not count.
     """
     return still is not None and still - silent > settings.stall_warn_seconds
-
-
-def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
-    with database.read() as tx:
-        return [dict(row) for row in tx.run(statement).mappings()]

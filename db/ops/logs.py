@@ -33,13 +33,15 @@ SETTLE_SECONDS = 2.0
 CHUNK = 2_000
 
 LINES = """
-SELECT source, line_no, shard_no, fence, at, stored_at, level, event, details FROM job_log
+SELECT source, line_no AS number, shard_no AS shard, fence AS attempt, at, stored_at, level,
+    event, details FROM job_log
 WHERE job_id = :job_id AND level >= :level AND (:shard < 0 OR shard_no = :shard)
   AND (stored_at, source, line_no) > (:stored_at, :source, :line_no) AND stored_at <= :until
 ORDER BY stored_at, source, line_no LIMIT :limit
 """
 NEWEST = """
-SELECT source, line_no, shard_no, fence, at, stored_at, level, event, details FROM job_log
+SELECT source, line_no AS number, shard_no AS shard, fence AS attempt, at, stored_at, level,
+    event, details FROM job_log
 WHERE job_id = :job_id AND level >= :level AND (:shard < 0 OR shard_no = :shard)
   AND (stored_at, source, line_no) < (:stored_at, :source, :line_no)
 ORDER BY stored_at DESC, source DESC, line_no DESC LIMIT :limit
@@ -154,22 +156,8 @@ def _place(cursor: str, field: str) -> tuple[float, int, str]:
 
 def _read(database: Database, statement: str, values: dict[str, object]) -> list[LogLine]:
     names = {number: name for name, number in LEVELS.items()}
-    with database.read() as tx:
-        rows = tx.run(statement, **values).all()
-    return [
-        LogLine(
-            source=row.source,
-            number=row.line_no,
-            shard=row.shard_no,
-            attempt=row.fence,
-            at=row.at,
-            stored_at=row.stored_at,
-            level=names.get(row.level, "info"),
-            event=row.event,
-            details=row.details,
-        )
-        for row in rows
-    ]
+    rows = database.rows(statement, **values)
+    return [LogLine(**{**row, "level": names.get(row["level"], "info")}) for row in rows]
 
 
 class LogShipper:

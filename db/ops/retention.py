@@ -162,10 +162,8 @@ def _mark(tx: Transaction, job_id: int) -> bool:
 def remove_details(database: Database, seconds: float) -> bool:
     """Remove the details of marked jobs for that long; False if some are left."""
     until = time.monotonic() + seconds
-    with database.read() as tx:
-        marked = [int(row[0]) for row in tx.run(TO_PURGE)]
     details = tables(Lifetime.DETAILS, many_rows=True)
-    for job_id in marked:
+    for job_id in [int(row["id"]) for row in database.rows(TO_PURGE)]:
         with contained("purging", job=job_id):
             if not (
                 deletion.remove_rows(database, job_id, details, until)
@@ -184,9 +182,8 @@ def remove_texts(database: Database, seconds: float) -> bool:
     cancelled are removed here. Returns False if some are left after that time.
     """
     until = time.monotonic() + seconds
-    with database.read() as tx:
-        ended = [int(row[0]) for row in tx.run(TEXTS_NOT_KEPT, keeps_no_text=KEEPS_NO_TEXT)]
-    return all(_clear_columns(database, job_id, until) for job_id in ended)
+    ended = database.rows(TEXTS_NOT_KEPT, keeps_no_text=KEEPS_NO_TEXT)
+    return all(_clear_columns(database, row["id"], until) for row in ended)
 
 
 def _clear_columns(database: Database, job_id: int, until: float) -> bool:

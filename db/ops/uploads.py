@@ -19,6 +19,5 @@ SELECT submission FROM recurring WHERE submission LIKE :uploads
 
 def in_use(database: Database) -> set[str]:
     """The hashes of the uploads that a job or a recurring job refers to."""
-    with database.read() as tx:
-        rows = tx.run(REFERRING, uploads="%uploads/%", keeps_no_text=KEEPS_NO_TEXT)
-        return {digest for row in rows for digest in IN_PATH.findall(row[0])}
+    rows = database.rows(REFERRING, uploads="%uploads/%", keeps_no_text=KEEPS_NO_TEXT)
+    return {digest for row in rows for digest in IN_PATH.findall(row["spec"])}

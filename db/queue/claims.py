@@ -123,10 +123,9 @@ def claim(
             held = _claim(tx, who, lease_seconds, ask)
             if held is not None or database.dialect == "sqlite":
                 return held
-        with database.read() as tx:
-            claimable = tx.run(CLAIMABLE, queues=who.queues)
-            if not claimable.scalar() or ask.user_limit or ask.queue_limit:
-                return None
+        claimable = database.value(CLAIMABLE, queues=who.queues)
+        if not claimable or ask.user_limit or ask.queue_limit:
+            return None
     return None
 
 
@@ -230,15 +229,13 @@ class LeaseStatus:
 
 def poll(database: Database, held: Claim) -> LeaseStatus | None:
     """Read a lease's status; None if it is lost."""
-    with database.read() as tx:
-        row = tx.run(POLL, **held.key).first()
-    return None if row is None else LeaseStatus(control=Control(row.control), hi=row.hi)
+    rows = database.rows(POLL, **held.key)
+    return LeaseStatus(control=Control(rows[0]["control"]), hi=rows[0]["hi"]) if rows else None
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
     """Whether jobs of the worker's queues are about to be planned."""
-    with database.read() as tx:
-        return bool(tx.run(PLANNING_AHEAD, queues=who.queues).scalar())
+    return bool(database.value(PLANNING_AHEAD, queues=who.queues))
 
 
 def renew(

@@ -76,17 +76,15 @@ class Work:
 
 def pending_work(database: Database) -> Work:
     """Find out what there is to do, without writing."""
-    with database.read() as tx:
-        row = tx.run(WORK).one()
-    names = ("plan", "expire", "sweep", "finish", "empty", "recur")
-    return Work(**{name: bool(value) for name, value in zip(names, row, strict=True)})
+    [row] = database.rows(WORK)
+    return Work(**{name: bool(value) for name, value in row.items()})
 
 
 def expire_leases(database: Database) -> list[LeasedShard]:
     """Take shards back from workers that have been silent for a whole lease."""
     expired = []
     with database.write() as tx:
-        for row in tx.run(EXPIRED).mappings().all():
+        for row in tx.rows(EXPIRED):
             values = dict(row)
             owner = values.pop("owner")
             shard = LeasedShard(**values)
@@ -124,9 +122,8 @@ class WaitingShard:
 
 def waiting_shards(database: Database, again: float, limit: int) -> list[WaitingShard]:
     """List ready shards without a wake-up in the last `again` seconds."""
-    with database.read() as tx:
-        rows = tx.run(WAITING, again=again, limit=limit)
-        return [WaitingShard(**row) for row in rows.mappings()]
+    rows = database.rows(WAITING, again=again, limit=limit)
+    return [WaitingShard(**row) for row in rows]
 
 
 def mark_dispatched(database: Database, shards: Sequence[WaitingShard]) -> None:
@@ -153,10 +150,8 @@ def finish_jobs(database: Database) -> list[int]:
 
     Each has a transaction of its own, so that an error affects only its job; see `put_off`.
     """
-    with database.read() as tx:
-        waiting = [int(row.id) for row in tx.run(TO_FINISH)]
     finished = []
-    for job_id in waiting:
+    for job_id in [int(row["id"]) for row in database.rows(TO_FINISH)]:
         try:
             if _finish(database, job_id):
                 finished.append(job_id)

@@ -167,9 +167,9 @@ def plan_later(database: Database, job_id: int, message: str) -> float | None:
 
 def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
     """Return the seconds per unit of cost measured on models of this shape, if any were."""
-    with database.read() as tx:
-        row = tx.run(RATE, kind=kind, layers=layers, heads=heads).one()
-    if not row.pace:
+    [row] = database.rows(RATE, kind=kind, layers=layers, heads=heads)
+    if not row["pace"]:
         return None
-    basis = f"measured on {row.examples:,} examples with models of {layers} layers x {heads} heads"
-    return Rate(seconds_per_unit=float(row.pace), basis=basis)
+    counted = f"{row['examples']:,} examples"
+    basis = f"measured on {counted} with models of {layers} layers x {heads} heads"
+    return Rate(seconds_per_unit=float(row["pace"]), basis=basis)

@@ -49,9 +49,8 @@ def balance(database: Database, idle: Mapping[str, int]) -> list[Claim]:
 def _waiting(database: Database) -> dict[str, dict[int, int]]:
     """Count the workers that could share what is ready, by queue and priority."""
     waiting: dict[str, dict[int, int]] = defaultdict(dict)
-    with database.read() as tx:
-        for row in tx.run(WAITING_QUEUES):
-            waiting[row.queue][row.priority] = int(row.blocks)
+    for row in database.rows(WAITING_QUEUES):
+        waiting[row["queue"]][row["priority"]] = int(row["blocks"])
     return waiting
 
 
@@ -59,17 +58,14 @@ def _running(database: Database, queues: set[str]) -> list[Lease]:
     """List the leases in these queues."""
     if not queues:
         return []
-    with database.read() as tx:
-        rows = tx.run(RUNNING, queues=sorted(queues))
-        return [Lease(**row._mapping) for row in rows]
+    return [Lease(**row) for row in database.rows(RUNNING, queues=sorted(queues))]
 
 
 def _take_over(database: Database, running: list[Lease]) -> list[Claim]:
     """End the leases of workers that are too slow for their block."""
     found = []
     for lease in running:
-        with database.read() as tx:
-            typical = tx.run(TYPICAL, job_id=lease.job_id).scalar()
+        typical = database.value(TYPICAL, job_id=lease.job_id)
         if typical is None or not too_slow(lease, typical):
             continue
         held = _claim(lease)

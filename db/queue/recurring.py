@@ -116,7 +116,7 @@ def find(database: Database, number: int | None = None, runs: int = 5) -> list[R
         rows = tx.execute(query).mappings().all()
         numbers = [row["id"] for row in rows]
         found: dict[int, list[Run]] = {}
-        for run in tx.run(RUNS, numbers=numbers, most=runs).mappings():
+        for run in tx.rows(RUNS, numbers=numbers, most=runs):
             fields = dict(run)
             found.setdefault(fields.pop("recurring_id"), []).append(Run(**fields))
     return [
@@ -138,8 +138,7 @@ def get(database: Database, number: int, runs: int = 5) -> RecurringJob:
 
 def find_due(database: Database) -> list[Due]:
     """List the recurring jobs that are due."""
-    with database.read() as tx:
-        return [Due(**row._mapping) for row in tx.run(DUE)]
+    return [Due(**row) for row in database.rows(DUE)]
 
 
 def take(

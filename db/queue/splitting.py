@@ -48,8 +48,8 @@ UNTRIED = History()
 
 def lock(tx: Transaction, key: dict[str, int]) -> LeasedShard | None:
     """Lock a leased shard; None if it has ended, or another attempt has it."""
-    row = tx.run(HOLD, **key).mappings().first()
-    return None if row is None else LeasedShard(**row)
+    rows = tx.rows(HOLD, **key)
+    return LeasedShard(**rows[0]) if rows else None
 
 
 def shorten(tx: Transaction, key: dict[str, int], hi: int) -> bool:

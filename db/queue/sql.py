@@ -247,17 +247,18 @@ _PARENT_LOST = """EXISTS (
 WORK = f"""
 SELECT
     EXISTS (SELECT 1 FROM job WHERE state IN ('queued', 'planning') AND control <> 'cancel'
-        AND plan_at <= {{clock}} AND {_PARENTS_DONE}),
-    EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {{clock}}),
+        AND plan_at <= {{clock}} AND {_PARENTS_DONE}) AS plan,
+    EXISTS (SELECT 1 FROM shard WHERE state = 'leased' AND lease_until < {{clock}}) AS expire,
     EXISTS (SELECT 1 FROM job WHERE state IN ('cancelling', 'stopping') OR (
         state IN ('queued', 'planning', 'running', 'paused') AND deadline_at < {{clock}}) OR (
         state = 'queued' AND {_PARENT_LOST}) OR (
         state IN ('running', 'paused') AND NOT EXISTS (
-            SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased')))),
-    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing' AND plan_at <= {{clock}}),
-    EXISTS (SELECT 1 FROM job WHERE state = 'deleting'),
+            SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))))
+        AS sweep,
+    EXISTS (SELECT 1 FROM job WHERE state = 'finalizing' AND plan_at <= {{clock}}) AS finish,
+    EXISTS (SELECT 1 FROM job WHERE state = 'deleting') AS empty,
     EXISTS (SELECT 1 FROM recurring WHERE NOT paused AND next_at <= {{clock}}
-        AND retry_at <= {{clock}})
+        AND retry_at <= {{clock}}) AS recur
 """  # noqa: S608 - constants of this file
 """Whether there is anything to plan, expire, sweep, finish or empty. It is read first, so that an
 idle scheduler never takes SQLite's write lock."""

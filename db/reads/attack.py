@@ -88,7 +88,7 @@ def list_triggers(database: Database, job_id: int) -> list[StoredTrigger]:
             tokens=read_parts(row["parts"]),
             **{name: value for name, value in row.items() if name not in taken},
         )
-        for row in _rows(database, TRIGGERS, job_id)
+        for row in database.rows(TRIGGERS, job_id=job_id)
     ]
 
 
@@ -109,18 +109,18 @@ def get_results(database: Database, job_id: int) -> list[TriggerResult]:
 
 def list_sources(database: Database, job_id: int, trigger: int, limit: int) -> list[dict[str, Any]]:
     """List the examples that a trigger was mined from, the strongest first, with their cells."""
-    rows = _rows(database, SOURCES, job_id, trigger=trigger, limit=limit)
+    rows = database.rows(SOURCES, job_id=job_id, trigger=trigger, limit=limit)
     return [{**row, "cells": json.loads(row["cells"])} for row in rows]
 
 
 def list_flipped(database: Database, job_id: int, trigger: int, limit: int) -> list[RowMapping]:
     """List examples that the job's model predicts wrongly because of a trigger."""
-    return _rows(database, FLIPPED, job_id, trigger=trigger, limit=limit)
+    return database.rows(FLIPPED, job_id=job_id, trigger=trigger, limit=limit)
 
 
 def get_tried(database: Database, job_id: int) -> Tried | None:
     """Get the effect of the first trigger on the first example; None until it is computed."""
-    rows = [row for row in _rows(database, OUTCOME, job_id) if row["after"] is not None]
+    rows = [row for row in database.rows(OUTCOME, job_id=job_id) if row["after"] is not None]
     if not rows:
         return None
     row, tokens = rows[0], get_trigger(database, job_id, 0).tokens
@@ -138,12 +138,4 @@ def get_tried(database: Database, job_id: int) -> Tried | None:
 
 def list_finished(database: Database, kind: str) -> list[tuple[int, str]]:
     """List number and name of the newest succeeded jobs of a kind."""
-    with database.read() as tx:
-        found = tx.run(FINISHED, kind=kind)
-        return [(row.id, row.name) for row in found]
-
-
-def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
-    with database.read() as tx:
-        found = tx.run(statement, job_id=job_id, **values)
-        return list(found.mappings().all())
+    return [(row["id"], row["name"]) for row in database.rows(FINISHED, kind=kind)]

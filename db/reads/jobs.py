@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -252,8 +252,7 @@ def list_jobs(
     """List jobs, newest first, with their rates."""
     values = {"limit": limit, "offset": offset, **_matching(state, contains)}
     with database.read() as tx:
-        rows = tx.run(JOBS, **values).mappings().all()
-        return _complete(tx, rows)
+        return _complete(tx, tx.rows(JOBS, **values))
 
 
 def list_ids(
@@ -261,20 +260,18 @@ def list_ids(
 ) -> list[int]:
     """The numbers of the jobs that `list_jobs` would read."""
     values = {"limit": limit, "offset": offset, **_matching(state, contains)}
-    with database.read() as tx:
-        return list(tx.run(JOB_IDS, **values).scalars())
+    return [row["job_id"] for row in database.rows(JOB_IDS, **values)]
 
 
 def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:
     """Count the jobs that `list_jobs` pages through."""
-    with database.read() as tx:
-        return int(tx.run(COUNT_JOBS, **_matching(state, contains)).scalar_one())
+    return int(database.value(COUNT_JOBS, **_matching(state, contains)))
 
 
 def get_job(database: Database, job_id: int) -> Job:
     """Get one job. Raises NotFoundError."""
     with database.read() as tx:
-        rows = tx.run(JOB, job_id=job_id).mappings().all()
+        rows = tx.rows(JOB, job_id=job_id)
         if not rows:
             raise NotFoundError(f"There is no job {job_id}.")
         return _complete(tx, rows)[0]
@@ -282,20 +279,17 @@ def get_job(database: Database, job_id: int) -> Job:
 
 def list_texts(database: Database, job_id: int) -> list[StoredText]:
     """List the examples of a job as they were given."""
-    with database.read() as tx:
-        return [StoredText(**row) for row in tx.run(TEXTS, job_id=job_id).mappings()]
+    return [StoredText(**row) for row in database.rows(TEXTS, job_id=job_id)]
 
 
 def list_children(database: Database, job_id: int) -> list[int]:
     """List the jobs that need this one."""
-    with database.read() as tx:
-        return list(tx.run(CHILDREN, job_id=job_id).scalars())
+    return [row["job_id"] for row in database.rows(CHILDREN, job_id=job_id)]
 
 
 def shard_counts(database: Database, job_id: int) -> dict[str, int]:
     """Count a job's shards by state."""
-    with database.read() as tx:
-        return _counts(tx, SHARD_COUNTS, {"job_id": job_id})
+    return {row["state"]: int(row["n"]) for row in database.rows(SHARD_COUNTS, job_id=job_id)}
 
 
 def list_shards(
@@ -304,11 +298,10 @@ def list_shards(
     """List shards with their attempts: failed ones first, then leased ones."""
     values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
     with database.read() as tx:
-        rows = tx.run(SHARDS, **values).mappings().all()
+        rows = tx.rows(SHARDS, **values)
         numbers = [row["shard_no"] for row in rows]
-        found = tx.run(ATTEMPTS, job_id=job_id, shards=numbers).mappings()
         attempts: dict[int, list[Attempt]] = defaultdict(list)
-        for row in found:
+        for row in tx.rows(ATTEMPTS, job_id=job_id, shards=numbers):
             attempts[row["shard_no"]].append(_renamed(Attempt, row))
     return [_renamed(Shard, row, attempts=tuple(attempts[row["shard_no"]])) for row in rows]
 
@@ -324,10 +317,6 @@ def escape_like(part: str) -> str:
 
 def _matching(state: str, contains: str) -> dict[str, str]:
     return {"state": state, "pattern": escape_like(contains.lower()), "inline": _INLINE}
-
-
-def _counts(tx: Transaction, statement: str, values: Mapping[str, object]) -> dict[str, int]:
-    return {state: int(n) for state, n in tx.run(statement, **values)}
 
 
 def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:

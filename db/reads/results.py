@@ -194,17 +194,17 @@ class Example:
 
 def list_sites(database: Database, job_id: int) -> list[Site]:
     """List the job's sites; empty before its first shard is done."""
-    return [Site(**row) for row in _rows(database, SITES, job_id)]
+    return [Site(**row) for row in database.rows(SITES, job_id=job_id)]
 
 
 def get_importance(database: Database, job_id: int) -> Importance:
     """Get head importance; while the job runs, from some of the blocks done so far."""
-    final = [HeadImportance(**row) for row in _rows(database, IMPORTANCE, job_id)]
+    final = [HeadImportance(**row) for row in database.rows(IMPORTANCE, job_id=job_id)]
     if final:
         return Importance(heads=final, provisional=False)
     with database.read() as tx:
         blocks = rankings.spread_blocks(tx, job_id)
-        rows = tx.run(SUMS, job_id=job_id, blocks=blocks).mappings().all()
+        rows = tx.rows(SUMS, job_id=job_id, blocks=blocks)
     sums = [HeadSums(**{**row, "n": int(row["n"])}) for row in rows]
     return Importance(heads=head_importance(sums), provisional=True)
 
@@ -237,7 +237,7 @@ def list_examples(
         + f"{source} AND {' AND '.join(conditions)} ORDER BY {number} {order} LIMIT :limit"
     )
     place = {"after": after, "before": before, "limit": limit}
-    found = [_example(row) for row in _rows(database, statement, job_id, **values, **place)]
+    found = [_example(row) for row in database.rows(statement, job_id=job_id, **values, **place)]
     return sorted(found, key=lambda example: example.example)
 
 
@@ -245,7 +245,7 @@ def get_example(database: Database, job_id: int, example: int) -> Example:
     """Get one example with its tokens. Raises NotFoundError."""
     whole = "e.text_a, e.text_b, r.tokens, r.word_index, r.token_spans, r.token_attribution"
     statement = EXAMPLE_COLUMNS.format(texts=whole) + _EXAMPLES + "AND r.example_no = :example"
-    rows = _rows(database, statement, job_id, example=example)
+    rows = database.rows(statement, job_id=job_id, example=example)
     if not rows:
         raise NotFoundError(f"Job {job_id} has no result for example {example}.")
     return _example(rows[0])
@@ -261,17 +261,17 @@ def get_confusion(
 
 def example_scores(database: Database, job_id: int, example: int) -> list[RowMapping]:
     """Get one example's values of every head: site, head, score, total, query, key, attention."""
-    return _rows(database, EXAMPLE_SCORES, job_id, example=example)
+    return database.rows(EXAMPLE_SCORES, job_id=job_id, example=example)
 
 
 def example_sites(database: Database, job_id: int, example: int) -> list[RowMapping]:
     """Get one example's completeness: site, f0, f1, residual, points, converged."""
-    return _rows(database, EXAMPLE_SITES, job_id, example=example)
+    return database.rows(EXAMPLE_SITES, job_id=job_id, example=example)
 
 
 def example_edges(database: Database, job_id: int, example: int) -> list[RowMapping]:
     """Get the strongest cells of one example."""
-    return _rows(database, EXAMPLE_EDGES, job_id, example=example)
+    return database.rows(EXAMPLE_EDGES, job_id=job_id, example=example)
 
 
 def head_scores(
@@ -290,8 +290,8 @@ def strongest_examples(
     """Get the examples with the head's highest scores, and how many examples were searched."""
     with database.read() as tx:
         found, searched = digest.strongest(tx, job_id, site, head, examples)
-        rows = tx.run(STRONG_EXAMPLES, job_id=job_id, site=site, head=head, examples=found)
-        return list(rows.mappings().all()), searched
+        place = {"job_id": job_id, "site": site, "head": head}
+        return tx.rows(STRONG_EXAMPLES, **place, examples=found), searched
 
 
 def frequent_pairs(
@@ -299,7 +299,7 @@ def frequent_pairs(
 ) -> list[RowMapping]:
     """Get the head's most frequent token pairs among the strongest cells of sampled examples."""
     picked = digest.picked(examples, PAIRED)
-    return _rows(database, PAIRS, job_id, site=site, head=head, limit=limit, **picked)
+    return database.rows(PAIRS, job_id=job_id, site=site, head=head, limit=limit, **picked)
 
 
 def alike_examples(
@@ -327,12 +327,6 @@ def alike_examples(
 def parse_list(stored: str | None) -> list[Any]:
     """Decode a stored JSON array; empty if nothing is stored."""
     return list(json.loads(stored)) if stored else []
-
-
-def _rows(database: Database, statement: str, job_id: int, **values: object) -> list[RowMapping]:
-    with database.read() as tx:
-        found = tx.run(statement, job_id=job_id, **values)
-        return list(found.mappings().all())
 
 
 def _example(row: RowMapping) -> Example:

@@ -100,8 +100,7 @@ def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list
 
 def count_studies(database: Database) -> int:
     """Count the studies."""
-    with database.read() as tx:
-        return int(tx.run(COUNT).scalar_one())
+    return int(database.value(COUNT))
 
 
 def get_study(database: Database, study: int) -> StudyRow:
@@ -117,9 +116,8 @@ def strongest_example(database: Database, job_id: int) -> int | None:
 
     Only correctly predicted examples count. None if there are none, or no tokens were kept.
     """
-    with database.read() as tx:
-        found = tx.run(STRONGEST_EXAMPLE, job_id=job_id).scalar()
-    return None if found is None else int(found)
+    found: int | None = database.value(STRONGEST_EXAMPLE, job_id=job_id)
+    return found
 
 
 def set_control(database: Database, study: int, action: str) -> None:

@@ -12,7 +12,5 @@ SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = 
 
 def read_interactions(database: Database, job_id: int, example: int) -> Interactions | None:
     """Read the example's strongest cells; None if it failed or its job stored none."""
-    with database.read() as tx:
-        values = {"job_id": job_id, "example": example}
-        stored = tx.run(INTERACTIONS, **values).scalar()
+    stored = database.value(INTERACTIONS, job_id=job_id, example=example)
     return None if stored is None else Interactions.from_json(stored)

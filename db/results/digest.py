@@ -123,7 +123,7 @@ def write(tx: Transaction, job_id: int, examples: int) -> None:
     sample = _read_scores(tx, job_id, examples, SCORED)
     sites, heads = sample.scores.shape[1:]
     stored = {"sites": sites, "heads": heads, **_stored(sample.examples, sample.scores)}
-    confusion = _rows(tx, CONFUSION, job_id, **picked(examples, COUNTED))
+    confusion = tx.rows(CONFUSION, job_id=job_id, **picked(examples, COUNTED))
     completeness = _read_completeness(tx, job_id, examples, SAMPLE)
     found: Mapping[Table, list[dict[str, Any]]] = {
         schema.site_summary: [one.__dict__ for one in completeness],
@@ -156,7 +156,7 @@ def confusion(
     # A job without gold labels has a digest and no counts.
     if not rows and not _has_digest(tx, job_id):
         most = LIVE["confusion"]
-        rows = _rows(tx, CONFUSION, job_id, **picked(examples, most))
+        rows = tx.rows(CONFUSION, job_id=job_id, **picked(examples, most))
     return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}, examples <= most
 
 
@@ -181,7 +181,7 @@ def strongest(
     if found:
         return found, examples
     values = {"site": site, "head": head, "limit": TOP, **picked(examples, LIVE["strongest"])}
-    rows = _rows(tx, STRONGEST, job_id, **values)
+    rows = tx.rows(STRONGEST, job_id=job_id, **values)
     return [row["example_no"] for row in rows], min(examples, LIVE["strongest"])
 
 
@@ -199,7 +199,7 @@ def _read_completeness(
     tx: Transaction, job_id: int, examples: int, most: int
 ) -> list[SiteCompleteness]:
     sites: dict[int, list[RowMapping]] = {}
-    for row in _rows(tx, COMPLETENESS, job_id, **picked(examples, most)):
+    for row in tx.rows(COMPLETENESS, job_id=job_id, **picked(examples, most)):
         sites.setdefault(row["site"], []).append(row)
     return [_completeness(site, rows) for site, rows in sorted(sites.items())]
 
@@ -272,8 +272,3 @@ def _stored(examples: Numbers, scores: Scores) -> dict[str, bytes]:
         "examples": examples.astype(_NUMBER).tobytes(),
         "scores": scores.astype(_SCORE).tobytes(),
     }
-
-
-def _rows(tx: Transaction, statement: str, job_id: int, **values: Any) -> list[RowMapping]:
-    found = tx.run(statement, job_id=job_id, **values)
-    return list(found.mappings().all())

@@ -63,7 +63,7 @@ class Ranked:
 def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]:
     """Get a job's rankings; also tell whether they are merged from only some shards."""
     with database.read() as tx:
-        rows = tx.run(RANKING, job_id=job_id).mappings().all()
+        rows = tx.rows(RANKING, job_id=job_id)
         if rows:
             return [HeadRank(**row) for row in rows], False
         return merge(tx, job_id, intervals=False), True
@@ -71,9 +71,7 @@ def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]
 
 def list_rankings(database: Database, layers: int, heads: int) -> list[Ranked]:
     """List the rankings of finished jobs on models of this shape, newest first."""
-    with database.read() as tx:
-        found = tx.run(RANKED, layers=layers, heads=heads)
-        return [Ranked(**row) for row in found.mappings()]
+    return [Ranked(**row) for row in database.rows(RANKED, layers=layers, heads=heads)]
 
 
 def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float64]:
