@@ -35,48 +35,28 @@ def _last(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1] or path
 
 
+_AS_THEY_ARE = (
+    *("id", "kind", "name", "user", "control", "final", "priority", "queue", "examples"),
+    *("examples_done", "examples_failed", "waiting", "labels", "layers", "heads", "spec"),
+    *("spec_hash", "data_fingerprint", "model_fingerprint", "result_hash", "error", "warning"),
+    *("deadline_at", "keep_days", "keep_details_days", "purged_at", "plan_at", "plan_tries"),
+    *("created_at", "started_at", "finished_at"),
+)
+"""Attributes of a job that are keys of its JSON."""
+
+
 def job_json(job: Job) -> dict[str, Any]:
     """A job."""
     return {
-        "id": job.id,
-        "kind": job.kind,
-        "name": job.name,
+        **{name: getattr(job, name) for name in _AS_THEY_ARE},
         "title": job_title(job),
-        "user": job.user,
         "state": job.state.value,
-        "control": job.control,
-        "final": job.final,
-        "priority": job.priority,
-        "queue": job.queue,
-        "examples": job.examples,
-        "examples_done": job.examples_done,
-        "examples_failed": job.examples_failed,
         "examples_computed": job.computed,
         "examples_per_second": job.rate,
         "eta_seconds": job.eta,
         "elapsed_seconds": job.elapsed,
-        "waiting": job.waiting,
-        "labels": list(job.labels),
-        "layers": job.layers,
-        "heads": job.heads,
-        "spec": job.spec,
-        "spec_hash": job.spec_hash,
-        "data_fingerprint": job.data_fingerprint,
-        "model_fingerprint": job.model_fingerprint,
-        "result_hash": job.result_hash,
-        "error": job.error,
-        "warning": job.warning,
         "understood": _understood_json(job.understood),
-        "deadline_at": job.deadline_at,
-        "keep_days": job.keep_days,
-        "keep_details_days": job.keep_details_days,
-        "purged_at": job.purged_at,
-        "plan_at": job.plan_at,
-        "plan_tries": job.plan_tries,
         "parents": [parent for parent, _ in job.parents],
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
     }
 
 

@@ -97,18 +97,7 @@ def _example_json(example: Example, labels: tuple[str, ...]) -> dict[str, Any]:
     def name(index: int | None) -> str | None:
         return labels[index] if index is not None and 0 <= index < len(labels) else None
 
-    return {
-        "example": example.example,
-        "source_row": example.source_row,
-        "text_a": example.text_a,
-        "text_b": example.text_b,
-        "gold": example.gold,
-        "gold_label": name(example.gold),
-        "predicted": example.predicted,
-        "predicted_label": name(example.predicted),
-        "target": example.target,
-        "target_label": name(example.target),
-        "probabilities": example.probabilities,
-        "truncated": example.truncated,
-        "error": example.error,
-    }
+    values = asdict(example)
+    del values["tokens"], values["token_attribution"]
+    indices = {key: values[key] for key in ("gold", "predicted", "target")}
+    return {**values, **{f"{key}_label": name(index) for key, index in indices.items()}}
