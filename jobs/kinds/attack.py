@@ -46,8 +46,18 @@ class TriggerKind(StrEnum):
 
     @property
     def is_control(self) -> bool:
-        """Whether mined triggers are compared with it."""
+        """True for the kinds that mined triggers are compared with."""
         return self in (TriggerKind.RANDOM, TriggerKind.ATTENTION)
+
+    @property
+    def display_name(self) -> str:
+        """Its name on pages: `mined`, `random control`."""
+        return f"{self} control" if self.is_control else str(self)
+
+    @property
+    def noun(self) -> str:
+        """One of them in a sentence: `mined trigger`, `random control`."""
+        return self.display_name if self.is_control else f"{self} trigger"
 
 
 class Controls(Frozen):

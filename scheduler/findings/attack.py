@@ -11,16 +11,9 @@ from db.reads.jobs import Job
 from jobs.formatting import counted, percent
 from jobs.kinds.attack import TriggerKind
 
-ORIGINS = {
-    TriggerKind.MINED: "mined triggers",
-    TriggerKind.GIVEN: "given triggers",
-    TriggerKind.RANDOM: "random controls",
-    TriggerKind.ATTENTION: "controls by attention",
-}
-
 
 def findings(database: Database, job: Job) -> list[str]:
-    """The best trigger of every origin against every class."""
+    """The best trigger of every kind against every class."""
     said = []
     triggers = {one.number: one for one in attack_reads.list_triggers(database, job.id)}
     tried = Counter(trigger.kind for trigger in triggers.values())
@@ -32,7 +25,7 @@ def findings(database: Database, job: Job) -> list[str]:
     best.sort(key=lambda one: (one.sums.gold, list(TriggerKind).index(one.kind)))
     for gold, group in groupby(best, key=lambda one: one.sums.gold):
         parts = [
-            f"the best of {tried[one.kind]:,} {ORIGINS[one.kind]}, "
+            f"the best of {counted(tried[one.kind], one.kind.noun)}, "
             f"“{triggers[one.sums.trigger].text}”, turns {percent(one.success[0])} of what was "
             f"predicted right, accuracy from {percent(one.accuracy_before[0])} to "
             f"{percent(one.accuracy_after[0])} of {counted(one.sums.n, 'example')}"

@@ -28,14 +28,7 @@ BEST = 5
 """Triggers of a kind and class that are shown at first."""
 SOURCES, FLIPPED = 20, 20
 
-KIND_WORDS = {
-    TriggerKind.MINED: "mined",
-    TriggerKind.GIVEN: "given",
-    TriggerKind.RANDOM: "random control",
-    TriggerKind.ATTENTION: "attention control",
-}
-
-_SAID = ("trigger", "kind")
+_OF_TRIGGER = ("trigger", "kind")
 """Fields of a trigger's results that the trigger itself has."""
 
 blueprint = Blueprint("attack", __name__)
@@ -58,7 +51,7 @@ class Line:
 class Strip:
     """The success of all triggers of a kind against a class, as shares."""
 
-    kind: str
+    kind: TriggerKind
     dots: tuple[float, ...]
     mean: float
 
@@ -80,8 +73,7 @@ def section(job: Job) -> dict[str, Any]:
         "model": model,
         "every_trigger": every,
         "trigger_count": {
-            KIND_WORDS[kind]: sum(trigger.kind == kind for trigger in triggers)
-            for kind in TriggerKind
+            kind.noun: sum(trigger.kind == kind for trigger in triggers) for kind in TriggerKind
         },
         "classes": [
             {
@@ -116,7 +108,6 @@ def trigger(job_id: int, trigger_no: int) -> str:
         "trigger.html",
         job=job,
         trigger=found,
-        kind_words=KIND_WORDS,
         rates=rates,
         flip_rows=[line.result.sums for line in rates if line.trigger.number == trigger_no],
         sources=attack_reads.list_sources(opened, job_id, family, SOURCES),
@@ -137,7 +128,11 @@ def list_triggers(job_id: int) -> Response:
         values = asdict(one)
         own = [asdict(result) for result in found if result.sums.trigger == one.number]
         results_json = [
-            {key: value for key, value in {**row.pop("sums"), **row}.items() if key not in _SAID}
+            {
+                key: value
+                for key, value in {**row.pop("sums"), **row}.items()
+                if key not in _OF_TRIGGER
+            }
             for row in own
         ]
         rows.append({"trigger": values.pop("number"), **values, "results": results_json})
@@ -244,7 +239,7 @@ def _transfer(
         return [flipped / correct if correct else None for flipped, correct in pairs]
 
     kinds = [kind for kind in TriggerKind if (kind, 0) in counts]
-    rows = [{"name": f"all {KIND_WORDS[kind]}", "values": shares(kind)} for kind in kinds]
+    rows = [{"name": f"all {kind.noun}s", "values": shares(kind)} for kind in kinds]
     own = [(t, shares(t.number)) for t in triggers if not t.kind.is_control]
     own.sort(key=lambda pair: -(pair[1][0] or 0.0))
     return rows + [{"name": t.text, "trigger": t.number, "values": v} for t, v in own[: 4 * BEST]]

@@ -135,6 +135,6 @@ def _strips(*jobs: Job) -> dict[tuple[str, str], list[attack.Strip | None]]:
     for place, job in enumerate(jobs):
         for group in attack.section(job)["classes"]:
             for strip in group["strips"]:
-                key = (job.labels[group["gold"]], attack.KIND_WORDS[strip.kind])
+                key = (job.labels[group["gold"]], strip.kind.display_name)
                 found.setdefault(key, [None] * len(jobs))[place] = strip
     return found

@@ -73,7 +73,7 @@ def test_a_job_s_page_has_the_best_triggers_beside_their_controls(
     job = finished_attack(database, attack_spec(source))
     page = client.get(f"/jobs/{job}").text
     text = plain(page)
-    assert "3 mined, 3 random control, 3 attention control;" in text
+    assert "3 mined triggers, 3 random controls, 3 attention controls;" in text
     assert "Gold label no" in text
     assert "Mined mean 36.1 %, best 50 %" in text
     assert "Random control mean 0 %, best 0 %" in text
@@ -106,7 +106,7 @@ def test_other_models_have_tabs_and_a_heat_map(
     text = plain(client.get(f"/jobs/{job}?model=1").text)
     transfer = text[text.index("Success by trigger and model") :]
     assert transfer.startswith("Success by trigger and model Trigger tiny other all mined")
-    assert "all random control 0 % 0 %" in transfer
+    assert "all random controls 0 % 0 %" in transfer
     assert "Becomes" in text
     assert client.get(f"/jobs/{job}?model=2").status_code == 400
 
