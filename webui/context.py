@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -94,6 +94,13 @@ def clean(value: str) -> str:
 def redirect(location: str, code: int = 303) -> Response:
     """Redirect the browser; with the default code it follows with GET."""
     return cast(Response, flask.redirect(location, code))
+
+
+def attachment(body: str | Iterable[str] | Iterable[bytes], kind: str, name: str) -> Response:
+    """A response that browsers save as a file of this name."""
+    response = Response(body, mimetype=kind)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

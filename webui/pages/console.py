@@ -10,7 +10,7 @@ from flask import Blueprint, Response, render_template, request, url_for
 from db.console.console import Console, QueryResult
 from db.views import VIEWS
 from jobs.errors import InputError, Problem, UnavailableError
-from webui.context import clean, client, is_foreign, redirect, settings
+from webui.context import attachment, clean, client, is_foreign, redirect, settings
 from webui.pages.saved_queries import SAVED
 
 LONGEST_LINK = 3_000
@@ -58,8 +58,7 @@ def download() -> Response | _Page:
         yield first
         yield from rows
 
-    response = Response(body(), mimetype="text/csv")
-    response.headers["Content-Disposition"] = 'attachment; filename="headwise-query.csv"'
+    response = attachment(body(), "text/csv", "headwise-query.csv")
     # A body that is never read (HEAD, or a reader that left) must give its space back, too.
     response.call_on_close(rows.close)
     return response

@@ -11,7 +11,7 @@ from db.ops.fleet import Notice
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job, Shard
 from jobs.logs import LEVELS
-from webui.context import choice, database, optional_integer, settings, words
+from webui.context import attachment, choice, database, optional_integer, settings, words
 
 SHOWN = 200
 CHOICES = ("info", "warning", "error")
@@ -77,6 +77,4 @@ def download(job_id: int) -> Response:
         for part in logs.whole_log(opened, job_id, level=level, shard=shard):
             yield "".join(f"{line.as_text()}\n" for line in part)
 
-    response = Response(lines(), mimetype="text/plain")
-    response.headers["Content-Disposition"] = f'attachment; filename="job-{job_id}.log"'
-    return response
+    return attachment(lines(), "text/plain", f"job-{job_id}.log")

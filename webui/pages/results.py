@@ -14,7 +14,7 @@ from db.results import export as exports
 from db.results.words import from_columns
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
-from webui.context import choice, database, integer, optional_integer
+from webui.context import attachment, choice, database, integer, optional_integer
 from webui.heads import site_name, url_values
 from webui.pages import trees, words
 
@@ -115,11 +115,7 @@ def export(job_id: int, name: str) -> Response:
         known = ", ".join(exports.EXPORTED)
         raise NotFoundError(f"There is no export {name!r}. Known: {known}.")
     rows = exports.csv_parts(view, exports.chunks(opened, view, job_id))
-    response = Response(rows, mimetype="text/csv")
-    response.headers["Content-Disposition"] = (
-        f'attachment; filename="headwise-job-{job_id}-{name}.csv"'
-    )
-    return response
+    return attachment(rows, "text/csv", f"headwise-job-{job_id}-{name}.csv")
 
 
 def histogram(scores: list[float]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from db.reads.results import Example, Site
 from db.reads.trees import read_interactions
 from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build, site_label
 from jobs.errors import NotFoundError, refuse
-from webui.context import database
+from webui.context import attachment, database
 from webui.pages import words
 
 SHARES = tuple(step / 10 for step in range(11))
@@ -43,15 +43,10 @@ def export(job_id: int, example_no: int, form: str) -> Response:
         raise NotFoundError(f"Job {job_id} has no tree of example {example_no}.")
     names = _names(found, stored) if form == "svg" else found.tokens or _numbers(stored)
     tree = _tree(names, results.list_sites(opened, job_id), stored)
-    body, kind = (tree.to_svg(), "image/svg+xml") if form == "svg" else (tree.to_json(), _JSON)
-    response = Response(body, mimetype=kind)
-    response.headers["Content-Disposition"] = (
-        f'attachment; filename="headwise-job-{job_id}-example-{example_no}-tree.{form}"'
-    )
-    return response
-
-
-_JSON = "application/json"
+    name = f"headwise-job-{job_id}-example-{example_no}-tree.{form}"
+    if form == "svg":
+        return attachment(tree.to_svg(), "image/svg+xml", name)
+    return attachment(tree.to_json(), "application/json", name)
 
 
 def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any] | None:
