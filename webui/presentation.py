@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -13,6 +13,7 @@ from db.reads.jobs import Job
 from jobs import formatting
 from jobs.inputs.uploads import original_name
 from jobs.kinds import DEFAULT, SPECS
+from jobs.specs.base import inner_model
 from scheduler.serializers import job_json
 
 _NOT_SHOWN = ("version", "kind")
@@ -59,17 +60,11 @@ def _rows(
         value = values.get(name)
         if value is None or (not prefix and name in _NOT_SHOWN):
             continue
-        part = _part(field.annotation)
+        part = inner_model(field.annotation)
         if part is not None and isinstance(value, dict):
             yield from _rows(part, value, f"{prefix}{name}.")
         else:
             yield prefix + name, _shown(_as_uploaded(value)), field.default == value
-
-
-def _part(annotation: Any) -> type[BaseModel] | None:
-    """The model among the types of a field."""
-    types = (annotation, *get_args(annotation))
-    return next((t for t in types if isinstance(t, type) and issubclass(t, BaseModel)), None)
 
 
 def _as_uploaded(value: object) -> object:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.kinds import DEFAULT, SPECS
 from jobs.settings import QUEUE_NAME
-from jobs.specs.base import Frozen, JobSpec
+from jobs.specs.base import Frozen, JobSpec, inner_model
 
 _UNKNOWN_KIND = "unknown_kind"
 _YEAR = 31_536_000
@@ -206,13 +206,8 @@ def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel] | None
         if part.isdecimal():
             continue
         info = model.model_fields.get(part)
-        annotation = info.annotation if info else None
-        inner = next((a for a in (annotation, *get_args(annotation)) if _is_model(a)), None)
+        inner = inner_model(info.annotation) if info else None
         if inner is None:
             return None
         model = inner
     return model
-
-
-def _is_model(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
