@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 from db.views.attack import ATTACK_VIEWS
-from db.views.parts import ATTENTION_TYPE, EXAMPLE, HEAD, JOB, KIND, LAYER, View, columns, of
+from db.views.parts import EXAMPLE, HEAD, JOB, View
 
 KIND_VIEWS: tuple[View, ...] = (
     View(
         name="importances",
         meaning="One row per head and ranking source of a finished job: its rankings.",
         source="ranking i JOIN site s ON s.job_id = i.job_id AND s.site = i.site",
-        columns=columns(
-            *of("i", JOB),
+        fields=(
+            JOB,
             (
                 "source",
-                "i.source",
                 "text",
                 "attattr (mean score), attattr-total, attattr-absolute-total, attention, taylor, "
                 "leave-one-out-loss, leave-one-out-accuracy or embedding-gradient.",
             ),
-            *of("i", LAYER, ATTENTION_TYPE, KIND, HEAD),
-            ("n", "i.n", "integer", "Examples counted."),
-            ("mean", "i.mean", "real", "Importance: a mean over the examples."),
-            ("standard_error", "i.standard_error", "real", "Standard error of the mean."),
-            ("rank", "i.rank", "integer", "1 is the most important head of the source."),
+            *HEAD,
+            ("n", "integer", "Examples counted."),
+            ("mean", "real", "Importance: a mean over the examples."),
+            ("standard_error", "real", "Standard error of the mean."),
+            ("rank", "integer", "1 is the most important head of the source."),
             (
                 "rank_low",
-                "i.rank_low",
                 "integer",
                 "Lower end of the rank's 95 % bootstrap interval; null in older jobs.",
             ),
-            ("rank_high", "i.rank_high", "integer", "Upper end of that interval."),
+            ("rank_high", "integer", "Upper end of that interval."),
         ),
     ),
     View(
         name="head_values",
         meaning="One row per example, head and source of an importance job.",
         source="head_value v JOIN site s ON s.job_id = v.job_id AND s.site = v.site",
-        columns=columns(
-            *of("v", JOB),
-            ("source", "v.source", "text", "As in importances."),
-            *of("v", EXAMPLE, LAYER, ATTENTION_TYPE, KIND, HEAD),
+        fields=(
+            JOB,
+            ("source", "text", "As in importances."),
+            EXAMPLE,
+            *HEAD,
             (
                 "value",
-                "v.value",
                 "real",
                 "taylor: absolute sum of A * dL/dA; leave-one-out: increase of the loss, or "
                 "decrease of the accuracy, without the head.",
@@ -55,31 +53,25 @@ KIND_VIEWS: tuple[View, ...] = (
         meaning="One row per point of a pruning job's curves.",
         source="curve_point p JOIN mask m ON m.job_id = p.job_id AND m.mask_no = p.mask_no "
         "LEFT JOIN mask_result r ON r.job_id = p.job_id AND r.mask_no = p.mask_no",
-        columns=columns(
-            *of("p", JOB),
-            ("point", "p.point_no", "integer", "Point within the job, from 0."),
-            ("source_number", "p.source_no", "integer", "Which of the job's sources, from 0."),
-            ("source", "p.source", "text", "Ranking source, as in importances; or random."),
-            ("draw", "p.draw", "integer", "Draw of a random order, from 0."),
-            (
-                "direction",
-                "p.direction",
-                "text",
-                "least or most: which heads are removed first; any for random.",
-            ),
+        fields=(
+            JOB,
+            ("point", "integer", "Point within the job, from 0.", "point_no"),
+            ("source_number", "integer", "Which of the job's sources, from 0.", "source_no"),
+            ("source", "text", "Ranking source, as in importances; or random."),
+            ("draw", "integer", "Draw of a random order, from 0."),
+            ("direction", "text", "least or most: which heads are removed first; any for random."),
             (
                 "scope",
-                "p.scope",
                 "text",
                 "global; layer: as many in each layer; notebook; choice: every number of heads.",
             ),
-            ("share", "p.share", "real", "Share of the heads that are removed."),
-            ("removed", "p.removed", "integer", "Heads that are removed."),
-            ("mask", "p.mask_no", "integer", "Mask within the job; equal masks are computed once."),
-            ("heads_removed", "m.heads", "text", "The removed heads, a JSON list of [site, head]."),
-            ("n", "r.n", "integer", "Examples evaluated."),
+            ("share", "real", "Share of the heads that are removed."),
+            ("removed", "integer", "Heads that are removed."),
+            ("mask", "integer", "Mask within the job; equal masks are computed once.", "mask_no"),
+            ("heads_removed", "text", "The removed heads, a JSON list of [site, head].", "m.heads"),
+            ("n", "integer", "Examples evaluated.", "r.n"),
             *(
-                (f"{name}{end}", f"r.{name}{end}", "real", f"{which}{words}.")
+                (f"{name}{end}", "real", f"{which}{words}.", f"r.{name}{end}")
                 for name, words in (
                     ("accuracy", "accuracy"),
                     ("macro_f1", "macro F1"),
@@ -97,14 +89,14 @@ KIND_VIEWS: tuple[View, ...] = (
         name="pruning_choices",
         meaning="One row per pruning job: its examples, and the most heads to remove (`within`).",
         source="pruning c LEFT JOIN mask m ON m.job_id = c.job_id AND m.mask_no = c.chosen_mask",
-        columns=columns(
-            *of("c", JOB),
-            ("given", "c.given", "integer", "Examples that the job was given."),
-            ("overlap", "c.overlap", "integer", "Those of them that the heads were ranked on."),
-            ("mask", "c.chosen_mask", "integer", "Chosen mask, see pruning_points; null if none."),
-            ("removed", "m.removed", "integer", "Heads that it removes."),
+        fields=(
+            JOB,
+            ("given", "integer", "Examples that the job was given."),
+            ("overlap", "integer", "Those of them that the heads were ranked on."),
+            ("mask", "integer", "Chosen mask, see pruning_points; null if none.", "chosen_mask"),
+            ("removed", "integer", "Heads that it removes.", "m.removed"),
             *(
-                (f"{half}_{name}", f"c.{half}_{name}", "integer" if name == "n" else "real", words)
+                (f"{half}_{name}", "integer" if name == "n" else "real", words)
                 for half, which in (("search", "chosen"), ("held_out", "verified"))
                 for name, words in (
                     ("n", f"Examples that it was {which} on."),
@@ -116,7 +108,6 @@ KIND_VIEWS: tuple[View, ...] = (
             ),
             (
                 "verified",
-                "c.verified",
                 "boolean",
                 "Whether the loss of accuracy is also within the limit on the held-out half.",
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 _EXISTS = "state <> 'deleting'"
 """The common option of views that leave rows out."""
@@ -18,6 +19,10 @@ class Column:
     meaning: str
 
 
+Field = tuple[str, ...]
+"""Name, type and meaning of a column, and its SQL expression where that is not its name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """A published view: `SELECT columns FROM source`."""
@@ -25,7 +30,20 @@ class View:
     name: str
     meaning: str
     source: str
-    columns: tuple[Column, ...]
+    fields: tuple[Field, ...]
+    """Its columns; expressions that are a name are columns of the first table."""
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, with the table's alias in front of names."""
+        alias = self.source.split()[1]
+        found = []
+        for name, kind, meaning, *given in self.fields:
+            expression = given[0] if given else name
+            if expression.isidentifier():
+                expression = f"{alias}.{expression}"
+            found.append(Column(name=name, expression=expression, type=kind, meaning=meaning))
+        return tuple(found)
 
     @property
     def select(self) -> str:
@@ -44,22 +62,14 @@ class View:
         return f"CREATE VIEW {self.name}{options} AS {self.select}"
 
 
-def columns(*rows: tuple[str, str, str, str]) -> tuple[Column, ...]:
-    """Make columns from name, expression, type and meaning."""
-    return tuple(Column(name=n, expression=e, type=t, meaning=m) for n, e, t, m in rows)
-
-
-JOB = ("job_id", "{0}.job_id", "integer", "Job, see jobs.job_id.")
-EXAMPLE = ("example", "{0}.example_no", "integer", "Example within the job, from 0.")
-LAYER = ("layer", "s.layer", "integer", "Layer of the head, from 0.")
-ATTENTION_TYPE = ("attention_type", "s.kind", "text", "encoder, decoder or cross.")
-KIND = ("kind", "s.kind", "text", "The same as attention_type; leaves with version 1.0.")
-HEAD = ("head", "{0}.head", "integer", "Head within the layer, from 0.")
-
-
-def of(table: str, *rows: tuple[str, str, str, str]) -> tuple[tuple[str, str, str, str], ...]:
-    """Return columns for the table with this alias."""
-    return tuple((n, e.format(table), t, m) for n, e, t, m in rows)
+JOB = ("job_id", "integer", "Job, see jobs.job_id.")
+EXAMPLE = ("example", "integer", "Example within the job, from 0.", "example_no")
+SITE = (
+    ("layer", "integer", "Layer of the head, from 0.", "s.layer"),
+    ("attention_type", "text", "encoder, decoder or cross.", "s.kind"),
+    ("kind", "text", "The same as attention_type; leaves with version 1.0.", "s.kind"),
+)
+HEAD = (*SITE, ("head", "integer", "Head within the layer, from 0."))
 
 
 def shown(table: str) -> str:
