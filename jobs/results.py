@@ -1,8 +1,9 @@
-"""Results that a worker stores: the numbers of one shard, and their sums."""
+"""Results of every kind: the numbers of one shard, and the rankings of heads by them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -88,3 +89,31 @@ class ShardResult:
         if name == "examples":
             return tuple(example for part in values for example in part)
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadRank:
+    """The rank of a head by one source of importance."""
+
+    source: str
+    site: int
+    head: int
+    n: int
+    mean: float
+    standard_error: float | None
+    """Of the mean; None for a single example."""
+    rank: int
+    """1 is the most important head; the earlier head wins a tie."""
+    rank_low: int | None
+    rank_high: int | None
+    """Limits of the rank's 95 % bootstrap interval."""
+
+
+def ranking_hash(heads: Iterable[HeadRank]) -> str:
+    """SHA-256 of rankings, with numbers in full precision."""
+    lines = (
+        f"{h.source} {h.site} {h.head} {h.n} {h.mean!r} {h.standard_error!r} {h.rank_low} "
+        f"{h.rank_high}"
+        for h in heads
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

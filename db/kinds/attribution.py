@@ -18,15 +18,15 @@ from db.results import digest, rankings
 from db.results.bulk import insert_arrays, insert_rows
 from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
-from jobs.merge import (
+from jobs.kinds.head_importance import (
     SUM_NAMES,
     HeadImportance,
-    HeadRank,
     HeadSums,
     head_importance,
     importance_hash,
 )
 from jobs.plan import blocks
+from jobs.results import HeadRank
 
 _MEANS = {
     "attattr": "mean",

@@ -21,7 +21,7 @@ from db.results.digest import PICK, SiteCompleteness
 from db.results.words import from_columns
 from headwise.segmentation import Segmentation
 from jobs.errors import NotFoundError
-from jobs.merge import HeadImportance, HeadSums, head_importance
+from jobs.kinds.head_importance import HeadImportance, HeadSums, head_importance
 
 PAIRED = 4_000
 """Examples whose strongest cells are searched for frequent pairs."""

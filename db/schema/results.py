@@ -136,7 +136,8 @@ shard_sum = Table(
     info=kept(Lifetime.JOB, many_rows=True),
 )
 """The sums of a block, which `shard_no` numbers by its first example; in jobs without blocks, those
-of a shard. A block's sums are always the same, and adding blocks rounds once (`jobs.merge`)."""
+of a shard. A block's sums are always the same, and adding blocks rounds once
+(`jobs.kinds.head_importance`)."""
 
 importance = Table(
     "importance",

@@ -166,7 +166,7 @@ def shard_sums(
 ) -> tuple[int, NDArray[np.float64]]:
     """Count the examples start .. stop - 1 of a shard that did not fail, and sum their values.
 
-    The sums are float64 [6, S, H], in the order of `jobs.merge.SUM_NAMES`.
+    The sums are float64 [6, S, H], in the order of `jobs.kinds.head_importance.SUM_NAMES`.
     """
     ok = result.ok[start:stop]
     columns = [

@@ -14,7 +14,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "db/queue/sql.py": (*_QUEUE, *_SCHEDULER, _MODEL),
     "db/queue/splitting.py": (*_QUEUE, _MODEL),
     "db/queue/limits.py": (*_SQLITE, "tests/scheduler/submission/test_limits.py"),
-    "jobs/merge.py": ("tests/jobs/test_merge.py",),
+    "jobs/kinds/head_importance.py": ("tests/jobs/kinds/test_head_importance.py",),
     "jobs/plan.py": ("tests/jobs/test_plan.py",),
     "headwise/attribution/quadrature.py": ("tests/headwise/attribution/test_quadrature.py",),
 }

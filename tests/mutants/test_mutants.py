@@ -84,7 +84,7 @@ def test_named_mutants_are_killed() -> None:
 
 
 def test_a_seed_chooses_mutants() -> None:
-    path = "jobs/merge.py"
+    path = "jobs/kinds/head_importance.py"
     chosen = [sample(3, seed, path) for seed in (1, 1, 2)]
     assert [len(trials) for trials in chosen] == [3, 3, 3]
     assert chosen[0] == chosen[1] != chosen[2]
@@ -92,6 +92,6 @@ def test_a_seed_chooses_mutants() -> None:
 
 
 def test_a_sample_is_tried() -> None:
-    ran = make_mutants("--file=jobs/merge.py", "--count=3", "--jobs=1")
+    ran = make_mutants("--file=jobs/kinds/head_importance.py", "--count=3", "--jobs=1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "of 3 mutants killed" in ran.stdout

@@ -17,7 +17,7 @@ from db import schema
 from db.database import Database
 from db.results.words import to_columns
 from headwise.segmentation import Segmentation, Span
-from jobs.merge import HeadSums, head_importance
+from jobs.kinds.head_importance import HeadSums, head_importance
 
 PAIRS = (
     ("John is very poor in science", "John failed in physics exam"),

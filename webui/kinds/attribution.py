@@ -13,7 +13,7 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results.digest import SiteCompleteness
 from jobs.formatting import head_name
-from jobs.merge import HeadImportance
+from jobs.kinds.head_importance import HeadImportance
 from webui.context import choice, database, integer, optional_integer, words
 from webui.forms import Controls
 from webui.heads import SHOWN, site_name, url_values

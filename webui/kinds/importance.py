@@ -12,7 +12,7 @@ from db.reads.results import Site
 from db.results import rankings
 from jobs.formatting import head_name
 from jobs.kinds import ranking_source
-from jobs.merge import HeadRank
+from jobs.results import HeadRank
 from webui.context import choice, database
 from webui.heads import SHOWN, site_name
 from webui.kinds.base import KindPage

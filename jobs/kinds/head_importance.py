@@ -1,5 +1,5 @@
-"""Merging the sums of blocks into head importance, with the same result in whatever order they
-were computed."""
+"""Merging the sums of an attribution's blocks into head importance, in any order with the same
+result."""
 
 from __future__ import annotations
 
@@ -49,24 +49,6 @@ class HeadImportance:
     mean_attention_mean: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadRank:
-    """The rank of a head by one source of importance."""
-
-    source: str
-    site: int
-    head: int
-    n: int
-    mean: float
-    standard_error: float | None
-    """Of the mean; None for a single example."""
-    rank: int
-    """1 is the most important head; the earlier head wins a tie."""
-    rank_low: int | None
-    rank_high: int | None
-    """Limits of the rank's 95 % bootstrap interval."""
-
-
 def head_importance(blocks: Iterable[HeadSums]) -> list[HeadImportance]:
     """Merge sums into the importance of every head, ordered by site and head.
 
@@ -85,16 +67,6 @@ def head_importance(blocks: Iterable[HeadSums]) -> list[HeadImportance]:
 def importance_hash(heads: Iterable[HeadImportance]) -> str:
     """SHA-256 of head importance, with numbers in full precision."""
     lines = (f"{h.site} {h.head} {h.n} {h.mean!r} {h.std!r} {h.mean_total!r}" for h in heads)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def ranking_hash(heads: Iterable[HeadRank]) -> str:
-    """SHA-256 of rankings, with numbers in full precision."""
-    lines = (
-        f"{h.source} {h.site} {h.head} {h.n} {h.mean!r} {h.standard_error!r} {h.rank_low} "
-        f"{h.rank_high}"
-        for h in heads
-    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
