@@ -69,7 +69,7 @@ NAMED: tuple[NamedMutant, ...] = (
         new="return dead_after(heartbeat_seconds)",
         tests=(
             "tests/scheduler/test_dispatch.py"
-            "::test_a_worker_that_just_missed_its_heartbeats_is_still_woken[sqlite-23.0-2]",
+            "::test_a_worker_that_just_missed_its_heartbeats_is_still_woken[sqlite-24.9-2]",
         ),
     ),
     NamedMutant(
