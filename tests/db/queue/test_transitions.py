@@ -78,13 +78,12 @@ VALUES: dict[str, Any] = {
     **dict.fromkeys(("losses", "pace", "seconds", "site", "tries"), 1),
     **dict.fromkeys(("again", "backoff", "grace", "lease", "patience", "still", "wait"), 1.0),
     **dict.fromkeys(("fence", "layer", "progress", "queue_limit", "user_limit"), 0),
-    **dict.fromkeys(("error", "fingerprint", "model", "result_hash"), None),
     **dict.fromkeys(("attention_type", "device", "kind", "name", "outcome", "stage"), "x"),
     **dict.fromkeys(("queue", "worker"), "default"),
     "lo": 100,
     "queues": ("default",),
 }
-"""A value for every parameter that chooses neither a row nor a state."""
+"""Values of parameters that choose neither a row nor a state; all others may be null."""
 
 CHOICES: dict[str, tuple[object, ...]] = {
     "state": ("succeeded", "failed"),
@@ -130,7 +129,7 @@ def observe(database: Database, statement: str) -> tuple[set[Transition], set[Tr
     parameters = set(text(statement).compile().params)
     told = [[(name, one) for one in CHOICES[name]] for name in CHOICES.keys() & parameters]
     names = next(key for key in KEYS if parameters.issuperset(key))
-    values = {name: VALUES[name] for name in parameters - {*names, *CHOICES}}
+    values = {name: VALUES.get(name) for name in parameters - {*names, *CHOICES}}
     found: tuple[set[Transition], set[Transition]] = (set(), set())
     for chosen in product(*told):
         with database.read() as tx:  # rolled back at its end
