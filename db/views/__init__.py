@@ -179,14 +179,12 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("tokens", "text", "Word pieces, a JSON array; null when texts are not kept."),
             (
                 "word_index",
-                "r.word_index",
                 "text",
                 "JSON array: the number of the word that each token is a piece of; null when texts "
                 "are not kept, or the tokenizer reports no offsets.",
             ),
             (
                 "token_spans",
-                "r.token_spans",
                 "text",
                 "JSON array: for each token [text, start, end], its characters start to end - 1 of "
                 "text_a (0) or text_b (1); null for special tokens.",
