@@ -23,7 +23,7 @@ from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import Attention, attend, handling
-from headwise.targets import TargetFunction, has_exclusive_classes
+from headwise.targets import TargetFunction, model_outputs
 from headwise.trees import RULES, TAU, TAU_LAST
 
 Cut = Sequence[tuple[int, int, int]]
@@ -178,7 +178,7 @@ def _cuts(
 def _probabilities(replay: Replay, inputs: Inputs, cuts: Sequence[Cut], target: int) -> list[float]:
     """The target's probability for one text without each of the cuts."""
     batch = {name: tensor.expand(len(cuts), -1) for name, tensor in inputs.items()}
-    function = TargetFunction(output="probability", exclusive=has_exclusive_classes(replay.model))
+    function = TargetFunction(output="probability", outputs=model_outputs(replay.model))
     found: list[float] = function.probabilities(cut_logits(replay, batch, cuts))[:, target].tolist()
     return found
 

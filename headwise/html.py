@@ -87,17 +87,16 @@ class Pair(Protocol):
 class Explanation:
     """The content of one example's section; of a failed example, ``error`` alone.
 
-    predicted, target: names of the predicted class and of the class that is attributed
-    probability: of the predicted class
+    prediction: in words, with its probability
+    target: the name of what is attributed
     words: with their attribution
     pairs: the strongest, strongest first; query and key index ``texts``
     unit: ``words`` or ``tokens``, the elements of ``texts``
     """
 
     error: str | None = None
-    predicted: str = ""
+    prediction: str = ""
     target: str = ""
-    probability: float = math.nan
     words: Words | None = None
     pairs: Sequence[Pair] = ()
     texts: Sequence[str] = ()
@@ -109,10 +108,7 @@ def section(example: int, shown: Explanation) -> str:
     title = f"<p><strong>Example {example}</strong>"
     if shown.error is not None:
         return f"{title} failed: {escape(shown.error)}</p>"
-    prediction = (
-        f" predicted {escape(shown.predicted)} ({shown.probability:.3f}),"
-        f" attributed {escape(shown.target)}</p>"
-    )
+    prediction = f" {escape(shown.prediction)}, attributed {escape(shown.target)}</p>"
     assert shown.words is not None
     return title + prediction + _words(shown.words) + _pairs(shown, shown.words.sites)
 

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
 from headwise.html import Explanation, Picture, heat_map, section
+from headwise.models.labels import Outputs
 from headwise.replay import Site
 from headwise.segmentation import Span
 from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
@@ -32,7 +33,16 @@ Bools = NDArray[np.bool_]
 
 _FORMAT = "headwise-attribution-3"
 _RAGGED = ("token_attribution", "matrices")
-_HEADER = ("method", "labels", "tokens", "word_index", "word_texts", "token_spans", "errors")
+_HEADER = (
+    "method",
+    "labels",
+    "outputs",
+    "tokens",
+    "word_index",
+    "word_texts",
+    "token_spans",
+    "errors",
+)
 _SHOWN_EXAMPLES, _SHOWN_PAIRS = 3, 8
 
 
@@ -63,6 +73,7 @@ class Attribution:
     method: the method that computed it
     sites: the sites of the model, in order of evaluation
     labels: names of the C classes
+    outputs: what they are: ``classes``, ``labels`` (multi-label) or ``numbers`` (regression)
     scores: largest cell of Attr, float32 [E, S, H]
     totals: sum over the cells of Attr, float32 [E, S, H]
     positions: (query, key) of the largest cell, int32 [E, S, H, 2]
@@ -85,7 +96,8 @@ class Attribution:
     token_spans: per example the characters of the text that each token is made of; None for special
         tokens, and for all tokens of a tokenizer without offsets
     predicted, target: class indices, int32 [E]; predicted is -1 for failed examples
-    probabilities: float32 [E, C]
+    probabilities: of the classes, or of each label of a multi-label model; the outputs themselves
+        of a regression, float32 [E, C]
     truncated: the text was truncated to the length limit, bool [E]
     errors: per example None, or the reason why it failed
     token_attribution: per example the sum of Attr over heads and queries, by key token, float32
@@ -127,6 +139,7 @@ class Attribution:
     token_attribution: tuple[Floats | None, ...]
     interactions: tuple[Interactions | None, ...]
     matrices: tuple[Floats | None, ...] | None = None
+    outputs: Outputs = Outputs.CLASSES
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -240,17 +253,25 @@ class Attribution:
         words = self.words_of(example)
         if words is None:
             return Explanation(error=self.errors[example])
-        predicted = int(self.predicted[example])
         by_words = words.matrix is not None
         return Explanation(
-            predicted=self.labels[predicted],
+            prediction=self._prediction(example),
             target=self.labels[int(self.target[example])],
-            probability=float(self.probabilities[example, predicted]),
             words=words,
             pairs=words.pairs(_SHOWN_PAIRS) if by_words else self.edges_of(example, _SHOWN_PAIRS),
             texts=words.texts if by_words else self.tokens[example],
             unit="words" if by_words else "tokens",
         )
+
+    def _prediction(self, example: int) -> str:
+        """The prediction in words: the strongest class or label, or the attributed number."""
+        number = self.outputs is Outputs.NUMBERS
+        index = int((self.target if number else self.predicted)[example])
+        name, value = self.labels[index], float(self.probabilities[example, index])
+        if number:
+            return f"{name} is {value:.4g}"
+        strongest = "predicted" if self.outputs is Outputs.CLASSES else "strongest label"
+        return f"{strongest} {name} ({value:.3f})"
 
     def _check_example(self, example: int) -> None:
         if not -len(self) <= example < len(self):
@@ -351,6 +372,8 @@ class Attribution:
             method=header["method"],
             sites=tuple(Site.from_json(site) for site in header["sites"]),
             labels=tuple(header["labels"]),
+            # Earlier files do not say.
+            outputs=Outputs(header.get("outputs", Outputs.CLASSES)),
             tokens=tokens,
             word_index=tuple(tuple(example) for example in header["word_index"]),
             word_texts=tuple(tuple(example) for example in header["word_texts"]),

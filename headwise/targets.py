@@ -17,7 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from headwise.errors import OptionError
 from headwise.models import labels
-from headwise.models.labels import label_index
+from headwise.models.labels import Outputs, label_index
 
 OUTPUTS = ("probability", "logit", "log-probability")
 
@@ -32,9 +32,9 @@ def label_names(model: PreTrainedModel) -> tuple[str, ...]:
     return labels.label_names(model.config.id2label, model.config.num_labels)
 
 
-def has_exclusive_classes(model: PreTrainedModel) -> bool:
-    """Tell whether the classes of a model exclude each other, so that softmax applies."""
-    return bool(model.config.problem_type != "multi_label_classification")
+def model_outputs(model: PreTrainedModel) -> Outputs:
+    """Return what the outputs of a model are."""
+    return labels.outputs_of(model.config.problem_type, model.config.num_labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +42,18 @@ class TargetFunction:
     """The target scalar F of each example as a function of its logits.
 
     output: one of OUTPUTS
-    exclusive: classes exclude each other (softmax); otherwise each has a sigmoid of its own
+    outputs: what the logits are of
     """
 
     output: str
-    exclusive: bool
+    outputs: Outputs
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities of the classes, float64 [B, C]."""
+        """Return the probabilities of classes or labels, float64 [B, C]; numbers as they are."""
         logits = logits.double()
-        return logits.softmax(-1) if self.exclusive else logits.sigmoid()
+        if self.outputs is Outputs.NUMBERS:
+            return logits
+        return logits.softmax(-1) if self.outputs is Outputs.CLASSES else logits.sigmoid()
 
     def value(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return F and the log odds u = log p/(1-p) of the target, float64 [R], differentiable.
@@ -62,7 +64,7 @@ class TargetFunction:
         """
         logits = logits.double()
         chosen = logits.gather(1, target[:, None]).squeeze(1)
-        if self.exclusive and logits.shape[1] > 1:
+        if self.outputs is Outputs.CLASSES:
             others = logits.scatter(1, target[:, None], float("-inf"))
             odds = chosen - others.logsumexp(-1)
         else:
@@ -109,11 +111,9 @@ class Targets:
 
         Raises OptionError for a label that the model lacks, or another number of gold labels.
         """
-        names = label_names(model)
-        if len(names) < 2 and output != "logit":
-            raise OptionError(
-                f"output {output!r} needs two classes; this model has one: use 'logit'"
-            )
+        names, outputs = label_names(model), model_outputs(model)
+        if outputs is Outputs.NUMBERS:
+            _check_regression(names, target, output)
         indices = None
         if gold is not None:
             if len(gold) != count:
@@ -121,7 +121,7 @@ class Targets:
             indices = tuple(label_index(g, names, f"gold[{i}]") for i, g in enumerate(gold))
         per_example = target in ("gold", "predicted")
         return cls(
-            function=TargetFunction(output=output, exclusive=has_exclusive_classes(model)),
+            function=TargetFunction(output=output, outputs=outputs),
             fixed=None if per_example else label_index(target, names, "target"),
             gold=indices if target == "gold" else None,
         )
@@ -133,6 +133,20 @@ class Targets:
         if self.gold is not None:
             return predicted.new_tensor([self.gold[e] for e in examples])
         return predicted
+
+
+def _check_regression(names: Sequence[str], target: Label, output: str) -> None:
+    """Raise OptionError for what only classes have."""
+    if output != "logit":
+        raise OptionError(
+            f"output {output!r} needs classes, but this model's outputs are numbers (regression); "
+            "use 'logit', the number itself"
+        )
+    if target == "gold" or (target == "predicted" and len(names) > 1):
+        raise OptionError(
+            f"target {target!r} needs classes, but this model's outputs are numbers (regression); "
+            f"name one of them: {labels.listed(names)}"
+        )
 
 
 class _OutputWrapper(nn.Module):

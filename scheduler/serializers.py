@@ -37,10 +37,10 @@ def _last(path: str) -> str:
 
 _AS_THEY_ARE = (
     *("id", "kind", "name", "user", "control", "final", "priority", "queue", "examples"),
-    *("examples_done", "examples_failed", "waiting", "labels", "layers", "heads", "spec"),
-    *("spec_hash", "data_fingerprint", "model_fingerprint", "result_hash", "error", "warning"),
-    *("deadline_at", "keep_days", "keep_details_days", "purged_at", "plan_at", "plan_tries"),
-    *("created_at", "started_at", "finished_at"),
+    *("examples_done", "examples_failed", "waiting", "labels", "outputs", "layers", "heads"),
+    *("spec", "spec_hash", "data_fingerprint", "model_fingerprint", "result_hash", "error"),
+    *("warning", "deadline_at", "keep_days", "keep_details_days", "purged_at", "plan_at"),
+    *("plan_tries", "created_at", "started_at", "finished_at"),
 )
 """Attributes of a job that are keys of its JSON."""
 
@@ -113,6 +113,7 @@ def _model_json(facts: ModelFacts) -> dict[str, Any]:
     return {
         "family": facts.family,
         "labels": facts.labels,
+        "outputs": facts.outputs,
         "layers": facts.layers,
         "heads": facts.heads,
         "max_length": facts.max_length,

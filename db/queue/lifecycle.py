@@ -49,6 +49,7 @@ from db.queue.sql import (
 )
 from db.results import digest
 from db.transaction import Transaction
+from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.inputs.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
@@ -182,6 +183,8 @@ def _finish(database: Database, job_id: int) -> bool:
 
 def _chance_warning(tx: Transaction, job_id: int, job: Any) -> str | None:
     """Return the warning about a job's accuracy, of kinds that store predictions."""
+    if job.outputs not in (None, Outputs.CLASSES):
+        return None
     confusion, _ = digest.confusion(tx, job_id, job.examples)
     understood = Understood.from_json(job.understood) if job.understood else None
     return chance_warning(confusion, len(json.loads(job.labels)), understood)

@@ -339,7 +339,7 @@ SELECT id FROM job WHERE state = 'finalizing' AND plan_at <= {clock} ORDER BY id
 """
 
 FINISHING = """
-SELECT kind, deadline_at, examples, labels, understood FROM job
+SELECT kind, deadline_at, examples, labels, outputs, understood FROM job
 WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}
 {for_update_skip_locked}
 """

@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping
 from db import schema
 from db.database import Database
 from db.transaction import Transaction
+from headwise.models.labels import Outputs, outputs_of
 from jobs.errors import NotFoundError
 from jobs.inputs.understood import Understood
 from jobs.outcome import AttemptOutcome
@@ -101,6 +102,8 @@ class Job:
     layers: int | None
     heads: int | None
     labels: tuple[str, ...]
+    outputs: Outputs
+    """What the labels are of."""
     spec: dict[str, Any]
     spec_hash: str
     data_fingerprint: str | None
@@ -350,10 +353,14 @@ def _job(row: RowMapping, rate: float | None) -> Job:
     values = dict(row)
     if row["finished_at"] and row["started_at"] and row["finished_at"] > row["started_at"]:
         rate = row["examples_done"] / (row["finished_at"] - row["started_at"]) or None
+    labels = tuple(json.loads(values.pop("labels")))
+    # Jobs of earlier releases do not say.
+    outputs = values.pop("outputs") or outputs_of(None, len(labels))
     return Job(
         user=values.pop("user_name"),
         state=JobState(values.pop("state")),
-        labels=tuple(json.loads(values.pop("labels"))),
+        labels=labels,
+        outputs=Outputs(outputs),
         spec=json.loads(values.pop("spec")),
         understood=Understood.from_json(read) if (read := values.pop("understood")) else None,
         examples_done=int(values.pop("examples_done")),

@@ -40,6 +40,7 @@ job = Table(
     Column("data_fingerprint", Text),
     Column("model_fingerprint", Text),
     Column("labels", Text, nullable=False),
+    Column("outputs", Text),
     Column("understood", Text),
     Column("layers", Integer),
     Column("heads", Integer),

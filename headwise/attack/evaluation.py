@@ -20,10 +20,10 @@ from headwise.attack.predicting import Classifier
 from headwise.encoding import Encoded, Text
 from headwise.errors import OptionError
 from headwise.models.evaluating import evaluating
-from headwise.models.labels import label_index
+from headwise.models.labels import Outputs, label_index
 from headwise.options import Progress
 from headwise.stats.attack import AttackSums
-from headwise.targets import Label, label_names
+from headwise.targets import Label, label_names, model_outputs
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -233,8 +233,8 @@ def try_attack(  # noqa: PLR0913 - options are keyword arguments in a notebook
 
 def _checked_labels(model: PreTrainedModel) -> tuple[str, ...]:
     names = label_names(model)
-    if len(names) < 2:
-        raise OptionError("an attack needs a model with two classes; this one has one output")
+    if len(names) < 2 or model_outputs(model) is Outputs.NUMBERS:
+        raise OptionError("an attack needs a model with two classes; this one gives numbers")
     return names
 
 

@@ -16,7 +16,7 @@ from headwise.encoding import Encoded, pad, pad_id
 from headwise.errors import FAILURES, OptionError
 from headwise.replay import Inputs
 from headwise.replay.model import forget_lengths
-from headwise.targets import TargetFunction, has_exclusive_classes
+from headwise.targets import TargetFunction, model_outputs
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -28,7 +28,7 @@ class Classifier:
     def __init__(self, model: PreTrainedModel, token_budget: int | None) -> None:
         self.model = model
         self.budget = budget_for(model, token_budget)
-        self.function = TargetFunction(output="probability", exclusive=has_exclusive_classes(model))
+        self.function = TargetFunction(output="probability", outputs=model_outputs(model))
 
     def classify(
         self, texts: Sequence[Encoded], tick: Callable[[int], None] = lambda more: None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headwise.encoding import Encoded
 from headwise.errors import first_line
+from headwise.models.labels import Outputs
 from headwise.replay import Site
 from headwise.result import Attribution, Floats, Ints
 from headwise.trees import Interactions, interactions
@@ -270,12 +271,13 @@ class Collector:
                 kept[site, : self._sites[site].heads] = result.matrix[row, :, :n, :n].numpy()
         self._matrices[example] = kept
 
-    def result(self, *, keep_matrices: bool) -> Attribution:
+    def result(self, *, keep_matrices: bool, outputs: Outputs) -> Attribution:
         """Return the complete result."""
         return Attribution(
             method=self._method,
             sites=self._sites,
             labels=self._labels,
+            outputs=outputs,
             tokens=tuple(example.tokens for example in self._encoded),
             word_index=tuple(example.word_index for example in self._encoded),
             word_texts=tuple(example.word_texts for example in self._encoded),

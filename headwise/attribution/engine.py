@@ -106,7 +106,7 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
             ),
         )
         prepared_model.run("attribution", encoded, call.attribute, call.collector.fail)
-    return call.collector.result(keep_matrices=options.matrices)
+    return call.collector.result(keep_matrices=options.matrices, outputs=targets.function.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,43 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from numbers import Integral, Real
 from typing import Any
 
 from headwise.errors import OptionError
 
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
 MISSING = ("", "-1")
 """Labels of rows without one: an empty cell, and -1 as GLUE's test sets have it. A name comes
 first: with a label named "-1", that is a label."""
+
+
+class Outputs(StrEnum):
+    """The meaning of a classifier's outputs, by its configuration's ``problem_type``."""
+
+    CLASSES = "classes"
+    """Classes that exclude each other: a softmax gives their probabilities."""
+    LABELS = "labels"
+    """Labels of which any number may apply (multi-label): each has a sigmoid of its own."""
+    NUMBERS = "numbers"
+    """Numbers (regression), as they are."""
+
+
+def outputs_of(problem_type: str | None, outputs: int) -> Outputs:
+    """The meaning of so many outputs; a single one is a number unless it is a label.
+
+    Raises OptionError for a problem type that transformers does not know.
+    """
+    if problem_type not in (None, *PROBLEM_TYPES):
+        raise OptionError(
+            f"problem_type {problem_type!r} is unknown; known are {', '.join(PROBLEM_TYPES)}"
+        )
+    if problem_type == "multi_label_classification":
+        return Outputs.LABELS
+    regression = problem_type == "regression" or outputs == 1
+    return Outputs.NUMBERS if regression else Outputs.CLASSES
 
 
 def label_names(id2label: Mapping[Any, Any] | None, outputs: int) -> tuple[str, ...]:

@@ -25,11 +25,11 @@ from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
-from headwise.models.labels import label_index
+from headwise.models.labels import Outputs, label_index
 from headwise.options import Options, Progress
 from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums
-from headwise.targets import Label, has_exclusive_classes, label_names
+from headwise.targets import Label, label_names, model_outputs
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]
@@ -166,7 +166,7 @@ def gold_labels(model: PreTrainedModel, labels: Sequence[Label], count: int) -> 
     ``count``, and for a model without exclusive classes.
     """
     names = label_names(model)
-    if len(names) < 2 or not has_exclusive_classes(model):
+    if model_outputs(model) is not Outputs.CLASSES:
         raise OptionError("accuracy and loss need a model that chooses one of several classes")
     if len(labels) != count:
         raise OptionError(f"labels has {len(labels)} labels for {count} texts")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headwise.errors import ModelError, TokenizerError
+from headwise.errors import ModelError, OptionError, TokenizerError
 from headwise.models.families import FAMILIES, NOT_FROM_TEXT
 from headwise.models.files import VOCABULARIES, ModelFiles, read_model_files
-from headwise.models.labels import label_names
+from headwise.models.labels import Outputs, label_names, outputs_of
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.inputs.hub import in_time
@@ -43,6 +43,8 @@ class ModelFacts:
 
     family: str
     labels: tuple[str, ...]
+    outputs: Outputs
+    """What the labels are of."""
     layers: int
     """Attention modules: a decoder's layer that also looks at an encoder has two."""
     heads: int
@@ -261,6 +263,7 @@ def _facts(
             reason = f"config.json says {declared} labels, but the weights have {outputs} outputs"
             raise refuse("model.name", spec.name, reason, _SAVE_AGAIN)
         labels = label_names(names, min(declared, MAX_LABELS + 1))
+        meaning = outputs_of(config.get("problem_type"), declared)
         layers = _sites(config)
         heads = int(_first(config, _HEADS))
         length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
@@ -268,7 +271,7 @@ def _facts(
         absolute = config.get("position_embedding_type") == "absolute"
         offset = 2 if family in _OFFSET or (family == "esm" and absolute) else 0
         longest = None if length is None else int(length) - offset
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, OptionError) as error:
         reason = f"config.json is inconsistent: {error}"
         raise refuse("model.name", spec.name, reason, _SAVE_AGAIN) from None
     if not (layers > 0 and heads > 0 and 0 < len(labels) <= MAX_LABELS):
@@ -277,6 +280,7 @@ def _facts(
     return ModelFacts(
         family=family,
         labels=labels,
+        outputs=meaning,
         layers=layers,
         heads=heads,
         max_length=longest,

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from headwise.models.labels import Outputs
 from headwise.stats.attack import AttackSums
 from headwise.stats.shares import share
 from jobs.errors import Problem
@@ -135,9 +136,9 @@ class AttackSpec(JobSpec):
         )
         return (found,)
 
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+    def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
         """A model with a single output, which has no classes."""
-        return self.classless(labels)
+        return self.classless(outputs, Outputs.CLASSES, Outputs.LABELS)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes, if every class gives as many triggers as it may."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from headwise.models.labels import Outputs
 from jobs.errors import Problem
 from jobs.results import Bools, Floats, Ints, ShardResult
 from jobs.specs.base import JobSpec, RankingSource
@@ -86,18 +87,37 @@ class AttributionSpec(JobSpec):
         remedy = "Use 'predicted', or label every row."
         return Problem(field="target", value="gold", message=message, remedy=remedy)
 
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
-        """A target that is no label of the model, or an output that one number has not."""
-        if len(labels) == 1 and self.output != "logit":
-            message = "needs two classes, and the model has one output"
-            remedy = "Use 'logit', the output itself."
-            problem = Problem(field="output", value=self.output, message=message, remedy=remedy)
-            return [problem]
+    def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
+        """A target that is no label of the model, or what numbers (regression) do not have."""
+        if outputs is Outputs.NUMBERS:
+            return self._misfits_of_numbers(labels)
         if self.target in ("predicted", "gold", *labels):
             return []
         remedy = f"Give 'predicted', 'gold' or one of: {', '.join(labels)}."
         message = "is not a label of the model"
         return [Problem(field="target", value=self.target, message=message, remedy=remedy)]
+
+    def _misfits_of_numbers(self, labels: tuple[str, ...]) -> list[Problem]:
+        default = ("predicted",) if len(labels) == 1 else ()
+        column = self.data.label_column
+        found = {
+            ("output", self.output, "Use 'logit', the number itself."): self.output == "logit",
+            ("target", self.target, f"Name an output: {', '.join(labels)}."): self.target
+            in (*default, *labels),
+            ("data.label_column", column, "Leave it empty."): column is None,
+        }
+        message = "needs classes, but the model gives numbers (regression)"
+        return [
+            Problem(field=field, value=value, message=message, remedy=remedy)
+            for (field, value, remedy), good in found.items()
+            if not good
+        ]
+
+    def fitted(self, outputs: Outputs) -> AttributionSpec:
+        """Attribute the output itself where there are no probabilities."""
+        if outputs is not Outputs.NUMBERS or "output" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"output": "logit"})
 
     @field_validator("integration")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from headwise.models.labels import Outputs
 from jobs.errors import Problem
 from jobs.results import Floats, ShardResult
 from jobs.specs.base import JobSpec, RankingSource
@@ -60,9 +61,9 @@ class ImportanceSpec(JobSpec):
         """Always: every method differentiates or compares the loss."""
         return True
 
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+    def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
         """A model with a single output, which has no classes."""
-        return self.classless(labels)
+        return self.classless(outputs, Outputs.CLASSES)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; a backward pass counts as two, and layers before the head are shared."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from headwise.models.labels import Outputs
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
 from jobs.errors import InputError, Problem, refuse
@@ -150,9 +151,9 @@ class PruningSpec(JobSpec):
             for place, one in enumerate(self.sources)
         )
 
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+    def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
         """A model with a single output, which has no classes."""
-        return self.classless(labels)
+        return self.classless(outputs, Outputs.CLASSES)
 
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; masks share the layers before the first difference, see `Curves.cost`."""

@@ -10,11 +10,19 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from headwise.models.labels import Outputs
 from jobs.errors import Problem
 
 MAX_ROWS = 10_000_000
 _HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
 _FOLDER = ("/", "./", "../", "~")
+
+
+_HAS = {
+    Outputs.CLASSES: "has classes",
+    Outputs.LABELS: "has labels of which any number may apply (multi-label)",
+    Outputs.NUMBERS: "gives numbers (regression)",
+}
 
 
 def comma_separated(value: object) -> object:
@@ -243,15 +251,19 @@ class JobSpec(Frozen):
         """The earlier jobs that it names."""
         return ()
 
-    def misfits(self, labels: tuple[str, ...]) -> list[Problem]:
+    def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
         """Problems with a model that has these labels."""
         return []
 
-    def classless(self, labels: tuple[str, ...]) -> list[Problem]:
-        """The problem of a model with a single output, for jobs that need classes."""
-        if len(labels) > 1:
+    def fitted(self, outputs: Outputs) -> Self:
+        """A copy whose fields that were not given fit the outputs of the model."""
+        return self
+
+    def classless(self, outputs: Outputs, *allowed: Outputs) -> list[Problem]:
+        """The problem of a model with other outputs than those allowed."""
+        if outputs in allowed:
             return []
-        message = f"has one output; a job of kind {self.kind} needs classes"
+        message = f"{_HAS[outputs]}; a job of kind {self.kind} needs classes"
         remedy = "Choose a classifier of two classes or more."
         return [Problem(field="model.name", value=self.model.name, message=message, remedy=remedy)]
 

@@ -18,7 +18,7 @@ from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
-from headwise.models.labels import Labels, UnknownLabelError, listed, read_labels
+from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address
@@ -71,13 +71,12 @@ def check(
     spec = submission.spec
     problems = _own_problems(submission)
     facts: ModelFacts | None = None
-    data: Summary | None = None
-    rows: Rows | None = None
-    understood: Understood | None = None
+    data = _Data()
     try:
         facts = model_facts(spec.model, settings)
-        problems += _misfits(spec, facts)
         submission = pinned(submission, facts)
+        spec = submission.spec
+        problems += _misfits(spec, facts)
         other, submission = _other_models(submission, facts, settings)
         problems += other
     except InputError as error:
@@ -85,13 +84,7 @@ def check(
     problems += check_references(submission.spec, settings, database, pending or {})
     try:
         if not spec.data.dataset:
-            data, rows = summarize(spec.data, settings, submission.rows)
-        if data and facts:
-            labels = gold_labels(data, facts.labels, spec)
-            understood = Understood.of(data, labels, facts.labels, spec.data)
-            try_texts(spec.model, settings, data)
-        if data:
-            check_size(data.examples, settings)
+            data = _read_data(submission, facts, settings)
     except InputError as error:
         problems += error.problems
     if problems or facts is None:
@@ -100,10 +93,10 @@ def check(
         submission=submission,
         settings=settings,
         facts=facts,
-        data=data,
-        understood=understood,
-        rows=rows,
-        estimate=_estimate(submission, facts, data, settings, database),
+        data=data.summary,
+        understood=data.understood,
+        rows=data.rows,
+        estimate=_estimate(submission, facts, data.summary, settings, database),
         limits=Limits(
             jobs=settings.max_jobs_per_user, examples=settings.max_queued_examples_per_user
         ),
@@ -117,6 +110,30 @@ def check(
         if existing is None and same is None:
             enforce(tx, job.limits, submission.user, job.values["examples"])
     return replace(found, existing_job=existing, same_as=same)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    """What a check read of the data."""
+
+    summary: Summary | None = None
+    rows: Rows | None = None
+    understood: Understood | None = None
+
+
+def _read_data(submission: Submission, facts: ModelFacts | None, settings: Settings) -> _Data:
+    """Read the data, and match it with the model if that is usable. Raises InputError."""
+    spec = submission.spec
+    summary, rows = summarize(spec.data, settings, submission.rows)
+    understood = None
+    if facts:
+        # The label column of a model that gives numbers is a problem of its own.
+        if facts.outputs is not Outputs.NUMBERS or spec.data.label_column is None:
+            labels = gold_labels(summary, facts.labels, spec)
+            understood = Understood.of(summary, labels, facts.labels, spec.data)
+        try_texts(spec.model, settings, summary)
+    check_size(summary.examples, settings)
+    return _Data(summary=summary, rows=rows, understood=understood)
 
 
 def read_submission(raw: object, settings: Settings) -> Submission:
@@ -166,6 +183,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
         "control": Control.RUN.value,
         "data_fingerprint": fingerprint,
         "labels": json.dumps(facts.labels, ensure_ascii=False),
+        "outputs": facts.outputs.value,
         "understood": checked.understood.to_json() if checked.understood else None,
         "layers": facts.layers,
         "heads": facts.heads,
@@ -247,7 +265,7 @@ def _own_problems(submission: Submission) -> list[Problem]:
 
 
 def _misfits(spec: JobSpec, facts: ModelFacts) -> list[Problem]:
-    problems = spec.misfits(facts.labels)
+    problems = spec.misfits(facts.labels, facts.outputs)
     if spec.max_length and facts.max_length and spec.max_length > facts.max_length:
         problems.append(
             Problem(
@@ -316,12 +334,15 @@ def with_model(raw: object, database: Database) -> object:
 
 
 def pinned(submission: Submission, facts: ModelFacts) -> Submission:
-    """Pin a hub revision to the commit it means now: every shard must run the same model."""
-    spec = submission.spec
-    if facts.revision is None or spec.model.revision == facts.revision:
-        return submission
-    model = spec.model.model_copy(update={"revision": facts.revision})
-    return submission.model_copy(update={"spec": spec.model_copy(update={"model": model})})
+    """Pin a hub revision to the commit it means now, and fit the specification to the model.
+
+    Every shard must run the same model.
+    """
+    spec = submission.spec.fitted(facts.outputs)
+    if facts.revision is not None:
+        model = spec.model.model_copy(update={"revision": facts.revision})
+        spec = spec.model_copy(update={"model": model})
+    return submission.model_copy(update={"spec": spec})
 
 
 def _estimate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
@@ -14,26 +15,33 @@ WORDS = (
 ).split()
 
 
-def bert_folder(folder: Path, *, layers: int = 2, heads: int = 4, hidden: int = 32) -> Path:
-    """Save a random 3-class BERT with a word tokenizer; returns the folder."""
+def bert_folder(
+    folder: Path, *, layers: int = 2, heads: int = 4, hidden: int = 32, **config: Any
+) -> Path:
+    """Save a random 3-class BERT with a word tokenizer; returns the folder.
+
+    config: changes to its configuration
+    """
     torch.manual_seed(0)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {token: number for number, token in enumerate([*special, *WORDS])}
     BertTokenizer(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=2 * hidden,
-        max_position_embeddings=64,
+    labels = config.pop("labels", ("no", "maybe", "yes"))
+    known = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 2 * hidden,
+        "max_position_embeddings": 64,
         # Wide enough that the integrand bends: the adaptive rule has something to do.
-        initializer_range=0.3,
-        id2label={0: "no", 1: "maybe", 2: "yes"},
-        label2id={"no": 0, "maybe": 1, "yes": 2},
-    )
-    BertForSequenceClassification(config).eval().save_pretrained(folder)
+        "initializer_range": 0.3,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: number for number, name in enumerate(labels)},
+    }
+    made = BertConfig(**{**known, **config})
+    BertForSequenceClassification(made).eval().save_pretrained(folder)
     return folder
 
 

@@ -297,9 +297,46 @@ def test_holes_in_the_attention_mask_are_refused():
         headwise.attribute_encoded(tiny(), [example])
 
 
-def test_probability_of_one_class_is_refused():
-    with pytest.raises(OptionError, match="logit"):
-        headwise.attribute_encoded(tiny(labels=1), [{"input_ids": [2, 3]}])
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (1, {}, "'probability' needs classes.*'logit'"),
+        (1, {"output": "logit", "target": "gold", "gold": [0]}, "'gold' needs classes"),
+        (2, {"output": "logit"}, "'predicted' needs classes.*0 LABEL_0, 1 LABEL_1"),
+    ],
+)
+def test_numbers_have_no_classes(labels, options, message):
+    model = tiny(labels=labels, problem_type="regression")
+    with pytest.raises(OptionError, match=message):
+        headwise.attribute_encoded(model, [{"input_ids": [2, 3]}], **options)
+
+
+@pytest.mark.parametrize("target", ["LABEL_0", 1])
+def test_the_outputs_of_a_regression_are_shown_as_they_are(target, tmp_path):
+    model = tiny(labels=2, problem_type="regression")
+    inputs = random_inputs(model, [5, 7])
+    result = headwise.attribute_encoded(model, inputs, output="logit", target=target)
+    for number, example in enumerate(inputs):
+        tensors = {name: torch.as_tensor(ids)[None].long() for name, ids in example.items()}
+        with torch.no_grad():
+            wanted = model(**tensors).logits[0].numpy()
+        np.testing.assert_allclose(result.probabilities[number], wanted, rtol=1e-6)
+        np.testing.assert_allclose(result.f1[number], wanted[result.target[number]], rtol=1e-9)
+    assert result.outputs == "numbers"
+    result.save(tmp_path / "a.safetensors")
+    assert headwise.Attribution.load(tmp_path / "a.safetensors").outputs == "numbers"
+    name = result.labels[result.target[0]]
+    assert f"{name} is {result.f1[0, 0]:.4g}, attributed {name}" in result._repr_html_()
+
+
+def test_a_single_label_has_a_probability():
+    """One output is a number, unless the configuration says that it is a label."""
+    model = tiny(labels=1, problem_type="multi_label_classification")
+    result = headwise.attribute_encoded(model, random_inputs(model, [5]))
+    assert result.outputs == "labels"
+    assert 0 < result.probabilities[0, 0] < 1
+    np.testing.assert_allclose(result.f1[0], result.probabilities[0, 0], rtol=1e-6)
+    assert "strongest label LABEL_0 (0." in result._repr_html_()
 
 
 def test_tokenizer_of_another_model_is_refused():

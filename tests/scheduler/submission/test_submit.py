@@ -13,6 +13,8 @@ import pytest
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
+from db.reads import jobs as job_reads
+from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.inputs.models import ModelFacts
 from jobs.settings import Settings
@@ -20,6 +22,7 @@ from jobs.specs.submission import parse_spec, spec_hash
 from scheduler.submission import submit as submit_module
 from scheduler.submission.control import control
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL, presets
+from scheduler.submission.study import check_study, submit_study
 from scheduler.submission.submit import check, submit
 from tests.helpers.inputs import data_file, model_folder, raw_submission, refused
 from tests.helpers.jobs import ALICE, planned_job
@@ -240,8 +243,8 @@ def test_a_hub_model_is_pinned_to_a_commit(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = ModelFacts(
-        family="bert", labels=("no", "maybe", "yes"), layers=2, heads=4, max_length=64,
-        revision="c0ffee",
+        family="bert", labels=("no", "maybe", "yes"), outputs=Outputs.CLASSES, layers=2, heads=4,
+        max_length=64, revision="c0ffee",
     )  # fmt: skip
     monkeypatch.setattr(submit_module, "model_facts", lambda *_: facts)
     raw = raw_submission(settings.home, model={"name": "org/model", "revision": "main"})
@@ -338,22 +341,73 @@ def test_a_job_goes_to_the_queue_of_the_settings_unless_it_names_one(
     assert check({**raw, "queue": "cpu"}, settings, database).submission.queue == "cpu"
 
 
+NUMBER = {"id2label": {"0": "score"}, "num_labels": 1}
+NUMBERS = {"problem_type": "regression"}
+LABELS = {"problem_type": "multi_label_classification"}
+NO_LABELS = {"label_column": None}
+GIVEN = {"kind": "attack", "given": [[["text"], ["text"]]], "insertion": "text"}
+
+
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("model", "changes", "fields"),
     [
-        ({"kind": "attribution"}, "output"),
-        ({"kind": "attribution", "output": "log-probability"}, "output"),
-        ({"kind": "importance", "method": "taylor"}, "model.name"),
+        (NUMBER, {"output": "probability", "data": NO_LABELS}, ["output"]),
+        (NUMBER, {}, ["data.label_column"]),
+        (NUMBER, {"target": "other", "data": NO_LABELS}, ["target"]),
+        (NUMBERS, {"data": NO_LABELS}, ["target"]),
+        (NUMBERS, {"target": "gold"}, ["target", "data.label_column"]),
+        (NUMBER, {"kind": "importance", "method": "taylor"}, ["model.name"]),
+        (NUMBERS, {**GIVEN, "data": NO_LABELS}, ["model.name"]),
+        (LABELS, {"kind": "importance", "method": "taylor"}, ["model.name"]),
     ],
     ids=str,
 )
-def test_one_output_is_said_at_submit(
-    settings: Settings, database: Database, changes: dict[str, Any], field: str
+def test_outputs_that_are_no_classes_are_said_at_submit(
+    settings: Settings,
+    database: Database,
+    model: dict[str, Any],
+    changes: dict[str, Any],
+    fields: list[str],
 ) -> None:
-    model_folder(settings.home / "model", id2label={"0": "score"}, num_labels=1)
-    data = settings.home / "pairs.jsonl"
-    data.write_text('{"premise": "a", "hypothesis": "b", "label": 0}\n')
+    model_folder(settings.home / "model", **model)
     raw = raw_submission(settings.home, **changes)
     with pytest.raises(InputError) as caught:
         check(raw, settings, database)
-    assert [problem.field for problem in caught.value.problems] == [field]
+    assert [problem.field for problem in caught.value.problems] == fields
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "output"),
+    [
+        (NUMBER, {}, "logit"),
+        (NUMBER, {"target": "score"}, "logit"),
+        (NUMBERS, {"target": "maybe", "output": "logit"}, "logit"),
+        (LABELS, {}, "probability"),
+        ({}, {}, "probability"),
+    ],
+    ids=str,
+)
+def test_the_output_fits_the_model(
+    settings: Settings,
+    database: Database,
+    model: dict[str, Any],
+    changes: dict[str, Any],
+    output: str,
+) -> None:
+    model_folder(settings.home / "model", **model)
+    raw = raw_submission(settings.home, **changes, data=NO_LABELS)
+    job = job_reads.get_job(database, submit(check(raw, settings, database), database))
+    assert job.spec["output"] == output
+    wanted = {"logit": "numbers", "probability": "labels" if model else "classes"}
+    assert job.outputs == wanted[output]
+    study = check_study({"jobs": {"one": raw}}, settings, database)
+    again = submit_study(study, database).jobs["one"]
+    assert job_reads.get_job(database, again).spec == job.spec
+
+
+def test_an_unknown_problem_type_is_refused(settings: Settings, database: Database) -> None:
+    model_folder(settings.home / "model", problem_type="ranking")
+    refused(
+        lambda: check(raw_submission(settings.home), settings, database),
+        "problem_type 'ranking' is unknown",
+    )
