@@ -110,10 +110,10 @@ def _try_tokenizer(files: ModelFiles) -> None:
     """Read tokenizer.json as a worker will, within limits. Raises TokenizerError."""
     if "tokenizer.json" not in files.tokenizer:
         return
-    tried = try_file(files.folder / "tokenizer.json")
-    if files.words is not None and tried.vocabulary >= files.words:
+    largest = try_file(files.folder / "tokenizer.json")
+    if files.words is not None and largest >= files.words:
         raise TokenizerError(
-            f"the tokenizer in '{files.folder}' has word {tried.vocabulary:,}, but the model has "
+            f"the tokenizer in '{files.folder}' has word {largest:,}, but the model has "
             f"only {files.words:,} embeddings; save model and tokenizer that belong together"
         )
 

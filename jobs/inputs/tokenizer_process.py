@@ -47,14 +47,13 @@ def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
     for lo in range(0, len(texts), step):
         chunk = [tuple(parts) if len(parts) > 1 else parts[0] for parts in texts[lo : lo + step]]
         try:
-            encoded = made.encode_batch(chunk)
+            made.encode_batch(chunk)
         except BaseException as error:  # noqa: BLE001 - as above
             if step == 1:
                 yield {"index": lo, "reason": _reason(error)}
             # Otherwise no answer: the batch is tried again, text by text.
             return
-        largest = max((max(one.ids, default=0) for one in encoded), default=0)
-        yield {"done": lo + len(chunk), "largest": largest}
+        yield {"done": lo + len(chunk)}
     yield {"end": True}
 
 

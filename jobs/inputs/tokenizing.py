@@ -10,7 +10,6 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,18 +36,10 @@ class TextError(TokenizerError):
         """Its position among the texts."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """What was learnt of a tokenizer."""
+def try_file(path: Path, texts: Texts = ()) -> int:
+    """Read a tokenizer.json and tokenize texts with it; returns the largest id of its vocabulary.
 
-    vocabulary: int
-    """Largest id of its vocabulary, added tokens left out."""
-    largest: int = 0
-    """Largest id that a text was given."""
-
-
-def try_file(path: Path, texts: Texts = ()) -> Tried:
-    """Read a tokenizer.json and tokenize texts with it; the result is kept while the file is.
+    Added tokens are left out. The result is kept until the file changes.
 
     Raises TokenizerError, and its TextError for a text that cannot be tokenized.
     """
@@ -58,18 +49,18 @@ def try_file(path: Path, texts: Texts = ()) -> Tried:
 
 
 @lru_cache(maxsize=64)
-def _try_file(identity: tuple[str, int, int, int], texts: tuple[tuple[str, ...], ...]) -> Tried:
+def _try_file(identity: tuple[str, int, int, int], texts: tuple[tuple[str, ...], ...]) -> int:
     path = identity[0]
     return _try({"path": path, "content": None}, texts, f"the tokenizer in '{Path(path).parent}'")
 
 
-def try_content(content: str, texts: Texts) -> Tried:
+def try_content(content: str, texts: Texts) -> int:
     """The same for a tokenizer as JSON."""
     return _try({"path": None, "content": content}, texts, "the model's tokenizer")
 
 
-def _try(source: Mapping[str, Any], texts: Texts, name: str) -> Tried:
-    vocabulary = largest = done = 0
+def _try(source: Mapping[str, Any], texts: Texts, name: str) -> int:
+    vocabulary = done = 0
     step = BATCH
     while True:
         asked = {**source, "texts": texts[done:], "step": step, "memory": MEMORY}
@@ -81,10 +72,9 @@ def _try(source: Mapping[str, Any], texts: Texts, name: str) -> Tried:
                 if "index" in message:
                     _refuse(offset + message["index"], message["reason"])
                 vocabulary = message.get("vocabulary", vocabulary)
-                largest = max(largest, message.get("largest", 0))
                 done = offset + message.get("done", done - offset)
                 if "end" in message:
-                    return Tried(vocabulary=vocabulary, largest=largest)
+                    return int(vocabulary)
         limit = f"{SECONDS:g} s" if process.late else f"{MEMORY >> 20:,} MB of memory"
         if not process.answered:
             raise TokenizerError(f"{name} takes more than {limit} to read")

@@ -79,8 +79,11 @@ class Understood:
     @property
     def sentences(self) -> list[str]:
         """The same in words."""
-        said = ", ".join(filter(None, (self.format, counted(self.rows, "row"))))
-        found = [f"{said[0].upper()}{said[1:]}.", f"Texts from {' and '.join(self.text_columns)}."]
+        summary = ", ".join(filter(None, (self.format, counted(self.rows, "row"))))
+        found = [
+            f"{summary[0].upper()}{summary[1:]}.",
+            f"Texts from {' and '.join(self.text_columns)}.",
+        ]
         if self.label_column is not None:
             found.append(f"{self._labels}.")
         return found
@@ -112,11 +115,11 @@ def chance_warning(
     right = sum(count for (gold, predicted), count in confusion.items() if gold == predicted)
     if classes < 2 or n < FEWEST_LABELLED or right * classes > n:
         return None
-    said = (
+    summary = (
         f"accuracy {percent(right / n, 0)} on {counted(n, 'labelled example')} is at or below "
         f"chance, {percent(1 / classes, 0)}: labels may be read wrongly, or the model is not for "
         "this data"
     )
     if understood is not None and understood.labels_by in _LABELS_BY:
-        said += f". {understood._labels}"
-    return said
+        summary += f". {understood._labels}"
+    return summary

@@ -247,7 +247,7 @@ def test_what_was_learnt_is_kept_until_the_file_changes(
 ) -> None:
     first = tokenizing.try_file(folder / "tokenizer.json")
     monkeypatch.setattr(tokenizing.subprocess, "Popen", None)
-    assert tokenizing.try_file(folder / "tokenizer.json") is first
+    assert tokenizing.try_file(folder / "tokenizer.json") == first
     tokenizer(many_words)(folder)
     with pytest.raises(TypeError):
         tokenizing.try_file(folder / "tokenizer.json")
