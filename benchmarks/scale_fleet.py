@@ -266,13 +266,13 @@ def _watch(
     database: Database, job_id: int, log: Callable[[str], None]
 ) -> tuple[float, int | None, float | None]:
     """Wait for the job; seconds, most connections at once, transactions per second."""
-    started, said, most = time.perf_counter(), 0.0, 0
+    started, logged, most = time.perf_counter(), 0.0, 0
     first = _postgres_numbers(database)
     while not (job := job_reads.get_job(database, job_id)).final:
         if numbers := _postgres_numbers(database):
             most = max(most, numbers[0])
-        if time.perf_counter() - said > 30:
-            said = time.perf_counter()
+        if time.perf_counter() - logged > 30:
+            logged = time.perf_counter()
             log(f"fleet: {job.examples_done:,} of {job.examples:,} shards")
         time.sleep(2)
     if job.error:

@@ -91,13 +91,13 @@ class Pending:
         with self._lock:
             taken = [self._lines.popleft() for _ in range(min(most, len(self._lines)))]
             if taken and self._dropped:
-                said: dict[str, Any] = {
+                dropped: dict[str, Any] = {
                     "number": taken[0].number - 1,
                     "level": LEVELS["warning"],
                     "event": "the database was unavailable or slow: log lines were dropped",
                     "details": f"dropped={self._dropped}",
                 }
-                taken.insert(0, replace(taken[0], **said))
+                taken.insert(0, replace(taken[0], **dropped))
                 self._dropped = 0
             return taken
 
@@ -212,9 +212,9 @@ def _keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
     details = " ".join(f"{key}={value}" for key, value in event.items() if key not in _COLUMNS)
     if exception := event.get("exception"):
         details = f"{details}\n{exception}".lstrip("\n")
-    level, said = str(event.get("level", "info")), _stored(str(event["event"]))
+    level, text = str(event.get("level", "info")), _stored(str(event["event"]))
     details = _stored(details)
-    pending.add(level, said, details, event)
+    pending.add(level, text, details, event)
     return event
 
 

@@ -25,7 +25,7 @@ from cli.submission import complete, submit_raw
 from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
 from jobs.errors import HeadwiseError
-from scheduler.submission.quick_jobs import attack_by_hand
+from scheduler.submission.quick_jobs import attack_text
 from scheduler.submission.submit import check, submit
 
 
@@ -93,7 +93,7 @@ def try_attack(  # noqa: PLR0913 - each option is a parameter
     """Insert words into a text and show the probabilities before and after. Needs a worker."""
     with opened() as (settings, database):
         places = (positions, second_positions)
-        raw = attack_by_hand(model or "", (text, second), (words, second_words), places)
+        raw = attack_text(model or "", (text, second), (words, second_words), places)
         job_id = submit(check(raw, settings, database), database)
         while not job_reads.get_job(database, job_id).final:
             time.sleep(0.2)

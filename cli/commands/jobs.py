@@ -123,8 +123,8 @@ def change(job: JobId, changes: RetentionOptions) -> None:
     given = changes.values()
     with opened() as (_, database):
         change_job(database, job, given)
-    said = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in given.items())
-    out.print(f"Job {job}: {said}.")
+    changed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in given.items())
+    out.print(f"Job {job}: {changed}.")
 
 
 def _control(job_id: int, action: str) -> None:

@@ -39,11 +39,11 @@ def check(sql: str) -> None:
 
 def error_of(message: dict[str, Any], request: dict[str, Any]) -> HeadwiseError:
     """The error for the user, from an error message of the child."""
-    code, said = str(message["error"]), str(message.get("message", ""))
+    code, text = str(message["error"]), str(message.get("message", ""))
     given = str(message.get("name", ""))
     name = given.removeprefix("main.").removeprefix("public.")
     if code in _UNAVAILABLE:
-        return UnavailableError(_UNAVAILABLE[code].format(said=said))
+        return UnavailableError(_UNAVAILABLE[code].format(text=text))
     if code in ("table", "missing"):
         what = "is not published" if code == "table" else "does not exist"
         if name in VIEW_NAMES:
@@ -53,7 +53,7 @@ def error_of(message: dict[str, Any], request: dict[str, Any]) -> HeadwiseError:
         what, remedy = _REFUSED[code]
         what = what.format(seconds=request["seconds"], size=request["bytes"])
         return refuse("sql", name or None, what, remedy)
-    return refuse("sql", None, said.rstrip("."))
+    return refuse("sql", None, text.rstrip("."))
 
 
 _NARROWER = "Narrow it: a WHERE on job_id, fewer columns, a LIMIT."
@@ -85,5 +85,5 @@ _REFUSED = {
 _UNAVAILABLE = {
     "role": f"HEADWISE_CONSOLE_URL may read more than the views. {NO_ROLE}",
     "old-role": f"The SQL console's role is of another release. {_MAKE_ROLE}",
-    "unavailable": "The database does not answer: {said}",
+    "unavailable": "The database does not answer: {text}",
 }

@@ -85,8 +85,8 @@ class LogLine:
         """Format time, level, process, shard, event and details; a traceback has its own lines."""
         when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         place = "" if self.shard is None else f" shard={self.shard} attempt={self.attempt}"
-        said = f"{self.event} {self.details}".rstrip()
-        return f"{when} {self.level:<7} {self.source}{place} {said}"
+        text = f"{self.event} {self.details}".rstrip()
+        return f"{when} {self.level:<7} {self.source}{place} {text}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that the API sends."""

@@ -67,7 +67,7 @@ class StoredTrigger:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """Predictions for one text without and with the words of an attack by hand."""
+    """Predictions for one text without and with the words of an attack on a text."""
 
     texts: tuple[str, ...]
     texts_after: tuple[str, ...]

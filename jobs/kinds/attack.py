@@ -87,7 +87,7 @@ class AttackSpec(JobSpec):
     given: tuple[tuple[tuple[str, ...], ...], ...] = Field(
         default=(),
         max_length=MOST_GIVEN,
-        description="Triggers typed by hand: of each the words for the first text, and those for "
+        description="Your own triggers: of each the words for the first text, and those for "
         "the second.",
     )
     positions: tuple[tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...], ...] = Field(
@@ -174,7 +174,7 @@ class AttackSpec(JobSpec):
         if self.triggers_from is not None and self.data.label_column is None:
             raise ValueError("an attack needs data.label_column: gold labels")
         if self.given and self.insertion == "tokens":
-            raise ValueError("words typed by hand are inserted as text: insertion must be 'text'")
+            raise ValueError("given triggers are inserted as text: insertion must be 'text'")
         words, places = (
             [[len(part) for part in parts] for parts in given]
             for given in (self.given, self.positions)

@@ -42,7 +42,7 @@ def findings(database: Database, jobs: Mapping[str, Job]) -> dict[str, list[str]
     }
     if agreement := agree(ranked(database, jobs)):
         found["agreement"] = agreement
-    return {step: said for step, said in found.items() if said}
+    return {step: some for step, some in found.items() if some}
 
 
 def ranked(database: Database, jobs: Mapping[str, Job]) -> dict[tuple[int, str], Doubles]:
@@ -64,10 +64,11 @@ def agree(means: Mapping[tuple[int, str], Doubles]) -> list[str]:
     ]
     if not pairs:
         return []
-    said = [
+    pairwise = [
         f"{a} and {b} order the {counted(n, 'head')} with a rank correlation of {rho:z.2f}"
         for rho, n, a, b in dict.fromkeys((max(pairs), min(pairs)))
     ]
-    if len(said) == 1:
-        return [said[0] + "."]
-    return [f"The two that agree most: {said[0]}.", f"The two that agree least: {said[1]}."]
+    if len(pairwise) == 1:
+        return [pairwise[0] + "."]
+    most, least = pairwise
+    return [f"The two that agree most: {most}.", f"The two that agree least: {least}."]

@@ -14,7 +14,7 @@ from jobs.kinds.attack import TriggerKind
 
 def findings(database: Database, job: Job) -> list[str]:
     """The best trigger of every kind against every class."""
-    said = []
+    sentences = []
     triggers = {one.number: one for one in attack_reads.list_triggers(database, job.id)}
     tried = Counter(trigger.kind for trigger in triggers.values())
     best = [
@@ -31,5 +31,5 @@ def findings(database: Database, job: Job) -> list[str]:
             f"{percent(one.accuracy_after[0])} of {counted(one.sums.n, 'example')}"
             for one in group
         ]
-        said.append(f"Against {job.labels[gold]}: {'; '.join(parts)}.")
-    return said
+        sentences.append(f"Against {job.labels[gold]}: {'; '.join(parts)}.")
+    return sentences

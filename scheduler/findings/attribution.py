@@ -22,15 +22,15 @@ def findings(database: Database, job: Job) -> list[str]:
     site = sites[first.site]
     name = head_name(site.layer, first.head, site.attention_type)
     interval = "" if first.low is None else f" (95 %: {number(first.low)} to {number(first.high)})"
-    said = [
+    sentences = [
         f"Over {counted(first.n, 'example')} {name} has the largest mean attribution, "
         f"{number(first.mean)}{interval}."
     ]
     total = math.fsum(head.mean for head in heads)
     if len(heads) > TOP and total > 0:
         top = math.fsum(head.mean for head in heads[:TOP]) / total
-        said.append(
+        sentences.append(
             f"The first {TOP} of {len(heads):,} heads hold {percent(top, 0)} of the sum of all "
             "means."
         )
-    return said
+    return sentences

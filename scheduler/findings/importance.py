@@ -14,16 +14,16 @@ def findings(database: Database, job: Job) -> list[str]:
     """The first head by every source."""
     sites = {site.site: site for site in results.list_sites(database, job.id)}
     heads, _ = rankings.get_rankings(database, job.id)
-    said = []
+    sentences = []
     for head in heads:
         if head.rank == 1:
             site = sites[head.site]
             rank = (
                 f" (95 % of its rank: {head.rank_low} to {head.rank_high})" if head.rank_low else ""
             )
-            said.append(
+            sentences.append(
                 f"{ranking_source(head.source).title}: "
                 f"{head_name(site.layer, head.head, site.attention_type)} is first with "
                 f"{number(head.mean)}{rank}, over {counted(head.n, 'example')}."
             )
-    return said
+    return sentences

@@ -23,7 +23,7 @@ def findings(database: Database, job: Job) -> list[str]:
     whole = next((one.result for one in curve if one.removed == 0), None)
     if whole is None:
         return []
-    said = [
+    sentences = [
         f"The whole model is right on {percent(whole.accuracy)} of {counted(whole.n, 'example')} "
         f"(95 %: {percent(whole.accuracy_low)} to {percent(whole.accuracy_high)})."
     ]
@@ -42,10 +42,10 @@ def findings(database: Database, job: Job) -> list[str]:
                 f"({counted(len(values), 'order')})"
             )
         removed = f"{near[0].removed:,} heads ({percent(near[0].share, 0)})"
-        said.append(
+        sentences.append(
             f"Accuracy with {removed} removed, {direction} important first: {'; '.join(parts)}."
         )
-    return said + _choice(database, job)
+    return sentences + _choice(database, job)
 
 
 def _choice(database: Database, job: Job) -> list[str]:

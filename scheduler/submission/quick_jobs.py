@@ -25,7 +25,7 @@ def explain_text(model: str, texts: Sequence[str], target: str) -> dict[str, Any
     return {"spec": spec, "rows": [row], "priority": FIRST}
 
 
-def attack_by_hand(
+def attack_text(
     model: str, texts: Sequence[str], words: Sequence[str], positions: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The raw submission of an attack on a text, or a pair, with words for each.

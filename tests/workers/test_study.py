@@ -56,6 +56,6 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
     again = client.post("/api/v1/studies", json=raw).json
     assert again["jobs"] == found.jobs
     compared = client.get(f"/studies/compare?a={found.study}&b={again['study']}").text
-    for part in ("said", "importance", "curve", "triggers"):
+    for part in ("findings", "importance", "curve", "triggers"):
         assert f'id="{part}"' in compared, part
     app.extensions["headwise"].database.close()

@@ -46,7 +46,7 @@ def get_study(study: int) -> Response:
 
 @blueprint.post("/<int(max=2147483647):study>/restart")
 def restart(study: int) -> tuple[Response, int]:
-    """Submit a study that has ended once more: jobs that succeeded are taken as they are."""
+    """Submit a study that has ended once more: jobs that succeeded are reused."""
     again = restart_study(study, settings(), database())
     return jsonify(study_json(database(), again.study)), 201
 

@@ -18,7 +18,7 @@ from headwise.attack.placing import placed
 from jobs.errors import NotFoundError
 from jobs.kinds.attack import TriggerKind, TriggerResult
 from jobs.kinds.triggers import TriggerToken
-from scheduler.submission.quick_jobs import attack_by_hand, texts_again
+from scheduler.submission.quick_jobs import attack_text, texts_again
 from webui.context import choice, database, integer
 from webui.forms import Controls
 from webui.kinds.base import KindPage
@@ -193,7 +193,7 @@ def _submission(values: Mapping[str, str]) -> dict[str, Any]:
     texts = [values.get(name, "") for name in ("text", "second")]
     words = [values.get(name, "") for name in _WORDS]
     positions = [values.get(name, "") for name in _POSITIONS]
-    return attack_by_hand(values.get("model", ""), texts, words, positions)
+    return attack_text(values.get("model", ""), texts, words, positions)
 
 
 def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tuple[str, bool]]:

@@ -32,7 +32,7 @@ def sections(jobs: Mapping[str, Job]) -> dict[str, Any]:
     """The sections of a study's page about its jobs that have succeeded."""
     done = succeeded(jobs)
     opened = database()
-    found: dict[str, Any] = {"said": findings(opened, jobs), "done": done}
+    found: dict[str, Any] = {"findings": findings(opened, jobs), "done": done}
     if job := done.get("attribution"):
         sites = results.list_sites(opened, job.id)
         importance = results.get_importance(opened, job.id)
@@ -87,7 +87,7 @@ def comparison(a: StudyRow, b: StudyRow) -> dict[str, Any]:
     found: dict[str, Any] = {
         "a": a,
         "b": b,
-        "said": {study: findings(opened, jobs) for study, jobs in both.items()},
+        "findings": {study: findings(opened, jobs) for study, jobs in both.items()},
         "common": [(name, ranking_source(name).title) for name in common],
         "source": source,
         "correlations": [

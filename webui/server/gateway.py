@@ -156,23 +156,23 @@ def make_environ(scope: Scope, body: IO[bytes], size: int) -> dict[str, Any]:
 
 def call(app: Flask, environ: dict[str, Any]) -> Answer:
     """Call the application; a body without a length, or with a great one, is left to be made."""
-    said: dict[str, Any] = {}
+    head: dict[str, Any] = {}
 
     def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> object:
-        said["status"] = int(status.split(" ", 1)[0])
-        said["headers"] = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in headers]
+        head["status"] = int(status.split(" ", 1)[0])
+        head["headers"] = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in headers]
         return None
 
     made: Iterable[bytes] = app(environ, start)  # type: ignore[arg-type]
     close: Callable[[], None] = getattr(made, "close", lambda: None)
-    length = dict(said["headers"]).get(b"content-length")
+    length = dict(head["headers"]).get(b"content-length")
     if (length is not None and int(length) <= WHOLE) or environ["REQUEST_METHOD"] == "HEAD":
         try:
             body = b"".join(made)
         finally:
             close()
-        return Answer(**said, body=body, rest=None, close=lambda: None)
-    return Answer(**said, body=b"", rest=iter(made), close=close)
+        return Answer(**head, body=body, rest=None, close=lambda: None)
+    return Answer(**head, body=b"", rest=iter(made), close=close)
 
 
 def _declared(scope: Scope) -> int | None:

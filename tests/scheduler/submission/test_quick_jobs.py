@@ -23,7 +23,7 @@ from scheduler.loop import Scheduler
 from scheduler.serializers import job_title
 from scheduler.submission.control import control
 from scheduler.submission.quick_jobs import (
-    attack_by_hand,
+    attack_text,
     explain_text,
     is_quick,
     rows_again,
@@ -102,9 +102,7 @@ def test_what_a_job_is_called_by_comes_from_its_example(
 ) -> None:
     job = submitted(explain_text(model, (TEXT, ""), ""), settings, database)
     assert (job.name, job.excerpt, job_title(job)) == ("", TEXT, TEXT)
-    attack = submitted(
-        attack_by_hand(model, (TEXT, "No."), ("rain", "old snow")), settings, database
-    )
+    attack = submitted(attack_text(model, (TEXT, "No."), ("rain", "old snow")), settings, database)
     assert (attack.name, job_title(attack)) == ("rain | old snow", f"rain | old snow: {TEXT}")
     long = submitted(explain_text(model, ("word " * 100, ""), ""), settings, database)
     assert len(long.excerpt or "") == 80
@@ -224,7 +222,7 @@ def test_positions_of_words_are_stored_and_evenly_spread_without(
         ((" ", ""), [("late", 1 / 3), ("early", 2 / 3), ("last", 1 / 2)]),
         (("1, 0", ".5"), [("early", 0), ("late", 1), ("last", 0.5)]),
     ):
-        job = submitted(attack_by_hand(model, texts, words, positions), settings, database)
+        job = submitted(attack_text(model, texts, words, positions), settings, database)
         Scheduler(settings, database, app).plan()
         (trigger,) = attack_reads.list_triggers(database, job.id)
         assert [(token.word, token.position) for token in trigger.tokens] == found
@@ -242,11 +240,11 @@ def test_positions_of_words_are_stored_and_evenly_spread_without(
     ],
 )
 def test_positions_are_one_number_for_each_word(positions: tuple[str, ...], field: str) -> None:
-    call = lambda: attack_by_hand("m", ("a", "b"), ("c d", "e"), positions)  # noqa: E731
+    call = lambda: attack_text("m", ("a", "b"), ("c d", "e"), positions)  # noqa: E731
     assert refused(call, "must be one number from 0 to 1 for each of").field == field
 
 
 @pytest.mark.parametrize("texts", [("", ""), (" \r\n", "pair")])
 def test_a_quick_job_needs_a_text(texts: tuple[str, str]) -> None:
     refused(lambda: explain_text("m", texts, ""), "text: is empty")
-    refused(lambda: attack_by_hand("m", texts, ("rain",)), "text: is empty")
+    refused(lambda: attack_text("m", texts, ("rain",)), "text: is empty")

@@ -309,7 +309,7 @@ def test_bad_words_are_named_and_kept(
     assert client.get("/api/v1/jobs").json["total"] == 0
 
 
-def test_what_is_no_attack_by_hand(client: FlaskClient, source: int) -> None:
+def test_what_is_no_attack_text(client: FlaskClient, source: int) -> None:
     assert client.get(f"/attack/try/{source}").status_code == 404
     assert client.get("/attack/try?job=99").status_code == 404
     assert "Try an attack</h1>" in client.get("/attack/try").text
