@@ -136,7 +136,7 @@ class Database:
             return _describe(tx)
 
     def schema_is_current(self) -> bool:
-        """Whether this code works on the schema."""
+        """Return True if this code works on the schema."""
         return self.schema_state().fits
 
     def close(self) -> None:

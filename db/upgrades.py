@@ -46,7 +46,7 @@ class SchemaState(StrEnum):
 
     @property
     def fits(self) -> bool:
-        """Whether this code works on it."""
+        """True if this code works on it."""
         return self in (SchemaState.CURRENT, SchemaState.NEWER)
 
 

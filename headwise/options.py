@@ -45,7 +45,7 @@ class Arguments(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to attribute and what to keep: the keyword arguments of ``attribute``.
+    """Options of an attribution: the keyword arguments of ``attribute``.
 
     method: ``integrated-gradients``, the paper's Attr; for comparison ``attention-gradient``,
         ``attention``, ``random`` or ``embedding-gradient``, see ``headwise.attribution.methods``.

@@ -78,7 +78,7 @@ def room(leases: Iterable[Lease], priority: int, wanted: int) -> list[tuple[Leas
 
 
 def too_slow(lease: Lease, typical: float) -> bool:
-    """Whether a lease should have ended long ago, given its job's `typical` seconds per example."""
+    """True if a lease should have ended long ago, given its job's `typical` seconds per example."""
     expected = typical * (lease.progress + lease.block)
     return lease.untouched == lease.hi and lease.elapsed > max(SLOW_SECONDS, SLOW * expected)
 

@@ -24,7 +24,7 @@ _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """How long a job is kept after its end. The details are its texts and rows per example."""
+    """Days to keep a job after its end. Its details are its texts and rows per example."""
 
     keep_days: float
     """Days until the job is deleted; 0 keeps it for ever."""

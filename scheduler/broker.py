@@ -79,8 +79,9 @@ WAKE = "headwise.wake"
 ANNOUNCE_SECONDS = 30.0
 """Seconds after which a shard that no worker claimed is announced again."""
 MESSAGE_SECONDS = 86_400.0
-"""How long a wake-up is valid. Workers compare this with their own clock, so it must be far longer
-than clocks are wrong by: otherwise a worker whose clock is ahead would discard every message."""
+"""Time for which a wake-up is valid. Workers compare it with their own clock, so it must be far
+longer than clocks are wrong by: otherwise a worker whose clock is ahead would discard every
+message."""
 
 
 def make_app(settings: Settings) -> Celery:

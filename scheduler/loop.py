@@ -36,7 +36,7 @@ from scheduler.submission.submit import check_size, example_rows, gold_labels
 log = structlog.get_logger()
 
 PROCESSES_KEPT_SECONDS = 86_400.0
-"""How long workers and schedulers are listed after their last heartbeat."""
+"""Time for which workers and schedulers are listed after their last heartbeat."""
 BALANCE_SECONDS = 1.0
 MAINTENANCE_SECONDS = 60.0
 """Time between two rounds of retention, and of removing old processes and messages."""
@@ -259,7 +259,7 @@ class _Interval:
 
     @property
     def due(self) -> bool:
-        """Whether that time has passed."""
+        """True once that time has passed."""
         return time.monotonic() - self._last >= self.seconds
 
     def restart(self) -> None:

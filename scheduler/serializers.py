@@ -104,7 +104,7 @@ def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
 
 
 def _understood_json(found: Understood | None) -> dict[str, Any] | None:
-    """How the data was read; null for data that was not read yet."""
+    """The reading of the data; null for data that was not read yet."""
     return None if found is None else found.as_json()
 
 

@@ -209,7 +209,7 @@ _REFUSALS = {
 
 
 def _too_large() -> tuple[str, str]:
-    """What a request has too much of, and what to do about it."""
+    """The limit that a request exceeds, and the remedy."""
     limit = request.max_content_length or 0
     if request.content_length and request.content_length <= limit:
         return (

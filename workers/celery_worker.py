@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 GPU_FAILED = 70
 """Exit status of a child whose GPU no longer responds."""
 CHECK_SECONDS = 30.0
-"""How often an idle worker that no message wakes checks for ready shards."""
+"""Time between two checks for ready shards of an idle worker that no message wakes."""
 SHUTDOWN = "the worker is shutting down"
 
 

@@ -63,7 +63,7 @@ class WorkerHeartbeat:
         self.identity = identity
         self.closing = threading.Event()
         self.ends_with_parent = True
-        """Whether to stop when the parent process dies."""
+        """Stop when the parent process dies."""
         self.end_process: Callable[[int], object] = os._exit
         self._parent = os.getppid()
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class WorkerHeartbeat:
 
     @property
     def orphaned(self) -> bool:
-        """Whether the parent process has died, so that nobody would ever stop this one."""
+        """True if the parent process has died, so that nobody would ever stop this one."""
         return self.ends_with_parent and os.getppid() != self._parent
 
     def lease_end(self) -> int:

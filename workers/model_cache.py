@@ -28,7 +28,7 @@ class ModelCache:
         self.loads = None
 
     def has(self, spec: JobSpec) -> bool:
-        """Whether the job's own model is loaded."""
+        """Return True if the job's own model is loaded."""
         return self._key(spec, spec.model) in self._models
 
     def get(self, spec: JobSpec, model: ModelSpec | None = None) -> LoadedModel:

@@ -18,5 +18,5 @@ class StopConditions:
 
     @property
     def any(self) -> bool:
-        """Whether there is at least one condition."""
+        """True if there is at least one condition."""
         return self.drain or self.shards is not None or self.seconds is not None

@@ -68,7 +68,7 @@ def _device(wanted: str) -> str:
 
 
 def gpu_responds() -> bool:
-    """Whether CUDA still works in this process; true if it was never used.
+    """Return True if CUDA still works in this process, or was never used.
 
     Some errors, such as an illegal address, are permanent: every later call in the process fails.
     """
@@ -100,7 +100,7 @@ class Worker:
         )
         self.stopping = False
         self.gpu_failed = False
-        """Whether the GPU no longer responds to this process; another process can still use it."""
+        """True once the GPU no longer responds to this process; another one can still use it."""
         if settings.threads:
             torch.set_num_threads(settings.threads)
 
@@ -282,5 +282,5 @@ class Worker:
 
 
 def _cancelled(ending: Ending) -> bool:
-    """Whether the job was cancelled: its results are not wanted."""
+    """Return True if the job was cancelled: its results are not wanted."""
     return isinstance(ending, HandedBack) and ending.reason is StopReason.CANCEL

@@ -1,4 +1,4 @@
-"""What a query of the console may consist of on PostgreSQL: nodes, types, functions, operators.
+"""The allowed parts of a console query on PostgreSQL: nodes, types, functions, operators.
 
 A function is here when its result is no longer than its arguments, and when it takes time that is
 about linear in them, or looks at interrupts. Those that make long values have a bounded version in

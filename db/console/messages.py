@@ -81,7 +81,7 @@ _REFUSED = {
     "value": ("produces a text or blob that is too long", _NARROWER),
     "bytes": ("its result is larger than {size:,} bytes", _NARROWER),
 }
-"""What is wrong and the remedy, by the code of the child's error."""
+"""The fault and the remedy, by the code of the child's error."""
 _UNAVAILABLE = {
     "role": f"HEADWISE_CONSOLE_URL may read more than the views. {NO_ROLE}",
     "old-role": f"The SQL console's role is of another release. {_MAKE_ROLE}",

@@ -172,7 +172,7 @@ class References:
 
 
 def references(tree: Node) -> References:
-    """What has to be looked up before the tree can be checked."""
+    """Collect the objects to look up before the tree can be checked."""
     relations, functions, operators = set(), set(), set()
     for node in tree.walk():
         relations.add(node.number("relid"))
@@ -187,7 +187,7 @@ def references(tree: Node) -> References:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """What the server says about the objects that a tree refers to."""
+    """The server's description of the objects that a tree refers to."""
 
     views: frozenset[int]
     relations: Mapping[int, str]

@@ -13,7 +13,7 @@ from jobs.errors import UnavailableError
 
 @dataclass(frozen=True, kw_only=True)
 class TurnLimits:
-    """How many queries run and wait at the same time, in all and per client."""
+    """Most queries that run and wait at a time, in all and per client."""
 
     running: int
     running_per_client: int

@@ -29,7 +29,7 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether the process is healthy."""
+        """True if the process is healthy."""
         return self.state == OK
 
 

@@ -95,7 +95,7 @@ def remove_rows(
 
 
 def is_pending(database: Database) -> bool:
-    """Whether a deleted job has rows left."""
+    """Return True while a deleted job has rows left."""
     return database.value(TO_EMPTY) is not None
 
 

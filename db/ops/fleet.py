@@ -350,7 +350,7 @@ def _condition(state: ProcessState, silent: float, heartbeat_seconds: float) -> 
 
 
 def _stalled(still: float | None, silent: float, settings: Settings) -> bool:
-    """Whether at the last heartbeat there had been no progress for long.
+    """Return True if there had been no progress for long at the last heartbeat.
 
     Nothing is heard between two heartbeats, so that time does not count.
     """

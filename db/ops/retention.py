@@ -95,7 +95,7 @@ class Due:
     job_id: int
     name: str
     whole: bool
-    """Whether the job itself is deleted, or only its details."""
+    """True if the job itself is deleted, False if only its details are."""
     rows: int
     size: int
     """Approximate bytes; exact for a job with its own partitions."""

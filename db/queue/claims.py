@@ -234,7 +234,7 @@ def poll(database: Database, held: Claim) -> LeaseStatus | None:
 
 
 def planning_ahead(database: Database, who: WorkerIdentity) -> bool:
-    """Whether jobs of the worker's queues are about to be planned."""
+    """Return True if jobs of the worker's queues are about to be planned."""
     return bool(database.value(PLANNING_AHEAD, queues=who.queues))
 
 

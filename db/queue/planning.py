@@ -54,9 +54,9 @@ class Plan:
     fingerprint: str | None = None
     """The fingerprint of that data."""
     understood: str | None = None
-    """How that data was read: JSON of `jobs.inputs.understood.Understood`."""
+    """The reading of that data: JSON of `jobs.inputs.understood.Understood`."""
     prepared: Prepared = NOTHING
-    """What the job's kind has planned."""
+    """The plan of the job's kind."""
 
     @property
     def count(self) -> int:

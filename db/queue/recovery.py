@@ -122,7 +122,7 @@ def release_rest(
 
 
 def _may_split(tx: Transaction, shard: LeasedShard) -> bool:
-    """Whether examples may be the cause; if everything raises, splitting only multiplies shards."""
+    """Return True if examples may be the cause; where everything raises, splitting is of no use."""
     return bool(shard.block) and (
         int(tx.run(SUSPECTS, job_id=shard.job_id).scalar_one()) < MAX_SUSPECTS
     )

@@ -47,7 +47,7 @@ SELECT EXISTS (
     WHERE s.state = 'ready' AND s.available_at <= {clock}
       AND j.state = 'running' AND j.control = 'run' AND j.queue IN :queues)
 """
-"""Whether there is anything to claim, apart from limits and the locks of other claims."""
+"""True if there is anything to claim, apart from limits and the locks of other claims."""
 
 LIMIT_LOCK = "SELECT pg_advisory_xact_lock(7230)"
 """Serialize claims on PostgreSQL when there are limits: two at once could exceed one together."""
@@ -260,7 +260,7 @@ SELECT
     EXISTS (SELECT 1 FROM recurring WHERE NOT paused AND next_at <= {{clock}}
         AND retry_at <= {{clock}}) AS recur
 """  # noqa: S608 - constants of this file
-"""Whether there is anything to plan, expire, sweep, finish or empty. It is read first, so that an
+"""Each step for which there is something to do. It is read first, so that an
 idle scheduler never takes SQLite's write lock."""
 
 TO_PLAN = f"""
@@ -277,7 +277,7 @@ SELECT EXISTS (SELECT 1 FROM job
     WHERE state IN ('queued', 'planning') AND control = 'run' AND plan_at <= {{clock}}
       AND queue IN :queues AND {_PARENTS_DONE})
 """  # noqa: S608 - constants of this file
-"""Whether more shards are about to be planned."""
+"""True if more shards are about to be planned."""
 
 PLAN_TRIES = "SELECT plan_tries FROM job WHERE id = :job_id"
 

@@ -103,7 +103,7 @@ class Job:
     heads: int | None
     labels: tuple[str, ...]
     outputs: Outputs
-    """What the labels are of."""
+    """Meaning of the labels: names of classes, of labels, or of numbers."""
     spec: dict[str, Any]
     spec_hash: str
     data_fingerprint: str | None
@@ -111,9 +111,9 @@ class Job:
     result_hash: str | None
     error: str | None
     warning: str | None
-    """What its results may be wrong about."""
+    """A warning about its results."""
     understood: Understood | None
-    """How its data was read; None before that, and in jobs of earlier releases."""
+    """The reading of its data; None before that, and in jobs of earlier releases."""
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -128,7 +128,7 @@ class Job:
     plan_at: float | None
     """When planning is tried again, if the hub did not answer."""
     plan_tries: int
-    """How often planning has failed."""
+    """Number of failed tries at planning."""
     now: float
     """The database's clock at the time of the query."""
     parents: tuple[tuple[int, JobState], ...] = ()
@@ -140,7 +140,7 @@ class Job:
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended."""
+        """True once the job has ended."""
         return self.state in FINAL_JOB_STATES
 
     @property

@@ -125,7 +125,7 @@ class Importance:
 
     heads: list[HeadImportance]
     provisional: bool
-    """Whether shards are still missing."""
+    """True while shards are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Example:
 
     @property
     def wrong(self) -> bool:
-        """Whether the prediction differs from the gold label, if there is one."""
+        """True if there is a gold label that the prediction differs from."""
         return None not in (self.gold, self.predicted) and self.gold != self.predicted
 
 

@@ -57,7 +57,7 @@ class StudyRow:
 
     @property
     def final(self) -> bool:
-        """Whether all of its jobs have ended."""
+        """True once all of its jobs have ended."""
         return self.state in FINAL_JOB_STATES
 
 

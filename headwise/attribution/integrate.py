@@ -315,5 +315,5 @@ class _RuleGroup:
 
 
 def _extends(rule: Rule, known: int) -> bool:
-    """Whether a rule starts with the evaluated nodes; the last one, Gauss-Legendre, does not."""
+    """True for a rule that starts with the evaluated nodes: all but the last, Gauss-Legendre."""
     return rule.nodes[0] == 0 and known < len(rule.nodes)

@@ -76,7 +76,7 @@ class Labels:
     indices: tuple[int | None, ...]
     """The output that each row's label names; None for a row without one."""
     by: str
-    """What the column holds: ``name`` or ``index``; ``nothing`` where no row has a label."""
+    """Content of the column: ``name`` or ``index``; ``nothing`` where no row has a label."""
 
 
 class UnknownLabelError(ValueError):

@@ -129,7 +129,7 @@ class Comparison:
 
     @property
     def speedup(self) -> float:
-        """How many times as fast the second model is."""
+        """Seconds of the first model divided by those of the second."""
         return self.seconds[0] / self.seconds[1]
 
 

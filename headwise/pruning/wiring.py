@@ -137,5 +137,5 @@ def _noise_sum(tensor: Tensor) -> Tensor:
 
 
 def _nonzero(gradient: Tensor) -> NDArray[np.bool_]:
-    """Whether the gradient of each feature is nonzero at any position, [features]."""
+    """Mark the features whose gradient is nonzero at any position, [features]."""
     return np.asarray(gradient.ne(0).flatten(0, -2).any(0).cpu())

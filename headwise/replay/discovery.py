@@ -214,7 +214,7 @@ def _contains(module: nn.Module, layers: dict[nn.Module, None]) -> bool:
 
 
 def _shared_size(one: Any, two: Any, sizes: tuple[int, int], dim: int) -> bool:
-    """Whether a dimension has the given size in each of the two probes."""
+    """True if a dimension has the given size in each of the two probes."""
     return (
         isinstance(one, Tensor)
         and isinstance(two, Tensor)
@@ -319,7 +319,7 @@ def _depends(tensor: Tensor, source: Tensor) -> bool:
 
 
 def _confined(seen: Observation, last: LayerStructure) -> bool:
-    """Whether O of the last layer's sites influences the logits at one position per example."""
+    """True if O of the last layer's sites influences the logits at one position per example."""
     sites = range(last.first, last.stop)
     if not sites:
         return False
@@ -366,7 +366,7 @@ def _projection_of(
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal bit for bit; NaN, from broken weights, equals NaN."""
+    """True if two tensors are equal bit for bit; NaN, from broken weights, equals NaN."""
     if one.shape != other.shape:
         return False
     return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())

@@ -36,7 +36,7 @@ Forward = Callable[..., Any]
 
 
 class LastLayer(Enum):
-    """How a partial pass computes the last layer.
+    """The way in which a partial pass computes the last layer.
 
     EVERY_ROW: all positions
     ONE_QUERY: the position that the classifier reads, with the keys and values of all positions

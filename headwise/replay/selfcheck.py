@@ -105,7 +105,7 @@ class _Check:
         return chosen
 
     def _last_layer_modes(self) -> list[LastLayer]:
-        """What the structure allows, fastest first."""
+        """The replays that the structure allows, fastest first."""
         if not self.structure.one_row:
             return []
         last = self.structure.layers[-1]

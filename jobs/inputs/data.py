@@ -36,7 +36,7 @@ class Rows:
     places: list[str]
     """Where each row stands, for messages."""
     format: str = ""
-    """What the file was found to be, in words."""
+    """Format of the file, in words."""
     class_labels: bool = False
     """Numbers in the label column have names in the data (ClassLabel)."""
 
@@ -57,7 +57,7 @@ class Preview:
     """The head of a data file."""
 
     format: str
-    """What it was found to be, in words."""
+    """Format of the file, in words."""
     columns: tuple[str, ...]
     rows: list[dict[str, object]]
 

@@ -47,7 +47,7 @@ class Table:
     """An open data file."""
 
     format: str
-    """What was found, in words: ``CSV separated by semicolons``."""
+    """The format in words: ``CSV separated by semicolons``."""
     rows: Iterator[Row]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By column, the names of its integers, where the file holds them (ClassLabel)."""
@@ -94,7 +94,7 @@ def open_table(
 
 @dataclass(frozen=True, kw_only=True)
 class _About:
-    """What messages say of a file, and the limit of its lines."""
+    """The name of a file in messages, and the limit of its lines."""
 
     name: str
     longest: int

@@ -49,7 +49,7 @@ _BUSY = (408, 425, 429)
 
 
 def hub_is_away(error: BaseException) -> bool:
-    """Whether an error of the hub's libraries may pass with time: no connection, or a busy hub."""
+    """True if an error of the hub's libraries may pass with time: no connection, or a busy hub."""
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled  # slow
 
     causes = [error]

@@ -44,7 +44,7 @@ class ModelFacts:
     family: str
     labels: tuple[str, ...]
     outputs: Outputs
-    """What the labels are of."""
+    """Meaning of the labels: names of classes, of labels, or of numbers."""
     layers: int
     """Attention modules: a decoder's layer that also looks at an encoder has two."""
     heads: int
@@ -237,7 +237,7 @@ def _sites(config: Mapping[str, Any]) -> int:
 def _facts(
     spec: ModelSpec, config: Mapping[str, Any], revision: str | None, outputs: int | None
 ) -> ModelFacts:
-    """What the configuration says; `outputs` is what the weights have, where they are known."""
+    """Read the facts from a configuration; outputs: those of the weights, if known."""
     family = str(config.get("model_type", ""))
     listed = config.get("architectures")
     architectures = [str(name) for name in listed] if isinstance(listed, list) else []

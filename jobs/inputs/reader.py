@@ -20,7 +20,7 @@ MEMORY = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class ReadRequest:
-    """What to read of a data file."""
+    """The rows to read of a data file, and the limits."""
 
     path: Path
     name: str
@@ -44,7 +44,7 @@ class Selection:
     """The rows that were read."""
 
     format: str = ""
-    """What the file was found to be, in words."""
+    """Format of the file, in words."""
     class_labels: bool = False
     """Numbers in the label column have names in the data (ClassLabel)."""
     numbers: list[int] = field(default_factory=list)

@@ -119,7 +119,7 @@ def summarize(
 
 
 def _key(spec: DataSpec, settings: Settings) -> tuple[object, ...] | None:
-    """What a summary depends on; None for data that is not in a file, or not readable."""
+    """The key of a summary; None for data that is not in a file, or not readable."""
     if spec.inline or spec.dataset:
         return None
     path = allowed_path("data.path", str(spec.path), settings)

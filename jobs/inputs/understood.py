@@ -1,4 +1,4 @@
-"""How a submission's data was read: for the form, and stored with the job for its page."""
+"""The reading of a submission's data: shown in the form, and stored for the job's page."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LABELS_BY = {
 
 @dataclass(frozen=True, kw_only=True)
 class Understood:
-    """How the data of a job was read."""
+    """The reading of a job's data."""
 
     format: str
-    """What the file was found to be, in words; empty for other data."""
+    """Format of the file, in words; empty for other data."""
     rows: int
     """Rows that were selected."""
     text_columns: tuple[str, ...]

@@ -46,7 +46,7 @@ class Checked:
     """None for hub data, which the scheduler loads."""
     estimate: Estimate
     understood: Understood | None = None
-    """How `data` was read."""
+    """The reading of `data`."""
     rows: Rows | None = None
     """The rows of `data` where the check had to read them; see `with_rows`."""
     limits: Limits = NO_LIMITS
@@ -114,7 +114,7 @@ def check(
 
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    """What a check read of the data."""
+    """The data as a check read it."""
 
     summary: Summary | None = None
     rows: Rows | None = None
@@ -281,7 +281,7 @@ def _misfits(spec: JobSpec, facts: ModelFacts) -> list[Problem]:
 def _other_models(
     submission: Submission, facts: ModelFacts, settings: Settings
 ) -> tuple[list[Problem], Submission]:
-    """What is wrong with the other models that a specification names; hub revisions pinned."""
+    """Check the other models that a specification names, and pin their hub revisions."""
     spec = submission.spec
     problems, revisions = [], []
     for field, model in spec.other_models.items():

@@ -23,7 +23,7 @@ class Word:
     """Position after its last token."""
     text: str
     before: str = " "
-    """What is written between the word before it and this one."""
+    """The text between the word before it and this one."""
     special: bool = False
     """A separator of the tokenizer, like [CLS], and no part of the text."""
     segment: int = 0

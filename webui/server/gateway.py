@@ -41,7 +41,7 @@ PIECE = 1 << 16
 
 @dataclass(kw_only=True)
 class Answer:
-    """What the application says."""
+    """The answer of the application."""
 
     status: int
     headers: list[tuple[bytes, bytes]]

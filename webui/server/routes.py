@@ -1,4 +1,4 @@
-"""How much each address may take: the room that its requests run in, and the bytes of a body."""
+"""The limits of each address: the room that its requests run in, and the bytes of a body."""
 
 from __future__ import annotations
 

@@ -66,4 +66,4 @@ METHODS: dict[str, Callable[[Block[ImportanceSpec]], dict[str, Floats]]] = {
     "leave-one-out": _leave_one_out,
     "embedding-gradient": _embedding_gradient,
 }
-"""How each method computes the values of its sources."""
+"""The function of each method: it computes the values of its sources."""
