@@ -81,6 +81,8 @@ def say_understood(checked: Checked) -> None:
     """Print how the data was read."""
     if checked.understood is not None:
         out.print(" ".join(checked.understood.sentences))
+    for note in checked.notes:
+        out.print(f"Note: {note}.")
 
 
 def user() -> str:

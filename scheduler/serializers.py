@@ -84,6 +84,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "existing_job": checked.existing_job,
         "same_as": checked.same_as,
         "model": _model_json(facts),
+        "notes": list(checked.notes),
         "understood": _understood_json(checked.understood),
         "first_texts": None if data is None else list(data.first_texts),
     }
@@ -99,6 +100,7 @@ def checked_study_json(checked: CheckedStudy) -> dict[str, Any]:
         "jobs": {step: asdict(job.estimate) for step, job in checked.jobs.items()},
         "reused": checked.reused,
         "model": _model_json(first.facts),
+        "notes": list(first.notes),
         "understood": _understood_json(first.understood),
     }
 

@@ -40,6 +40,10 @@ TOKENIZER_SETTINGS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     "chat_template.jinja",
 )
+GIVE_TOKEN_TYPES = frozenset(
+    {"BertTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer", "MobileBertTokenizer"}
+)
+"""Tokenizers whose calls give ``token_type_ids`` by default; a test checks the list."""
 _NEED_NO_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 """Tokenizers of bytes or characters."""
 
@@ -97,6 +101,7 @@ class ModelFiles:
     """Names of the safetensors files."""
     tokenizer: tuple[str, ...]
     """Names of the tokenizer's files."""
+    tokenizer_settings: Mapping[str, Any] = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
     """The shape of every tensor in the weights, by its name."""
 
@@ -115,6 +120,31 @@ class ModelFiles:
     def outputs(self) -> int | None:
         """The number of the classifier's outputs, or None if its last layer has another name."""
         return next((self.shapes[name][0] for name in _LAST_LAYERS if name in self.shapes), None)
+
+    @property
+    def token_types(self) -> int | None:
+        """The number of token types with an embedding, if the tokenizer gives token types.
+
+        Tokenizers that do not by default do so where their settings ask for it.
+        """
+        tokenizer_class = str(self.tokenizer_settings.get("tokenizer_class")).removesuffix("Fast")
+        given = self.tokenizer_settings.get("model_input_names")
+        typed = "token_type_ids" in given if given else tokenizer_class in GIVE_TOKEN_TYPES
+        found = (
+            shape[0]
+            for name, shape in self.shapes.items()
+            if name.endswith("token_type_embeddings.weight")
+        )
+        return next(found, None) if typed else None
+
+    @property
+    def truncated_to(self) -> int | None:
+        """The number of tokens that the tokenizer's settings truncate texts to."""
+        given = self.tokenizer_settings.get("model_max_length")
+        # Without a limit it is astronomically large.
+        if isinstance(given, int | float) and 1 < given < _MOST:
+            return int(given)
+        return None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,6 +189,9 @@ def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
         )
     weights = _weights(found)
     _check_sizes(folder, config)
+    settings = {}
+    if found.has("tokenizer_config.json"):
+        settings = found.json("tokenizer_config.json", "config")
     shapes: dict[str, tuple[int, ...]] = {}
     for name in weights:
         shapes.update(_shapes(found.file(name)))
@@ -168,7 +201,8 @@ def read_model_files(folder: Path, within: Path | None = None) -> ModelFiles:
         folder=folder,
         config=config,
         weights=weights,
-        tokenizer=_tokenizer(found),
+        tokenizer=_tokenizer(found, settings),
+        tokenizer_settings=settings,
         shapes=shapes,
     )
 
@@ -380,13 +414,10 @@ def _check_layers(
             )
 
 
-def _tokenizer(found: _Folder) -> tuple[str, ...]:
+def _tokenizer(found: _Folder, settings: Mapping[str, Any]) -> tuple[str, ...]:
     names = [name for name in (*VOCABULARIES, *TOKENIZER_SETTINGS) if found.has(name)]
     for name in names:
         found.file(name, "tokenizer")
-    settings = (
-        found.json("tokenizer_config.json", "config") if "tokenizer_config.json" in names else {}
-    )
     if set(names) & set(VOCABULARIES) or settings.get("tokenizer_class") in _NEED_NO_VOCABULARY:
         return tuple(sorted(names))
     raise TokenizerError(

@@ -58,15 +58,38 @@ def label_names(id2label: Mapping[Any, Any] | None, outputs: int) -> tuple[str, 
     called ``LABEL_<number>``, as transformers does for a wrong number of names. A name that several
     outputs have gets their numbers: ``other (2)``.
     """
+    named = _named(id2label, outputs)
+    if named is None:
+        return tuple(f"LABEL_{number}" for number in range(outputs))
+    counted = Counter(named)
+    return tuple(
+        f"{name} ({number})" if counted[name] > 1 else name for number, name in enumerate(named)
+    )
+
+
+def label_notes(id2label: Mapping[Any, Any] | None, outputs: int) -> list[str]:
+    """Say in words where ``label_names`` are not those of the configuration."""
+    named = _named(id2label, outputs)
+    if named is None:
+        if not id2label:
+            return []
+        return [
+            f"id2label does not name outputs 0 to {outputs - 1:,}, so that they are called "
+            "LABEL_<number>"
+        ]
+    return [
+        f"id2label has the name {name!r} for {count:,} outputs, which are told apart by their "
+        f"numbers: {name} ({named.index(name)}), ..."
+        for name, count in Counter(named).items()
+        if count > 1
+    ]
+
+
+def _named(id2label: Mapping[Any, Any] | None, outputs: int) -> list[str] | None:
+    """The names of all outputs as the configuration has them; None where it has not all."""
     names = {str(key).strip(): str(name) for key, name in (id2label or {}).items()}
     numbers = [str(number) for number in range(outputs)]
-    if names.keys() != set(numbers):
-        return tuple(f"LABEL_{number}" for number in numbers)
-    counted = Counter(names.values())
-    return tuple(
-        f"{names[number]} ({number})" if counted[names[number]] > 1 else names[number]
-        for number in numbers
-    )
+    return [names[number] for number in numbers] if names.keys() == set(numbers) else None
 
 
 @dataclass(frozen=True, kw_only=True)

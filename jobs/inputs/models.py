@@ -11,12 +11,11 @@ from typing import Any
 from headwise.errors import ModelError, OptionError, TokenizerError
 from headwise.models.families import FAMILIES, NOT_FROM_TEXT
 from headwise.models.files import VOCABULARIES, ModelFiles, read_model_files
-from headwise.models.labels import Outputs, label_names, outputs_of
+from headwise.models.labels import Outputs, label_names, label_notes, outputs_of
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
 from jobs.inputs.hub import in_time
-from jobs.inputs.summary import Summary
-from jobs.inputs.tokenizing import TextError, try_file
+from jobs.inputs.tokenizing import try_file
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 
@@ -49,6 +48,12 @@ class ModelFacts:
     """Attention modules: a decoder's layer that also looks at an encoder has two."""
     heads: int
     max_length: int | None
+    truncated_to: int | None
+    """Tokens that texts are truncated to where a job says nothing else."""
+    token_types: int | None
+    """Local folder only: token types with an embedding, if the tokenizer gives token types."""
+    notes: tuple[str, ...]
+    """What was not taken from the configuration as it is, in words."""
     revision: str | None
     """Hub only: the commit that the revision means now; the job is pinned to it."""
     changed_at: float = 0.0
@@ -68,9 +73,13 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
         try:
             found = read_model_files(folder)
             facts = _facts(spec, found.config, None, found.outputs)
+            limits = [n for n in (facts.max_length, found.truncated_to) if n is not None]
+            facts = replace(
+                facts, truncated_to=min(limits, default=None), token_types=found.token_types
+            )
             _try_tokenizer(found)
         except ModelError as error:
-            raise _unfit(spec, error) from None
+            raise unfit(spec, error) from None
         # Not the time of modification, which copying keeps.
         changed = max((folder / name).stat().st_ctime for name in found.names)
         return replace(facts, changed_at=changed)
@@ -81,36 +90,11 @@ def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     return _facts(spec, config, config_file.parent.name, None)
 
 
-def try_texts(spec: ModelSpec, settings: Settings, data: Summary) -> None:
-    """Tokenize the longest texts of the data, in a process of its own.
-
-    Raises InputError for a text that the model's tokenizer fails on. Tokenizers that are not one
-    file of JSON are tried by workers only, and so are all other texts.
-    """
-    if not spec.is_local:
-        return
-    path = allowed_path("model.name", spec.name, settings) / "tokenizer.json"
-    if not path.is_file():
-        return
-    try:
-        try_file(path, [one.parts for one in data.longest])
-    except TextError as error:
-        one = data.longest[error.index]
-        raise refuse(
-            "data.text_columns",
-            one.parts[0][:200],
-            f"{one.place}: {error}",
-            "Leave the row out, or choose another model.",
-        ) from None
-    except TokenizerError as error:
-        raise _unfit(spec, error) from None
-
-
 def _try_tokenizer(files: ModelFiles) -> None:
     """Read tokenizer.json as a worker will, within limits. Raises TokenizerError."""
     if "tokenizer.json" not in files.tokenizer:
         return
-    largest = try_file(files.folder / "tokenizer.json")
+    largest = try_file(files.folder / "tokenizer.json").vocabulary
     if files.words is not None and largest >= files.words:
         raise TokenizerError(
             f"the tokenizer in '{files.folder}' has word {largest:,}, but the model has "
@@ -133,7 +117,7 @@ def label_order(own: Sequence[str], other: Sequence[str]) -> tuple[int, ...] | N
     return tuple(map(ours.index, theirs)) if sorted(ours) == sorted(theirs) else None
 
 
-def _unfit(spec: ModelSpec, error: ModelError) -> InputError:
+def unfit(spec: ModelSpec, error: ModelError) -> InputError:
     """The library's words as a problem of the submission."""
     message, _, remedy = str(error).partition("; ")
     remedy = remedy or "choose another model"
@@ -253,6 +237,10 @@ def _facts(
         if family in NOT_FROM_TEXT:
             reason += f": {NOT_FROM_TEXT[family]}"
         raise refuse("model.name", spec.name, reason, f"Supported: {', '.join(FAMILIES)}.")
+    if config.get("quantization_config"):
+        message = "is quantised (quantization_config)"
+        remedy = "Save it as float32, bfloat16 or float16."
+        raise refuse("model.name", spec.name, message, remedy)
     try:
         names = config.get("id2label")
         for key in names or {}:
@@ -284,5 +272,8 @@ def _facts(
         layers=layers,
         heads=heads,
         max_length=longest,
+        truncated_to=longest,
+        token_types=None,
+        notes=tuple(label_notes(names, declared)),
         revision=revision,
     )

@@ -5,7 +5,8 @@ takes for ever, costs this process and no other. It reads one request, a JSON ob
 input and answers in JSON lines:
 
     {"vocabulary": largest id of the vocabulary}        the tokenizer was read
-    {"done": count}                                     so many texts were tokenized, and so on
+    {"done": count, "largest_type": type, "lengths": [tokens, ...]}
+                                                        so many texts were tokenized, and so on
     {"end": true}                                       or
     {"unreadable": reason}                              or
     {"index": number, "reason": ...}                    a text that cannot be tokenized
@@ -47,13 +48,17 @@ def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
     for lo in range(0, len(texts), step):
         chunk = [tuple(parts) if len(parts) > 1 else parts[0] for parts in texts[lo : lo + step]]
         try:
-            made.encode_batch(chunk)
+            encoded = made.encode_batch(chunk)
         except BaseException as error:  # noqa: BLE001 - as above
             if step == 1:
                 yield {"index": lo, "reason": _reason(error)}
             # Otherwise no answer: the batch is tried again, text by text.
             return
-        yield {"done": lo + len(chunk)}
+        yield {
+            "done": lo + len(chunk),
+            "largest_type": max((max(one.type_ids, default=0) for one in encoded), default=0),
+            "lengths": [len(one.ids) for one in encoded],
+        }
     yield {"end": True}
 
 

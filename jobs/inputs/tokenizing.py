@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ Texts = Sequence[Sequence[str]]
 """Single texts, or pairs."""
 
 
+_Identity = tuple[str, int, int, int]
+"""A file by its path, inode, size and time of change."""
+
+
 class TextError(TokenizerError):
     """A text that the tokenizer cannot tokenize."""
 
@@ -36,32 +41,80 @@ class TextError(TokenizerError):
         """Its position among the texts."""
 
 
-def try_file(path: Path, texts: Texts = ()) -> int:
-    """Read a tokenizer.json and tokenize texts with it; returns the largest id of its vocabulary.
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What was learnt of a tokenizer."""
 
-    Added tokens are left out. The result is kept until the file changes.
+    vocabulary: int
+    """Largest id of its vocabulary, added tokens left out."""
+    largest_type: int = 0
+    """Largest token type that a text was given; 1 for the second of a pair."""
+    lengths: tuple[int, ...] = ()
+    """By text, its tokens, special ones included."""
+
+    def after(self, message: Mapping[str, Any]) -> Tried:
+        """The same with what an answer of the process adds; lengths are left out."""
+        return replace(
+            self,
+            vocabulary=message.get("vocabulary", self.vocabulary),
+            largest_type=max(self.largest_type, message.get("largest_type", 0)),
+        )
+
+
+def try_file(path: Path, texts: Texts = ()) -> Tried:
+    """Read a tokenizer.json and tokenize texts with it; the result is kept while the file is.
 
     Raises TokenizerError, and its TextError for a text that cannot be tokenized.
     """
-    state = path.stat()
-    identity = (str(path), state.st_ino, state.st_size, state.st_mtime_ns)
-    return _try_file(identity, tuple(tuple(parts) for parts in texts))
+    return _try_file(_identity(path), tuple(tuple(parts) for parts in texts))
+
+
+def count_longer(path: Path, limit: int, fingerprint: str, read: Callable[[], Texts]) -> int:
+    """Count the texts of more than ``limit`` tokens, with a tokenizer.json.
+
+    fingerprint: of the texts, by which the count is kept while the file is
+    read: gives the texts, those of most characters first; counting ends at a batch without a
+        longer one
+
+    Raises as `try_file`.
+    """
+    return _count_longer(_identity(path), limit, _Source(fingerprint, read))
+
+
+@dataclass(frozen=True)
+class _Source:
+    fingerprint: str
+    read: Callable[[], Texts] = field(compare=False)
 
 
 @lru_cache(maxsize=64)
-def _try_file(identity: tuple[str, int, int, int], texts: tuple[tuple[str, ...], ...]) -> int:
+def _count_longer(identity: _Identity, limit: int, source: _Source) -> int:
+    path = identity[0]
+    about = f"the tokenizer in '{Path(path).parent}'"
+    tried = _try({"path": path, "content": None}, source.read(), about, limit)
+    return sum(length > limit for length in tried.lengths)
+
+
+def _identity(path: Path) -> _Identity:
+    state = path.stat()
+    return str(path), state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _try_file(identity: _Identity, texts: tuple[tuple[str, ...], ...]) -> Tried:
     path = identity[0]
     return _try({"path": path, "content": None}, texts, f"the tokenizer in '{Path(path).parent}'")
 
 
-def try_content(content: str, texts: Texts) -> int:
+def try_content(content: str, texts: Texts) -> Tried:
     """The same for a tokenizer as JSON."""
     return _try({"path": None, "content": content}, texts, "the model's tokenizer")
 
 
-def _try(source: Mapping[str, Any], texts: Texts, name: str) -> int:
-    vocabulary = done = 0
-    step = BATCH
+def _try(source: Mapping[str, Any], texts: Texts, name: str, limit: int = 0) -> Tried:
+    """Try a tokenizer on texts, up to a batch in which none has more than ``limit`` tokens."""
+    tried, lengths = Tried(vocabulary=0), list[int]()
+    done, step = 0, BATCH
     while True:
         asked = {**source, "texts": texts[done:], "step": step, "memory": MEMORY}
         offset = done
@@ -71,15 +124,17 @@ def _try(source: Mapping[str, Any], texts: Texts, name: str) -> int:
                     raise TokenizerError(f"{name} cannot be read: {message['unreadable']}")
                 if "index" in message:
                     _refuse(offset + message["index"], message["reason"])
-                vocabulary = message.get("vocabulary", vocabulary)
+                tried = tried.after(message)
+                found = message.get("lengths", ())
+                lengths += found
                 done = offset + message.get("done", done - offset)
-                if "end" in message:
-                    return int(vocabulary)
-        limit = f"{SECONDS:g} s" if process.late else f"{MEMORY >> 20:,} MB of memory"
+                if "end" in message or (len(found) == BATCH and max(found) <= limit):
+                    return replace(tried, lengths=tuple(lengths))
+        allowed = f"{SECONDS:g} s" if process.late else f"{MEMORY >> 20:,} MB of memory"
         if not process.answered:
-            raise TokenizerError(f"{name} takes more than {limit} to read")
+            raise TokenizerError(f"{name} takes more than {allowed} to read")
         if step == 1:
-            _refuse(done, f"it takes more than {limit}")
+            _refuse(done, f"it takes more than {allowed}")
         step = 1  # one of the next texts
 
 

@@ -41,6 +41,8 @@ class Understood:
     no row has a label."""
     label_counts: Mapping[str, int]
     """Rows by label, in the order of the model's outputs; those without one under ``''``."""
+    notes: tuple[str, ...] = ()
+    """What is done otherwise than one may expect."""
 
     @classmethod
     def of(
@@ -66,7 +68,8 @@ class Understood:
     def from_json(cls, stored: str) -> Understood:
         """Read what `to_json` wrote."""
         values = json.loads(stored)
-        return cls(**{**values, "text_columns": tuple(values["text_columns"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("text_columns", "notes")}
+        return cls(**{**values, **lists})
 
     def to_json(self) -> str:
         """The JSON object that is stored with the job."""

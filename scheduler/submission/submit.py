@@ -22,8 +22,9 @@ from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, r
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.inputs.data import Rows, read_rows
 from jobs.inputs.hub import dataset_address
-from jobs.inputs.models import ModelFacts, label_order, model_facts, try_texts
+from jobs.inputs.models import ModelFacts, label_order, model_facts
 from jobs.inputs.summary import Summary, summarize
+from jobs.inputs.texts import try_texts
 from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
 from jobs.plan import Estimate, estimate, guess
@@ -54,6 +55,11 @@ class Checked:
     """An unfinished job that is the same work, or has the same idempotency key."""
     same_as: int | None = None
     """A succeeded job with the same results, used instead unless `again` is set."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is done otherwise than one may expect, in words."""
+        return self.understood.notes if self.understood else self.facts.notes
 
 
 def check(
@@ -131,7 +137,12 @@ def _read_data(submission: Submission, facts: ModelFacts | None, settings: Setti
         if facts.outputs is not Outputs.NUMBERS or spec.data.label_column is None:
             labels = gold_labels(summary, facts.labels, spec)
             understood = Understood.of(summary, labels, facts.labels, spec.data)
-        try_texts(spec.model, settings, summary)
+        notes = try_texts(
+            *(spec, facts, settings, summary),
+            lambda: rows or read_rows(spec.data, settings, submission.rows),
+        )
+        if understood:
+            understood = replace(understood, notes=(*facts.notes, *notes))
     check_size(summary.examples, settings)
     return _Data(summary=summary, rows=rows, understood=understood)
 

@@ -79,6 +79,7 @@ function showEstimate(found) {
   const about = make('p', `${layers} layers × ${heads} heads; labels ${labels.join(', ')}.`, { className: 'muted small' });
   const parts = [list, make('p', `Time: ${basis}.`, { className: 'muted small' }), about];
   if (found.understood) parts.push(make('p', found.understood.sentences.join(' '), { className: 'small' }));
+  for (const note of found.notes) parts.push(make('p', `Note: ${note}.`, { className: 'notice' }));
   if (found.existing_job !== null) {
     const link = make('a', `job ${found.existing_job}`, { href: `/jobs/${found.existing_job}` });
     const notice = make('p', 'The same work is in progress: ', { className: 'notice' });

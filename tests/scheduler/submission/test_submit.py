@@ -244,7 +244,7 @@ def test_a_hub_model_is_pinned_to_a_commit(
 ) -> None:
     facts = ModelFacts(
         family="bert", labels=("no", "maybe", "yes"), outputs=Outputs.CLASSES, layers=2, heads=4,
-        max_length=64, revision="c0ffee",
+        max_length=64, truncated_to=64, token_types=None, notes=(), revision="c0ffee",
     )  # fmt: skip
     monkeypatch.setattr(submit_module, "model_facts", lambda *_: facts)
     raw = raw_submission(settings.home, model={"name": "org/model", "revision": "main"})
