@@ -1,1 +1,1 @@
-"""`make bench`: what Headwise costs, against a plain implementation in the same run."""
+"""`make bench`: the cost of Headwise against a plain implementation measured in the same run."""

@@ -3,8 +3,7 @@
     python -m benchmarks [--only engine|pruning|jobs|store] [--model FOLDER] [--data FILE.jsonl]
     python -m benchmarks --only engine --device cuda --precision bf16  # printed, not written
 
-Takes about a quarter of an hour. Numbers are ratios within one run wherever two things are
-compared.
+Takes about a quarter of an hour. Comparisons are ratios within one run.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PAIRS = ROOT / "demo/pairs.jsonl"
 
 
 def main() -> None:
-    """Measure what was asked for and write its sections anew; the others stay."""
+    """Run the selected benchmarks and rewrite their sections; keep the others."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", choices=("engine", "pruning", "jobs", "store"))
     parser.add_argument("--model", type=Path, help="folder; the demo model by default")
@@ -82,7 +81,7 @@ def engine_section(model: Path, options: argparse.Namespace) -> str:
 
 
 def some_pairs(data: Path, count: int) -> list[tuple[str, str]]:
-    """That many of the pairs, in strides: not all from one source."""
+    """Pick pairs at even intervals, so that they are not all from one source."""
     with data.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     lines = lines[:: max(1, len(lines) // count)][:count]
@@ -90,7 +89,7 @@ def some_pairs(data: Path, count: int) -> list[tuple[str, str]]:
 
 
 def heading(name: str, setting: engine.Setting, report: engine.Report) -> str:
-    """Which model and texts a table is about."""
+    """The heading of a table: its model and texts."""
     config = setting.model.config
     return (
         f"### {name}\n\n{config.num_hidden_layers} layers, {config.num_attention_heads} heads, "

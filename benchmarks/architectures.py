@@ -1,10 +1,10 @@
-"""Which architectures of transformers the engine computes, and how exactly: a page for the docs.
+"""Architectures of transformers that the engine supports, and its accuracy on them.
 
     python -m benchmarks.architectures
 
-tries a tiny random model of every class that transformers lists as sequence classifier, compares
-it in double precision with the naive reference and writes docs/architectures.md. It needs no
-network and gives the same page every time.
+tries a tiny random model of every class that transformers lists as a sequence classifier,
+compares it in double precision with the naive reference and writes docs/architectures.md. It
+needs no network and writes the same page every time.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ NOT_TEXT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What became of one model type.
+    """The result for one model type.
 
-    sites: how many of each kind; empty if refused
+    sites: the number of each kind; empty if refused
     residual: largest completeness residual, relative to the largest |F(1) - F(0)|
-    difference: largest difference of a cell to the reference, relative to the largest cell
-    reason: why it is refused
+    difference: largest difference of a cell from the reference, relative to the largest cell
+    reason: the reason for refusing it
     """
 
     kind: str
@@ -159,22 +159,27 @@ def _power(value: float) -> str:
 
 _PAGE = """# Architectures
 
-The engine asks a model for no name. It finds attention by watching the model run, and accepts a
-model only if a numerical check on random token ids passes; see `headwise/replay/selfcheck.py`.
-This page is the measurement behind it, written by `python -m benchmarks.architectures`: of the
-{total} model types that transformers {version} lists as sequence classifiers, {count} work.
+The engine does not rely on the name of a model's architecture. It finds attention by watching the
+model run, and accepts a model only if a numerical check on random token ids passes; see
+`headwise/replay/selfcheck.py`. This page, written by `python -m benchmarks.architectures`, shows
+the result: of the {total} model types that transformers {version} lists as sequence classifiers,
+{count} work.
 
 Each was tried as a tiny random model in double precision, with two texts of different lengths in
-one batch. *Residual*: sum of the attribution minus (F(1) - F(0)), with `gauss-legendre:{many}`,
-relative to the largest F(1) - F(0). It tells how far {many} points get on a random model, not
-whether the model is computed rightly; that is the difference. Mixtures of experts choose their
-experts by steps, which no number of points integrates. Where a norm follows the output projection
-at once (Gemma 2 and 3, GLM-4, OLMo 2 and 3, EXAONE 4), scaling the attention changes nothing until
-it is nearly zero: Gemma 2 took 256 points for a residual of 4e-7, GLM-4 2,048. A random MobileBERT,
-which does not normalise, saturates. `auto` reports such pairs as not converged.
-*Difference*: of the largest cell to a naive computation with full
-attention matrices, with {points} points in both; results are kept in single precision, which is
-worth 1e-7.
+one batch.
+
+*Residual* is the sum of the attribution minus (F(1) - F(0)), with `gauss-legendre:{many}`,
+relative to the largest F(1) - F(0). It shows how accurate {many} points are on a random model, not
+whether the model is computed correctly; the difference shows that. Mixtures of experts select
+experts discontinuously, and no number of points integrates such steps exactly. Where a norm
+directly follows the output projection (Gemma 2 and 3, GLM-4, OLMo 2 and 3, EXAONE 4), scaling the
+attention changes nothing until it is nearly zero: Gemma 2 needed 256 points for a residual of
+4e-7, GLM-4 2,048. A random MobileBERT, which does not normalise, saturates. `auto` reports such
+pairs as not converged.
+
+*Difference* is the largest difference of a cell from a naive computation with full attention
+matrices, relative to the largest cell, with {points} points in both. Results are stored in single
+precision, which limits it to about 1e-7.
 
 | model type | sites (two layers) | residual | difference |
 |---|---|---|---|
@@ -182,8 +187,9 @@ worth 1e-7.
 
 ## Refused
 
-A model of these types is refused with the reason, before any number is computed. *Not tried*: this
-page's way to make a tiny configuration does not fit; a model of the type is checked as any other.
+A model of one of these types is refused, with the reason given, before anything is computed. *Not
+tried* means that the benchmark cannot make a tiny configuration of the type; a real model of the
+type is checked like any other.
 
 | model type | reason |
 |---|---|

@@ -1,10 +1,10 @@
-"""What one attribution costs: plain forward passes, and the arithmetic that cannot be left out.
+"""The cost of one attribution, in plain forward passes and against the necessary arithmetic.
 
-The floor is the time in which the machine's matrix product does the needed arithmetic. Needed
-are, of the linear layers and for real tokens alone:
+The floor is the time that the machine's matrix product takes for the necessary arithmetic. That
+counts linear layers and real tokens only:
 
-- once per example, all layers, forward and backward: what records the attention, and the
-  gradient at a = 1, which all attention modules share;
+- once per example, all layers, forward and backward: recording the attention, and the gradient
+  at a = 1, which all attention modules share;
 - per example, module and further point, forward and backward: the module's own layer without
   query, key and value, and all layers behind it; of the last layer the one row that the
   classifier reads.
@@ -76,7 +76,7 @@ class Shape:
 
 
 def forward_flops(shape: Shape, lengths: NDArray[np.int64]) -> int:
-    """FLOPs of a plain forward pass of examples of so many tokens."""
+    """FLOPs of a plain forward pass over examples of the given lengths in tokens."""
     return int(lengths.sum()) * shape.layers * shape.layer
 
 
@@ -89,7 +89,7 @@ def point_flops(shape: Shape, n: int, site: int) -> int:
 
 
 def needed_flops(shape: Shape, lengths: NDArray[Any], points: NDArray[Any]) -> int:
-    """FLOPs that attributing examples needs, see above.
+    """FLOPs necessary for attributing examples, as defined above.
 
     lengths: tokens, [E]; points: evaluated per example and module, a = 1 included, [E, L]
     """

@@ -1,8 +1,8 @@
-"""What the edges of attribution trees are worth: cut them, and see what becomes of the output.
+"""The effect on the output of cutting the edges of attribution trees.
 
-To cut an edge is to set its cell of the attention probabilities to zero in all heads of its site,
-without renormalising, so that the reader gets nothing from the token it reads. Each text is
-compared with itself: the tree's edges against as many others in the same sites.
+Cutting an edge sets its cell of the attention probabilities to zero in all heads of its site,
+without renormalising, so that nothing flows along it. Each text is compared with itself: the
+tree's edges against the same number of other edges in the same sites.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NORMAL = 1.959964
 
 @dataclass(frozen=True, kw_only=True)
 class CutResult:
-    """E texts without some of their attention.
+    """Effects on E texts of cutting some of their attention.
 
     edges: edges of the text's tree, int [E]
     probability: of the target, nothing cut, float64 [E]
@@ -57,7 +57,7 @@ class CutResult:
         return _mean(self.change[kind])
 
     def difference(self, kind: str) -> tuple[float, float]:
-        """The tree's change less that of another kind, text by text: mean and half interval."""
+        """The tree's change minus that of another kind, paired by text: mean and half interval."""
         return _mean(self.change["tree"] - self.change[kind])
 
 
@@ -77,7 +77,7 @@ def cut_experiment(
     """Cut the edges of the trees of texts, and other edges, and compare.
 
     root, tau, tau_last: see ``Attribution.tree``
-    draws: how often random edges are drawn for each text, by ``seed`` and the text's index
+    draws: number of draws of random edges for each text, by ``seed`` and the text's index
     rtol: of the attribution, of the predicted class's probability
 
     Texts that fail and trees without an edge are left out.
@@ -119,7 +119,7 @@ def cut_experiment(
 def cut_logits(replay: Replay, inputs: Inputs, cuts: Sequence[Cut]) -> Tensor:
     """Logits [B, C] of a batch whose rows have attention cells set to zero in all heads.
 
-    replay: entered; inputs: of B rows; cuts: for each of them what is cut
+    replay: entered; inputs: of B rows; cuts: the cells to cut in each of them
     """
     by_site: dict[int, list[tuple[int, int, int]]] = {}
     for row, cut in enumerate(cuts):
@@ -152,7 +152,7 @@ def _read(replay: Replay, encoded: Encoded) -> tuple[Inputs, list[NDArray[np.flo
 def _cuts(
     attention: Sequence[NDArray[np.float32]], tree: Cut, draws: int, generator: np.random.Generator
 ) -> dict[str, list[Cut]]:
-    """What is cut for each of KINDS, with several draws where it is random."""
+    """The cells to cut for each of KINDS, in several draws where they are random."""
     cuts: dict[str, list[Any]] = {
         kind: [[] for _ in range(draws if kind.startswith("random") else 1)] for kind in KINDS
     }

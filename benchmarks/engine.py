@@ -1,11 +1,11 @@
-"""Speed and error of ``headwise.attribute`` against others, and what it costs, in one run.
+"""Speed, error and cost of ``headwise.attribute`` against other implementations, in one run.
 
     python -m benchmarks.engine --model FOLDER --data FILE.jsonl --examples 96
 
 The others run 20 left Riemann points, one example and attention module at a time: the naive
 reference, padded to 128 tokens as the paper's code does it, and not padded, and Captum, not
 padded. The error of a pair (example, site) is the L2 norm over all heads and cells of the
-difference to many Gauss-Legendre points, relative to their norm.
+difference from many Gauss-Legendre points, relative to their norm.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What all rows share. ``precision`` is that of the engine and the plain forward pass."""
+    """Settings of all rows; ``precision`` is that of the engine and the plain forward pass."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -89,7 +89,7 @@ class Setting:
     precision: str = "float32"
 
     def measure(self, row: Row, count: int, work: Callable[[], T]) -> T:
-        """Take over time and memory of work on so many examples, the best and the most."""
+        """Update the best time and the peak memory from a run over the given number of examples."""
         with PeakMemory(self.model.device) as peak:
             result, seconds = timed(self.model.device, work)
         row.seconds = min(row.seconds, seconds / count)
@@ -234,7 +234,7 @@ def bert_base(vocabulary: int, padding: int, device: torch.device) -> PreTrained
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table; the first two are what the ratios are against."""
+    """The rows as a Markdown table; the ratios are against the first two."""
     lines = [
         "| | examples/s | x padded | x unpadded | median error | worst error | mean points "
         "| pairs within rtol | peak memory |",
@@ -265,7 +265,7 @@ def page(report: Report) -> str:
 
 
 def _spread(order: Sequence[int], count: int) -> list[int]:
-    """``count`` of them at the middles of equal parts."""
+    """Return the middle elements of ``count`` equal parts."""
     count = min(count, len(order))
     return [order[int((i + 0.5) * len(order) / count)] for i in range(count)]
 

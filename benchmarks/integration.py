@@ -1,9 +1,9 @@
-"""Does ``auto`` keep its word, and what makes a path hard: a study of one model's integrals.
+"""A study of one model's integrals: whether ``auto`` is within its tolerance, and hard paths.
 
     python -m benchmarks.integration --model FOLDER [--data FILE.jsonl --columns premise,hypothesis]
 
 Prints two Markdown tables. The first: the share of pairs (example, site) whose error against 48
-Gauss-Legendre points is within rtol, and what the completeness residual says of the others. The
+Gauss-Legendre points is within rtol, and the completeness residuals of the others. The
 second, per site: the error of four Gauss-Legendre points, the ratio of the attribution's sizes at
 the two ends of the path, and the points that ``auto`` spends. Without data: random token ids of 8
 to 23 tokens.

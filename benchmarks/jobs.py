@@ -1,4 +1,4 @@
-"""What the job system costs: a job through queue, worker and database against the bare engine.
+"""The cost of the job system: a job through queue, worker and database against the bare engine.
 
 Both attribute the same texts with the same model and settings, one after the other, on a warm
 process: the job's clock runs from submit to succeeded.
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def overhead(self) -> float:
-        """What the job adds to the bare engine's time, as a share of it."""
+        """The time that the job adds to the bare engine's, as a share of the latter."""
         return self.job / self.engine - 1
 
 

@@ -19,7 +19,7 @@ _RESET = Path("/proc/self/clear_refs")
 class PeakMemory:
     """Peak memory of a block: the GPU's if there is one, else the process's where Linux counts it.
 
-    bytes: above what was in use before; 0 where nobody counts
+    bytes: above the use before the block; 0 where it is not counted
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class PeakMemory:
 
 
 def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
-    """What the work gives, and its seconds, until a GPU has done it all."""
+    """Return the result of the work and its seconds, including pending work of a GPU."""
     synchronize(device)
     start = time.perf_counter()
     result = work()
@@ -58,12 +58,12 @@ def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a GPU; nothing to wait for on a CPU."""
+    """Wait for a GPU to finish; return at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _peak() -> int:
-    """Most memory that the process had since the count was reset, bytes."""
+    """Peak memory of the process since the count was reset, in bytes."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])

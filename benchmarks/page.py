@@ -1,4 +1,4 @@
-"""What every benchmark's runner needs: pages between marks, a database, the machine in words."""
+"""Shared parts of the benchmarks' runners: marked sections of pages, databases, the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARK = "<!-- {}: written by `benchmarks` -->"
 
 
 def publish(section: str, text: str, *, page: Path = PAGE, write: bool = True) -> None:
-    """Print a section and, to ``write``, put it between its marks in the page."""
+    """Print a section and, with ``write``, put it between its marks in the page."""
     say(text)
     if not write:
         return
@@ -30,7 +30,7 @@ def publish(section: str, text: str, *, page: Path = PAGE, write: bool = True) -
 
 
 def machine(device: torch.device | None = None) -> str:
-    """What the numbers were measured on."""
+    """A description of the machine and the library versions."""
     gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
     name = torch.cuda.get_device_name(device) if gpu else "no GPU"
     return (
@@ -50,7 +50,7 @@ def _cpu() -> str:
 
 @contextmanager
 def postgres() -> Iterator[str | None]:
-    """A fresh PostgreSQL database; None, said aloud, where there is no server."""
+    """A fresh PostgreSQL database; None, with a message printed, where there is no server."""
     name = f"headwise_bench_{uuid.uuid4().hex[:8]}"
     try:
         admin = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3)
@@ -67,5 +67,5 @@ def postgres() -> Iterator[str | None]:
 
 
 def say(line: str) -> None:
-    """Print at once: a benchmark takes minutes."""
+    """Print without buffering: a benchmark takes minutes."""
     print(line, flush=True)

@@ -1,8 +1,8 @@
 """The same attribution by Captum's integrated gradients, as its user would write it.
 
 One example and one attention module at a time: a forward function puts the tensor that it is
-given in place of the module's attention probabilities, and Captum integrates from zero to what
-they are. Other modules keep torch's fused attention.
+given in place of the module's attention probabilities, and Captum integrates from zero to their
+original values. Other modules keep torch's fused attention.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How far single precision and bf16 are from double precision: ``python -m benchmarks.precision``.
+"""Errors of single precision and bf16 against double precision.
+
+    python -m benchmarks.precision
 
 For a random BERT (3 layers, 4 heads, 32 wide) and the demo model, with the same 16
 Gauss-Legendre points in every precision, so that only rounding differs. The error of an example's

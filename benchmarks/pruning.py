@@ -1,12 +1,12 @@
-"""What masked evaluations cost against plain forward passes, in one run.
+"""The cost of masked evaluations against plain forward passes, in one run.
 
     python -m benchmarks.pruning --model FOLDER --data FILE.jsonl --examples 96
 
 Leaving each head out in turn, against as many plain passes as there are heads; and pruning curves
 of 21 points in two directions for five rankings, one of them the Taylor importance and the others
 random, against as many plain passes as there are different masks. The plain passes run in the
-batches of the masked evaluation, their time is that of one round times their number. All on one
-thread: how well several are used is another question.
+batches of the masked evaluation; their time is that of one round times their number. Everything
+runs on one thread: the use of several threads is a separate question.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RANDOM_DRAWS = 4
 
 @dataclass(kw_only=True)
 class Row:
-    """One line: so many different masks, and the best seconds of all rounds for all examples."""
+    """One line: the number of different masks, and the best round's seconds for all examples."""
 
     name: str
     masks: NDArray[np.bool_]

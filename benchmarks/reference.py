@@ -25,7 +25,7 @@ _NAME = "reference-attribution"
 
 @dataclass(kw_only=True)
 class _Watch:
-    """What attention records, and what is put in place of one site's A.
+    """The attention recorded by site, and the replacement for one site's A.
 
     Sites are numbered by their order in a forward pass, as a module may run several times.
     """
@@ -97,7 +97,7 @@ def _watched_softmax(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 @contextmanager
 def _prepared(model: PreTrainedModel, written_out: bool) -> Iterator[None]:
-    """Eval mode and our attention, for the time of a call."""
+    """Eval mode and this module's attention for the duration of a call."""
     training = model.training
     configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     before = [(c, c._attn_implementation, getattr(c, "use_cache", None)) for c in configs.values()]

@@ -2,9 +2,9 @@
 
     python -m benchmarks.scale [--quick] [--only fleet|scores|workers]
 
-PostgreSQL is TEST_POSTGRES, Redis TEST_REDIS; what is missing is left out, and said. The full sizes
-take an hour or two of two idle cores and 6 GB of disk, which are given back; --quick takes some
-minutes and writes nothing.
+TEST_POSTGRES and TEST_REDIS give the addresses of PostgreSQL and Redis; parts whose server is
+missing are skipped with a message. The full sizes need one to two hours on two idle cores and 6 GB
+of temporary disk space; --quick takes a few minutes and writes nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from scheduler.submission.control import control
 PAGE = Path(__file__).parents[1] / "docs/scale.md"
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 _KEPT = ("binding", "binding_permanent")
-"""What kombu remembers of a queue beside its messages."""
+"""Parts of the names under which kombu keeps a queue's bindings."""
 PARTS = ("fleet", "scores", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much of everything."""
+    """Sizes of all measurements."""
 
     fleets: tuple[Fleet, Fleet]
     """On PostgreSQL, and on SQLite."""
@@ -82,7 +82,7 @@ QUICK = Sizes(
 
 
 def main() -> None:
-    """Measure what was asked for and write its sections anew; the others stay."""
+    """Run the selected measurements and rewrite their sections; keep the others."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing is written")
     parser.add_argument("--only", choices=PARTS)
@@ -121,7 +121,7 @@ def _fleet(folder: Path, url: str, broker: str, queue: str, fleet: Fleet) -> sca
 
 @contextmanager
 def redis_queue(queue: str) -> Iterator[str | None]:
-    """Redis' address, whose queue is removed afterwards; None, said aloud, where there is none."""
+    """The address of Redis, whose queue is removed afterwards; None if unreachable."""
     client = redis.Redis.from_url(REDIS)
     try:
         client.ping()

@@ -1,6 +1,6 @@
-"""What per-example arrays in place of rows would save, behind a view of the same columns.
+"""The savings of one array per example instead of rows, behind a view of the same columns.
 
-The head scores of a job that is there are gathered into one row per example, with an array per
+The head scores of an existing job are gathered into one row per example, with an array per
 column, and read back through a view. PostgreSQL only: SQLite has no arrays that SQL could unpack.
 """
 
@@ -84,7 +84,7 @@ def run(database: Database, job_id: int, examples: int) -> list[Variant]:
 
 
 def analyze(database: Database) -> None:
-    """What autovacuum does some minutes after a load: statistics, and which rows all can see."""
+    """Do the work of autovacuum after a load: update the statistics and the visibility map."""
     with database.engine.connect() as plain:
         connection = plain.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql("VACUUM ANALYZE")

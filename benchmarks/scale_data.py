@@ -1,4 +1,4 @@
-"""A database of the size that is asked for: jobs whose results went through the store's commits.
+"""A database of a given size, filled with jobs whose results went through the store's commits.
 
 Shapes are BERT-base's on texts of MNLI's length, numbers are random. Every shard is claimed and
 committed as a worker does it: bootstrap sums, lock by the fence, examples, head scores, site
@@ -51,7 +51,7 @@ PER_SHARD = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a load took: rows of the largest table, and seconds of the commits alone."""
+    """The result of a load: rows of the largest table, and seconds of the commits alone."""
 
     job_id: int
     rows: int
@@ -84,7 +84,7 @@ def importance(lo: int, hi: int, seed: int, _planned: Any) -> ShardResult:
 
 
 def pruning(lo: int, hi: int, seed: int, masks: list[Any]) -> ShardResult:
-    """What masks make of the examples: random predictions."""
+    """Predictions under masks: random ones."""
     draw = np.random.default_rng(seed)
     gold = np.array([gold_of(n) for n in range(lo, hi)], dtype=np.int32)
     predicted = draw.integers(0, LABELS, (len(masks), hi - lo), dtype=np.int32)
@@ -98,7 +98,7 @@ def pruning(lo: int, hi: int, seed: int, masks: list[Any]) -> ShardResult:
 
 
 def attack(lo: int, hi: int, seed: int, triggers: list[PlannedTrigger]) -> ShardResult:
-    """Every text is predicted right, and turned by a third of all triggers."""
+    """Every text is predicted correctly, and a third of all triggers change the prediction."""
     draw = np.random.default_rng(seed)
     gold = np.array([gold_of(n) for n in range(lo, hi)])
     turned = draw.random((len(triggers), hi - lo)) < 0.3
@@ -130,7 +130,7 @@ MADE: dict[str, Callable[[int, int, int, Any], ShardResult]] = {
 
 
 def gold_of(example: int) -> int:
-    """Gold labels that predictions hit now and then."""
+    """Gold labels that some predictions match."""
     return example * 7 % LABELS if example % 4 else example % LABELS
 
 
@@ -144,7 +144,7 @@ def fill(
     log: Callable[[str], None] = say,
     **spec: Any,
 ) -> Load:
-    """Submit a job and commit its shards, all or the first so many; then it is finished."""
+    """Submit a job, commit all or the first few of its shards, and finish it."""
     job_id, bounds = planned(database, examples, kind, per_shard, spec)
     seconds, rows = 0.0, 0
     for number, (lo, hi) in enumerate(bounds[:shards_done]):
@@ -175,7 +175,7 @@ def planned(
     spec: dict[str, Any],
     queue: str = "default",
 ) -> tuple[int, list[tuple[int, int]]]:
-    """A running job, alone with ready shards, and its shards' bounds."""
+    """A running job, the only one with ready shards, and its shards' bounds."""
     raw = {"spec": {"kind": kind, "model": MODEL, "data": DATA, **spec}, "name": f"{examples:,}"}
     checked = parse_submission(raw)
     values = {
@@ -213,7 +213,7 @@ def planned(
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """Jobs of every kind, one that runs, and a study of those that are finished."""
+    """Jobs of every kind, a running one, and a study of the finished ones."""
 
     big: Load
     importance: int
@@ -226,8 +226,9 @@ class Filled:
 
 
 def fill_every_kind(database: Database, big: Load, examples: int, shards: int) -> Filled:
-    """Beside an attribution of so many examples: other kinds of a tenth, and a job of so many
-    shards of which one in a hundred is done."""
+    """Fill in an attribution, the other kinds with a tenth of its examples, and a running job.
+
+    One in a hundred of the running job's shards is done."""
     tenth = max(1, examples // 10)
     taylor = fill(database, tenth, kind="importance", method="taylor").job_id
     sources = [

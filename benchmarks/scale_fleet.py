@@ -1,9 +1,9 @@
-"""A simulated fleet: the real scheduler, store, leases and queue; only the computing is left out.
+"""A simulated fleet: the real scheduler, store, leases and queue; only the model is left out.
 
 One process runs the real `Scheduler`. Two more hold the workers, each a thread with the real
 `workers.worker.Worker`: its claims, its heartbeat in a thread of its own, its commits. In place of
 Celery's consumer each takes wake-ups from the real queue through kombu, and in place of a model
-`Attempt` sleeps and has made-up numbers of a tiny one. Every worker has its own database
+`Attempt` sleeps and returns made-up numbers of a tiny one. Every worker has its own database
 connections, as processes would.
 """
 
@@ -45,7 +45,7 @@ PROCESSES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """What is simulated."""
+    """The fleet to simulate."""
 
     workers: int
     shards: int
@@ -55,7 +55,7 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What came out; milliseconds and seconds as they are named."""
+    """The results; the names of times end in their units."""
 
     fleet: Fleet
     database: str
@@ -128,7 +128,7 @@ def run(settings: dict[str, str], fleet: Fleet, log: Callable[[str], None] = say
 
 
 def wrong(url: str, job: int, examples: int) -> int:
-    """How many shards or examples of a finished job break what must hold; 0 is what is wanted."""
+    """Count the shards and examples of a finished job that violate an invariant; it must be 0."""
     checks = {
         "SELECT COUNT(*) FROM shard WHERE job_id = :job AND state <> 'done'": 0,
         "SELECT COUNT(*) FROM example_result WHERE job_id = :job": examples,

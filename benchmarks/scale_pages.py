@@ -1,7 +1,7 @@
-"""How long every page and its API twin takes over a database with 10^7 head scores.
+"""Response times of every page and its API endpoint over a database with 10^7 head scores.
 
 Requests go through Flask's test client: routing, queries, template; no network, no browser. Each
-address is asked for once unmeasured, then a number of times; the slowest of twenty decides.
+address is requested once as a warm-up and then repeatedly; the slowest of twenty decides.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Timing:
 
 
 def addresses(jobs: Filled) -> Iterator[tuple[str, str]]:
-    """Name and address of every page that reads the database, and of its API twin."""
+    """Name and address of every page that reads the database, and of its API endpoint."""
     big, api = f"/jobs/{jobs.big.job_id}", f"/api/v1/jobs/{jobs.big.job_id}"
     middle, running = jobs.examples // 2, f"/jobs/{jobs.running}"
     yield "list of jobs", "/"
@@ -75,7 +75,7 @@ def addresses(jobs: Filled) -> Iterator[tuple[str, str]]:
 
 
 def measure(database: Database, jobs: Filled, repeats: int) -> list[Timing]:
-    """Ask for every address that many times, in turns: a busy second then hits all alike."""
+    """Request all addresses in turn, repeatedly, so that a busy second affects them all alike."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings({}, home=Path(folder), database_url=database.url)
         app = create_app(settings)
@@ -94,7 +94,7 @@ def measure(database: Database, jobs: Filled, repeats: int) -> list[Timing]:
 def request(client: FlaskClient, address: str) -> tuple[float, float]:
     """Seconds until the whole answer is there, and CPU seconds of this process.
 
-    Raises RuntimeError unless it is a page.
+    Raises RuntimeError for an answer other than 200.
     """
     started, cpu = time.perf_counter(), time.process_time()
     response = client.get(address)

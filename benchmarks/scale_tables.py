@@ -16,7 +16,7 @@ from benchmarks.scale_workers import Pair
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What one database makes of many head scores."""
+    """Measurements of one database with many head scores."""
 
     database: str
     big: Load
@@ -32,7 +32,7 @@ class Scores:
 
 
 def about() -> str:
-    """The machine, and how busy it was; the measurement itself is part of that."""
+    """The machine and its load, to which the measurement itself contributes."""
     return f"{machine()}; load average {os.getloadavg()[2]:.1f} over the last quarter of an hour"
 
 
@@ -40,19 +40,19 @@ def fleets(reports: Sequence[Report]) -> str:
     """A column per fleet."""
     rows: list[tuple[str, list[str]]] = [
         ("workers", [f"{r.fleet.workers}" for r in reports]),
-        ("shards, of how many seconds", [f"{r.fleet.shards:,}, {r.fleet.sleep}" for r in reports]),
+        ("shards, seconds each", [f"{r.fleet.shards:,}, {r.fleet.sleep}" for r in reports]),
         ("wall time, s", [f"{r.seconds:,.0f}" for r in reports]),
         ("shards per second", [f"{r.fleet.shards / r.seconds:.1f}" for r in reports]),
         ("scheduler, CPU ms per shard", [f"{r.scheduler_cpu:.2f}" for r in reports]),
-        ("scheduler, a round, p99 ms", [f"{r.tick_ms:.0f}" for r in reports]),
+        ("scheduler round, p99 ms", [f"{r.tick_ms:.0f}" for r in reports]),
         ("worker, CPU ms per shard", [f"{r.workers_cpu:.1f}" for r in reports]),
         ("claim, p50 / p99 ms", [f"{r.claim_p50:.1f} / {r.claim_p99:.1f}" for r in reports]),
         ("commit, p50 / p99 ms", [f"{r.commit_p50:.1f} / {r.commit_p99:.1f}" for r in reports]),
-        ("claims, and those that found nothing", [_claims(r) for r in reports]),
+        ("claims, of which empty", [_claims(r) for r in reports]),
         ("heartbeat statements per second", [f"{r.heartbeats:.1f}" for r in reports]),
         ("transactions per second", [_or_dash(r.transactions) for r in reports]),
         ("connections to the database", [_or_dash(r.connections) for r in reports]),
-        ("shards or examples lost or doubled", [f"{r.doubled}" for r in reports]),
+        ("shards or examples lost or duplicated", [f"{r.doubled}" for r in reports]),
     ]
     names = [f"{r.database}, {r.broker}" for r in reports]
     return f"{about()}\n\n{_table(['', *names], ([name, *cells] for name, cells in rows))}"
@@ -116,7 +116,7 @@ def workers(pairs: Sequence[Pair], examples: int) -> str:
         [f"{pair.one:.1f}", f"{pair.two:.1f}", f"{pair.speedup:.2f}", f"{pair.load:.1f}"]
         for pair in pairs
     ]
-    head = ["one worker, s", "two workers, s", "times as fast", "load before"]
+    head = ["one worker, s", "two workers, s", "speed-up", "load before"]
     text = f"{about()}; {examples} examples of the demo model, rtol 0.01"
     return f"{text}\n\n{_table(head, rows)}"
 

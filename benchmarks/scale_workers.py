@@ -1,7 +1,7 @@
 """Two real workers against one: real processes, a real model, each worker with one thread.
 
 The same job runs with one worker and with two, in turns, on the embedded set-up (SQLite, and a
-broker in a file). All are warm: each worker has computed a shard of another job before.
+broker in a file). All workers are warm: each has computed a shard of another job before.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class Pair:
     one: float
     two: float
     load: float
-    """The machine's load average over the last minute before the pair; 0 is nobody else."""
+    """The machine's load average over the last minute before the pair; 0 on an idle machine."""
 
     @property
     def speedup(self) -> float:
-        """How many times faster two are."""
+        """The speed-up by the second worker."""
         return self.one / self.two
 
 
 def run(
     model: Path, data: Path, *, examples: int, pairs: int, log: Callable[[str], None] = say
 ) -> list[Pair]:
-    """Measure so many pairs."""
+    """Measure the given number of pairs."""
     found = []
     for number in range(pairs):
         load = os.getloadavg()[0]

@@ -1,6 +1,6 @@
-"""How fast a shard's results reach the database: head scores per second, per database.
+"""The speed of storing a shard's results: head scores per second, per database.
 
-A whole commit is timed, as a worker makes it: shard row locked, examples, head scores, site
+A whole commit of a worker is timed: shard row locked, examples, head scores, site
 results, edges, sums, attempt, state. `plain` is the same head scores through SQLAlchemy's
 executemany, the straightforward way.
 """
@@ -83,7 +83,7 @@ def made_up_result(
 
 
 def make_job(database: Database, examples: int, shards: int) -> int:
-    """A running job with that many examples and shards."""
+    """A running job with the given numbers of examples and shards."""
     values = {
         "kind": "attribution",
         "name": "bench",

@@ -1,7 +1,8 @@
 """Size and speed of models without half of their heads: ``python -m benchmarks.structure``.
 
-Whole and smaller model take turns on texts of 128 tokens; a row is the median of its runs. Which
-half goes is no matter of accuracy here: every second head, every second layer's attention, or any.
+The whole and the smaller model take turns on texts of 128 tokens; a row is the median of its runs.
+Accuracy does not matter here, so the half is every second head, the attention of every second
+layer, or random heads.
 """
 
 from __future__ import annotations

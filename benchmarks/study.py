@@ -2,8 +2,8 @@
 
 Importance of heads by several sources, pruning curves on other examples, triggers mined from
 training texts and tried on others, each against controls. The numbers go to a JSON file
-(``--results``), the page with its pictures is written from it: docs/study.md. What was computed
-for a task is kept, so that a run that was stopped goes on with the next task.
+(``--results``), docs/study.md and its pictures are written from it. The results of each finished
+task are kept, so that an interrupted run continues with the next task.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Study:
         return self.texts(rows), [row["label"] for row in rows]
 
     def run(self) -> dict[str, Any]:
-        """Everything that the page needs of this task."""
+        """All results for the page from this task."""
         started = time.monotonic()
         importances = self.importances()
         result = {
@@ -183,7 +183,7 @@ class Study:
         }
 
     def attack(self) -> list[dict[str, Any]]:
-        """Every kind of trigger against every class; each kind has as many to choose from."""
+        """Try all kinds of triggers against every class, with equally many candidates of each."""
         mined, tokens = self.mine()
         texts = self.texts(self.mined)
         origins = [trigger.sources[0].example for trigger in mined]
@@ -207,7 +207,7 @@ class Study:
         return rows
 
     def mine(self) -> tuple[list[Trigger], dict[int, tuple[str, ...]]]:
-        """Triggers by the rule of the paper's code, and the tokens of the texts they are from."""
+        """Triggers mined by the rule of the paper's code, and the tokens of their source texts."""
         found = headwise.attribute(
             self.loaded.model,
             self.loaded.tokenizer,
@@ -242,7 +242,7 @@ class Study:
         tokens: tuple[str, ...],
         cells: Sequence[headwise.Edge | headwise.AttentionCell],
     ) -> list[Trigger]:
-        """A trigger of these cells, or none where they have special tokens alone."""
+        """A trigger from these cells, or none where they contain only special tokens."""
         places = [
             Cell(
                 layer=c.site.layer,
@@ -268,7 +268,7 @@ class Study:
     def _attacked(
         self, kind: str, triggers: Sequence[Trigger], segments: str
     ) -> list[dict[str, Any]]:
-        """Per class its best trigger, found on the even texts, on the odd ones; and their mean."""
+        """Per class, the best trigger on even texts tried on odd ones; the mean of all."""
         texts, gold = self.both(self.attacked)
         found = headwise.evaluate_triggers(
             self.loaded.model,

@@ -1,6 +1,6 @@
 """docs/study.md and its pictures, from the numbers of ``benchmarks.study``.
 
-What stands above the page's mark is written by hand and stays.
+The part above the page's mark is written by hand and kept.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def _task(name: str, task: Result, sizes: Result, pictures: Path) -> list[str]:
         (pictures / f"{stem}-{direction}.svg").write_text(drawing, encoding="utf-8")
     seconds = task["seconds"]
     shown = [
-        f"![{name}: accuracy as ever more heads are removed, {way} important first; the numbers "
-        f"are in the table]({pictures.name}/{stem}-{way}.svg)"
+        f"![{name}: accuracy as more and more heads are removed, {way} important first; the "
+        f"numbers are in the table]({pictures.name}/{stem}-{way}.svg)"
         for way in ("least", "most")
     ]
     return [
@@ -94,7 +94,7 @@ def _correlations(task: Result) -> str:
 
 
 def _of(points: Sequence[Result], source: str, direction: str) -> dict[int, list[Result]]:
-    """Points by heads removed; several where there are several draws."""
+    """Points by number of heads removed; several each where there are several draws."""
     found: dict[int, list[Result]] = {}
     for point in points:
         if (point["source"], point["direction"]) == (source, direction):
@@ -124,8 +124,8 @@ def _curve_table(points: Sequence[Result], direction: str) -> str:
         row += [_accuracy(by_source[source][place]) for source in sources]
         rows.append(row)
     note = (
-        f"Accuracy, {direction} important heads first, with 95 % intervals (Wilson); random: mean "
-        "of the draws and their range."
+        f"Accuracy with the {direction} important heads removed first, with 95 % Wilson intervals; "
+        "random: mean and range of the draws."
     )
     return f"{note}\n\n{_table(['removed', *(NAMES[s] for s in sources)], rows)}"
 
@@ -135,10 +135,13 @@ def _within(points: Sequence[Result]) -> str:
     header = ["removed", *(f"{NAMES[s]}, {way}" for s in sources for way in ("top", "bottom"))]
     found = [_of(points, s, way) for s in sources for way in ("most", "least")]
     rows = [
-        [f"{removed} in all", *(_accuracy(column[removed]) for column in found)]
+        [f"{removed} in total", *(_accuracy(column[removed]) for column in found)]
         for removed in found[0]
     ]
-    note = "The same number of heads of every layer, its most (top) or least (bottom) important:"
+    note = (
+        "The same number of heads removed from every layer: its most important (top) or least "
+        "important (bottom) ones."
+    )
     return f"{note}\n\n{_table(header, rows)}"
 
 
@@ -156,9 +159,9 @@ def _chosen(chosen: Result) -> str:
     )
     kept = "holds" if chosen["verified"] else "does not hold"
     return (
-        f"Chosen to lose at most two points: {chosen['removed']} of {chosen['heads']} heads go, "
-        f"least important by AttAttr first. On held-out examples accuracy is {pruned} against "
-        f"{whole} of the whole model: the bound {kept} there."
+        f"{chosen['removed']} of {chosen['heads']} heads, least important by AttAttr first, can be "
+        "removed for a loss of at most two points of accuracy. On held-out examples the accuracy "
+        f"is {pruned}, against {whole} for the whole model: the bound {kept} there."
     )
 
 
@@ -176,9 +179,10 @@ def _attack(rows: Sequence[Result]) -> str:
         for row in sorted(rows, key=lambda row: (row["label"], row["segments"]))
     ]
     note = (
-        "Per gold class and kind of trigger the best one, chosen on one half of the texts, told of "
-        "the other half. Success: of what was predicted correctly, the share that is not any more. "
-        "The last column is the mean success of all triggers of the kind."
+        "The best trigger of each kind for each gold class, chosen on one half of the texts and "
+        "evaluated on the other half. Success: of the texts predicted correctly without the "
+        "trigger, the share predicted wrongly with it. The last column is the mean success of all "
+        "triggers of the kind."
     )
     header = ["class", "where", "triggers by", "best", "n", "before", "after", "success", "mean"]
     return f"{note}\n\n{_table(header, table)}"

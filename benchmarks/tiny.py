@@ -111,7 +111,7 @@ def classifiers() -> list[str]:
 
 
 def tiny_config(kind: str, **extra: Any) -> PretrainedConfig:
-    """A configuration with a few small layers; ``extra`` goes over all that is known here."""
+    """A configuration with a few small layers; ``extra`` overrides the sizes set here."""
     config_class = CONFIG_MAPPING[kind]
     default = config_class()
     wanted = {name: value for name, value in _SIZES.items() if _known(default, name)}
@@ -134,7 +134,7 @@ def _known(config: PretrainedConfig, name: str) -> bool:
 def tiny_model(kind: str, limit: int = 30_000_000, **extra: Any) -> PreTrainedModel:
     """A random model of that configuration, in double precision and eval mode.
 
-    Raises ValueError if it has more than ``limit`` parameters: its sizes have other names.
+    Raises ValueError if it has more than ``limit`` parameters: its sizes then have unknown names.
     """
     config = tiny_config(kind, **extra)
     config._experts_implementation = "eager"  # the grouped kernels know no double precision

@@ -1,9 +1,9 @@
-"""What the edges of attribution trees are worth: ``python -m benchmarks.trees``.
+"""The effect of cutting the edges of attribution trees.
 
     python -m benchmarks.trees --model FOLDER --data FILE.jsonl [--columns premise,hypothesis]
 
 Cuts each text's tree, and as many other cells in the same layers, out of the attention, and
-compares what becomes of the predicted class's probability (``benchmarks.cutting``). The table is
+compares the probabilities of the predicted class (``benchmarks.cutting``). The table is
 printed and put into docs/benchmarks.md, under the name of the model's folder.
 """
 
@@ -24,7 +24,7 @@ _MAX_LENGTH = 128
 
 
 def main() -> None:
-    """Measure, print, and write the section of this model anew."""
+    """Measure, print, and rewrite the section of this model."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trees")
     parser.add_argument("--model", type=Path, required=True, help="folder of a classifier")
     parser.add_argument("--data", type=Path, required=True, help="JSON lines")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def texts(data: Path, columns: Sequence[str], count: int) -> list[Text]:
-    """That many of a file's texts or pairs, in strides."""
+    """Pick texts or pairs of a file at even intervals."""
     with data.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     chosen = rows[:: max(1, len(rows) // count)][:count]

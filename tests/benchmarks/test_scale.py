@@ -49,7 +49,7 @@ def test_a_fleet_counts_every_shard_once(tmp_path: Path, database: Database) -> 
     assert (report.doubled, report.claims) == (0, 9)
     assert report.scheduler_cpu > 0
     table = scale_tables.fleets([report])
-    assert "| shards or examples lost or doubled | 0 |" in table
+    assert "| shards or examples lost or duplicated | 0 |" in table
 
     with database.write() as tx:
         tx.run("UPDATE example_result SET fence = 7 WHERE example_no = 3")

@@ -67,8 +67,8 @@ def test_page(results, tmp_path):
     assert "from before" not in text
     assert "| AttAttr, largest cell |  | -0.50 |\n| Taylor | 0.25 |  |" in text
     assert "| 50% (2) | 0.700 [0.600, 0.800] | 0.675 (0.650 to 0.700) |" in text
-    assert "2 of 4 heads go" in text
-    assert "0.700 [0.600, 0.800] against 0.900" in text
+    assert "2 of 4 heads, least important by AttAttr first, can be removed" in text
+    assert "0.700 [0.600, 0.800], against 0.900" in text
     assert "does not hold" in text
     assert "| 12 | 50.0% [25.0%, 75.0%] |" in text
     assert "12% of 7" in text
