@@ -131,7 +131,7 @@ def test_a_text_that_the_tokenizer_panics_on_costs_only_itself(
         row.update(premise="a" * 40 + "!" if number == 4 else "cat", hypothesis="dog")
     data.write_text("\n".join(json.dumps(row) for row in texts))
     # Submission tries the longest texts only.
-    monkeypatch.setattr("scheduler.submission.submit.try_texts", lambda *_: None)
+    monkeypatch.setattr("scheduler.submission.submit.try_texts", lambda *_: [])
     planned(settings, database)
     worker = Worker(settings, Database(database.url))
     worker.start()
