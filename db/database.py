@@ -30,6 +30,33 @@ CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
 BUSY_SECONDS = 30
 """Seconds that a writer waits for SQLite's write lock."""
+CONNECTION = {
+    # Of the client: a server that vanished without a word.
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Options of a connection to PostgreSQL; those in the address go before them."""
+SESSION = {
+    "lock_timeout": "10s",
+    "statement_timeout": "2min",
+    "idle_in_transaction_session_timeout": "10min",
+    # Of the server: a client that vanished while it held locks.
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+    "client_connection_check_interval": "10s",
+}
+"""Settings of a session on PostgreSQL. No statement waits for ever, not for a lock and not for its
+client: a process that is stopped or cut off in the middle of a transaction would hold up all
+others. Reading may pause for as long as someone downloads."""
+WRITING = "SET LOCAL idle_in_transaction_session_timeout = '1min'"
+"""Writers hold locks: they may not pause."""
+MIGRATING = "SET LOCAL statement_timeout = 0"
+"""A migration of a large table takes as long as it takes."""
 
 
 class Database:
@@ -49,10 +76,12 @@ class Database:
             event.listen(self.engine, "checkout", _same_file)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            # An unreachable server must not block a page or a heartbeat for minutes.
-            patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": 10}
             self.engine = create_engine(
-                parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=patience
+                parsed,
+                pool_size=5,
+                max_overflow=10,
+                pool_pre_ping=True,
+                connect_args=_connect_args(parsed),
             )
 
     @contextmanager
@@ -77,6 +106,8 @@ class Database:
         with _translated(self.url), self.engine.connect() as connection:
             connection.execution_options(headwise_write=True)
             with connection.begin():
+                if self.dialect == "postgresql":
+                    connection.exec_driver_sql(WRITING)
                 yield Transaction(connection)
 
     @contextmanager
@@ -93,6 +124,8 @@ class Database:
         """
         with self.write() as tx:
             if self.dialect == "postgresql":
+                tx.run(MIGRATING)
+                tx.run("SET LOCAL lock_timeout = 0")  # another process may be migrating
                 tx.run("SELECT pg_advisory_xact_lock(7229)")
             state = schema_state(tx)
             if state is SchemaState.TOO_NEW:
@@ -173,6 +206,14 @@ def _parsed(url: str) -> URL:
         raise refuse("HEADWISE_DATABASE_URL", None, "is not a database address", remedy) from None
 
 
+def _connect_args(url: URL) -> dict[str, object]:
+    """The arguments of a connection to PostgreSQL that the address does not give itself."""
+    given = {name: value for name, value in CONNECTION.items() if name not in url.query}
+    asked = str(url.query.get("options", ""))
+    settings = [f"-c {name}={value}" for name, value in SESSION.items()]
+    return {**given, "options": " ".join([*settings, asked]).strip()}
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,11 +226,17 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        # SQLite raises the class itself if a file is damaged or not a database.
-        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+        if not _unavailable(error):
             raise
         shown = make_url(url).render_as_string(hide_password=True)
         raise UnavailableError(f"The database {shown} does not answer: {error.orig}") from error
+
+
+def _unavailable(error: DatabaseError) -> bool:
+    # SQLite raises the class itself if a file is damaged or not a database. A session that
+    # PostgreSQL ended because its transaction was idle is an "internal error" to the driver.
+    ended = getattr(error.orig, "sqlstate", None) == "25P03"
+    return isinstance(error, OperationalError) or type(error) is DatabaseError or ended
 
 
 def _same_file(connection: Any, record: Any, _proxy: Any) -> None:

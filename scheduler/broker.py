@@ -87,8 +87,7 @@ message."""
 def make_app(settings: Settings) -> Celery:
     """Create the Celery app."""
     app = Celery("headwise", broker=settings.broker, set_as_current=False)
-    embedded = settings.broker.startswith("sqla+sqlite")
-    if embedded:
+    if settings.broker.startswith("sqla+sqlite"):
         Path(settings.broker.removeprefix("sqla+sqlite:///")).parent.mkdir(
             parents=True, exist_ok=True
         )
@@ -101,8 +100,9 @@ def make_app(settings: Settings) -> Celery:
         task_default_queue=settings.queue,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=5,
-        # kombu's SQL transport has no fanout: neither remote control nor events.
-        worker_enable_remote_control=not embedded,
+        # Users' requests go through the database. Celery's own queue for them is exclusive to one
+        # worker of a host on RabbitMQ, and the embedded broker has none.
+        worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_redirect_stdouts=False,
     )

@@ -112,6 +112,9 @@ class Scheduler:
         recurring.submit_due(self.settings, self.database)
 
     def _expire(self) -> None:
+        silence = fleet.patience(self.settings.heartbeat_seconds)
+        for worker in lifecycle.end_sessions_of_the_dead(self.database, silence):
+            log.warning("a dead worker's session held its shard; it was ended", worker=worker)
         for held in lifecycle.expire_leases(self.database):
             about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
             log.warning("lease expired", **about)

@@ -247,8 +247,9 @@ def renew(
     """
     values = {**held.key, "lease": lease_seconds, "progress": progress, "still": still}
     with database.write() as tx:
-        control = tx.run(RENEW, **values).scalar()
-    return None if control is None else Control(control)
+        tx.run(RENEW, **values)
+        row = tx.run(POLL, **held.key).first()
+    return None if row is None else Control(row.control)
 
 
 def enter(database: Database, held: Claim, stage: Stage) -> None:
@@ -258,9 +259,12 @@ def enter(database: Database, held: Claim, stage: Stage) -> None:
 
 
 def give_away(database: Database, held: Claim, hi: int) -> bool:
-    """End a lease at `hi` and make the rest ready; False if it is lost or ends there anyway."""
+    """End a lease at `hi` and make the rest ready.
+
+    False if it is lost, ends there anyway, or is being committed.
+    """
     with database.write() as tx:
-        shard = lock(tx, held.key)
+        shard = lock(tx, held.key, wait=False)
         if shard is None or not shorten(tx, held.key, hi):
             return False
         cut_off(tx, held.job_id, hi, shard.hi)

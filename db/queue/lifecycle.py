@@ -35,6 +35,7 @@ from db.queue.sql import (
     FINISH_LATER,
     FINISHED,
     FINISHING,
+    HELD_BY_THE_DEAD,
     OVERDUE,
     PAUSE,
     PLAN_LATER,
@@ -95,10 +96,25 @@ def expire_leases(database: Database) -> list[LeasedShard]:
     return expired
 
 
-def take_back(database: Database, held: Claim, reason: str) -> bool:
-    """End a lease as if it had expired; False if it has ended anyway."""
+def end_sessions_of_the_dead(database: Database, silence: float) -> list[str]:
+    """End the sessions that hold expired shards of workers not seen for `silence` seconds.
+
+    Their transactions are rolled back, so that the shards can be taken back. Returns the workers'
+    names; always empty on SQLite, where a lock ends with its process.
+    """
+    if database.dialect == "sqlite":
+        return []
     with database.write() as tx:
-        shard = lock(tx, held.key)
+        rows = tx.run(HELD_BY_THE_DEAD, silence=silence).all()
+        for row in rows:
+            tx.run("SELECT pg_terminate_backend(:pid)", pid=row.pid)
+    return [row.owner for row in rows]
+
+
+def take_back(database: Database, held: Claim, reason: str) -> bool:
+    """End a lease as if it had expired; False if it has ended anyway, or a commit holds it."""
+    with database.write() as tx:
+        shard = lock(tx, held.key, wait=False)
         if shard is None:
             return False
         _lose(tx, shard, reason)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from db.queue.sql import CUT_OFF, HOLD, SHORTEN
+from db.queue.sql import CUT_OFF, HOLD, HOLD_IF_FREE, SHORTEN
 from db.transaction import Transaction
 
 
@@ -46,9 +46,12 @@ class History:
 UNTRIED = History()
 
 
-def lock(tx: Transaction, key: dict[str, int]) -> LeasedShard | None:
-    """Lock a leased shard; None if it has ended, or another attempt has it."""
-    rows = tx.rows(HOLD, **key)
+def lock(tx: Transaction, key: dict[str, int], *, wait: bool = True) -> LeasedShard | None:
+    """Lock a leased shard; None if it has ended, or another attempt has it.
+
+    wait: for another transaction that has it locked; otherwise the result is None then, too
+    """
+    rows = tx.rows(HOLD if wait else HOLD_IF_FREE, **key)
     return LeasedShard(**rows[0]) if rows else None
 
 

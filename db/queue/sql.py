@@ -133,10 +133,12 @@ WHERE job_id = :job_id AND outcome = 'done' AND seconds > 0
 RENEW = """
 UPDATE shard SET lease_until = {clock} + :lease, progress = :progress,
     moved_at = {clock} - :still
-WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
-RETURNING (SELECT j.control FROM job j WHERE j.id = shard.job_id)
+WHERE (job_id, shard_no) IN (SELECT job_id, shard_no FROM shard
+    WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
+    {for_update_skip_locked})
 """
-"""Renew a lease and read the user's request. No row: the lease is lost."""
+"""Renew a lease. No row: it is lost, or its row is locked: a heartbeat never waits for a lock,
+least of all for that of its own worker's commit."""
 
 HOLD = """
 SELECT job_id, shard_no, fence, lo, hi, errors, losses,
@@ -145,6 +147,9 @@ FROM shard
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased' {for_update}
 """
 """Lock a leased shard. No row: the lease has ended, or another attempt has it."""
+
+HOLD_IF_FREE = HOLD.replace("{for_update}", "{for_update_skip_locked}")
+"""The same for those who must not wait. No row: it is locked, too, by a commit for example."""
 
 DONE = """
 UPDATE shard SET state = 'done', progress = hi - lo, examples_failed = :examples_failed,
@@ -220,6 +225,17 @@ WHERE s.state = 'leased' AND s.lease_until < {clock}
 ORDER BY s.lease_until LIMIT 100 {for_update_of_s_skip_locked}
 """
 """Shards whose worker has been silent for a whole lease."""
+
+HELD_BY_THE_DEAD = """
+SELECT s.job_id, s.shard_no, s.owner, l.pid
+FROM shard s
+JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = s.xmax
+LEFT JOIN worker w ON w.name = s.owner
+WHERE s.state = 'leased' AND s.lease_until < {clock}
+  AND (w.name IS NULL OR w.state = 'stopped' OR w.seen_at < {clock} - :silence)
+"""
+"""Expired shards that a session of PostgreSQL holds though their worker is dead, stopped or cut
+off. A row's xmax is the transaction that has it locked."""
 
 WAITING = """
 SELECT j.queue, s.job_id, s.shard_no,

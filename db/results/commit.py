@@ -25,7 +25,7 @@ from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
 from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack
-from jobs.results import ShardResult
+from jobs.results import ShardResult, SiteInfo
 
 
 class ChangedModelError(HeadwiseError):
@@ -87,6 +87,7 @@ def commit_shard(
     Returns False, and stores nothing, if the lease was lost. Raises ChangedModelError if the model
     differs from the job's.
     """
+    kind, keep_text = _pinned(database, held, fingerprint, done.parts[0].sites)
     end = held.hi
     while True:
         # Outside the transaction: drawing the bootstrap replicates of a large shard takes a while.
@@ -99,7 +100,7 @@ def commit_shard(
                 return False
             if computed <= shard.hi:
                 recovery.release_rest(tx, shard, computed, ending)
-                _write_results(tx, held, result, sums, fingerprint)
+                _write_results(tx, held, result, sums, kind, keep_text)
                 _end(tx, held, result, done.seconds, ending)
                 return True
             end = shard.hi  # it was shortened since it was claimed
@@ -152,9 +153,9 @@ def _write_results(
     held: Claim,
     result: ShardResult,
     sums: Mapping[str, ImportanceSums],
-    fingerprint: str,
+    kind: str,
+    keep_text: bool,
 ) -> None:
-    kind, keep_text = _pin_model(tx, held.job_id, fingerprint, result)
     _insert_example_results(tx, held, result, keep_text)
     rankings.insert_sums(tx, held, sums)
     KINDS[kind].commit(tx, held, result, keep_text)
@@ -162,29 +163,47 @@ def _write_results(
         delete_texts(tx, held.job_id, held.lo, held.lo + len(result.examples))
 
 
-def _pin_model(
-    tx: Transaction, job_id: int, fingerprint: str, result: ShardResult
+def _pinned(
+    database: Database, held: Claim, fingerprint: str, sites: Sequence[SiteInfo]
 ) -> tuple[str, bool]:
-    """Store the model's fingerprint and sites with the first shard; later ones must agree.
+    """Check the model against that of earlier shards; the first one stores fingerprint and sites.
 
     Returns the job's kind and whether its texts are kept.
     """
-    job = schema.job
-    unset = (job.c.id == job_id) & job.c.model_fingerprint.is_(None)
-    tx.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
-    query = select(job.c.model_fingerprint, job.c.kind, job.c.spec).where(job.c.id == job_id)
-    pinned, kind, spec = tx.execute(query).one()
-    if pinned != fingerprint:
+    job = schema.job.c
+    query = select(job.model_fingerprint, job.kind, job.spec).where(job.id == held.job_id)
+    with database.read() as tx:
+        pinned, kind, spec = tx.execute(query).one()
+    if pinned is None:
+        pinned = _pin(database, held, fingerprint, sites)
+    if pinned not in (fingerprint, None):
         raise ChangedModelError(
             f"the model's files changed while the job ran (fingerprint {fingerprint[:12]}, "
             f"earlier shards {pinned[:12]}); submit the job again"
         )
-    rows = [
-        {"job_id": job_id, "site": number, **info.__dict__}
-        for number, info in enumerate(result.sites)
-    ]
-    tx.run_each(INSERT_SITE, rows)
     return kind, bool(json.loads(spec)["keep_text"])
+
+
+def _pin(
+    database: Database, held: Claim, fingerprint: str, sites: Sequence[SiteInfo]
+) -> str | None:
+    """Store the model of a job, and return what is stored; None if the lease was lost.
+
+    In a transaction of its own: the first commit would keep all others waiting for the job's row.
+    """
+    job = schema.job
+    mine = job.c.id == held.job_id
+    with database.write() as tx:
+        if lock(tx, held.key) is None:
+            return None
+        unset = mine & job.c.model_fingerprint.is_(None)
+        tx.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
+        rows = [
+            {"job_id": held.job_id, "site": number, **info.__dict__}
+            for number, info in enumerate(sites)
+        ]
+        tx.run_each(INSERT_SITE, rows)
+        return str(tx.execute(select(job.c.model_fingerprint).where(mine)).scalar_one())
 
 
 def _insert_example_results(

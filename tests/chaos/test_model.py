@@ -458,7 +458,7 @@ def test_the_database_does_what_the_model_does(database: Database) -> None:
     ("statement", "guard", "instead"),
     [
         ("HOLD", "AND fence = :fence", "AND :fence > 0"),
-        ("RENEW", "AND fence = :fence", "AND :fence > 0"),
+        ("POLL", "AND s.fence = :fence", "AND :fence > 0"),
         ("EXPIRED", "s.lease_until < {clock}", "s.lease_until < {clock} + 900"),
     ],
 )

@@ -53,8 +53,9 @@ def test_a_zombies_error_and_hand_back_change_nothing(database: Database) -> Non
     held = claim(database, who=BOB)
     claims.record_error(database, zombie, "late", permanent=True)
     claims.hand_back(database, zombie, "late")
-    state = "SELECT state, fence, errors, worker FROM shards"
-    assert rows(database, state) == [("leased", held.fence, 0, "bob")]
+    assert claims.renew(database, zombie, 2, 900) is None
+    state = "SELECT state, fence, errors, worker, progress FROM shards"
+    assert rows(database, state) == [("leased", held.fence, 0, "bob", 0)]
 
 
 def test_a_failing_commit_leaves_nothing(database: Database) -> None:
@@ -65,7 +66,7 @@ def test_a_failing_commit_leaves_nothing(database: Database) -> None:
     broken = dataclasses.replace(good.parts[0], edge_query=result_of(0, 2).edge_query + 99)
     with pytest.raises(IndexError):
         commit.commit_shard(database, held, dataclasses.replace(good, parts=(broken,)), "model")
-    for table in ("head_score", "example_result", "site_result", "edge", "shard_sum", "site"):
+    for table in ("head_score", "example_result", "site_result", "edge", "shard_sum"):
         assert one(database, f"SELECT COUNT(*) FROM {table}") == 0
     assert commit.commit_shard(database, held, good, "model")
 

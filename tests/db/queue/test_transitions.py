@@ -20,7 +20,8 @@ STATEMENTS: dict[str, str] = {
     **{name: value for name, value in vars(sql).items() if name.isupper() and name[0] != "_"},
     "DELETING": deletion.DELETING,
 }
-del STATEMENTS["FINAL"], STATEMENTS["LIMIT_LOCK"]  # a part of statements; a lock of PostgreSQL
+del STATEMENTS["FINAL"]  # a part of statements
+del STATEMENTS["LIMIT_LOCK"], STATEMENTS["HELD_BY_THE_DEAD"]  # locks of PostgreSQL
 
 OPEN = (ShardState.READY, ShardState.LEASED)
 FINAL = (ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED)
