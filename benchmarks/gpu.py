@@ -4,11 +4,11 @@
 
 Texts are random ids of 128 tokens each. The model is freshly initialised, unless one is given: the
 attributions of a trained model stand out more clearly from the rounding of bf16, so that fewer
-points suffice. Only scores and the largest cells are kept, not the matrices. The error of
-an example and layer is the L2 norm of the difference from 32 Gauss-Legendre points in float32,
-relative to their norm, over a few examples. With ``--parallel`` above 1, batches run in threads of their own on the same stream:
-one launches kernels while the results of another are collected. The token budget is the one fitted
-to memory.
+points suffice. Only scores and the largest cells are kept, not the matrices. The error of an
+example and layer is the L2 norm of the difference from 32 Gauss-Legendre points in float32,
+relative to their norm, over a few examples. With ``--parallel`` above 1, batches run in threads of
+their own on the same stream: one launches kernels while the results of another are collected. The
+token budget is the one fitted to memory.
 
 Exits with status 2 if there is no CUDA device.
 """
