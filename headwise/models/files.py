@@ -52,10 +52,8 @@ _LARGEST = {"config": 4 << 20, "index": 64 << 20, "header": 32 << 20, "tokenizer
 """The maximum size of a file, or of the header of a weight file, in bytes."""
 
 MAX_LAYERS = 1_000
-LAYER_NAMES = (
-    *("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    *("encoder_layers", "decoder_layers", "num_decoder_layers"),
-)
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+LAYER_NAMES = (*LAYERS, "encoder_layers", "decoder_layers", "num_decoder_layers")
 """Names under which configurations count their layers."""
 _LAYER = re.compile(r"^(?P<list>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<index>\d+)\.")
 
@@ -73,8 +71,8 @@ _WIDTHS = (
     *("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim"),
     "input_embedding_size",
 )
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
-_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 _OTHER_SIZES = ("intermediate_size", "num_labels")
 _OWN_HEAD_SIZE = ("head_dim", "d_kv", "attention_head_size", "kv_channels")
 """With these a head's size does not follow from the width."""
@@ -326,7 +324,7 @@ def _check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
             f"the model in '{folder}' is quantised (quantization_config); save it as float32, "
             "bfloat16 or float16"
         )
-    for name in (*_VOCABULARY, *_WIDTHS, *_HEADS, *_POSITIONS, *_OTHER_SIZES):
+    for name in (*_VOCABULARY, *_WIDTHS, *HEADS, *POSITIONS, *_OTHER_SIZES):
         value = config.get(name)
         if value is None:
             continue
@@ -335,10 +333,10 @@ def _check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
     labels = config.get("num_labels", 0)
     if labels > MAX_LABELS:
         raise refuse("num_labels", labels, f"at most {MAX_LABELS:,} labels are possible")
-    width, heads = _first(config, _WIDTHS), _first(config, _HEADS)
+    width, heads = first_size(config, _WIDTHS), first_size(config, HEADS)
     if width and heads and not any(config.get(name) for name in _OWN_HEAD_SIZE) and width % heads:
         raise refuse("its width", width, f"it cannot be divided among {heads} heads")
-    kinds, layers = config.get("attention_types"), _first(config, LAYER_NAMES)
+    kinds, layers = config.get("attention_types"), first_size(config, LAYER_NAMES)
     if config.get("model_type") == "gpt_neo" and kinds is not None:
         try:
             counted = sum(len(names) * count for names, count in kinds)
@@ -348,8 +346,8 @@ def _check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
             raise refuse("attention_types", kinds, f"it must name {layers} layers")
 
 
-def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
-    """The value under the first of these names that is there; 0 if none."""
+def first_size(config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """The value under the first of these names that the configuration has; 0 if none."""
     return next((config[name] for name in names if config.get(name)), 0)
 
 
@@ -358,8 +356,8 @@ def _check_shapes(
 ) -> None:
     """Embeddings must have the sizes that the configuration names. Raises DamagedModelError."""
     widths = [config[name] for name in _WIDTHS if config.get(name)]
-    words, positions = _first(config, _VOCABULARY), _first(config, _POSITIONS)
-    inner = _first(config, ("intermediate_size",))
+    words, positions = first_size(config, _VOCABULARY), first_size(config, POSITIONS)
+    inner = first_size(config, ("intermediate_size",))
     for tensor, shape in shapes.items():
         if len(shape) != 2:
             continue

@@ -10,7 +10,16 @@ from typing import Any
 
 from headwise.errors import ModelError, OptionError, TokenizerError
 from headwise.models.families import FAMILIES, NOT_FROM_TEXT
-from headwise.models.files import VOCABULARIES, ModelFiles, read_model_files
+from headwise.models.files import (
+    HEADS,
+    LAYERS,
+    MAX_LABELS,
+    POSITIONS,
+    VOCABULARIES,
+    ModelFiles,
+    first_size,
+    read_model_files,
+)
 from headwise.models.labels import Outputs, label_names, label_notes, outputs_of
 from jobs.errors import InputError, refuse
 from jobs.inputs.data import allowed_path
@@ -19,10 +28,6 @@ from jobs.inputs.tokenizing import try_file
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 
-# Families name the same things differently.
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
-_LENGTH = ("max_position_embeddings", "n_positions", "max_seq_len")
 _OFFSET = frozenset(
     {
         *("camembert", "data2vec-text", "ibert", "luke", "mpnet", "roberta"),
@@ -32,7 +37,6 @@ _OFFSET = frozenset(
 _UNLIMITED = frozenset({"mt5", "t5", "umt5"})
 """Their positions are relative; what they call a length is that of their training."""
 
-MAX_LABELS = 10_000
 _SAVE_AGAIN = "Write the folder again with save_pretrained()."
 
 
@@ -202,19 +206,14 @@ def _config(path: Path, name: str) -> dict[str, Any]:
     return config
 
 
-def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    """The value under the first of these names that the configuration has; 0 if none."""
-    return next((config[name] for name in names if config.get(name) is not None), 0)
-
-
 def _sites(config: Mapping[str, Any]) -> int:
     if not config.get("is_encoder_decoder"):
-        layers = int(_first(config, _LAYERS))
+        layers = int(first_size(config, LAYERS))
         # Layers of linear attention have no probabilities; DiffLlama's have two matrices of them.
         linear = list(config.get("layer_types") or []).count("linear_attention")
         return (layers - linear) * (2 if config.get("model_type") == "diffllama" else 1)
-    encoder = int(_first(config, ("encoder_layers", *_LAYERS)))
-    decoder = int(_first(config, ("decoder_layers", "num_decoder_layers", *_LAYERS)))
+    encoder = int(first_size(config, ("encoder_layers", *LAYERS)))
+    decoder = int(first_size(config, ("decoder_layers", "num_decoder_layers", *LAYERS)))
     return encoder + 2 * decoder
 
 
@@ -253,8 +252,8 @@ def _facts(
         labels = label_names(names, min(declared, MAX_LABELS + 1))
         meaning = outputs_of(config.get("problem_type"), declared)
         layers = _sites(config)
-        heads = int(_first(config, _HEADS))
-        length = None if family in _UNLIMITED else _first(config, _LENGTH) or None
+        heads = int(first_size(config, HEADS))
+        length = None if family in _UNLIMITED else first_size(config, POSITIONS) or None
         # RoBERTa's positions start after the padding index.
         absolute = config.get("position_embedding_type") == "absolute"
         offset = 2 if family in _OFFSET or (family == "esm" and absolute) else 0

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headwise.models.families import FAMILIES
-from jobs.inputs.models import MAX_LABELS, model_facts
+from headwise.models.files import MAX_LABELS
+from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from tests.helpers.inputs import model_folder, refused
