@@ -7,11 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from jobs.errors import InputError
 from jobs.specs.base import Frozen
-from jobs.specs.submission import problem
+from jobs.specs.submission import parsed
 
 
 class Recurring(Frozen):
@@ -54,10 +53,7 @@ class Recurring(Frozen):
 
 def parse_recurring(raw: object) -> Recurring:
     """Parse a recurring job from decoded JSON. Raises InputError with every problem found."""
-    try:
-        return Recurring.model_validate(raw)
-    except ValidationError as error:
-        raise InputError([problem(item, Recurring) for item in error.errors()]) from None
+    return parsed(Recurring, raw, "recurring job")
 
 
 def next_time(cron: str, zone: str, after: float) -> float | None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from jobs.errors import InputError, Problem, refuse
+from jobs.errors import Problem
 from jobs.specs.base import DataSpec, Device, Dtype, Frozen, JobSpec, MaxLength, ModelSpec
-from jobs.specs.submission import parse_spec, problem
+from jobs.specs.submission import parse_spec, parsed
 from jobs.states import FINAL_JOB_STATES, JobState
 
 PARTS = ("taylor", "leave-one-out", "pruning", "attack")
@@ -164,12 +164,7 @@ class StudySpec(Frozen):
 
 def parse_study(raw: object) -> StudySpec:
     """Parse a study from decoded JSON. Raises InputError with every problem found."""
-    if not isinstance(raw, Mapping):
-        raise refuse("spec", raw, "must be a JSON object", "See docs/studies.md.")
-    try:
-        return StudySpec.model_validate(raw)
-    except ValidationError as error:
-        raise InputError([problem(item, StudySpec) for item in error.errors()]) from None
+    return parsed(StudySpec, raw, "spec", "docs/studies.md")
 
 
 def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:

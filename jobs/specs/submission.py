@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,7 @@ from jobs.kinds import DEFAULT, SPECS
 from jobs.settings import QUEUE_NAME
 from jobs.specs.base import Frozen, JobSpec, inner_model
 
+Model = TypeVar("Model", bound=BaseModel)
 _UNKNOWN_KIND = "unknown_kind"
 _YEAR = 31_536_000
 
@@ -153,16 +154,21 @@ def parse_submission(raw: object) -> Submission:
 
 def parse_changes(raw: object) -> Changes:
     """Changes of a job from decoded JSON. Raises InputError with every problem."""
+    return parsed(Changes, raw, "changes")
+
+
+def parsed(model: type[Model], raw: object, what: str, page: str = "docs/jobs.md") -> Model:
+    """A model from decoded JSON. Raises InputError with every problem."""
     if not isinstance(raw, Mapping):
-        raise _no_object("changes", raw)
+        raise _no_object(what, raw, page)
     try:
-        return Changes.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise InputError([problem(item, Changes) for item in error.errors()]) from None
+        raise InputError([problem(item, model) for item in error.errors()]) from None
 
 
-def _no_object(what: str, raw: object) -> InputError:
-    return refuse(what, raw, "must be a JSON object", "See docs/jobs.md.")
+def _no_object(what: str, raw: object, page: str = "docs/jobs.md") -> InputError:
+    return refuse(what, raw, "must be a JSON object", f"See {page}.")
 
 
 def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
