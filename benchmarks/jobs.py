@@ -18,7 +18,7 @@ from pathlib import Path
 import headwise
 from db.database import Database
 from db.reads import jobs as job_reads
-from jobs.inputs.data import read_rows
+from jobs.inputs.data import open_rows
 from jobs.kinds.attribution import AttributionSpec
 from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_submission
@@ -94,9 +94,9 @@ def job_seconds(settings: Settings, database: Database, raw: dict[str, object]) 
 def _bare(settings: Settings, raw: dict[str, object]) -> float:
     spec = parse_submission(raw).spec
     assert isinstance(spec, AttributionSpec)
-    rows = read_rows(spec.data, settings)
+    with open_rows(spec.data, settings) as data:
+        texts = [(first, second) for first, second in (row.texts for row in data.rows)]
     loaded = headwise.load(spec.model.name, device="cpu")
-    texts = list(zip(rows.text_a, rows.text_b or (), strict=True))
     started = time.perf_counter()
     headwise.attribute(
         loaded.model,

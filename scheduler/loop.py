@@ -20,7 +20,7 @@ from db.queue import lifecycle, planning
 from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
-from jobs.inputs.data import read_rows
+from jobs.inputs.data import open_rows
 from jobs.inputs.understood import Understood
 from jobs.inputs.uploads import remove_unused
 from jobs.logs import bind_process, contained
@@ -31,7 +31,7 @@ from jobs.traces import configure_traces, end_traces, span
 from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake
 from scheduler.heartbeat import SchedulerHeartbeat
 from scheduler.submission import recurring
-from scheduler.submission.submit import check_size, example_rows, gold_labels
+from scheduler.submission.submit import Examples, check_size, gold_labels
 
 log = structlog.get_logger()
 
@@ -154,14 +154,13 @@ class Scheduler:
         spec = parse_spec(json.loads(request.spec))
         examples, fingerprint, understood, count = None, None, None, request.examples
         if not count:
-            rows, names = read_rows(spec.data, self.settings), tuple(json.loads(request.labels))
-            gold = gold_labels(rows, names, spec)
-            examples, understood = (
-                example_rows(rows, gold),
-                Understood.of(rows, gold, names, spec.data),
-            )
-            fingerprint, count = rows.fingerprint(), len(rows)
-            check_size(count, self.settings)
+            names = tuple(json.loads(request.labels))
+            with open_rows(spec.data, self.settings) as rows:
+                fingerprint, count = rows.summary.fingerprint, rows.summary.examples
+                check_size(count, self.settings)
+                gold = gold_labels(rows.summary, names, spec)
+                understood = Understood.of(rows.summary, gold, names, spec.data)
+                examples = list(Examples(rows, gold))
         prepared = planning.prepare(self.database, request, spec, examples)
         if prepared.examples is not None:
             count = len(prepared.examples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import select, update
@@ -24,7 +24,7 @@ class ExampleRow(NamedTuple):
     """Index of its label."""
 
 
-def insert_examples(tx: Transaction, job_id: int, examples: Sequence[ExampleRow]) -> None:
+def insert_examples(tx: Transaction, job_id: int, examples: Iterable[ExampleRow]) -> None:
     """Write a job's examples, numbered in their order."""
     names = [column.name for column in schema.example.columns]
     rows = ((job_id, number, *row) for number, row in enumerate(examples))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,8 +26,8 @@ class NewJob:
 
     values: Mapping[str, Any]
     """Column values of the job's row."""
-    examples: Sequence[ExampleRow] | None
-    """None if they are loaded when the job is planned."""
+    examples: Iterable[ExampleRow] | None
+    """Read once for each try to write them. None if they are loaded when the job is planned."""
     parents: Sequence[int] = ()
     limits: Limits = NO_LIMITS
     """Its user's limits."""

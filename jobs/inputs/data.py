@@ -5,12 +5,10 @@ Bad input is refused with the number of its line before a job exists.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import random
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,8 +17,9 @@ from typing import cast
 from jobs.errors import HubUnavailableError, refuse
 from jobs.inputs.formats import Row
 from jobs.inputs.hub import dataset_address, hub_is_away
-from jobs.inputs.reader import ReadRequest, Selection, read_file
-from jobs.inputs.reader_process import cell, checked_text, plain_label
+from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
+from jobs.inputs.reader_process import selected_row
+from jobs.inputs.rows import SelectedRow, Summarizer, Summary, drawn
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 
@@ -29,27 +28,9 @@ from jobs.specs.base import DataSpec
 class Rows:
     """The selected examples, before their labels are matched with a model's."""
 
-    text_a: list[str]
-    text_b: list[str] | None
-    labels: list[object]
-    source_rows: list[int]
-    places: list[str]
-    """Where each row stands, for messages."""
-    format: str = ""
-    """Format of the file, in words."""
-    class_labels: bool = False
-    """Numbers in the label column have names in the data (ClassLabel)."""
-
-    def __len__(self) -> int:
-        return len(self.text_a)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over texts, labels and row numbers: what the results depend on."""
-        digest = hashlib.sha256()
-        second = self.text_b or [""] * len(self)
-        for row in zip(self.source_rows, self.text_a, second, self.labels, strict=True):
-            digest.update(json.dumps(row, default=str).encode())
-        return digest.hexdigest()
+    summary: Summary
+    rows: Iterable[SelectedRow]
+    """They may be read several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,37 +67,34 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
     return path
 
 
-def read_rows(
+@contextmanager
+def open_rows(
     spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None = None
-) -> Rows:
-    """The rows that the spec selects.
+) -> Iterator[Rows]:
+    """The rows that the spec selects; those of a file are in a temporary file meanwhile.
 
     inline: the rows of the submission, where the spec says so
 
     Raises InputError naming the row at fault, HubUnavailableError when the hub does not answer.
     """
-    if spec.inline:
-        found = _from_submission(spec, settings, inline)
-    else:
-        found = _from_hub(spec, settings) if spec.dataset else _from_file(spec, settings)
-    if not found.numbers:
-        field, value = (
-            ("data.offset", spec.offset) if spec.offset else ("data", spec.path or spec.dataset)
-        )
-        raise refuse(
-            field, value, "selects no rows", "The data is empty, or the offset is past its end."
-        )
-    second = len(spec.text_columns) == 2
-    rows = Rows(
-        text_a=[texts[0] for texts in found.texts],
-        text_b=[texts[1] for texts in found.texts] if second else None,
-        labels=found.labels,
-        source_rows=found.numbers,
-        places=found.places,
-        format=found.format,
-        class_labels=found.class_labels,
-    )
-    return _sampled(rows, spec)
+    if spec.path is None:
+        yield _rows_elsewhere(spec, settings, inline)
+        return
+    with tempfile.TemporaryFile(dir=settings.home) as file:
+        summary = _not_empty(spec, summarize_file(_request(spec, settings), file))
+        yield Rows(summary=summary, rows=StoredRows(file))
+
+
+def summarize_rows(
+    spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None = None
+) -> Summary:
+    """Look at the rows that the spec selects; those of a file stay where they are read.
+
+    Raises the errors of `open_rows`.
+    """
+    if spec.path is None:
+        return _rows_elsewhere(spec, settings, inline).summary
+    return _not_empty(spec, summarize_file(_request(spec, settings)))
 
 
 def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Preview:
@@ -132,11 +110,11 @@ def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Pr
         max_line_bytes=settings.max_line_bytes,
         seconds=settings.data_seconds,
     )
-    found = read_file(asked)
-    if not found.heads:
+    found = read_head(asked)
+    if not found.rows:
         raise refuse("data.path", name, "is empty", "Give a file with at least one row.")
-    columns = tuple(dict.fromkeys(key for row in found.heads for key in row))
-    return Preview(format=found.format, columns=columns, rows=found.heads)
+    columns = tuple(dict.fromkeys(key for row in found.rows for key in row))
+    return Preview(format=found.format, columns=columns, rows=found.rows)
 
 
 def touch_upload(path: Path, settings: Settings) -> None:
@@ -146,7 +124,7 @@ def touch_upload(path: Path, settings: Settings) -> None:
             os.utime(path)
 
 
-def _from_file(spec: DataSpec, settings: Settings) -> Selection:
+def _request(spec: DataSpec, settings: Settings) -> ReadRequest:
     path = allowed_path("data.path", str(spec.path), settings)
     uploaded = path.is_relative_to(settings.uploads.resolve())
     if not path.is_file():
@@ -157,7 +135,7 @@ def _from_file(spec: DataSpec, settings: Settings) -> Selection:
     touch_upload(path, settings)
     if path.stat().st_size == 0:
         raise refuse("data.path", spec.path, "is empty", "Give a file with at least one row.")
-    asked = ReadRequest(
+    return ReadRequest(
         path=path,
         name=str(spec.path),
         text_columns=spec.text_columns,
@@ -165,47 +143,64 @@ def _from_file(spec: DataSpec, settings: Settings) -> Selection:
         offset=spec.offset,
         limit=spec.limit,
         sample=spec.sample,
+        seed=spec.seed,
         max_rows=settings.max_examples_per_job,
         max_line_bytes=settings.max_line_bytes,
         max_bytes=settings.data_megabytes << 20,
         seconds=settings.data_seconds,
     )
-    return read_file(asked)
+
+
+def _not_empty(spec: DataSpec, found: Summary) -> Summary:
+    if not found.examples:
+        field, value = (
+            ("data.offset", spec.offset) if spec.offset else ("data", spec.path or spec.dataset)
+        )
+        raise refuse(
+            field, value, "selects no rows", "The data is empty, or the offset is past its end."
+        )
+    return found
+
+
+def _rows_elsewhere(
+    spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None
+) -> Rows:
+    """The rows of a submission or a dataset."""
+    summarizer, class_labels = Summarizer(), False
+    if spec.inline:
+        rows = list(_from_submission(spec, settings, inline))
+    else:
+        found, class_labels = _from_hub(spec, settings)
+        rows = [found[place] for place in drawn(len(found), spec.sample, spec.seed)]
+    for _ in summarizer.watch(rows):
+        continue
+    summary = summarizer.summary(class_labels=class_labels)
+    return Rows(summary=_not_empty(spec, summary), rows=rows)
 
 
 def _from_submission(
     spec: DataSpec, settings: Settings, inline: Sequence[Mapping[str, object]] | None
-) -> Selection:
+) -> Iterator[SelectedRow]:
     if not inline:
         message = "has no rows: data.inline takes them from the submission, which are not stored"
         raise refuse("rows", None, message, 'Give them beside the spec: [{"text": "..."}, ...].')
-    rows = (
-        Row(number=number, place=f"row {number + 1}", values=values)
-        for number, values in enumerate(inline)
-    )
-    return _selected(((row, ()) for row in rows), spec, settings)
+    for number, values in enumerate(inline):
+        row = Row(number=number, place=f"row {number + 1}", values=values)
+        yield _selected(row, (), spec, settings)
 
 
-def _from_hub(spec: DataSpec, settings: Settings) -> Selection:
+def _from_hub(spec: DataSpec, settings: Settings) -> tuple[list[SelectedRow], bool]:
+    """All rows that a sample is drawn from; True if its numbers have names (ClassLabel)."""
     stop = None if spec.limit is None else spec.offset + spec.limit
-    return _selected(islice(_hub_rows(spec), spec.offset, stop), spec, settings)
+    rows, class_labels = [], False
+    for row, names in islice(_hub_rows(spec), spec.offset, stop):
+        rows.append(_selected(row, names, spec, settings))
+        class_labels = bool(names)
+    return rows, class_labels
 
 
-def _selected(
-    rows: Iterable[tuple[Row, Sequence[str]]], spec: DataSpec, settings: Settings
-) -> Selection:
-    """Texts and labels of rows that come with the names of their labels."""
-    found = Selection()
-    for row, names in rows:
-        found.class_labels = bool(names)
-        longest = settings.max_line_bytes
-        found.texts.append([checked_text(row, column, longest) for column in spec.text_columns])
-        column = spec.label_column
-        label = None if column is None else cell(row, column, "data.label_column")
-        found.labels.append(plain_label(label, names, row.place))
-        found.numbers.append(row.number)
-        found.places.append(row.place)
-    return found
+def _selected(row: Row, names: Sequence[str], spec: DataSpec, settings: Settings) -> SelectedRow:
+    return selected_row(row, spec.text_columns, spec.label_column, names, settings.max_line_bytes)
 
 
 def _hub_rows(spec: DataSpec) -> Iterator[tuple[Row, Sequence[str]]]:
@@ -235,18 +230,3 @@ def _hub_rows(spec: DataSpec) -> Iterator[tuple[Row, Sequence[str]]]:
     names = getattr(feature, "names", None) or ()
     for number, record in enumerate(cast(Iterable[Mapping[str, object]], table)):
         yield Row(number=number, place=f"row {number + 1}", values=record), names
-
-
-def _sampled(rows: Rows, spec: DataSpec) -> Rows:
-    if spec.sample is None or spec.sample >= len(rows):
-        return rows
-    chosen = sorted(random.Random(spec.seed).sample(range(len(rows)), spec.sample))  # noqa: S311
-    return Rows(
-        text_a=[rows.text_a[i] for i in chosen],
-        text_b=None if rows.text_b is None else [rows.text_b[i] for i in chosen],
-        labels=[rows.labels[i] for i in chosen],
-        source_rows=[rows.source_rows[i] for i in chosen],
-        places=[rows.places[i] for i in chosen],
-        format=rows.format,
-        class_labels=rows.class_labels,
-    )

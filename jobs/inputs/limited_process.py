@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,16 @@ _PROGRAM = (
 
 
 def start(
-    module: str, *, stderr: int | None = None, environment: Mapping[str, str] | None = None
+    module: str,
+    *,
+    stderr: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    files: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Run the `main` of a module of this project, with pipes and little of the environment."""
+    """Run the `main` of a module of this project, with pipes and little of the environment.
+
+    files: descriptors that it inherits besides
+    """
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")}
     return subprocess.Popen(
         [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).parents[2]), module],
@@ -31,6 +38,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=stderr,
         env=kept | dict(environment or {}),
+        pass_fds=files,
     )
 
 

@@ -1,4 +1,7 @@
-"""Reading data files in a process of its own, within limits of memory, time and size."""
+"""Reading data files in a process of its own, within limits of memory, time and size.
+
+Rows stay there, or go to a temporary file: only their summary comes back.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jobs.errors import InputError, Problem, UnavailableError, refuse
 from jobs.inputs.limited_process import ask, end, start
+from jobs.inputs.rows import LongText, SelectedRow, Summary
 
 MEMORY = 1 << 30
 """Bytes of address space of the reading process."""
+MOST_BYTES = 16 << 20
+"""Longest answer: far above what a summary or a head can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,102 +32,108 @@ class ReadRequest:
     name: str
     """The file's name for messages; its suffix says the format."""
     text_columns: Sequence[str] = ()
-    """None for a preview: the first ``limit`` rows with all their columns."""
+    """None for the first ``limit`` rows with all their columns."""
     label_column: str | None = None
     offset: int = 0
     limit: int | None = None
     sample: int | None = None
+    seed: int = 0
     max_rows: int = 0
     """More rows are refused, unless a sample is drawn from them; 0 is no limit."""
     max_line_bytes: int = 1 << 20
     max_bytes: int = 256 << 20
-    """Bytes of all texts together."""
+    """Characters of all texts of the selected rows together."""
     seconds: float = 60.0
 
 
-@dataclass(kw_only=True)
-class Selection:
-    """The rows that were read."""
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The first rows of a file."""
 
-    format: str = ""
+    format: str
     """Format of the file, in words."""
-    class_labels: bool = False
-    """Numbers in the label column have names in the data (ClassLabel)."""
-    numbers: list[int] = field(default_factory=list)
-    """Row numbers from 0."""
-    places: list[str] = field(default_factory=list)
-    """Where each row stands, for messages."""
-    texts: list[list[str]] = field(default_factory=list)
-    """By row, one text for each text column."""
-    labels: list[object] = field(default_factory=list)
-    heads: list[dict[str, object]] = field(default_factory=list)
-    """Of a preview: the first rows."""
+    rows: list[dict[str, object]]
 
 
-def read_file(request: ReadRequest) -> Selection:
-    """Read a file's rows.
+class StoredRows:
+    """The rows in a file that `summarize_file` has filled; they may be read several times."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[SelectedRow]:
+        self._file.seek(0)
+        for line in self._file:
+            number, place, texts, label = json.loads(line)
+            yield SelectedRow(number, place, tuple(texts), label)
+
+
+def read_head(request: ReadRequest) -> Head:
+    """Read the first rows of a file, with all their columns; long values are cut.
+
+    Raises InputError as `summarize_file`.
+    """
+    found = _answer(request)
+    return Head(format=found["format"], rows=found["heads"])
+
+
+def summarize_file(request: ReadRequest, into: IO[bytes] | None = None) -> Summary:
+    """Look at a file's rows.
+
+    into: takes the rows, for `StoredRows`
 
     Raises InputError, which names the row at fault, and where the file would take more memory, time
     or space than is allowed.
     """
-    found = Selection()
-    size = 0
-    for message in _Process(request):
-        found.format = message.get("format", found.format)
-        found.class_labels |= request.label_column in message.get("names", ())
-        found.heads += message.get("heads", ())
-        for number, place, texts, label in message.get("rows", ()):
-            size += sum(map(len, texts))
-            found.numbers.append(number)
-            found.places.append(place)
-            found.texts.append(texts)
-            found.labels.append(label)
-        if size > request.max_bytes:
-            message = f"has more than {request.max_bytes >> 20:,} MB of text"
-            raise _refuse(request, message, "Take fewer rows, or raise HEADWISE_DATA_MEGABYTES.")
-    return found
+    found: dict[str, Any] = _answer(request, into)["summary"]
+    for name in ("first_texts", "labels", "places", "counts"):
+        found[name] = tuple(found[name])
+    found["longest"] = tuple(LongText(place, tuple(parts)) for place, parts in found["longest"])
+    return Summary(**found)
+
+
+def _answer(request: ReadRequest, into: IO[bytes] | None = None) -> Mapping[str, Any]:
+    return _Process(request, into).answer()
 
 
 class _Process:
-    """One run of the reading process; iterate over its messages once."""
+    """One run of the reading process."""
 
-    def __init__(self, request: ReadRequest) -> None:
+    def __init__(self, request: ReadRequest, into: IO[bytes] | None) -> None:
         self.request = request
+        self._files = () if into is None else (into.fileno(),)
         self._late = False
 
-    def __iter__(self) -> Iterator[Any]:
-        child = start("jobs.inputs.reader_process")
+    def answer(self) -> Mapping[str, Any]:
+        """Return its answer. Raises InputError and UnavailableError."""
+        child = start("jobs.inputs.reader_process", files=self._files)
         timer = threading.Timer(self.request.seconds, self._end, (child,))
         timer.daemon = True
         timer.start()
         try:
-            yield from self._messages(child)
+            ask(child, self._asked())
+            assert child.stdout is not None
+            said = child.stdout.readline(MOST_BYTES)
+            if not said.endswith(b"\n"):
+                raise self._death(child.wait())
         finally:
             timer.cancel()
             end(child)
+
+        found: Mapping[str, Any] = json.loads(said)
+        if "problems" in found:
+            raise InputError([Problem(**one) for one in found["problems"]])
+        if "memory" in found:
+            raise self._too_large()
+        return found
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         self._late = True
         child.kill()
 
-    def _messages(self, child: subprocess.Popen[bytes]) -> Iterator[Any]:
-        assert child.stdout is not None
-        ask(child, self._asked())
-        # A batch and the row that made it full; JSON writes a character in up to six bytes.
-        longest = 6 * ((4 << 20) + 3 * self.request.max_line_bytes)
-        while (line := child.stdout.readline(longest)).endswith(b"\n"):
-            message = json.loads(line)
-            if "end" in message:
-                return
-            if "problems" in message:
-                raise InputError([Problem(**one) for one in message["problems"]])
-            if "memory" in message:
-                raise self._too_large()
-            yield message
-        raise self._death(child.wait())
-
     def _asked(self) -> Mapping[str, object]:
-        return {**self.request.__dict__, "path": str(self.request.path), "memory": MEMORY}
+        own = {"path": str(self.request.path), "memory": MEMORY, "into": [*self._files, None][0]}
+        return self.request.__dict__ | own
 
     def _death(self, status: int) -> Exception:
         if self._late or status == -signal.SIGXCPU:

@@ -1,88 +1,147 @@
 """The process that reads one data file, under the operating system's limits.
 
 `jobs.inputs.reader` starts it: a file that unpacks to gigabytes, or takes minutes, costs this
-process and no other. It reads one request, a JSON object, from standard input and answers in JSON
-lines:
+process and no other. It reads one request, a JSON object, from standard input and answers with one
+in a line:
 
-    {"format": ..., "names": {...}}                         what was found
-    {"rows": [[number, place, [text, ...], label], ...]}    any number of times, or
-    {"heads": [{column: value, ...}, ...]}                  for a preview
-    {"end": true}                                           or
-    {"problems": [{"field": ..., "value": ..., "message": ..., "remedy": ...}]}
+    {"summary": {...}}                                      what `jobs.inputs.rows` has learnt, or
+    {"format": ..., "heads": [{column: value, ...}, ...]}   the first rows, or
+    {"problems": [{"field": ..., "value": ..., "message": ..., "remedy": ...}]}, or
+    {"memory": true}                                        there was not enough
+
+The request may name an open file, which then gets the rows, one in a line:
+
+    [number, place, [text, ...], label]
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jobs.errors import InputError, nearest, refuse, shorten
 from jobs.inputs.formats import Row, Table, open_table
+from jobs.inputs.rows import SelectedRow, Summarizer, drawn
 from jobs.process_limits import limit_process
 
-BATCH_ROWS, BATCH_CHARACTERS = 200, 1 << 20
 PREVIEW_CHARACTERS = 300
+STORED_BYTES = 8
+"""A file with rows has at most so many bytes per character that texts may have."""
 
 
 def main() -> None:
     """Answer the request on standard input and end the process."""
     request = json.load(sys.stdin.buffer)
+    storing = request["into"] is not None
     limit_process(
         {
             resource.RLIMIT_AS: request["memory"],
             resource.RLIMIT_CPU: int(request["seconds"]) + 1,
-            resource.RLIMIT_FSIZE: 0,
+            resource.RLIMIT_FSIZE: STORED_BYTES * request["max_bytes"] if storing else 0,
         }
     )
+    answer: Mapping[str, object]
     try:
-        for message in _answer(request):
-            say(message)
-        say({"end": True})
+        answer = _answer(request)
     except InputError as error:
-        say({"problems": [_shown(problem.__dict__) for problem in error.problems]})
+        answer = {"problems": [_shown(problem.__dict__) for problem in error.problems]}
     except MemoryError:
-        say({"memory": True})
+        answer = {"memory": True}
+    sys.stdout.buffer.write(json.dumps(answer).encode("ascii") + b"\n")
     sys.stdout.buffer.flush()
     os._exit(0)  # nothing to save; freeing a gigabyte would take a while
 
 
-def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
+def _answer(request: Mapping[str, Any]) -> Mapping[str, object]:
+    return _summary(request) if request["text_columns"] else _head(request)
+
+
+def _head(request: Mapping[str, Any]) -> Mapping[str, object]:
+    with _opened(request) as table:
+        heads = [_shown(row.values) for row in islice(table.rows, request["limit"])]
+        return {"format": table.format, "heads": heads}
+
+
+def _summary(request: Mapping[str, Any]) -> Mapping[str, object]:
+    chosen: Iterable[int] | None = None
+    if request["sample"] is not None:
+        # Rows are too many to keep: they are counted first, and those that were drawn read again.
+        with _opened(request) as table:
+            count = sum(1 for _ in _selected(_asked_for(table, request), table, request))
+        chosen = drawn(count, request["sample"], request["seed"])
+    with _opened(request) as table:
+        rows = _asked_for(table, request)
+        if chosen is not None:
+            rows = _at(rows, chosen)
+        summarizer = Summarizer()
+        looked_at = summarizer.watch(_bounded(_selected(rows, table, request), request))
+        if request["into"] is None:
+            for _ in looked_at:
+                continue
+        else:
+            _store(looked_at, request)
+        class_labels = request["label_column"] in table.names
+        return {"summary": summarizer.summary(table.format, class_labels=class_labels).__dict__}
+
+
+def _opened(request: Mapping[str, Any]) -> AbstractContextManager[Table]:
     texts, label = request["text_columns"], request["label_column"]
     columns = [*texts, label] if texts and label else texts
-    with open_table(
-        Path(request["path"]), request["max_line_bytes"], columns, request["name"]
-    ) as table:
-        yield {"format": table.format, "names": table.names}
-        if not texts:
-            yield {"heads": [_shown(row.values) for row in islice(table.rows, request["limit"])]}
-            return
-        stop = None if request["limit"] is None else request["offset"] + request["limit"]
-        rows = _selected(islice(table.rows, request["offset"], stop), table, request)
-        yield from ({"rows": batch} for batch in _batches(rows))
+    return open_table(Path(request["path"]), request["max_line_bytes"], columns, request["name"])
 
 
-def _batches(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
-    """Rows that travel together: neither many nor large."""
-    batch: list[list[Any]] = []
+def _asked_for(table: Table, request: Mapping[str, Any]) -> Iterator[Row]:
+    stop = None if request["limit"] is None else request["offset"] + request["limit"]
+    return islice(table.rows, request["offset"], stop)
+
+
+def _at(rows: Iterator[Row], places: Iterable[int]) -> Iterator[Row]:
+    """The rows at these positions, which rise."""
+    before = 0
+    for place in places:
+        yield from islice(rows, place - before, place - before + 1)
+        before = place + 1
+
+
+def _bounded(rows: Iterator[SelectedRow], request: Mapping[str, Any]) -> Iterator[SelectedRow]:
     size = 0
     for row in rows:
-        batch.append(row)
-        size += sum(map(len, row[2]))
-        if len(batch) == BATCH_ROWS or size > BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        size += sum(map(len, row.texts))
+        if size > request["max_bytes"]:
+            raise _too_much(request)
+        yield row
 
 
-def _selected(rows: Iterator[Row], table: Table, request: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """The selected rows, as they are sent: number, place, texts and label."""
+def _store(rows: Iterator[SelectedRow], request: Mapping[str, Any]) -> None:
+    try:
+        with open(request["into"], "wb", closefd=False) as file:
+            for row in rows:
+                line = json.dumps(row, ensure_ascii=False)
+                file.write(line.encode(errors="surrogatepass") + b"\n")
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _too_much(request) from None
+        raise
+
+
+def _too_much(request: Mapping[str, Any]) -> InputError:
+    message = f"has more than {request['max_bytes'] >> 20:,} MB of text"
+    remedy = "Take fewer rows, or raise HEADWISE_DATA_MEGABYTES."
+    return refuse("data.path", request["name"], message, remedy)
+
+
+def _selected(
+    rows: Iterator[Row], table: Table, request: Mapping[str, Any]
+) -> Iterator[SelectedRow]:
+    """The rows with their texts and labels, checked."""
     label_column, most = request["label_column"], request["max_rows"]
     names = table.names.get(label_column, ())
     for count, row in enumerate(rows):
@@ -93,12 +152,28 @@ def _selected(rows: Iterator[Row], table: Table, request: Mapping[str, Any]) -> 
                 f"the file has more than the {most:,} examples that a job may have",
                 "Take fewer rows, or raise HEADWISE_MAX_EXAMPLES_PER_JOB.",
             )
-        texts = [
-            checked_text(row, column, request["max_line_bytes"])
-            for column in request["text_columns"]
-        ]
-        label = None if label_column is None else cell(row, label_column, "data.label_column")
-        yield [row.number, row.place, texts, plain_label(label, names, row.place)]
+        yield selected_row(
+            row, request["text_columns"], label_column, names, request["max_line_bytes"]
+        )
+
+
+def selected_row(
+    row: Row,
+    text_columns: Sequence[str],
+    label_column: str | None,
+    names: Sequence[str],
+    longest: int,
+) -> SelectedRow:
+    """A row's texts and its label.
+
+    names: those of labels that are numbers
+    longest: characters that a text may have
+
+    Raises InputError naming what is wrong with it.
+    """
+    texts = tuple(checked_text(row, column, longest) for column in text_columns)
+    label = None if label_column is None else cell(row, label_column, "data.label_column")
+    return SelectedRow(row.number, row.place, texts, plain_label(label, names, row.place))
 
 
 def cell(row: Row, column: str, field: str) -> object:
@@ -168,11 +243,6 @@ def _brief(value: object) -> object:
         return value
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
-
-
-def say(message: Mapping[str, object]) -> None:
-    """Write one line of the answer."""
-    sys.stdout.buffer.write(json.dumps(message).encode("ascii") + b"\n")
 
 
 if __name__ == "__main__":

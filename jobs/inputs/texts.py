@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from headwise.errors import TokenizerError
 from jobs.errors import refuse
 from jobs.formatting import counted
 from jobs.inputs.data import Rows, allowed_path
 from jobs.inputs.models import ModelFacts, unfit
-from jobs.inputs.summary import LongText, Summary
+from jobs.inputs.rows import LongText, Summary
 from jobs.inputs.tokenizing import TextError, Tried, count_longer, try_file
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec
 
-MOST_COUNTED, MOST_CHARACTERS = 20_000, 20_000_000
+MOST_COUNTED, MOST_CHARACTERS = 20_000, 4_000_000
 """Texts whose tokens are counted, those of most characters first, and their characters together."""
 
 
@@ -23,7 +26,7 @@ def try_texts(
     facts: ModelFacts,
     settings: Settings,
     data: Summary,
-    rows: Callable[[], Rows],
+    rows: Callable[[], AbstractContextManager[Rows]],
 ) -> list[str]:
     """Tokenize the longest texts of the data, in a process of its own; return notes in words.
 
@@ -41,7 +44,8 @@ def try_texts(
     texts = list(data.longest)
 
     def read() -> list[tuple[str, ...]]:
-        texts[:] = _longest_first(rows())
+        with rows() as found:
+            texts[:] = _longest_first(found)
         return [one.parts for one in texts]
 
     try:
@@ -50,7 +54,7 @@ def try_texts(
         limit = spec.max_length or facts.truncated_to
         if limit is None or max(tried.lengths, default=0) <= limit:
             return []
-        longer = count_longer(path, limit, data.fingerprint, read)
+        longer, all_longer = count_longer(path, limit, data.fingerprint, read)
     except TextError as error:
         one = texts[error.index]
         raise refuse(
@@ -61,7 +65,7 @@ def try_texts(
         ) from None
     except TokenizerError as error:
         raise unfit(spec.model, error) from None
-    number = f"{longer:,}" if longer < MOST_COUNTED else f"at least {longer:,}"
+    number = f"at least {longer:,}" if all_longer and longer < data.examples else f"{longer:,}"
     has = "has" if longer == 1 else "have"
     about = "max_length" if spec.max_length else "all that the model takes"
     return [
@@ -83,15 +87,18 @@ def _check_token_types(spec: JobSpec, facts: ModelFacts, tried: Tried) -> None:
     )
 
 
-def _longest_first(rows: Rows) -> list[LongText]:
+def _longest_first(data: Rows) -> list[LongText]:
     """The texts of most characters, within limits."""
-    second = rows.text_b or [""] * len(rows)
-    sizes = [len(a) + len(b) for a, b in zip(rows.text_a, second, strict=True)]
-    found: list[LongText] = []
-    left = MOST_CHARACTERS
-    for row in sorted(range(len(rows)), key=sizes.__getitem__, reverse=True)[:MOST_COUNTED]:
-        left -= sizes[row]
-        if left >= 0:
-            parts = (rows.text_a[row], *(second[row : row + 1] if rows.text_b else ()))
-            found.append(LongText(place=rows.places[row], parts=parts))
-    return found
+    sizes = (sum(map(len, row.texts)) for row in data.rows)
+    ranked = heapq.nlargest(MOST_COUNTED, zip(sizes, itertools.count(0, -1), strict=False))
+    totals = itertools.accumulate(size for size, _ in ranked)
+    chosen = [
+        -row for (_, row), total in zip(ranked, totals, strict=True) if total <= MOST_CHARACTERS
+    ]
+    wanted = set(chosen)
+    found = {
+        number: LongText(row.place, row.texts)
+        for number, row in enumerate(data.rows)
+        if number in wanted
+    }
+    return [found[number] for number in chosen]

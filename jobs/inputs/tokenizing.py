@@ -69,8 +69,10 @@ def try_file(path: Path, texts: Texts = ()) -> Tried:
     return _try_file(_identity(path), tuple(tuple(parts) for parts in texts))
 
 
-def count_longer(path: Path, limit: int, fingerprint: str, read: Callable[[], Texts]) -> int:
-    """Count the texts of more than ``limit`` tokens, with a tokenizer.json.
+def count_longer(
+    path: Path, limit: int, fingerprint: str, read: Callable[[], Texts]
+) -> tuple[int, bool]:
+    """Count the texts of more than ``limit`` tokens, with a tokenizer.json; True if all are longer.
 
     fingerprint: of the texts, by which the count is kept while the file is
     read: gives the texts, those of most characters first; counting ends at a batch without a
@@ -88,11 +90,13 @@ class _Source:
 
 
 @lru_cache(maxsize=64)
-def _count_longer(identity: _Identity, limit: int, source: _Source) -> int:
+def _count_longer(identity: _Identity, limit: int, source: _Source) -> tuple[int, bool]:
     path = identity[0]
     about = f"the tokenizer in '{Path(path).parent}'"
-    tried = _try({"path": path, "content": None}, source.read(), about, limit)
-    return sum(length > limit for length in tried.lengths)
+    texts = source.read()
+    tried = _try({"path": path, "content": None}, texts, about, limit)
+    longer = sum(length > limit for length in tried.lengths)
+    return longer, longer == len(texts)
 
 
 def _identity(path: Path) -> _Identity:

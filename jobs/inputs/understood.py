@@ -6,13 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from typing import Any
 
 from headwise.models.labels import Labels
 from jobs.formatting import counted, percent
-from jobs.inputs.data import Rows
-from jobs.inputs.summary import Summary
+from jobs.inputs.rows import Summary
 from jobs.specs.base import DataSpec
 
 SHOWN_LABELS = 20
@@ -45,19 +43,16 @@ class Understood:
     """What is done otherwise than one may expect."""
 
     @classmethod
-    def of(
-        cls, data: Rows | Summary, labels: Labels, names: Sequence[str], spec: DataSpec
-    ) -> Understood:
+    def of(cls, data: Summary, labels: Labels, names: Sequence[str], spec: DataSpec) -> Understood:
         """Describe data whose labels were read as `labels`; `names` are the model's."""
-        weights = data.counts if isinstance(data, Summary) else repeat(1)
         counted_rows: Counter[int | None] = Counter()
-        for index, weight in zip(labels.indices, weights, strict=False):
-            counted_rows[index] += weight
+        for index, count in zip(labels.indices, data.counts, strict=True):
+            counted_rows[index] += count
         counts = {name: counted_rows[number] for number, name in enumerate(names)}
         by_names_of_data = labels.by == "name" and data.class_labels
         return cls(
             format=data.format,
-            rows=data.examples if isinstance(data, Summary) else len(data),
+            rows=data.examples,
             text_columns=spec.text_columns,
             label_column=spec.label_column,
             labels_by="class-label" if by_names_of_data else labels.by,

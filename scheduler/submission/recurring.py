@@ -9,7 +9,6 @@ import structlog
 
 from db.database import Database
 from db.queue import recurring
-from db.queue.new_jobs import NewJob
 from db.queue.recurring import Due
 from jobs.errors import (
     HubUnavailableError,
@@ -21,7 +20,7 @@ from jobs.errors import (
 )
 from jobs.recurring import last_time, next_time, parse_recurring
 from jobs.settings import Settings
-from scheduler.submission.submit import check, new_job, read_submission, with_rows
+from scheduler.submission.submit import Checked, check, new_job, read_submission, rows_of
 
 RETRY_SECONDS = 60.0
 ACTIONS = ("pause", "resume", "remove")
@@ -94,8 +93,10 @@ def submit_due(settings: Settings, database: Database) -> None:
         when = max(due.next_at, last_time(due.cron, due.zone, due.now) or due.next_at)
         after = next_time(due.cron, due.zone, max(due.now, when))
         try:
-            result = _submission(due, when, settings, database)
-            done = recurring.take(database, due, when, after, result)
+            checked = _checked(due, when, settings, database)
+            with rows_of(checked) as rows:
+                job = new_job(checked, rows)
+                done = recurring.take(database, due, when, after, job)
         except InputError as error:
             done = recurring.take(database, due, when, after, str(error))
         except HubUnavailableError as error:
@@ -114,6 +115,6 @@ def submit_due(settings: Settings, database: Database) -> None:
             log.warning("recurring job not submitted", recurring=due.id, error=done)
 
 
-def _submission(due: Due, when: float, settings: Settings, database: Database) -> NewJob:
+def _checked(due: Due, when: float, settings: Settings, database: Database) -> Checked:
     raw = {**json.loads(due.submission), "idempotency_key": f"recurring {due.id} {when:.0f}"}
-    return new_job(with_rows(check(raw, settings, database)), examples=True)
+    return check(raw, settings, database)

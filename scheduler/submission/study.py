@@ -9,6 +9,7 @@ before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,9 +18,11 @@ from db.queue.new_jobs import NewJob
 from db.reads import jobs as job_reads
 from db.reads import studies
 from jobs.errors import ConflictError, InputError, Problem, nearest, refuse
+from jobs.inputs.data import Rows
 from jobs.inputs.models import model_facts
 from jobs.plan import Estimate
 from jobs.settings import Settings
+from jobs.specs.base import DataSpec
 from jobs.specs.submission import parse_spec
 from jobs.states import JobState
 from jobs.study import own_problems, parse_study, restarted
@@ -31,7 +34,7 @@ from scheduler.submission.submit import (
     new_job,
     pinned,
     read_submission,
-    with_rows,
+    rows_of,
 )
 
 ACTIONS = ("pause", "resume", "cancel")
@@ -139,19 +142,32 @@ def _check_jobs(raw: object, settings: Settings, database: Database) -> CheckedS
 
 def submit_study(checked: CheckedStudy, database: Database) -> Study:
     """Write all jobs of a study in one transaction."""
-    # Before the transaction begins: reading files takes its time.
-    new = {key: with_rows(one) for key, one in checked.jobs.items() if key not in checked.taken}
+    with ExitStack() as stack:
+        # Before the transaction begins: reading files takes its time.
+        rows = _rows_of(checked, stack)
 
-    def job(key: str, numbers: Mapping[str, int]) -> NewJob | int:
-        if key in checked.taken:
-            return checked.taken[key]
-        found = new[key]
-        submission = read_submission(_numbered(checked.raw[key], numbers), checked.settings)
-        submission = pinned(submission, found.facts)
-        return new_job(replace(found, submission=submission), examples=True)
+        def job(key: str, numbers: Mapping[str, int]) -> NewJob | int:
+            if key in checked.taken:
+                return checked.taken[key]
+            submission = read_submission(_numbered(checked.raw[key], numbers), checked.settings)
+            found = checked.jobs[key]
+            found = replace(found, submission=pinned(submission, found.facts))
+            return new_job(found, rows[key])
 
-    number, jobs = studies.write_study(database, checked.name, checked.user, checked.steps, job)
+        number, jobs = studies.write_study(database, checked.name, checked.user, checked.steps, job)
     return Study(study=number, jobs=jobs)
+
+
+def _rows_of(checked: CheckedStudy, stack: ExitStack) -> dict[str, Rows | None]:
+    """The rows of every new job by key; jobs of the same data share them."""
+    found: dict[str, Rows | None] = {}
+    known: dict[DataSpec, Rows | None] = {}
+    for key, job in checked.jobs.items():
+        data = job.submission.spec.data
+        if data.inline or data not in known:
+            known[data] = stack.enter_context(rows_of(job))
+        found[key] = known[data]
+    return found
 
 
 def restart_study(study: int, settings: Settings, database: Database) -> Study:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +21,11 @@ from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
 from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
-from jobs.inputs.data import Rows, read_rows
+from jobs.inputs.data import Rows, open_rows
 from jobs.inputs.hub import dataset_address
 from jobs.inputs.models import ModelFacts, label_order, model_facts
-from jobs.inputs.summary import Summary, summarize
+from jobs.inputs.rows import Summary
+from jobs.inputs.summary import summarize
 from jobs.inputs.texts import try_texts
 from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
@@ -48,8 +50,6 @@ class Checked:
     estimate: Estimate
     understood: Understood | None = None
     """The reading of `data`."""
-    rows: Rows | None = None
-    """The rows of `data` where the check had to read them; see `with_rows`."""
     limits: Limits = NO_LIMITS
     existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
@@ -77,7 +77,8 @@ def check(
     spec = submission.spec
     problems = _own_problems(submission)
     facts: ModelFacts | None = None
-    data = _Data()
+    data: Summary | None = None
+    understood: Understood | None = None
     try:
         facts = model_facts(spec.model, settings)
         submission = pinned(submission, facts)
@@ -90,7 +91,7 @@ def check(
     problems += check_references(submission.spec, settings, database, pending or {})
     try:
         if not spec.data.dataset:
-            data = _read_data(submission, facts, settings)
+            data, understood = _read_data(submission, facts, settings)
     except InputError as error:
         problems += error.problems
     if problems or facts is None:
@@ -99,10 +100,9 @@ def check(
         submission=submission,
         settings=settings,
         facts=facts,
-        data=data.summary,
-        understood=data.understood,
-        rows=data.rows,
-        estimate=_estimate(submission, facts, data.summary, settings, database),
+        data=data,
+        understood=understood,
+        estimate=_estimate(submission, facts, data, settings, database),
         limits=Limits(
             jobs=settings.max_jobs_per_user, examples=settings.max_queued_examples_per_user
         ),
@@ -118,19 +118,12 @@ def check(
     return replace(found, existing_job=existing, same_as=same)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    """The data as a check read it."""
-
-    summary: Summary | None = None
-    rows: Rows | None = None
-    understood: Understood | None = None
-
-
-def _read_data(submission: Submission, facts: ModelFacts | None, settings: Settings) -> _Data:
-    """Read the data, and match it with the model if that is usable. Raises InputError."""
+def _read_data(
+    submission: Submission, facts: ModelFacts | None, settings: Settings
+) -> tuple[Summary, Understood | None]:
+    """Look at the data, and match it with the model if that is usable. Raises InputError."""
     spec = submission.spec
-    summary, rows = summarize(spec.data, settings, submission.rows)
+    summary = summarize(spec.data, settings, submission.rows)
     understood = None
     if facts:
         # The label column of a model that gives numbers is a problem of its own.
@@ -139,12 +132,12 @@ def _read_data(submission: Submission, facts: ModelFacts | None, settings: Setti
             understood = Understood.of(summary, labels, facts.labels, spec.data)
         notes = try_texts(
             *(spec, facts, settings, summary),
-            lambda: rows or read_rows(spec.data, settings, submission.rows),
+            lambda: open_rows(spec.data, settings, submission.rows),
         )
         if understood:
             understood = replace(understood, notes=(*facts.notes, *notes))
     check_size(summary.examples, settings)
-    return _Data(summary=summary, rows=rows, understood=understood)
+    return summary, understood
 
 
 def read_submission(raw: object, settings: Settings) -> Submission:
@@ -158,28 +151,31 @@ def submit(checked: Checked, database: Database) -> int:
     Where a job is the same work and not finished, or has the same results, that one's number.
     """
     began = time.monotonic()
-    job = new_job(with_rows(checked), examples=True)
-    job_id = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
+    with rows_of(checked) as rows:
+        job = new_job(checked, rows)
+        job_id = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
     span_of_past("submit", job_id, time.monotonic() - began)
     return job_id
 
 
-def with_rows(checked: Checked) -> Checked:
-    """The same with the rows of its data. Raises InputError if the file is another one by now."""
-    if checked.data is None or checked.rows is not None:
-        return checked
-    data = checked.submission.spec.data
-    rows = read_rows(data, checked.settings, checked.submission.rows)
-    if rows.fingerprint() != checked.data.fingerprint:
-        raise refuse("data.path", data.path, "was changed during the submission", "Submit again.")
-    return replace(checked, rows=rows)
+def rows_of(checked: Checked) -> AbstractContextManager[Rows | None]:
+    """The rows of its data, to be closed; None for hub data. Raises the errors of `open_rows`."""
+    if checked.data is None:
+        return nullcontext()
+    submission = checked.submission
+    return open_rows(submission.spec.data, checked.settings, submission.rows)
 
 
-def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
-    """The job's row, and its examples where asked for; they need `with_rows`."""
+def new_job(checked: Checked, rows: Rows | None = None) -> NewJob:
+    """The job's row, and its examples from `rows`.
+
+    Raises InputError if they are not those that were checked.
+    """
     submission, facts, data = checked.submission, checked.facts, checked.data
-    rows = checked.rows if examples else None
     spec, deadline = submission.spec, submission.deadline
+    if rows and data and rows.summary.fingerprint != data.fingerprint:
+        changed = "was changed during the submission"
+        raise refuse("data.path", spec.data.path, changed, "Submit again.")
     fingerprint = data.fingerprint if data else None
     work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
     values: dict[str, Any] = {
@@ -209,7 +205,7 @@ def new_job(checked: Checked, *, examples: bool = False) -> NewJob:
     }
     return NewJob(
         values=values,
-        examples=example_rows(rows, gold_labels(rows, facts.labels, spec)) if rows else None,
+        examples=Examples(rows, gold_labels(rows.summary, facts.labels, spec)) if rows else None,
         parents=[reference.job for reference in spec.references()],
         limits=checked.limits,
         deadline_seconds=deadline if isinstance(deadline, float) else None,
@@ -226,33 +222,44 @@ def check_size(examples: int, settings: Settings) -> None:
         raise refuse("data.limit", None, message, remedy)
 
 
-def gold_labels(rows: Rows | Summary, labels: tuple[str, ...], spec: JobSpec) -> Labels:
-    """Understand the gold labels. Raises InputError naming the first row that does not fit."""
+def gold_labels(data: Summary, labels: tuple[str, ...], spec: JobSpec) -> Labels:
+    """Understand the different labels. Raises InputError naming the first row that does not fit."""
     try:
-        found = read_labels(rows.labels, labels)
+        found = read_labels(data.labels, labels)
     except UnknownLabelError as error:
         raise refuse(
             "data.label_column",
             error.value,
-            f"{rows.places[error.row]} has a label that the model does not know",
+            f"{data.places[error.row]} has a label that the model does not know",
             f"The model's labels: {listed(labels)}. Rename the labels, or leave data.label_column "
             "empty.",
         ) from None
+    if not data.all_labels:
+        message = f"has more than {len(data.labels):,} different labels"
+        raise refuse(
+            "data.label_column", spec.data.label_column, message, "Name the column of the labels."
+        )
     if spec.needs_gold and None in found.indices:
-        row = rows.places[found.indices.index(None)]
+        row = data.places[found.indices.index(None)]
         raise InputError(spec.unlabelled(f"{row} has no gold label"))
     return found
 
 
-def example_rows(rows: Rows, gold: Labels) -> list[ExampleRow]:
-    """The examples of a job as they are stored."""
-    second = rows.text_b or [None] * len(rows)  # type: ignore[list-item]
-    return [
-        ExampleRow(row, a, b, hashlib.sha256(json.dumps([a, b]).encode()).hexdigest(), label)
-        for row, a, b, label in zip(
-            rows.source_rows, rows.text_a, second, gold.indices, strict=True
-        )
-    ]
+class Examples:
+    """The examples of a job as they are stored, each made when it is asked for.
+
+    gold: the different labels of the data
+    """
+
+    def __init__(self, data: Rows, gold: Labels) -> None:
+        self._rows = data.rows
+        self._gold = dict(zip(map(repr, data.summary.labels), gold.indices, strict=True))
+
+    def __iter__(self) -> Iterator[ExampleRow]:
+        for row in self._rows:
+            first, second = (*row.texts, None)[:2]
+            hashed = hashlib.sha256(json.dumps([first, second]).encode()).hexdigest()
+            yield ExampleRow(row.number, first, second, hashed, self._gold[repr(row.label)])
 
 
 def _own_problems(submission: Submission) -> list[Problem]:

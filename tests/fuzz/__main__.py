@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.fuzz import api, console, data, models
+from tests.fuzz import api, console, data, models, siege
 from tests.fuzz.report import Report
 
 PARTS: dict[str, Callable[[int, float], Report]] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[int, float], Report]] = {
     "console": console.run,
     "data": data.run,
     "models": models.run,
+    "siege": siege.run,
 }
 
 

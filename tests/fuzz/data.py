@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from jobs.errors import InputError
 from jobs.inputs import reader_process
-from jobs.inputs.reader import MEMORY, ReadRequest, read_file
+from jobs.inputs.reader import MEMORY, ReadRequest, StoredRows, read_head, summarize_file
 from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
 
@@ -149,10 +149,20 @@ def requests(path: Path, number: int) -> ReadRequest:
 
 
 def here(request: ReadRequest) -> None:
-    """Read a file in this process; every row becomes JSON, as it would there."""
-    asked = {**request.__dict__, "path": str(request.path)}
-    for message in reader_process._answer(asked):
-        json.dumps(message).encode("ascii")
+    """Read a file in this process, as the limited process would."""
+    asked = {**request.__dict__, "path": str(request.path), "into": None}
+    json.dumps(reader_process._answer(asked)).encode("ascii")
+
+
+def there(request: ReadRequest) -> None:
+    """Read a file in the limited process, and its rows from where it has stored them."""
+    if not request.text_columns:
+        read_head(request)
+        return
+    with tempfile.TemporaryFile() as file:
+        found = summarize_file(request, file)
+        if found.examples != sum(1 for _ in StoredRows(file)):
+            raise AssertionError("not the rows of the summary")
 
 
 def fuzz(report: Report, folder: Path, files: Files, until: float) -> None:
@@ -166,7 +176,7 @@ def fuzz(report: Report, folder: Path, files: Files, until: float) -> None:
         shown = f"{suffix}, input {report.inputs}: {content[:200]!r}"
         began = time.monotonic()
         try:
-            (read_file if limited else here)(requests(path, report.inputs))
+            (there if limited else here)(requests(path, report.inputs))
             report.outcomes["read"] += 1
         except InputError as error:
             report.outcomes["refused"] += 1

@@ -18,6 +18,8 @@ class Report:
     """Escapes, faults of the server and hangs: what happened, and the input."""
     peaks: dict[str, int] = field(default_factory=dict)
     """Largest memory of each kind of process, in MB."""
+    notes: list[str] = field(default_factory=list)
+    """Further lines: measurements without a limit."""
 
     def peak(self, process: str, megabytes: int) -> None:
         """Keep the larger of this and what was seen before."""
@@ -31,5 +33,6 @@ class Report:
             f"{self.part}: {self.inputs} inputs, {len(self.broken)} broken",
             f"  {outcomes}",
             f"  peak memory: {peaks or 'not measured'}",
+            *(f"  {one}" for one in self.notes),
             *(f"  BROKEN {one}" for one in self.broken[:20]),
         ]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import InputError, Problem
+from jobs.inputs.data import open_rows
+from jobs.inputs.rows import Summary
+from jobs.settings import Settings
+from jobs.specs.base import DataSpec
 
 LABELS = ("no", "maybe", "yes")
 CONFIG: dict[str, Any] = {
@@ -82,6 +87,34 @@ def raw_submission(home: Path, **spec: Any) -> dict[str, Any]:
             },
         }
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRows:
+    """The columns of rows that were read."""
+
+    text_a: list[str]
+    text_b: list[str] | None
+    labels: list[object]
+    source_rows: list[int]
+    places: list[str]
+    summary: Summary
+
+
+def read_rows(
+    spec: DataSpec, settings: Settings, inline: list[dict[str, object]] | None = None
+) -> ReadRows:
+    """The rows that a spec selects, as a submission reads them."""
+    with open_rows(spec, settings, inline) as found:
+        rows = list(found.rows)
+    return ReadRows(
+        text_a=[row.texts[0] for row in rows],
+        text_b=[row.texts[1] for row in rows] if len(spec.text_columns) == 2 else None,
+        labels=[row.label for row in rows],
+        source_rows=[row.number for row in rows],
+        places=[row.place for row in rows],
+        summary=found.summary,
+    )
 
 
 def refused(call: Callable[[], object], *words: str) -> Problem:

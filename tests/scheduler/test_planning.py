@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,13 +13,13 @@ from db.ops.fleet import ProcessState
 from db.queue import planning
 from jobs.errors import InputError, Problem
 from jobs.inputs.data import Rows
+from jobs.inputs.rows import SelectedRow, Summarizer
 from jobs.settings import Settings
 from scheduler import loop
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control
-from scheduler.submission.submit import check
 from tests.helpers.databases import rows
-from tests.helpers.inputs import raw_submission
+from tests.helpers.inputs import LABELS
 from tests.helpers.jobs import BOB
 from tests.helpers.scheduling import states, submitted
 from tests.helpers.tiny import pairs_file
@@ -73,41 +74,38 @@ class HubRows:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, result: Any) -> None:
         self.result = result
-        monkeypatch.setattr(loop, "read_rows", self.read)
+        monkeypatch.setattr(loop, "open_rows", self.open)
 
-    def read(self, *_: object) -> Any:
+    def open(self, *_: object) -> Any:
         if isinstance(self.result, Exception):
             raise self.result
-        return self.result
+        return nullcontext(self.result)
+
+
+def hub_data(*labels: str) -> Rows:
+    """Good rows with these labels, as the hub would give them."""
+    rows = [SelectedRow(n, f"row {n + 1}", (f"text {n}",), label) for n, label in enumerate(labels)]
+    summarizer = Summarizer()
+    return Rows(rows=list(summarizer.watch(rows)), summary=summarizer.summary())
 
 
 @pytest.fixture
-def loaded(database: Database, settings: Settings) -> Rows:
-    """Six good rows, as the hub would give them."""
-    rows = check(raw_submission(settings.home), settings, database).rows
-    assert rows is not None
-    return rows
-
-
-@pytest.fixture
-def hub(
-    database: Database, settings: Settings, loaded: Rows, monkeypatch: pytest.MonkeyPatch
-) -> HubRows:
+def hub(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> HubRows:
     """A job on hub data is submitted, and the hub gives it good rows."""
     submitted(database, settings, data=HUB)
-    return HubRows(monkeypatch, loaded)
+    return HubRows(monkeypatch, hub_data(*LABELS, *LABELS))
 
 
 HUB = {"path": None, "dataset": "org/set", "split": "test", "label_column": "label"}
 
 
 def test_hub_data_is_loaded_and_stored_while_planning(
-    scheduler: Scheduler, database: Database, hub: HubRows, loaded: Rows
+    scheduler: Scheduler, database: Database, hub: HubRows
 ) -> None:
     scheduler.tick()
     assert states(database) == ["running"]
     assert rows(database, "SELECT examples, data_fingerprint FROM job") == [
-        (6, loaded.fingerprint())
+        (6, hub.result.summary.fingerprint)
     ]
     found = rows(database, "SELECT text_a, gold FROM example ORDER BY example_no")
     assert found == [(f"text {n}", n % 3) for n in range(6)]
@@ -128,13 +126,13 @@ def test_hub_data_that_cannot_be_loaded_fails_the_job_in_words(
 
 
 def test_hub_labels_that_the_model_does_not_know_fail_the_job(
-    scheduler: Scheduler, database: Database, hub: HubRows, loaded: Rows
+    scheduler: Scheduler, database: Database, hub: HubRows
 ) -> None:
-    loaded.labels[4] = "perhaps"
+    hub.result = hub_data(*LABELS, "no", "perhaps", "yes")
     scheduler.tick()
     ((state, error),) = rows(database, "SELECT state, error FROM job")
     assert state == "failed"
-    assert "line 5 has a label that the model does not know (given: 'perhaps')" in error
+    assert "row 5 has a label that the model does not know (given: 'perhaps')" in error
 
 
 def test_one_bad_job_does_not_stop_the_others(

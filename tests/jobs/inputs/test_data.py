@@ -14,10 +14,10 @@ from hypothesis import settings as checked
 from hypothesis import strategies as st
 
 from jobs.errors import InputError, Problem
-from jobs.inputs.data import preview, read_rows
+from jobs.inputs.data import preview
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
-from tests.helpers.inputs import LABELS, data_file, refused
+from tests.helpers.inputs import LABELS, data_file, read_rows, refused
 
 SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
 
@@ -67,28 +67,31 @@ def test_offset_limit_and_sample_select_rows_in_their_order(settings: Settings) 
     assert some.source_rows == [10, 11, 12, 13, 14]
     assert some.text_a[0] == "text 10"
     drawn = read_rows(spec_of(path, sample=7, seed=3), settings)
-    assert len(drawn) == 7
+    assert len(drawn.text_a) == 7
     assert drawn.source_rows == sorted(set(drawn.source_rows))
     assert drawn.text_a == [f"text {n}" for n in drawn.source_rows]
     assert drawn == read_rows(spec_of(path, sample=7, seed=3), settings)
     assert drawn != read_rows(spec_of(path, sample=7, seed=4), settings)
-    assert len(read_rows(spec_of(path, sample=500), settings)) == 50
+    assert len(read_rows(spec_of(path, sample=500), settings).text_a) == 50
 
 
 def test_the_fingerprint_depends_on_texts_labels_and_row_numbers(settings: Settings) -> None:
     rows = [{"text": "one", "label": "no"}, {"text": "two", "label": "yes"}]
     path = table_file(settings, "jsonl", rows)
-    first = read_rows(spec_of(path, label_column="label"), settings).fingerprint()
-    assert first == read_rows(spec_of(path, label_column="label"), settings).fingerprint()
-    assert first != read_rows(spec_of(path), settings).fingerprint()
-    assert first != read_rows(spec_of(path, label_column="label", limit=1), settings).fingerprint()
+    first = read_rows(spec_of(path, label_column="label"), settings).summary.fingerprint
+    assert first == read_rows(spec_of(path, label_column="label"), settings).summary.fingerprint
+    assert first != read_rows(spec_of(path), settings).summary.fingerprint
+    assert (
+        first
+        != read_rows(spec_of(path, label_column="label", limit=1), settings).summary.fingerprint
+    )
     table_file(settings, "jsonl", [{"text": "one!", "label": "no"}, rows[1]])
-    assert first != read_rows(spec_of(path, label_column="label"), settings).fingerprint()
+    assert first != read_rows(spec_of(path, label_column="label"), settings).summary.fingerprint
 
 
 def test_rows_beyond_the_limit_are_not_looked_at(settings: Settings) -> None:
     path = written(settings, "a.jsonl", '{"text": "good"}\nbroken\n')
-    assert len(read_rows(spec_of(path, limit=1), settings)) == 1
+    assert len(read_rows(spec_of(path, limit=1), settings).text_a) == 1
 
 
 def test_blank_lines_are_skipped_but_counted(settings: Settings) -> None:

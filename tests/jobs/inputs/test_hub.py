@@ -18,12 +18,11 @@ from huggingface_hub import errors
 from huggingface_hub.errors import HTTPError
 
 from jobs.inputs import hub as hub_calls
-from jobs.inputs.data import read_rows
 from jobs.inputs.hub import FILE_FORMATS
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
-from tests.helpers.inputs import CONFIG, refused
+from tests.helpers.inputs import CONFIG, read_rows, refused
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = ModelSpec(name="org/model", revision="main")

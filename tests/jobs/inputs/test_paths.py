@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs.data import allowed_path, read_rows
+from jobs.inputs.data import allowed_path
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
-from tests.helpers.inputs import data_file, model_folder, refused
+from tests.helpers.inputs import data_file, model_folder, read_rows, refused
 
 
 def outside(path: Path | str, settings: Settings) -> None:
@@ -30,7 +30,7 @@ def outside(path: Path | str, settings: Settings) -> None:
 def test_a_file_in_the_data_folder_may_be_named_relative_to_it(settings: Settings) -> None:
     data_file(settings.home / "a.jsonl")
     assert allowed_path("data.path", "a.jsonl", settings) == settings.home / "a.jsonl"
-    assert len(read_rows(DataSpec(path="a.jsonl", text_columns=("premise",)), settings)) == 6
+    assert len(read_rows(DataSpec(path="a.jsonl", text_columns=("premise",)), settings).text_a) == 6
 
 
 def test_a_file_outside(settings: Settings, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_an_allowed_folder_may_itself_be_a_link(settings: Settings, tmp_path: Pa
     (tmp_path / "link").symlink_to(tmp_path / "real")
     more = settings.model_copy(update={"allowed_folders": str(tmp_path / "link")})
     spec = DataSpec(path=str(tmp_path / "link" / "a.jsonl"), text_columns=("premise",))
-    assert len(read_rows(spec, more)) == 6
+    assert len(read_rows(spec, more).text_a) == 6
 
 
 @pytest.mark.parametrize("given", ["~nobody-of-that-name/a.jsonl", "a\0b.jsonl", "x" * 400])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import random
 import resource
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import pytest
 
 from jobs.errors import InputError, UnavailableError
 from jobs.inputs import limited_process
-from jobs.inputs.reader import ReadRequest, read_file
+from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
 
 
 def request(path: Path, **changes: Any) -> ReadRequest:
@@ -26,7 +30,7 @@ def refusal(path: Path, **changes: Any) -> str:
     """The message that refuses a file; this process must not have grown for it."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError) as refused:
-        read_file(request(path, **changes))
+        summarize_file(request(path, **changes))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
     (problem,) = refused.value.problems
     assert problem.field == "data.path"
@@ -68,27 +72,71 @@ def test_the_number_of_rows_is_bounded_while_they_are_read(tmp_path: Path) -> No
     path = tmp_path / "many.csv"
     path.write_text("text\n" + "a text\n" * 1_000)
     with pytest.raises(InputError, match="more than the 100 examples that a job may have"):
-        read_file(request(path, max_rows=100))
-    assert len(read_file(request(path, max_rows=100, limit=100)).texts) == 100
+        summarize_file(request(path, max_rows=100))
+    assert summarize_file(request(path, max_rows=100, limit=100)).examples == 100
     # A sample is drawn from all of them.
-    assert len(read_file(request(path, max_rows=100, sample=10)).texts) == 1_000
+    assert summarize_file(request(path, max_rows=100, sample=10)).examples == 10
 
 
-def test_long_texts_travel_in_parts(tmp_path: Path) -> None:
-    path = tmp_path / "long.csv"
-    texts = [f"{n} " + "ä" * 400_000 for n in range(8)]
-    path.write_text("text\n" + "\n".join(texts) + "\n")
-    assert [row[0] for row in read_file(request(path)).texts] == texts
+def test_rows_are_stored_as_they_are_and_may_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    texts = [f"{n} \u2028\x85\r\n" + "ä∑😀" * 30_000 for n in range(4)]
+    labels: list[object] = ["a\nb", 3, 1.5, None]
+    rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = request(path, label_column="label")
+    with tempfile.TemporaryFile() as file:
+        found = summarize_file(asked, file)
+        stored = StoredRows(file)
+        for _ in range(2):
+            assert list(stored) == [
+                (n, f"line {n + 1}", (text,), label)
+                for n, (text, label) in enumerate(zip(texts, labels, strict=True))
+            ]
+    assert found == summarize_file(asked)
+    assert found.labels == tuple(labels)
+
+
+def test_a_sample_is_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "many.csv"
+    path.write_text("text\n" + "".join(f"text {n}\n" for n in range(1_000)))
+    with tempfile.TemporaryFile() as file:
+        # All texts together are more than is allowed; those that are drawn are not.
+        found = summarize_file(request(path, sample=5, seed=3, max_bytes=50), file)
+        numbers = [row.number for row in StoredRows(file)]
+    assert numbers == sorted(random.Random(3).sample(range(1_000), 5))
+    assert found.first_texts == (f"text {numbers[0]}",)
+    with pytest.raises(InputError, match="more than 0 MB of text"):
+        summarize_file(request(path, sample=50, max_bytes=50))
+
+
+def test_short_texts_do_not_fill_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "short.csv"
+    path.write_text("text\n" + "a\n" * 10_000)
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(InputError, match="more than 0 MB of text"):
+            summarize_file(request(path, max_bytes=20_000), file)
+        assert os.fstat(file.fileno()).st_size <= 8 * 20_000
+
+
+def test_rows_stay_in_the_process_that_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    path.write_bytes(b"text,label\n" + (b"x" * 9_000 + b",1\n") * 8_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with tempfile.TemporaryFile(dir=tmp_path) as file:
+        assert summarize_file(request(path, label_column="label"), file).examples == 8_000
+        assert sum(len(row.texts[0]) for row in StoredRows(file)) == 72_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10
 
 
 def test_a_preview_is_short_whatever_the_cells_hold(tmp_path: Path) -> None:
     path = tmp_path / "wide.jsonl"
     path.write_text(('{"text": "' + "x" * 100_000 + '", "n": 1, "deep": {"a": [1]}}\n') * 3)
-    found = read_file(request(path, text_columns=(), limit=2))
-    assert len(found.heads) == 2
-    assert found.heads[0]["n"] == 1
-    assert found.heads[0]["deep"] == "{'a': [1]}"
-    assert len(str(found.heads[0]["text"])) == 300
+    found = read_head(request(path, text_columns=(), limit=2)).rows
+    assert len(found) == 2
+    assert found[0]["n"] == 1
+    assert found[0]["deep"] == "{'a': [1]}"
+    assert len(str(found[0]["text"])) == 300
 
 
 def test_a_reader_that_cannot_start_is_no_fault_of_the_file(
@@ -97,4 +145,4 @@ def test_a_reader_that_cannot_start_is_no_fault_of_the_file(
     (tmp_path / "a.csv").write_text("text\na\n")
     monkeypatch.setattr(limited_process, "_PROGRAM", "raise SystemExit(1)")
     with pytest.raises(UnavailableError, match="process that reads data files failed"):
-        read_file(request(tmp_path / "a.csv"))
+        summarize_file(request(tmp_path / "a.csv"))

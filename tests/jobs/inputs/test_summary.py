@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 from jobs.errors import InputError
 from jobs.inputs import data, summary
-from jobs.inputs.data import read_rows
-from jobs.inputs.summary import LongText, Summary, summarize
+from jobs.inputs.rows import LongText, SelectedRow, Summarizer, Summary
+from jobs.inputs.summary import summarize
 from jobs.inputs.uploads import save_upload
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
@@ -23,8 +24,8 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self.real = data.read_file
-        monkeypatch.setattr(data, "read_file", self.read)
+        self.real = data.summarize_file
+        monkeypatch.setattr(data, "summarize_file", self.read)
         monkeypatch.setattr(summary, "_memory", summary._Memory())
 
     def read(self, request: Any) -> Any:
@@ -45,22 +46,25 @@ def write(path: Path, *labels: object) -> DataSpec:
 
 def test_a_file_is_read_once(settings: Settings, reads: Reads) -> None:
     spec = write(settings.home / "a.jsonl", "yes", "no", "yes", None, 3)
-    found, rows = summarize(spec, settings)
-    assert rows is not None
+    found = summarize(spec, settings)
+    digest = hashlib.sha256()
+    for n, label in enumerate(["yes", "no", "yes", None, 3]):
+        digest.update(json.dumps([n, f"text {n}", "", label]).encode())
     assert found == Summary(
         examples=5,
-        fingerprint=read_rows(spec, settings).fingerprint(),
-        format=rows.format,
+        fingerprint=digest.hexdigest(),
+        format="JSON lines",
         first_texts=("text 0",),
         labels=("yes", "no", None, 3),
         places=("line 1", "line 2", "line 4", "line 5"),
         counts=(2, 1, 1, 1),
+        all_labels=True,
         class_labels=False,
-        longest=tuple(LongText(place=f"line {n + 1}", parts=(f"text {n}",)) for n in range(5)),
+        longest=tuple(LongText(f"line {n + 1}", (f"text {n}",)) for n in range(5)),
     )
     before = reads.count
     for _ in range(5):
-        assert summarize(spec, settings) == (found, None)
+        assert summarize(spec, settings) == found
     assert reads.count == before
 
 
@@ -69,12 +73,12 @@ def test_a_changed_file_is_read_again(settings: Settings, reads: Reads) -> None:
     spec = write(path, "yes")
     summarize(spec, settings)
     write(path, "nay")  # as long as before
-    assert summarize(spec, settings)[0].labels == ("nay",)
+    assert summarize(spec, settings).labels == ("nay",)
     about = path.stat()
     write(settings.home / "b.jsonl", "foo")
     (settings.home / "b.jsonl").replace(path)
     os.utime(path, ns=(about.st_atime_ns, path.stat().st_mtime_ns))
-    assert summarize(spec, settings)[0].labels == ("foo",)
+    assert summarize(spec, settings).labels == ("foo",)
     assert reads.count == 3
 
 
@@ -86,14 +90,14 @@ def test_another_inode_is_another_file(settings: Settings, reads: Reads) -> None
     write(other, "nay")
     os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
     other.replace(path)
-    assert summarize(spec, settings)[0].labels == ("nay",)
+    assert summarize(spec, settings).labels == ("nay",)
     assert reads.count == 2
 
 
 def test_another_selection_or_limit_is_read_by_itself(settings: Settings, reads: Reads) -> None:
     spec = write(settings.home / "a.jsonl", "yes", "no")
     summarize(spec, settings)
-    assert summarize(spec.model_copy(update={"limit": 1}), settings)[0].examples == 1
+    assert summarize(spec.model_copy(update={"limit": 1}), settings).examples == 1
     few = settings.model_copy(update={"max_examples_per_job": 1})
     with pytest.raises(InputError, match="more than the 1 examples"):
         summarize(spec, few)
@@ -127,7 +131,7 @@ def test_an_upload_is_known_although_its_use_sets_its_time(
     summarize(spec, settings)
     before = reads.count
     os.utime(path, (1, 1))
-    assert summarize(spec, settings)[1] is None
+    summarize(spec, settings)
     assert reads.count == before
     assert path.stat().st_mtime > 1  # it is in use
 
@@ -146,33 +150,53 @@ def test_few_files_are_remembered(
     assert reads.count == 4
 
 
-def test_labels_are_remembered_up_to_a_number(
+def test_long_summaries_are_few(
     settings: Settings, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "MOST_LABELS", 2)
-    spec = write(settings.home / "a.jsonl", "a", "b", "c", "d")
-    found, _ = summarize(spec, settings)
-    assert (found.labels, found.examples) == (("a", "b"), 4)
+    monkeypatch.setattr(summary, "MOST_CHARACTERS", 1_000)
+    for n in range(3):
+        summarize(write(settings.home / f"{n}.jsonl", "x" * 600), settings)
+    assert len(summary._memory._known) == 1
+
+
+def looked_at(rows: list[SelectedRow]) -> Summary:
+    summarizer = Summarizer()
+    assert list(summarizer.watch(rows)) == rows
+    return summarizer.summary()
+
+
+def test_labels_are_remembered_up_to_a_number_and_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [SelectedRow(n, f"line {n}", ("a",), label) for n, label in enumerate("abacd")]
+    assert looked_at(rows).all_labels
+    monkeypatch.setattr("jobs.inputs.rows.MOST_LABELS", 2)
+    found = looked_at(rows)
+    assert (found.labels, found.counts) == (("a", "b"), (2, 1))
+    assert (found.examples, found.all_labels) == (5, False)
+    assert looked_at(rows[:3]).all_labels
+    monkeypatch.setattr("jobs.inputs.rows.MOST_LABELS", 9)
+    monkeypatch.setattr("jobs.inputs.rows.LABEL_CHARACTERS", 9)
+    assert looked_at(rows).labels == ("a", "b", "c")  # with their quotes
 
 
 def test_rows_of_a_submission_are_not_remembered(settings: Settings, reads: Reads) -> None:
     spec = DataSpec(inline=True, text_columns=("text",))
     for text in ("one", "two"):
-        found, rows = summarize(spec, settings, [{"text": text}])
-        assert rows is not None
+        found = summarize(spec, settings, [{"text": text}])
         assert found.first_texts == (text,)
     assert reads.count == 0
 
 
-def test_the_longest_texts_are_remembered(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jobs.inputs.summary.LONGEST_CHARACTERS", 100)
-    monkeypatch.setattr("jobs.inputs.summary.LONGEST_TEXTS", 4)
-    path = settings.home / "a.jsonl"
-    sizes = (3, 200, 60, 50, 30, 5)
-    path.write_text("".join(json.dumps({"text": "x" * size}) + "\n" for size in sizes))
-    found, _ = summarize(DataSpec(path=str(path), text_columns=("text",)), settings)
-    # The one of 200 is more than all together may have; of the four longest, two fit.
-    assert [len(one.parts[0]) for one in found.longest] == [60, 30]
-    assert [one.place for one in found.longest] == ["line 3", "line 5"]
+def test_the_longest_texts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.inputs.rows.LONGEST_CHARACTERS", 100)
+    monkeypatch.setattr("jobs.inputs.rows.LONGEST_TEXTS", 4)
+    sizes = (3, 200, 60, 50, 30, 5, 30)
+    rows = [
+        SelectedRow(n, f"line {n + 1}", ("x" * (size - 1), "y"), None)
+        for n, size in enumerate(sizes)
+    ]
+    # The one of 200 is more than all together may have; of the four longest, two fit; the first
+    # of equals stays.
+    assert looked_at(rows).longest == (
+        LongText("line 3", ("x" * 59, "y")),
+        LongText("line 5", ("x" * 29, "y")),
+    )

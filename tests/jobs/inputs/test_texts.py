@@ -14,6 +14,7 @@ from db.database import Database
 from headwise.models.files import GIVE_TOKEN_TYPES
 from jobs.errors import InputError
 from jobs.inputs import summary, texts
+from jobs.inputs.rows import LONGEST_TEXTS
 from jobs.settings import Settings
 from scheduler.submission import submit
 from scheduler.submission.submit import Checked, check
@@ -58,8 +59,8 @@ def test_they_are_counted_once(
 ) -> None:
     lengths = [70] * 400
     first = checked(settings, database, lengths).notes
-    monkeypatch.setattr(summary, "read_rows", None)
-    monkeypatch.setattr(submit, "read_rows", None)
+    monkeypatch.setattr(summary, "summarize_rows", None)
+    monkeypatch.setattr(submit, "open_rows", None)
     raw = raw_submission(
         settings.home,
         data={
@@ -78,6 +79,16 @@ def test_most_are_counted(
     monkeypatch.setattr(texts, "MOST_COUNTED", 3)
     (note,) = checked(settings, database, [71, 72, 73, 74]).notes
     assert note.startswith("at least 3 of 4 texts have")
+    (note,) = checked(settings, database, [71, 72, 73]).notes
+    assert note.startswith("3 of 3 texts have")
+
+
+def test_their_characters_are_bounded(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "MOST_CHARACTERS", 4 * (74 + 73 + 72))
+    (note,) = checked(settings, database, [71, 72, 73, 74]).notes
+    assert note.startswith("at least 3 of 4 texts have")
 
 
 def test_the_tokenizers_own_limit_counts(settings: Settings, database: Database) -> None:
@@ -88,11 +99,8 @@ def test_the_tokenizers_own_limit_counts(settings: Settings, database: Database)
     assert "more than 5 tokens" in notes[0]
 
 
-def test_a_text_that_fails_is_named_where_it_stands(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_that_fails_is_named_where_it_stands(settings: Settings, database: Database) -> None:
     """Beyond those that are tried first."""
-    monkeypatch.setattr(summary, "LONGEST_TEXTS", 1)
     bert_folder(settings.home / "model")
     path = settings.home / "model/tokenizer.json"
     content = json.loads(path.read_text())
@@ -100,7 +108,8 @@ def test_a_text_that_fails_is_named_where_it_stands(
     content["added_tokens"], content["post_processor"] = [], None
     path.write_text(json.dumps(content))
     data = settings.home / "words.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("dog", "cat " * 100)))
+    words = ("dog", *["cat " * 100] * (LONGEST_TEXTS + 1))
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in words))
     raw = raw_submission(
         settings.home, data={"path": str(data), "text_columns": ["text"], "label_column": None}
     )

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwise.models.labels import read_labels
-from jobs.inputs.data import read_rows
 from jobs.inputs.summary import summarize
 from jobs.inputs.understood import Understood, chance_warning
 from jobs.settings import Settings
@@ -20,12 +19,10 @@ NLI = ("entailment", "neutral", "contradiction")
 
 
 def understood(settings: Settings, path: Path, names: tuple[str, ...] = NLI) -> Understood:
-    """The same from a summary as from the rows, and from what is stored."""
+    """The same from a summary as from what is stored."""
     spec = DataSpec(path=str(path), text_columns=("text",), label_column="label")
-    summary, _ = summarize(spec, settings)
-    rows = read_rows(spec, settings)
+    summary = summarize(spec, settings)
     found = Understood.of(summary, read_labels(summary.labels, names), names, spec)
-    assert found == Understood.of(rows, read_labels(rows.labels, names), names, spec)
     assert found == Understood.from_json(found.to_json())
     return found
 

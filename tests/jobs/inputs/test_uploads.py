@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.inputs import uploads as uploads_module
-from jobs.inputs.data import read_rows
 from jobs.inputs.uploads import original_name, remove_unused, save_upload
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
-from tests.helpers.inputs import refused
+from tests.helpers.inputs import read_rows, refused
 
 ROW = b'{"text": "a"}\n'
 DIGEST = hashlib.sha256(ROW).hexdigest()[:32]

@@ -222,7 +222,7 @@ def hub_spec(settings: Settings, **data: Any) -> dict[str, Any]:
 
 def test_hub_data_is_left_to_the_scheduler(database: Database, settings: Settings) -> None:
     found = check(hub_spec(settings), settings, database)
-    assert found.rows is None
+    assert found.data is None
     assert (found.estimate.examples, found.estimate.seconds) == (0, None)
     submit(found, database)
     assert rows(database, "SELECT examples, data_fingerprint FROM job") == [(0, None)]

@@ -165,8 +165,13 @@ def test_the_live_check_reads_a_file_once(
     client: FlaskClient, submission: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = data.read_file
-    monkeypatch.setattr(data, "read_file", lambda asked: read.append(asked.name) or real(asked))
+    real = data.summarize_file
+
+    def counted(asked: Any, *into: Any) -> Any:
+        read.append(asked.name)
+        return real(asked, *into)
+
+    monkeypatch.setattr(data, "summarize_file", counted)
     spec = submission["spec"]
     form = {
         "kind": "attribution",

@@ -1,0 +1,145 @@
+"""The selected rows of a job's data, and what is learnt of them by looking at each once.
+
+The process that reads data files imports this, so that rows need not leave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_LABELS, LABEL_CHARACTERS = 10_000, 1_000_000
+"""Different labels that a summary holds, and their characters together; no model has more."""
+LONGEST_TEXTS, LONGEST_CHARACTERS = 64, 200_000
+"""The number of the longest texts that a summary holds, and their characters together."""
+FIRST_CHARACTERS = 300
+
+
+class SelectedRow(NamedTuple):
+    """A row that a job is to have as an example."""
+
+    number: int
+    """From 0."""
+    place: str
+    """Where it stands, for messages."""
+    texts: tuple[str, ...]
+    """One, or a pair."""
+    label: object
+
+
+class LongText(NamedTuple):
+    """A row whose text is among the longest."""
+
+    place: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Facts about selected rows, without most of their texts."""
+
+    examples: int
+    fingerprint: str
+    """SHA-256 over texts, labels and row numbers: what the results depend on."""
+    format: str
+    """Format of the file, in words; empty for other data."""
+    first_texts: tuple[str, ...]
+    """The texts of the first row, as far as a page shows them."""
+    labels: tuple[object, ...]
+    """The different labels, in the order in which they come."""
+    places: tuple[str, ...]
+    """By label, where it comes first."""
+    counts: tuple[int, ...]
+    """By label, the number of its rows."""
+    all_labels: bool
+    """False where there are more of them than a summary holds."""
+    class_labels: bool
+    """Numbers in the label column have names in the data (ClassLabel)."""
+    longest: tuple[LongText, ...]
+    """Rows to try a tokenizer on."""
+
+    @property
+    def size(self) -> int:
+        """About its number of characters."""
+        labels = sum(len(str(label)) for label in self.labels) + sum(map(len, self.places))
+        return labels + sum(sum(map(len, one.parts)) for one in self.longest)
+
+
+class Summarizer:
+    """Looks at rows in their order, and keeps little of each."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._count = 0
+        self._first: tuple[str, ...] = ()
+        self._labels: dict[str, tuple[object, str]] = {}
+        self._counts: Counter[str] = Counter()
+        self._characters = 0
+        self._all_labels = True
+        self._longest: list[tuple[int, int, LongText]] = []
+
+    def watch(self, rows: Iterable[SelectedRow]) -> Iterator[SelectedRow]:
+        """Yield the rows unchanged, and look at each."""
+        for row in rows:
+            self._look(row)
+            yield row
+
+    def summary(self, format_: str = "", *, class_labels: bool = False) -> Summary:
+        """Summarize the rows so far, with what is known of their file."""
+        return Summary(
+            examples=self._count,
+            fingerprint=self._digest.hexdigest(),
+            format=format_,
+            first_texts=tuple(text[:FIRST_CHARACTERS] for text in self._first),
+            labels=tuple(label for label, _ in self._labels.values()),
+            places=tuple(place for _, place in self._labels.values()),
+            counts=tuple(self._counts[name] for name in self._labels),
+            all_labels=self._all_labels,
+            class_labels=class_labels,
+            longest=tuple(self._fitting()),
+        )
+
+    def _look(self, row: SelectedRow) -> None:
+        texts = row.texts
+        first, second = (*texts, "")[:2]
+        hashed = json.dumps((row.number, first, second, row.label), default=str)
+        self._digest.update(hashed.encode())
+        self._first = self._first or texts
+        self._keep_label(row)
+        size = sum(map(len, texts))
+        # One that is too long by itself takes a place, but no memory.
+        parts = texts if size <= LONGEST_CHARACTERS else ()
+        kept = (size, -self._count, LongText(row.place, parts))
+        add = heapq.heappush if len(self._longest) < LONGEST_TEXTS else heapq.heappushpop
+        add(self._longest, kept)
+        self._count += 1
+
+    def _keep_label(self, row: SelectedRow) -> None:
+        name = repr(row.label)
+        if name not in self._labels:
+            self._characters += len(name)
+            if len(self._labels) == MOST_LABELS or self._characters > LABEL_CHARACTERS:
+                self._all_labels = False
+                return
+            self._labels[name] = (row.label, row.place)
+        self._counts[name] += 1
+
+    def _fitting(self) -> Iterator[LongText]:
+        left = LONGEST_CHARACTERS
+        for size, _, text in sorted(self._longest, reverse=True):
+            if size <= left:
+                left -= size
+                yield text
+
+
+def drawn(count: int, sample: int | None, seed: int) -> Iterable[int]:
+    """Positions of the rows that a sample takes, in their order; all of them without a sample."""
+    if sample is None or sample >= count:
+        return range(count)
+    return sorted(random.Random(seed).sample(range(count), sample))  # noqa: S311
