@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import headwise
@@ -14,10 +15,14 @@ from jobs.specs.base import JobSpec, ModelSpec
 
 
 class ModelCache:
-    """The loaded models of one job."""
+    """The loaded models of one job.
 
-    def __init__(self, settings: Settings) -> None:
+    arrived: called in any thread when a part of a hub model has arrived
+    """
+
+    def __init__(self, settings: Settings, arrived: Callable[[], object] = lambda: None) -> None:
         self.settings = settings
+        self.arrived = arrived
         self.loads: str | None = None
         """The job's model, as in `JobSpec.loads`; None before one is loaded."""
         self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
@@ -66,4 +71,6 @@ class ModelCache:
                 f"model {name!r} is a name on the hub, but the worker would read what has it "
                 "in its working directory; start the worker elsewhere"
             )
-        return headwise.load(name, revision=revision, dtype=dtype, device=device)
+        return headwise.load(
+            name, revision=revision, dtype=dtype, device=device, arrived=self.arrived
+        )

@@ -88,10 +88,10 @@ class Worker:
         self.settings = settings
         self.database = database or Database(settings.database)
         self.identity = worker_identity(settings)
-        self.models = ModelCache(settings)
         self.paces: dict[Shape, float] = {}
         """Seconds per unit of cost that this worker takes, by shape of job."""
         self.heartbeat = WorkerHeartbeat(settings, self.database, self.identity)
+        self.models = ModelCache(settings, arrived=self.heartbeat.touch)
         self.shipper = LogShipper(
             self.database,
             self.identity.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import HFValidationError
+from huggingface_hub.utils import HFValidationError, tqdm
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -90,6 +91,7 @@ def load(
     revision: str | None = None,
     dtype: str = "float32",
     device: str = "auto",
+    arrived: Callable[[], object] | None = None,
 ) -> LoadedModel:
     """Load a classifier, check that its attention can be replayed, and fingerprint it.
 
@@ -97,6 +99,7 @@ def load(
     revision: commit, tag or branch on the hub; not allowed for a folder
     dtype: ``float32``, ``float64``, ``bfloat16`` or ``float16``, independent of the file
     device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for a GPU if there is one
+    arrived: called in any thread when a part of a file, or a file, has come from the hub
 
     Weights are read from safetensors only, and no code from the repository of the model is run.
 
@@ -106,7 +109,7 @@ def load(
         raise OptionError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
     where = resolve_device(device)
     name = str(model)
-    files = _files(name, revision)
+    files = _files(name, revision, arrived)
     config = read_config(files.folder)
     tokenizer = read_tokenizer(files.folder)
     settle(config, tokenizer)
@@ -159,11 +162,11 @@ def _folder(name: str, revision: str | None) -> Path | None:
     return None
 
 
-def _files(name: str, revision: str | None) -> ModelFiles:
+def _files(name: str, revision: str | None, arrived: Callable[[], object] | None) -> ModelFiles:
     """Find a model's files, of a hub model in its cache, and check them before they are opened."""
     folder = _folder(name, revision)
     if folder is None:
-        snapshot = _download(name, revision)
+        snapshot = _download(name, revision, arrived)
         # The cache keeps the files beside its snapshots.
         return read_model_files(snapshot, within=snapshot.parents[1])
     if (folder / "pruned.json").is_file():
@@ -174,15 +177,35 @@ def _files(name: str, revision: str | None) -> ModelFiles:
     return read_model_files(folder)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, arrived: Callable[[], object] | None) -> Path:
     wanted = [CONFIG, WEIGHTS, INDEX, "model*.safetensors", *VOCABULARIES, *TOKENIZER_SETTINGS]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=wanted,
+                tqdm_class=None if arrived is None else _bar(arrived),
+            )
+        )
     except _LOAD_ERRORS as error:
         at = f" at revision {revision!r}" if revision else ""
         raise ModelNotFoundError(
             f"model {name!r}{at} cannot be fetched: {first_line(error)}"
         ) from error
+
+
+def _bar(arrived: Callable[[], object]) -> type[tqdm]:
+    """The hub's progress bar, which says so when a part has arrived."""
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def update(self, n: float | None = 1) -> bool | None:
+            if n is not None and n > 0:  # less than 0: a part is to be sent again
+                arrived()
+            shown: bool | None = super().update(n)
+            return shown
+
+    return Bar
 
 
 def read_config(folder: Path) -> Any:

@@ -22,6 +22,7 @@ from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
+from tests.helpers import hub
 from tests.helpers.databases import execute, rows, sqlite_database
 from tests.helpers.jobs import ALICE, planned_job
 from tests.helpers.tiny import bert_folder, pairs_file
@@ -252,6 +253,16 @@ def test_a_worker_that_hangs_loses_its_shard_and_ends(
     assert ("while it loaded the model" in error) is (stage is Stage.LOADING)
     assert rows(database, "SELECT state, losses FROM shard") == [("ready", 1)]
     assert rows(database, "SELECT state FROM worker") == [("stopped",)]
+
+
+def test_a_download_is_progress(settings: Settings, database: Database, tmp_path: Path) -> None:
+    worker = Worker(settings, database)
+    worker.heartbeat._moved_at -= 400
+    folder = bert_folder(tmp_path / "hub")
+    spec = parse_spec({"model": {"name": hub.NAME}, "data": {"inline": True, "text_columns": "a"}})
+    with hub.serving(folder, tmp_path / "cache"):
+        worker.models.get(spec)
+    assert time.monotonic() - worker.heartbeat._moved_at < 300
 
 
 def test_a_worker_that_goes_on_is_left_alone(

@@ -1,6 +1,7 @@
 """Loading: what is accepted, what is refused, and in which words."""
 
 import json
+import threading
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from headwise.errors import (
     UnsupportedModelError,
 )
 from headwise.replay import Replay
+from tests.helpers import hub
 from tests.helpers.classifiers import tiny
 
 
@@ -72,6 +74,20 @@ def test_fingerprint_names_the_weights_and_the_configuration(folder, tmp_path_fa
     config["id2label"]["0"] = "renamed"
     (folder / "config.json").write_text(json.dumps(config))
     assert headwise.load(folder).fingerprint != first
+
+
+def test_parts_of_a_hub_model_are_reported_as_they_arrive(folder, tmp_path_factory):
+    arrived, noticed = threading.Semaphore(0), []
+
+    def wait_until_noticed():  # before the next part is sent
+        noticed.append(arrived.acquire(timeout=30))
+
+    cache = tmp_path_factory.mktemp("cache")
+    with hub.serving(folder, cache, wait_until_noticed):
+        loaded = headwise.load(hub.NAME, arrived=arrived.release)
+        assert loaded.fingerprint == headwise.load(folder).fingerprint
+        assert len(noticed) > 10
+        assert all(noticed)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./missing", "~/missing-model-folder"])
