@@ -9,7 +9,13 @@ from typing import Any
 
 from alembic import command
 from sqlalchemy import URL, Connection, RowMapping, create_engine, event, make_url, select
-from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DisconnectionError,
+    IntegrityError,
+    OperationalError,
+)
 
 from db.schema import published
 from db.transaction import Transaction
@@ -25,6 +31,9 @@ from db.upgrades import (
 )
 from db.views import VIEW_NAMES, VIEWS, views_hash
 from jobs.errors import ConflictError, UnavailableError, refuse
+
+WRITTEN_BY_ANOTHER = IntegrityError
+"""What SQLAlchemy raises where another process inserted the same row first."""
 
 CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""

@@ -18,6 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.sqlalchemy import Channel, Transport
 from kombu.transport.sqlalchemy.models import metadata
 
+from db.database import WRITTEN_BY_ANOTHER
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
@@ -47,6 +48,14 @@ class EmbeddedChannel(Channel):
         if getattr(self, "_file", ...) != self._files[address]:
             self._session, self._file = None, self._files[address]
         return super().session
+
+    def _get_or_create(self, queue: str) -> Any:
+        """The row of a queue, which another process may insert at the same moment."""
+        try:
+            return super()._get_or_create(queue)  # type: ignore[no-untyped-call]
+        except WRITTEN_BY_ANOTHER:
+            self.session.rollback()
+            return super()._get_or_create(queue)  # type: ignore[no-untyped-call]
 
 
 class EmbeddedBroker(Transport):

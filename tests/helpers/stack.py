@@ -18,6 +18,7 @@ from scheduler.submission.submit import check, submit
 from tests.helpers.databases import sqlite_database
 from tests.helpers.ports import free_port
 from tests.helpers.tiny import bert_folder, pairs_file
+from tests.helpers.warm import Command
 
 
 class Stack:
@@ -42,22 +43,35 @@ class Stack:
         self.database = Database(self.settings.database)
         self.database.migrate()
         self.home = home
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes] | Command] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `headwise ARGUMENTS`; its output goes to a file in the data folder."""
-        log = (self.home / f"{arguments[0]}-{len(self.processes)}.log").open("wb")
+    def start(self, *arguments: str) -> subprocess.Popen[bytes] | Command:
+        """Start `headwise ARGUMENTS`; its output goes to a file in the data folder.
+
+        `up` starts as for a user, and so do the commands that it starts; others start warm.
+        """
+        path = self.home / f"{arguments[0]}-{len(self.processes)}.log"
         plain = {k: v for k, v in os.environ.items() if not k.startswith("HEADWISE_")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env={**plain, **self.environment},
-            stdout=log,
-            stderr=log,
-            cwd=Path(__file__).parents[2],
-        )
-        log.close()
+        environment = {**plain, **self.environment}
+        process: subprocess.Popen[bytes] | Command
+        if arguments[0] == "up":
+            with path.open("wb") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "cli.main", *arguments],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    cwd=Path(__file__).parents[2],
+                )
+        else:
+            process = Command(arguments, environment, path)
         self.processes.append(process)
         return process
+
+    def start_scheduler_and_worker(self) -> None:
+        """Start what computes jobs."""
+        self.start("scheduler")
+        self.start("worker")
 
     def submit(self, examples: int, **spec: Any) -> int:
         """Submit a job on a tiny model; returns its number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kombu.transport.virtual import base
+from sqlalchemy import event
 
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
@@ -110,6 +112,22 @@ def test_an_embedded_broker_whose_file_was_deleted_is_made_again(tmp_path: Path)
         wake(app, "default")
         queue.get(timeout=3).ack()
     assert _messages(settings) == 1
+
+
+def test_two_processes_may_make_a_queue_of_the_embedded_broker_at_once(tmp_path: Path) -> None:
+    """As those of `headwise up` do at its first start."""
+    with make_app(Settings(home=tmp_path)).connection_for_write() as connection:
+        channel = connection.default_channel
+
+        @event.listens_for(channel.session, "before_flush", once=True)
+        def the_other(*_: object) -> None:
+            with sqlite3.connect(tmp_path / "broker.sqlite") as other:
+                other.execute("INSERT INTO kombu_queue (name) VALUES ('default')")
+
+        assert channel._get_or_create("default").name == "default"
+        with connection.SimpleQueue("default") as queue:
+            queue.put("a message")
+            assert queue.get(timeout=3).payload == "a message"
 
 
 def test_waiting_on_the_embedded_broker_ends_after_one_look(

@@ -60,14 +60,15 @@ def test_a_worker_killed_in_mid_shard_loses_and_doubles_nothing(tmp_path: Path) 
         (tmp_path / name).mkdir()
         stack = Stack(tmp_path / name)
         try:
-            stack.start("up")
+            stack.start_scheduler_and_worker()
             job = long_job(stack)
             if kill:
                 in_mid_shard(stack)
                 os.kill(stack.worker_pid(), signal.SIGKILL)
             stack.wait_for(STATE.format(job), "succeeded")
             exactly_once(stack, job, EXAMPLES)
-            assert stack.rows("SELECT SUM(losses) FROM shards") == [(int(kill),)]
+            lost = "SELECT COUNT(*) FROM attempts WHERE outcome = 'lost'"
+            assert stack.rows(lost) == [(int(kill),)]
             hashes += stack.rows("SELECT result_hash FROM jobs")
         finally:
             stack.stop()
@@ -117,8 +118,7 @@ def test_a_worker_whose_child_was_killed_still_hears_sigterm(stack: Stack) -> No
 
 
 def test_a_stopped_process_that_wakes_up_after_its_lease_is_refused(stack: Stack) -> None:
-    stack.start("scheduler")
-    stack.start("worker")
+    stack.start_scheduler_and_worker()
     job = long_job(stack)
     in_mid_shard(stack)
     sleeper = stack.worker_pid()
@@ -146,7 +146,7 @@ def test_a_killed_scheduler_is_restarted(stack: Stack) -> None:
 
 
 def test_pause_resume_and_cancel_reach_a_running_shard(stack: Stack) -> None:
-    stack.start("up")
+    stack.start_scheduler_and_worker()
     job = long_job(stack)
     in_mid_shard(stack)
     control(stack.database, job, "pause")
@@ -163,8 +163,7 @@ def test_a_shard_whose_model_is_gone_fails_the_job_with_its_reason(stack: Stack)
     job = stack.submit(4)
     # The model's weights go away between submit and run.
     (stack.home / "models/tiny/model.safetensors").unlink()
-    stack.start("scheduler")
-    stack.start("worker")
+    stack.start_scheduler_and_worker()
     stack.wait_for("SELECT MAX(errors) FROM shards", 1)
     outcome, error = stack.rows("SELECT outcome, error FROM attempt")[0]
     assert outcome == "error"

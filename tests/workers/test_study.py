@@ -35,7 +35,7 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
     checked = check_study(raw, stack.settings, stack.database)
     found = submit_study(checked, stack.database)
     assert list(found.jobs) == STEPS
-    stack.start("up")
+    stack.start_scheduler_and_worker()
     stack.until(lambda: studies.get_study(stack.database, found.study).final, "the study", 120)
     failed = stack.rows("SELECT job_id, state, error FROM jobs WHERE state <> 'succeeded'")
     assert failed == []

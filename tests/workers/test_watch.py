@@ -45,7 +45,7 @@ def test_a_killed_worker_is_seen_dead_and_its_log_stays(
     assert said(stack) == {"scheduler"}
     scheduler = stack.start("scheduler")
     stack.start("worker")
-    job = stack.submit(600)
+    job = stack.submit(600, integration="gauss-legendre:64")  # more than this test waits for
     stack.wait_for("SELECT COUNT(*) FROM shards WHERE state = 'leased' AND progress > 0", 1)
     killed = stack.worker_pid()
     about = f"FROM job_log WHERE job_id = {job} AND event = 'shard started'"

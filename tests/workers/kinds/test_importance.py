@@ -24,7 +24,7 @@ def run(home: Path, *, kill: bool, **spec: Any) -> tuple[str, dict[str, np.ndarr
     home.mkdir()
     stack = Stack(home, shard_seconds=0.05)
     try:
-        stack.start("up")
+        stack.start_scheduler_and_worker()
         job = stack.submit(EXAMPLES, kind="importance", **spec)
         if kill:
             stack.wait_for("SELECT COUNT(*) FROM shards WHERE state = 'leased' AND shard > 0", 1)

@@ -29,7 +29,7 @@ def run(home: Path, *, kill: bool) -> dict[str, Any]:
     home.mkdir()
     stack = Stack(home, shard_seconds=0.2)
     try:
-        stack.start("up")
+        stack.start_scheduler_and_worker()
         data = {
             "path": str(home / f"pairs-{EXAMPLES}.jsonl"),
             "text_columns": ["premise", "hypothesis"],
