@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,6 +267,7 @@ def _inode(file: str) -> int | None:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Transactions are begun by _begin_sqlite: the driver's own BEGIN is never IMMEDIATE.
     connection.isolation_level = None
+    connection.create_function("exp", 1, math.exp, deterministic=True)  # PostgreSQL has it
     # Only in a new file, before it is in WAL mode. Elsewhere it has no effect but takes the write
     # lock, so readers would wait for writers.
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:

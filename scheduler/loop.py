@@ -16,7 +16,7 @@ from db.database import Database
 from db.ops import attempt_counts, deletion, fleet, retention, uploads
 from db.ops.fleet import NO_WORKERS, WorkerCount
 from db.ops.logs import LogShipper
-from db.queue import lifecycle, planning
+from db.queue import lifecycle, planning, usage
 from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
@@ -236,6 +236,7 @@ class Scheduler:
         self._cleanup.restart()
         fleet.delete_unseen(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
+        usage.forget(self.database)
         delete_delivered(self.settings)
 
     def _remove_uploads(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from db.ops import attempt_counts
+from db.queue import usage
 from db.queue.sql import END_ATTEMPT
 from db.transaction import Transaction
 from jobs.outcome import AttemptEnd
@@ -18,3 +19,4 @@ def end_attempt(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:
     }
     if tx.run(END_ATTEMPT, **key, **values).rowcount:
         attempt_counts.add(tx, key, end)
+        usage.add(tx, key)

@@ -86,6 +86,12 @@ class Ask:
     queue_limit: int = 0
     """Most shards that may be leased at once in a queue; 0 for any number."""
 
+    @property
+    def turn(self) -> float:
+        """Seconds of work that users alternate by: two shards, so that models are not reloaded for
+        each."""
+        return 2 * min(self.seconds, 60.0)
+
 
 ANYTHING = Ask()
 
@@ -138,8 +144,8 @@ def _claim(
     limits = {"user_limit": ask.user_limit, "queue_limit": ask.queue_limit}
     if any(limits.values()) and tx.dialect == "postgresql":
         tx.run(LIMIT_LOCK)
-    wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, **limits}
-    found = _candidate(tx, wish)
+    wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, "turn": ask.turn}
+    found = _candidate(tx, wish | limits)
     if found is None:
         return None
     job, row = found

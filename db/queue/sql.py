@@ -6,32 +6,35 @@ Every UPDATE names the states that it leaves: run twice, it changes nothing the 
 
 from __future__ import annotations
 
+from db.queue.usage import RECENT
+
 FINAL = "('succeeded', 'failed', 'cancelled')"
 """The final states of a job, as a SQL list."""
 
-RANKED = """
+RANKED = f"""
 SELECT j.id AS job_id, j.queue, j.block, j.cost, j.kind, j.layers, j.heads
 FROM job j
 LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
            WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
     ON own.queue = j.queue AND own.user_name = j.user_name
+LEFT JOIN ({RECENT}) used ON used.user_name = j.user_name
 WHERE j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
   AND EXISTS (SELECT 1 FROM shard s
-              WHERE s.job_id = j.id AND s.state = 'ready' AND s.available_at <= {clock})
+              WHERE s.job_id = j.id AND s.state = 'ready' AND s.available_at <= {{clock}})
   AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
   AND (:queue_limit = 0 OR :queue_limit > (
         SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
         WHERE l.state = 'leased' AND q.queue = j.queue))
-ORDER BY j.priority DESC, COALESCE(own.n, 0),
+ORDER BY j.priority DESC, COALESCE(own.n, 0), ROUND(COALESCE(used.seconds, 0) / :turn),
     CASE WHEN j.model = :model OR EXISTS (
         SELECT 1 FROM shard s WHERE s.job_id = j.id AND s.state = 'ready'
-          AND s.available_at < {clock} - :patience) THEN 0 ELSE 1 END,
+          AND s.available_at < {{clock}} - :patience) THEN 0 ELSE 1 END,
     j.id
 LIMIT 50
-"""
+"""  # noqa: S608 - constants of the queue
 """Jobs with ready shards, best first: by priority; then the user with the fewest leased shards in
-that queue; then the model that the worker has loaded, or a shard that has waited longer than the
-worker's patience; then the oldest."""
+that queue; then the one for whom workers computed least of late, in turns; then the model that the
+worker has loaded, or a shard that has waited longer than the worker's patience; then the oldest."""
 
 CANDIDATE = """
 SELECT s.shard_no, s.fence, s.lo, s.hi, s.losses FROM shard s

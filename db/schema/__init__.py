@@ -13,7 +13,7 @@ from db.schema.attack import (
     trigger_sum,
 )
 from db.schema.digests import confusion, score_sample, shard_top, site_summary, strongest
-from db.schema.fleet import attempt_count, published, scheduler, worker
+from db.schema.fleet import attempt_count, published, scheduler, usage, worker
 from db.schema.jobs import example, job, job_parent, study, study_step
 from db.schema.metadata import metadata
 from db.schema.pruning import curve_point, mask, mask_result, mask_sum, pruning
@@ -70,5 +70,6 @@ __all__ = [
     "trigger_result",
     "trigger_source",
     "trigger_sum",
+    "usage",
     "worker",
 ]

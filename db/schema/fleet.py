@@ -53,6 +53,18 @@ attempt_count = Table(
 """Counts of ended attempts for /metrics, which outlive their jobs. Each process has its own rows,
 so that none waits for another; those of processes that are gone are added to the source ''."""
 
+usage = Table(
+    "usage",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("seconds", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
+)
+"""Seconds that workers computed for a user, decayed to `updated_at`; see `db.queue.usage`. The
+source is the worker's machine."""
+
 worker = Table(
     "worker",
     metadata,

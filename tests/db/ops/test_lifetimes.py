@@ -35,7 +35,7 @@ DETAILS = {
     *("strongest", "score_sample"),
 }
 PARTIAL_SUMS = {"ranking_sum", "mask_sum", "shard_top"}
-INSTALLATION = {"published", "scheduler", "worker", "tally", "recurring", "recurring_run"}
+INSTALLATION = {"published", "scheduler", "worker", "tally", "usage", "recurring", "recurring_run"}
 
 
 @pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)

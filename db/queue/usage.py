@@ -1,0 +1,58 @@
+"""How long workers have computed for each user, of late: the basis of fair shares.
+
+Seconds count half after HALF_LIFE, a quarter after twice as long, and so on, as in the fair-share
+schedulers of batch systems.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+
+from db.database import Database
+from db.transaction import Transaction
+
+HALF_LIFE = 3_600.0
+"""Seconds. A user who computed all night is level with the others before noon."""
+DECAY = math.log(2) / HALF_LIFE
+FORGOTTEN = 30 * HALF_LIFE
+
+
+def _decayed(age: str) -> str:
+    """SQL for the share of seconds that counts after `age`; PostgreSQL refuses to underflow."""
+    return f"CASE WHEN {age} > {FORGOTTEN} THEN 0 ELSE exp({-DECAY} * ({age})) END"
+
+
+ADD = f"""
+INSERT INTO usage (user_name, source, seconds, updated_at)
+SELECT j.user_name, :source, {{clock}} - a.started_at, {{clock}}
+FROM attempt a JOIN job j ON j.id = a.job_id
+WHERE a.job_id = :job_id AND a.shard_no = :shard_no AND a.fence = :fence
+ON CONFLICT (user_name, source) DO UPDATE SET updated_at = excluded.updated_at,
+    seconds = excluded.seconds
+        + usage.seconds * {_decayed("excluded.updated_at - usage.updated_at")}
+"""  # noqa: S608 - constants of this file
+RECENT = f"""
+SELECT user_name, SUM(seconds * {_decayed("{clock} - updated_at")}) AS seconds
+FROM usage GROUP BY user_name
+"""  # noqa: S608 - constants of this file
+FORGET = "DELETE FROM usage WHERE updated_at < {clock} - :age"
+
+
+def add(tx: Transaction, key: dict[str, int]) -> None:
+    """Count the time of an attempt that ends, whatever its outcome.
+
+    Each machine has its own rows, so that commits rarely wait for each other.
+    """
+    tx.run(ADD, **key, source=socket.gethostname())
+
+
+def recent(database: Database) -> dict[str, float]:
+    """Return the seconds that count now, by user."""
+    return {row["user_name"]: row["seconds"] for row in database.rows(RECENT)}
+
+
+def forget(database: Database, age: float = FORGOTTEN) -> None:
+    """Delete usage of so long ago that nothing is left of it."""
+    with database.write() as tx:
+        tx.run(FORGET, age=age)
