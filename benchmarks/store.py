@@ -24,6 +24,8 @@ from db.queue.claims import WorkerIdentity
 from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.results import commit
+from headwise.segmentation import Segmentation, Span
+from jobs.head_tokens import pack
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
 from jobs.results import ExampleResult, SiteInfo
@@ -46,7 +48,13 @@ def made_up_result(
         target=1,
         probabilities=(0.1, 0.7, 0.2),
         tokens=tuple(f"tok{n}" for n in range(tokens)),
+        words=Segmentation(
+            word_index=tuple(range(tokens)),
+            spans=tuple(Span(0, 5 * n, 5 * n + 4) for n in range(tokens)),
+        ),
+        word_texts=tuple(f"word{n}" for n in range(tokens)),
         token_attribution=attribution,
+        head_token_attribution=pack(draw.standard_normal((layers, heads, tokens))),
         truncated=False,
     )
 

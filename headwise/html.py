@@ -90,6 +90,7 @@ class Explanation:
     prediction: in words, with its probability
     target: the name of what is attributed
     words: with their attribution
+    head: the site and number of the head that colours the words; by default all do
     pairs: the strongest, strongest first; query and key index ``texts``
     unit: ``words`` or ``tokens``, the elements of ``texts``
     """
@@ -98,6 +99,7 @@ class Explanation:
     prediction: str = ""
     target: str = ""
     words: Words | None = None
+    head: tuple[Site, int] | None = None
     pairs: Sequence[Pair] = ()
     texts: Sequence[str] = ()
     unit: str = "words"
@@ -110,7 +112,7 @@ def section(example: int, shown: Explanation) -> str:
         return f"{title} failed: {escape(shown.error)}</p>"
     prediction = f" {escape(shown.prediction)}, attributed {escape(shown.target)}</p>"
     assert shown.words is not None
-    return title + prediction + _words(shown.words) + _pairs(shown, shown.words.sites)
+    return title + prediction + _words(shown.words, shown.head) + _pairs(shown, shown.words.sites)
 
 
 def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) -> str:
@@ -134,16 +136,23 @@ def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) 
     )
 
 
-def _words(words: Words) -> str:
-    """Every word, coloured by its attribution as a key, summed over sites and heads."""
-    totals = np.nan_to_num(words.attribution).sum(axis=0, dtype=np.float64)
+def _words(words: Words, head: tuple[Site, int] | None) -> str:
+    """Every word, coloured by its attribution as a key: of one head, or of all heads and sites."""
+    title = ""
+    if head is None or words.by_head is None:
+        totals = np.nan_to_num(words.attribution).sum(axis=0, dtype=np.float64)
+    else:
+        site, number = head
+        totals = words.by_head[site.index, number].astype(np.float64)
+        several = len({other.attention_type for other in words.sites}) > 1
+        title = f"<p>Words that head {number} of layer {escape(_layer(site, several))} reads</p>"
     largest = _largest(totals)
     spans = " ".join(
         f'<span class="word" style="{_colour(value, largest)}">{escape(text)}'
         f"<small>{_number(value)}</small></span>"
         for text, value in zip(words.texts, totals.tolist(), strict=True)
     )
-    return f'<div class="words">{spans}</div>'
+    return f'{title}<div class="words">{spans}</div>'
 
 
 def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:

@@ -36,6 +36,7 @@ class Arguments(TypedDict, total=False):
     max_points: int
     edges: int
     matrices: bool
+    head_token_attribution: bool
     token_budget: int | None
     seed: int
     precision: str
@@ -62,6 +63,8 @@ class Options:
     max_points: the maximum number of points of ``auto`` per example and site
     edges: number of largest cells to keep per example
     matrices: keep the whole attribution, float32 [S, H, n, n] per example
+    head_token_attribution: keep what every head reads of each token, float32 [S, H, n] per example;
+        it also follows from matrices
     token_budget: tokens (rows x length) in one pass through the model; halved when memory runs
         out. By default what suits the device, fitted to free memory and remembered per model.
     seed: for method ``random``; the numbers of an example depend on it and its index alone
@@ -84,6 +87,7 @@ class Options:
     max_points: int = 64
     edges: int = 16
     matrices: bool = True
+    head_token_attribution: bool = False
     token_budget: int | None = None
     seed: int = 0
     precision: str = PRECISIONS[0]

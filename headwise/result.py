@@ -32,7 +32,7 @@ Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 _FORMAT = "headwise-attribution-3"
-_RAGGED = ("token_attribution", "matrices")
+_RAGGED = ("token_attribution", "matrices", "head_token_attribution")
 _HEADER = (
     "method",
     "labels",
@@ -106,6 +106,8 @@ class Attribution:
         it failed
     matrices: per example Attr, float32 [S, H, n, n], None if it failed; or None if matrices were
         not kept
+    head_token_attribution: per example the sum of Attr over queries, by head and key token, float32
+        [S, H, n], None if it failed; or None if it was not kept
     """
 
     method: str
@@ -139,6 +141,7 @@ class Attribution:
     token_attribution: tuple[Floats | None, ...]
     interactions: tuple[Interactions | None, ...]
     matrices: tuple[Floats | None, ...] | None = None
+    head_token_attribution: tuple[Floats | None, ...] | None = None
     outputs: Outputs = Outputs.CLASSES
 
     def __len__(self) -> int:
@@ -156,6 +159,11 @@ class Attribution:
         not exist, or the layer has several sites and ``attention_type`` is missing.
         """
         matrices = self._kept_matrices(example)
+        matrix: Floats = matrices[self._site(layer, head, attention_type).index, head]
+        return matrix
+
+    def _site(self, layer: int, head: int, attention_type: str | None) -> Site:
+        """Return the site of a head."""
         sites = [
             s for s in self.sites if s.layer == layer and attention_type in (None, s.attention_type)
         ]
@@ -167,8 +175,7 @@ class Attribution:
         if not sites or not 0 <= head < sites[0].heads:
             of_type = "" if attention_type is None else f" of type {attention_type!r}"
             raise OptionError(f"there is no layer {layer}{of_type} with a head {head}")
-        matrix: Floats = matrices[sites[0].index, head]
-        return matrix
+        return sites[0]
 
     def _kept_matrices(self, example: int) -> Floats:
         if self.matrices is None:
@@ -192,6 +199,7 @@ class Attribution:
             self.word_texts[example],
             self.word_index[example],
             by_token,
+            None if self.head_token_attribution is None else self.head_token_attribution[example],
             None if self.matrices is None else self.matrices[example],
         )
 
@@ -228,17 +236,44 @@ class Attribution:
         except ValueError as error:
             raise OptionError(str(error)) from error
 
-    def picture(self, example: int) -> Picture:
+    def picture(
+        self,
+        example: int,
+        layer: int | None = None,
+        head: int | None = None,
+        attention_type: str | None = None,
+    ) -> Picture:
         """Return a page with the words, strongest pairs and heads of one example.
 
-        A notebook displays it. Raises OptionError for an example that does not exist.
+        A notebook displays it.
+
+        layer, head: colour the words by what this head reads, not by all of them
+        attention_type: for a layer with several sites, as in a decoder
+
+        Raises OptionError for an example or head that does not exist, for one of layer and head
+        without the other, and if what heads read was not kept.
         """
         self._check_example(example)
         number = example % len(self)
-        body = section(number, self._explanation(number))
+        shown = self._explanation(number)
+        if layer is not None or head is not None:
+            shown = self._of_head(shown, layer, head, attention_type)
+        body = section(number, shown)
         if self.errors[number] is None:
             body += heat_map("Scores: largest cell", self.sites, self.scores[number])
         return Picture(title=f"Attribution of example {number}", body=body)
+
+    def _of_head(
+        self, shown: Explanation, layer: int | None, head: int | None, attention_type: str | None
+    ) -> Explanation:
+        """Colour the words by what one head reads."""
+        if layer is None or head is None:
+            raise OptionError("pass layer and head, or neither")
+        site = self._site(layer, head, attention_type)
+        if shown.words is not None and shown.words.by_head is None:
+            kept = "matrices=True or head_token_attribution=True"
+            raise OptionError(f"what heads read was not kept; use attribute(..., {kept})")
+        return dataclasses.replace(shown, head=(site, head))
 
     def _repr_html_(self) -> str:
         failed = sum(error is not None for error in self.errors)
@@ -347,6 +382,7 @@ class Attribution:
         header = {name: getattr(self, name) for name in _HEADER}
         header["sites"] = [dataclasses.asdict(site) for site in self.sites]
         header["has_matrices"] = self.matrices is not None
+        header["has_head_token_attribution"] = self.head_token_attribution is not None
         # A single entry: safetensors writes several in an order that varies from run to run.
         save_file(arrays, Path(path), metadata={_FORMAT: json.dumps(header)})
 
@@ -385,6 +421,11 @@ class Attribution:
                 for found in packed
             ),
             matrices=ragged["matrices"] if header["has_matrices"] else None,
+            head_token_attribution=(
+                ragged["head_token_attribution"]
+                if header.get("has_head_token_attribution")
+                else None
+            ),
             **arrays,
         )
 

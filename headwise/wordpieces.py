@@ -33,6 +33,8 @@ class Words:
     texts: the words as in the text, [w]
     pieces: positions of the tokens of each word
     attribution: sum of Attr over heads and queries, by key word, float32 [S, w]
+    by_head: sum of Attr over queries, by head and key word, float32 [S, H, w], or None if the
+        result has neither matrices nor head_token_attribution
     matrix: Attr summed over the pieces of the query word and of the key word, float32
         [S, H, w, w], or None if the result has no matrices
     """
@@ -41,6 +43,7 @@ class Words:
     texts: tuple[str, ...]
     pieces: tuple[tuple[int, ...], ...]
     attribution: Floats
+    by_head: Floats | None
     matrix: Floats | None
 
     def pairs(self, k: int) -> tuple[WordPair, ...]:
@@ -65,6 +68,7 @@ def merge_pieces(
     texts: Sequence[str],
     index: Sequence[int],
     by_token: Floats,
+    by_head: Floats | None,
     matrix: Floats | None,
 ) -> Words:
     """Sum attribution over the pieces of words.
@@ -72,15 +76,19 @@ def merge_pieces(
     texts: the words
     index: index of the word of each token, [n]
     by_token: attribution by key token, [S, n]
+    by_head: the same by head, [S, H, n], or None
     matrix: Attr, [S, H, n, n], or None
     """
     belongs = np.zeros((len(index), len(texts)))
     belongs[np.arange(len(index)), list(index)] = 1
     merged = None if matrix is None else (belongs.T @ matrix @ belongs).astype(np.float32)
+    if matrix is not None:
+        by_head = matrix.sum(2)
     return Words(
         sites=sites,
         texts=tuple(texts),
         pieces=tuple(tuple(np.flatnonzero(column).tolist()) for column in belongs.T),
         attribution=(by_token @ belongs).astype(np.float32),
+        by_head=None if by_head is None else (by_head @ belongs).astype(np.float32),
         matrix=merged,
     )

@@ -21,6 +21,7 @@ from db.results.digest import PICK, SiteCompleteness
 from db.results.words import from_columns
 from headwise.segmentation import Segmentation
 from jobs.errors import NotFoundError
+from jobs.head_tokens import unpack_head
 from jobs.kinds.head_importance import HeadImportance, HeadSums, head_importance
 
 PAIRED = 4_000
@@ -97,6 +98,9 @@ SELECT r.example_no, e.source_row, e.gold, r.predicted, r.target, r.probabilitie
 EXAMPLE_SCORES = """
 SELECT site, head, score, total, query, key, attention_max, attention_mean
 FROM head_score WHERE job_id = :job_id AND example_no = :example ORDER BY site, head
+"""
+HEAD_TOKENS = """
+SELECT head_token_attribution FROM example_result WHERE job_id = :job_id AND example_no = :example
 """
 EXAMPLE_SITES = """
 SELECT site, f0, f1, residual, points, converged
@@ -262,6 +266,18 @@ def get_confusion(
 def example_scores(database: Database, job_id: int, example: int) -> list[RowMapping]:
     """Get one example's values of every head: site, head, score, total, query, key, attention."""
     return database.rows(EXAMPLE_SCORES, job_id=job_id, example=example)
+
+
+def example_head_tokens(
+    database: Database, job_id: int, example: int, site: int, head: int
+) -> list[float] | None:
+    """Get the attribution of one example's key tokens by one head, [n]; None if it is not stored.
+
+    Tokens of a long text that are not among the head's strongest are NaN.
+    """
+    with database.read() as tx:
+        packed = tx.run(HEAD_TOKENS, job_id=job_id, example=example).scalar()
+    return None if packed is None else unpack_head(packed, site, head)
 
 
 def example_sites(database: Database, job_id: int, example: int) -> list[RowMapping]:

@@ -223,6 +223,7 @@ def _insert_example_results(
             "truncated": example.truncated,
             "error": example.error,
             **words.to_columns(example.words if keep_text else None),
+            "head_token_attribution": example.head_token_attribution,
         }
         for number, example in enumerate(result.examples, start=held.lo)
     )

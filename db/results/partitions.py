@@ -37,7 +37,8 @@ def add(tx: Transaction, job_id: int, large: Sequence[Table]) -> None:
     for table in large:
         own = _own(table, job_id)
         for statement in (
-            f"CREATE TABLE {own} (LIKE {table.name}_shared INCLUDING DEFAULTS INCLUDING INDEXES)",
+            f"CREATE TABLE {own} (LIKE {table.name}_shared "
+            "INCLUDING DEFAULTS INCLUDING INDEXES INCLUDING STORAGE)",
             f"ALTER TABLE {own} ALTER COLUMN alone SET DEFAULT true",
             f"ALTER TABLE {table.name}_alone ATTACH PARTITION {own} FOR VALUES IN ({job_id})",
         ):

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -36,6 +37,7 @@ example_result = Table(
     Column("error", Text),
     Column("word_index", Text),
     Column("token_spans", Text),
+    Column("head_token_attribution", LargeBinary),
     *(
         Index(
             f"ix_example_result_{name}",

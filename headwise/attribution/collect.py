@@ -14,6 +14,7 @@ from torch import Tensor
 from headwise.encoding import Encoded
 from headwise.errors import first_line
 from headwise.models.labels import Outputs
+from headwise.options import Options
 from headwise.replay import Site
 from headwise.result import Attribution, Floats, Ints
 from headwise.trees import Interactions, interactions
@@ -30,6 +31,7 @@ class SiteResult:
     edge_cell: head, query and key of each edge, [B, k, 3]
     summed: the matrix summed over heads, [B, n, n]
     matrix: [B, H, n, n] or None
+    by_head_and_key: [B, H, n] or None
     f0, f1, total, points, converged: [B]
     finite: [B], False where a pass gave a number that is not finite
     """
@@ -45,6 +47,7 @@ class SiteResult:
     edge_cell: Tensor
     summed: Tensor
     matrix: Tensor | None
+    by_head_and_key: Tensor | None
     f0: Tensor
     f1: Tensor
     total: Tensor
@@ -76,13 +79,13 @@ class MethodValues:
 
 
 def summarize(
-    cells: MethodValues, attention: Tensor, lengths: Tensor, edges: int, keep_matrix: bool
+    cells: MethodValues, attention: Tensor, lengths: Tensor, options: Options
 ) -> SiteResult:
     """Reduce the values of one site to maxima, sums and largest cells.
 
     attention: [B, H, n, n]
     lengths: number of tokens without padding, int [B]
-    edges: number of largest cells to keep
+    options: what to keep
     """
     batch, heads, n, _ = attention.shape
     attr, shown = cells.values, attention
@@ -98,7 +101,7 @@ def summarize(
     attr = attr.masked_fill(~counted, 0)
     ranked = attr.masked_fill(~counted, -math.inf).flatten(1)
     scores, best = ranked.view(batch, heads, n * n).max(-1)
-    values, cell = ranked.topk(min(edges, ranked.shape[1]), dim=1)
+    values, cell = ranked.topk(min(options.edges, ranked.shape[1]), dim=1)
     row_max = attention.masked_fill(~tokens, 0).amax(-1)
     totals = attr.sum((2, 3), dtype=torch.float64)
     undefined = totals.new_full((batch,), math.nan)
@@ -116,7 +119,8 @@ def summarize(
         edge_attention=shown.flatten(1).gather(1, cell).float().cpu(),
         edge_cell=torch.stack([cell // (n * n), cell // n % n, cell % n], -1).cpu(),
         summed=attr.sum(1).float().cpu(),
-        matrix=attr.float().cpu() if keep_matrix else None,
+        matrix=attr.float().cpu() if options.matrices else None,
+        by_head_and_key=attr.sum(2).float().cpu() if options.head_token_attribution else None,
         f0=(undefined if cells.f0 is None else cells.f0).cpu(),
         f1=(undefined if cells.f1 is None else cells.f1).cpu(),
         total=totals.sum(1).cpu(),
@@ -185,6 +189,7 @@ class Collector:
         }
         self._errors: list[str | None] = [None] * e
         self._matrices: list[Floats | None] = [None] * e
+        self._by_head: list[Floats | None] = [None] * e
         self._tokens: list[Floats | None] = [None] * e
         self._interactions: list[Interactions | None] = [None] * e
 
@@ -262,16 +267,22 @@ class Collector:
         self._tokens[example] = torch.stack([r.by_key[row, :n] for r in results]).numpy()
         summed = torch.stack([result.summed[row, :n, :n] for result in results])
         self._interactions[example] = interactions(summed.numpy(), self._sites)
-        if any(result.matrix is None for result in results):
-            return
-        heads = max(site.heads for site in self._sites)
-        kept = np.full((len(results), heads, n, n), math.nan, dtype=np.float32)
-        for site, result in enumerate(results):
-            if result.matrix is not None:
-                kept[site, : self._sites[site].heads] = result.matrix[row, :, :n, :n].numpy()
-        self._matrices[example] = kept
+        self._matrices[example] = self._stacked([r.matrix for r in results], row, n)
+        self._by_head[example] = self._stacked([r.by_head_and_key for r in results], row, n)
 
-    def result(self, *, keep_matrices: bool, outputs: Outputs) -> Attribution:
+    def _stacked(self, parts: Sequence[Tensor | None], row: int, n: int) -> Floats | None:
+        """Stack the values by head of one example, [S, H, n ...]; None if they are not kept."""
+        kept = [part[row] for part in parts if part is not None]
+        if not kept:
+            return None
+        heads = max(site.heads for site in self._sites)
+        whole = np.full((len(kept), heads, *(n,) * (kept[0].dim() - 1)), math.nan, dtype=np.float32)
+        for site, part in enumerate(kept):
+            real = (slice(None), *(slice(n),) * (part.dim() - 1))
+            whole[site, : len(part)] = part[real].numpy()
+        return whole
+
+    def result(self, options: Options, outputs: Outputs) -> Attribution:
         """Return the complete result."""
         return Attribution(
             method=self._method,
@@ -285,6 +296,9 @@ class Collector:
             errors=tuple(self._errors),
             token_attribution=tuple(self._tokens),
             interactions=tuple(self._interactions),
-            matrices=tuple(self._matrices) if keep_matrices else None,
+            matrices=tuple(self._matrices) if options.matrices else None,
+            head_token_attribution=(
+                tuple(self._by_head) if options.head_token_attribution else None
+            ),
             **self._arrays,
         )

@@ -106,7 +106,7 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
             ),
         )
         prepared_model.run("attribution", encoded, call.attribute, call.collector.fail)
-    return call.collector.result(keep_matrices=options.matrices, outputs=targets.function.outputs)
+    return call.collector.result(options, targets.function.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +152,6 @@ class _Call:
         for site in range(len(replay.sites)):
             attention = recording.attention(site)
             values = method(site, attention)
-            results.append(summarize(values, attention, lengths, options.edges, options.matrices))
+            results.append(summarize(values, attention, lengths, options))
         probabilities = function.probabilities(recording.logits.detach())
         self.collector.add(batch, results, probabilities, predicted, target)

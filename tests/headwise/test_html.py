@@ -86,6 +86,29 @@ def test_words_have_what_is_attributed_to_them(result):
         assert float(number) == pytest.approx(total, abs=5e-4)
 
 
+def test_words_that_one_head_reads(result):
+    html = result.picture(2, layer=1, head=3)._repr_html_().replace("&minus;", "-")
+    assert "Words that head 3 of layer 1 reads" in html
+    found = re.findall(r'<span class="word"[^>]*>(.*?)<small>(.*?)</small>', html)
+    wanted = result.matrices[2][1, 3].sum(0)
+    assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
+    assert [float(number) for _, number in found] == pytest.approx(wanted.tolist(), abs=5e-4)
+    by_head = tuple(None if m is None else m.sum(2) for m in result.matrices)
+    plain = dataclasses.replace(result, matrices=None, head_token_attribution=by_head)
+    words = "".join(re.findall(r'<div class="words">.*?</div>', html))
+    assert words in plain.picture(2, layer=1, head=3)._repr_html_().replace("&minus;", "-")
+
+
+def test_heads_that_cannot_be_shown(result):
+    with pytest.raises(OptionError, match="layer and head, or neither"):
+        result.picture(0, layer=1)
+    with pytest.raises(OptionError, match="no layer 1 with a head 4"):
+        result.picture(0, layer=1, head=4)
+    plain = dataclasses.replace(result, matrices=None)
+    with pytest.raises(OptionError, match="head_token_attribution=True"):
+        plain.picture(0, layer=1, head=0)
+
+
 def test_the_strongest_pairs_are_listed(result):
     """Of words; of tokens where matrices were not kept."""
     pair = result.words()[2].pairs(1)[0]

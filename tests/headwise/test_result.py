@@ -94,6 +94,25 @@ def test_save_and_load(result, tmp_path):
             assert before == after
 
 
+def test_what_a_head_reads_of_each_token(tmp_path):
+    model, lengths = tiny(), (5, 2, 8)
+    kept = headwise.attribute_encoded(
+        model,
+        random_inputs(model, lengths),
+        integration="gauss-legendre:2",
+        head_token_attribution=True,
+    )
+    for by_head, matrix, by_token in zip(
+        kept.head_token_attribution, kept.matrices, kept.token_attribution, strict=True
+    ):
+        np.testing.assert_allclose(by_head, matrix.sum(2), atol=1e-6)
+        np.testing.assert_allclose(by_head.sum(1), by_token, atol=1e-6)
+    kept.save(tmp_path / "kept.safetensors")
+    loaded = Attribution.load(tmp_path / "kept.safetensors").head_token_attribution
+    assert [part.shape for part in loaded] == [(3, 4, n) for n in lengths]
+    np.testing.assert_array_equal(loaded[2], kept.head_token_attribution[2])
+
+
 def test_files_from_before_the_characters_of_tokens(result, tmp_path):
     path = tmp_path / "result.safetensors"
     dataclasses.replace(result, token_spans=((Span(0, 1, 2), None),) * len(result)).save(path)

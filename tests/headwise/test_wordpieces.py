@@ -82,6 +82,7 @@ def test_pieces_are_joined_to_the_words_of_the_text(tokenizer, words):
             want = result.matrices[0][:, :, list(query)][..., list(key)].sum((2, 3))
             np.testing.assert_allclose(example.matrix[:, :, word, other], want, atol=1e-6)
     np.testing.assert_allclose(example.attribution, example.matrix.sum((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(example.by_head, example.matrix.sum(2), atol=1e-5)
     np.testing.assert_allclose(example.matrix.sum((2, 3)), result.totals[0], atol=1e-5)
 
 
@@ -102,6 +103,7 @@ def test_words_without_matrices_and_of_failed_examples():
     (words, _) = plain.words()
     assert words.texts == plain.tokens[0]
     assert words.matrix is None
+    assert words.by_head is None
     with pytest.raises(OptionError, match="matrices=True"):
         words.pairs(3)
     model.bert.embeddings.word_embeddings.weight.data[inputs[0]["input_ids"][0]] = float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
@@ -14,6 +15,7 @@ from db.results import export as exports
 from db.results.words import from_columns
 from jobs.errors import NotFoundError
 from jobs.formatting import head_name
+from jobs.head_tokens import STRONGEST
 from webui.context import attachment, choice, database, integer, optional_integer
 from webui.heads import site_name, url_values
 from webui.pages import trees, words
@@ -74,9 +76,10 @@ def example(job_id: int, example_no: int) -> str:
     scores = results.example_scores(opened, job_id, example_no)
     edges = results.example_edges(opened, job_id, example_no)
     site_no = optional_integer("site")
-    picture = _picture(found, sites, site_no)
+    read = _read_words(found)
     pieces = words.read_pieces(found.tokens or (), found.texts, found.words)
-    edge_rows = [_edge(edge, sites, picture["words"], pieces) for edge in edges]
+    edge_rows = [_edge(edge, sites, read, pieces) for edge in edges]
+    chosen = _chosen(sites, scores, edge_rows, pieces)
     return render_template(
         "example.html",
         job=job,
@@ -97,10 +100,12 @@ def example(job_id: int, example_no: int) -> str:
             for row in results.example_sites(opened, job_id, example_no)
             if row["site"] < len(sites)
         ],
-        chosen=_chosen(sites, scores, edge_rows, pieces),
+        chosen=chosen,
+        selection={name: request.args[name] for name in ("at", "site") if name in request.args},
+        head_words=chosen and _head_words(job_id, example_no, read, chosen["row"]),
         tree=trees.section(job_id, found, sites),
         alike=results.alike_examples(opened, job_id, example_no, job.examples),
-        **picture,
+        sentence=_sentence(found, sites, read, site_no),
         **_neighbours(job, example_no),
     )
 
@@ -130,29 +135,39 @@ def histogram(scores: list[float]) -> dict[str, Any]:
     return {"edges": [low + i * width for i in range(BINS)], "width": width, "counts": counts}
 
 
-def _picture(found: Example, sites: list[Site], site_no: int | None) -> dict[str, Any]:
-    """Words, their values at one site or on average over all, and the scale of the colours."""
+def _read_words(found: Example) -> list[words.Word]:
+    """The words of an example; positions where texts were not kept."""
+    length = len(found.token_attribution[0]) if found.token_attribution else 0
+    tokens = found.tokens or tuple(f"#{i}" for i in range(length))
+    return words.read_words(tokens, found.texts, found.words)
+
+
+def _sentence(
+    found: Example, sites: list[Site], read: list[words.Word], site_no: int | None
+) -> words.Sentence:
+    """The words with their values at one site, or on average over all."""
     attribution = found.token_attribution or []
     if site_no is not None and site_no >= len(sites):
         raise NotFoundError(f"The model has {len(sites)} sites: there is no site {site_no}.")
-    tokens = found.tokens or tuple(
-        f"#{i}" for i in range(len(attribution[0]) if attribution else 0)
-    )
-    read = words.read_words(tokens, found.texts, found.words)
-    if not attribution:
-        values = [0.0] * len(read)
-    elif site_no is not None:
-        values = words.sum_by_word(read, attribution[site_no])
-    else:
-        mean = [sum(column) / len(attribution) for column in zip(*attribution, strict=True)]
-        values = words.sum_by_word(read, mean)
-    segments: dict[int, list[tuple[int, words.Word, float]]] = {}
-    for index, (word, value) in enumerate(zip(read, values, strict=True)):
-        segments.setdefault(word.segment, []).append((index, word, value))
+    if attribution and site_no is not None:
+        return words.by_word(read, attribution[site_no])
+    mean = [sum(column) / len(attribution) for column in zip(*attribution, strict=True)]
+    return words.by_word(read, mean)
+
+
+def _head_words(
+    job_id: int, example_no: int, read: list[words.Word], row: Any
+) -> dict[str, Any] | None:
+    """The words with the attribution that one head reads of them; None if it is not stored."""
+    place = {"example": example_no, "site": row["site"], "head": row["head"]}
+    values = results.example_head_tokens(database(), job_id, **place)
+    if values is None:
+        return None
+    known = [0.0 if math.isnan(value) else value for value in values]
     return {
-        "words": read,
-        "segments": list(segments.values()),
-        "scale": words.scale_of(read, values),
+        "sentence": words.by_word(read, known),
+        "partial": any(map(math.isnan, values)),
+        "strongest": STRONGEST,
     }
 
 

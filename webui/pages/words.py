@@ -35,6 +35,29 @@ class Word:
         return not self.before
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """The words of an example with one value each, which gives them their colours."""
+
+    words: Sequence[Word]
+    values: Sequence[float]
+
+    @property
+    def segments(self) -> list[list[tuple[int, Word, float]]]:
+        """By text, the number, word and value of each of its words."""
+        found: dict[int, list[tuple[int, Word, float]]] = {}
+        for index, (word, value) in enumerate(zip(self.words, self.values, strict=True)):
+            found.setdefault(word.segment, []).append((index, word, value))
+        return list(found.values())
+
+    @property
+    def scale(self) -> float:
+        """The value that gets the strongest colour: the largest |value| of a word of the text."""
+        pairs = zip(self.words, self.values, strict=True)
+        texts = [abs(value) for word, value in pairs if not word.special]
+        return max(texts, default=0.0) or max(map(abs, self.values), default=0.0)
+
+
 class Piece(NamedTuple):
     """A token as it was written, and the rest of its word."""
 
@@ -101,15 +124,10 @@ def _trimmed(span: Span, texts: Sequence[str]) -> Span:
     return Span(span.segment, span.start + left, span.start + right) if right else span
 
 
-def sum_by_word(words: Sequence[Word], values: Sequence[float]) -> list[float]:
-    """The attribution of each word: the sum over its tokens."""
-    return [sum(values[word.first : word.end]) for word in words]
-
-
-def scale_of(words: Sequence[Word], values: Sequence[float]) -> float:
-    """The value that gets the strongest colour: the largest |value| of a word of the text."""
-    texts = [abs(v) for word, v in zip(words, values, strict=True) if not word.special]
-    return max(texts, default=0.0) or max((abs(v) for v in values), default=0.0)
+def by_word(words: Sequence[Word], values: Sequence[float]) -> Sentence:
+    """The words with the attribution of each: the sum over its tokens; zero without values."""
+    sums = [float(sum(values[word.first : word.end])) for word in words]
+    return Sentence(words=words, values=sums)
 
 
 def level(value: float, scale: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import headwise
 from headwise import Attribution
 from headwise.segmentation import Segmentation
+from jobs.head_tokens import pack
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
 from jobs.results import ExampleResult
 from workers.block import Block, site_infos
@@ -26,6 +27,7 @@ def compute(block: Block[AttributionSpec]) -> AttributionResult:
         max_length=spec.max_length,
         edges=spec.edges,
         matrices=False,
+        head_token_attribution=True,
         progress=lambda done, _total: block.progress(done),
     )
     return shard_result(result)
@@ -61,6 +63,9 @@ def _example(result: Attribution, number: int) -> ExampleResult:
     failed = error is not None
     by_token, cells = result.token_attribution[number], result.interactions[number]
     spans = result.token_spans[number]
+    by_head = (
+        None if result.head_token_attribution is None else result.head_token_attribution[number]
+    )
     return ExampleResult(
         predicted=None if failed else int(result.predicted[number]),
         target=None if failed else int(result.target[number]),
@@ -71,6 +76,7 @@ def _example(result: Attribution, number: int) -> ExampleResult:
         else None,
         word_texts=result.word_texts[number],
         token_attribution=None if by_token is None else by_token.tolist(),
+        head_token_attribution=None if by_head is None else pack(by_head),
         interactions=None if cells is None else cells.to_json(),
         truncated=bool(result.truncated[number]),
         error=error,

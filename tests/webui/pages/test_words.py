@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import insert, update
@@ -17,8 +18,9 @@ from db import schema
 from db.database import Database
 from db.results.words import to_columns
 from headwise.segmentation import Segmentation
+from jobs.head_tokens import pack
 from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
-from webui.pages.words import LEVELS, Word, level, read_pieces, read_words, scale_of, word_at
+from webui.pages.words import LEVELS, Word, by_word, level, read_pieces, read_words, word_at
 
 TOKENIZERS = {
     "WordPiece": word_piece("un", "##believ", "##able", "so", "cafe"),
@@ -134,6 +136,26 @@ def test_token_pairs_and_tree_show_what_was_written(
     assert "Ã" not in page
 
 
+def test_a_chosen_head_colours_the_words(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    address = place(database, seeding, "byte-level BPE", "Café so")
+    page = client.get(address).text
+    assert "data-head-words" not in page, "it is a result from before"
+    by_head = np.zeros((1, 2, 10), dtype=np.float32)
+    by_head[0, 1] = [9, 0.1, 0, 0, 0.1, 0.1, -0.4, -0.2, 0, 0]
+    with database.write() as tx:
+        values = {"head_token_attribution": pack(by_head)}
+        tx.execute(update(schema.example_result).values(**values))
+    (words,) = paragraphs(client.get(f"{address}?at=0.1").text, "data-head-words")
+    assert [word for word, _ in words] == ["[CLS]", "Café", "so", "[SEP]"]
+    assert [classes for _, classes in words] == [" p10 special", " p5", " n10", " z special"]
+    page = client.get(f"{address}?at=0.0&site=0").text
+    (words,) = paragraphs(page, "data-head-words")
+    assert {classes.split()[0] for _, classes in words} == {"z"}
+    assert f'href="{address}?at=0.1&amp;site=0#grid"' in page, "heads can be chosen without scripts"
+
+
 def test_results_from_before_words_were_stored(
     client: FlaskClient, database: Database, seeding: SimpleNamespace
 ) -> None:
@@ -188,8 +210,18 @@ def test_pieces_of_a_word_that_was_cut_between_bytes() -> None:
 def test_separators_do_not_set_the_scale() -> None:
     tokens, words = stored("WordPiece", "so un")
     read_ = read_words(tokens, ("so un",), words)
-    assert scale_of(read_, [9.0, 0.5, -2.0, 0.0]) == 2.0
-    assert scale_of(read_[:1], [9.0]) == 9.0
+    assert by_word(read_, [9.0, 0.5, -2.0, 0.0]).scale == 2.0
+    assert by_word(read_[:1], [9.0]).scale == 9.0
+
+
+def test_values_of_words_are_sums_by_text() -> None:
+    tokens, words = stored("WordPiece", "unbelievable so", "so")
+    sentence = by_word(read_words(tokens, ("unbelievable so", "so"), words), list(range(8)))
+    assert [[value for _, _, value in line] for line in sentence.segments] == [
+        *([0, 1 + 2 + 3, 4, 5], [6, 7])
+    ]
+    assert [number for line in sentence.segments for number, _, _ in line] == list(range(6))
+    assert by_word(sentence.words, []).values == [0] * 6
 
 
 def test_the_word_of_a_token() -> None:

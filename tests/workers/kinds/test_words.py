@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 import headwise
 from db.database import Database
 from db.queue import claims
-from db.reads.results import get_example
+from db.reads.results import example_head_tokens, get_example
 from db.results import commit
 from jobs.outcome import Completed
 from tests.helpers.classifiers import random_inputs, tiny
@@ -62,3 +64,21 @@ def test_without_offsets_there_are_no_words(database: Database) -> None:
     example = get_example(database, job, 0)
     assert example.tokens == result.tokens[0]
     assert example.words is None
+
+
+def test_what_each_head_reads_of_each_token_is_stored(database: Database) -> None:
+    model = tiny()
+    inputs = random_inputs(model, [6, 3])
+    result = headwise.attribute_encoded(
+        model, inputs, matrices=False, head_token_attribution=True, integration="gauss-legendre:2"
+    )
+    job = commit_all(database, result)
+    assert result.head_token_attribution is not None
+    for example, by_head in enumerate(result.head_token_attribution):
+        assert by_head is not None
+        for site in range(3):
+            for head in range(4):
+                want = by_head[site, head]
+                found = example_head_tokens(database, job, example, site, head)
+                np.testing.assert_allclose(found, want, rtol=0, atol=5e-4 * np.abs(want).max())
+    assert example_head_tokens(database, job, 2, 0, 0) is None
