@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FORMATS = {
     "masked": "an ordinary Hugging Face folder of the same size, the heads' weights zero",
     "smaller": "a smaller model for headwise.load_pruned",
-    "onnx": "the smaller model as ONNX",
+    "onnx": "the smaller model as ONNX, or the masked one where heads cannot be taken out",
 }
 
 
@@ -191,8 +191,13 @@ def _export(
 ) -> tuple[PreTrainedModel, float | None]:
     """Write the model; returns it as it loads again, and the difference of ONNX from torch."""
     import headwise
-    from headwise.pruning.export import load_pruned, save_masked, save_onnx, save_pruned
-    from headwise.pruning.structure import remove_heads
+    from headwise.pruning.export import (
+        load_pruned,
+        save_masked,
+        save_onnx,
+        save_pruned,
+        smallest,
+    )
 
     mask = np.zeros((len(loaded.sites), max(site.heads for site in loaded.sites)), dtype=bool)
     for site, head in removed:
@@ -205,4 +210,4 @@ def _export(
         save_pruned(loaded.model, loaded.tokenizer, mask, to)
         return load_pruned(to, **where).model, None
     difference = save_onnx(loaded.model, loaded.tokenizer, mask, to)
-    return remove_heads(loaded.model, mask), difference
+    return smallest(loaded.model, mask), difference

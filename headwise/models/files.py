@@ -127,7 +127,8 @@ class ModelFiles:
         """
         tokenizer_class = str(self.tokenizer_settings.get("tokenizer_class")).removesuffix("Fast")
         given = self.tokenizer_settings.get("model_input_names")
-        typed = "token_type_ids" in given if given else tokenizer_class in GIVE_TOKEN_TYPES
+        named = given if isinstance(given, list) else ()
+        typed = "token_type_ids" in named if named else tokenizer_class in GIVE_TOKEN_TYPES
         found = (
             shape[0]
             for name, shape in self.shapes.items()

@@ -209,7 +209,7 @@ def _checked(kind: type, values: Any) -> dict[str, Any]:
 def save_onnx(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mask: ArrayLike, folder: str | Path
 ) -> float:
-    """Write the smaller model of ``remove_heads`` as ONNX.
+    """Write the smaller model of ``remove_heads`` as ONNX, or else that of ``zero_heads``.
 
     Inputs are ``input_ids``, ``attention_mask`` and, if tokenizer and model have them,
     ``token_type_ids``, int64 [batch, sequence], both of any size; the output is ``logits``.
@@ -224,7 +224,7 @@ def save_onnx(
     for name in ("onnx", "onnxscript"):
         _optional(name)
     with _new_folder(folder) as target:
-        pruned = remove_heads(model, mask).float().cpu()
+        pruned = smallest(model, mask).float().cpu()
         pruned.config.use_cache = False
         shapes = [*native_logits(pruned)[0], probe_inputs(pruned, 1, 1, 3)]
         probes = [_with_types(pruned, tokenizer, probe) for probe in shapes]
@@ -238,6 +238,14 @@ def save_onnx(
         model.config.save_pretrained(target)
         tokenizer.save_pretrained(target)
     return worst
+
+
+def smallest(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
+    """Return the model of ``remove_heads``, or where that is refused the one of ``zero_heads``."""
+    try:
+        return remove_heads(model, mask)
+    except UnsupportedModelError:
+        return zero_heads(model, mask)
 
 
 class _Logits(nn.Module):

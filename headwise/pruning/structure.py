@@ -64,12 +64,18 @@ def cut_heads(
             for wiring in wirings
         ]
     pruned = copy.deepcopy(model).eval()
-    with _as_refusal(model, "the smaller model does not run"):
+    try:
         for cut in cuts:
             cut.apply(pruned)
         with torch.no_grad():
             logits = [pruned(**probe).logits for probe in probes]
-    _compare(model, logits, expected)
+        _compare(model, logits, expected)
+    except FAILURES as error:
+        raise _refusal(
+            model,
+            "the smaller model does not run, as parts of it are made for all heads "
+            "together; zero them (headwise.zero_heads, or the format 'masked')",
+        ) from error
     return pruned, cuts, sites, removed
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from benchmarks.tiny import BEGIN, END, tiny_model
 
 WORDS = (
     "the a cat dog river bridge night morning sings sleeps runs waits loudly softly never always "
@@ -58,3 +66,32 @@ def pairs_file(path: Path, count: int) -> Path:
             }
             file.write(json.dumps(row) + "\n")
     return path
+
+
+def classifier_folder(folder: Path, kind: str, **config: Any) -> Path:
+    """Save a random 3-class model of any type with a word tokenizer; returns the folder.
+
+    Texts end with the end-of-text token, as encoder-decoders want it.
+
+    config: changes to its configuration
+    """
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    vocabulary = {token: number for number, token in enumerate([*special, *WORDS])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> $B </s>",
+        special_tokens=[("<s>", BEGIN), ("</s>", END)],
+    )
+    names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
+    labels = ("no", "maybe", "yes")
+    model = tiny_model(
+        kind,
+        id2label=dict(enumerate(labels)),
+        label2id={name: number for number, name in enumerate(labels)},
+        **config,
+    )
+    model.float().save_pretrained(folder)
+    return folder

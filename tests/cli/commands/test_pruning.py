@@ -8,21 +8,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import headwise as library
 from db import schema
 from db.database import Database
 from db.queue import new_jobs
 from headwise.pruning.export import load_pruned
-from headwise.pruning.structure import remove_heads
+from headwise.pruning.structure import remove_heads, zero_heads
 from jobs.settings import load_settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
 from tests.cli.conftest import Headwise
 from tests.helpers.jobs import job_values
-from tests.helpers.tiny import bert_folder, pairs_file
+from tests.helpers.tiny import bert_folder, classifier_folder, pairs_file
 
 LAYERS, HEADS = 2, 4
 MEAN = np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS)[::-1] / 10
@@ -31,8 +33,13 @@ MEAN = np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS)[::-1] / 10
 
 @pytest.fixture
 def job(home: Path, store: Database) -> int:
-    """A planned pruning job on a real tiny model, by a ranking that is written by hand."""
+    """A planned pruning job on a real tiny BERT."""
     bert_folder(home / "tiny", layers=LAYERS, heads=HEADS)
+    return planned(home, store, MEAN)
+
+
+def planned(home: Path, store: Database, mean: np.ndarray[Any, Any]) -> int:
+    """A planned pruning job on a model folder, by a ranking that is written by hand."""
     settings = load_settings()
     spec: dict[str, Any] = {
         "model": {"name": str(home / "tiny")},
@@ -45,11 +52,16 @@ def job(home: Path, store: Database) -> int:
     source = new_jobs.create_job(store, job_values(spec=json.dumps(spec), state="succeeded"), [])
     rows = [
         {"job_id": source, "source": "attattr", "site": site, "head": head, "n": 4, "rank": 1,
-         "mean": float(MEAN[site, head])}
-        for site in range(LAYERS)
-        for head in range(HEADS)
+         "mean": float(mean[site, head])}
+        for site, head in np.ndindex(mean.shape)
+    ]  # fmt: skip
+    sites = [
+        {"job_id": source, "site": site, "layer": site, "kind": "encoder",
+         "heads": mean.shape[1], "name": f"layer.{site}"}
+        for site in range(len(mean))
     ]  # fmt: skip
     with store.write() as tx:
+        tx.execute(schema.site.insert(), sites)
         tx.execute(schema.ranking.insert(), rows)
     wanted = {"kind": "pruning", "sources": [{"job": source}], "steps": 4, "random": 1, "within": 1}
     found = submit(check({"spec": {**spec, **wanted}}, settings, store), store)
@@ -103,6 +115,75 @@ def test_the_chosen_mask_becomes_onnx(headwise: Headwise, job: int, store: Datab
     assert ran.json["removed"] == [[1, 0], [1, 1]]
     assert ran.json["onnx_difference"] < 1e-4
     assert Path("onnx/model.onnx").is_file()
+
+
+SITES = {"bart": 6, "t5": 6, "mobilebert": 2}
+TEXTS = ("the cat sings loudly .", "a dog runs")
+
+
+def of_texts(model: Any, folder: Path) -> torch.Tensor:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer(list(TEXTS), return_tensors="pt", padding=True)
+    inputs.pop("token_type_ids", None)
+    with torch.no_grad():
+        found: torch.Tensor = model(**inputs).logits
+    return found
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_encoder_decoders_and_others_without_some_special_tokens(
+    headwise: Headwise, home: Path, store: Database, kind: str
+) -> None:
+    """Half of the heads go; transformers alone reads what is written."""
+    classifier_folder(home / "tiny", kind)
+    mean = np.random.default_rng(0).random((SITES[kind], HEADS))
+    job = planned(home, store, mean)
+    whole = library.load(home / "tiny", device="cpu").model
+    removed = mean <= np.median(mean)
+    wanted = of_texts(zero_heads(whole, removed), home / "tiny")
+    assert (wanted - of_texts(whole, home / "tiny")).abs().max() > 1e-3
+
+    asked = ("prune", str(job), "--share", "0.5", "--json", "--format")
+    ran = headwise(*asked, "masked", "--out", "masked")
+    assert ran.status == 0, ran.err
+    assert ran.json["removed"] == np.argwhere(removed).tolist()
+    plain = AutoModelForSequenceClassification.from_pretrained("masked")
+    torch.testing.assert_close(of_texts(plain, Path("masked")), wanted, atol=1e-5, rtol=1e-5)
+
+    ran = headwise(*asked, "smaller", "--out", "smaller")
+    if kind == "t5":
+        assert (ran.status, ran.out) == (2, "")
+        assert "made for all heads together; zero them" in ran.err
+        assert "the format 'masked'" in ran.err
+        assert "tensor" not in ran.err
+    else:
+        assert ran.status == 0, ran.err
+        small = load_pruned("smaller", device="cpu")
+        torch.testing.assert_close(
+            of_texts(small.model, Path("smaller")), wanted, atol=1e-5, rtol=1e-5
+        )
+        assert ran.json["parameters"][1] < ran.json["parameters"][0]
+
+
+def test_what_cannot_be_smaller_becomes_onnx(
+    headwise: Headwise, home: Path, store: Database
+) -> None:
+    classifier_folder(home / "tiny", "t5", num_layers=1, num_decoder_layers=1)
+    mean = np.arange(3 * HEADS).reshape(3, HEADS) / 100
+    job = planned(home, store, mean)
+    ran = headwise("prune", str(job), "--share", "0.25", "--format", "onnx", "--out", "onnx")
+    assert ran.status == 0, ran.err
+    whole = library.load(home / "tiny", device="cpu").model
+    removed = mean < 0.03
+    tokenizer = AutoTokenizer.from_pretrained("onnx")
+    session = onnxruntime.InferenceSession("onnx/model.onnx")
+    names = [each.name for each in session.get_inputs()]
+    inputs = tokenizer(TEXTS[0], return_tensors="np")
+    (found,) = session.run(None, {name: inputs[name] for name in names})
+    with torch.no_grad():
+        given = {name: torch.from_numpy(inputs[name]) for name in names}
+        wanted = zero_heads(whole, removed)(**given).logits.numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(
