@@ -26,7 +26,7 @@ from jobs.errors import HeadwiseError
 COMMANDS: dict[str, tuple[Callable[..., int | None], ...]] = {
     "Jobs": (
         *(jobs.submit, study.study, attack.attack, attack.try_attack),
-        *(jobs.jobs, jobs.watch, logs.logs),
+        *(jobs.jobs, jobs.why, jobs.watch, logs.logs),
         *(jobs.pause, jobs.resume, jobs.cancel, jobs.change, jobs.delete),
     ),
     "Results": (results.sql, results.export, results.schema, pruning.prune),

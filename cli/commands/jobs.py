@@ -23,6 +23,7 @@ from cli.options import (
 from cli.progress import watch as watch_jobs
 from cli.submission import complete, start_from, submit_raw
 from db.reads import jobs as job_reads
+from db.reads.waiting import reasons
 from jobs.errors import nearest, refuse
 from jobs.formatting import rate
 from jobs.states import SHOWN_JOB_STATES
@@ -66,6 +67,17 @@ def submit(
         raw = start_from(start.spec, start.preset, settings)
         complete(raw, source, spec_keys, queue, assignments=start.set_)
         return submit_raw(raw, run, settings, database)
+
+
+def why(job_id: JobId, as_json: AsJson = False) -> None:
+    """Say why a job waits."""
+    with opened() as (settings, database):
+        job = job_reads.get_job(database, job_id)
+        found = reasons(database, [job], settings).get(job_id)
+    if as_json:
+        print_json({"cause": found and found.cause, "message": found and found.message})
+    else:
+        out.print(found.message if found else f"Job {job_id} does not wait: it is {job.state}.")
 
 
 def jobs(

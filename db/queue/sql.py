@@ -12,7 +12,7 @@ FINAL = "('succeeded', 'failed', 'cancelled')"
 """The final states of a job, as a SQL list."""
 
 RANKED = f"""
-SELECT j.id AS job_id, j.queue, j.block, j.cost, j.kind, j.layers, j.heads
+SELECT j.id AS job_id, j.queue, j.user_name, j.block, j.cost, j.kind, j.layers, j.heads
 FROM job j
 LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
            WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own

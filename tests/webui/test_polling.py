@@ -202,5 +202,5 @@ def test_a_job_that_waits_for_the_hub_says_so(
     words = "waiting for the hub, next try at 22:13:20 UTC (2 of 12 failed)"
     assert client.get(f"/api/v1/jobs/{queued}").json["waiting"] == words
     page = client.get(f"/jobs/{queued}").text
-    assert f"This job is {words}. The hub does not answer." in page
+    assert f"It is {words}. The hub does not answer." in page
     assert words in client.get("/").text

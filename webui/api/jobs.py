@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, url_for
 
 from db.ops import fleet, logs
 from db.reads import jobs as job_reads
+from db.reads.waiting import reasons
 from jobs.errors import refuse
 from jobs.logs import LEVELS
 from jobs.states import SHOWN_JOB_STATES
@@ -59,6 +60,14 @@ def check_job() -> Response:
 def get_job(job_id: int) -> Response:
     """A job with its progress; 304 where it has not changed since If-None-Match."""
     return jsonify(live_json(database(), job_id))
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/why")
+def explain_waiting(job_id: int) -> Response:
+    """Why a job waits: `cause` and `message`, both null for one that runs or has ended."""
+    job = job_reads.get_job(database(), job_id)
+    found = reasons(database(), [job], settings()).get(job_id)
+    return jsonify({"cause": found and found.cause, "message": found and found.message})
 
 
 @blueprint.patch("/jobs/<int(max=2147483647):job_id>")

@@ -71,6 +71,7 @@ def index() -> str:
     return render_template(
         "jobs.html",
         jobs=found,
+        reasons=notices.waits(*found),
         total=total,
         page=page,
         pages=max(1, math.ceil(total / PAGE)),

@@ -10,6 +10,7 @@ from db.ops import fleet, logs
 from db.ops.fleet import Notice
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job, Shard
+from db.reads.waiting import Reason, reasons
 from jobs.logs import LEVELS
 from webui.context import attachment, choice, database, optional_integer, settings, words
 
@@ -21,7 +22,7 @@ blueprint = Blueprint("watch", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"system_notices": _notices, "shard_condition": _condition}
+    return {"system_notices": _notices, "shard_condition": _condition, "waits": waits}
 
 
 def _notices() -> list[Notice]:
@@ -36,6 +37,17 @@ def _condition(shard: Shard) -> str | None:
 def notices() -> str:
     """The notices alone, with which pages renew theirs."""
     return render_template("notices.html")
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/waiting")
+def waiting(job_id: int) -> str:
+    """Why a job waits, with which its page renews that."""
+    return render_template("waiting.html", job=job_reads.get_job(database(), job_id))
+
+
+def waits(*jobs: Job) -> dict[int, Reason]:
+    """Why jobs wait, by number."""
+    return reasons(database(), jobs, settings())
 
 
 def log_section(job: Job) -> dict[str, object]:

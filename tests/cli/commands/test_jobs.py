@@ -141,3 +141,15 @@ def test_the_command_and_the_api_send_the_same_json(headwise: Headwise, store: D
         del job["elapsed_seconds"]  # one job is running
     assert command == api
     assert {"examples_per_second", "keep_details_days", "waiting"} <= command[0].keys()
+
+
+def test_why_a_job_waits(headwise: Headwise, store: Database) -> None:
+    job = planned_job(store)
+    assert headwise("why", str(job)).out == (
+        "No worker serves the queue default: start one with `headwise worker --queues default`.\n"
+    )
+    assert headwise("why", str(job), "--json").json["cause"] == "workers"
+    with store.write() as tx:
+        tx.run("UPDATE job SET state = 'failed'")
+    assert headwise("why", str(job)).out == "Job 1 does not wait: it is failed.\n"
+    assert headwise("why", "7").status == 2

@@ -152,3 +152,23 @@ def test_conditions_on_pages_and_api(
     assert system["workers"] == {"stalled": 1, "dead": 1}
     assert [one["condition"] for one in system["schedulers"]] == ["running"]
     assert system["notices"] == []
+
+
+def test_a_job_that_waits_says_why_on_its_page_in_the_list_and_in_the_api(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    job = int(seeding.seed_job(database, state="running", done=0))
+    with database.write() as tx:
+        tx.run("UPDATE shard SET state = 'ready', available_at = 0")
+        tx.run("DELETE FROM worker")
+    message = "No worker serves the queue default: start one with "
+    answer = client.get(f"/api/v1/jobs/{job}/why").json
+    assert (answer["cause"], answer["message"][: len(message)]) == ("workers", message)
+    for address in (f"/jobs/{job}", f"/jobs/{job}/waiting", "/"):
+        assert f"{message}<code>headwise worker --queues default</code>" in client.get(address).text
+    with database.write() as tx:
+        tx.run("UPDATE job SET state = 'succeeded', finished_at = 1")
+    assert client.get(f"/api/v1/jobs/{job}/why").json == {"cause": None, "message": None}
+    assert "Waiting." not in client.get(f"/jobs/{job}").text
+    assert client.get("/jobs/99/waiting").status_code == 404
+    assert client.get("/api/v1/jobs/99/why").status_code == 404
