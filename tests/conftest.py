@@ -20,9 +20,11 @@ from tests.helpers import services
 from tests.helpers.databases import PostgresDatabases, sqlalchemy_url, sqlite_database
 from tests.helpers.environment import missing
 
-# Tiny models: a second thread only waits for the first. Read when torch is imported, also by the
-# processes that tests start.
+# Tiny models: a second thread only waits for the first, and a test that wants two gets threads that
+# sleep while they wait, as the machine has other tests to run. Read when torch is imported, also by
+# the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,13 +19,13 @@ from db.queue import lifecycle
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.tiny import bert_folder, pairs_file
 from tests.toy_kind import db as toy_db
 from tests.toy_kind import jobs as toy_jobs
 from tests.toy_kind import webui as toy_webui
 from tests.toy_kind import workers as toy_workers
-from webui.app import create_app
 from webui.pages.new_job import defaults
 from workers.worker import Worker
 
@@ -56,7 +56,7 @@ def database(settings: Settings) -> Database:
 
 @pytest.fixture
 def client(settings: Settings, database: Database) -> Iterator[FlaskClient]:
-    app = create_app(settings)
+    app = new_app(settings)
     yield app.test_client()
     app.extensions["headwise"].database.close()
 

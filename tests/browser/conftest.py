@@ -15,8 +15,8 @@ from werkzeug.serving import make_server
 from jobs.settings import load_settings
 from tests.browser.chromium import chromium
 from tests.browser.page import Page
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
-from webui.app import create_app
 
 WEBUI = Path(__file__).parents[1] / "webui"
 
@@ -32,7 +32,7 @@ def stage(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A live server on a database of its own, with the functions that fill it."""
     settings = load_settings({}, home=tmp_path)
     database = sqlite_database(tmp_path / "headwise.sqlite")
-    app = create_app(settings)
+    app = new_app(settings)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

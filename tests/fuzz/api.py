@@ -30,8 +30,8 @@ from jobs.kinds import SPECS
 from jobs.settings import load_settings
 from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
+from tests.helpers.apps import new_app
 from tests.webui.seed import seed_job
-from webui.app import create_app
 
 HANG_SECONDS = 10.0
 """A request may take this long; the limit of queries and data files is below it."""
@@ -229,7 +229,7 @@ def made(folder: Path) -> Iterator[Flask]:
     seed_job(database, done=6, state="running")
     database.close()
     shutil.copy(folder / "headwise.sqlite", folder / SEEDED)
-    app = create_app(settings)
+    app = new_app(settings)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with closing(app.extensions["headwise"].database):
         yield app

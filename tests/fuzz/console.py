@@ -34,8 +34,8 @@ from jobs.settings import Settings, load_settings
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
+from tests.helpers.apps import new_app
 from tests.helpers.canaries import Canaries, fill
-from webui.app import create_app
 
 PASSWORD = "headwise-console-test"
 LIMIT_SECONDS = 2.0
@@ -119,7 +119,7 @@ class Run:
     def __init__(self, report: Report, database: Database, settings: Settings) -> None:
         self._report = report
         self._canaries: Canaries = fill(database)
-        self._app = create_app(settings)
+        self._app = new_app(settings)
         self._app.config["PROPAGATE_EXCEPTIONS"] = False
         self._dialect = database.dialect
         self._session: Any = (

@@ -28,10 +28,10 @@ from db.database import Database
 from jobs.settings import load_settings
 from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
+from tests.helpers.apps import new_app
 from tests.helpers.inputs import LABELS, model_folder
 from tests.helpers.ports import free_port
 from tests.webui.seed import seed_job
-from webui.app import create_app
 from webui.server.routes import ROOMS, RoomName
 
 QUERIES, UPLOADS, SOCKETS = 8, 8, 200
@@ -228,7 +228,7 @@ def prepare(home: Path) -> list[str]:
     seed_job(database, done=6, state="running")
     seed_job(database, pairs=((LONG_TEXT, LONG_TEXT),), examples=40)
     database.close()
-    app = create_app(load_settings({}, home=home))
+    app = new_app(load_settings({}, home=home))
     found = {
         re.sub(r"<[^>]*\bexample_no>", "0", rule.rule)
         for rule in app.url_map.iter_rules()

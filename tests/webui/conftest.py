@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 
 from db.database import Database
 from jobs.settings import Settings, load_settings
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.inputs import EMPTY_WEIGHTS, TOKENIZER
-from webui.app import create_app
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def settings(tmp_path: Path, database: Database) -> Settings:
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application, with exceptions turned into pages as in production."""
-    app = create_app(settings)
+    app = new_app(settings)
     yield app
     app.extensions["headwise"].database.close()
 
@@ -59,7 +59,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
     """A client and a good submission for tests that write nothing: one database for all."""
     settings = load_settings({}, home=tmp_path_factory.mktemp("empty"), upload_megabytes=1)
     sqlite_database(settings.home / "headwise.sqlite").close()
-    app = create_app(settings)
+    app = new_app(settings)
     yield SimpleNamespace(client=app.test_client(), submission=good_submission(settings.home))
     app.extensions["headwise"].database.close()
 

@@ -10,10 +10,10 @@ from db.database import Database
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.tiny import bert_folder
 from tests.workers.test_blocks import run
-from webui.app import create_app
 
 PAIR = ("the cat sings", "a dog sleeps")
 
@@ -30,7 +30,7 @@ def pages(home: Path, **config: Any) -> tuple[dict[str, Any], str, str]:
     app: Any = object()
     Scheduler(settings, database, app).plan()
     run(settings, Database(database.url), 1000.0)
-    client = create_app(settings).test_client()
+    client = new_app(settings).test_client()
     example = client.get(f"/api/v1/jobs/{job}/examples/0").json
     return example, client.get(f"/jobs/{job}/examples/0").text, client.get(f"/jobs/{job}").text
 

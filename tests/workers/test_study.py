@@ -9,9 +9,9 @@ import pytest
 
 from db.reads import studies
 from scheduler.submission.study import check_study, submit_study
+from tests.helpers.apps import new_app
 from tests.helpers.stack import Stack
 from tests.helpers.tiny import bert_folder, pairs_file
-from webui.app import create_app
 
 STEPS = ["attribution", "taylor", "leave-one-out", "pruning", "attack"]
 
@@ -45,7 +45,7 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
         "JOIN job q ON q.id = p.parent_id WHERE j.started_at < q.finished_at"
     )
     assert stack.rows(order) == [(0,)]
-    app = create_app(stack.settings)
+    app = new_app(stack.settings)
     client = app.test_client()
     page = client.get(f"/studies/{found.study}").text
     for part in ("heads", "agreement", "curve", "triggers", "example"):

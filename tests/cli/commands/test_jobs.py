@@ -12,9 +12,9 @@ from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from tests.cli.conftest import Headwise, finished_job
+from tests.helpers.apps import new_app
 from tests.helpers.inputs import data_file, model_folder
 from tests.helpers.jobs import planned_job
-from webui.app import create_app
 
 READ = "JSON lines, {} rows. Texts from premise and hypothesis.\n"
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
@@ -135,7 +135,7 @@ def test_a_job_is_paused_resumed_cancelled_and_deleted(headwise: Headwise, store
 def test_the_command_and_the_api_send_the_same_json(headwise: Headwise, store: Database) -> None:
     finished_job(store)
     planned_job(store)
-    client = create_app(load_settings()).test_client()
+    client = new_app(load_settings()).test_client()
     command, api = headwise("jobs", "--json").json, client.get("/api/v1/jobs").json["jobs"]
     for job in (*command, *api):
         del job["elapsed_seconds"]  # one job is running

@@ -18,7 +18,7 @@ from db.views import VIEW_NAMES, VIEWS, schema_page
 from db.views.kinds import KIND_VIEWS
 from jobs.settings import load_settings, settings_page
 from tests.cli.conftest import Headwise, finished_job
-from webui.app import create_app
+from tests.helpers.apps import new_app
 
 
 def test_sql_as_table_json_and_csv(headwise: Headwise, store: Database) -> None:
@@ -154,7 +154,7 @@ def test_pages_and_commands_write_the_same_bytes(
         tx.run("UPDATE job SET name = '=1+1'")
         tx.run("UPDATE example SET text_a = '@a,\rb', text_b = '-2'")
     headwise("export", str(job), "--table", table, "--to", "rows.csv")
-    client = create_app(load_settings()).test_client()
+    client = new_app(load_settings()).test_client()
     page = client.get(f"/jobs/{job}/export/{table}.csv").data
     assert (tmp_path / "rows.csv").read_bytes() == page
     assert headwise("export", str(job), "--table", table).out.encode() == page

@@ -11,7 +11,7 @@ from db.database import Database
 from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from tests.cli.conftest import Headwise
-from webui.app import create_app
+from tests.helpers.apps import new_app
 
 GOOD = ("study", "--model", "./home/model", "--text", "premise,hypothesis", "--examples", "4")
 DATA = ("--data", "home/pairs.jsonl")
@@ -32,7 +32,7 @@ def test_a_study_is_checked_and_submitted(headwise: Headwise, store: Database) -
     found = headwise(*GOOD, *DATA, "--no-watch", "--json").json
     assert (found["id"], found["state"], found["findings"]) == (3, "queued", {})
     assert found["steps"]["attack"]["id"] == 5
-    assert found == create_app(load_settings()).test_client().get("/api/v1/studies/3").json
+    assert found == new_app(load_settings()).test_client().get("/api/v1/studies/3").json
 
 
 def test_parts_and_sizes(headwise: Headwise, store: Database) -> None:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from db.database import Database
 from jobs.settings import Settings
-from webui.app import create_app
+from tests.helpers.apps import new_app
 
 
 def problems(answer: Any, status: int) -> list[dict[str, Any]]:
@@ -244,7 +244,7 @@ def test_other_host_names_are_refused(empty: SimpleNamespace) -> None:
 
 def hosts_answered(settings: Settings, **changes: str) -> set[str]:
     """Which of HOSTS get an answer with these settings; the others get a problem with a remedy."""
-    app = create_app(settings.model_copy(update=changes))
+    app = new_app(settings.model_copy(update=changes))
     client = app.test_client()
     answered = set()
     for host in HOSTS:
@@ -276,7 +276,7 @@ def test_names_of_a_proxy_are_answered_when_they_are_trusted(settings: Settings)
 def test_a_trusted_name_may_act_in_its_own_name(
     settings: Settings, submission: dict[str, Any]
 ) -> None:
-    app = create_app(settings.model_copy(update={"trusted_hosts": "heads.example.org"}))
+    app = new_app(settings.model_copy(update={"trusted_hosts": "heads.example.org"}))
     own = {"Host": "heads.example.org", "Origin": "https://heads.example.org"}
     answer = app.test_client().post("/api/v1/check", json=submission, headers=own)
     assert answer.status_code == 200
@@ -310,7 +310,7 @@ def test_upload_preview_and_limits(client: FlaskClient, settings: Settings) -> N
 
 def test_the_database_is_away(settings: Settings, tmp_path: Any) -> None:
     gone = settings.model_copy(update={"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/x"})
-    app = create_app(gone)
+    app = new_app(gone)
     client = app.test_client()
     problem = problems(client.get("/api/v1/jobs"), 503)[0]
     assert "127.0.0.1:1" in problem["message"]

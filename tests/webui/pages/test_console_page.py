@@ -18,9 +18,9 @@ from db.console.console import Console
 from db.console.turns import TurnLimits, Turns
 from db.database import Database
 from jobs.settings import load_settings
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from webui import context
-from webui.app import create_app
 from webui.pages.saved_queries import SAVED
 
 
@@ -30,7 +30,7 @@ def client(tmp_path: Path, seeding: SimpleNamespace) -> Iterator[FlaskClient]:
     settings = load_settings({}, home=tmp_path, sql_rows=5)
     database = sqlite_database(tmp_path / "headwise.sqlite")
     seeding.seed_job(database)
-    app = create_app(settings)
+    app = new_app(settings)
     yield app.test_client()
     app.extensions["headwise"].database.close()
 

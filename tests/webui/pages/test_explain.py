@@ -15,8 +15,8 @@ from db.queue import claims
 from db.results import commit
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
+from tests.helpers.apps import new_app
 from tests.helpers.jobs import ALICE, completed
-from webui.app import create_app
 
 
 class Quiet:
@@ -95,7 +95,7 @@ def test_the_job_is_one_row_and_goes_first(
 
 
 def test_it_goes_to_the_queue_that_is_served(settings: Settings, filled: dict[str, str]) -> None:
-    app = create_app(settings.model_copy(update={"queue": "gpu"}))
+    app = new_app(settings.model_copy(update={"queue": "gpu"}))
     client = app.test_client()
     assert client.post("/explain", data=filled).status_code == 303
     assert only_job(client)["queue"] == "gpu"

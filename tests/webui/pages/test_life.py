@@ -14,7 +14,7 @@ from db.database import Database
 from db.ops import retention
 from db.reads import jobs as job_reads
 from jobs.settings import load_settings
-from webui.app import create_app
+from tests.helpers.apps import new_app
 from webui.pages.new_job import defaults, to_form
 
 
@@ -78,7 +78,7 @@ def test_too_much_at_once_is_429(
     app: Flask, database: Database, submission: dict[str, Any]
 ) -> None:
     settings = app.extensions["headwise"].settings
-    tight = create_app(
+    tight = new_app(
         load_settings({}, home=settings.home, database_url=database.url, max_jobs_per_user=1)
     )
     client = tight.test_client()

@@ -16,9 +16,9 @@ import pytest
 from flask import Flask
 
 from jobs.settings import Settings, load_settings
+from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.ports import free_port
-from webui.app import create_app
 from webui.server import bodies, connections
 from webui.server.gateway import Gateway
 from webui.server.serve import make_server
@@ -108,7 +108,7 @@ def make_site(settings: Settings) -> Iterator[Callable[..., Site]]:
 
     def start(change: Callable[[Flask], None] = lambda _: None) -> Site:
         chosen = settings.model_copy(update={"port": free_port()})
-        app = create_app(chosen)
+        app = new_app(chosen)
         change(app)
         site = Site(app, chosen)
         site.start()
