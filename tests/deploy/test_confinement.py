@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from jobs.settings import Settings
 from tests.helpers.ports import free_port
 from tools.lock import needed
 
@@ -149,7 +150,32 @@ def test_a_pod_has_limits(name: str) -> None:
     assert all("sizeLimit" in one for one in empty.values())
     assert empty["tmp"]["medium"] == "Memory"
     mounts = [mount for container in pod["containers"] for mount in container["volumeMounts"]]
-    assert all(mount.get("readOnly") for mount in mounts if mount["name"] not in empty)
+    written = {*empty, "uploads"}
+    assert all(mount.get("readOnly") for mount in mounts if mount["name"] not in written)
+
+
+def test_pods_share_what_one_writes_and_another_reads() -> None:
+    """Uploads: a request after one may reach another pod, and schedulers read and remove them."""
+    claims = {
+        one["metadata"]["name"]: one["spec"]["accessModes"]
+        for one in RESOURCES
+        if one["kind"] == "PersistentVolumeClaim"
+    }
+    used = set()
+    for name, pod in PODS.items():
+        volumes = {
+            one["name"]: one["persistentVolumeClaim"]["claimName"]
+            for one in pod["spec"]["volumes"]
+            if "persistentVolumeClaim" in one
+        }
+        used |= set(volumes.values())
+        (container,) = pod["spec"]["containers"]
+        mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        uploads = volumes.get(mounted.get(str(Settings(home=Path("/data")).uploads), ""))
+        shared = name in ("headwise-web", "headwise-scheduler")
+        assert uploads == ("headwise-uploads" if shared else None), name
+    assert used == claims.keys()
+    assert all(modes == ["ReadWriteMany"] for modes in claims.values())
 
 
 def policies(labels: dict[str, str]) -> list[dict[str, Any]]:
