@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -123,6 +125,33 @@ class Connection(H11Protocol):
             else:
                 self.transport.write(LATE)
                 self.transport.close()
+
+
+class Waiting:
+    """Answers that wait for their readers, bounded together: slow readers share the space.
+
+    space: bytes of all of them
+    """
+
+    def __init__(self, space: int) -> None:
+        self._left = space
+        self._held: dict[Connection, int] = {}
+
+    @contextmanager
+    def hold(self, connection: Connection, size: int) -> Iterator[None]:
+        """Hold an answer; where there is no space, those held longest are given up."""
+        self._held[connection] = size
+        self._left -= size
+        while self._left < 0 and (oldest := next(iter(self._held))) is not connection:
+            oldest.transport.abort()
+            self._release(oldest)
+        try:
+            yield
+        finally:
+            self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        self._left += self._held.pop(connection, 0)
 
 
 def _over(since: float | None, seconds: float, now: float) -> bool:

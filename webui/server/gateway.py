@@ -26,6 +26,7 @@ from webui.server.bodies import (
     TooSlowError,
     discard,
 )
+from webui.server.connections import Connection, Waiting
 from webui.server.rooms import FullError, Room, make_rooms
 from webui.server.routes import REFUSAL, ROOMS, RoomName, endpoint_of, most_bytes
 
@@ -36,6 +37,8 @@ BODIES = 8
 """Largest bodies that fit into the space for all of them."""
 WHOLE = 8 << 20
 """An answer of up to so many bytes is made in one go."""
+WAITING = 64 << 20
+"""Bytes of such answers that wait for their readers; beyond, the oldest is given up."""
 PIECE = 1 << 16
 
 
@@ -60,6 +63,7 @@ class Gateway:
         self._megabytes = own.settings.upload_megabytes
         self._bodies = Bodies(BODIES * most_bytes("upload_api.upload", self._megabytes))
         self._rooms = make_rooms()
+        self._waiting = Waiting(WAITING)
         self._refusals = Room("refusals", threads=1, waiting=200, patience=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,14 +98,27 @@ class Gateway:
         async with self._bodies.read(receive, most, _declared(scope)) as (body, size):
             environ = make_environ(scope, body, size)
             if room is None:  # it waits for nothing, so it may run in the event loop
-                await _send_whole(call(self._app, environ), send)
+                await self._send_whole(call(self._app, environ), scope, send)
                 return
             async with room.seat():
                 answer = await room.run(call, self._app, environ)
                 if answer.rest is not None:
                     await _stream(answer, room, scope, send)
                     return
-        await _send_whole(answer, send)
+        await self._send_whole(answer, scope, send)
+
+    async def _send_whole(self, answer: Answer, scope: Scope, send: Send) -> None:
+        """Send an answer as fast as its reader takes it."""
+        connection = scope["state"]["connection"]
+        start = {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": answer.headers,
+        }
+        with self._waiting.hold(connection, len(answer.body)):
+            await send(start)
+            await _send_parts(answer.body, connection, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _refuse(self, status: HTTPStatus, scope: Scope, receive: Receive, send: Send) -> None:
         environ = {**make_environ(scope, BytesIO(), 0), REFUSAL: status.value}
@@ -180,9 +197,13 @@ def _declared(scope: Scope) -> int | None:
     return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
 
 
-async def _send_whole(answer: Answer, send: Send) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+async def _send_parts(body: bytes, connection: Connection, send: Send) -> None:
+    """Send a body, or a piece of one, in parts: each waits until the reader took those before."""
+    for place in range(0, len(body), PIECE):
+        if connection.is_gone:
+            return
+        part = body[place : place + PIECE]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
 async def _stream(answer: Answer, room: Room, scope: Scope, send: Send) -> None:
@@ -194,9 +215,7 @@ async def _stream(answer: Answer, room: Room, scope: Scope, send: Send) -> None:
         )
         while not connection.is_gone:
             piece = await room.run(_next_piece, answer.rest or iter(()))
-            for place in range(0, len(piece), PIECE):
-                part = piece[place : place + PIECE]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await _send_parts(piece, connection, send)
             if not piece:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return

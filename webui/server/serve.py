@@ -9,6 +9,7 @@ import signal
 import sys
 
 import uvicorn
+from flask import Flask
 
 from db.ops import fleet
 from jobs.settings import Settings
@@ -31,6 +32,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn stops at them by itself, and then raises them once more.
         signal.signal(number, lambda *_: None)
+    compile_templates(app)
     status = 0
     gateway = Gateway(app)
     try:
@@ -43,6 +45,12 @@ def serve(settings: Settings) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def compile_templates(app: Flask) -> None:
+    """Compile every page now: it takes up to a second on a busy machine, which nobody waits for."""
+    for name in app.jinja_env.list_templates():
+        app.jinja_env.get_template(name)
 
 
 def make_server(gateway: Gateway, settings: Settings) -> uvicorn.Server:

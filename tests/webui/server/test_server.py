@@ -15,10 +15,11 @@ import pytest
 from flask import Flask, Response, request
 
 from tests.webui.server.conftest import Site, read_all
-from webui.server import connections
+from webui.server import connections, gateway
 from webui.server.gateway import Gateway
 from webui.server.rooms import Room
 from webui.server.routes import ROOMS, SMALL_BODY, WITH_FILES, RoomName
+from webui.server.serve import compile_templates
 
 CHUNK = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
 JSON = b"Content-Type: application/json\r\n"
@@ -253,6 +254,41 @@ def test_slow_readers_hold_no_thread_and_are_closed(make_site: Callable[..., Sit
     wait_until(lambda: not site.server.server_state.tasks)
     for one in slow:
         one.close()
+
+
+def test_slow_readers_share_a_space(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "WAITING", 20_000_000)
+
+    def add(app: Flask) -> None:
+        app.add_url_rule("/large", "large", lambda: b"x" * 8_000_000)
+
+    site = make_site(add)
+    slow = []
+    for _ in range(10):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(("127.0.0.1", site.port))
+        one.sendall(head("GET", "/large"))
+        one.recv(10)
+        slow.append(one)
+        assert len(site.server.server_state.connections) <= 3
+    for one in slow[:8]:  # given up long before their time was over
+        one.settimeout(20)
+        assert len(read_all(one)) < 8_000_000
+    assert len(site.get("/large").body) == 8_000_000  # a fast one is sent whole, nonetheless
+    assert len(site.get("/large").body) == 8_000_000
+    for one in slow:
+        one.close()
+
+
+def test_pages_are_compiled_before_they_are_asked_for(app: Flask) -> None:
+    compile_templates(app)
+    assert app.jinja_env.cache is not None
+    compiled = {name for _, name in app.jinja_env.cache}
+    assert compiled == set(app.jinja_env.list_templates())
+    assert "new_job.html" in compiled
 
 
 def test_a_full_room_refuses_at_once_and_no_other_room_notices(
