@@ -12,7 +12,7 @@ import pytest
 from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import api, console, data
+from tests.fuzz import api, console, data, siege
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -136,6 +136,30 @@ def test_a_fault_of_loading_would_be_noticed(
     assert report.inputs == 1
     [broken] = report.broken
     assert "loading: IndexError: list index out of range" in broken
+
+
+def test_a_siege_leaves_pages_and_memory(tmp_path: Path) -> None:
+    report = Report(part="siege")
+    besieged = siege.besiege(report, tmp_path, seed=1, seconds=3, megabytes=8)
+    assert report.broken == []
+    assert {"/", "/jobs/new", "/jobs/1/examples/0", "/healthz"} <= besieged.slowest.keys()
+    assert report.outcomes["page 200"] >= 20
+    assert report.outcomes["slow socket"] >= siege.SOCKETS
+    assert any(outcome.startswith("query") for outcome in report.outcomes)
+
+
+def test_memory_and_hangs_under_siege_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(siege, "WEB_MB", 50)
+    monkeypatch.setattr(siege, "HANG_SECONDS", 0.001)
+    monkeypatch.setattr(siege, "QUERIES", 0)
+    monkeypatch.setattr(siege, "UPLOADS", 0)
+    monkeypatch.setattr(siege, "SOCKETS", 0)
+    report = Report(part="siege")
+    siege.besiege(report, tmp_path, seed=1, seconds=0)
+    assert any(one.startswith("memory of the dashboard") for one in report.broken)
+    assert any(one.startswith("/jobs/new: TimeoutError") for one in report.broken)
 
 
 def test_requests_name_what_the_pages_read_and_repeat() -> None:
