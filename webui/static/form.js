@@ -1,5 +1,7 @@
 // The form of a new job: checked while it is filled in, with every problem at its field.
 
+import { duration } from './repeat.js';
+
 const form = document.getElementById('job-form');
 const summary = document.getElementById('summary');
 const card = document.getElementById('estimate');
@@ -59,18 +61,11 @@ function sentence({ value, message, remedy }) {
   return `${message}${given}. ${remedy}`.trim();
 }
 
-function duration(seconds) {
-  if (seconds === null) return 'unknown';
-  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
-  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
-}
-
 function showEstimate(found) {
   const list = make('dl', '', { className: 'stats compact' });
   const { examples, shards, seconds, basis } = found.estimate;
-  const numbers = [['Time', seconds === null ? 'unknown' : `about ${duration(seconds)}`], ['Shards', shards.toLocaleString()], ['Examples', examples.toLocaleString()]].reverse();
-  for (const [name, text] of numbers) {
+  const time = seconds === null ? 'unknown' : `about ${duration(seconds)}`;
+  for (const [name, text] of [['Examples', examples.toLocaleString()], ['Shards', shards.toLocaleString()], ['Time', time]]) {
     const part = document.createElement('div');
     part.append(make('dt', name), make('dd', text));
     list.append(part);
@@ -80,16 +75,10 @@ function showEstimate(found) {
   const parts = [list, make('p', `Time: ${basis}.`, { className: 'muted small' }), about];
   if (found.understood) parts.push(make('p', found.understood.sentences.join(' '), { className: 'small' }));
   for (const note of found.notes) parts.push(make('p', `Note: ${note}.`, { className: 'notice' }));
-  if (found.existing_job !== null) {
-    const link = make('a', `job ${found.existing_job}`, { href: `/jobs/${found.existing_job}` });
-    const notice = make('p', 'The same work is in progress: ', { className: 'notice' });
-    notice.append(link, '.');
-    parts.push(notice);
-  }
-  if (found.same_as !== null) {
-    const link = make('a', `job ${found.same_as}`, { href: `/jobs/${found.same_as}` });
-    const notice = make('p', 'The same work has results already: ', { className: 'notice' });
-    notice.append(link, '.');
+  for (const [job, text] of [[found.existing_job, 'is in progress'], [found.same_as, 'has results already']]) {
+    if (job === null) continue;
+    const notice = make('p', `The same work ${text}: `, { className: 'notice' });
+    notice.append(make('a', `job ${job}`, { href: `/jobs/${job}` }), '.');
     parts.push(notice);
   }
   estimate.replaceChildren(...parts);
