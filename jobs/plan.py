@@ -23,6 +23,24 @@ RATE_WINDOW = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A lease on the examples lo .. hi - 1 of a job."""
+
+    job_id: int
+    shard_no: int
+    fence: int
+    lo: int
+    hi: int
+    block: int = 0
+    """Examples that are computed together; 0: all of the shard's."""
+
+    @property
+    def key(self) -> dict[str, int]:
+        """The values that identify this lease in a statement."""
+        return {"job_id": self.job_id, "shard_no": self.shard_no, "fence": self.fence}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rate:
     """A speed: seconds per unit of cost, see `JobSpec.cost`."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.plan import block_end
+from jobs.plan import Lease, block_end
 
 WORTH_SECONDS = 5.0
 """A tail shorter than this is not worth another shard."""
@@ -20,15 +20,9 @@ SLOW_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lease:
-    """A shard that a worker holds, and its progress."""
+class HeldLease(Lease):
+    """A lease and the progress of its worker."""
 
-    job_id: int
-    shard_no: int
-    fence: int
-    lo: int
-    hi: int
-    block: int
     progress: int
     """Examples computed at the last heartbeat."""
     pace: float
@@ -56,7 +50,7 @@ class Lease:
         return (self.hi - self.untouched) * max(self.pace, seen)
 
 
-def tails(leases: Iterable[Lease], idle: int) -> list[tuple[Lease, int]]:
+def tails(leases: Iterable[HeldLease], idle: int) -> list[tuple[HeldLease, int]]:
     """Return (lease, new end) of the longest tails, one for each idle worker.
 
     Each gives half of its untouched blocks away.
@@ -65,7 +59,7 @@ def tails(leases: Iterable[Lease], idle: int) -> list[tuple[Lease, int]]:
     return [(lease, lease.untouched + _half(lease)) for lease in long[:idle]]
 
 
-def room(leases: Iterable[Lease], priority: int, wanted: int) -> list[tuple[Lease, int]]:
+def room(leases: Iterable[HeldLease], priority: int, wanted: int) -> list[tuple[HeldLease, int]]:
     """Return (lease, new end) so that `wanted` workers soon claim shards of that priority.
 
     Leases of lower priority are cut after the block in progress; those in their last block count
@@ -77,21 +71,21 @@ def room(leases: Iterable[Lease], priority: int, wanted: int) -> list[tuple[Leas
     return [(lease, lease.untouched) for lease in long[: max(0, wanted - soon)]]
 
 
-def too_slow(lease: Lease, typical: float) -> bool:
+def too_slow(lease: HeldLease, typical: float) -> bool:
     """True if a lease should have ended long ago, given its job's `typical` seconds per example."""
     expected = typical * (lease.progress + lease.block)
     return lease.untouched == lease.hi and lease.elapsed > max(SLOW_SECONDS, SLOW * expected)
 
 
-def _longest(lease: Lease) -> tuple[float, int, int]:
+def _longest(lease: HeldLease) -> tuple[float, int, int]:
     return (-lease.left, lease.job_id, lease.shard_no)
 
 
-def _lowest(lease: Lease) -> tuple[int, float, int, int]:
+def _lowest(lease: HeldLease) -> tuple[int, float, int, int]:
     return (lease.priority, *_longest(lease))
 
 
-def _half(lease: Lease) -> int:
+def _half(lease: HeldLease) -> int:
     """Half of the untouched blocks, rounded down, in examples: the later half is given away."""
     blocks = -(-(lease.hi - lease.untouched) // lease.block)
     return blocks // 2 * lease.block

@@ -91,15 +91,9 @@ NO_WORKERS = WorkerCount()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker:
+class Worker(WorkerIdentity):
     """A worker process at its last heartbeat."""
 
-    name: str
-    host: str
-    pid: int
-    queue: str
-    device: str
-    versions: str
     state: str
     job_id: int | None
     shard: int | None
@@ -185,12 +179,16 @@ def patience(heartbeat_seconds: float) -> float:
 
 def list_workers(database: Database, settings: Settings) -> list[Worker]:
     """List workers, most recently seen first."""
-    return [_worker(dict(row), settings) for row in database.rows(WORKERS)]
+    rows = [_with_condition(dict(row), settings) for row in database.rows(WORKERS)]
+    for row in rows:
+        row["resource_usage"] = json.loads(row["resource_usage"] or "{}")
+    return [Worker(**row) for row in rows]
 
 
 def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
     """List schedulers, most recently seen first."""
-    return [_scheduler(dict(row), settings) for row in database.rows(SCHEDULERS)]
+    rows = database.rows(SCHEDULERS)
+    return [Scheduler(**_with_condition(dict(row), settings)) for row in rows]
 
 
 def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
@@ -322,31 +320,18 @@ def _worker_notices(alive: Sequence[Worker], running: dict[str, int]) -> Iterato
             )
 
 
-def _worker(row: dict[str, Any], settings: Settings) -> Worker:
+def _with_condition(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """A process's row with `alive` and `condition` in place of `beat_seconds`."""
     # Workers of earlier versions report neither this nor progress.
     interval = row.pop("beat_seconds")
-    usage = json.loads(row.pop("resource_usage") or "{}")
-    state = ProcessState(row["state"])
-    condition = _condition(state, row["silent"], interval or settings.heartbeat_seconds)
-    if interval is not None and _stalled(row["still"], row["silent"], settings):
-        condition = condition or ProcessState.STALLED
-    alive = condition in (None, ProcessState.STALLED)
-    return Worker(**row, resource_usage=usage, alive=alive, condition=condition or state)
-
-
-def _scheduler(row: dict[str, Any], settings: Settings) -> Scheduler:
-    condition = _condition(ProcessState(row["state"]), row["silent"], row.pop("beat_seconds"))
-    if _stalled(row["still"], row["silent"], settings):
-        condition = condition or ProcessState.STALLED
-    alive = condition in (None, ProcessState.STALLED)
-    return Scheduler(**row, alive=alive, condition=condition or ProcessState.RUNNING)
-
-
-def _condition(state: ProcessState, silent: float, heartbeat_seconds: float) -> ProcessState | None:
-    """Return STOPPED or DEAD, or None for a process that is alive."""
-    if state is ProcessState.STOPPED:
-        return state
-    return ProcessState.DEAD if silent > dead_after(heartbeat_seconds) else None
+    condition = ProcessState(row["state"])
+    if condition is not ProcessState.STOPPED:
+        if row["silent"] > dead_after(interval or settings.heartbeat_seconds):
+            condition = ProcessState.DEAD
+        elif interval is not None and _stalled(row["still"], row["silent"], settings):
+            condition = ProcessState.STALLED
+    alive = condition not in (ProcessState.STOPPED, ProcessState.DEAD)
+    return {**row, "alive": alive, "condition": condition}
 
 
 def _stalled(still: float | None, silent: float, settings: Settings) -> bool:

@@ -36,7 +36,7 @@ from db.queue.sql import (
 from db.schema import attempt
 from db.transaction import Transaction
 from jobs.outcome import AttemptEnd, AttemptOutcome, Stage
-from jobs.plan import take
+from jobs.plan import Lease, take
 from jobs.states import Control
 
 CLAIM_TRIES = 6
@@ -46,25 +46,12 @@ Shape = tuple[str, int | None, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A lease on the examples lo .. hi - 1 of a job."""
+class Claim(Lease):
+    """A lease as a worker claimed it; it may have been shortened since."""
 
-    job_id: int
-    shard_no: int
-    fence: int
-    lo: int
-    hi: int
-    """As claimed. The lease may have been shortened since."""
-    block: int = 0
-    """Examples that are computed together; 0: all of the shard's."""
     shape: Shape = ("", None, None)
     cost: float = 1.0
     """Units of work per example."""
-
-    @property
-    def key(self) -> dict[str, int]:
-        """The values that identify this lease in a statement."""
-        return {"job_id": self.job_id, "shard_no": self.shard_no, "fence": self.fence}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +251,7 @@ def enter(database: Database, held: Claim, stage: Stage) -> None:
         tx.run(ENTER, **held.key, stage=stage.value)
 
 
-def give_away(database: Database, held: Claim, hi: int) -> bool:
+def give_away(database: Database, held: Lease, hi: int) -> bool:
     """End a lease at `hi` and make the rest ready.
 
     False if it is lost, ends there anyway, or is being committed.

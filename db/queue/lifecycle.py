@@ -21,7 +21,6 @@ from db.kinds import KINDS
 from db.ops import deletion
 from db.queue import recovery
 from db.queue.attempts import end_attempt
-from db.queue.claims import Claim
 from db.queue.splitting import LeasedShard, lock
 from db.queue.sql import (
     CANCEL,
@@ -54,6 +53,7 @@ from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.inputs.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
+from jobs.plan import Lease
 from jobs.states import (
     FINAL_JOB_STATES,
     JobState,
@@ -111,7 +111,7 @@ def end_sessions_of_the_dead(database: Database, silence: float) -> list[str]:
     return [row.owner for row in rows]
 
 
-def take_back(database: Database, held: Claim, reason: str) -> bool:
+def take_back(database: Database, held: Lease, reason: str) -> bool:
     """End a lease as if it had expired; False if it has ended anyway, or a commit holds it."""
     with database.write() as tx:
         shard = lock(tx, held.key, wait=False)

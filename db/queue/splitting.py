@@ -9,26 +9,15 @@ from dataclasses import dataclass
 
 from db.queue.sql import CUT_OFF, HOLD, HOLD_IF_FREE, SHORTEN
 from db.transaction import Transaction
+from jobs.plan import Lease
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeasedShard:
+class LeasedShard(Lease):
     """A leased shard whose row the transaction has locked."""
 
-    job_id: int
-    shard_no: int
-    fence: int
-    lo: int
-    hi: int
-    block: int
-    """Examples that are computed together; 0: all of the shard's."""
     errors: int
     losses: int
-
-    @property
-    def key(self) -> dict[str, int]:
-        """The values that address this lease in a statement."""
-        return {"job_id": self.job_id, "shard_no": self.shard_no, "fence": self.fence}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,16 +7,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.rebalance import WORTH_SECONDS, Lease, room, tails, too_slow
+from jobs.rebalance import WORTH_SECONDS, HeldLease, room, tails, too_slow
 
 
-def lease(**changes: Any) -> Lease:
+def lease(**changes: Any) -> HeldLease:
     """Ten blocks of eight examples, a second each, of which twelve examples are computed."""
     values = {
         **{"job_id": 1, "shard_no": 0, "fence": 1, "lo": 0, "hi": 80, "block": 8, "progress": 12},
         **{"pace": 1.0, "elapsed": 12.0, "losses": 0, "priority": 0, "queue": "default"},
     }
-    return Lease(**{**values, **changes})
+    return HeldLease(**{**values, **changes})
 
 
 def test_what_is_untouched_begins_after_the_block_in_progress() -> None:
