@@ -169,14 +169,14 @@ def test_a_recurring_submission(
         for name in ("bad", "good")
     )
     execute(database, "UPDATE recurring SET next_at = next_at - 120")
-    original = recurring_submission._submission
+    original = recurring_submission._checked
 
     def broken(due: Any, *arguments: Any) -> Any:
         if due.id == bad:
             raise FaultError("a fault")
         return original(due, *arguments)
 
-    monkeypatch.setattr(recurring_submission, "_submission", broken)
+    monkeypatch.setattr(recurring_submission, "_checked", broken)
     scheduler.tick()
     assert len(job_reads.list_jobs(database)) == 1
     [run] = recurring.get(database, bad).runs
