@@ -17,12 +17,15 @@ from typing import IO
 
 import structlog
 
+from jobs.settings import FAILURES
+
 log = structlog.get_logger()
 
 STOP_SECONDS = 20.0
 """Time that a child has to end after SIGTERM before it is killed."""
 GIVE_UP = 3
-"""Failures in a row after which a child that should end by itself is not restarted."""
+"""Failures in a row after which a child that should end by itself is not restarted, and one that
+should go on is said to keep failing."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,7 +59,7 @@ class Child:
                 command,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, FAILURES: str(self.failures)},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
@@ -80,9 +83,20 @@ class Child:
             self.retry_at = now + min(30.0, 0.5 * 2.0**self.failures)
             self.process = None
             if self.status is None:
-                log.warning("died; restarting", process=self.name, status=status)
+                self._report(status)
         if self.process is None and self.status is None and now >= self.retry_at:
             self.start()
+
+    def _report(self, status: int) -> None:
+        log.warning("died; restarting", process=self.name, status=status)
+        if self.keeps_failing:
+            folder = self.log_folder and str(self.log_folder)
+            log.error("keeps failing", process=self.name, times=self.failures, logs=folder)
+
+    @property
+    def keeps_failing(self) -> bool:
+        """Tell whether it ended within a minute several times in a row."""
+        return self.failures >= GIVE_UP
 
     def restart(self) -> None:
         """End it and start it again, with the code as it is now."""
@@ -118,12 +132,17 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until `stop` is set or a SIGTERM, SIGINT or SIGUSR1 arrives.
 
-        Returns 1 when a child was given up, else 0.
+        Returns 1 when a child was given up or keeps failing, else 0.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda *_: self.stop.set())
         self.supervise()
-        return int(any(child.status for child in self.children))
+        return self.status
+
+    @property
+    def status(self) -> int:
+        """The exit status, see `run`."""
+        return int(any(child.status or child.keeps_failing for child in self.children))
 
     def supervise(self) -> None:
         """Supervise until `stop` is set or all have ended; then end every child."""

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jobs.errors import InputError, Problem, nearest, refuse
 
 PREFIX = "HEADWISE_"
+FAILURES = "SUPERVISED_FAILURES"
+"""Not a setting: the variable in which a supervisor tells a process how often in a row it has ended
+right after its start."""
 FILE = "_FILE"
 QUEUE_NAME = r"^[a-z0-9][a-z0-9_-]{0,40}$"
 _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")

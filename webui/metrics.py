@@ -26,6 +26,7 @@ CACHED_SECONDS = 5.0
 _RESOURCES = (
     ("memory_bytes", "memory", "Resident memory of a worker that is alive."),
     ("cpu_cores", "cpu", "Processor time that it uses, in cores."),
+    ("failures", "failures", "How often in a row it had ended right after its start."),
     ("device_memory_bytes", "device_memory", "Memory of its GPU."),
     ("device_reserved_bytes", "device_reserved", "Memory of its GPU that it holds."),
     ("device_allocated_bytes", "device_allocated", "Memory of its GPU that tensors use."),

@@ -83,12 +83,12 @@ def check_port(settings: Settings) -> None:
             ) from None
 
 
-def up(workers: Workers = 1) -> None:
+def up(workers: Workers = 1) -> int:
     """Start dashboard, scheduler and workers, and keep them alive until Ctrl-C."""
     settings = prepare(load_settings(), patience=0)
     check_port(settings)
     out.print(f"Dashboard: http://{settings.host}:{settings.port}   Data: {settings.home}")
-    Supervisor(children(workers)).run()
+    return Supervisor(children(workers)).run()
 
 
 def worker(

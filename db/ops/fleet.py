@@ -65,6 +65,10 @@ DELETE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 DELETE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
 
 
+FAILING = 3
+"""Failures in a row right after the start of a worker that make a notice."""
+
+
 class ProcessState(StrEnum):
     """State of a worker or a scheduler: reported, or concluded from its silence."""
 
@@ -309,6 +313,14 @@ def _broker_notices(alive: Sequence[Scheduler]) -> Iterator[Notice]:
 
 
 def _worker_notices(alive: Sequence[Worker], running: dict[str, int]) -> Iterator[Notice]:
+    for worker in alive:
+        if (failures := int(worker.resource_usage.get("failures", 0))) >= FAILING:
+            yield Notice(
+                what="workers",
+                message=f"A worker on {worker.host} keeps failing: it ended {failures} times in a "
+                "row right after its start.",
+                remedy="Read the output of the command that started it.",
+            )
     served = {name.strip() for worker in alive for name in worker.queue.split(",")}
     for queue, jobs in running.items():
         if queue not in served:

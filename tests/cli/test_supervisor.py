@@ -11,6 +11,7 @@ import pytest
 from cli import supervisor
 from cli.supervisor import Child, Supervisor
 from db.views import schema_page
+from jobs.settings import FAILURES
 
 
 class Stop(supervisor.threading.Event):
@@ -61,6 +62,35 @@ def test_a_child_that_keeps_dying_is_started_ever_more_slowly(
     assert gaps == sorted(gaps)
     assert gaps[0] <= 2.0
     assert 30.0 <= gaps[-1] <= 31.0
+
+
+def test_a_child_that_keeps_failing_is_an_error_and_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crash loop was a warning among others, and the status 0."""
+    started: list[dict[str, str]] = []
+
+    class Failed(subprocess.Popen[bytes]):
+        def __init__(self, *_: object, env: dict[str, str], **__: object) -> None:
+            started.append(env)
+            super().__init__(["false"])
+            self.wait()
+
+    monkeypatch.setattr(supervisor.subprocess, "Popen", Failed)
+    child = Child(name="worker 1", arguments=["worker"])
+    supervised = Supervisor([child])
+    for failures in range(1, 6):
+        child.retry_at = 0
+        supervised.check()  # starts it
+        supervised.check()  # and sees that it has ended
+        assert supervised.status == int(failures >= 3)
+    assert [int(env[FAILURES]) for env in started] == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().out.count("keeps failing") == 3
+    child.retry_at = 0
+    supervised.check()
+    child.started_at -= 61  # it lived for a while
+    supervised.check()
+    assert supervised.status == 0
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[Child]:

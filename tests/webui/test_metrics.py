@@ -29,6 +29,7 @@ GPU = json.dumps(
     {
         "memory": 5e8,
         "cpu": 1.5,
+        "failures": 3,
         "device_memory": 8e10,
         "device_reserved": 4e10,
         "device_allocated": 3e10,

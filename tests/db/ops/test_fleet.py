@@ -132,3 +132,16 @@ def test_a_worker_of_several_queues_serves_each(database: Database) -> None:
     several = type(ALICE)(**{**ALICE.__dict__, "name": "m", "queue": "small,large"})
     fleet.report_worker(database, several, ProcessState.IDLE, None, 10)
     assert said(database) == []
+
+
+@pytest.mark.parametrize(("failures", "whats"), [(2, []), (3, ["workers"])])
+def test_a_worker_that_keeps_failing_is_said(
+    database: Database, failures: int, whats: list[str]
+) -> None:
+    fleet.report_scheduler(database, WHO, **SAID)
+    vitals = Vitals(resource_usage=f'{{"failures": {failures}}}')
+    fleet.report_worker(database, ALICE, ProcessState.IDLE, None, 10, vitals)
+    assert said(database) == whats
+    if whats:
+        message = "A worker on h keeps failing: it ended 3 times in a row right after its start."
+        assert fleet.notices(database, SETTINGS)[0].message == message
