@@ -103,7 +103,11 @@ class PostgresDatabases:
         """Remove every row; False if the schema is not the template's any more."""
         with self._connect(name) as connection:
             connection.execute(_END_OTHERS)
-            if self._fingerprint(connection) != self._schema:
+            try:
+                changed = self._fingerprint(connection) != self._schema
+            except psycopg.errors.UndefinedTable:
+                changed = True
+            if changed:
                 return False
             connection.execute("SET session_replication_role = replica")
             filled = [table for table in self._filled(connection) if table not in self._seeds]
