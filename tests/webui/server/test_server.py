@@ -155,6 +155,7 @@ def test_a_body_shorter_than_declared_is_timed_out(site: Site) -> None:
     assert b"did not arrive in time" in answer
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_body_longer_than_declared_is_no_part_of_it(site: Site) -> None:
     sent = head("POST", "/api/v1/check", JSON + b"Content-Length: 2\r\n") + b"{}" + b"x" * 50
     assert b"413" not in site.raw(sent).partition(b"\r\n")[0]
