@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.chaos.arena import ROOT, STACKS, Forge, arena, missing_for, seeded, undisturbed
+from tests.chaos.arena import STACKS, arena, missing_for, seeded, undisturbed
 from tests.chaos.faults import FAULTS, SHAPES
+from tests.chaos.forge import ROOT, Forge
 from tests.chaos.runner import Report, Tally, run
 
 PAGE = ROOT / "docs/reliability.md"

@@ -11,7 +11,8 @@ import pytest
 from db.database import Database
 from db.ops.backup import backup
 from jobs.errors import InputError, UnavailableError
-from tests.chaos.arena import EXAMPLES, Arena, Forge, arena, missing_for, undisturbed
+from tests.chaos.arena import EXAMPLES, Arena, arena, missing_for, undisturbed
+from tests.chaos.forge import Forge
 from tests.helpers import services
 from tests.helpers.environment import missing
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.arena import STACKS, Arena, Forge, Verdict, arena, missing_for, seeded, undisturbed
+from tests.chaos.arena import STACKS, Arena, Verdict, arena, missing_for, seeded, undisturbed
 from tests.chaos.faults import FAULTS
+from tests.chaos.forge import Forge
 from tests.chaos.runner import Report, note, play
 from tests.helpers.environment import missing
 
