@@ -76,6 +76,8 @@ def encode(
         parts = _parts(index, text)
         whole, truncated = _tokenized(index, tokenizer, parts, limit)
         ids = tuple(int(token) for token in whole["input_ids"])
+        if not ids:
+            raise TokenizerError(f"the tokenizer gives no tokens for texts[{index}], {text!r:.80}")
         check_vocabulary(model, ids)
         types = whole["token_type_ids"] if typed else None
         if types is not None:

@@ -16,7 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CLASHING = ("stats", "trees", "db", "jobs", "cli", "workers", "scheduler", "webui")
-DEPENDENCIES = {"lazy-loader", "numpy", "safetensors", "torch", "transformers"}
+DEPENDENCIES = {
+    *("lazy-loader", "numpy", "protobuf", "safetensors", "sentencepiece", "torch", "transformers")
+}
 
 ATTRIBUTE = """
 import torch

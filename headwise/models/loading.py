@@ -272,7 +272,8 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             str(folder), trust_remote_code=False
         )
     except Exception as error:  # foreign code, and any files
-        raise TokenizerError(
-            f"the tokenizer in '{folder}' cannot be read: {in_words(error)}"
-        ) from error
+        reason = in_words(error)
+        if "tiktoken" in reason:  # what transformers tries after SentencePiece
+            reason = "its .model file is no SentencePiece model; save the tokenizer again"
+        raise TokenizerError(f"the tokenizer in '{folder}' cannot be read: {reason}") from error
     return tokenizer

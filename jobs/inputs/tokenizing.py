@@ -131,6 +131,8 @@ def _try(source: Mapping[str, Any], texts: Texts, name: str, limit: int = 0) -> 
                 tried = tried.after(message)
                 found = message.get("lengths", ())
                 lengths += found
+                if 0 in found:
+                    _refuse(done + found.index(0), "it gives no tokens")
                 done = offset + message.get("done", done - offset)
                 if "end" in message or (len(found) == BATCH and max(found) <= limit):
                     return replace(tried, lengths=tuple(lengths))

@@ -1,8 +1,11 @@
 """The inputs that a model takes of what its tokenizer gives, however it is wrapped."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
@@ -153,6 +156,13 @@ def test_token_types_without_embeddings_are_refused_by_name(tokenizer):
     assert np.isfinite(single.scores).all()
     with pytest.raises(TokenizerError, match=r"token type 1.*type_vocab_size is 1; give it single"):
         headwise.attribute(model, tokenizer, PAIRS, integration=RULE)
+
+
+def test_a_text_without_tokens_is_named(tokenizer):
+    plain = copy.deepcopy(tokenizer)
+    plain.backend_tokenizer.post_processor = processors.TemplateProcessing("$A", "$A $B", [])
+    with pytest.raises(TokenizerError, match=r"gives no tokens for texts\[1\], ' '"):
+        headwise.attribute(bert(), plain, ["two boats", " "], integration=RULE)
 
 
 def test_a_tokenizer_that_fails_is_named(tokenizer, monkeypatch):

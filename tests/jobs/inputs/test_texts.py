@@ -116,6 +116,20 @@ def test_a_text_that_fails_is_named_where_it_stands(settings: Settings, database
     refused(lambda: check(raw, settings, database), "line 1: the tokenizer fails", "given: 'dog'")
 
 
+def test_a_text_without_tokens_is_refused(settings: Settings, database: Database) -> None:
+    folder = bert_folder(settings.home / "model")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["normalizer"] = {"type": "Replace", "pattern": {"String": "z"}, "content": ""}
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    data = settings.home / "words.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("cat", "zzz")))
+    raw = raw_submission(
+        settings.home, data={"path": str(data), "text_columns": ["text"], "label_column": None}
+    )
+    refused(lambda: check(raw, settings, database), "line 2: ", "gives no tokens", "'zzz'")
+
+
 def pairs(settings: Settings, database: Database, **changes: Any) -> Checked:
     folder = bert_folder(settings.home / "model", type_vocab_size=1)
     path = folder / "tokenizer_config.json"
