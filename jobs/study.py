@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from jobs.errors import Problem
 from jobs.specs.base import DataSpec, Device, Dtype, Frozen, JobSpec, MaxLength, ModelSpec
 from jobs.specs.submission import parse_spec, parsed
-from jobs.states import FINAL_JOB_STATES, JobState
+from jobs.states import FINAL_JOB_STATES, Control, JobState
 
 PARTS = ("taylor", "leave-one-out", "pruning", "attack")
 """The steps that follow the attribution, in order."""
@@ -196,12 +196,12 @@ def study_state(jobs: Sequence[tuple[JobState, str]]) -> JobState:
     """Return the state of a study from the states and controls of its jobs."""
     states = {state for state, _ in jobs}
     open_ = [(state, control) for state, control in jobs if state not in FINAL_JOB_STATES]
-    if open_ and all(control == "cancel" for _, control in open_):
+    if open_ and all(control == Control.CANCEL for _, control in open_):
         return JobState.CANCELLING
     # A job that is ending cannot be resumed, whatever its control says.
     ending = (JobState.STOPPING, JobState.FINALIZING)
     left = [control for state, control in open_ if state not in ending]
-    if left and all(control == "pause" for control in left):
+    if left and all(control == Control.PAUSE for control in left):
         return JobState.PAUSED
     if open_:
         return JobState.QUEUED if states <= {JobState.QUEUED} else JobState.RUNNING

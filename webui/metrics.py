@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from db.ops.attempt_counts import BOUNDS, Total
 from db.ops.metrics import Numbers
+from jobs.outcome import AttemptOutcome
 from jobs.states import JobState, ShardState
 
 CACHED_SECONDS = 5.0
@@ -132,7 +133,7 @@ def _totals(totals: list[Total]) -> Iterator[Metric]:
         ended[*place, total.outcome] += total.attempts
         for name in ("again", "examples", "failed", "head_scores"):
             sums[name][place] += getattr(total, name)
-        if total.outcome == "done":
+        if total.outcome is AttemptOutcome.DONE:
             seconds.setdefault(place, [0] * (len(BOUNDS) + 1))[total.bucket] += total.attempts
             sums["seconds"][place] += total.seconds  # type: ignore[assignment]
     for labels, number in ended.items():

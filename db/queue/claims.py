@@ -131,8 +131,8 @@ def _claim(
     limits = {"user_limit": ask.user_limit, "queue_limit": ask.queue_limit}
     if any(limits.values()) and tx.dialect == "postgresql":
         tx.run(LIMIT_LOCK)
-    wish = {"queues": who.queues, "model": ask.model, "patience": ask.patience, "turn": ask.turn}
-    found = _candidate(tx, wish | limits)
+    wanted = {"queues": who.queues, "model": ask.model, "patience": ask.patience, "turn": ask.turn}
+    found = _candidate(tx, wanted | limits)
     if found is None:
         return None
     job, row = found
@@ -167,9 +167,9 @@ def _claim(
     return held
 
 
-def _candidate(tx: Transaction, wish: dict[str, Any]) -> tuple[Row[Any], Row[Any]] | None:
+def _candidate(tx: Transaction, wanted: dict[str, Any]) -> tuple[Row[Any], Row[Any]] | None:
     """Find the best job with a shard to lease, and lock the shard."""
-    for job in tx.run(RANKED, **wish).all():
+    for job in tx.run(RANKED, **wanted).all():
         shard = tx.run(CANDIDATE, job_id=job.job_id).first()
         if shard is not None:
             return job, shard

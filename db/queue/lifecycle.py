@@ -54,10 +54,7 @@ from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.inputs.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
 from jobs.plan import Lease
-from jobs.states import (
-    FINAL_JOB_STATES,
-    JobState,
-)
+from jobs.states import FINAL_JOB_STATES, JobState, ShardState
 
 log = structlog.get_logger()
 
@@ -256,7 +253,7 @@ def set_control(database: Database, job_id: int, action: str) -> None:
         if state in (None, JobState.DELETING):
             raise NotFoundError(f"There is no job {job_id}.")
         if action == "delete":
-            if state not in ("succeeded", "failed", "cancelled"):
+            if state not in FINAL_JOB_STATES:
                 raise ConflictError(f"Job {job_id} is {state}: cancel it before deleting it.")
             child = tx.run(WAITING_CHILD, job_id=job_id).scalar()
             if child is not None:
@@ -277,15 +274,15 @@ def _failures(
     """Return why a job did not succeed: failed or stopped shards, or no good example."""
     s = schema.shard.c
     query = select(s.shard_no, s.error).where(s.job_id == job_id)
-    stopped = select(func.sum(s.hi - s.lo)).where((s.job_id == job_id) & (s.state == "cancelled"))
-    if missing := tx.execute(stopped).scalar():
-        whole = tx.execute(select(func.sum(s.hi - s.lo)).where(s.job_id == job_id)).scalar()
+    examples = select(func.sum(s.hi - s.lo)).where(s.job_id == job_id)
+    if missing := tx.execute(examples.where(s.state == ShardState.CANCELLED)).scalar():
+        whole = tx.execute(examples).scalar()
         when = datetime.fromtimestamp(deadline or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return (
             f"the deadline, {when}, passed: the results are partial, {missing:,} of {whole:,} "
             "examples are missing. Submit it again with a later deadline"
         )
-    failed = tx.execute(query.where(s.state == "failed").order_by(s.shard_no)).all()
+    failed = tx.execute(query.where(s.state == ShardState.FAILED).order_by(s.shard_no)).all()
     if failed:
         total = len(tx.execute(query).all())
         first = f"shard {failed[0].shard_no}: {failed[0].error}"

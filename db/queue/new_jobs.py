@@ -14,7 +14,7 @@ from db.database import Database
 from db.queue.examples import ExampleRow, insert_examples
 from db.queue.limits import Limits, enforce
 from db.transaction import Transaction
-from jobs.states import FINAL_JOB_STATES
+from jobs.states import FINAL_JOB_STATES, JobState
 
 R = TypeVar("R")
 NO_LIMITS = Limits()
@@ -111,7 +111,7 @@ def find_results(tx: Transaction, values: Mapping[str, Any], since: float) -> in
     same = (job.spec_hash == values["spec_hash"]) & (
         job.data_fingerprint == values["data_fingerprint"]
     )
-    whole = (job.state == "succeeded") & job.purged_at.is_(None)
+    whole = (job.state == JobState.SUCCEEDED) & job.purged_at.is_(None)
     query = select(job.id).where(same & whole & (job.started_at > since))
     found = tx.execute(query.order_by(job.id.desc()).limit(1)).scalar()
     return None if found is None else int(found)

@@ -19,6 +19,7 @@ from sqlalchemy import RowMapping, Table, delete, insert, select
 from db import schema
 from db.queue.claims import Claim
 from db.transaction import Transaction
+from jobs.states import ShardState
 
 SAMPLE = 4_000
 """Examples that completeness is computed from."""
@@ -237,7 +238,7 @@ def _merged(tx: Transaction, job_id: int, grid: tuple[int, ...]) -> list[dict[st
     t, s = schema.shard_top.c, schema.shard.c
     silent = select(s.shard_no).where(
         (s.job_id == job_id)
-        & (s.state == "done")
+        & (s.state == ShardState.DONE)
         & (s.examples_failed < s.hi - s.lo)
         & s.shard_no.not_in(select(t.shard_no).where(t.job_id == job_id))
     )

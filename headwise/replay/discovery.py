@@ -85,8 +85,8 @@ class _StructureObserver(Observer):
         self.owners: list[nn.Module] = []
         self.running: list[nn.Module] = []
 
-    def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
-        super().hook(stack, model)
+    def hook(self, stack: ExitStack) -> None:
+        super().hook(stack)
         for layer in self.modules:
             for module in layer.modules():
                 hook = module.register_forward_pre_hook(lambda m, _: self.running.append(m))

@@ -72,7 +72,7 @@ class Observer:
         """Run the model once under the hooks."""
         wanted = torch.is_grad_enabled()
         with ExitStack() as stack:
-            self.hook(stack, model)
+            self.hook(stack)
             stack.enter_context(handling(self.attention))
             # The hook after the last layer enables autograd, for the classifier alone.
             stack.enter_context(torch.set_grad_enabled(wanted))
@@ -87,7 +87,7 @@ class Observer:
             needed=needed,
         )
 
-    def hook(self, stack: ExitStack, model: PreTrainedModel) -> None:
+    def hook(self, stack: ExitStack) -> None:
         """Register the hooks; the stack removes them."""
         for module in self.modules:
             hook = module.register_forward_pre_hook(self.before, with_kwargs=True)

@@ -11,7 +11,7 @@ from db.ops import fleet
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs.kinds import SPECS
-from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
+from jobs.states import SHOWN_JOB_STATES, Control, JobState, ShardState
 from scheduler.serializers import job_title
 from scheduler.submission.control import change, control
 from webui import presentation
@@ -157,11 +157,11 @@ def about() -> Response:
 def _allowed(job: Job) -> tuple[str, ...]:
     if job.final:
         return ("delete",) if job.purged_at else ("purge", "delete")
-    if job.state in (JobState.CANCELLING, JobState.STOPPING) or job.control == "cancel":
+    if job.state in (JobState.CANCELLING, JobState.STOPPING) or job.control == Control.CANCEL:
         return ()
     if job.state is JobState.FINALIZING:
         return ("cancel",)
-    return ("resume" if job.control == "pause" else "pause", "cancel")
+    return ("resume" if job.control == Control.PAUSE else "pause", "cancel")
 
 
 def _shards(job: Job) -> dict[str, object]:

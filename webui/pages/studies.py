@@ -11,6 +11,7 @@ from flask import Blueprint, Response, abort, jsonify, render_template, request,
 from db.reads import studies
 from db.reads.studies import StudyRow
 from jobs.errors import InputError, Problem
+from jobs.states import JobState
 from jobs.study import PARTS, StudySpec
 from scheduler.serializers import checked_study_json
 from scheduler.submission.study import (
@@ -122,10 +123,10 @@ def check_form() -> Response:
 def allowed(study: StudyRow) -> tuple[str, ...]:
     """The actions that a study allows now."""
     if study.final:
-        return () if study.state.value == "succeeded" else ("restart",)
-    if study.state.value == "cancelling":
+        return () if study.state is JobState.SUCCEEDED else ("restart",)
+    if study.state is JobState.CANCELLING:
         return ()
-    return ("resume" if study.state.value == "paused" else "pause", "cancel")
+    return ("resume" if study.state is JobState.PAUSED else "pause", "cancel")
 
 
 def to_study(values: Mapping[str, str]) -> dict[str, Any]:
