@@ -25,11 +25,20 @@ from headwise.pruning.curve import Point, choose, curve_points
 from headwise.pruning.importance import attribution_values, leave_one_out, random_importance, taylor
 from headwise.pruning.masking import evaluate_masks
 from headwise.replay import Replay
+from headwise.segmentation import Segmentation
 from headwise.stats.attack import AttackSums
 from headwise.stats.ranking import Importance, ImportanceSums, correlation
 from headwise.stats.sums import MaskSums
 from headwise.targets import label_names
-from jobs.kinds.triggers import OFFICIAL, Candidate, Cell, Trigger, merge, random_controls
+from jobs.kinds.triggers import (
+    OFFICIAL,
+    Candidate,
+    Cell,
+    TextTokens,
+    Trigger,
+    merge,
+    random_controls,
+)
 
 Row = dict[str, Any]
 
@@ -191,7 +200,7 @@ class Study:
             self.loaded.model, self.loaded.tokenizer, [texts[e] for e in origins]
         )
         by_attention = [
-            self._trigger(trigger.label, example, found.tokens, found.cells)
+            self._trigger(trigger.label, example, tokens[example], found.cells)
             for trigger, example, found in zip(mined, origins, attended, strict=True)
         ]
         kinds = {
@@ -206,18 +215,28 @@ class Study:
                 _say(f"attack by {kind}, {segments}")
         return rows
 
-    def mine(self) -> tuple[list[Trigger], dict[int, tuple[str, ...]]]:
+    def mine(self) -> tuple[list[Trigger], dict[int, TextTokens]]:
         """Triggers mined by the rule of the paper's code, and the tokens of their source texts."""
+        texts = self.texts(self.mined)
         found = headwise.attribute(
             self.loaded.model,
             self.loaded.tokenizer,
-            self.texts(self.mined),
+            texts,
             edges=64,
             rtol=self.sizes.rtol,
             matrices=False,
         )
         _say("triggers")
-        tokens = {example: tuple(found.tokens[example]) for example in range(len(found))}
+        tokens = {
+            example: _text_tokens(
+                found.tokens[example],
+                texts[example],
+                Segmentation(
+                    word_index=found.word_index[example], spans=found.token_spans[example]
+                ),
+            )
+            for example in range(len(found))
+        }
         triggers: list[Trigger] = []
         for example, edges in enumerate(found.edges()):
             of_head = [e for e in edges if (e.site, e.head) == (edges[0].site, edges[0].head)]
@@ -239,7 +258,7 @@ class Study:
         self,
         label: int,
         example: int,
-        tokens: tuple[str, ...],
+        tokens: TextTokens,
         cells: Sequence[headwise.Edge | headwise.AttentionCell],
     ) -> list[Trigger]:
         """A trigger from these cells, or none where they contain only special tokens."""
@@ -259,7 +278,6 @@ class Study:
             example=example,
             label=label,
             tokens=tokens,
-            texts=len(self.task.columns),
             cells=tuple(places),
             score=sum(cell.value for cell in places),
         )
@@ -336,6 +354,12 @@ def _point(point: Point, mask: int, sums: MaskSums) -> dict[str, Any]:
         "share": point.share,
         **{name: [float(part[mask]) for part in value] for name, value in estimates.items()},
     }
+
+
+def _text_tokens(tokens: Sequence[str], text: headwise.Text, words: Segmentation) -> TextTokens:
+    made = TextTokens.of(tokens, (text,) if isinstance(text, str) else text, words)
+    assert made is not None, "the words are known"
+    return made
 
 
 def _say(what: str) -> None:

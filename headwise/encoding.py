@@ -45,6 +45,11 @@ class Encoded:
     token_spans: tuple[Span | None, ...] = ()
     truncated: bool = False
 
+    @property
+    def words(self) -> Segmentation:
+        """The tokens as pieces of words."""
+        return Segmentation(word_index=self.word_index, spans=self.token_spans)
+
 
 def length_limit(model: PreTrainedModel) -> int | None:
     """Return the number of tokens that a model has positions for, if it has a limit."""

@@ -123,11 +123,11 @@ def _begins(text: str, word: Span, span: Span, *, other: bool) -> bool:
     if first == span.end or any(character.isspace() for character in between):
         return True
     last, next_ = before.rstrip()[-1], text[first]
-    if _is_mark(next_) or last == _JOINER:
+    if is_mark(next_) or last == _JOINER:
         return False
     if _is_unspaced(last) or _is_unspaced(next_):
         return True
-    return other and not (_is_mark(last) and next_.isalpha())
+    return other and not (is_mark(last) and next_.isalpha())
 
 
 def _with_marks(spans: Sequence[Span | None], texts: Sequence[str]) -> tuple[Span | None, ...]:
@@ -140,7 +140,7 @@ def _with_marks(spans: Sequence[Span | None], texts: Sequence[str]) -> tuple[Spa
             continue
         segment_, start, end = span
         text = texts[segment_]
-        while start < end < limit[segment_] and _is_mark(text[end]):
+        while start < end < limit[segment_] and is_mark(text[end]):
             end += 1
         limit[segment_] = start
         found.append(Span(segment_, start, end))
@@ -152,7 +152,7 @@ def _union(one: Span, other: Span) -> Span:
 
 
 @lru_cache(maxsize=4096)
-def _is_mark(character: str) -> bool:
+def is_mark(character: str) -> bool:
     """Return whether a character belongs to the one before it: accents, joiners, variants."""
     category = unicodedata.category(character)
     return category.startswith("M") or category == "Cf"

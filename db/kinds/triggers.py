@@ -8,16 +8,17 @@ from itertools import groupby
 
 from sqlalchemy import RowMapping
 
+from db.results.words import from_columns
 from db.transaction import Transaction
 from jobs.errors import ConflictError
 from jobs.kinds.triggers import (
     OFFICIAL,
     Candidate,
     Cell,
+    TextTokens,
     Trigger,
     TriggerRule,
     merge,
-    spans,
 )
 
 _STORED = """
@@ -38,8 +39,7 @@ scored AS (
         MAX(value) OVER (PARTITION BY example_no) AS largest
     FROM ranked WHERE place <= :cells)
 SELECT c.example_no, p.layer, p.kind AS attention_type, c.head, c.query, c.key, c.value, c.score,
-    r.tokens,
-    CASE WHEN e.text_b IS NULL THEN 1 ELSE 2 END AS texts,
+    r.tokens, r.word_index, r.token_spans, e.text_a, e.text_b,
     CASE WHEN :label = 'gold' THEN e.gold ELSE r.predicted END AS label
 FROM scored c
 JOIN site p ON p.job_id = :job_id AND p.site = c.site
@@ -67,7 +67,7 @@ class Mined:
 
     triggers: list[Trigger]
     """By class, the strongest first."""
-    tokens: dict[tuple[int, int], tuple[str, ...]]
+    tokens: dict[tuple[int, int], TextTokens]
     """The tokens of the triggers' first sources by job and example, for random controls."""
 
 
@@ -80,8 +80,7 @@ def mine(tx: Transaction, job_id: int, rule: TriggerRule = OFFICIAL) -> Mined:
     rows = tx.rows(CELLS, job_id=job_id, **rule.model_dump())
     grouped = groupby(rows, key=lambda row: int(row["example_no"]))
     found = [_candidate(job_id, number, list(cells)) for number, cells in grouped]
-    # The tokens of others do not show where each text begins and ends.
-    divided = [c for c in found if spans(c.tokens, c.texts) is not None]
+    divided = [candidate for candidate in found if candidate is not None]
     triggers = merge(divided, rule)
     first = {trigger.sources[0].example for trigger in triggers}
     return Mined(
@@ -102,14 +101,20 @@ def _check(tx: Transaction, job_id: int, rule: TriggerRule) -> None:
             raise ConflictError(f"Job {job_id} {what}: no trigger can be found. {remedy}.")
 
 
-def _candidate(job_id: int, example: int, rows: list[RowMapping]) -> Candidate:
+def _candidate(job_id: int, example: int, rows: list[RowMapping]) -> Candidate | None:
+    """Make a candidate; None if its tokens do not show where each text begins and ends."""
+    first = rows[0]
+    texts = [text for name in ("text_a", "text_b") if (text := first[name]) is not None]
+    known = from_columns(first["word_index"], first["token_spans"]) if texts else None
+    tokens = TextTokens.of(json.loads(first["tokens"]), texts, known)
+    if tokens is None:
+        return None
     names = ("layer", "attention_type", "head", "query", "key", "value")
     return Candidate(
         job=job_id,
         example=example,
-        label=rows[0]["label"],
-        tokens=tuple(json.loads(rows[0]["tokens"])),
-        texts=rows[0]["texts"],
+        label=first["label"],
+        tokens=tokens,
         cells=tuple(Cell(**{name: row[name] for name in names}) for row in rows),
-        score=rows[0]["score"],
+        score=first["score"],
     )

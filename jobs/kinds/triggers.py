@@ -16,12 +16,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from headwise.segmentation import Segmentation, is_mark, written
 from jobs.specs.base import Frozen
 
 SPECIAL_TOKENS = frozenset(
     "[CLS] [SEP] [PAD] <s> </s> <pad> <cls> <sep> <bos> <eos> <|endoftext|>".split()
 )
 """Tokens that tokenizers put around texts and that are not part of them."""
+SEGMENTS = (0, 1)
+"""The texts of a pair."""
 
 
 class TriggerToken(NamedTuple):
@@ -50,6 +53,41 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextTokens:
+    """The n tokens of an example, and which of them are part of a text."""
+
+    tokens: tuple[str, ...]
+    segments: tuple[int | None, ...]
+    """For each token 0 or 1, the text it is part of; None for special tokens."""
+    words: tuple[str, ...]
+    """For each token the word that it is a piece of, without punctuation around it. Tokens without
+    letters and digits are words of their own."""
+
+    @classmethod
+    def of(
+        cls, tokens: Sequence[str], texts: Sequence[str], known: Segmentation | None
+    ) -> TextTokens | None:
+        """Make it from the words of an example, or from its tokens alone where they are not known.
+
+        None where the tokens do not show where each text begins and ends.
+        """
+        if known is None:
+            return _by_names(tuple(tokens), len(texts))
+        whole = known.word_texts(texts, tokens)
+        words = []
+        for token, span, number in zip(tokens, known.spans, known.word_index, strict=True):
+            piece = written(span, texts, token)
+            inside = any(character.isalnum() or is_mark(character) for character in piece)
+            words.append(_trimmed(whole[number]) if inside else piece)
+        segments = tuple(None if span is None else span.segment for span in known.spans)
+        return cls(tokens=tuple(tokens), segments=segments, words=tuple(words))
+
+    def positions(self, segment: int) -> list[int]:
+        """Return the positions of the tokens of a text."""
+        return [place for place, own in enumerate(self.segments) if own == segment]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """An example and the cells to make a trigger of, the largest first."""
 
@@ -57,9 +95,7 @@ class Candidate:
     example: int
     label: int
     """The class it counts for."""
-    tokens: tuple[str, ...]
-    texts: int
-    """1, or 2 for a pair."""
+    tokens: TextTokens
     cells: tuple[Cell, ...]
     score: float
 
@@ -143,7 +179,7 @@ def spans(tokens: Sequence[str], texts: int) -> tuple[range, ...] | None:
     """Positions of each text: the runs between special tokens.
 
     None where there are not as many runs as texts: an empty text, a special token typed into one,
-    or a tokenizer that puts nothing between the two.
+    or a tokenizer that puts nothing between the two. For results from before words were stored.
     """
     runs = groupby(range(len(tokens)), key=lambda position: tokens[position] in SPECIAL_TOKENS)
     found = [list(positions) for is_special, positions in runs if not is_special]
@@ -155,7 +191,8 @@ def spans(tokens: Sequence[str], texts: int) -> tuple[range, ...] | None:
 def words(pieces: Sequence[str]) -> list[str]:
     """The word that each piece of a text belongs to, for WordPiece, SentencePiece and BPE.
 
-    Marks that are neither letters nor digits are words of their own.
+    Marks that are neither letters nor digits are words of their own. For results from before words
+    were stored.
     """
     marked = [piece.startswith(("\u0120", "\u2581")) for piece in pieces]
     prefixed = any(piece.startswith("##") for piece in pieces) or not any(marked)
@@ -170,6 +207,29 @@ def words(pieces: Sequence[str]) -> list[str]:
     for word, piece in zip(number, plain, strict=True):
         grouped[word] = grouped.get(word, "") + piece
     return [_readable(grouped[word]) for word in number]
+
+
+def _by_names(tokens: tuple[str, ...], texts: int) -> TextTokens | None:
+    runs = spans(tokens, texts)
+    if runs is None:
+        return None
+    segments: list[int | None] = [None] * len(tokens)
+    whole = list(tokens)
+    for segment, run in enumerate(runs):
+        segments[run.start : run.stop] = [segment] * len(run)
+        whole[run.start : run.stop] = words(tokens[run.start : run.stop])
+    return TextTokens(tokens=tokens, segments=tuple(segments), words=tuple(whole))
+
+
+def _trimmed(word: str) -> str:
+    """Return a word without punctuation around it."""
+    letters = [place for place, character in enumerate(word) if character.isalnum()]
+    if not letters:
+        return word
+    end = letters[-1] + 1
+    while end < len(word) and is_mark(word[end]):
+        end += 1
+    return word[letters[0] : end]
 
 
 def _is_word(piece: str) -> bool:
@@ -199,14 +259,14 @@ _BYTES = _byte_characters()
 def merge(candidates: Iterable[Candidate], rule: TriggerRule = OFFICIAL) -> list[Trigger]:
     """Triggers of candidates, by class, the strongest first; equal ones of a class are merged.
 
-    Equal means the same pieces of the same words in the same texts. Of the rule, `support` and
-    `per_class` are applied here; the cells have been chosen by the rest of it.
+    Equal means the same pieces of the same words, in any case, in the same texts. Of the rule,
+    `support` and `per_class` are applied here; the cells have been chosen by the rest of it.
     """
     found: dict[tuple[int, tuple[tuple[str, int, str], ...]], list[Source]] = {}
     for candidate in candidates:
         source = _source(candidate)
         if source.tokens:
-            what = tuple((token.token, token.segment, token.word) for token in source.tokens)
+            what = tuple((t.token, t.segment, t.word.casefold()) for t in source.tokens)
             found.setdefault((candidate.label, what), []).append(source)
     triggers = []
     for (label, _), sources in found.items():
@@ -227,20 +287,17 @@ def _source(candidate: Candidate) -> Source:
         tokens=(),
         score=candidate.score,
     )
-    texts = spans(candidate.tokens, candidate.texts) or ()
     positions = {position for cell in candidate.cells for position in (cell.query, cell.key)}
-    return _placed(source, candidate.tokens, texts, positions)
+    return _placed(source, candidate.tokens, positions)
 
 
-def _placed(
-    source: Source, tokens: Sequence[str], texts: Sequence[range], positions: Collection[int]
-) -> Source:
+def _placed(source: Source, own: TextTokens, positions: Collection[int]) -> Source:
     """With the tokens at those positions; special tokens, which are in no text, are dropped."""
     placed = []
-    for segment, text in enumerate(texts):
-        whole = words([tokens[position] for position in text])
+    for segment in SEGMENTS:
+        text = own.positions(segment)
         placed += [
-            (p, TriggerToken(tokens[p], segment, (place + 1) / len(text), whole[place]))
+            (p, TriggerToken(own.tokens[p], segment, (place + 1) / len(text), own.words[p]))
             for place, p in enumerate(text)
             if p in positions
         ]
@@ -251,7 +308,7 @@ def _placed(
 
 def random_controls(
     triggers: Sequence[Trigger],
-    examples: Mapping[tuple[int, int], tuple[str, ...]],
+    examples: Mapping[tuple[int, int], TextTokens],
     seed: int,
 ) -> list[Trigger]:
     """For each trigger, as many tokens of the same texts of its first source, drawn at random.
@@ -265,12 +322,12 @@ def random_controls(
         first = trigger.sources[0]
         generator = random.Random(f"{seed} {first.job} {first.example} {first.positions}")  # noqa: S311
         tokens = examples[first.job, first.example]
-        texts = spans(tokens, 2) or spans(tokens, 1) or ()
         drawn: list[int] = []
-        for segment, text in enumerate(texts):
+        for segment in SEGMENTS:
+            text = tokens.positions(segment)
             count = sum(token.segment == segment for token in first.tokens)
             others = [position for position in text if position not in first.positions]
             drawn += generator.sample(others if len(others) >= count else list(text), count)
-        source = _placed(replace(first, cells=(), score=0.0), tokens, texts, drawn)
+        source = _placed(replace(first, cells=(), score=0.0), tokens, drawn)
         controls.append(Trigger(label=trigger.label, sources=(source,)))
     return controls

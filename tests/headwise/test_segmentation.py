@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
 from headwise.encoding import Encoded
-from headwise.segmentation import Segmentation, Span
+from headwise.segmentation import Span
 from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
 
 PIECES = ("▁caf", "é", "日本", "語", "学ぶ", "สวัสดี", "ครับ", "a", "b", "so", "▁ok")
@@ -22,13 +22,9 @@ TOKENIZERS = {
 }
 
 
-def divided(found: Encoded) -> Segmentation:
-    return Segmentation(word_index=found.word_index, spans=found.token_spans)
-
-
 def words(found: Encoded) -> list[str]:
     """The words, without the special tokens around the texts."""
-    pairs = zip(found.word_texts, divided(found).word_spans(), strict=True)
+    pairs = zip(found.word_texts, found.words.word_spans(), strict=True)
     return [text for text, span in pairs if span is not None]
 
 
@@ -89,7 +85,7 @@ def test_words_that_depend_on_the_tokenizer(name: str, text: str, wanted: list[s
 def test_pairs(name: str) -> None:
     found = encoded(TOKENIZERS[name], "a CAFÉ", "日 b")
     assert found.word_texts == ("[CLS]", "a", "CAFÉ", "[SEP]", "日", "b", "[SEP]")
-    segments = [None if s is None else s.segment for s in divided(found).word_spans()]
+    segments = [None if s is None else s.segment for s in found.words.word_spans()]
     assert segments == [None, 0, 0, None, 1, 1, None]
 
 
@@ -114,7 +110,7 @@ def test_a_tokenizer_without_offsets() -> None:
     ),
 )
 def test_no_character_is_lost_or_shown_twice(name: str, texts: list[str]) -> None:
-    found = divided(encoded(TOKENIZERS[name], *texts))
+    found = encoded(TOKENIZERS[name], *texts).words
     places = [span for span in found.word_spans() if span is not None]
     assert list(dict.fromkeys(found.word_index)) == list(range(len(found.word_spans())))
     for number, text in enumerate(texts):

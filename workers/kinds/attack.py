@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from db.kinds.attack import PlannedTrigger
 from headwise import LoadedModel
 from headwise.attack.attention_baseline import TextCells, attention_cells
 from headwise.attack.evaluation import AttackResult as Predictions
 from headwise.attack.evaluation import evaluate_triggers
+from headwise.encoding import Text, encode
 from headwise.stats.attack import AttackSums
 from jobs.inputs.models import label_order
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, TriggerKind
-from jobs.kinds.triggers import Candidate, Cell, TriggerToken, merge
+from jobs.kinds.triggers import Candidate, Cell, TextTokens, TriggerToken, merge
 from jobs.results import ExampleResult
 from workers.block import Block
 
@@ -62,38 +60,38 @@ def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
         if t.kind is TriggerKind.ATTENTION and not t.tokens and t.origin
     ]
     texts = list(dict.fromkeys(t.origin for t in missing if t.origin))
+    own = block.loaded
+    plain: list[Text] = [a if b is None else (a, b) for a, b in texts]
     found = attention_cells(
-        *(block.loaded.model, block.loaded.tokenizer),
-        [a if b is None else (a, b) for a, b in texts],
+        *(own.model, own.tokenizer, plain),
         # More than the rule's: cells share tokens, and as many are wanted as the trigger has.
         cells=_SPARE * block.spec.rule.cells,
         one_head=block.spec.rule.one_head,
         max_length=block.spec.max_length,
         progress=lambda _done, _total: block.progress(0),
     )
-    strongest = dict(zip(texts, found, strict=True))
-    return {t.number: _control(t, strongest, sizes[t.mined]) for t in missing}
+    cells = dict(zip(texts, found, strict=True))
+    encoded = encode(own.model, own.tokenizer, plain, block.spec.max_length)
+    tokens = {
+        text: TextTokens.of(one.tokens, [part for part in text if part is not None], one.words)
+        for text, one in zip(texts, encoded, strict=True)
+    }
+    return {
+        t.number: _control(cells[t.origin], tokens[t.origin], sizes[t.mined])
+        for t in missing
+        if t.origin
+    }
 
 
-def _control(
-    trigger: PlannedTrigger, found: Mapping[tuple[str, str | None] | None, TextCells], size: int
-) -> tuple[TriggerToken, ...]:
-    """Take the first `size` tokens of the strongest cells of the trigger's text."""
-    text = found[trigger.origin]
+def _control(text: TextCells, tokens: TextTokens | None, size: int) -> tuple[TriggerToken, ...]:
+    """Take the first `size` tokens of a text's strongest cells."""
+    assert tokens is not None, "the words are known"
     positions = dict.fromkeys(p for cell in text.cells for p in (cell.query, cell.key))
     cells = (
         Cell(layer=0, attention_type="", head=0, query=position, key=position, value=0.0)
         for position in list(positions)[:size]
     )
-    candidate = Candidate(
-        job=0,
-        example=0,
-        label=0,
-        tokens=text.tokens,
-        texts=2 if trigger.origin and trigger.origin[1] is not None else 1,
-        cells=tuple(cells),
-        score=0.0,
-    )
+    candidate = Candidate(job=0, example=0, label=0, tokens=tokens, cells=tuple(cells), score=0.0)
     return next((t.tokens for t in merge([candidate])), ())
 
 

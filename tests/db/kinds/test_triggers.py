@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from db import schema
 from db.database import Database
 from db.kinds.triggers import Mined, mine
+from db.results.words import to_columns
+from headwise.segmentation import Segmentation, Span
 from jobs.errors import ConflictError
 from jobs.kinds.triggers import OFFICIAL, Cell, TriggerRule, TriggerToken
 from tests.helpers.trigger_jobs import TOKENS, attributed_job
@@ -37,7 +42,31 @@ def test_the_official_rule(database: Database) -> None:
         TriggerToken("##ida", 0, 1.0, "florida"),
         TriggerToken("iowa", 1, 1.0, "iowa"),
     )
-    assert mined.tokens == {(job, example): TOKENS for example in (0, 1, 3)}
+    tokens = {place: own.tokens for place, own in mined.tokens.items()}
+    assert tokens == {(job, example): TOKENS for example in (0, 1, 3)}
+
+
+def test_words_are_those_of_the_text_where_they_are_stored(database: Database) -> None:
+    job = attributed_job(database)
+    # In none of its tokens' names does this tokenizer say where a text or a word begins.
+    tokens = ["^", "ice", "in", "flor", "ida", "^", "floods", "iowa", "^"]
+    spans = [None, (0, 0, 3), (0, 4, 6), (0, 7, 11), (0, 11, 14), None, (1, 0, 6), (1, 8, 12), None]
+    known = Segmentation(
+        word_index=(0, 1, 2, 3, 3, 4, 5, 6, 7),
+        spans=tuple(None if span is None else Span(*span) for span in spans),
+    )
+    texts = {"text_a": "Ice in Florida.", "text_b": "Floods (Iowa)"}
+    e, r = schema.example.c, schema.example_result.c
+    with database.write() as tx:
+        tx.execute(update(schema.example).where(e.job_id == job).values(**texts))
+        values = {"tokens": json.dumps(tokens), **to_columns(known)}
+        tx.execute(update(schema.example_result).where(r.job_id == job).values(**values))
+    mined = mine_triggers(database, job)
+    assert mined.triggers[2].tokens == (
+        TriggerToken("ice", 0, 1 / 4, "Ice"),
+        TriggerToken("ida", 0, 1.0, "Florida"),
+        TriggerToken("iowa", 1, 1.0, "Iowa"),
+    )
 
 
 def test_every_number_is_a_parameter(database: Database) -> None:

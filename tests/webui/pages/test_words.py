@@ -33,7 +33,7 @@ TOKENIZERS = {
 def stored(name: str, *texts: str) -> tuple[tuple[str, ...], Segmentation]:
     """An example's tokens and words, as a job stores them."""
     found = encoded(TOKENIZERS[name], *texts)
-    return found.tokens, Segmentation(word_index=found.word_index, spans=found.token_spans)
+    return found.tokens, found.words
 
 
 def place(database: Database, seeding: SimpleNamespace, name: str, *texts: str) -> str:
