@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
     for part in ("heads", "agreement", "curve", "triggers", "example"):
         assert f'id="{part}"' in page, part
     assert "The whole model is right on" in page
+    shown = re.search(r"(\d+) of \d+ heads removed", page)
+    assert shown is not None
+    assert page.count('<td class="goes"') == int(shown[1]) > 0
     said = client.get(f"/api/v1/studies/{found.study}").json["findings"]
     assert set(said) == {*STEPS, "agreement"}
     again = client.post("/api/v1/studies", json=raw).json

@@ -140,7 +140,6 @@ def section(job: Job) -> dict[str, Any]:
         "mask": mask,
         "leveled": any(head.level is not None for _, heads in mask for head in heads),
         "removed_names": [h.name for _, heads in mask for h in heads if not h.stays],
-        "mask_width": max(site.heads for site in sites),
         "total_heads": sum(site.heads for site in sites),
         "reached_heads": sum(site.heads for site in reached),
     }
