@@ -87,7 +87,10 @@ def commit_shard(
     Returns False, and stores nothing, if the lease was lost. Raises ChangedModelError if the model
     differs from the job's.
     """
-    kind, keep_text = _pinned(database, held, fingerprint, done.parts[0].sites)
+    pinned = _pinned(database, held, fingerprint, done.parts[0].sites)
+    if pinned is None:
+        return False
+    kind, keep_text = pinned
     end = held.hi
     while True:
         # Outside the transaction: drawing the bootstrap replicates of a large shard takes a while.
@@ -165,15 +168,18 @@ def _write_results(
 
 def _pinned(
     database: Database, held: Claim, fingerprint: str, sites: Sequence[SiteInfo]
-) -> tuple[str, bool]:
+) -> tuple[str, bool] | None:
     """Check the model against that of earlier shards; the first one stores fingerprint and sites.
 
-    Returns the job's kind and whether its texts are kept.
+    Returns the job's kind and whether its texts are kept; None where the job was deleted.
     """
     job = schema.job.c
     query = select(job.model_fingerprint, job.kind, job.spec).where(job.id == held.job_id)
     with database.read() as tx:
-        pinned, kind, spec = tx.execute(query).one()
+        row = tx.execute(query).first()
+    if row is None:
+        return None
+    pinned, kind, spec = row
     if pinned is None:
         pinned = _pin(database, held, fingerprint, sites)
     if pinned not in (fingerprint, None):

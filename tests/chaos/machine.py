@@ -20,10 +20,10 @@ from db.database import Database
 from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.claims import ANYTHING, Ask, Claim
 from db.queue.planning import Plan
-from db.queue.recovery import MAX_ERRORS, MAX_LOSSES
+from db.queue.recovery import MAX_ERRORS, MAX_LOADING_LOSSES, MAX_LOSSES
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
-from jobs.outcome import Completed, Errored, HandedBack
+from jobs.outcome import Completed, Errored, HandedBack, Stage
 from jobs.plan import block_end, blocks, halves
 from tests.chaos.model import (
     BLOCK,
@@ -52,6 +52,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.jobs: dict[int, Job] = {}
         self.attempts: dict[tuple[int, int, int], str | None] = {}
+        self.stages: dict[tuple[int, int, int], Stage] = {}
         self.hashes: dict[frozenset[int], str] = {}
         """The result of a job, by its bad examples: nothing else may matter."""
 
@@ -139,18 +140,25 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        found = {(c.job_id, c.shard_no, c.fence) for c in lifecycle.expire_leases(self.database)}
-        expected = set()
-        for number, job in self.jobs.items():
-            for shard_no, shard in list(job.shards.items()):
-                if shard.state == "leased" and shard.left < 0:
-                    expected.add((number, shard_no, shard.fence))
-                    self.attempts[number, shard_no, shard.fence] = "lost"
-                    self.lose(job, shard)
-        assert found == expected
+        expected = {
+            (number, shard_no, shard.fence)
+            for number, job in self.jobs.items()
+            for shard_no, shard in job.shards.items()
+            if shard.state == "leased" and shard.left < 0
+        }
+        found = [(c.job_id, c.shard_no, c.fence) for c in lifecycle.expire_leases(self.database)]
+        assert sorted(found) == sorted(expected)
+        for key in found:  # in that order: a job that fails fails what was ready before
+            self.lose(key)
 
-    def lose(self, job: Job, shard: Shard) -> None:
+    def lose(self, key: tuple[int, int, int]) -> None:
         """A worker was lost: from the second time on the shard is halved, down to the example."""
+        job = self.jobs[key[0]]
+        shard, earlier = job.shards[key[1]], self.lost_while_loading(key)
+        self.attempts[key] = "lost"
+        if self.stages.get(key) is Stage.LOADING:
+            self.lose_while_loading(job, shard, earlier)
+            return
         losses, last = shard.losses + 1, shard.losses + 1 >= MAX_LOSSES
         if last and shard.hi - shard.lo == 1:
             shard.state, shard.bad = "done", True
@@ -161,6 +169,26 @@ class Machine(RuleBasedStateMachine):
                 shard.cut(halves(shard.lo, shard.hi, BLOCK), errors=shard.errors, losses=losses)
             )
         shard.losses, shard.state, shard.wait = losses, "ready", 0.0
+
+    def lost_while_loading(self, key: tuple[int, int, int]) -> int:
+        """Earlier attempts at the shard whose workers were lost while they loaded the model."""
+        return sum(
+            end == "lost" and one[:2] == key[:2] and self.stages.get(one) is Stage.LOADING
+            for one, end in self.attempts.items()
+        )
+
+    def lose_while_loading(self, job: Job, shard: Shard, earlier: int) -> None:
+        """No example is the cause: the shard is not halved, and soon it fails with its job."""
+        if earlier + 1 < MAX_LOADING_LOSSES:
+            shard.losses, shard.state, shard.wait = shard.losses + 1, "ready", 0.0
+        else:
+            self.fail(job, shard, whole_job=True)
+
+    def fail(self, job: Job, shard: Shard, *, whole_job: bool) -> None:
+        shard.errors, shard.state = shard.errors + 1, "failed"
+        if whole_job and all(one.state != "done" for one in job.shards.values()):
+            for one in job.shards.values():
+                one.state = "failed" if one.state == "ready" else one.state
 
     @rule()
     def sweep(self) -> None:
@@ -189,8 +217,9 @@ class Machine(RuleBasedStateMachine):
         target=claims,
         who=st.sampled_from([ALICE, BOB]),
         ask=st.sampled_from([ANYTHING, ONE_BLOCK]),
+        loads=st.booleans(),
     )
-    def claim(self, who: claims.WorkerIdentity, ask: Ask) -> Any:
+    def claim(self, who: claims.WorkerIdentity, ask: Ask, loads: bool) -> Any:
         held = claims.claim(self.database, who, LEASE, ask)
         waiting = [
             (number, shard_no)
@@ -210,6 +239,8 @@ class Machine(RuleBasedStateMachine):
             shard.state, shard.fence, shard.left = "leased", shard.fence + 1, LEASE
             assert (held.lo, held.hi, held.fence) == (shard.lo, shard.hi, shard.fence)
             self.attempts[held.job_id, held.shard_no, held.fence] = None
+            if loads:
+                self.come_to(held, Stage.LOADING)
         return multiple() if held is None else held
 
     def holds(self, held: Claim) -> Shard | None:
@@ -229,6 +260,34 @@ class Machine(RuleBasedStateMachine):
         assert answer == (self.jobs[held.job_id].control if shard else None)
         if shard:
             shard.left = LEASE
+
+    @rule(held=claims)
+    def loaded(self, held: Claim) -> None:
+        """The worker has loaded the model; a zombie's word does not count."""
+        self.come_to(held, Stage.COMPUTING)
+
+    def come_to(self, held: Claim, stage: Stage) -> None:
+        claims.enter(self.database, held, stage)
+        if self.holds(held):
+            self.stages[held.job_id, held.shard_no, held.fence] = stage
+
+    @rule(held=claims)
+    def hang(self, held: Claim) -> None:
+        """The worker's watchdog finds that it does not go on, and ends it."""
+        shard = self.holds(held)
+        assert lifecycle.take_back(self.database, held, "no progress") == (shard is not None)
+        if shard:
+            self.lose((held.job_id, held.shard_no, held.fence))
+
+    @rule(held=claims, whole_job=st.booleans())
+    def cannot_work(self, held: Claim, whole_job: bool) -> None:
+        """An error that every try would raise, such as a model that cannot be used."""
+        claims.record_error(
+            self.database, held, "it cannot work", permanent=True, whole_job=whole_job
+        )
+        if shard := self.holds(held):
+            self.ended(held, "error")
+            self.fail(self.jobs[held.job_id], shard, whole_job=whole_job)
 
     @rule(held=claims, how=st.sampled_from(["whole", "whole", "told to stop", "raised"]))
     def commit(self, held: Claim, how: str) -> None:
@@ -345,8 +404,10 @@ class Machine(RuleBasedStateMachine):
         }
 
     def every_attempt_has_its_fence_and_end(self, mine: Query) -> None:
-        query = "SELECT job_id, shard_no, fence, outcome FROM attempt"
+        query = "SELECT job_id, shard_no, fence, outcome, stage FROM attempt"
         found = {row[:3]: row[3] for row in mine(query)}
+        stages = {row[:3]: row[4] for row in mine(query) if row[4] is not None}
+        assert stages == {key: stage for key, stage in self.stages.items() if key[0] in self.jobs}
         assert found == {key: end for key, end in self.attempts.items() if key[0] in self.jobs}
         for number, job in self.jobs.items():
             assert sum(s.fence for s in job.shards.values()) == sum(k[0] == number for k in found)
