@@ -54,7 +54,10 @@ def export(
     table: Annotated[str, typer.Option(help="Published view to export.")] = "head_importance",
     to: Annotated[Path | None, typer.Option(help="File: .csv, .jsonl or .parquet.")] = None,
 ) -> None:
-    """Write a job's rows of a published view to a file, or print them as CSV."""
+    """Write a job's rows of a published view to a file, or print them as CSV.
+
+    CSV is that of RFC 4180: lines end in CR LF.
+    """
     if to is not None:
         _check_target(to)
     view = exports.EXPORTED.get(table)

@@ -28,11 +28,10 @@ def test_sql_as_table_json_and_csv(headwise: Headwise, store: Database) -> None:
         {"rank": 1, "layer": 1, "head": 2},
         {"rank": 2, "layer": 1, "head": 1},
     ]
-    assert headwise("sql", query, "--csv").out.splitlines() == [
-        "rank,layer,head",
-        "1,1,2",
-        "2,1,1",
-    ]
+    # As --help says, and RFC 4180.
+    assert headwise("sql", query, "--csv").out == "rank,layer,head\r\n1,1,2\r\n2,1,1\r\n"
+    assert "lines end in CR LF" in headwise("sql", "--help").out
+    assert "lines end in CR LF" in headwise("export", "--help").out
     assert [line.split() for line in headwise("sql", query).out.splitlines()] == [
         ["rank", "layer", "head"],
         ["1", "1", "2"],
