@@ -92,12 +92,12 @@ class Understood:
             return f"No row has a label in {self.label_column}"
         counts = [(name, n) for name, n in self.label_counts.items() if name]
         parts = [
-            f"{place if self.labels_by == 'index' else ''} {name} {n:,}".strip()
+            f"{place if self.labels_by == 'index' else ''} {name}: {n:,}".strip()
             for place, (name, n) in enumerate(counts[:SHOWN_LABELS])
         ]
         more = len(counts) - SHOWN_LABELS
         parts += [f"{more:,} more labels"] if more > 0 else []
-        parts += [f"without a label {without:,}"] if (without := self.label_counts.get("")) else []
+        parts += [f"without a label: {without:,}"] if (without := self.label_counts.get("")) else []
         how = _LABELS_BY[self.labels_by]
         return f"Labels from {self.label_column}, read {how}: {', '.join(parts)}"
 

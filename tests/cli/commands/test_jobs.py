@@ -65,7 +65,7 @@ def test_submit_can_check_only(headwise: Headwise) -> None:
     assert headwise(*asked).out == (
         "Valid. 6 examples in 1 shard.\n"
         "JSON lines, 6 rows. Texts from premise and hypothesis. "
-        "Labels from label, read by name: no 2, maybe 2, yes 2.\n"
+        "Labels from label, read by name: no: 2, maybe: 2, yes: 2.\n"
     )
     found = headwise(*asked, "--json").json
     assert found["estimate"] == {"examples": 6, "shards": 1, "seconds": None, "basis": ANY}

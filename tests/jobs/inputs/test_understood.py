@@ -34,8 +34,8 @@ def test_labels_by_index(settings: Settings) -> None:
     assert (found.rows, found.labels_by) == (4, "index")
     assert found.label_counts == {"entailment": 2, "neutral": 0, "contradiction": 1, "": 1}
     assert " ".join(found.sentences) == (
-        "Tab-separated, 4 rows. Texts from text. Labels from label, read by index: 0 entailment 2, "
-        "1 neutral 0, 2 contradiction 1, without a label 1."
+        "Tab-separated, 4 rows. Texts from text. Labels from label, read by index: 0 entailment: 2, "
+        "1 neutral: 0, 2 contradiction: 1, without a label: 1."
     )
 
 
@@ -45,7 +45,7 @@ def test_labels_by_name(settings: Settings) -> None:
     assert understood(settings, path).sentences == [
         "CSV separated by commas, 1,200 rows.",
         "Texts from text.",
-        "Labels from label, read by name: entailment 0, neutral 1,200, contradiction 0.",
+        "Labels from label, read by name: entailment: 0, neutral: 1,200, contradiction: 0.",
     ]
 
 
@@ -77,8 +77,8 @@ def test_many_labels_are_cut(settings: Settings) -> None:
     path = settings.home / "a.csv"
     path.write_text("text,label\na,3\n")
     found = understood(settings, path, tuple(f"topic {n}" for n in range(50)))
-    assert found.sentences[-1].endswith("19 topic 19 0, 30 more labels.")
-    assert "3 topic 3 1," in found.sentences[-1]
+    assert found.sentences[-1].endswith("19 topic 19: 0, 30 more labels.")
+    assert "3 topic 3: 1," in found.sentences[-1]
 
 
 READ = Understood(
@@ -95,8 +95,8 @@ def test_accuracy_at_chance_is_warned_of() -> None:
     confusion = {(0, 0): 5, (0, 1): 9, (1, 2): 10, (2, 2): 4, (2, 0): 1}
     assert chance_warning(confusion, 3, READ) == (
         "accuracy 31 % on 29 labelled examples is at or below chance, 33 %: labels may be read "
-        "wrongly, or the model is not for this data. Labels from label, read by index: 0 no 10, "
-        "1 maybe 10, 2 yes 10"
+        "wrongly, or the model is not for this data. Labels from label, read by index: 0 no: 10, "
+        "1 maybe: 10, 2 yes: 10"
     )
     assert str(chance_warning(confusion, 3, None)).endswith("not for this data")
 

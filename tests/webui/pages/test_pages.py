@@ -75,7 +75,7 @@ def test_how_the_data_was_read(
         tx.execute(schema.job.update().values(stored))
     page = client.get(f"/jobs/{job}").text
     assert "Tab-separated, 1,200 rows. Texts from premise and hypothesis. Labels from" in page
-    assert "read by index: 0 no 700, 1 yes 500." in page
+    assert "read by index: 0 no: 700, 1 yes: 500." in page
     assert "<strong>Warning:</strong> accuracy 31 %" in page
     assert "<script>alert" not in page
 
