@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from tests.browser.chromium import chromium
 from tests.browser.page import Page
 from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
-
-WEBUI = Path(__file__).parents[1] / "webui"
+from tests.webui import seed
+from tests.webui.conftest import good_submission
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +36,11 @@ def stage(tmp_path: Path) -> Iterator[SimpleNamespace]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    seeding = SimpleNamespace(**runpy.run_path(str(WEBUI / "seed.py")))
-    good = runpy.run_path(str(WEBUI / "conftest.py"))["good_submission"]
     yield SimpleNamespace(
         database=database,
-        seed=seeding,
+        seed=seed,
         home=tmp_path,
-        submission=lambda: good(tmp_path),
+        submission=lambda: good_submission(tmp_path),
         address=f"http://127.0.0.1:{server.port}",
     )
     server.shutdown()

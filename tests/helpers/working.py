@@ -11,6 +11,8 @@ from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit
 from workers.worker import Worker
 
+ENDS = "SELECT outcome, error FROM attempt ORDER BY started_at"
+
 
 def submitted(settings: Settings, database: Database, **spec: Any) -> int:
     """A planned job."""

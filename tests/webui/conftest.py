@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +17,13 @@ from jobs.settings import Settings, load_settings
 from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.inputs import EMPTY_WEIGHTS, TOKENIZER
+from tests.webui import seed
 
 
 @pytest.fixture(scope="session")
 def seeding() -> SimpleNamespace:
     """The functions of seed.py."""
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("seed.py"))))
+    return SimpleNamespace(**vars(seed))
 
 
 @pytest.fixture
