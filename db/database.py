@@ -34,7 +34,7 @@ from db.views import VIEW_NAMES, VIEWS, views_hash
 from jobs.errors import ConflictError, UnavailableError, refuse
 
 WRITTEN_BY_ANOTHER = IntegrityError
-"""What SQLAlchemy raises where another process inserted the same row first."""
+"""The error of SQLAlchemy where another process inserted the same row first."""
 
 CONSOLE_ROLE = "headwise_console"
 """PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""

@@ -1,4 +1,4 @@
-"""What every head reads of each token, packed for the database.
+"""The amount that every head reads of each token, packed for the database.
 
 The values of a head are multiples of its largest one, in half precision, which is exact to three
 digits however small the head's attribution is. Of a long text each head keeps its strongest tokens

@@ -53,7 +53,7 @@ class Scheduler:
         self.app = app or make_app(settings)
         self.heartbeat: SchedulerHeartbeat | None = None
         self._announced: dict[str, float] = {}
-        """When a message was last sent to a queue that has no live worker."""
+        """Time of the last message to each queue without a live worker."""
         self._balancing = _Interval(BALANCE_SECONDS)
         self._retention = _Interval(MAINTENANCE_SECONDS)
         self._cleanup = _Interval(MAINTENANCE_SECONDS)

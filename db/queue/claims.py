@@ -217,7 +217,7 @@ class LeaseStatus:
     control: Control
     """The user's request for the job."""
     hi: int
-    """Where the lease ends."""
+    """End of the lease."""
 
 
 def poll(database: Database, held: Claim) -> LeaseStatus | None:

@@ -1,4 +1,4 @@
-"""How long workers have computed for each user, of late: the basis of fair shares.
+"""Recent computing time of each user: the basis of fair shares.
 
 Seconds count half after HALF_LIFE, a quarter after twice as long, and so on, as in the fair-share
 schedulers of batch systems.

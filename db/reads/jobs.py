@@ -118,15 +118,15 @@ class Job:
     started_at: float | None
     finished_at: float | None
     deadline_at: float | None
-    """When it fails with partial results, unless it has ended."""
+    """Time at which it fails with partial results, unless it has ended."""
     purged_at: float | None
-    """When its details were purged: texts and rows per example."""
+    """Time at which its details were purged: texts and rows per example."""
     keep_days: float | None
     """Days from its end until it is deleted, if set for this job; 0 for never."""
     keep_details_days: float | None
     """Days from its end until its details are purged, likewise."""
     plan_at: float | None
-    """When planning is tried again, if the hub did not answer."""
+    """Time at which planning is tried again, if the hub did not answer."""
     plan_tries: int
     """Number of failed tries at planning."""
     now: float
@@ -168,7 +168,7 @@ class Job:
         return f"waiting for the hub, next try at {when} ({tries})"
 
     def ends_at(self, days: float, own: float | None) -> float | None:
-        """When data kept for `own` days, or else `days`, is removed; None if never or unknown."""
+        """Time at which data kept for `own` or else `days` days is removed, or None."""
         limit = days if own is None else own
         return self.finished_at + 86_400 * limit if self.finished_at and limit else None
 

@@ -20,6 +20,7 @@ from db.results import digest, rankings
 from db.results.digest import PICK, SiteCompleteness
 from db.results.words import from_columns
 from headwise.segmentation import Segmentation
+from headwise.trees import Interactions
 from jobs.errors import NotFoundError
 from jobs.head_tokens import unpack_head
 from jobs.kinds.head_importance import HeadImportance, HeadSums, head_importance
@@ -54,6 +55,10 @@ JOIN example_result r ON r.job_id = h.job_id AND r.example_no = h.example_no
 JOIN example e ON e.job_id = h.job_id AND e.example_no = h.example_no
 WHERE h.job_id = :job_id AND h.example_no IN :examples AND h.site = :site AND h.head = :head
 ORDER BY h.score DESC, h.example_no
+"""
+
+INTERACTIONS = """
+SELECT interactions FROM example_result WHERE job_id = :job_id AND example_no = :example
 """
 
 PAIRS = (
@@ -362,3 +367,9 @@ def _example(row: RowMapping) -> Example:
         words=words,
         **values,
     )
+
+
+def read_interactions(database: Database, job_id: int, example: int) -> Interactions | None:
+    """Read the strongest cells of an example; None if it failed or its job stored none."""
+    stored = database.value(INTERACTIONS, job_id=job_id, example=example)
+    return None if stored is None else Interactions.from_json(stored)

@@ -33,7 +33,7 @@ NAMED = 3
 
 
 class Cause(StrEnum):
-    """What a job waits for."""
+    """The reason that a job waits."""
 
     PARENTS = "parents"
     HUB = "hub"

@@ -1,4 +1,4 @@
-"""Where the tokens or words of a trigger go; without torch.
+"""Places for the tokens or words of a trigger; without torch.
 
 As in the official code of Hao et al. (AAAI 2021), each in turn is inserted at index
 round((n + added) * position) of a text with n tokens (or words), and one further if the one before

@@ -1,10 +1,10 @@
-"""Importance of heads from sums over examples: errors, ranks and the ranks' bootstrap intervals.
+"""Importance of heads from sums over examples: errors, ranks and bootstrap intervals of the ranks.
 
-It is a Poisson bootstrap: each example enters each replicate with a Poisson(1) weight of its own
-instead of being drawn (Chamandy, Muralidharan, Najmi, Naidu 2012, "Estimating uncertainty for
-massive data streams"). The weights depend on seed and example number alone, and sums are kept in
-parts (``headwise.stats.exact``), so that the sums of shards add up exactly to
-those of the whole, however it was divided.
+The intervals come from a Poisson bootstrap: instead of drawing examples, it gives each example an
+independent Poisson(1) weight in each replicate (Chamandy, Muralidharan, Najmi, Naidu 2012,
+"Estimating uncertainty for massive data streams"). The weights depend only on the seed and the
+example number, and sums are kept in parts (``headwise.stats.exact``), so the sums of shards add up
+exactly to those of the whole, however it was divided.
 
 NaN in a mean or sum marks a head that the site does not have.
 """
@@ -32,7 +32,7 @@ _POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """The importance of the H heads of S sites by one source.
+    """The importance of the H heads of S sites according to one source.
 
     source: the ranking source, such as ``attattr`` or ``taylor``
     n: number of examples
@@ -54,7 +54,7 @@ class Importance:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceSums:
-    """Sums over examples of the values [S, H] of each; ``+`` merges shards.
+    """Sums over examples of their values [S, H]; ``+`` merges shards.
 
     n: examples counted; total, squares: sums in parts, float64 [P, S, H]
     weights [B], replicates [P, B, S, H]: see ``bootstrap_sums``
@@ -97,7 +97,7 @@ class ImportanceSums:
         )
 
     def importance(self, source: str) -> Importance:
-        """Return the importance by these sums. Raises ValueError if there are no examples."""
+        """Return the importance from these sums. Raises ValueError if there are no examples."""
         if not self.n:
             raise ValueError("importance needs at least one example that has not failed")
         mean = exact.total(self.total) / self.n
@@ -123,15 +123,15 @@ def bootstrap_weights(
 ) -> Doubles:
     """Poisson(1) weights [E, B] of examples.
 
-    From Philox, a counter-based generator (Salmon et al. 2011): the key is the seed, the counter
-    the example's number. Only raw bits are used, which NumPy promises never to change.
+    They come from Philox, a counter-based generator (Salmon et al. 2011): the key is the seed, the
+    counter the example's number. Only raw bits are used, which NumPy guarantees never to change.
     """
     return _weights(np.asarray(example_numbers, np.int64).tobytes(), replicates, seed).astype(float)
 
 
 @lru_cache(maxsize=8)
 def _weights(example_numbers: bytes, replicates: int, seed: int) -> NDArray[np.uint8]:
-    """Cached, because all sources of a shard use the weights of the same examples."""
+    """Cache the weights, because all sources of a shard use those of the same examples."""
     numbers = np.frombuffer(example_numbers, dtype=np.int64)
     bits = np.empty((len(numbers), replicates), dtype=np.uint64)
     for row, number in enumerate(numbers):
@@ -183,10 +183,10 @@ def ranks(means: NDArray[np.floating[Any]]) -> Ints:
 
 
 def ranks_of(sums: Doubles) -> tuple[Ints, Ints]:
-    """The 95 % interval of each head's rank, from replicates [B, S, H]: two of [S, H].
+    """Return the lower and upper ends [S, H] of the 95 % intervals of ranks, from [B, S, H] sums.
 
-    Percentiles of the replicates' ranks, rounded outwards. All heads of a replicate have the same
-    weights, so its sums rank as its means do.
+    The ends are percentiles of the replicates' ranks, rounded outwards. All heads of a replicate
+    have the same weights, so ranking sums is equivalent to ranking means.
     """
     each = ranks(sums)
     low = np.percentile(each, 2.5, axis=0, method="lower")
@@ -204,7 +204,7 @@ class Correlation:
 
 
 def correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> Correlation:
-    """Pearson's and Spearman's correlation of two means [S, H] over the heads that both have.
+    """Pearson's and Spearman's correlations of two means [S, H] over the heads present in both.
 
     Raises ValueError for means of different shape.
     """
@@ -226,7 +226,7 @@ def _pearson(a: Doubles, b: Doubles) -> float:
 
 
 def _average_ranks(values: Doubles) -> Doubles:
-    """Ranks from 1, equal values sharing the mean of theirs."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     means: Doubles = last - (counts - 1) / 2

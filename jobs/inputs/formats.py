@@ -38,7 +38,7 @@ class Row:
     number: int
     """From 0."""
     place: str
-    """Where it stands, for messages: ``line 3``, or ``row 3`` where the file has no lines."""
+    """Its place, for messages: ``line 3``, or ``row 3`` where the file has no lines."""
     values: Record
 
 

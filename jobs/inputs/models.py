@@ -57,11 +57,11 @@ class ModelFacts:
     token_types: int | None
     """Local folder only: token types with an embedding, if the tokenizer gives token types."""
     notes: tuple[str, ...]
-    """What was not taken from the configuration as it is, in words."""
+    """Values that were not taken from the configuration unchanged, in words."""
     revision: str | None
     """Hub only: the commit that the revision means now; the job is pinned to it."""
     changed_at: float = 0.0
-    """When a local folder's files last changed; 0 for a commit, which cannot change."""
+    """Time at which a local folder's files last changed; 0 for a commit, which cannot change."""
 
 
 def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:

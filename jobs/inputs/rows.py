@@ -27,7 +27,7 @@ class SelectedRow(NamedTuple):
     number: int
     """From 0."""
     place: str
-    """Where it stands, for messages."""
+    """Its place, for messages."""
     texts: tuple[str, ...]
     """One, or a pair."""
     label: object

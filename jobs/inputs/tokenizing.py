@@ -43,7 +43,7 @@ class TextError(TokenizerError):
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """What was learnt of a tokenizer."""
+    """Facts about a tokenizer."""
 
     vocabulary: int
     """Largest id of its vocabulary, added tokens left out."""

@@ -40,7 +40,7 @@ class Understood:
     label_counts: Mapping[str, int]
     """Rows by label, in the order of the model's outputs; those without one under ``''``."""
     notes: tuple[str, ...] = ()
-    """What is done otherwise than one may expect."""
+    """Treatment of the data that one may not expect."""
 
     @classmethod
     def of(cls, data: Summary, labels: Labels, names: Sequence[str], spec: DataSpec) -> Understood:

@@ -58,7 +58,7 @@ class Checked:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is done otherwise than one may expect, in words."""
+        """Treatment of the data that one may not expect, in words."""
         return self.understood.notes if self.understood else self.facts.notes
 
 

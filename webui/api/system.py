@@ -16,7 +16,7 @@ blueprint = Blueprint("system_api", __name__, url_prefix="/api/v1")
 
 @blueprint.get("/system")
 def system() -> Response:
-    """Schedulers, workers and the broker as they last said, and what jobs wait for."""
+    """Schedulers, workers and the broker as last reported, and the notices for jobs that wait."""
     opened, own = database(), settings()
     workers = Counter(worker.condition for worker in fleet.list_workers(opened, own))
     return jsonify(

@@ -10,8 +10,7 @@ from flask import Blueprint, Response, request
 
 from db.reads import jobs as job_reads
 from db.reads import results
-from db.reads.results import Example, Site
-from db.reads.trees import read_interactions
+from db.reads.results import Example, Site, read_interactions
 from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build, site_label
 from jobs.errors import NotFoundError, refuse
 from webui.context import attachment, database

@@ -42,7 +42,7 @@ class Connection(H11Protocol):
         # uvicorn copies it into the scope of every request.
         self.app_state = {**self.app_state, "connection": self}
         self.head_since: float | None = None
-        """When the head that is awaited began; None while there is nothing to wait for."""
+        """Time at which the awaited request head began; None while none is awaited."""
         self._answer_since: float | None = None
         self._stalled_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None

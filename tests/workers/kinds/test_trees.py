@@ -7,7 +7,7 @@ import pytest
 import headwise
 from db.database import Database
 from db.queue import claims
-from db.reads.trees import read_interactions
+from db.reads.results import read_interactions
 from db.results import commit
 from headwise.trees import build
 from jobs.outcome import Completed
