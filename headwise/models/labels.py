@@ -124,7 +124,8 @@ def read_labels(values: Iterable[object], names: Sequence[str]) -> Labels:
     """
     column = list(values)
     texts = [_text(value) for value in column]
-    exact = {name: number for number, name in enumerate(names)}
+    exact = {_text(name): number for number, name in enumerate(names)}
+    exact |= {name: number for number, name in enumerate(names)}
     folded = _folded(names)
     indices: list[int | None] = []
     for text in texts:
@@ -175,7 +176,10 @@ def _text(value: object) -> str:
         return str(int(value))
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    # As CSV files hold a column of integers with gaps.
+    whole = text.removesuffix(".0")
+    return whole if whole.removeprefix("-").isdecimal() else text
 
 
 def _folded(names: Sequence[str]) -> dict[str, int]:
@@ -189,8 +193,7 @@ def _folded(names: Sequence[str]) -> dict[str, int]:
 
 
 def _index(text: str, outputs: int) -> int | None:
-    """The index that a text is; "1.0" is one, as CSV files hold columns of integers with gaps."""
-    digits = text.removesuffix(".0")
-    if digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < outputs:
-        return int(digits)
+    """The index that a text is, if it is one."""
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < outputs:
+        return int(text)
     return None

@@ -158,6 +158,10 @@ class _Lines:
                 message = f"{where} is longer than {self.about.longest:,} bytes"
                 remedy = "Split or shorten the text, or raise HEADWISE_MAX_LINE_BYTES."
                 raise self.about.refuse(message, remedy)
+            # Text in UTF-16 or UTF-32 starts with a mark, or about half of its bytes are zero.
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or 3 * raw.count(0) > len(raw):
+                message = f"{where} is in UTF-16 or UTF-32, or not text"
+                raise self.about.refuse(message, "Save the file as UTF-8.")
             if b"\0" in raw:
                 raise self.about.refuse(f"{where} is binary, not text", "Give a text file.")
             try:

@@ -69,14 +69,16 @@ def test_a_text_that_is_too_long_in_parquet(settings: Settings) -> None:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
 def test_binary_junk(settings: Settings, name: str) -> None:
-    path = written(settings, name, b"\x7fELF\x02\x01\x01\0\0\0junk")
+    path = written(settings, name, b"\x7fELF\x02\x01\x01\0\0\0junk junk")
     refused(lambda: read_rows(spec_of(path), settings), "line 1 is binary", "Give a text file")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
-def test_utf16_counts_as_binary(settings: Settings, name: str) -> None:
-    path = written(settings, name, '{"text": "x"}\n'.encode("utf-16"))
-    refused(lambda: read_rows(spec_of(path), settings), "line 1 is binary")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_named(settings: Settings, name: str, encoding: str) -> None:
+    path = written(settings, name, '{"text": "x"}\n'.encode(encoding))
+    words = ("line 1 is in UTF-16 or UTF-32", "Save the file as UTF-8")
+    refused(lambda: read_rows(spec_of(path), settings), *words)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
