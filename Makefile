@@ -76,6 +76,10 @@ chaos: install  ## Inject faults for a while and print what they did (ARGS="--mi
 fuzz: install  ## Attack what takes foreign input with generated input (ARGS="console --minutes 10 --seed 1")
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: zoo
+zoo: install  ## Take every model type from submit to export and back (minutes; ARGS="bert t5" some)
+	$(BIN)/python -m tests.zoo $(ARGS)
+
 .PHONY: mutants
 mutants: install  ## Change the code a little and see that tests fail (ARGS="--count 0" tries every change)
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,12 @@ from benchmarks.reference import Reference, attribute_one
 from benchmarks.tiny import END, FIRST_TOKEN, VOCABULARY, classifiers, tiny_model
 from headwise.attribution.quadrature import Rule, gauss_legendre
 from headwise.errors import FAILURES
+from headwise.models.families import reason_against
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 LENGTHS = (20, 18)  # near enough to share a batch, with padding
 _POINTS, _MANY_POINTS = 8, 32
 _MAX_PARAMETERS = 5_000_000
-# They need images, layouts or entities, or have no configuration for text alone.
-NOT_TEXT = {
-    "canine": "reads characters, not tokens",
-    "layoutlmv2": "needs images and boxes",
-    "layoutlmv3": "needs images and boxes",
-    "lilt": "needs boxes",
-    "markuplm": "needs the paths of its markup",
-    "modernvbert": "needs images",
-    "perceiver": "reads bytes into latents; its attention is not from tokens to tokens",
-    "ultravbert": "needs images",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +90,18 @@ def compare(model: PreTrainedModel) -> tuple[headwise.Attribution, float]:
 
 def examine(kind: str) -> Finding:
     """Try one model type."""
-    if kind in NOT_TEXT:
-        return Finding(kind=kind, sites={}, reason=NOT_TEXT[kind])
+    why = reason_against(kind)
     try:
         model = tiny_model(kind, _MAX_PARAMETERS)
     except Exception as error:  # noqa: BLE001 - a configuration may raise anything
-        return Finding(kind=kind, sites={}, reason=f"not tried: {_reason(error)}")
+        return Finding(kind=kind, sites={}, reason=why or f"not tried: {_reason(error)}")
     try:
         result, difference = compare(model)
         many = headwise.attribute_encoded(
             model, examples(), integration=f"gauss-legendre:{_MANY_POINTS}"
         )
     except headwise.UnsupportedModelError as error:
-        return Finding(kind=kind, sites={}, reason=_reason(error))
+        return Finding(kind=kind, sites={}, reason=why or _reason(error))
     sites = [site.attention_type for site in result.sites]
     return Finding(
         kind=kind,
@@ -141,7 +131,7 @@ def page(findings: list[Finding]) -> str:
         for f in findings
         if f not in working
     ]
-    return _PAGE.format(
+    return _ENGINE.format(
         version=transformers.__version__,
         count=len(working),
         total=len(findings),
@@ -157,7 +147,50 @@ def _power(value: float) -> str:
     return "< 1e-10" if value < 1e-10 else f"< 1e{int(np.ceil(np.log10(value * 1.000001)))}"
 
 
-_PAGE = """# Architectures
+def write_jobs(taken: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """Write the table of jobs into the page.
+
+    taken: by model type, the tokenizer that it was tried with, and the formats of its exports
+    """
+    rows = [
+        f"| `{kind}` | {tokenizer} | {', '.join(formats) or 'none'} |"
+        for kind, (tokenizer, formats) in taken.items()
+    ]
+    _write(jobs=_JOBS.format(rows="\n".join(rows)))
+
+
+def _write(*, engine: str = "", jobs: str = "") -> None:
+    """Write one of the page's two parts, and keep the other."""
+    before, mark, after = PAGE.read_text(encoding="utf-8").partition(_MARK)
+    PAGE.write_text((engine or before) + (jobs or mark + after), encoding="utf-8")
+
+
+_MARK = "\n## Jobs\n"
+_JOBS = (
+    _MARK
+    + """
+Library and jobs share one list (`headwise/models/families.py`): jobs take every type above, except
+those that cannot be computed from texts, and refuse the others when they are submitted, with the
+reason. `make zoo` takes a tiny random model of each type, in single precision, with a tokenizer of
+its family's kind, on pairs and on single texts, through `submit`, plan, worker and database to
+pruning and `headwise prune`, and reads what it wrote in plain transformers. It fails where the
+stored scores differ from the library's by more than 1e-5 of the largest, these from a naive
+computation in double precision by more than 1e-4, or the logits of an export, one text at a time,
+from what the job computed without the heads by more than 1e-4.
+
+*Exports*: what half of the heads less can be written as; ONNX was tried for a few types. Heads
+cannot be removed unevenly where layers share a module or its weights (ALBERT, DiffLlama, Zamba),
+nor at all where experts mix them (JetMoE) or the layers around attention are no linear ones
+(I-BERT). A smaller model needs that nothing else is made per head: no biases (T5, MPNet, Bloom,
+DeBERTa), gates (Qwen 3.5) or norms over all heads (OLMo 3).
+
+| model type | tokenizer | exports |
+|---|---|---|
+{rows}
+"""
+)
+
+_ENGINE = """# Architectures
 
 The engine does not rely on the name of a model's architecture. It finds attention by watching the
 model run, and accepts a model only if a numerical check on random token ids passes; see
@@ -187,9 +220,7 @@ precision, which limits it to about 1e-7.
 
 ## Refused
 
-A model of one of these types is refused, with the reason given, before anything is computed. *Not
-tried* means that the benchmark cannot make a tiny configuration of the type; a real model of the
-type is checked like any other.
+A model of one of these types is refused, with the reason given, before anything is computed.
 
 | model type | reason |
 |---|---|
@@ -206,7 +237,7 @@ def main() -> None:
     for kind in classifiers():
         findings.append(examine(kind))
         print(findings[-1], flush=True)
-    PAGE.write_text(page(findings), encoding="utf-8")
+    _write(engine=page(findings))
 
 
 if __name__ == "__main__":

@@ -75,12 +75,25 @@ _SIZES: dict[str, Any] = {
     "n_shared_experts": 1,
     "pad_idx": PADDING,
 }
+_MAMBA = {
+    "num_key_value_heads": _HEADS,
+    "n_mamba_heads": 2,
+    "mamba_dt_rank": 4,
+    "mamba_d_state": 8,
+    "use_mamba_kernels": False,
+}
+_LINEAR = {
+    "layer_types": ["linear_attention", "full_attention"],
+    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2),
+    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
+}
 # What the names do not tell.
 _SPECIAL: dict[str, dict[str, Any]] = {
     **{
         kind: {"num_key_value_heads": _HEADS, "head_dim": 8}
-        for kind in ("axk1", "axk2", "deepseek_v3", "minicpm3", "mistral4")
+        for kind in ("axk1", "axk2", "deepseek_v3", "minicpm3")
     },
+    "mistral4": {"num_key_value_heads": _HEADS, "head_dim": 16},
     **{kind: {"head_dim": 8} for kind in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral")},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
     "esmc": {"num_key_value_heads": _HEADS},
@@ -99,10 +112,41 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "lilt": {"channel_shrink_ratio": 2, "hidden_size": 48},
     "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
     "xlm-roberta-xl": {"hidden_size": _WIDTH},
+    "funnel": {"block_sizes": [1, 1]},
+    "reformer": {
+        "axial_pos_shape": [8, 8],
+        "axial_pos_embds_dim": [16, 16],
+        "attention_head_size": 8,
+        "feed_forward_size": 48,
+        "attn_layers": ["local", "lsh"],
+        "local_attn_chunk_length": 8,
+        "lsh_attn_chunk_length": 8,
+    },
+    # One layer of attention beside one of the other kind.
+    "jamba": {**_MAMBA, "attn_layer_period": 2, "attn_layer_offset": 1},
+    "qwen3_next": _LINEAR,
+    "qwen3_5_text": _LINEAR,
+    "zamba": {
+        **_MAMBA,
+        "layers_block_type": ["hybrid", "hybrid"],
+        "attention_hidden_size": 2 * _WIDTH,
+        "attention_head_dim": 2 * _WIDTH // _HEADS,
+    },
+    "zamba2": {**_MAMBA, "layers_block_type": ["hybrid", "linear_attention"], "chunk_size": 8},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 1e4}
+            for kind in ("full_attention", "sliding_attention")
+        }
+    },
     "markuplm": {"max_xpath_tag_unit_embeddings": 8, "max_xpath_subs_unit_embeddings": 8},
 }
 # Attributes that the configurations of these types have, but do not take.
-_NOT_TAKEN = {"falcon": {"head_dim"}}
+_NOT_TAKEN = {
+    "falcon": {"head_dim"},
+    "funnel": {"num_hidden_layers"},
+    "xlnet": {"max_position_embeddings"},
+}
 
 
 def classifiers() -> list[str]:
@@ -114,17 +158,27 @@ def tiny_config(kind: str, **extra: Any) -> PretrainedConfig:
     """A configuration with a few small layers; ``extra`` overrides the sizes set here."""
     config_class = CONFIG_MAPPING[kind]
     default = config_class()
-    wanted = {name: value for name, value in _SIZES.items() if _known(default, name)}
-    mapped = set(default.attribute_map)
-    wanted = {name: value for name, value in wanted.items() if name not in mapped}
+    wanted = _sizes(default)
     wanted |= {name: _SIZES[name] for name in _TOKENS}
     wanted = {k: v for k, v in wanted.items() if k not in _NOT_TAKEN.get(kind, ())}
-    wanted |= _SPECIAL.get(kind, {})
-    config: PretrainedConfig = config_class(**{**wanted, **extra})
+    wanted |= _SPECIAL.get(kind, {}) | extra
+    for name in _PARTS:
+        if isinstance(part := getattr(default, name, None), PretrainedConfig):
+            own = {key: value for key, value in extra.items() if hasattr(part, key)}
+            wanted[name] = tiny_config(part.model_type, **own)
+    config: PretrainedConfig = config_class(**wanted)
     return config
 
 
 _TOKENS = ("num_labels", "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_PARTS = ("text_config", "vision_config", "encoder", "decoder")
+"""Configurations within one of several parts."""
+
+
+def _sizes(default: PretrainedConfig) -> dict[str, Any]:
+    """Small values for the sizes that a configuration has, by its own names for them."""
+    mapped = set(default.attribute_map)
+    return {n: v for n, v in _SIZES.items() if n not in mapped and _known(default, n)}
 
 
 def _known(config: PretrainedConfig, name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import FAILURES, OptionError, TokenizerError, first_line
@@ -54,12 +54,13 @@ class Encoded:
 def length_limit(model: PreTrainedModel) -> int | None:
     """Return the number of tokens that a model has positions for, if it has a limit."""
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+        if name.endswith("position_embeddings") and hasattr(module, "weight"):
             # RoBERTa counts positions from padding_idx + 1.
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
-    limit = getattr(model.config, "max_position_embeddings", None)
-    return int(limit) if limit else None
+            padding: int | None = getattr(module, "padding_idx", None)
+            return len(module.weight) - (0 if padding is None else padding + 1)
+    names = ("max_position_embeddings", "max_seq_len")  # the second is MPT's
+    limits = (getattr(model.config.get_text_config(), name, None) for name in names)
+    return next((int(limit) for limit in limits if limit), None)
 
 
 def encode(

@@ -45,7 +45,10 @@ class TokenizerError(ModelError):
     """The tokenizer is missing or unusable."""
 
 
-FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+FAILURES = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
+    AssertionError,
+)
 """Errors that the code of a model raises when it cannot do what is asked of it."""
 
 

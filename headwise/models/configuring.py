@@ -17,8 +17,13 @@ def settle(config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     attention is chosen here, as the one that the configuration names may not be installed. A
     padding token that is missing, negative or without an embedding is replaced, since batches need
     one.
+
+    BigBird's attention is full: transformers computes it so from the first text of at most 704
+    tokens on, however long the texts after it are.
     """
     config.return_dict = True
+    if config.model_type == "big_bird":
+        config.attention_type = "original_full"
     config._attn_implementation = None
     inner = config.get_text_config()
     size = int(getattr(inner, "vocab_size", 0) or 0)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.errors import FAILURES, TokenizerError
 from headwise.models.evaluating import evaluating
+from headwise.replay.probes import vocabulary_size
 from headwise.replay.selfcheck import logits_tolerance
 
 _PAIR = ("two boats left .", "no boat is out .")
@@ -71,7 +72,7 @@ def check_inputs(
 
 def check_vocabulary(model: PreTrainedModel, ids: Sequence[int]) -> None:
     """Raise TokenizerError for a token id without an embedding."""
-    size = model.get_input_embeddings().num_embeddings
+    size = vocabulary_size(model)
     if max(ids, default=0) >= size:
         raise TokenizerError(
             f"the tokenizer gives token id {max(ids)}, but the model has only {size} embeddings: "
@@ -103,8 +104,8 @@ def _named_inputs(model: nn.Module) -> set[str]:
 def _token_types(model: nn.Module) -> int | None:
     """The number of token types that a model has embeddings for."""
     for name, module in model.named_modules():
-        if name.endswith("token_type_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings
+        if name.endswith("token_type_embeddings") and hasattr(module, "weight"):
+            return len(module.weight)
     return None
 
 

@@ -34,6 +34,7 @@ from headwise.errors import (
     UnsupportedModelError,
     first_line,
 )
+from headwise.models.configuring import settle
 from headwise.models.inputs import takes_token_types
 from headwise.models.loading import DTYPES, read_config, read_tokenizer, resolve_device
 from headwise.pruning.shrinking import SIZE_NAMES, Cut
@@ -130,20 +131,21 @@ def load_pruned(folder: str | Path, *, dtype: str = "float32", device: str = "au
                 f"pruned model '{path}' has no {name}; give a folder that save_pruned wrote"
             )
     sites, removed, cuts = _read_recipe(path / RECIPE)
-    config = read_config(path)
+    config, tokenizer = read_config(path), read_tokenizer(path)
+    settle(config, tokenizer)
     try:
         model = AutoModelForSequenceClassification.from_config(config, dtype=DTYPES[dtype])
         for cut in cuts:
             cut.apply(model)
         load_model(model, path / WEIGHTS, strict=True)
-    except (*FAILURES, AssertionError, SafetensorError, OSError) as error:
+    except (*FAILURES, SafetensorError, OSError) as error:
         raise ModelError(
             f"pruned model '{path}': config.json, {RECIPE} and {WEIGHTS} do not belong together, "
             f"or one is broken: {first_line(error)}; export the model again"
         ) from error
     return PrunedModel(
         model=model.to(where).eval(),
-        tokenizer=read_tokenizer(path),
+        tokenizer=tokenizer,
         labels=label_names(model),
         sites=sites,
         removed=removed,

@@ -50,9 +50,13 @@ class Watch:
         self.attentions: list[tuple[int, Attention, Tensor]] = []
         with ExitStack() as stack:
             for name, module in replay.model.named_modules():
-                if type(module) in (nn.Linear, Conv1D):
+                if isinstance(module, nn.Linear | Conv1D):
                     hook = module.register_forward_hook(
-                        lambda _, args, output, name=name: self._product(name, args[0], output)
+                        lambda module, args, output, name=name: (
+                            self._product(name, args[0], output)
+                            if _is_product(module, args[0], output)
+                            else None
+                        )
                     )
                     stack.callback(hook.remove)
             stack.enter_context(torch.enable_grad())
@@ -129,6 +133,18 @@ class Watch:
                 return name, columns
             raise UnsupportedModelError("its heads are mixed before its output projection")
         raise UnsupportedModelError("its output projection is no plain linear layer")
+
+
+def _is_product(module: nn.Module, given: Tensor, output: object) -> bool:
+    """Whether the output is the module's matrix product, which subclasses may compute otherwise."""
+    if type(module) in (nn.Linear, Conv1D):
+        return True
+    if not (isinstance(module, nn.Linear) and isinstance(output, Tensor)):
+        return False
+    if not module.weight.is_floating_point():
+        return False
+    product = nn.functional.linear(given, module.weight, module.bias)
+    return product.shape == output.shape and torch.allclose(product, output, rtol=1e-3, atol=1e-3)
 
 
 def _noise_sum(tensor: Tensor) -> Tensor:

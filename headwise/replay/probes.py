@@ -53,6 +53,11 @@ def token_id(model: PreTrainedModel, name: str) -> int | None:
     return None if found is None or found < 0 else int(found)
 
 
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Return the number of token ids that have an embedding."""
+    return len(model.get_input_embeddings().weight)
+
+
 def probe_inputs(
     model: PreTrainedModel, seed: int, batch: int, n: int, *, padding: int = 0
 ) -> dict[str, Tensor]:
@@ -63,7 +68,7 @@ def probe_inputs(
 
     padding: positions that pad the last text
     """
-    size = model.get_input_embeddings().num_embeddings
+    size = vocabulary_size(model)
     pad, end = token_id(model, "pad_token_id") or 0, token_id(model, "eos_token_id")
     special = {pad, end, token_id(model, "bos_token_id")}
     ids = [token for token in range(size) if token not in special] or [0]

@@ -49,6 +49,7 @@ def choose_shortcuts(
             f"differ by {difference:.1e}"
         )
     _check_padding(model, recording, exact)
+    _check_influence(model, structure, probe)
     check = _Check(
         model=model,
         structure=structure,
@@ -76,6 +77,18 @@ def _check_padding(model: PreTrainedModel, recording: Recording, tolerance: floa
         unpadded = model(**alone).logits
     if not _close(unpadded, recording.logits[-1:], tolerance):
         raise UnsupportedModelError("its logits depend on the padding of a text")
+
+
+def _check_influence(model: PreTrainedModel, structure: ModelStructure, probe: Inputs) -> None:
+    """Refuse a model whose logits do not follow from the attention of every site."""
+    with torch.enable_grad():
+        recording = record(model, structure, Shortcuts(), probe)
+        gradients = torch.autograd.grad(recording.logits.sum(), recording.output, allow_unused=True)
+    for site, gradient in zip(structure.sites, gradients, strict=True):
+        if gradient is None:
+            raise UnsupportedModelError(
+                f"the attention of {site.name} has no influence on its logits"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

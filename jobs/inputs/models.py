@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwise.errors import ModelError, OptionError, TokenizerError
-from headwise.models.families import FAMILIES, NOT_FROM_TEXT
+from headwise.models.families import FAMILIES, reason_against
 from headwise.models.files import (
     HEADS,
     LAYERS,
@@ -209,12 +209,21 @@ def _config(path: Path, name: str) -> dict[str, Any]:
 def _sites(config: Mapping[str, Any]) -> int:
     if not config.get("is_encoder_decoder"):
         layers = int(first_size(config, LAYERS))
-        # Layers of linear attention have no probabilities; DiffLlama's have two matrices of them.
-        linear = list(config.get("layer_types") or []).count("linear_attention")
-        return (layers - linear) * (2 if config.get("model_type") == "diffllama" else 1)
+        # DiffLlama's layers have two matrices of probabilities.
+        return (layers - _recurrent(config, layers)) * (
+            2 if config.get("model_type") == "diffllama" else 1
+        )
     encoder = int(first_size(config, ("encoder_layers", *LAYERS)))
     decoder = int(first_size(config, ("decoder_layers", "num_decoder_layers", *LAYERS)))
     return encoder + 2 * decoder
+
+
+def _recurrent(config: Mapping[str, Any], layers: int) -> int:
+    """The number of layers whose tokens meet in a recurrent state, without probabilities."""
+    types = config.get("layer_types") or config.get("layers_block_type")
+    if not types and (period := config.get("attn_layer_period")):
+        return layers - len(range(int(config.get("attn_layer_offset") or 0), layers, int(period)))
+    return sum(one in ("linear_attention", "mamba") for one in types or ())
 
 
 def _facts(
@@ -232,9 +241,8 @@ def _facts(
             "Give a model fine-tuned for sequence classification.",
         )
     if family not in FAMILIES:
-        reason = f"is of the unsupported family {family!r}"
-        if family in NOT_FROM_TEXT:
-            reason += f": {NOT_FROM_TEXT[family]}"
+        why = reason_against(family)
+        reason = f"is of the unsupported family {family!r}{why and ': '}{why}"
         raise refuse("model.name", spec.name, reason, f"Supported: {', '.join(FAMILIES)}.")
     if config.get("quantization_config"):
         message = "is quantised (quantization_config)"
@@ -251,9 +259,10 @@ def _facts(
             raise refuse("model.name", spec.name, reason, _SAVE_AGAIN)
         labels = label_names(names, min(declared, MAX_LABELS + 1))
         meaning = outputs_of(config.get("problem_type"), declared)
-        layers = _sites(config)
-        heads = int(first_size(config, HEADS))
-        length = None if family in _UNLIMITED else first_size(config, POSITIONS) or None
+        sizes = {**(config.get("text_config") or {}), **config}  # of models that also take images
+        layers = _sites(sizes)
+        heads = int(first_size(sizes, HEADS))
+        length = None if family in _UNLIMITED else first_size(sizes, POSITIONS) or None
         # RoBERTa's positions start after the padding index.
         absolute = config.get("position_embedding_type") == "absolute"
         offset = 2 if family in _OFFSET or (family == "esm" and absolute) else 0

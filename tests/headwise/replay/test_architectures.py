@@ -157,11 +157,21 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_the_page_lists_every_classifier_of_transformers():
-    listed = re.findall(r"^\| `([^`]+)`", PAGE.read_text(), re.M)
+    engine = PAGE.read_text().split("## Jobs")[0]
+    listed = re.findall(r"^\| `([^`]+)`", engine, re.M)
     assert sorted(listed) == classifiers()
 
 
-@pytest.mark.parametrize("kind", ["albert", "qwen3", "fnet", "layoutlmv2"])
+def test_attention_without_influence_is_refused():
+    """LiLT's layout in its last layer, without boxes, meets no class."""
+    with (
+        pytest.raises(UnsupportedModelError, match=r"layer\.1\.attention\.self has no influence"),
+        Replay(tiny_model("lilt")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["albert", "ibert", "qwen3", "fnet", "layoutlmv2"])
 def test_the_page_is_not_stale(kind):
     """Its rows for some types are those that the page would get now."""
     rows = [line for line in page([examine(kind)]).splitlines() if line.startswith("| `")]
