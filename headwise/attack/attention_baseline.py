@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attack.inserting import Inserter, Prepared
-from headwise.attack.predicting import budget_for, in_batches
+from headwise.attack.predicting import fixed_budget, in_batches
 from headwise.attribution.sharing import may_share
 from headwise.encoding import Text, pad, pad_id
 from headwise.errors import OptionError
@@ -72,7 +72,7 @@ def attention_cells(  # noqa: PLR0913 - options are keyword arguments in a noteb
 
     with torch.no_grad(), Replay(model) as replay:
         # A quarter of the budget, because the attention of all heads is kept.
-        budget = budget_for(model, token_budget)
+        budget = fixed_budget(model, token_budget)
         encoded = [text.encoded for text in prepared]
 
         def forward(inputs: Inputs) -> Tensor:

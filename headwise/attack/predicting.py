@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from headwise.attribution.batches import budget_for
 from headwise.attribution.evaluator import TokenBudget
 from headwise.attribution.memory import is_out_of_memory
 from headwise.attribution.sharing import is_failure_of_example, may_share
 from headwise.encoding import Encoded, pad, pad_id
-from headwise.errors import FAILURES, OptionError
+from headwise.errors import FAILURES
+from headwise.options import Options
 from headwise.replay import Inputs
 from headwise.replay.model import forget_lengths
 from headwise.targets import TargetFunction, model_outputs
@@ -27,7 +29,7 @@ class Classifier:
 
     def __init__(self, model: PreTrainedModel, token_budget: int | None) -> None:
         self.model = model
-        self.budget = budget_for(model, token_budget)
+        self.budget = fixed_budget(model, token_budget)
         self.function = TargetFunction(output="probability", outputs=model_outputs(model))
 
     def classify(
@@ -67,6 +69,11 @@ class Classifier:
         return predicted, probabilities
 
 
+def fixed_budget(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:
+    """Return the tokens of one pass, by default those of the device. Raises OptionError."""
+    return budget_for(model, Options(token_budget=token_budget, deterministic=True))
+
+
 def in_batches(
     texts: Sequence[Encoded],
     budget: TokenBudget,
@@ -104,12 +111,3 @@ def in_batches(
             continue
         del order[: len(batch)]
         most = len(order)
-
-
-def budget_for(model: PreTrainedModel, token_budget: int | None) -> TokenBudget:
-    """Return the tokens of one pass. Raises OptionError for less than one."""
-    if token_budget is None:
-        return TokenBudget.default(model.device)
-    if token_budget < 1:
-        raise OptionError(f"token_budget must be at least 1, not {token_budget}")
-    return TokenBudget(token_budget)
