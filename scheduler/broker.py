@@ -7,8 +7,10 @@ and a wake-up that no worker takes expires.
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
+from queue import Empty
 from typing import Any, ClassVar
 
 from celery import Celery
@@ -140,8 +142,23 @@ def wake(app: Celery, queue: str) -> None:
 
 
 def ping(settings: Settings) -> str:
-    """Connect to the broker once; returns its address without a password."""
-    reach(make_app(settings))
+    """Send a message through the broker and receive it; returns the address without a password.
+
+    Raises UnavailableError if the broker does not answer, or takes no messages.
+    """
+    app = make_app(settings)
+    reach(app)
+    name = f"headwise.ping.{uuid.uuid4().hex}"
+    with app.connection_for_write() as connection:
+        broken = (OperationalError, *connection.connection_errors, *connection.channel_errors)
+        try:
+            queue = connection.SimpleQueue(name, queue_opts={"expires": 60.0})
+            queue.put("ping")
+            queue.get(timeout=5).ack()
+            queue.queue.delete()
+        except (*broken, Empty) as error:
+            message = f"The broker takes no messages: {error or 'none came back'}"
+            raise UnavailableError(message) from error
     return shown_address(settings)
 
 

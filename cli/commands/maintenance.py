@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from cli.context import make_home, opened, out, print_json
-from cli.doctor import examine
+from cli.doctor import Level, examine
 from cli.options import AsJson, with_groups
 from db.console.role import create_console_role
 from db.database import CONSOLE_ROLE, Database
@@ -27,6 +27,11 @@ from jobs.formatting import counted, size
 from jobs.settings import Retention, Settings, load_settings
 from scheduler.submission.control import control
 
+MARKS = {
+    Level.OK: "[green]ok  [/green]",
+    Level.WARN: "[yellow]warn[/yellow]",
+    Level.FAIL: "[red]FAIL[/red]",
+}
 NEVER = Retention(keep_days=0, keep_details_days=0)
 
 
@@ -69,11 +74,11 @@ def doctor(
         return 0
     findings = examine(settings)
     if as_json:
-        print_json({"version": version("headwise"), "checks": [asdict(one) for one in findings]})
+        checks = [{**asdict(one), "ok": one.ok} for one in findings]
+        print_json({"version": version("headwise"), "checks": checks})
     else:
         for finding in findings:
-            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
-            out.print(f"{mark} {finding.name}: ", end="", markup=True)
+            out.print(f"{MARKS[finding.level]} {finding.name}: ", end="", markup=True)
             out.print(finding.detail)
     return 0 if all(finding.ok for finding in findings) else 1
 

@@ -17,6 +17,7 @@ from db.database import Database
 from db.queue.claims import Claim, WorkerIdentity
 from db.reads.jobs import Shard
 from jobs.settings import Settings
+from jobs.space import spaces
 
 WORKERS = """
 SELECT w.name, w.host, w.pid, w.queue, w.device, w.versions, w.state, w.job_id,
@@ -162,7 +163,7 @@ class Notice:
     """Something that jobs wait for, as users read it."""
 
     what: str
-    """scheduler, broker or workers."""
+    """disk, scheduler, broker or workers."""
     message: str
     remedy: str
 
@@ -265,12 +266,16 @@ def delete_unseen(database: Database, age: float) -> None:
 
 
 def notices(database: Database, settings: Settings) -> list[Notice]:
-    """List what jobs wait for, and the remedy: a scheduler, the broker, workers of a queue."""
+    """List what jobs wait for, and the remedy: space, a scheduler, the broker, workers of a queue.
+
+    Space is that of this machine.
+    """
     schedulers = list_schedulers(database, settings)
     alive = [one for one in schedulers if one.alive]
     workers = [one for one in list_workers(database, settings) if one.alive]
     running = {row["queue"]: row["jobs"] for row in database.rows(RUNNING_QUEUES)}
     return [
+        *_space_notices(settings),
         *_scheduler_notices(schedulers, alive),
         *_broker_notices(alive),
         *_worker_notices(workers, running),
@@ -281,6 +286,13 @@ def trace_seed(database: Database) -> Callable[[int], str]:
     """Make the seed for `jobs.traces`, the time at which a job was submitted."""
     created = "SELECT created_at FROM job WHERE id = :id"
     return lambda job_id: repr(database.value(created, id=job_id))
+
+
+def _space_notices(settings: Settings) -> Iterator[Notice]:
+    for one in spaces(settings):
+        if one.shortage:
+            remedy = "Free some; `headwise purge` removes what is old, `headwise compact` shrinks."
+            yield Notice(what="disk", message=one.shortage, remedy=remedy)
 
 
 def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> Iterator[Notice]:

@@ -3,31 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from redis import Redis
 
+from cli import doctor
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
+from jobs import space
+from jobs.settings import load_settings
 from tests.cli.conftest import Headwise
-from tests.helpers.jobs import ALICE
+from tests.helpers.fleet import SAID, WHO
+from tests.helpers.jobs import ALICE, planned_job
 
 
-def test_doctor_finds_a_new_installation_good(headwise: Headwise, home: Path) -> None:
+def levels(headwise: Headwise) -> dict[str, str]:
+    return {found["name"]: found["level"] for found in headwise("doctor", "--json").json["checks"]}
+
+
+def test_doctor_warns_of_what_a_new_installation_lacks(headwise: Headwise, home: Path) -> None:
+    (home / "headwise.sqlite").unlink(missing_ok=True)
     ran = headwise("doctor")
     assert ran.status == 0
     assert f"ok   data folder: {home}" in ran.out
-    found = headwise("doctor", "--json").json
-    assert [check["name"] for check in found["checks"]] == [
-        "python",
-        "data folder",
-        "database",
-        "broker",
-        "workers",
-        "packages",
-        "device",
-    ]
-    assert all(check["ok"] and check["detail"] for check in found["checks"])
+    assert "warn database: no tables yet: `headwise migrate` or `headwise up` makes them" in ran.out
+    found = headwise("doctor", "--json").json["checks"]
+    own = ["python", "packages", "device", "data folder", "disks", "broker", "database"]
+    assert [check["name"] for check in found] == own
+    assert all(check["ok"] and check["detail"] for check in found)
+
+
+@pytest.mark.usefixtures("store")
+def test_nothing_runs_and_nothing_is_to_do(headwise: Headwise) -> None:
+    found = levels(headwise)
+    assert {name for name, level in found.items() if level == "warn"} == {"schedulers", "workers"}
+    assert headwise("doctor").status == 0
+
+
+def test_jobs_without_processes_are_a_failure(headwise: Headwise, store: Database) -> None:
+    """It said ok to jobs that waited with no scheduler and no worker."""
+    planned_job(store)
+    ran = headwise("doctor")
+    assert ran.status == 1
+    assert "FAIL schedulers: No scheduler is running" in ran.out
+    assert "FAIL workers: No worker of the queue default is alive: 1 running job waits" in ran.out
+    fleet.report_worker(store, ALICE, ProcessState.IDLE)
+    fleet.report_scheduler(store, WHO, **SAID)
+    found = levels(headwise)
+    assert (found["schedulers"], found["workers"]) == ("ok", "ok")
+    # Versions that differ: the made-up worker says none.
+    assert found["releases"] == "warn"
+
+
+@pytest.mark.parametrize(("free", "inodes"), [(100, 10**6), (10**12, 5)])
+def test_a_full_disk_is_a_failure_and_a_notice(
+    headwise: Headwise, store: Database, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int
+) -> None:
+    real = space.os.statvfs
+
+    def full(folder: object) -> SimpleNamespace:
+        found = real(folder)
+        return SimpleNamespace(
+            f_bavail=free, f_frsize=1, f_favail=inodes, f_files=found.f_files or 1
+        )
+
+    monkeypatch.setattr(space.os, "statvfs", full)
+    ran = headwise("doctor")
+    assert ran.status == 1
+    assert "FAIL disks: The disk of " in ran.out
+    assert fleet.notices(store, load_settings())[0].what == "disk"
+
+
+def test_a_clock_that_is_wrong_is_a_warning(
+    headwise: Headwise, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = doctor.time.time()
+    monkeypatch.setattr(doctor.time, "time", lambda: now + 3_600)
+    line = next(line for line in headwise("doctor").out.splitlines() if " clock: " in line)
+    assert line.startswith("warn clock: this machine's is 36")
+    assert "s ahead of the database's" in line
+
+
+@pytest.mark.services
+def test_a_broker_that_takes_no_messages_is_a_failure(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    """Redis without memory answers, but takes nothing: it was ok."""
+    monkeypatch.setenv("HEADWISE_BROKER_URL", redis_url)
+    assert levels(headwise)["broker"] == "ok"
+    redis = Redis.from_url(redis_url)
+    before = redis.config_get("maxmemory")["maxmemory"]
+    try:
+        redis.config_set("maxmemory", 1)
+        ran = headwise("doctor")
+    finally:
+        redis.config_set("maxmemory", before)
+    assert ran.status == 1
+    assert "FAIL broker: The broker takes no messages: " in ran.out
 
 
 @pytest.mark.parametrize(
