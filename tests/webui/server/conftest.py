@@ -19,7 +19,7 @@ from jobs.settings import Settings, load_settings
 from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.ports import free_port
-from webui.server import bodies, connections
+from webui.server import bodies, connections, serve
 from webui.server.gateway import Gateway
 from webui.server.serve import make_server
 
@@ -134,3 +134,4 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(connections, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(bodies, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(serve, "KEEP_ALIVE_SECONDS", 1)

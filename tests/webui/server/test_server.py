@@ -1,50 +1,19 @@
-"""Real sockets against the real server: deadlines, budgets, rooms."""
+"""What the server answers over real sockets: pages, streams, and requests with limits."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask, Response, request
 
-from tests.webui.server.conftest import Site, read_all
-from webui.server import connections, gateway
-from webui.server.gateway import Gateway
-from webui.server.rooms import Room
-from webui.server.routes import ROOMS, SMALL_BODY, WITH_FILES, RoomName
+from tests.webui.server.conftest import Site
+from tests.webui.server.raw_requests import JSON, chunked, head
+from webui.server.routes import SMALL_BODY
 from webui.server.serve import compile_templates
-
-CHUNK = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
-JSON = b"Content-Type: application/json\r\n"
-
-
-def head(method: str, path: str, headers: bytes = b"") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers + b"\r\n"
-
-
-def chunked(site: Site, path: str, first: bytes, headers: bytes = b"") -> bytes:
-    """The answer to a chunked body of up to 20 MB, sent until the server has enough."""
-    with site.connect() as one:
-        one.sendall(head("POST", path, b"Transfer-Encoding: chunked\r\n" + headers))
-        one.sendall(f"{len(first):x}\r\n".encode() + first + b"\r\n")
-        try:
-            for _ in range(640):
-                one.sendall(CHUNK)
-            one.sendall(b"0\r\n\r\n")
-        except OSError:
-            pass  # the server has closed the connection; its answer is there
-        return read_all(one)
-
-
-def test_every_endpoint_of_a_room_is_there(app: Flask) -> None:
-    assert set(ROOMS) | WITH_FILES <= app.view_functions.keys()
 
 
 def test_pages_assets_and_errors_are_served(site: Site) -> None:
@@ -167,123 +136,6 @@ def test_a_length_that_is_none_is_refused(site: Site, length: bytes) -> None:
     assert site.raw(sent).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_heads_that_drip_are_closed_and_stop_nobody(site: Site) -> None:
-    slow = [site.connect() for _ in range(100)]
-    closed = 0
-    for byte in b"GET / HTTP/1.1\r\nHost: l"[:22]:
-        for one in slow:
-            try:
-                one.send(bytes([byte]))
-            except OSError:
-                closed += 1
-        assert site.get("/healthz").status == 200
-        if closed >= len(slow):
-            break
-        time.sleep(0.15)
-    for one in slow:
-        one.settimeout(5)
-        with suppress(ConnectionError):
-            assert one.recv(1 << 16)[:12] in (b"", b"HTTP/1.1 408")
-        one.close()
-    assert closed >= len(slow)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_connection_without_a_request_is_closed(site: Site) -> None:
-    with site.connect() as one:
-        assert one.recv(100) in (b"", connections.LATE[:100])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_bodies_that_drip_are_closed_and_stop_nobody(site: Site) -> None:
-    slow = [site.connect() for _ in range(80)]
-    for one in slow:
-        one.sendall(head("POST", "/api/v1/uploads", b"Content-Length: 900000\r\n"))
-    for _ in range(12):
-        for one in slow:
-            try:
-                one.send(b"x")
-            except OSError:
-                continue
-        assert site.get("/api/v1/jobs").status == 200
-        time.sleep(0.15)
-    for one in slow:
-        assert one.recv(12) == b"HTTP/1.1 408"
-        one.close()
-
-
-def wait_until(check: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if check():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not happen")
-
-
-@pytest.mark.usefixtures("impatient")
-def test_slow_readers_hold_no_thread_and_are_closed(make_site: Callable[..., Site]) -> None:
-    closed = threading.Semaphore(0)
-
-    def add(app: Flask) -> None:
-        @app.get("/stream")
-        def stream() -> Response:
-            def pieces() -> Iterator[bytes]:
-                for _ in range(10_000):
-                    yield b"x" * 60_000
-
-            response = Response(pieces(), mimetype="text/csv")
-            response.call_on_close(closed.release)
-            return response
-
-        @app.get("/large")
-        def large() -> bytes:
-            return b"x" * 8_000_000
-
-    site = make_site(add)
-    slow = []
-    for path in ["/stream"] * 4 + ["/large"] * 20:
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(("127.0.0.1", site.port))
-        one.sendall(head("GET", path))
-        one.recv(10)
-        slow.append(one)
-    assert site.get("/api/v1/jobs").status == 200
-    for _ in range(4):
-        assert closed.acquire(timeout=20)
-    wait_until(lambda: not site.server.server_state.tasks)
-    for one in slow:
-        one.close()
-
-
-def test_slow_readers_share_a_space(
-    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gateway, "WAITING", 20_000_000)
-
-    def add(app: Flask) -> None:
-        app.add_url_rule("/large", "large", lambda: b"x" * 8_000_000)
-
-    site = make_site(add)
-    slow = []
-    for _ in range(10):
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(("127.0.0.1", site.port))
-        one.sendall(head("GET", "/large"))
-        one.recv(10)
-        slow.append(one)
-        assert len(site.server.server_state.connections) <= 3
-    for one in slow[:8]:  # given up long before their time was over
-        one.settimeout(20)
-        assert len(read_all(one)) < 8_000_000
-    assert len(site.get("/large").body) == 8_000_000  # a fast one is sent whole, nonetheless
-    assert len(site.get("/large").body) == 8_000_000
-    for one in slow:
-        one.close()
-
-
 def test_pages_are_compiled_before_they_are_asked_for(app: Flask) -> None:
     compile_templates(app)
     assert app.jinja_env.cache is not None
@@ -292,119 +144,9 @@ def test_pages_are_compiled_before_they_are_asked_for(app: Flask) -> None:
     assert "new_job.html" in compiled
 
 
-def test_a_full_room_refuses_at_once_and_no_other_room_notices(
-    make_site: Callable[..., Site],
-) -> None:
-    go = threading.Event()
-
-    def add(app: Flask) -> None:
-        app.view_functions["job_api.check_job"] = lambda: {"done": go.wait(30)}
-
-    site = make_site(add)
-    site.gateway._rooms[RoomName.CHECKS] = Room("few", threads=2, waiting=3, patience=30)
-    answers: list[int] = []
-
-    def ask() -> None:
-        answers.append(site.get("/api/v1/check", "POST", body=b"{}").status)
-
-    threads = [threading.Thread(target=ask) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: site.gateway._rooms[RoomName.CHECKS]._inside == 5)
-    for _ in range(20):
-        reply = site.get("/api/v1/check", "POST", body=b"{}")
-        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
-        assert "as many requests" in reply.problem["message"]
-    assert site.get("/healthz").status == 200
-    assert site.get("/metrics").status == 200
-    assert site.get("/api/v1/jobs").status == 200
-    go.set()
-    for thread in threads:
-        thread.join()
-    assert answers == [200] * 5
-
-
-def test_who_waits_too_long_is_refused(make_site: Callable[..., Site]) -> None:
-    go = threading.Event()
-
-    def add(app: Flask) -> None:
-        app.view_functions["job_api.check_job"] = lambda: {"done": go.wait(30)}
-
-    site = make_site(add)
-    site.gateway._rooms[RoomName.CHECKS] = Room("few", threads=1, waiting=3, patience=0.2)
-    first = threading.Thread(target=lambda: site.get("/api/v1/check", "POST", body=b"{}"))
-    first.start()
-    wait_until(lambda: site.gateway._rooms[RoomName.CHECKS]._inside == 1)
-    assert site.get("/api/v1/check", "POST", body=b"{}").status == 503
-    go.set()
-    first.join()
-
-
-def test_healthz_answers_while_every_thread_is_taken(make_site: Callable[..., Site]) -> None:
-    go = threading.Event()
-
-    def add(app: Flask) -> None:
-        for endpoint in ("jobs.index", "ops.readyz", "ops.metrics"):
-            app.view_functions[endpoint] = lambda: {"done": go.wait(30)}
-
-    site = make_site(add)
-    threads = [
-        threading.Thread(target=site.get, args=(path,))
-        for path in ("/", "/readyz", "/metrics")
-        for _ in range(15)
-    ]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: site.gateway._rooms[RoomName.OPERATORS]._inside == 30)
-    wait_until(lambda: site.gateway._rooms[RoomName.PAGES]._inside == 15)
-    for _ in range(10):
-        assert site.get("/healthz").status == 200
-    go.set()
-    for thread in threads:
-        thread.join()
-
-
-def test_bodies_together_are_bounded(site: Site) -> None:
-    site.gateway._bodies._left = 1 << 20
-    held = []
-    for _ in range(2):
-        one = site.connect()
-        one.sendall(head("POST", "/api/v1/uploads", b"Content-Length: 1500000\r\n"))
-        one.sendall(b"x" * 600_000)
-        held.append(one)
-    (answer,) = [one for one in held if _has_answer(one)]
-    assert answer.recv(12) == b"HTTP/1.1 503"
-    for one in held:
-        one.close()
-    wait_until(lambda: site.gateway._bodies._left == 1 << 20)
-
-
-def _has_answer(one: socket.socket) -> bool:
-    one.settimeout(3)
-    try:
-        return bool(one.recv(1, socket.MSG_PEEK))
-    except TimeoutError:
-        return False
-
-
-def test_idle_connections_make_room_for_new_ones(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
-    held = [site.connect() for _ in range(60)]
-    assert site.get("/healthz").status == 200
-    wait_until(lambda: len(site.server.server_state.connections) <= 20)
-    for one in held:
-        one.close()
-
-
 def test_kept_connections_answer_again(site: Site) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
     for _ in range(20):
         connection.request("GET", "/api/v1/jobs")
         assert connection.getresponse().read()
     connection.close()
-
-
-def test_the_gateway_closes_its_rooms(app: Flask) -> None:
-    Gateway(app).close()
