@@ -281,6 +281,14 @@ class Settings(BaseModel):
         return Retention(keep_days=self.keep_days, keep_details_days=self.keep_details_days)
 
     @property
+    def scratch(self) -> Path | None:
+        """The folder of large temporary files; None, the system's, where it cannot be written.
+
+        It is the data folder: the system's may be in memory.
+        """
+        return self.home if os.access(self.home, os.W_OK) else None
+
+    @property
     def uploads(self) -> Path:
         """Folder of uploaded data files, see `jobs.inputs.uploads`."""
         return self.home / "uploads"

@@ -81,7 +81,7 @@ class Console:
         self.dialect = self.database.get_backend_name()
         self.console_url = settings.console_url
         self.client = client
-        self.folder = settings.home if settings.home.is_dir() else None
+        self.folder = settings.scratch
 
     def run(self, sql: str, *, max_rows: int | None = None) -> QueryResult:
         """Return the first rows of a query, at most the setting `sql_rows`.

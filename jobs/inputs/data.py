@@ -80,7 +80,7 @@ def open_rows(
     if spec.path is None:
         yield _rows_elsewhere(spec, settings, inline)
         return
-    with tempfile.TemporaryFile(dir=settings.home) as file:
+    with tempfile.TemporaryFile(dir=settings.scratch) as file:
         summary = _not_empty(spec, summarize_file(_request(spec, settings), file))
         yield Rows(summary=summary, rows=StoredRows(file))
 

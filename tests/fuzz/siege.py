@@ -285,12 +285,23 @@ def besiege(
         try:
             siege.look(pages, time.monotonic() + seconds)
             report.peak("web", peak_mb(pid))
+            report.broken += [f"a temporary file: {one}" for one in _strays(pid, home)]
         finally:
             os.kill(pid, signal.SIGKILL)
             siege.end()
     if report.peaks["web"] > WEB_MB:
         report.broken.append(f"memory of the dashboard: {report.peaks['web']} MB")
     return siege
+
+
+def _strays(pid: int, home: Path) -> list[str]:
+    """Open temporary files outside the data folder: the system's folder may be in memory."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(descriptor.readlink()))
+    temporary = tempfile.gettempdir()
+    return [one for one in found if one.startswith(temporary) and not one.startswith(str(home))]
 
 
 def run(seed: int, seconds: float) -> Report:

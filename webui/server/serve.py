@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 
 import uvicorn
 from flask import Flask
@@ -27,6 +28,8 @@ KEEP_ALIVE_SECONDS = 10
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, and end the process: threads may hold long requests."""
     _raise_limit()
+    if settings.scratch is not None:
+        tempfile.tempdir = str(settings.scratch)  # of bodies, and of uploads within them
     app = create_app(settings)
     configure_traces(settings, "web", fleet.trace_seed(app.extensions["headwise"].database))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jobs.inputs.data import preview
@@ -38,6 +40,15 @@ def test_offset_limit_and_sample_select_rows_in_their_order(settings: Settings) 
     assert drawn == read_rows(spec_of(path, sample=7, seed=3), settings)
     assert drawn != read_rows(spec_of(path, sample=7, seed=4), settings)
     assert len(read_rows(spec_of(path, sample=500), settings).text_a) == 50
+
+
+def test_a_data_folder_is_not_needed(settings: Settings, tmp_path: Path) -> None:
+    path = table_file(settings, "jsonl", [{"text": "a"}])
+    away = settings.model_copy(
+        update={"home": tmp_path / "nowhere", "allowed_folders": str(path.parent)}
+    )
+    assert away.scratch is None
+    assert read_rows(spec_of(path), away).text_a == ["a"]
 
 
 def test_the_fingerprint_depends_on_texts_labels_and_row_numbers(settings: Settings) -> None:
