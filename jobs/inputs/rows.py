@@ -19,6 +19,7 @@ MOST_LABELS, LABEL_CHARACTERS = 10_000, 1_000_000
 LONGEST_TEXTS, LONGEST_CHARACTERS = 64, 200_000
 """The number of the longest texts that a summary holds, and their characters together."""
 FIRST_CHARACTERS = 300
+_encode = json.JSONEncoder(default=str).encode
 
 
 class SelectedRow(NamedTuple):
@@ -108,8 +109,7 @@ class Summarizer:
     def _look(self, row: SelectedRow) -> None:
         texts = row.texts
         first, second = (*texts, "")[:2]
-        hashed = json.dumps((row.number, first, second, row.label), default=str)
-        self._digest.update(hashed.encode())
+        self._digest.update(_encode((row.number, first, second, row.label)).encode())
         self._first = self._first or texts
         self._keep_label(row)
         size = sum(map(len, texts))
