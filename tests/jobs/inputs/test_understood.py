@@ -34,8 +34,8 @@ def test_labels_by_index(settings: Settings) -> None:
     assert (found.rows, found.labels_by) == (4, "index")
     assert found.label_counts == {"entailment": 2, "neutral": 0, "contradiction": 1, "": 1}
     assert " ".join(found.sentences) == (
-        "Tab-separated, 4 rows. Texts from text. Labels from label, read by index: 0 entailment: 2, "
-        "1 neutral: 0, 2 contradiction: 1, without a label: 1."
+        "Tab-separated, 4 rows. Texts from text. Labels from label, read by index: "
+        "0 entailment: 2, 1 neutral: 0, 2 contradiction: 1, without a label: 1."
     )
 
 
