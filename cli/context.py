@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.table import Table
 
 from db.database import Database
 from db.upgrades import SchemaState
@@ -63,6 +64,14 @@ def make_home(settings: Settings) -> None:
 def print_json(value: object) -> None:
     """Print JSON on standard output."""
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+
+
+def print_table(titles: Iterable[str], rows: Sequence[Sequence[object]], none: str = "") -> None:
+    """Print rows as columns with titles; None is an empty cell. Without rows, print `none`."""
+    table = Table(*titles, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    out.print(table if rows or not none else none)
 
 
 def fail(error: HeadwiseError) -> int:

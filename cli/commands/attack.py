@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
 import typer
-from rich.table import Table
 
-from cli.context import opened, out, print_json
+from cli.context import opened, out, print_json, print_table
 from cli.options import (
     AsJson,
     Assignments,
@@ -106,7 +105,6 @@ def try_attack(  # noqa: PLR0913 - each option is a parameter
         return
     for part in found.texts_after:
         out.print(part)
-    table = Table("label", "before", "after", box=None, pad_edge=False)
-    for name, before, after in zip(labels, found.before, found.after, strict=True):
-        table.add_row(name, f"{before:.1%}", f"{after:.1%}")
-    out.print(table)
+    shares = zip(labels, found.before, found.after, strict=True)
+    rows = [(name, f"{before:.1%}", f"{after:.1%}") for name, before, after in shares]
+    print_table(("label", "before", "after"), rows)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cli.context import opened, out, print_json
+from cli.context import opened, out, print_json, print_table
 from cli.options import (
     AsJson,
     JobId,
@@ -94,13 +93,12 @@ def jobs(
         print_json([job_json(job) for job in found])
         return
     titles = ("job", "name", "state", "queue", "examples", "rate", "user")
-    table = Table(*titles, box=None, pad_edge=False)
+    rows = []
     for job in found:
         done = f"{job.computed:,} of {job.examples:,}"
         speed = rate(job.rate) if job.rate else ""
-        title, state = job_title(job), job.state.value
-        table.add_row(str(job.id), title, state, job.queue, done, speed, job.user)
-    out.print(table if found else "No jobs yet. `headwise submit --help` says how to submit one.")
+        rows.append((job.id, job_title(job), job.state.value, job.queue, done, speed, job.user))
+    print_table(titles, rows, "No jobs yet. `headwise submit --help` says how to submit one.")
 
 
 def watch(job: JobId) -> int:

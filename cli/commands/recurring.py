@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cli.context import opened, out, print_json
+from cli.context import opened, out, print_json, print_table
 from cli.options import AsJson, StartOptions, with_groups
 from cli.submission import complete, start_from
 from db.queue import recurring
@@ -54,12 +53,12 @@ def list_command(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(one) for one in found])
         return
-    table = Table("number", "name", "when", "zone", "next", "last", box=None, pad_edge=False)
+    rows = []
     for one in found:
         following = "paused" if one.paused else one.error or _when(one.next_at)
-        table.add_row(str(one.id), one.name, one.cron, one.zone, following, _last(one))
+        rows.append((one.id, one.name, one.cron, one.zone, following, _last(one)))
     none = "No recurring jobs yet. `headwise recurring add --help` says how to add one."
-    out.print(table if found else none)
+    print_table(("number", "name", "when", "zone", "next", "last"), rows, none)
 
 
 @app.command()

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cli.context import opened, out, print_json
+from cli.context import opened, out, print_json, print_table
 from cli.options import AsJson, JobId
 from db.console.console import Console
 from db.results import export as exports
@@ -41,10 +40,7 @@ def sql(
     if as_json:
         print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
         return
-    table = Table(*result.columns, box=None, pad_edge=False)
-    for row in result.rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    out.print(table)
+    print_table(result.columns, result.rows)
     if result.truncated:
         out.print(f"Only the first {len(result.rows):,} rows; --csv gives all of them.")
 

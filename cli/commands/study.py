@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from cli.context import opened, out, print_json
+from cli.context import opened, out, print_json, print_table
 from cli.options import AsJson, CheckOnly, KeyOptions, SourceOptions, absolute_path, with_groups
 from cli.progress import watch as watch_jobs
 from cli.submission import complete, say_understood
@@ -88,12 +87,12 @@ def study(
 
 def show_study(study: Mapping[str, Any]) -> None:
     """Print a table of a study's steps, and its findings."""
-    table = Table("step", "job", "state", "time", box=None, pad_edge=False)
+    rows = []
     for step, job in study["steps"].items():
         seconds = job["elapsed_seconds"]
-        time = "" if seconds is None else duration(seconds)
-        table.add_row(step, str(job["id"]), job["state"], time)
-    out.print(table)
+        time = None if seconds is None else duration(seconds)
+        rows.append((step, job["id"], job["state"], time))
+    print_table(("step", "job", "state", "time"), rows)
     for step, sentences in study["findings"].items():
         for sentence in sentences:
             out.print(f"{step}: {sentence}")

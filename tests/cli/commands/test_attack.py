@@ -99,7 +99,7 @@ def test_words_are_tried_at_once(
     found = headwise(*asked, "--json").json
     assert found["texts"] == ["a cat", "a dog"]
     assert (found["predicted_before"], found["predicted_after"]) == (0, 1)
-    assert found["texts_after"] == ["a ice cat", "a dog"]
-    shown = headwise(*asked, "--positions", "1").out
-    assert shown.splitlines()[:2] == ["a cat ice", "a dog"]
+    assert found["texts_after"] == ["a cat ice", "a dog"]
+    shown = headwise(*asked, "--positions", "0").out
+    assert shown.splitlines()[:2] == ["ice a cat", "a dog"]
     assert "after" in shown
