@@ -171,12 +171,15 @@ _JOBS = (
     + """
 Library and jobs share one list (`headwise/models/families.py`): jobs take every type above, except
 those that cannot be computed from texts, and refuse the others when they are submitted, with the
-reason. `make zoo` takes a tiny random model of each type, in single precision, with a tokenizer of
-its family's kind, on pairs and on single texts, through `submit`, plan, worker and database to
-pruning and `headwise prune`, and reads what it wrote in plain transformers. It fails where the
-stored scores differ from the library's by more than 1e-5 of the largest, these from a naive
-computation in double precision by more than 1e-4, or the logits of an export, one text at a time,
-from what the job computed without the heads by more than 1e-4.
+reason. BigBird is computed with full attention, as transformers itself does from the first text of
+at most 704 tokens on.
+
+`make zoo` takes a tiny random model of each type, in single precision, with a tokenizer of its
+family's kind, on pairs and on single texts, through `submit`, plan, worker and database to pruning
+and `headwise prune`, and reads what it wrote in plain transformers. It fails where the stored
+scores differ from the library's by more than 1e-5 of the largest, these from a naive computation
+in double precision by more than 1e-4, or the loss and the logits of an export, one text at a time,
+from those of the job without the heads by more than 1e-4.
 
 *Exports*: what half of the heads less can be written as; ONNX was tried for a few types. Heads
 cannot be removed unevenly where layers share a module or its weights (ALBERT, DiffLlama, Zamba),

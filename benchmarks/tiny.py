@@ -80,7 +80,6 @@ _MAMBA = {
     "n_mamba_heads": 2,
     "mamba_dt_rank": 4,
     "mamba_d_state": 8,
-    "use_mamba_kernels": False,
 }
 _LINEAR = {
     "layer_types": ["linear_attention", "full_attention"],

@@ -88,6 +88,7 @@ def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
         removed = checked_mask(mask, replay.sites)
         wirings = _wirings(replay, model, removed)
         probes, expected = _masked_logits(replay, removed)
+    _check_shared(model, wirings, removed)
     zeroed = copy.deepcopy(model).eval()
     with torch.no_grad(), _as_refusal(model, "the masked model does not run"):
         for wiring in wirings:
@@ -98,6 +99,20 @@ def zero_heads(model: PreTrainedModel, mask: ArrayLike) -> PreTrainedModel:
             rows[columns.to(rows.device)] = 0
         _compare(model, [zeroed(**probe).logits for probe in probes], expected)
     return zeroed
+
+
+def _check_shared(model: PreTrainedModel, wirings: Sequence[Wiring], removed: Mask) -> None:
+    """Refuse different masks for modules of which one has the weights of the other."""
+    masks = {wiring.output: removed[wiring.site.index].tolist() for wiring in wirings}
+    for output, mask in masks.items():
+        weight = model.get_submodule(output).weight
+        for name, module in model.named_modules():
+            if getattr(module, "weight", None) is weight and masks.get(name) != mask:
+                raise _refusal(
+                    model,
+                    f"{output} and {name} share their weights; give both the same mask, or remove "
+                    "the heads (headwise.remove_heads, or the format 'smaller')",
+                )
 
 
 def checked_mask(mask: ArrayLike, sites: Sequence[Site]) -> Mask:

@@ -151,6 +151,18 @@ def test_shared_layers_lose_the_same_heads_or_none():
             change(model, mask)
 
 
+def test_layers_that_share_weights_are_zeroed_alike_or_removed_apart():
+    """Zamba's layers are modules of their own with the same weights."""
+    model = single("zamba")
+    mask = np.zeros((2, 4), dtype=bool)
+    mask[0, 1] = True
+    assert_equal_to_the_mask(model, mask, remove_heads(model, mask))
+    with pytest.raises(UnsupportedModelError, match="share their weights; give both the same mask"):
+        zero_heads(model, mask)
+    mask[1, 1] = True
+    assert_equal_to_the_mask(model, mask, remove_heads(model, mask), zero_heads(model, mask))
+
+
 @pytest.mark.parametrize("kind", ["t5", "olmo2", "bloom"])
 def test_what_has_parts_for_all_heads_is_refused_but_can_be_zeroed(kind):
     """A bias of positions per head, or a norm over all heads."""
