@@ -42,6 +42,13 @@ class Verdict:
     """Invariants that do not hold."""
 
 
+UNLOADABLE = """
+SELECT shard_no FROM attempt WHERE job_id = {job} AND stage = 'loading' AND outcome = 'lost'
+GROUP BY shard_no HAVING COUNT(*) > 1
+"""
+"""Shards that lost two workers while they loaded the model."""
+
+
 class Arena(Stack):
     """The processes of a stack, kept alive while faults are done to them."""
 
@@ -258,6 +265,8 @@ class Arena(Stack):
         for what, query in BROKEN.items():
             if rows := self.rows(query.format(job=job)):
                 found.broken.append(f"{what}: {rows[:5]}")
+        if state == "failed" and self.rows(UNLOADABLE.format(job=job)):
+            return found  # as it must: two workers died while they loaded its model
         mine = f"WHERE job_id = {job}"
         done, stored = self.rows(
             f"SELECT COALESCE(SUM(CASE WHEN state = 'done' THEN hi - lo ELSE 0 END), 0), "

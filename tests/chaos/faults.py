@@ -85,6 +85,10 @@ FAULTS = [
     Fault(name="worker killed in its claim", points=at("claim.1-2", "claim.commit")),
     Fault(name="worker killed after its claim", points=at("claim.after")),
     Fault(name="worker killed while it computes", points=at("example")),
+    Fault(
+        name="worker killed while it loads the model",
+        points=both(at("example"), at("load")),  # the one that follows has no model yet
+    ),
     Fault(name="worker killed in a heartbeat", points=at("heartbeat.1", "heartbeat.commit")),
     Fault(
         name="worker killed while it records an error",

@@ -33,6 +33,7 @@ from sqlalchemy import event
 
 import cli.main
 import db.database
+import headwise
 import scheduler.loop
 import workers.executor
 import workers.heartbeat
@@ -260,6 +261,7 @@ def lay_points() -> None:
     _forge["wake"] = scheduler.loop.wake
     scheduler.loop.wake = wake
     workers.executor.COMPUTE["attribution"] = made_up
+    before(headwise, "load", lambda: point("load"))
     # Waits that are half a minute in production would be most of a round.
     scheduler.loop.ANNOUNCE_SECONDS = 3.0
     db.database.BUSY_SECONDS = 1

@@ -16,6 +16,7 @@ from tests.helpers.environment import missing
 SHORT = {
     "sqlite-embedded": [
         "worker killed before COMMIT",
+        "worker killed while it loads the model",
         "SIGSTOP past the lease, then SIGCONT",
         "scheduler killed between publish and mark",
         "embedded broker's file deleted",
