@@ -175,7 +175,11 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("gold", "integer", "Gold label, an index into jobs.labels.", "e.gold"),
             ("predicted", "integer", "Predicted label, an index."),
             ("target", "integer", "Label whose output was attributed, an index."),
-            ("probabilities", "text", "Probability per label, a JSON array; of a regression the numbers."),
+            (
+                "probabilities",
+                "text",
+                "Probability per label, a JSON array; a regression's numbers.",
+            ),
             ("tokens", "text", "Word pieces, a JSON array; null when texts are not kept."),
             (
                 "word_index",
