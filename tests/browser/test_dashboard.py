@@ -65,8 +65,11 @@ def test_layers_and_heads_of_an_example(page: Page, stage: SimpleNamespace) -> N
     page.click("#words .tabs a[href*='site=3']")
     page.until(lambda: page.one("#words .tabs [aria-current]").text == "L3")
     assert page.one("#words .sentence").get_attribute("innerHTML") != before
+    before = page.one("[data-head-words]").get_attribute("innerHTML")
     page.click("#grid .grid tbody tr:nth-child(2) td:nth-of-type(3) a")
     page.until(lambda: "L1 H2" in page.one("#grid h3").text)
+    assert page.one("#grid > .head-row h3").text == "Words that head L1 H2 reads"
+    assert page.one("[data-head-words]").get_attribute("innerHTML") != before
     row = page.one("#pairs tbody tr")
     page.script("arguments[0].scrollIntoView({block: 'center'})", row)
     webdriver.ActionChains(page.driver).move_to_element(row).perform()

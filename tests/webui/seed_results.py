@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from db import schema
 from db.database import Database
 from db.results.words import to_columns
 from headwise.segmentation import Segmentation, Span
+from jobs.head_tokens import pack
 from jobs.kinds.head_importance import HeadSums, head_importance
 
 
@@ -112,6 +115,8 @@ def insert_results(
             [round(random_.gauss(0.002, 0.02) * (1 + s / 3), 6) for _ in tokens]
             for s in range(layers)
         ]
+        # Of a generator of its own: the other numbers stay as they were.
+        by_head = np.random.default_rng(number).normal(0, 0.02, (layers, heads, n))
         rows[schema.example_result].append(
             {
                 **key,
@@ -122,6 +127,7 @@ def insert_results(
                 "tokens": json.dumps(tokens) if keep_text else None,
                 **to_columns(words if keep_text else None),
                 "token_attribution": None if failed else json.dumps(attribution),
+                "head_token_attribution": None if failed else pack(by_head),
                 "truncated": number % 7 == 3,
                 "error": "the model's output is NaN" if failed else None,
             }

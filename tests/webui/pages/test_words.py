@@ -44,6 +44,7 @@ def place(database: Database, seeding: SimpleNamespace, name: str, *texts: str) 
     values: Mapping[str, Any] = {
         "tokens": json.dumps(tokens),
         "token_attribution": json.dumps([[0.1] * len(tokens)]),
+        "head_token_attribution": None,
         **to_columns(words),
     }
     pair = dict(zip(("text_a", "text_b"), (*texts, None), strict=False))
