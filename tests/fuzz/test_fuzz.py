@@ -144,7 +144,7 @@ def test_a_siege_leaves_pages_and_memory(tmp_path: Path) -> None:
     assert report.broken == []
     assert {"/", "/jobs/new", "/jobs/1/examples/0", "/healthz"} <= besieged.slowest.keys()
     assert report.outcomes["page 200"] >= 20
-    assert report.outcomes["slow socket"] >= siege.SOCKETS
+    assert report.outcomes["slow socket"] >= siege.SOCKETS / 2
     assert any(outcome.startswith("query") for outcome in report.outcomes)
 
 
