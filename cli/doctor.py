@@ -31,7 +31,7 @@ UNFINISHED = f"SELECT COUNT(*) FROM job WHERE state NOT IN {FINAL} AND state <> 
 
 
 class Level(StrEnum):
-    """How serious a finding is."""
+    """The seriousness of a finding."""
 
     OK = "ok"
     WARN = "warn"

@@ -136,7 +136,7 @@ class Watch:
 
 
 def _is_product(module: nn.Module, given: Tensor, output: object) -> bool:
-    """Whether the output is the module's matrix product, which subclasses may compute otherwise."""
+    """Tell whether the output is the matrix product; subclasses may compute it otherwise."""
     if type(module) in (nn.Linear, Conv1D):
         return True
     if not (isinstance(module, nn.Linear) and isinstance(output, Tensor)):

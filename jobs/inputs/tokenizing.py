@@ -7,6 +7,7 @@ ever, normalizers may make gigabytes of a word, and the tokenizers library may p
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ def try_content(content: str, texts: Texts) -> Tried:
 def _try(source: Mapping[str, Any], texts: Texts, name: str, limit: int = 0) -> Tried:
     """Try a tokenizer on texts, up to a batch in which none has more than ``limit`` tokens."""
     tried, lengths = Tried(vocabulary=0), list[int]()
-    done, step = 0, BATCH
+    done, step, killed = 0, BATCH, False
     while True:
         asked = {**source, "texts": texts[done:], "step": step, "memory": MEMORY}
         offset = done
@@ -136,6 +137,9 @@ def _try(source: Mapping[str, Any], texts: Texts, name: str, limit: int = 0) -> 
                 done = offset + message.get("done", done - offset)
                 if "end" in message or (len(found) == BATCH and max(found) <= limit):
                     return replace(tried, lengths=tuple(lengths))
+        if process.killed and not killed:
+            killed = True  # by someone else: the limits end it otherwise
+            continue
         allowed = f"{SECONDS:g} s" if process.late else f"{MEMORY >> 20:,} MB of memory"
         if not process.answered:
             raise TokenizerError(f"{name} takes more than {allowed} to read")
@@ -153,7 +157,7 @@ class _Process:
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self.request = request
-        self.late = self.answered = False
+        self.late = self.answered = self.killed = False
 
     def __enter__(self) -> _Process:
         self._child = start(
@@ -171,6 +175,8 @@ class _Process:
         while (line := self._line()).endswith(b"\n"):
             self.answered = True
             yield json.loads(line)
+        if not line:
+            self.killed = self._child.wait() == -signal.SIGKILL and not self.late
 
     def _line(self) -> bytes:
         assert self._child.stdout is not None

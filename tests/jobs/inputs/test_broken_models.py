@@ -4,6 +4,7 @@ refused by the worker before anything large is built."""
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,30 @@ def test_a_text_that_the_tokenizer_fails_on_is_found(
     spec = {"model": {"name": str(folder)}, "data": {"path": str(data), "text_columns": columns}}
     problem = refused(lambda: check({"spec": spec}, settings, database), "line 4", words)
     assert problem.field == "data.text_columns"
+
+
+@pytest.mark.parametrize(("times", "fits"), [(1, True), (2, False)])
+def test_a_process_that_was_killed_says_nothing_about_a_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, fits: bool
+) -> None:
+    """Its worker's job failed for good: the tokenizer was said to need too much memory."""
+    content = (bert_folder(tmp_path / "model") / "tokenizer.json").read_text()
+    real, started = tokenizing.start, []
+
+    def killed(module: str, **options: Any) -> subprocess.Popen[bytes]:
+        child = real(module, **options)
+        started.append(child)
+        if len(started) <= times:
+            child.kill()
+        return child
+
+    monkeypatch.setattr(tokenizing, "start", killed)
+    if fits:
+        assert tokenizing.try_content(content, [("the cat",)]).vocabulary > 0
+    else:
+        with pytest.raises(ModelError, match="to read"):
+            tokenizing.try_content(content, [("the cat",)])
+    assert len(started) == 2
 
 
 def test_a_tokenizer_that_takes_too_long_is_given_up(
