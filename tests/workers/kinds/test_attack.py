@@ -50,7 +50,7 @@ def run(home: Path, *, kill: bool) -> dict[str, Any]:
         done = "SELECT COUNT(*), COUNT(DISTINCT example) FROM trigger_outcomes GROUP BY model"
         return {
             "hash": stack.rows(f"SELECT result_hash FROM jobs {where}"),
-            "losses": stack.rows(f"SELECT SUM(losses) FROM shards {where}"),
+            "losses": stack.rows(f"SELECT COUNT(*) FROM attempts {where} AND outcome = 'lost'"),
             "triggers": stack.rows("SELECT kind, parts FROM triggers ORDER BY trigger"),
             "sources": stack.rows("SELECT trigger, origin_example FROM trigger_sources"),
             "texts": stack.rows(f"SELECT text_a, text_b, gold FROM examples {where}"),
