@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,8 +263,13 @@ def test_a_process_that_was_killed_says_nothing_about_a_tokenizer(
 def test_a_tokenizer_that_takes_too_long_is_given_up(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizing, "SECONDS", 0.001)
-    with pytest.raises(ModelError, match=r"takes more than 0\.001 s to read"):
+    def never_answers(_module: str, **_options: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(tokenizing, "start", never_answers)
+    monkeypatch.setattr(tokenizing, "SECONDS", 0.1)
+    with pytest.raises(ModelError, match=r"takes more than 0\.1 s to read"):
         tokenizing.try_content((folder / "tokenizer.json").read_text(), [])
 
 
