@@ -47,11 +47,6 @@ def add(tx: Transaction, key: dict[str, int]) -> None:
     tx.run(ADD, **key, source=socket.gethostname())
 
 
-def recent(database: Database) -> dict[str, float]:
-    """Return the seconds that count now, by user."""
-    return {row["user_name"]: row["seconds"] for row in database.rows(RECENT)}
-
-
 def forget(database: Database, age: float = FORGOTTEN) -> None:
     """Delete usage of so long ago that nothing is left of it."""
     with database.write() as tx:

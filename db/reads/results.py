@@ -280,8 +280,7 @@ def example_head_tokens(
 
     Tokens of a long text that are not among the head's strongest are NaN.
     """
-    with database.read() as tx:
-        packed = tx.run(HEAD_TOKENS, job_id=job_id, example=example).scalar()
+    packed = database.value(HEAD_TOKENS, job_id=job_id, example=example)
     return None if packed is None else unpack_head(packed, site, head)
 
 

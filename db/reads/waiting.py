@@ -10,6 +10,7 @@ from typing import Any
 
 from db.database import Database
 from db.ops import fleet
+from db.ops.fleet import Notice
 from db.queue.claims import ANYTHING
 from db.queue.sql import RANKED
 from db.reads.jobs import Job
@@ -60,25 +61,29 @@ class Reason:
 def reasons(database: Database, jobs: Sequence[Job], settings: Settings) -> dict[int, Reason]:
     """Return why jobs wait, by number; jobs that run or have ended are left out."""
     found: dict[int, Reason] = {}
+    queued: list[Job] = []
     started: list[Job] = []
     for job in jobs:
         if job.control == Control.PAUSE and not job.final:
             message = f"It is paused. `headwise resume {job.id}` lets it go on."
             found[job.id] = Reason(cause=Cause.PAUSED, message=message)
         elif job.state in (JobState.QUEUED, JobState.PLANNING):
-            found[job.id] = _before_planning(database, job, settings)
+            queued.append(job)
         elif job.state is JobState.RUNNING:
             started.append(job)
+    if queued:
+        notices = fleet.notices(database, settings)
+        found |= {job.id: _before_planning(job, notices) for job in queued}
     if started:
         found |= _Fleet(database, settings).reasons(database, started)
     return found
 
 
-def _before_planning(database: Database, job: Job, settings: Settings) -> Reason:
+def _before_planning(job: Job, notices: Sequence[Notice]) -> Reason:
     if job.waiting:
         cause = Cause.HUB if job.plan_at else Cause.PARENTS
         return Reason(cause=cause, message=f"It is {job.waiting}. {job.error or ''}".strip())
-    for notice in fleet.notices(database, settings):
+    for notice in notices:
         if notice.what == "scheduler":
             return Reason(cause=Cause.SCHEDULER, message=notice.message)
     return Reason(cause=Cause.SCHEDULER, message="A scheduler is about to read its data.")

@@ -60,7 +60,7 @@ class Page:
         )
 
     def complaints(self) -> list[str]:
-        """What the console says of this server: refused by the policy, not found, or thrown."""
+        """Complaints about this server: refused by the policy, not found, or thrown."""
         said = [entry["message"] for entry in self.driver.get_log("browser")]
         return [message for message in said if self.address in message]
 

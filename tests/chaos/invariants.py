@@ -1,4 +1,4 @@
-"""What must hold in every database at the end."""
+"""Invariants of every database at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database should do: jobs and shards in memory, and when they change."""
+"""A model of the database: jobs and shards in memory, and the changes that it should make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEASE = 1000.0
 
 
 ONE_BLOCK = Ask(seconds=1e-9)
-"""What a slow worker asks for."""
+"""The request of a slow worker."""
 
 
 JUMPS = (-300.0, 300.0, 1200.0, 3000.0)

@@ -1,4 +1,4 @@
-"""What was understood of a job's data, and a warning about its results"""
+"""The reading of a job's data, and a warning about its results"""
 
 import sqlalchemy as sa
 from alembic import op

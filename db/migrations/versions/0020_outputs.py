@@ -1,4 +1,4 @@
-"""What the outputs of a job's model are"""
+"""The meaning of the outputs of a job's model"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How long workers have computed for each user"""
+"""The time that workers have computed for each user"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What every head reads of each token of an example"""
+"""The attribution that every head reads from each token of an example"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -137,17 +137,22 @@ def simulated_owners(database: Database) -> list[tuple[int, str]]:
     return [(row["id"], row["user_name"]) for row in database.rows("SELECT id, user_name FROM job")]
 
 
+def recent(database: Database) -> dict[str, float]:
+    """The seconds that count now, by user."""
+    return {row["user_name"]: row["seconds"] for row in database.rows(usage.RECENT)}
+
+
 def test_usage_fades(simulated: Database) -> None:
     fleet = Fleet(simulated, workers=1)
     submit(simulated, "anna", 2)
     fleet.run(3 * SHARD)
-    assert usage.recent(simulated)["anna"] == pytest.approx(2 * SHARD, rel=0.05)
+    assert recent(simulated)["anna"] == pytest.approx(2 * SHARD, rel=0.05)
     fleet.now += usage.HALF_LIFE
-    assert usage.recent(simulated)["anna"] == pytest.approx(SHARD, rel=0.05)
+    assert recent(simulated)["anna"] == pytest.approx(SHARD, rel=0.05)
     fleet.now += 2_000 * usage.HALF_LIFE  # PostgreSQL's exp() would underflow
-    assert usage.recent(simulated)["anna"] == 0
+    assert recent(simulated)["anna"] == 0
     usage.forget(simulated)
-    assert usage.recent(simulated) == {}
+    assert recent(simulated) == {}
 
 
 def test_a_heavy_user_is_not_shut_out_by_newcomers(simulated: Database) -> None:
