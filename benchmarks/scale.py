@@ -1,6 +1,6 @@
 """Measure the job system at scale, print the tables, write docs/scale.md.
 
-    python -m benchmarks.scale [--quick] [--only fleet|scores|workers]
+    python -m benchmarks.scale [--quick] [--only fleet|scores|device|workers]
 
 TEST_POSTGRES and TEST_REDIS give the addresses of PostgreSQL and Redis; parts whose server is
 missing are skipped with a message. The full sizes need one to two hours on two idle cores and 6 GB
@@ -21,7 +21,14 @@ from pathlib import Path
 
 import redis
 
-from benchmarks import scale_arrays, scale_fleet, scale_pages, scale_tables, scale_workers
+from benchmarks import (
+    scale_arrays,
+    scale_device,
+    scale_fleet,
+    scale_pages,
+    scale_tables,
+    scale_workers,
+)
 from benchmarks.__main__ import PAIRS
 from benchmarks.page import postgres, publish, say
 from benchmarks.scale_data import Load, fill, fill_every_kind
@@ -36,7 +43,7 @@ PAGE = Path(__file__).parents[1] / "docs/scale.md"
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 _KEPT = ("binding", "binding_permanent")
 """Parts of the names under which kombu keeps a queue's bindings."""
-PARTS = ("fleet", "scores", "workers")
+PARTS = ("fleet", "scores", "device", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,8 @@ class Sizes:
     """Of the large job; 144 head scores each."""
     deleted: int
     """Of the job that is deleted."""
+    device: int
+    """Examples of the job on a device that is a clock."""
     shards: int
     """Of the job that runs while pages are asked for."""
     repeats: int
@@ -65,6 +74,7 @@ FULL = Sizes(
     ),
     examples=70_000,
     deleted=7_000,
+    device=40_000,
     shards=20_000,
     repeats=40,
     pairs=3,
@@ -74,6 +84,7 @@ QUICK = Sizes(
     fleets=(Fleet(workers=20, shards=300, sleep=0.5), Fleet(workers=4, shards=60, sleep=0.2)),
     examples=1_500,
     deleted=1_500,
+    device=2_000,
     shards=200,
     repeats=5,
     pairs=1,
@@ -91,7 +102,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     if load > 1:
         say(f"other work is on this machine (load {load:.1f}): times will be too long")
-    sections = {"fleet": fleets, "scores": scores, "workers": workers}
+    sections = {"fleet": fleets, "scores": scores, "device": device, "workers": workers}
     for name in PARTS:
         if options.only in (None, name):
             for section, text in sections[name](sizes).items():
@@ -189,6 +200,17 @@ def _whole_bytes(database: Database) -> int:
     with database.read() as tx:
         query = "SELECT pg_database_size(current_database())"
         return int(tx.run(query).scalar_one())
+
+
+def device(sizes: Sizes) -> dict[str, str]:
+    """A worker with a fast device, which waits for the database as little as possible."""
+    with tempfile.TemporaryDirectory() as name, postgres() as postgres_url:
+        folder = Path(name)
+        urls = {"SQLite": f"sqlite:///{folder / 'device.sqlite'}"}
+        if postgres_url is not None:
+            urls["PostgreSQL"] = postgres_url
+        found = scale_device.run(urls, build(folder / "model"), sizes.device)
+    return {"device": scale_tables.devices(found)}
 
 
 def workers(sizes: Sizes) -> dict[str, str]:

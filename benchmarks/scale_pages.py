@@ -17,6 +17,7 @@ from statistics import median
 from flask.testing import FlaskClient
 
 from benchmarks.scale_data import Filled
+from benchmarks.store import WHO
 from db.database import Database
 from jobs.settings import load_settings
 from webui.app import create_app
@@ -56,7 +57,9 @@ def addresses(jobs: Filled) -> Iterator[tuple[str, str]]:
     yield "trigger", f"/jobs/{jobs.attack}/triggers/0"
     yield "studies", "/studies"
     yield "study", f"/studies/{jobs.study}"
-    yield "workers", "/workers"
+    yield "operations", "/operations"
+    yield "operations, 30 days", "/operations?hours=720"
+    yield "worker", f"/workers/{WHO.name}"
     yield "new job", "/jobs/new"
     yield "metrics", "/metrics"
     yield "API: jobs", "/api/v1/jobs"
@@ -72,6 +75,7 @@ def addresses(jobs: Filled) -> Iterator[tuple[str, str]]:
     yield "API: triggers", f"/api/v1/jobs/{jobs.attack}/triggers"
     yield "API: study", f"/api/v1/studies/{jobs.study}"
     yield "API: workers", "/api/v1/workers"
+    yield "API: operations", "/api/v1/operations"
 
 
 def measure(database: Database, jobs: Filled, repeats: int) -> list[Timing]:

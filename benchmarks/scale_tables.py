@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from benchmarks.page import machine
 from benchmarks.scale_arrays import QUESTIONS, Variant
 from benchmarks.scale_data import PER_SHARD, Load
+from benchmarks.scale_device import SPEED
+from benchmarks.scale_device import Row as DeviceRow
 from benchmarks.scale_fleet import Report
 from benchmarks.scale_pages import Timing
 from benchmarks.scale_workers import Pair
@@ -108,6 +110,25 @@ def arrays(variants: Sequence[Variant]) -> str:
         ),
     ]
     return f"{about()}\n\n{_table(['', *(one.name for one in variants)], rows)}"
+
+
+def devices(found: Sequence[DeviceRow]) -> str:
+    """A row per database."""
+    rows = [
+        [
+            one.database,
+            f"{one.examples:,}",
+            f"{one.shards}",
+            f"{one.idle:.1%}",
+            f"{one.waits:.1f}",
+            f"{one.storing:.1f}",
+            f"{one.speed:,.0f}",
+        ]
+        for one in found
+    ]
+    head = ["database", "examples", "shards", "device idle", "idle, s", "commits, s"]
+    table = _table([*head, "head scores per second of commits"], rows)
+    return f"{about()}; {SPEED:,.0f} examples per second\n\n{table}"
 
 
 def workers(pairs: Sequence[Pair], examples: int) -> str:

@@ -1,42 +1,26 @@
-"""The checks of `headwise doctor`."""
+"""The checks of `headwise doctor`: this machine's own, then the installation's conditions."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 
 from cli.devices import driver_devices
-from db.console.console import Console
+from db.console.console import find_fault
 from db.database import Database
-from db.ops import fleet
-from db.queue.sql import FINAL
-from db.upgrades import SchemaState
+from db.ops import conditions, fleet
+from db.ops.conditions import Level, Subject
+from db.ops.fleet import ProcessState, Role
+from db.ops.heartbeat import process_identity
 from jobs.errors import HeadwiseError, UnavailableError
-from jobs.formatting import size
+from jobs.report import Report, measure
 from jobs.settings import Settings
-from jobs.space import spaces
 from scheduler.broker import ping
-
-OFFSET_SECONDS = 5.0
-UNFINISHED = f"SELECT COUNT(*) FROM job WHERE state NOT IN {FINAL} AND state <> 'deleting'"  # noqa: S608
-
-
-class Level(StrEnum):
-    """The seriousness of a finding."""
-
-    OK = "ok"
-    WARN = "warn"
-    """Something is missing that nothing needs yet."""
-    FAIL = "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +37,53 @@ class Finding:
         return self.level is not Level.FAIL
 
 
-class Doubt(HeadwiseError):  # noqa: N818 - no error
-    """Raised by a check that warns."""
-
-
 def examine(settings: Settings) -> list[Finding]:
-    """Run every check; those that read the database only if it can be used."""
-    findings = [_find(name, check, settings) for name, check in CHECKS.items()]
-    if any(one.name == "database" and one.level is Level.OK for one in findings):
-        findings += [_find(name, check, settings) for name, check in IN_DATABASE.items()]
-    return findings
+    """Run every check."""
+    return [
+        *(_find(name, check, settings) for name, check in CHECKS.items()),
+        *_conditions(settings),
+    ]
 
 
 def _find(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
-    level = Level.OK
     try:
-        detail = check(settings)
-    except Doubt as error:
-        level, detail = Level.WARN, str(error)
+        return Finding(name=name, level=Level.OK, detail=check(settings))
     except (HeadwiseError, OSError) as error:
-        level, detail = Level.FAIL, str(error)
-    return Finding(name=name, level=level, detail=detail)
+        return Finding(name=name, level=Level.FAIL, detail=str(error))
+
+
+def _conditions(settings: Settings) -> list[Finding]:
+    """The conditions that all processes know, with what this one finds out."""
+    try:
+        database = Database(settings.database)
+    except HeadwiseError as error:
+        return [Finding(name=Subject.DATABASE, level=Level.FAIL, detail=str(error))]
+    try:
+        found = conditions.examine(database, settings, _report(database, settings))
+    finally:
+        database.close()
+    # What schedulers say of the broker matters if they cannot use it; else it has been tried here.
+    return [
+        Finding(name=one.subject, level=one.level, detail=f"{one.message} {one.remedy}".strip())
+        for one in found
+        if one.subject is not Subject.BROKER or one.level is not Level.OK
+    ]
+
+
+def _report(database: Database, settings: Settings) -> Report:
+    """Measure, try to store a heartbeat, and try the SQL console."""
+    with suppress(UnavailableError):
+        if database.schema_is_current():
+            report = measure(
+                settings,
+                clock_offset=fleet.clock_offset(database),
+                console_error=find_fault(settings),
+            )
+            who = process_identity(settings, Role.DOCTOR)
+            with suppress(UnavailableError):  # the database knows why
+                fleet.report_process(database, who, ProcessState.STOPPED, report)
+            return report
+    return measure(settings)
 
 
 def _python(_: Settings) -> str:
@@ -87,97 +97,8 @@ def _folder(settings: Settings) -> str:
     return str(settings.home)
 
 
-def _disks(settings: Settings) -> str:
-    found = list(spaces(settings))
-    if short := [one.shortage for one in found if one.shortage]:
-        raise UnavailableError(" ".join(short))
-    return "; ".join(f"{size(one.free)} free for {one.folder}" for one in found)
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
-    """The database, if it has a schema that this code reads. Raises Doubt or UnavailableError."""
-    database = Database(settings.database)
-    try:
-        state = database.schema_state()
-        if state is SchemaState.EMPTY:
-            raise Doubt("no tables yet: `headwise migrate` or `headwise up` makes them")
-        if not state.fits:
-            raise UnavailableError(f"{database.dialect}: {database.describe_schema()}")
-        yield database
-    finally:
-        database.close()
-
-
-def _database(settings: Settings) -> str:
-    with _opened(settings) as database:
-        return f"{database.dialect}, {database.describe_schema()}"
-
-
-def _console(settings: Settings) -> str:
-    with _opened(settings) as database:
-        if database.dialect == "postgresql" and not settings.console_url:
-            raise Doubt("off: `headwise doctor --create-console-role` makes its role")
-        Console(settings).run("SELECT 1")
-        return "answers"
-
-
-def _clock(settings: Settings) -> str:
-    with _opened(settings) as database, database.read() as tx:
-        offset = time.time() - tx.now()
-    if abs(offset) > OFFSET_SECONDS:
-        raise Doubt(
-            f"this machine's is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the "
-            "database's, which is the one that counts; logs will look out of order"
-        )
-    return "agrees with the database's"
-
-
 def _broker(settings: Settings) -> str:
-    return f"{ping(settings)} answers"
-
-
-def _schedulers(settings: Settings) -> str:
-    with _opened(settings) as database:
-        alive = [one for one in fleet.list_schedulers(database, settings) if one.alive]
-        _check(database, settings, "scheduler", len(alive))
-        return f"{len(alive)} alive: {', '.join(sorted(one.host for one in alive))}"
-
-
-def _workers(settings: Settings) -> str:
-    with _opened(settings) as database:
-        alive = [w for w in fleet.list_workers(database, settings) if w.alive]
-        _check(database, settings, "workers", len(alive))
-    places = Counter(f"{w.device} for {w.queue.replace(',', ', ')}" for w in alive)
-    listed = "; ".join(f"{count} on {place}" for place, count in sorted(places.items()))
-    return f"{len(alive)} alive: {listed}"
-
-
-def _check(database: Database, settings: Settings, what: str, alive: int) -> None:
-    """Raise for the notices about some processes, and where none is alive.
-
-    That is a failure only where there are jobs that need one.
-    """
-    said = [
-        f"{notice.message} {notice.remedy}"
-        for notice in fleet.notices(database, settings)
-        if notice.what == what
-    ]
-    if said and (alive or database.value(UNFINISHED)):
-        raise UnavailableError(" ".join(said))
-    if not alive:
-        raise Doubt("none alive, and no job needs one; `headwise up` starts everything")
-
-
-def _releases(settings: Settings) -> str:
-    own = version("headwise")
-    with _opened(settings) as database:
-        alive = [w for w in fleet.list_workers(database, settings) if w.alive]
-    others = Counter(json.loads(w.versions).get("headwise", "unknown") for w in alive)
-    listed = ", ".join(f"{release} ({count})" for release, count in sorted(others.items()))
-    if others.keys() - {own}:
-        raise Doubt(f"this is {own}, and there are workers of {listed}")
-    return f"all of {own}"
+    return f"{ping(settings)} takes messages"
 
 
 def _packages(_: Settings) -> str:
@@ -203,14 +124,5 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "packages": _packages,
     "device": _device,
     "data folder": _folder,
-    "disks": _disks,
     "broker": _broker,
-    "database": _database,
-}
-IN_DATABASE: dict[str, Callable[[Settings], str]] = {
-    "SQL console": _console,
-    "clock": _clock,
-    "schedulers": _schedulers,
-    "workers": _workers,
-    "releases": _releases,
 }

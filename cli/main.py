@@ -4,51 +4,123 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from cli.commands import (
-    attack,
-    jobs,
-    logs,
-    maintenance,
-    processes,
-    pruning,
-    recurring,
-    results,
-    study,
-)
-from cli.context import fail
-from cli.health import health
-from jobs.errors import HeadwiseError
+from cli.context import fail, out
+from cli.lazy import LazyGroup
+from cli.store.chosen import Choice, choice
+from jobs.errors import HeadwiseError, refuse
 
-COMMANDS: dict[str, tuple[Callable[..., int | None], ...]] = {
-    "Jobs": (
-        *(jobs.submit, study.study, attack.attack, attack.try_attack),
-        *(jobs.jobs, jobs.why, jobs.watch, logs.logs),
-        *(jobs.pause, jobs.resume, jobs.cancel, jobs.change, jobs.delete),
-    ),
-    "Results": (results.sql, results.export, results.schema, pruning.prune),
-    "Processes": (processes.up, processes.web, processes.scheduler, processes.worker),
-    "Installation": (
-        *(maintenance.doctor, health, maintenance.migrate, maintenance.backup),
-        *(maintenance.purge, maintenance.compact),
-    ),
+COMMANDS = {
+    "Jobs": {
+        "submit": "jobs.submit",
+        "study": "study.study",
+        "attack": "attack.attack",
+        "try-attack": "attack.try_attack",
+        "jobs": "jobs.jobs",
+        "why": "jobs.why",
+        "watch": "jobs.watch",
+        "logs": "logs.logs",
+        "pause": "jobs.pause",
+        "resume": "jobs.resume",
+        "cancel": "jobs.cancel",
+        "change": "jobs.change",
+        "delete": "jobs.delete",
+        "notify": "notify.app",
+        "recurring": "recurring.app",
+    },
+    "Results": {
+        "sql": "results.sql",
+        "export": "results.export",
+        "figure": "figures.figure",
+        "compare": "compare.compare",
+        "report": "report.report",
+        "schema": "results.schema",
+        "prune": "pruning.prune",
+    },
+    "Server": {"login": "login.login", "logout": "login.logout", "whoami": "login.whoami"},
+    "Processes": {
+        "up": "processes.up",
+        "web": "processes.web",
+        "scheduler": "processes.scheduler",
+        "worker": "processes.worker",
+    },
+    "Installation": {
+        "doctor": "maintenance.doctor",
+        "health": "health.health",
+        "migrate": "maintenance.migrate",
+        "backup": "backup.backup",
+        "restore": "backup.restore",
+        "purge": "maintenance.purge",
+        "compact": "maintenance.compact",
+    },
+    "People": {"user": "users.app", "token": "tokens.app"},
 }
 """The commands by panel of `headwise --help`, in its order."""
 
+ELSEWHERE = ("Jobs", "Results", "Server")
+"""The panels whose commands work on a server, too."""
+
+OWN = ("cli", "db", "headwise", "jobs", "scheduler", "webui", "workers")
+
+
+class Commands(LazyGroup):
+    """The commands of `headwise`."""
+
+    panels = COMMANDS
+
+
 app = typer.Typer(
+    cls=Commands,
     name="headwise",
-    help="Find out what every attention head of a transformer contributes to its predictions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for panel, commands in COMMANDS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.add_typer(recurring.app, name="recurring", rich_help_panel="Jobs")
+
+
+def _version(wanted: bool) -> None:
+    """Print the release instead of running a command."""
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(f"headwise {version('headwise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def choose(
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Server that commands of Jobs and Results work on. Default: HEADWISE_SERVER, or "
+            "that of `headwise login`.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Work on this machine's database, whatever the login.")
+    ] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the release.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Find out what every attention head of a transformer contributes to its predictions."""
+    command = context.invoked_subcommand or ""
+    if server is not None and local:
+        raise refuse("--server", server, "is given beside --local", "Give one of the two.")
+    if server is not None and command not in _elsewhere():
+        message = f"`headwise {command}` works on this machine alone"
+        raise refuse("--server", server, message, "Leave it out, or run the command there.")
+    choice.set(Choice(server=server, local=local))
+
+
+def _elsewhere() -> set[str]:
+    """The commands that work on a server, too; `schema` describes this release."""
+    return {name for panel in ELSEWHERE for name in COMMANDS[panel]} - {"schema"}
 
 
 def main() -> None:
@@ -58,6 +130,8 @@ def main() -> None:
         sys.stdout.flush()
     except HeadwiseError as error:
         status = fail(error)
+    except ModuleNotFoundError as error:
+        status = fail(_absent(error))
     except typer.Abort:
         status = 130
     except typer.TyperException as error:
@@ -71,6 +145,17 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status or 0)
+
+
+def _absent(error: ModuleNotFoundError) -> HeadwiseError:
+    """Say which library an image of another role lacks; a module of our own is a bug."""
+    name = (error.name or "").partition(".")[0]
+    if name in OWN:
+        raise error
+    return HeadwiseError(
+        f"This installation has no {name}, which the command needs: run it in the image of "
+        "the role that it belongs to (docs/deploy.md), or install all of ./cli."
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ import typer
 
 R = TypeVar("R")
 
+Queue = Annotated[
+    str | None, typer.Option(help="Workers that serve this queue run it. Default: HEADWISE_QUEUE.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CheckOnly = Annotated[bool, typer.Option("--check", help="Check and estimate; submit nothing.")]
 JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB")]
@@ -72,22 +75,8 @@ def _options(group: Any) -> list[inspect.Parameter]:
     return found
 
 
-def absolute_path(value: str) -> str:
-    """Make a path of the command line absolute: it is relative to the current folder."""
-    return str(Path(value).expanduser().absolute())
-
-
-def _folder_or_hub_name(value: str) -> str:
-    return absolute_path(value) if value.startswith(("/", "./", "../", "~")) else value
-
-
 Model = Annotated[
-    str | None,
-    typer.Option(
-        parser=_folder_or_hub_name,
-        metavar="<path>",
-        help="Folder (./my-model) or hub name.",
-    ),
+    str | None, typer.Option(metavar="<path>", help="Folder (./my-model) or hub name.")
 ]
 
 
@@ -129,8 +118,7 @@ class SourceOptions(KeyOptions):
     model: Model = None
     revision: Annotated[str | None, typer.Option(help="Hub revision of the model.")] = None
     data: Annotated[
-        str | None,
-        typer.Option(parser=absolute_path, metavar="<path>", help="JSONL, CSV or Parquet file."),
+        str | None, typer.Option(metavar="<path>", help="JSONL, CSV or Parquet file.")
     ] = None
     dataset: Annotated[str | None, typer.Option(help="Hub dataset; needs --split.")] = None
     config: Annotated[str | None, typer.Option(help="Configuration of the hub dataset.")] = None
@@ -169,12 +157,16 @@ class QueueOptions(RetentionOptions):
     """The fields of a submission beside its specification."""
 
     name: Annotated[str | None, typer.Option(help="Name shown in lists.")] = None
+    queue: Queue = None
     deadline: Annotated[
         str | None,
         typer.Option(
             help="When the job ends with what there is: seconds from now, or "
             "2026-11-30T08:00+01:00."
         ),
+    ] = None
+    notify: Annotated[
+        list[str] | None, typer.Option(help="Recipient that is told when it ends, by name.")
     ] = None
     again: Annotated[
         bool | None, typer.Option("--again", help="Run it even if a job has these results.")

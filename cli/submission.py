@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from cli.context import out, print_json
 from cli.options import KeyOptions, RunOptions
 from cli.progress import watch
-from db.database import Database
+from cli.store.base import Facts, Store
 from jobs.errors import nearest, refuse
-from jobs.formatting import counted, duration
-from jobs.plan import Estimate
-from jobs.settings import Settings
+from jobs.formatting import counted
+from jobs.kinds import DEFAULT, SPECS
+from jobs.specs.base import JobSpec
+from jobs.specs.fields import SpecField, fields_of, from_text
 from jobs.specs.submission import Submission
-from scheduler.serializers import checked_json
-from scheduler.submission.presets import presets
-from scheduler.submission.submit import Checked, check, submit
 
 Raw = dict[str, Any]
 """A submission as decoded JSON, not validated yet."""
 
 
-def start_from(spec: Path | None, preset: str | None, settings: Settings) -> Raw:
+def start_from(spec: Path | None, preset: str | None, store: Store) -> Raw:
     """The submission in a preset or a JSON file. Raises InputError."""
     if preset is not None:
-        known = presets(settings)
+        known = store.presets()
         matches = [title for title in known if title.casefold().startswith(preset.casefold())]
         if not matches:
             raise refuse("--preset", preset, "is unknown", nearest(preset, known))
@@ -42,58 +41,71 @@ def start_from(spec: Path | None, preset: str | None, settings: Settings) -> Raw
     return raw if isinstance(raw, dict) and "spec" in raw else {"spec": raw}
 
 
-def complete(raw: Raw, *groups: KeyOptions, assignments: Iterable[str] | None = None) -> Raw:
-    """Set the user, the given options, and then the assignments. Raises InputError."""
-    raw["user"] = user()
+def complete(
+    store: Store,
+    raw: Raw,
+    *groups: KeyOptions,
+    assignments: Iterable[str] | None = None,
+    spec: type[BaseModel] | None = None,
+) -> Raw:
+    """Set the user, the given options, and then the assignments. Raises InputError.
+
+    Data files of this machine are brought to where the job will be read. The specification is that
+    of a job of its kind unless `spec` is another.
+    """
+    raw.pop("user", None)
+    if store.user is not None:
+        raw["user"] = store.user
     for group in groups:
         for key, value in group.values().items():
-            _put(raw, key, value)
+            _put(raw, key, _placed(store, key, value), spec)
     for assignment in assignments or ():
-        _assign(raw, assignment)
+        _assign(raw, assignment, spec)
     return raw
 
 
-def submit_raw(raw: Raw, options: RunOptions, settings: Settings, database: Database) -> int:
+def submit_raw(store: Store, raw: Raw, options: RunOptions) -> int:
     """Check a submission, submit it and watch it, as the options say; returns the exit status."""
-    checked = check(raw, settings, database)
     if options.check:
+        checked = store.check(raw)
         if options.as_json:
-            print_json(checked_json(checked))
+            print_json(checked)
         else:
-            out.print(f"Valid. {_size(checked.estimate)}")
-            say_understood(checked)
+            out.print(f"Valid. {_size(checked['estimate'])}")
+            say_understood(checked["understood"], checked["notes"])
         return 0
-    job_id = submit(checked, database)
+    found = store.submit(raw)
+    job_id, existing, same_as = found["job"]["id"], found["existing_job"], found["same_as"]
     if options.as_json:
-        existing = checked.existing_job is not None
-        print_json({"job": job_id, "existing": existing, "same_as": checked.same_as})
-    elif checked.same_as:
+        answer = {"job": job_id, "existing": existing is not None, "same_as": same_as}
+        print_json({**answer, "notes": found["notes"]})
+    elif same_as:
         out.print(f"Job {job_id} has these results already; --again runs it again.")
-    elif checked.existing_job:
+    elif existing:
         out.print(f"Job {job_id} is the same work and has not finished; nothing was submitted.")
     else:
-        out.print(f"Job {job_id} submitted. {_size(checked.estimate)}")
-        say_understood(checked)
-    return watch(database, {f"job {job_id}": job_id}) if options.watch else 0
+        out.print(f"Job {job_id} submitted. {_size(found['estimate'])}")
+        out.print(f"{store.dashboard}/jobs/{job_id}")
+        say_understood(found["job"]["understood"], found["notes"])
+    return watch(store, {f"job {job_id}": job_id}) if options.watch else 0
 
 
-def say_understood(checked: Checked) -> None:
-    """Print how the data was read."""
-    if checked.understood is not None:
-        out.print(" ".join(checked.understood.sentences))
-    for note in checked.notes:
+def say_understood(understood: Facts | None, notes: Iterable[str]) -> None:
+    """Print how the data was read, and what one may not expect."""
+    if understood is not None:
+        out.print(" ".join(understood["sentences"]))
+    for note in notes:
         out.print(f"Note: {note}.")
 
 
-def user() -> str:
-    """The name of the user who runs the command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "local"
+def _placed(store: Store, key: str, value: Any) -> Any:
+    """The value of an option as the store has it: files and models have a place."""
+    if key in ("spec.data.path", "spec.evaluation.path"):
+        return store.data_file(key.removeprefix("spec."), value)
+    return store.model_name(value) if key == "spec.model.name" else value
 
 
-def _assign(raw: Raw, assignment: str) -> None:
+def _assign(raw: Raw, assignment: str, spec: type[BaseModel] | None) -> None:
     key, separator, text = assignment.partition("=")
     if not separator:
         raise refuse("--set", assignment, "is not key=value", "Write e.g. --set data.sample=500.")
@@ -102,22 +114,35 @@ def _assign(raw: Raw, assignment: str) -> None:
     except (ValueError, RecursionError):
         value = text
     beside = Submission.model_fields.keys() - {"spec"}
-    _put(raw, key if key in beside else f"spec.{key}", value)
+    _put(raw, key if key in beside else f"spec.{key}", value, spec)
 
 
-def _put(raw: Raw, key: str, value: object) -> None:
+def _put(raw: Raw, key: str, value: object, spec: type[BaseModel] | None) -> None:
     *path, last = key.split(".")
     place = raw
     for part in path:
         place = place.setdefault(part, {})
         if not isinstance(place, dict):
             raise refuse("--set", key, f"{part!r} holds no keys", "See docs/jobs.md.")
-    place[last] = value
+    field = _fields(raw, spec).get(key)
+    place[last] = from_text(field, value) if field and isinstance(value, str) else value
 
 
-def _size(estimate: Estimate) -> str:
-    if not estimate.examples:
+def _fields(raw: Raw, spec: type[BaseModel] | None) -> dict[str, SpecField]:
+    """The fields of a submission and of its specification, by the keys that lead to them."""
+    own = fields_of(spec or _kind_of(raw.get("spec")))
+    return fields_of(Submission) | {f"spec.{name}": field for name, field in own.items()}
+
+
+def _kind_of(raw: object) -> type[BaseModel]:
+    """The specification of the kind that a raw one names, or what all kinds have in common."""
+    kind = raw.get("kind", DEFAULT) if isinstance(raw, dict) else DEFAULT
+    return SPECS.get(kind, JobSpec) if isinstance(kind, str) else JobSpec
+
+
+def _size(estimate: Mapping[str, Any]) -> str:
+    if not estimate["examples"]:
         return "Its size is known once the data is loaded."
-    seconds = estimate.seconds
-    time = "" if seconds is None else f", about {duration(seconds)}"
-    return f"{counted(estimate.examples, 'example')} in {counted(estimate.shards, 'shard')}{time}."
+    time = f", {estimate['time']} ({estimate['basis']})" if estimate["time"] else ""
+    size = f"{counted(estimate['examples'], 'example')} in {counted(estimate['shards'], 'shard')}"
+    return f"{size}{time}."

@@ -17,7 +17,8 @@ from typing import IO
 
 import structlog
 
-from jobs.settings import FAILURES
+from jobs import systemd
+from jobs.settings import FAILURES, SETTLED_SECONDS
 
 log = structlog.get_logger()
 
@@ -27,6 +28,8 @@ GIVE_UP = 3
 """Failures in a row after which a child that should end by itself is not restarted, and one that
 should go on is said to keep failing."""
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+"""Loaded before any fork: a thread that loads a library may hold the lock at that moment."""
 
 
 @dataclass(kw_only=True)
@@ -45,6 +48,10 @@ class Child:
     """Its final exit status; None while it is kept alive."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
+    relay: systemd.Relay | None = None
+    """The socket on which it says that it goes on, if systemd wants to know."""
+    goes_on: bool | None = None
+    """True once it has said so since the supervisor said it last; None if it never has."""
     failures: int = 0
     retry_at: float = field(default=0.0)
 
@@ -59,12 +66,21 @@ class Child:
                 command,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self.environment, FAILURES: str(self.failures)},
+                env={**os.environ, **self.environment, **self._told()},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
-        self.started_at = time.monotonic()
+        self.started_at, self.goes_on = time.monotonic(), None
         log.info("started", process=self.name, pid=self.process.pid)
+
+    def _told(self) -> dict[str, str]:
+        relay = {} if self.relay is None else {systemd.SOCKET: self.relay.name}
+        return {FAILURES: str(self.failures), **relay}
+
+    def listen(self) -> None:
+        """Note whether it goes on."""
+        if self.relay is not None and self.relay.heard():
+            self.goes_on = True
 
     def _output(self) -> AbstractContextManager[IO[bytes] | None]:
         if self.log_folder is None:
@@ -79,7 +95,7 @@ class Child:
             if self.once and (status == 0 or self.failures + 1 >= GIVE_UP):
                 self.status = status
                 log.info("ended", process=self.name, status=status)
-            self.failures = 0 if now - self.started_at > 60 else self.failures + 1
+            self.failures = 0 if now - self.started_at > SETTLED_SECONDS else self.failures + 1
             self.retry_at = now + min(30.0, 0.5 * 2.0**self.failures)
             self.process = None
             if self.status is None:
@@ -96,7 +112,12 @@ class Child:
     @property
     def keeps_failing(self) -> bool:
         """Tell whether it ended within a minute several times in a row."""
-        return self.failures >= GIVE_UP
+        return self.failures >= GIVE_UP and not self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether it has run for long by now."""
+        return self.process is not None and time.monotonic() - self.started_at > SETTLED_SECONDS
 
     def restart(self) -> None:
         """End it and start it again, with the code as it is now."""
@@ -128,6 +149,9 @@ class Supervisor:
     def __init__(self, children: Sequence[Child]) -> None:
         self.children = children
         self.stop = threading.Event()
+        if os.environ.get(systemd.SOCKET):
+            for child in children:
+                child.relay = systemd.Relay()
 
     def run(self) -> int:
         """Supervise until `stop` is set or a SIGTERM, SIGINT or SIGUSR1 arrives.
@@ -144,6 +168,12 @@ class Supervisor:
         """The exit status, see `run`."""
         return int(any(child.status or child.keeps_failing for child in self.children))
 
+    @property
+    def failing(self) -> dict[str, int]:
+        """Ends of each child right after its start, in a row."""
+        failed = (child for child in self.children if child.failures and not child.settled)
+        return {child.name: child.failures for child in failed}
+
     def supervise(self) -> None:
         """Supervise until `stop` is set or all have ended; then end every child."""
         try:
@@ -154,9 +184,15 @@ class Supervisor:
             self.shut_down()
 
     def check(self) -> None:
-        """Restart the children that have died."""
+        """Restart the children that have died, and tell systemd if all others go on."""
         for child in self.children:
             child.check()
+            child.listen()
+        running = [child for child in self.children if child.process is not None]
+        if all(child.goes_on is not False for child in running):
+            systemd.went_on()
+            for child in running:
+                child.goes_on = None if child.goes_on is None else False
 
     def shut_down(self) -> None:
         """Ask all to stop at once, then wait for each."""
@@ -165,10 +201,12 @@ class Supervisor:
         deadline = time.monotonic() + STOP_SECONDS
         for child in self.children:
             child.wait_until(deadline)
+            if child.relay is not None:
+                child.relay.close()
         log.info("all processes stopped")
 
 
 def _end_with_parent() -> None:
     """Ask for SIGTERM when the supervisor is killed, so that no child is left behind."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

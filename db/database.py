@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
 from sqlalchemy import URL, Connection, RowMapping, create_engine, event, make_url, select
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DisconnectionError,
     IntegrityError,
-    OperationalError,
+    TimeoutError,
 )
 
+from db.console.grants import grant_views
 from db.schema import published
 from db.transaction import Transaction
 from db.upgrades import (
@@ -30,14 +31,12 @@ from db.upgrades import (
     schema_revision,
     schema_state,
 )
-from db.views import VIEW_NAMES, VIEWS, views_hash
-from jobs.errors import ConflictError, UnavailableError, refuse
+from db.views import VIEWS, views_hash
+from jobs.errors import ConflictError, UnavailableError, UnwritableError, refuse
 
 WRITTEN_BY_ANOTHER = IntegrityError
 """The error of SQLAlchemy where another process inserted the same row first."""
 
-CONSOLE_ROLE = "headwise_console"
-"""PostgreSQL role of the SQL console: SELECT on the published views, nothing else."""
 BUSY_SECONDS = 30
 """Seconds that a writer waits for SQLite's write lock."""
 CONNECTION = {
@@ -65,6 +64,13 @@ client: a process that is stopped or cut off in the middle of a transaction woul
 others. Reading may pause for as long as someone downloads."""
 WRITING = "SET LOCAL idle_in_transaction_session_timeout = '1min'"
 """Writers hold locks: they may not pause."""
+SESSION_NAME = 63
+"""Characters that PostgreSQL keeps of a session's name."""
+FULL = ("53100", "SQLITE_FULL")
+UNWRITABLE = (*FULL, "25006", "SQLITE_READONLY")
+"""Codes of errors that a full disk and a read-only database cause."""
+WAITED = ("55P03", "57014")
+"""Codes of errors of a server that answers: a lock or a statement took too long."""
 MIGRATING = "SET LOCAL statement_timeout = 0"
 """A migration of a large table takes as long as it takes."""
 
@@ -76,6 +82,10 @@ class Database:
         parsed = _parsed(url)
         self.dialect = parsed.get_backend_name()
         self.url = url
+        self.write_error: UnwritableError | None = None
+        """Why the last write transaction of this process stored nothing; None if it did."""
+        self._missed_at = -math.inf
+        self._process = ""
         if self.dialect == "sqlite":
             _make_folder(Path(str(parsed.database)).parent)
             # Pooled: opening the file and setting pragmas takes ten times as long as a small query.
@@ -93,11 +103,21 @@ class Database:
                 pool_pre_ping=True,
                 connect_args=_connect_args(parsed),
             )
+            event.listen(self.engine, "do_connect", self._name_session)
+
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds for which this process could hear of others through the database."""
+        return time.monotonic() - self._missed_at
+
+    def note_interruption(self) -> None:
+        """Note that the database did not answer, or answered late."""
+        self._missed_at = time.monotonic()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Begin a read transaction; every statement sees a consistent snapshot."""
-        with _translated(self.url), self.engine.connect() as connection:
+        with self._translated(), self.engine.connect() as connection:
             yield Transaction(connection)
 
     def rows(self, sql: str, /, **values: object) -> list[RowMapping]:
@@ -113,17 +133,22 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Begin a write transaction, committed at the end and rolled back on any exception."""
-        with _translated(self.url), self.engine.connect() as connection:
-            connection.execution_options(headwise_write=True)
-            with connection.begin():
-                if self.dialect == "postgresql":
-                    connection.exec_driver_sql(WRITING)
-                yield Transaction(connection)
+        try:
+            with self._translated(), self.engine.connect() as connection:
+                connection.execution_options(headwise_write=True)
+                with connection.begin():
+                    if self.dialect == "postgresql":
+                        connection.exec_driver_sql(WRITING)
+                    yield Transaction(connection)
+        except UnwritableError as error:
+            self.write_error = error
+            raise
+        self.write_error = None
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
         """Open a connection without a transaction, for SQLite's statements that forbid one."""
-        with _translated(self.url), self.engine.connect() as connection:
+        with self._translated(), self.engine.connect() as connection:
             yield connection.execution_options(headwise_autocommit=True)
 
     def migrate(self, *, force: bool = False) -> None:
@@ -139,9 +164,7 @@ class Database:
                 tx.run("SELECT pg_advisory_xact_lock(7229)")
             state = schema_state(tx)
             if state is SchemaState.TOO_NEW:
-                raise UnavailableError(
-                    f"The database {make_url(self.url).render_as_string()}: {_describe(tx)}."
-                )
+                raise UnavailableError(f"The database {self.shown_url}: {_describe(tx)}.")
             if state is SchemaState.NEWER or (
                 state is SchemaState.CURRENT and _published(tx) == _publishing()
             ):
@@ -155,6 +178,8 @@ class Database:
             self._upgrade(tx)
 
     def _upgrade(self, tx: Transaction) -> None:
+        from alembic import command  # slow to import, and seldom needed
+
         for view in VIEWS:
             tx.run(f"DROP VIEW IF EXISTS {view.name}")
         config = alembic_config()
@@ -166,7 +191,7 @@ class Database:
         values = dict(zip(("views_hash", "oldest_code"), _publishing(), strict=True))
         tx.execute(published.insert().values(values))
         if self.dialect == "postgresql":
-            grant_console(tx)
+            grant_views(tx)
 
     def schema_state(self) -> SchemaState:
         """Compare the schema with this code."""
@@ -182,9 +207,51 @@ class Database:
         """Return True if this code works on the schema."""
         return self.schema_state().fits
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        driver = self.engine.dialect.loaded_dbapi
+        try:
+            yield
+        except TimeoutError as error:  # every connection of the pool is in use
+            self.note_interruption()
+            message = f"The database {self.shown_url} does not answer: {error}"
+            raise UnavailableError(message) from error
+        except (DatabaseError, driver.Error) as error:
+            # A bulk insert uses the driver, whose errors come as they are.
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            if (code := _code(cause)) in UNWRITABLE:
+                message = f"The database {self.shown_url} cannot be written: {cause}"
+                raise UnwritableError(message, disk_full=code in FULL) from error
+            if not _unavailable(driver, cause):
+                raise
+            if getattr(error, "connection_invalidated", False) or code not in WAITED:
+                self.note_interruption()
+            message = f"The database {self.shown_url} does not answer: {cause}"
+            raise UnavailableError(message) from error
+
+    @property
+    def shown_url(self) -> str:
+        """Its address without a password."""
+        return make_url(self.url).render_as_string(hide_password=True)
+
+    def name_sessions(self, process: str) -> None:
+        """Name the process on its sessions, so that others can end them once it is silent."""
+        self._process = process
+        self.close()
+
+    def _name_session(
+        self, _dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]
+    ) -> None:
+        options["application_name"] = session_name(self._process or "headwise")
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def session_name(process: str) -> str:
+    """The name of a process's sessions: PostgreSQL cuts a longer one off at its end."""
+    return process[-SESSION_NAME:]
 
 
 def _describe(tx: Transaction) -> str:
@@ -198,13 +265,6 @@ def _published(tx: Transaction) -> tuple[str, str | None] | None:
 
 def _publishing() -> tuple[str, str]:
     return views_hash(), OLDEST_CODE
-
-
-def grant_console(tx: Transaction) -> None:
-    """Allow the console's role, if it exists, to read the published views and nothing else."""
-    if tx.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=CONSOLE_ROLE).scalar():
-        views = ", ".join(VIEW_NAMES)
-        tx.run(f"GRANT SELECT ON {views} TO {CONSOLE_ROLE}")
 
 
 def _parsed(url: str) -> URL:
@@ -231,22 +291,17 @@ def _make_folder(folder: Path) -> None:
         raise UnavailableError(f"The database's folder cannot be made: {error}") from error
 
 
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        if not _unavailable(error):
-            raise
-        shown = make_url(url).render_as_string(hide_password=True)
-        raise UnavailableError(f"The database {shown} does not answer: {error.orig}") from error
+def _code(error: BaseException | None) -> str | None:
+    """The code of a driver's error: PostgreSQL's SQLSTATE or SQLite's name."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
+    return None if code is None else str(code)
 
 
-def _unavailable(error: DatabaseError) -> bool:
-    # SQLite raises the class itself if a file is damaged or not a database. A session that
+def _unavailable(driver: Any, error: BaseException | None) -> bool:
+    # SQLite raises the base class itself if a file is damaged or not a database. A session that
     # PostgreSQL ended because its transaction was idle is an "internal error" to the driver.
-    ended = getattr(error.orig, "sqlstate", None) == "25P03"
-    return isinstance(error, OperationalError) or type(error) is DatabaseError or ended
+    operational = isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+    return operational or _code(error) == "25P03"
 
 
 def _same_file(connection: Any, record: Any, _proxy: Any) -> None:

@@ -14,6 +14,8 @@ _TERMS = {
     "postgresql": {
         # now() would be the beginning of the transaction.
         "clock": "extract(epoch FROM clock_timestamp())::double precision",
+        "uptime": "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
+        "::double precision",
         "for_update": "FOR UPDATE",
         "for_update_skip_locked": "FOR UPDATE SKIP LOCKED",
         "for_update_of_s_skip_locked": "FOR UPDATE OF s SKIP LOCKED",
@@ -21,6 +23,7 @@ _TERMS = {
     # SQLite has one writer at a time: BEGIN IMMEDIATE already excludes others.
     "sqlite": {
         "clock": "((julianday('now') - 2440587.5) * 86400.0)",
+        "uptime": "1e9",
         "for_update": "",
         "for_update_skip_locked": "",
         "for_update_of_s_skip_locked": "",
@@ -52,11 +55,16 @@ class Transaction:
     def run(self, sql: str, /, **values: object) -> Rows:
         """Run SQL text.
 
-        `{clock}` becomes the database's clock in seconds, `{for_update}` and its variants row locks
-        where the database has them. A `:name` whose value is a list or tuple becomes a list for IN.
+        `{clock}` becomes the database's clock in seconds, `{uptime}` the seconds since its server
+        started, `{for_update}` and its variants row locks where the database has them. A `:name`
+        whose value is a list or tuple becomes a list for IN.
         """
         lists = tuple(key for key, value in values.items() if isinstance(value, list | tuple))
         return self.connection.execute(_statement(sql, self.dialect, lists), values)
+
+    def run_as_is(self, sql: str, /) -> Rows:
+        """Run SQL text without values, in which names may contain any character."""
+        return self.connection.exec_driver_sql(sql.replace("%", "%%"))
 
     def rows(self, sql: str, /, **values: object) -> list[RowMapping]:
         """Run SQL text and return all of its rows, by column name."""

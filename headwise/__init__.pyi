@@ -1,6 +1,8 @@
 from .attack.attention_baseline import AttentionCell, TextCells, attention_cells
 from .attack.evaluation import AttackResult, Attempt, evaluate_triggers, try_attack
 from .attribution.engine import attribute, attribute_encoded
+from .client.client import Client
+from .client.errors import JobFailedError, ServerError
 from .encoding import Text
 from .errors import (
     DamagedModelError,
@@ -33,10 +35,12 @@ __all__ = [
     "AttentionCell",
     "Attribution",
     "Choice",
+    "Client",
     "Comparison",
     "DamagedModelError",
     "Edge",
     "HeadwiseError",
+    "JobFailedError",
     "LoadedModel",
     "MaskEvaluation",
     "ModelError",
@@ -48,6 +52,7 @@ __all__ = [
     "Picture",
     "PruneCurve",
     "PrunedModel",
+    "ServerError",
     "Site",
     "Text",
     "TextCells",

@@ -2,6 +2,7 @@
 
 HeadwiseError
 ├── OptionError            an argument has a wrong value (also a ValueError)
+├── FigureError            a figure cannot be drawn
 └── ModelError             the model cannot be used
     ├── ModelNotFoundError     no such folder or hub repository
     │   └── DamagedModelError      there is one, but a file of it is missing or broken, or its files
@@ -19,6 +20,10 @@ class HeadwiseError(Exception):
 
 class OptionError(HeadwiseError, ValueError):
     """An argument has a value that cannot be used."""
+
+
+class FigureError(HeadwiseError):
+    """A figure cannot be drawn."""
 
 
 class ModelError(HeadwiseError):

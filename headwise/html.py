@@ -17,10 +17,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headwise.figures.palette import LIGHT, channels
 from headwise.replay import Site
 from headwise.wordpieces import Words
 
-_POSITIVE, _NEGATIVE = "37, 99, 235", "217, 119, 6"
+_RAISES, _LOWERS = (", ".join(map(str, channels(one))) for one in (LIGHT.raises, LIGHT.lowers))
 _STRONGEST = 0.45  # opacity; black and white text keep a contrast of at least 4.5:1 on it
 
 _STYLE = """
@@ -28,12 +29,13 @@ _STYLE = """
 .headwise table { border-collapse: collapse; margin: 0.5em 0 1em; }
 .headwise caption { text-align: left; font-weight: 600; padding-bottom: 0.25em; }
 .headwise th, .headwise td { padding: 0.15em 0.5em; text-align: right; background: none;
-  border: 1px solid rgba(128, 128, 128, 0.4); font-variant-numeric: tabular-nums; }
+  border: 1px solid rgba(128, 128, 128, 0.4); font-variant-numeric: tabular-nums;
+  print-color-adjust: exact; }
 .headwise th { font-weight: 500; }
 .headwise .text { text-align: left; }
 .headwise .words { margin: 0.5em 0; line-height: 2.6; }
 .headwise .word { display: inline-block; margin: 0.1em; padding: 0 0.3em; line-height: 1.3;
-  border-radius: 3px; text-align: center; }
+  border-radius: 3px; text-align: center; print-color-adjust: exact; }
 .headwise .word small { display: block; font-size: 10px; }
 """
 
@@ -190,7 +192,7 @@ def _colour(value: float, largest: float) -> str:
     if not (abs(value) > 0 and largest > 0):  # NaN too
         return ""
     opacity = _STRONGEST * abs(value) / largest
-    return f"background: rgba({_POSITIVE if value > 0 else _NEGATIVE}, {opacity:.3f})"
+    return f"background: rgba({_RAISES if value > 0 else _LOWERS}, {opacity:.3f})"
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar
 
 from headwise.attribution.quadrature import MAX_POINTS, Rule, parse_integration
@@ -22,6 +22,23 @@ METHODS = (
 
 Progress = Callable[[int, int], object]
 """progress(done, total), in examples."""
+
+
+@dataclass(kw_only=True)
+class Partial:
+    """A call that can be stopped, and completed by another one with the same arguments.
+
+    Batches are those of the whole call, so the numbers are the same as without a stop.
+
+    finished: indices of the examples that need not be computed; the call adds those it computes.
+        Its result has no numbers for the former, nor for those that are missing after a stop.
+    stops_on: exceptions of ``progress`` that stop the call: it returns what is finished
+    stopped: such an exception, if there was one
+    """
+
+    finished: set[int] = field(default_factory=set)
+    stops_on: type[BaseException] | tuple[type[BaseException], ...] = ()
+    stopped: BaseException | None = None
 
 
 class Arguments(TypedDict, total=False):
@@ -42,6 +59,7 @@ class Arguments(TypedDict, total=False):
     precision: str
     deterministic: bool
     progress: Progress | None
+    partial: Partial | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +92,7 @@ class Options:
         algorithms; the budget is then ``token_budget`` or the default of the device
     progress: called as ``progress(done, total)``, in examples, after every pass; an exception from
         it ends the work, with the model restored
+    partial: what an earlier call has finished, and what this one finishes before it is stopped
 
     Raises OptionError for a value that is not allowed for any model.
     """
@@ -93,6 +112,7 @@ class Options:
     precision: str = PRECISIONS[0]
     deterministic: bool = False
     progress: Progress | None = None
+    partial: Partial | None = None
 
     def __post_init__(self) -> None:
         known = {"method": METHODS, "output": OUTPUTS, "precision": PRECISIONS}

@@ -176,6 +176,7 @@ class _OutputWrapper(nn.Module):
         return SequenceClassifierOutput(logits=self.classes(output, attention_mask))
 
     def classes(self, output: object, mask: Tensor) -> Tensor:
+        """Return the logits of the classes, [B, C], from the model's output and mask, [B, n]."""
         raise NotImplementedError
 
 

@@ -2,11 +2,16 @@
 
     HeadwiseError
     ├── InputError          bad input: one or more problems, each with field, value and remedy
-    │   └── LimitError          good input, but more than its user may have at once (429)
+    │   ├── LimitError          good input, but more than its user may have at once (429)
+    │   ├── TooManyError        too many wrong sign-ins; says when to try again (429)
+    │   └── QueryError          a query in SQL that was refused; names its line
+    ├── SignInError         nobody is signed in, or the token is not valid (401)
+    ├── ForbiddenError      somebody is, who may not do this (403)
     ├── NotFoundError       no such job, example or page of results
     ├── ConflictError       the request does not fit the job's state
     └── UnavailableError    a database or broker that cannot be reached
-        └── HubUnavailableError     the hub, while a job's data is loaded: tried again later
+        ├── HubUnavailableError     the hub, while a job's data is loaded: tried again later
+        └── UnwritableError         a database that answers, but stores nothing
 
 At the edges they become a 4xx (503 for UnavailableError) in the API and one line with exit
 status 2 on the command line.
@@ -53,6 +58,36 @@ class LimitError(InputError):
     """A submission that is more than its user may have unfinished at once."""
 
 
+class TooManyError(InputError):
+    """Too many tries.
+
+    seconds: until the next one
+    """
+
+    def __init__(self, problem: Problem, seconds: int) -> None:
+        super().__init__(problem)
+        self.seconds = seconds
+
+
+class QueryError(InputError):
+    """A query in SQL that was refused or failed.
+
+    line: the line of the fault, from 1; None where it is not known
+    """
+
+    def __init__(self, problem: Problem, line: int | None) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+class SignInError(HeadwiseError):
+    """Nobody is signed in, or what should prove who somebody is does not."""
+
+
+class ForbiddenError(HeadwiseError):
+    """The signed-in person may not do this."""
+
+
 def refuse(field: str, value: object, message: str, remedy: str = "") -> InputError:
     """An InputError with a single problem."""
     return InputError(Problem(field=field, value=value, message=message, remedy=remedy))
@@ -74,6 +109,14 @@ class HubUnavailableError(UnavailableError):
     """The hub does not answer, or answers with a server error."""
 
 
+class UnwritableError(UnavailableError):
+    """The database answers, but stores nothing."""
+
+    def __init__(self, message: str, *, disk_full: bool) -> None:
+        super().__init__(message)
+        self.disk_full = disk_full
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """`repr(value)` cut in its middle to `limit` characters: the end of a path says most."""
     text = repr(value)
@@ -86,5 +129,7 @@ def shorten(value: object, limit: int = 80) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean X?`, or the list of known names when none is near."""
     names = sorted(map(str, known))
+    if not names:
+        return "None is known here: leave it out."
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"Did you mean {match[0]!r}?" if match else f"Known: {', '.join(names)}."

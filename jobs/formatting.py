@@ -38,6 +38,13 @@ def counted(value: int, word: str) -> str:
     return f"{value:,} {word}{'' if value == 1 else 's'}"
 
 
+def ordinal(value: int) -> str:
+    """A place: `1st`, `12th`, `1,003rd`."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    end = "th" if value % 100 in (11, 12, 13) else ends.get(value % 10, "th")
+    return f"{value:,}{end}"
+
+
 def size(value: float) -> str:
     """A size in bytes, in the largest unit that fits: 1.2 GB."""
     units = ("B", "kB", "MB", "GB", "TB")
@@ -48,7 +55,7 @@ def size(value: float) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage; only exact ones are shown as 0 or 100."""
+    """A share as a percentage of always as many digits; only exact ones are shown as 0 or 100."""
     if share is None or not math.isfinite(share):
         return MISSING
     edge = 10.0**-digits
@@ -57,7 +64,7 @@ def percent(share: float | None, digits: int = 1) -> str:
         return f"<{edge:g} %"
     if 100 - edge < shown < 100:
         return f">{100 - edge:g} %"
-    return f"{shown:.{digits}f} %".replace(f".{'0' * digits} %", " %")
+    return f"{shown:.{digits}f} %"
 
 
 def rate(value: float | None) -> str:
@@ -93,16 +100,36 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def time_range(low: float, high: float) -> str:
+    """A range of seconds, in the largest unit that fits: `3 to 5 min`, `50 s to 2 min`."""
+    first, unit = _coarse(low)
+    last, other = _coarse(high)
+    if (first, unit) == (last, other):
+        return f"about {first} {unit}"
+    start = first if unit == other else f"{first} {unit}"
+    return f"{start} to {last} {other}"
+
+
+def _coarse(seconds: float) -> tuple[str, str]:
+    """A number of at most two digits, and its unit."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            value = seconds / size
+            return (f"{value:.0f}" if value >= 9.5 else f"{value:.1f}".removesuffix(".0")), unit
+    return (f"{seconds:.0f}" if seconds >= 1 else "1"), "s"
+
+
 def clock(seconds: float) -> str:
     """Month, day and time to the millisecond, in UTC, as log lines show it."""
     when = datetime.fromtimestamp(seconds, UTC)
     return when.strftime("%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03d}"
 
 
-def head_name(layer: int, head: int, attention_type: str = "encoder") -> str:
-    """`L3 H7`; other types of attention are named: `cross L3 H7`."""
-    place = f"L{layer} H{head}"
-    return place if attention_type == "encoder" else f"{attention_type} {place}"
+def utc(seconds: float | None) -> str:
+    """A point in time, in UTC."""
+    if seconds is None:
+        return "never"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def versions(stored: str) -> str:

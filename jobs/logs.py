@@ -17,11 +17,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import structlog
 
+from jobs.captured import Lines, capture
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
@@ -30,6 +32,8 @@ PENDING_LINES = 2_000
 LONGEST_LINE = 4_000
 """Most characters of a stored line; the middle of longer ones is cut out."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+SETTLE_SECONDS = 2.0
+"""Age of the newest lines that followers get: transactions that began before have ended by then."""
 HIDDEN = "***"
 
 _PATTERNS = (
@@ -56,6 +60,14 @@ class Line:
     level: int
     event: str
     details: str
+
+
+def as_text(line: Mapping[str, Any]) -> str:
+    """Format a line of a log that is read; a traceback has its own lines."""
+    when = datetime.fromtimestamp(line["at"], UTC).isoformat(timespec="milliseconds")
+    place = "" if line["shard"] is None else f" shard={line['shard']} attempt={line['attempt']}"
+    text = f"{line['event']} {line['details']}".rstrip()
+    return f"{when} {line['level']:<7} {line['source']}{place} {text}"
 
 
 class Pending:
@@ -164,7 +176,8 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler()
+    below = sys.stderr.below if isinstance(sys.stderr, Lines) else sys.stderr
+    handler = logging.StreamHandler(below)
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(_Redacting(foreign_pre_chain=shared, processors=[remove, _keep, last]))
     root = logging.getLogger()
@@ -225,6 +238,18 @@ def _stored(text: str) -> str:
         half = LONGEST_LINE // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters ...\n{text[-half:]}"
     return text
+
+
+def configure_service_logs(settings: Settings) -> None:
+    """Set up the logs of a process that runs on its own: as JSON, every line of it is."""
+    configure_logs(settings)
+    if settings.log_format == "json":
+        capture()
+
+
+def logs_are_captured() -> bool:
+    """Tell whether all that this process says is logged as JSON."""
+    return isinstance(sys.stderr, Lines)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from jobs.results import ShardResult
@@ -15,7 +15,7 @@ class AttemptOutcome(StrEnum):
     """Its results are stored: those of the whole lease, or of the blocks computed so far."""
     ERROR = "error"
     HANDED_BACK = "handed-back"
-    """Stopped on request before anything was computed."""
+    """Stopped on request before a block was computed; what it has of one is kept."""
     LOST = "lost"
     """Its lease expired or was taken back."""
 
@@ -59,6 +59,35 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartialBlock:
+    """The results of a block's finished batches, from attempts that were stopped."""
+
+    lo: int
+    """The block's first example."""
+    hi: int
+    """The example after its last one."""
+    finished: tuple[int, ...]
+    """The numbers of the examples with results, ascending."""
+    result: ShardResult
+    """Their results, in this order."""
+    seconds: float
+    """Time that computing them took."""
+    fingerprint: str
+    """The model that they were computed with."""
+
+    def with_more(self, other: PartialBlock) -> PartialBlock:
+        """Return this with the results of other examples of the block, computed later."""
+        numbers = [*self.finished, *other.finished]
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        return replace(
+            self,
+            finished=tuple(sorted(numbers)),
+            result=type(self.result).joined([self.result, other.result]).picked(order),
+            seconds=self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Completed:
     """The blocks that an attempt has computed."""
 
@@ -66,6 +95,8 @@ class Completed:
     """The shard's blocks in order, from its first example on: all of them, or only the first ones
     where the attempt ended early."""
     seconds: float
+    partial: PartialBlock | None = None
+    """The block after them, if some of its batches are finished."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,12 @@ change until it is committed, so results do not depend on shards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+
+from jobs.estimates import Experience
+from jobs.formatting import time_range
 
 MAX_SHARD_EXAMPLES = 20_000
 MAX_RANGES = 64
@@ -18,8 +21,6 @@ MIN_BLOCK, MAX_BLOCK = 8, 256
 LEAST_BLOCKS = 16
 """Even small jobs have about this many blocks, so that several workers can share them."""
 BLOCK_SECONDS = 60.0
-RATE_WINDOW = 120.0
-"""Length of the window, in seconds, that a running job's rate is measured over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +42,6 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate:
-    """A speed: seconds per unit of cost, see `JobSpec.cost`."""
-
-    seconds_per_unit: float
-    basis: str
-    """The basis of the estimate, for users."""
-    measured: bool = True
-
-
-def guess(unit_seconds: float) -> Rate:
-    """The speed of a kind of job before anything was measured."""
-    basis = "nothing measured yet; the first shards will tell"
-    return Rate(seconds_per_unit=unit_seconds, basis=basis, measured=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """An estimate of a job before it is submitted."""
 
@@ -64,8 +49,15 @@ class Estimate:
     shards: int
     """Approximate: workers decide as they claim."""
     seconds: float | None
-    """Elapsed seconds with the workers that are alive; None before anything was measured."""
+    """Seconds that the workers that are alive take; None before anything was measured."""
+    low_seconds: float | None = None
+    high_seconds: float | None = None
+    """In eight of ten cases it takes from the low to the high number of seconds."""
+    time: str = ""
+    """The range in words; empty while it is unknown."""
     basis: str
+    bytes: int | None = None
+    """Bytes that its texts and results take in the database, about; None while it is unknown."""
 
 
 def block_size(examples: int, seconds_per_example: float, layers: int | None) -> int:
@@ -131,34 +123,35 @@ def first_ranges(examples: int, block: int, workers: int) -> list[tuple[int, int
 
 
 def estimate(
-    examples: int, rate: Rate, cost: float, shard_seconds: float, workers: int
+    examples: int,
+    found: Experience | None,
+    *,
+    cost: float,
+    unit_seconds: float,
+    shard_seconds: float,
+    workers: int,
 ) -> Estimate:
-    """Estimate shards and time for a number of examples of that cost each."""
-    seconds = rate.seconds_per_unit * cost
-    by_time = max(1, min(MAX_SHARD_EXAMPLES, int(shard_seconds / max(seconds, 1e-9))))
+    """Estimate shards and time for a number of examples of that cost each.
+
+    unit_seconds: assumed for shards while nothing was measured
+    """
+    unit = found.unit.middle if found else unit_seconds
+    by_time = max(1, min(MAX_SHARD_EXAMPLES, int(shard_seconds / max(unit * cost, 1e-9))))
     shards = max(math.ceil(examples / by_time), min(examples, workers), 1)
+    if found is None:
+        basis = "nothing measured yet; the first shards will tell"
+        return Estimate(examples=examples, shards=shards, seconds=None, basis=basis)
+    units = examples * cost / max(1, min(workers, examples))
+    low, middle, high = (
+        found.start_seconds + units * seconds
+        for seconds in (found.unit.low, found.unit.middle, found.unit.high)
+    )
     return Estimate(
         examples=examples,
         shards=shards,
-        seconds=examples * seconds / max(1, workers) if rate.measured else None,
-        basis=rate.basis,
+        seconds=middle,
+        low_seconds=low,
+        high_seconds=high,
+        time=time_range(low, high),
+        basis=found.basis,
     )
-
-
-def recent_rate(
-    attempts: Sequence[tuple[float, float | None, int | None]], now: float
-) -> float | None:
-    """Return the examples per second of all workers over the last RATE_WINDOW seconds.
-
-    `attempts` holds start, end (None while running) and examples. Each counts by the share of its
-    time that lies in the window, so that the rate does not jump when a shard ends.
-    """
-    since = now - RATE_WINDOW
-    spans = [(start, end or now, n or 0) for start, end, n in attempts]
-    done = sum(
-        n * (end - max(start, since)) / (end - start)
-        for start, end, n in spans
-        if end > max(start, since)
-    )
-    first = min((max(start, since) for start, _, _ in spans), default=now)
-    return done / (now - first) if done > 0 and now > first else None

@@ -15,4 +15,6 @@ def limit_process(limits: Mapping[int, int]) -> None:
     for what, most in {**limits, resource.RLIMIT_CORE: 0}.items():
         _, hard = resource.getrlimit(what)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        # SIGKILL would look like one from outside; SIGXCPU, a second earlier, does not.
+        soft = max(most - 1, 1) if what == resource.RLIMIT_CPU else most
+        resource.setrlimit(what, (soft, most))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwise.segmentation import Segmentation
+from headwise.stats.shares import Z95
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -85,6 +87,26 @@ class ShardResult:
             **{name: cls.join(name, [getattr(part, name) for part in parts]) for name in names}
         )
 
+    def picked(self, rows: Sequence[int]) -> Self:
+        """The results of some examples, by their places, in that order."""
+        names = [field.name for field in fields(self)]
+        return type(self)(**{name: self.pick(name, getattr(self, name), rows) for name in names})
+
+    def divided(self, counts: Sequence[int]) -> list[Self]:
+        """The results of consecutive parts of the examples, which `joined` makes this of again.
+
+        A kind with sums over examples overrides it: the sums of each example belong to one part.
+        """
+        ends = list(accumulate(counts))
+        return [self.picked(range(e - n, e)) for n, e in zip(counts, ends, strict=True)]
+
+    @classmethod
+    def pick(cls, name: str, value: Any, rows: Sequence[int]) -> Any:
+        """One field of `picked`. A kind overrides it as `join`; sums over examples stay whole."""
+        if name == "examples":
+            return tuple(value[row] for row in rows)
+        return value[list(rows)] if isinstance(value, np.ndarray) else value
+
     @classmethod
     def join(cls, name: str, values: Sequence[Any]) -> Any:
         """One field of `joined`. A kind overrides it for fields that are not arrays [E, ...]."""
@@ -109,6 +131,14 @@ class HeadRank:
     rank_low: int | None
     rank_high: int | None
     """Limits of the rank's 95 % bootstrap interval."""
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The ends of the 95 % interval of the mean; None for a single example."""
+        if self.standard_error is None:
+            return None, None
+        half = Z95 * self.standard_error
+        return self.mean - half, self.mean + half
 
 
 def ranking_hash(heads: Iterable[HeadRank]) -> str:

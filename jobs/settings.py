@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from jobs.errors import InputError, Problem, nearest, refuse
+from jobs.fair_share import FairShare, parse_weights
+from jobs.people import HIGHEST_PRIORITY, LOWEST_PRIORITY, Role
 
 PREFIX = "HEADWISE_"
+OF_CLIENTS = ("HEADWISE_SERVER", "HEADWISE_TOKEN")
+"""Keys of the client and the command line, which say where an installation is."""
 FAILURES = "SUPERVISED_FAILURES"
 """Not a setting: the variable in which a supervisor tells a process how often in a row it has ended
 right after its start."""
+SETTLED_SECONDS = 60.0
+"""A process that has run for longer has not failed right after its start."""
 FILE = "_FILE"
 QUEUE_NAME = r"^[a-z0-9][a-z0-9_-]{0,40}$"
+WAYS = ("password", "oidc", "proxy")
+"""Ways to sign in."""
+NO_SIGN_IN = "none"
 _HOST_NAME = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -77,8 +87,93 @@ class Settings(BaseModel):
         default="",
         description="Host names, separated by ',', that the dashboard answers to besides "
         "localhost, for use behind a proxy (docs/proxy.md): headwise.example.org, or .example.org "
-        "for that name and its subdomains; no scheme, port or path. Default: localhost only if the "
-        "dashboard listens there, otherwise every name.",
+        "for that name and its subdomains; no scheme, port or path. Needed wherever the dashboard "
+        "does not listen on this machine alone.",
+    )
+    auth: str = Field(
+        default="",
+        description="How people sign in (docs/accounts.md): password, oidc and proxy, separated by "
+        "','; none lets everybody do everything. Default: none as long as the dashboard listens on "
+        "this machine alone; elsewhere it does not start without an answer.",
+    )
+    oidc_issuer: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Address of the OpenID Connect provider, as it calls itself: "
+        "https://login.example.org/realms/lab. Without TLS only on this machine.",
+    )
+    oidc_client_id: str = Field(default="", description="Name of the dashboard at the provider.")
+    oidc_client_secret: str = Field(
+        default="", description="Its secret there; none for a public client, which PKCE protects."
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="Claim of the ID token that lists a person's groups."
+    )
+    oidc_roles: str = Field(
+        default="",
+        description="Roles by group, separated by ',': headwise-admins=admin,lab=member,*=viewer. "
+        "The highest one holds, is set at every sign-in, and who has none is not let in. Default: "
+        "HEADWISE_NEW_ROLE for new people, and administrators change it.",
+    )
+    metrics_token: str = Field(
+        default="",
+        description="Secret with which Prometheus may read /metrics where people sign in, also "
+        "while the database does not answer. Default: a personal token with the scope read.",
+    )
+    proxy_header: str = Field(
+        default="X-Remote-User",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="Header with the name of the person whom a trusted proxy has signed in.",
+    )
+    new_role: str = Field(
+        default="viewer",
+        pattern="^(viewer|member)$",
+        description="Role of people who come by oidc or proxy for the first time.",
+    )
+    member_priority: int = Field(
+        default=0,
+        ge=LOWEST_PRIORITY,
+        le=HIGHEST_PRIORITY,
+        description="Highest priority that members may give to their jobs; administrators may give "
+        "up to 100. Jobs of a single text run first for everybody.",
+    )
+    session_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=365,
+        description="Days after which people sign in anew; after 7 days without a request they do "
+        "in any case.",
+    )
+    audit_days: float = Field(
+        default=365.0,
+        ge=0,
+        le=36_500,
+        description="Days that entries of the audit log are kept; 0 keeps them for ever.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, separated by ',', of the proxies whose "
+        "X-Forwarded-For, X-Forwarded-Proto and HEADWISE_PROXY_HEADER are believed: 127.0.0.1, "
+        "10.0.0.0/24.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Address of the dashboard for people, which notifications link to, such as "
+        "https://headwise.example.org. Default: made of host and port.",
+    )
+    mail_url: str = Field(
+        default="",
+        pattern=r"^(mailtos?://\S+)?$",
+        description="Mail server that notifications to e-mail addresses go through, as Apprise "
+        "writes it: mailtos://user:password@mail.example.org:587?from=headwise@example.org. "
+        "Default: no e-mail.",
+    )
+    notify_networks: str = Field(
+        default="",
+        description="Networks of private addresses, separated by spaces, that notifications may "
+        "go to, such as 10.1.0.0/16. Default: none, so that nobody reaches internal services by "
+        "way of Headwise.",
     )
     queue: str = Field(
         default="default",
@@ -113,6 +208,25 @@ class Settings(BaseModel):
         default=0,
         ge=0,
         description="Most shards that run at a time in a queue; 0 is no limit.",
+    )
+    user_weights: str = Field(
+        default="",
+        description="Shares of the workers, of the scheduler: `ann=2, nlp-*=3`, for a user or for "
+        "each one whose name matches; the first match counts, every other user has 1. With 2, a "
+        "user gets twice the share of one with 1.",
+    )
+    usage_half_life_seconds: float = Field(
+        default=3600.0,
+        ge=60,
+        le=31_536_000,
+        description="Time after which what a user has computed counts half, of the scheduler.",
+    )
+    ageing_shards: int = Field(
+        default=100,
+        ge=0,
+        le=1_000_000,
+        description="A user with a ready shard who was passed over for this many shards of others "
+        "at equal priority comes first, of the scheduler; 0 for never.",
     )
     lease_seconds: float = Field(
         default=60.0,
@@ -203,7 +317,8 @@ class Settings(BaseModel):
         default="",
         pattern=r"^(https?://\S+)?$",
         description="Address that receives OpenTelemetry traces over HTTP, such as "
-        "http://collector:4318/v1/traces; needs headwise[otel]. Default: no traces.",
+        "http://collector:4318/v1/traces; needs the packages of headwise-server[otel], which "
+        "images have. Default: no traces.",
     )
     log_lines: int = Field(
         default=2_000,
@@ -251,6 +366,17 @@ class Settings(BaseModel):
                 raise ValueError(f"{name!r} is not a queue name")
         return ",".join(dict.fromkeys(names))
 
+    @field_validator("notify_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        return " ".join(str(ip_network(network)) for network in value.split())
+
+    @field_validator("user_weights")
+    @classmethod
+    def _weights(cls, value: str) -> str:
+        parse_weights(value)
+        return value
+
     @field_validator("trusted_hosts")
     @classmethod
     def _host_names(cls, value: str) -> str:
@@ -259,6 +385,86 @@ class Settings(BaseModel):
             if not _HOST_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a host name")
         return ",".join(names)
+
+    @field_validator("auth")
+    @classmethod
+    def _known_ways(cls, value: str) -> str:
+        ways = [way.strip().lower() for way in value.split(",") if way.strip()]
+        for way in ways:
+            if way not in (*WAYS, NO_SIGN_IN):
+                raise ValueError(f"{way!r} is no way to sign in. {nearest(way, (*WAYS, 'none'))}")
+        if NO_SIGN_IN in ways and len(ways) > 1:
+            raise ValueError("names none beside ways to sign in")
+        return ",".join(dict.fromkeys(ways))
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _safe_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("must start with https://")
+        return value.rstrip("/")
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _known_roles(cls, value: str) -> str:
+        for pair in filter(None, (one.strip() for one in value.split(","))):
+            group, _, role = pair.rpartition("=")
+            if not group or role not in list(Role):
+                raise ValueError(f"{pair!r} is not GROUP=ROLE, with viewer, member or admin")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxy_networks(cls, value: str) -> str:
+        for network in value.split(",") if value.strip() else ():
+            try:
+                ip_network(network.strip(), strict=False)
+            except ValueError:
+                raise ValueError(f"{network.strip()!r} is no address or network") from None
+        return value
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways to sign in; none where everybody may do everything."""
+        return tuple(way for way in self.auth.split(",") if way in WAYS)
+
+    def role_of_groups(self, groups: Collection[str]) -> Role | None:
+        """The highest role that `oidc_roles` gives these groups; None where it gives none."""
+        pairs = (one.strip().rpartition("=") for one in self.oidc_roles.split(",") if one.strip())
+        found = [Role(role) for group, _, role in pairs if group == "*" or group in groups]
+        return max(found, key=lambda role: role.rank, default=None)
+
+    @property
+    def is_local(self) -> bool:
+        """True if the dashboard listens on this machine alone."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def check_sign_in(self) -> None:
+        """Raise InputError where nobody could sign in, or others could without anybody's word."""
+        if "oidc" in self.ways and not (self.oidc_issuer and self.oidc_client_id):
+            missing = f"HEADWISE_OIDC_{'CLIENT_ID' if self.oidc_issuer else 'ISSUER'}"
+            raise refuse(missing, None, "is needed by HEADWISE_AUTH=oidc", "See docs/accounts.md.")
+        if "proxy" in self.ways and not self.trusted_proxies:
+            message = "is needed by HEADWISE_AUTH=proxy: whose header is believed"
+            remedy = "Set it to the proxy's address."
+            raise refuse("HEADWISE_TRUSTED_PROXIES", None, message, remedy)
+        if self.is_local:
+            return
+        if not self.auth:
+            remedy = (
+                "Set HEADWISE_AUTH=password and run `headwise user add NAME --admin`, or set "
+                "HEADWISE_AUTH=none to let everybody who reaches it do everything."
+            )
+            message = "is reachable from elsewhere, and HEADWISE_AUTH does not say who may come in"
+            raise refuse("HEADWISE_HOST", self.host, message, remedy)
+        if not self.trusted_hosts:
+            remedy = "Set HEADWISE_TRUSTED_HOSTS to the name or address that people type."
+            message = "is reachable from elsewhere, and no host name is trusted"
+            raise refuse("HEADWISE_HOST", self.host, message, remedy)
 
     @property
     def database(self) -> str:
@@ -276,9 +482,25 @@ class Settings(BaseModel):
         return self.queues or self.queue
 
     @property
+    def address(self) -> str:
+        """Address of the dashboard for people, without a slash at its end."""
+        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        shown = f"[{host}]" if ":" in host else host
+        return self.public_url.rstrip("/") or f"http://{shown}:{self.port}"
+
+    @property
     def retention(self) -> Retention:
         """The retention of jobs that set none themselves."""
         return Retention(keep_days=self.keep_days, keep_details_days=self.keep_details_days)
+
+    @property
+    def fair_share(self) -> FairShare:
+        """The rules by which users share the workers."""
+        return FairShare(
+            half_life=self.usage_half_life_seconds,
+            ageing=self.ageing_shards,
+            weights=parse_weights(self.user_weights),
+        )
 
     @property
     def scratch(self) -> Path | None:
@@ -310,6 +532,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     environ = os.environ if environ is None else environ
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     given = {key: value for key, value in environ.items() if key.startswith(PREFIX)}
+    for key in OF_CLIENTS:
+        given.pop(key, None)
     files = {key + FILE: given.pop(key + FILE) for key in known if key + FILE in given}
     problems = [
         Problem(field=key, value=given[key], message="unknown setting", remedy=nearest(key, known))
@@ -367,6 +591,9 @@ def settings_page() -> str:
     lines += [
         f"Each value may be read from a file, which keeps secrets out of the environment: "
         f"`{PREFIX}DATABASE_URL{FILE}=/run/secrets/database-url`.",
+        "",
+        f"`{'` and `'.join(OF_CLIENTS)}` are no settings of an installation but say where it is,",
+        "to the client and the command line ([login.md](login.md)).",
         "",
     ]
     lines += ["| key | default | meaning |", "| --- | --- | --- |"]

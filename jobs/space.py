@@ -13,49 +13,47 @@ from jobs.settings import Settings
 
 LEAST_BYTES = 500_000_000
 LEAST_INODES = 1_000
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """The space that is left on a disk for files in a folder."""
 
-    folder: Path
+    place: str
+    """data, database or temporary."""
+    folder: str
+    disk: int
+    """Number of the disk on its machine: two folders may be on one."""
     free: int
     """Bytes."""
     inodes: int | None
     """Files that can still be made; None on file systems that do not count them."""
 
-    @property
-    def shortage(self) -> str | None:
-        """A sentence if there is too little for the next files; else None."""
+    def shortage(self, host: str = "") -> str | None:
+        """A sentence if there is too little for the next files; else None. Names another host."""
+        where = f"{self.folder} on {host}" if host else self.folder
         if self.free < LEAST_BYTES:
-            return f"The disk of {self.folder} is full: {size(self.free)} are left."
+            return f"The disk of {where} is full: {size(self.free)} are left."
         if self.inodes is not None and self.inodes < LEAST_INODES:
-            return f"The disk of {self.folder} is full: {self.inodes:,} more files fit on it."
+            return f"The disk of {where} is full: {self.inodes:,} more files fit on it."
         return None
 
 
-def space(folder: Path) -> Space:
-    """Measure the space of an existing folder. Raises OSError."""
-    found = os.statvfs(folder)
-    return Space(
-        folder=folder,
-        free=found.f_bavail * found.f_frsize,
-        inodes=found.f_favail if found.f_files else None,
-    )
-
-
 def spaces(settings: Settings) -> Iterator[Space]:
-    """Measure the data folder, SQLite's file and temporary files, each disk once."""
-    folders = [settings.home, Path(tempfile.gettempdir())]
-    if settings.database.startswith("sqlite:///"):
-        folders.append(Path(settings.database.removeprefix("sqlite:///")).parent)
-    seen: set[int] = set()
-    for folder in folders:
+    """Measure the data folder, the folders of temporary files, and that of SQLite's file."""
+    folders = [("data", settings.home), ("temporary", Path(tempfile.gettempdir()))]
+    if settings.database.startswith(SQLITE):
+        folders.append(("database", Path(settings.database.removeprefix(SQLITE)).parent))
+    for place, folder in folders:
         try:
-            disk = folder.stat().st_dev
-            if disk not in seen:
-                yield space(folder)
+            found = os.statvfs(folder)
+            yield Space(
+                place=place,
+                folder=str(folder),
+                disk=folder.stat().st_dev,
+                free=found.f_bavail * found.f_frsize,
+                inodes=found.f_favail if found.f_files else None,
+            )
         except OSError:  # a folder that is not there yet
             continue
-        seen.add(disk)

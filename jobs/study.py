@@ -14,7 +14,18 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from jobs.errors import Problem
-from jobs.specs.base import DataSpec, Device, Dtype, Frozen, JobSpec, MaxLength, ModelSpec
+from jobs.specs.base import (
+    LABEL_COLUMN,
+    NAME_THE_LABELS,
+    DataSpec,
+    Device,
+    Dtype,
+    Frozen,
+    JobSpec,
+    MaxLength,
+    ModelSpec,
+    at,
+)
 from jobs.specs.submission import parse_spec, parsed
 from jobs.states import FINAL_JOB_STATES, Control, JobState
 
@@ -141,24 +152,29 @@ class StudySpec(Frozen):
         rule = {"examples": self.examples, "per_class": self.triggers}
         return {"kind": "attack", "triggers_from": "$attribution", "rule": rule}
 
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """Importance, pruning and attack."""
+        return "a study needs data.label_column: gold labels"
+
     @model_validator(mode="after")
     def _possible(self) -> StudySpec:
         if self.data.inline or (self.evaluation and self.evaluation.inline):
-            raise ValueError("a study needs data.path or data.dataset, not data.inline")
-        if self.data.label_column is None:
-            raise ValueError("a study needs data.label_column: gold labels")
+            raise at("data.inline", "a study needs data.path or data.dataset, not data.inline")
+        if self.data.label_column is None and (message := self.gold_for(vars(self))):
+            raise at(LABEL_COLUMN, message, NAME_THE_LABELS)
         needs_rest = self.evaluation is None and any(
             part in EVALUATED for part in self.parts or EVALUATED
         )
         if needs_rest and self.data.sample is not None:
-            raise ValueError(
-                "data.sample leaves no rows to evaluate on: give evaluation, or data without sample"
-            )
+            message = "leaves no rows to evaluate on: give evaluation, or data without sample"
+            raise at("data.sample", f"data.sample {message}")
         if needs_rest and self.data.limit is not None and self.data.limit <= self.examples:
-            raise ValueError(
+            message = (
                 f"data.limit of {self.data.limit:,} leaves no rows to evaluate on after the first "
                 f"{self.examples:,}: raise it, lower examples, or give evaluation"
             )
+            raise at("data.limit", message)
         return self
 
 

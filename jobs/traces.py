@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import Tracer
 
+_PACKAGES = {
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+}
 _tracer: Tracer | None = None
 _provider: TracerProvider | None = None
 _seed: Callable[[int], str] = str
@@ -36,15 +40,11 @@ def configure_traces(
     """Start tracing if a setting asks for it. Call it after a fork.
 
     `seed(job)` returns a string that is unique to this job of this database. `processor` receives
-    the spans instead of the setting's address. Raises InputError if packages are missing.
+    the spans instead of the setting's address.
     """
     global _tracer, _provider, _seed
     if not settings.otlp_endpoint and processor is None:
         return
-    if importlib.util.find_spec("opentelemetry.sdk") is None:
-        remedy = "Install headwise[otel], or leave it empty."
-        key = "HEADWISE_OTLP_ENDPOINT"
-        raise refuse(key, settings.otlp_endpoint, "needs packages that are missing", remedy)
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -52,6 +52,27 @@ def configure_traces(
     _provider = TracerProvider(resource=Resource.create(about))
     _provider.add_span_processor(processor or _exporting(settings.otlp_endpoint))
     _tracer, _seed = _provider.get_tracer("headwise"), lru_cache(maxsize=1_000)(seed)
+
+
+def check_traces(settings: Settings) -> None:
+    """Check that traces can be sent if a setting asks for it. Raises InputError."""
+    if not settings.otlp_endpoint:
+        return
+    missing = [name for module, name in _PACKAGES.items() if not _is_installed(module)]
+    if missing:
+        raise refuse(
+            "HEADWISE_OTLP_ENDPOINT",
+            settings.otlp_endpoint,
+            f"needs packages that are missing: {', '.join(missing)}",
+            f"Install them: `pip install {' '.join(missing)}`; or leave it empty.",
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
 
 
 def _exporting(endpoint: str) -> SpanProcessor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any, ClassVar
@@ -38,9 +39,14 @@ class EmbeddedChannel(Channel):
     _files: ClassVar[dict[str, tuple[int, int] | None]] = {}
     """Device and inode of the file that this process has open, by its address."""
 
+    _pinned = False
+    """True while an operation runs: it stays with the file that was there at its beginning."""
+
     @property
     def session(self) -> Any:
         """The channel's session, on the file that is there now."""
+        if self._pinned:
+            return super().session
         address = str(self.connection.client.hostname)
         if self._files.get(address, ...) != _identity(address):
             engine, _ = self._open()  # type: ignore[no-untyped-call]
@@ -50,6 +56,24 @@ class EmbeddedChannel(Channel):
         if getattr(self, "_file", ...) != self._files[address]:
             self._session, self._file = None, self._files[address]
         return super().session
+
+    def _put(self, queue: str, *arguments: Any, **options: Any) -> None:
+        with self._pin():
+            super()._put(queue, *arguments, **options)  # type: ignore[no-untyped-call]
+
+    def _get(self, queue: str, *arguments: Any, **options: Any) -> Any:
+        with self._pin():
+            return super()._get(queue, *arguments, **options)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _pin(self) -> Iterator[None]:
+        """Stay in one session: its objects belong to no other."""
+        self.session  # noqa: B018 - on the file that is there now
+        self._pinned = True
+        try:
+            yield
+        finally:
+            self._pinned = False
 
     def _get_or_create(self, queue: str) -> Any:
         """The row of a queue, which another process may insert at the same moment."""
@@ -85,10 +109,13 @@ def _identity(address: str) -> tuple[int, int] | None:
 
 
 TRANSPORT_ALIASES["sqla"] = f"{__name__}:{EmbeddedBroker.__name__}"
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "scheduler.redis_broker:RedisBroker"))
 
 WAKE = "headwise.wake"
 ANNOUNCE_SECONDS = 30.0
 """Seconds after which a shard that no worker claimed is announced again."""
+ANSWER_SECONDS = 5
+"""Seconds that a server may take to answer, or to take a message."""
 MESSAGE_SECONDS = 86_400.0
 """Time for which a wake-up is valid. Workers compare it with their own clock, so it must be far
 longer than clocks are wrong by: otherwise a worker whose clock is ahead would discard every
@@ -111,6 +138,7 @@ def make_app(settings: Settings) -> Celery:
         task_default_queue=settings.queue,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=5,
+        broker_transport_options=_patience(settings.broker),
         # Users' requests go through the database. Celery's own queue for them is exclusive to one
         # worker of a host on RabbitMQ, and the embedded broker has none.
         worker_enable_remote_control=False,
@@ -118,6 +146,16 @@ def make_app(settings: Settings) -> Celery:
         worker_redirect_stdouts=False,
     )
     return app
+
+
+def _patience(broker: str) -> dict[str, object]:
+    """Bound every wait for a broker that takes connections and says nothing."""
+    if broker.startswith("amqp"):
+        return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+    if broker.startswith("redis"):
+        connecting = {"socket_connect_timeout": 5.0, "socket_keepalive": True}
+        return {"socket_timeout": ANSWER_SECONDS, **connecting}
+    return {}
 
 
 def delete_delivered(settings: Settings) -> None:
@@ -146,20 +184,28 @@ def ping(settings: Settings) -> str:
 
     Raises UnavailableError if the broker does not answer, or takes no messages.
     """
-    app = make_app(settings)
+    try_broker(make_app(settings), f"headwise.ping.{uuid.uuid4().hex}")
+    return shown_address(settings)
+
+
+def try_broker(app: Celery, name: str) -> None:
+    """Send a message through a queue of this name and receive it.
+
+    Raises UnavailableError if the broker does not answer, or takes no messages.
+    """
     reach(app)
-    name = f"headwise.ping.{uuid.uuid4().hex}"
     with app.connection_for_write() as connection:
         broken = (OperationalError, *connection.connection_errors, *connection.channel_errors)
         try:
             queue = connection.SimpleQueue(name, queue_opts={"expires": 60.0})
             queue.put("ping")
             queue.get(timeout=5).ack()
+            # Otherwise RabbitMQ cancels it itself, which arrives while the channel closes.
+            queue.consumer.cancel()
             queue.queue.delete()
         except (*broken, Empty) as error:
             message = f"The broker takes no messages: {error or 'none came back'}"
             raise UnavailableError(message) from error
-    return shown_address(settings)
 
 
 def reach(app: Celery) -> None:

@@ -1,5 +1,5 @@
 """The heartbeat of a scheduler: what it is doing, when its last round ended, and whether the
-broker answers. Pages, metrics and `headwise health` read it."""
+broker takes messages. Pages, metrics and `headwise health` read it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from celery import Celery
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState, SchedulerIdentity
+from db.ops.heartbeat import Reporter
 from jobs.errors import UnavailableError
 from jobs.logs import redact
 from jobs.settings import Settings
-from scheduler.broker import reach, shown_address
+from scheduler.broker import shown_address, try_broker
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class SchedulerHeartbeat:
             broker=shown_address(settings),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
+        self._reporter = Reporter(settings, database)
         self._closing = threading.Event()
         self._round_ended_at = time.monotonic()
         self._step: str | None = None
@@ -51,6 +53,7 @@ class SchedulerHeartbeat:
 
     def start(self) -> None:
         """Register the scheduler and start the threads."""
+        self._reporter.start()
         for thread in self._threads:
             thread.start()
 
@@ -65,6 +68,7 @@ class SchedulerHeartbeat:
     def close(self) -> None:
         """Stop the threads and record that the scheduler has stopped."""
         self._closing.set()
+        self._reporter.close()
         self._threads[0].join(timeout=5)
         self._beat(ProcessState.STOPPED)
 
@@ -76,12 +80,12 @@ class SchedulerHeartbeat:
 
     def _check_broker(self) -> None:
         try:
-            reach(self.app)
+            try_broker(self.app, f"headwise.ping.{self.identity.name}")
             found = None
         except UnavailableError as error:
             found = redact(str(error))
         if found and not self._broker_error:
-            log.warning("the broker does not answer", error=found)
+            log.warning("the broker does not work", error=found)
         self._broker_error = found
 
     def _beat(self, state: ProcessState = ProcessState.RUNNING) -> None:
@@ -93,6 +97,7 @@ class SchedulerHeartbeat:
                 doing=self._step,
                 broker_error=self._broker_error,
                 still=time.monotonic() - self._round_ended_at,
+                own=self._reporter.report(),
             )
         except UnavailableError as error:
             log.warning("the heartbeat failed", error=str(error))

@@ -12,13 +12,24 @@ from collections.abc import Callable
 import structlog
 from celery import Celery
 
+from db.accounts import audit
 from db.database import Database
-from db.ops import attempt_counts, deletion, fleet, retention, uploads
+from db.ops import (
+    attempt_counts,
+    deletion,
+    fleet,
+    job_sizes,
+    notifications,
+    retention,
+    samples,
+    uploads,
+)
 from db.ops.fleet import NO_WORKERS, WorkerCount
 from db.ops.logs import LogShipper
-from db.queue import lifecycle, planning, usage
+from db.queue import fair_share, lifecycle, planning, usage
 from db.queue.planning import Plan
 from db.queue.rebalance import balance
+from jobs import systemd
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import open_rows
 from jobs.inputs.understood import Understood
@@ -30,6 +41,7 @@ from jobs.specs.submission import parse_spec
 from jobs.traces import configure_traces, end_traces, span
 from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake
 from scheduler.heartbeat import SchedulerHeartbeat
+from scheduler.notifications.delivery import Notifier
 from scheduler.submission import recurring
 from scheduler.submission.submit import Examples, check_size, gold_labels
 
@@ -38,10 +50,16 @@ log = structlog.get_logger()
 PROCESSES_KEPT_SECONDS = 86_400.0
 """Time for which workers and schedulers are listed after their last heartbeat."""
 BALANCE_SECONDS = 1.0
+BROKER_SECONDS = 2.0
+"""Pause after a broker has taken no message."""
 MAINTENANCE_SECONDS = 60.0
 """Time between two rounds of retention, and of removing old processes and messages."""
 UPLOADS_SECONDS = 3_600.0
 """Time between two searches for uploads that no job refers to."""
+SAMPLES_SECONDS = 15.0
+"""Time between two looks whether a step of the samples has ended."""
+SIZES_SECONDS = 0.1
+"""Time for which one round measures jobs."""
 
 
 class Scheduler:
@@ -54,15 +72,22 @@ class Scheduler:
         self.heartbeat: SchedulerHeartbeat | None = None
         self._announced: dict[str, float] = {}
         """Time of the last message to each queue without a live worker."""
+        self._publishing = _Interval(BROKER_SECONDS)
+        self._sessions = _Interval(BALANCE_SECONDS)
         self._balancing = _Interval(BALANCE_SECONDS)
         self._retention = _Interval(MAINTENANCE_SECONDS)
         self._cleanup = _Interval(MAINTENANCE_SECONDS)
         self._uploads = _Interval(UPLOADS_SECONDS)
+        self._samples = _Interval(SAMPLES_SECONDS)
+        self._thinning = _Interval(samples.HOUR)
+        self._sizes = _Interval(MAINTENANCE_SECONDS)
+        self._shared = False
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set; waits for a database or broker that is unavailable."""
         self.heartbeat = heartbeat = SchedulerHeartbeat(self.settings, self.database, self.app)
         name = heartbeat.identity.name
+        self.database.name_sessions(name)
         bind_process(scheduler=name)
         configure_traces(self.settings, "scheduler", fleet.trace_seed(self.database))
         shipper = LogShipper(
@@ -71,8 +96,9 @@ class Scheduler:
             seconds=self.settings.heartbeat_seconds,
             kept=self.settings.log_lines,
         )
-        heartbeat.start()
-        shipper.start()
+        notifier = Notifier(self.settings, self.database)
+        for thread in (heartbeat, shipper, notifier):
+            thread.start()
         log.info("scheduler started", database=self.database.dialect)
         while not stop.is_set():
             try:
@@ -81,18 +107,23 @@ class Scheduler:
             except UnavailableError as error:
                 log.warning("waiting for a service", error=str(error))
                 stop.wait(2.0)
+            # Also without a database: a restart would not bring it back.
+            systemd.went_on()
             stop.wait(self.settings.tick_seconds)
         log.info("scheduler stopped")
-        heartbeat.close()
-        shipper.close()
+        for thread in (notifier, heartbeat, shipper):
+            thread.close()
         end_traces()
 
     def tick(self) -> None:
         """Run one round of every step."""
+        with contained("end_sessions"):
+            self._end_sessions()
         work = lifecycle.pending_work(self.database)
         steps: list[tuple[bool, Callable[[], None]]] = [
             (work.recur, self._recur),
             (work.plan, self.plan),
+            (work.plan or not self._shared, self._share),
             (work.expire, self._expire),
             (work.sweep, self._sweep),
             (work.finish or work.sweep, self._finish),
@@ -102,6 +133,9 @@ class Scheduler:
             (True, self._retain),
             (True, self._clean_up),
             (True, self._remove_uploads),
+            (True, self._sample),
+            (True, self._thin),
+            (True, self._measure),
         ]
         for needed, step in steps:
             if needed:
@@ -111,10 +145,16 @@ class Scheduler:
     def _recur(self) -> None:
         recurring.submit_due(self.settings, self.database)
 
-    def _expire(self) -> None:
+    def _end_sessions(self) -> None:
+        """End transactions of processes that are stopped, cut off or dead: others wait for them."""
+        if not self._sessions.due:
+            return
+        self._sessions.restart()
         silence = fleet.patience(self.settings.heartbeat_seconds)
-        for worker in lifecycle.end_sessions_of_the_dead(self.database, silence):
-            log.warning("a dead worker's session held its shard; it was ended", worker=worker)
+        for process in lifecycle.end_sessions_of_the_dead(self.database, silence):
+            log.warning("the session of a silent process was ended", process=process)
+
+    def _expire(self) -> None:
         for held in lifecycle.expire_leases(self.database):
             about = {"job": held.job_id, "shard": held.shard_no, "attempt": held.fence}
             log.warning("lease expired", **about)
@@ -129,6 +169,11 @@ class Scheduler:
     def _empty(self) -> None:
         for job_id in deletion.empty_jobs(self.database):
             log.info("job deleted", job=job_id)
+
+    def _share(self) -> None:
+        """Store the rules of fair shares, and weigh jobs by them."""
+        fair_share.write(self.database, self.settings.fair_share)
+        self._shared = True
 
     def plan(self) -> None:
         """Divide every queued job into blocks and shards, loading its data first if needed."""
@@ -182,8 +227,11 @@ class Scheduler:
         """Wake idle workers: one message per waiting block, at most one per idle worker.
 
         A queue without a live worker gets one message per half minute, for a worker that is just
-        starting. Workers that are awake ask the database for the rest.
+        starting. Workers that are awake ask the database for the rest, and so do all a few times
+        a minute: a round goes on without a broker.
         """
+        if not self._publishing.due:
+            return
         waiting = lifecycle.waiting_shards(self.database, ANNOUNCE_SECONDS, limit=100)
         if not waiting:
             return
@@ -193,8 +241,8 @@ class Scheduler:
         for shard in waiting:
             queue, live = shard.queue, shard.queue in workers
             messages = min(shard.blocks, idle[queue]) if live else int(self._may_announce(queue))
-            for _ in range(messages):
-                wake(self.app, queue)
+            if not self._wake(queue, messages):
+                break
             if not messages:
                 continue
             if live:
@@ -205,6 +253,17 @@ class Scheduler:
         # Marked after publishing: a crash in between means one wake-up too many, not one too few.
         if sent:
             lifecycle.mark_dispatched(self.database, sent)
+
+    def _wake(self, queue: str, messages: int) -> bool:
+        """Publish wake-ups; False if the broker takes none, which is tried again later."""
+        try:
+            for _ in range(messages):
+                wake(self.app, queue)
+        except UnavailableError as error:
+            log.warning("no worker was woken", error=str(error))
+            self._publishing.restart()
+            return False
+        return True
 
     def _may_announce(self, queue: str) -> bool:
         last = self._announced.get(queue, -ANNOUNCE_SECONDS)
@@ -230,13 +289,15 @@ class Scheduler:
             self._retention.restart()
 
     def _clean_up(self) -> None:
-        """Remove processes that are long gone and delivered messages."""
+        """Remove processes that are long gone, delivered messages, and what has expired."""
         if not self._cleanup.due:
             return
         self._cleanup.restart()
         fleet.delete_unseen(self.database, PROCESSES_KEPT_SECONDS)
         attempt_counts.fold(self.database)
         usage.forget(self.database)
+        notifications.forget(self.database)
+        audit.remove_old(self.database, self.settings.audit_days)
         delete_delivered(self.settings)
 
     def _remove_uploads(self) -> None:
@@ -246,6 +307,23 @@ class Scheduler:
         self._uploads.restart()
         for digest in remove_unused(self.settings, lambda: uploads.in_use(self.database)):
             log.info("unused upload removed", upload=digest or "incomplete")
+
+    def _sample(self) -> None:
+        """Write what queues, workers and users did in the steps that have ended."""
+        if self._samples.due:
+            self._samples.restart()
+            while samples.take(self.database, self.settings):
+                pass
+
+    def _thin(self) -> None:
+        """Make hours of old steps, and delete old hours."""
+        if self._thinning.due and not samples.thin(self.database, deletion.STEP_SECONDS):
+            self._thinning.restart()
+
+    def _measure(self) -> None:
+        """Measure the space of jobs that have changed."""
+        if self._sizes.due and not job_sizes.measure(self.database, SIZES_SECONDS):
+            self._sizes.restart()
 
     def _workers(self) -> dict[str, WorkerCount]:
         """Count workers by queue."""

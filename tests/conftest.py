@@ -16,7 +16,7 @@ import pytest
 
 from db import transaction
 from db.database import Database
-from tests.helpers import services
+from tests.helpers import contract, services
 from tests.helpers.databases import PostgresDatabases, sqlalchemy_url, sqlite_database
 from tests.helpers.environment import missing
 
@@ -25,6 +25,8 @@ from tests.helpers.environment import missing
 # the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Nobody's own login: commands and processes that tests start would speak to that server.
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +43,14 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         missing("the shared datasets and models")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _described_answers() -> Iterator[None]:
+    """Fail a test whose requests to the API got an answer that its document does not describe."""
+    contract.violations.clear()
+    yield
+    assert contract.violations == []
 
 
 # Servers: those that the environment names, or started here.
@@ -113,6 +123,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         database = Database(request.getfixturevalue("postgres_url"))
     yield database
     database.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def settled_servers() -> None:
+    """Servers have run for long: one that a test run has just started excuses silent processes."""
+    transaction._TERMS["postgresql"]["uptime"] = "1e9"
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_the_form_has_names_defaults_and_help_of_the_fields(client: FlaskClient)
     assert re.search(r'name="scale"[^>]* value="0.5" inputmode="decimal"', page)
     assert "Factor of every value." in page
     assert '<option value="last" selected>the last heads</option>' in page
-    assert '<a href="/jobs/new?kind=toy" aria-current="page">Toy</a>' in page
+    assert 'name="do" value="kind:toy" aria-current="true">Toy</button>' in page
 
 
 def test_a_problem_is_shown_at_its_field(client: FlaskClient, settings: Settings) -> None:
@@ -136,7 +136,7 @@ def test_a_job_runs_from_its_form_to_its_ranking(
     assert rows[0][3] == pytest.approx(rows[-1][3] * (last + 1))
     page = client.get("/jobs/1").text
     assert "Scaled by 0.5." in page
-    assert '"title": "Words"' in page
+    assert "Words by layer and head." in page
     assert "Prune by this" in page
     ranking = client.get("/api/v1/jobs/1/rankings").json
     assert ranking["provisional"] is False

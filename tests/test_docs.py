@@ -1,8 +1,10 @@
-"""What is written down is true: generated pages, published columns, links."""
+"""The documentation is true: generated pages, published columns, links."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,11 @@ from db.views import VIEW_NAMES, VIEWS, schema_page
 from jobs.settings import PREFIX, Settings, settings_page
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,14 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 )
 def test_generated_pages_are_current(page: str, text: str) -> None:
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text, "run `make docs`"
+
+
+def test_the_document_of_the_api_is_current() -> None:
+    # In a process of its own: here a test may have added a kind of job.
+    command = [sys.executable, "-m", "cli.main", "schema", "--api"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    written = (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8")
+    assert written == made, "run `make docs`"
 
 
 def test_every_setting_is_described() -> None:

@@ -81,3 +81,20 @@ def test_the_pattern_finds_what_it_should(line: str) -> None:
 def test_no_two_tracked_names_differ_in_case_only() -> None:
     folded = [name.casefold() for name in tracked()]
     assert len(set(folded)) == len(folded)
+
+
+def test_docstrings_name_things() -> None:
+    """A docstring opens with a verb or a noun; the document of the API is made of many of them."""
+    openings = re.compile(r'"""(?:What|How|Whether|Who)\b.*')
+    found = [
+        f"{name}: {opening}"
+        for name, text in tracked().items()
+        if name.endswith(".py")
+        for opening in openings.findall(text)
+    ]
+    assert found == []
+
+
+def test_no_merge_is_left_half_done() -> None:
+    markers = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert [name for name, text in tracked().items() if markers.search(text)] == []

@@ -1,9 +1,9 @@
 """Write the dependencies of the images with their hashes: `make lock`.
 
-Three files in docker/, for Python 3.11 on x86-64 and ARM: what web and scheduler need, what workers
-need besides, and what builds the wheels. Versions are those of constraints.txt; hashes are those
-that the package index gives. torch and what it brings are left out: which build an image gets is
-chosen when it is built.
+Files in docker/, for Python 3.11 on x86-64 and ARM: what every role needs, what each role needs
+besides, and what builds the wheels. Versions are those of constraints.txt; hashes are those that
+the package index gives. torch and what it brings are left out: which build an image gets is chosen
+when it is built.
 """
 
 from __future__ import annotations
@@ -18,20 +18,33 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).parents[1]
 PLATFORMS = ("x86_64", "aarch64")
 TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
-"""What pip on Debian 12 installs."""
+"""Packages that pip on Debian 12 installs."""
 HEAD = "# Written by `make lock` from constraints.txt: do not edit.\n"
 
 
 def needed(project: dict[str, Any]) -> dict[str, list[str]]:
-    """What each file must bring, without what the file before it brings."""
+    """Requirements of each file; those of roles come on top of `common`."""
     server = tomllib.loads((ROOT / "cli/pyproject.toml").read_text(encoding="utf-8"))
+    every = {
+        canonicalize_name(Requirement(one).name): one for one in server["project"]["dependencies"]
+    }
+    roles = server["tool"]["headwise"]["images"]
+    of_a_role = {name for names in roles.values() for name in names}
+    extras = server["project"]["optional-dependencies"]
     library = [one for one in project["project"]["dependencies"] if not one.startswith("torch")]
     return {
-        "server": server["project"]["dependencies"],
-        "worker": library,
+        "common": [
+            *(one for name, one in every.items() if name not in of_a_role),
+            *extras["otel"],
+        ],
+        **{role: [every[name] for name in names] for role, names in roles.items()},
+        "worker": [*library, *extras["gpu"]],
         "build": project["build-system"]["requires"],
     }
 
@@ -64,7 +77,7 @@ def resolved(requirements: list[str], platform: str) -> dict[str, str]:
 def main() -> None:
     """Write the files."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    written: set[str] = set()
+    common: set[str] = set()
     for name, requirements in needed(project).items():
         hashes: dict[str, set[str]] = defaultdict(set)
         for platform in PLATFORMS:
@@ -75,9 +88,9 @@ def main() -> None:
                 [package, *(f"--hash=sha256:{one}" for one in sorted(hashes[package]))]
             )
             for package in sorted(hashes)
-            if package not in written or name == "build"
+            if package not in common or name == "build"
         ]
-        written |= hashes.keys()
+        common |= hashes.keys() if name == "common" else set()
         file = ROOT / f"docker/requirements-{name}.txt"
         file.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
 

@@ -7,33 +7,46 @@ import logging
 import pkgutil
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request, url_for
+from flask import Flask, Response, render_template, request, url_for
+from flask_compress import Compress
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from db.database import Database
 from db.views import VIEWS
+from headwise.naming import head_name
 from jobs import formatting
 from jobs.errors import (
     ConflictError,
+    ForbiddenError,
     HeadwiseError,
     InputError,
     LimitError,
     NotFoundError,
     Problem,
+    SignInError,
     UnavailableError,
 )
 from jobs.inputs.uploads import original_name
 from jobs.kinds import ranking_source
 from jobs.settings import Settings
+from webui import health
+from webui.accounts.enforcement import install
+from webui.accounts.origins import is_address, is_foreign, is_host_of
+from webui.accounts.permissions import RULES
+from webui.accounts.person import user_name
 from webui.assets import VERSION
-from webui.context import Context, context, is_foreign, is_host_of, problem_json
+from webui.context import Context, context, same_page
+from webui.contract import deprecation
+from webui.contract.idempotency import KeyReusedError
+from webui.contract.problems import MEDIA_TYPE, RETRY_SECONDS
+from webui.contract.problems import body as problem_body
 from webui.filters import FILTERS
 from webui.heads import site_name
-from webui.metrics import MetricsCache
+from webui.kinds import PAGES
 from webui.pages import words
-from webui.polling import live_tag
+from webui.polling import add_tag, live_tag
+from webui.server.request_log import REQUEST
 from webui.server.routes import SMALL_BODY, WITH_FILES, limit_body
 
 log = logging.getLogger(__name__)
@@ -41,10 +54,6 @@ log = logging.getLogger(__name__)
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Plotly draws a heat map into an image with a data: address.
-        "img-src 'self' data:",
-        # The hash of nothing: Plotly empties style attributes of shapes that it draws anew.
-        "style-src-attr 'unsafe-hashes' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -60,10 +69,18 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+COMPRESSED = [
+    *("text/html", "text/css", "text/javascript", "text/csv", "text/plain"),
+    *("image/svg+xml", "application/json", "application/problem+json"),
+]
+OWN_NAMES = ("127.0.0.1", "localhost", "::1", ".localhost")
+"""Names of this machine, which are trusted everywhere."""
 STATUS: dict[type[HeadwiseError], HTTPStatus] = {
+    KeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     InputError: HTTPStatus.BAD_REQUEST,
+    SignInError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -73,14 +90,16 @@ STATUS: dict[type[HeadwiseError], HTTPStatus] = {
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Create it after a fork: it opens the database."""
     app = Flask(__name__, static_folder=None)
+    # An address with "//" would be answered with a redirection, which is a page.
+    app.url_map.merge_slashes = False
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY
     app.extensions["headwise"] = Context(settings=settings, database=Database(settings.database))
-    app.extensions["headwise-metrics"] = MetricsCache()
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.globals.update(
         asset=_asset,
         counted=formatting.counted,
-        head_name=formatting.head_name,
+        head_name=head_name,
+        same_page=same_page,
         site_name=site_name,
         level=words.level,
         ranking_source=ranking_source,
@@ -91,11 +110,19 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.policies["json.dumps_kwargs"] = {}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.config["COMPRESS_MIMETYPES"] = COMPRESSED
+    # Registered first, run last: it compresses what the others have finished.
+    Compress(app)
     _register(app)
     app.before_request(_refuse_other_names)
     app.before_request(_refuse_foreign)
     app.before_request(limit_body)
+    install(
+        app, RULES | {name: rule for page in PAGES.values() for name, rule in page.rules.items()}
+    )
+    app.after_request(_note_user)
     app.after_request(_add_headers)
+    app.after_request(add_tag)
     app.register_error_handler(HeadwiseError, _on_headwise_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(Exception, _on_bug)
@@ -104,12 +131,12 @@ def create_app(settings: Settings) -> Flask:
 
 def _register(app: Flask) -> None:
     """Add every page, and every resource of the API: each module has a blueprint."""
-    from webui import api, assets, health, pages
-    from webui.kinds import PAGES
+    from webui import accounts, api, assets, pages
 
     app.register_blueprint(assets.blueprint)
     app.register_blueprint(health.blueprint)
-    for package in (pages, api):
+    health.watch(app)
+    for package in (pages, api, accounts):
         for info in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{info.name}")
             if blueprint := getattr(module, "blueprint", None):
@@ -130,9 +157,10 @@ def _refuse_other_names() -> Response | None:
     """
     settings = context().settings
     named = tuple(filter(None, settings.trusted_hosts.split(",")))
-    if is_host_of(request.host, (*LOOPBACK, ".localhost", *named)):
+    if is_host_of(request.host, (*OWN_NAMES, *named)):
         return None
-    if not named and settings.host not in LOOPBACK:
+    # Prometheus and probes come by a pod's address, which no site can point anywhere else.
+    if request.blueprint == health.blueprint.name and is_address(request.host):
         return None
     problem = Problem(
         field="Host",
@@ -144,7 +172,7 @@ def _refuse_other_names() -> Response | None:
 
 
 def _refuse_foreign() -> Response | None:
-    """Refuse changes from other sites: without a login, their pages would act as the user."""
+    """Refuse changes from other sites: their pages would act as the user, signed in or not."""
     if request.method in ("GET", "HEAD", "OPTIONS") or not is_foreign():
         return None
     problem = Problem(
@@ -156,15 +184,26 @@ def _refuse_foreign() -> Response | None:
     return _error(HTTPStatus.FORBIDDEN, "Cross-site request refused", [problem])
 
 
+def _note_user(response: Response) -> Response:
+    if request_log := request.environ.get(REQUEST):
+        request_log.user = user_name()
+    return response
+
+
 def _add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-cache")
+    deprecation.add_headers(response)
+    if request.method == "OPTIONS" and response.status_code == HTTPStatus.OK:
+        # Flask says that nothing is a page.
+        response.headers.pop("Content-Type", None)
     return response
 
 
 def _on_headwise_error(error: HeadwiseError) -> Response:
-    status = STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+    kinds = (kind for kind in type(error).__mro__ if kind in STATUS)
+    status = STATUS.get(next(kinds, HeadwiseError), HTTPStatus.BAD_REQUEST)
     problems: list[Problem] = []
     title = str(error)
     if isinstance(error, InputError):
@@ -189,7 +228,15 @@ def _on_http_error(error: HTTPException) -> Response:
     elif status in _REFUSALS:
         message, remedy = _REFUSALS[status]
     elif status is HTTPStatus.NOT_FOUND:
-        message, remedy = "no page has this address", "Start from the list of jobs."
+        message, remedy = "nothing has this address", "Start from the list of jobs."
+        if request.path.startswith("/api/"):
+            remedy = "GET /api/v1/openapi.json lists every address."
+    elif status is HTTPStatus.METHOD_NOT_ALLOWED:
+        known = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        message, remedy = f"the address does not know {request.method}", f"It knows {known}."
+    elif status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        message = f"the body is {request.mimetype or 'of no type'}, and JSON is read here"
+        remedy = "Send it with the header Content-Type: application/json."
     problem = Problem(field="request", value=request.path, message=message, remedy=remedy)
     response = _error(status, status.phrase, [problem])
     # Flask lists the methods that are allowed in the error's own headers.
@@ -250,13 +297,12 @@ def wants_json() -> bool:
 def _error(status: HTTPStatus, title: str, problems: list[Problem]) -> Response:
     if not problems:
         problems = [Problem(field="request", value=request.path, message=title)]
-    response: Any
     if wants_json():
-        response = jsonify({"problems": [problem_json(problem) for problem in problems]})
+        response = Response(problem_body(status, title, problems), content_type=MEDIA_TYPE)
     else:
         page = render_template("error.html", status=status, title=title, problems=problems)
         response = Response(page, mimetype="text/html")
     response.status_code = status
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = "5"
-    return response  # type: ignore[no-any-return]
+    if status in RETRY_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_SECONDS[status])
+    return response

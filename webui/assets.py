@@ -1,25 +1,43 @@
-"""Style sheet, scripts and Plotly's bundle, at addresses that change with their content."""
+"""Style sheets, scripts and the script that draws figures, at addresses that change with them."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import json
+import threading
 from functools import lru_cache
 from importlib.metadata import version as package_version
-from importlib.util import find_spec
 from pathlib import Path
 
-from flask import Blueprint, Response, abort, request, send_from_directory
+from flask import Blueprint, Response, abort, request
+
+from headwise.figures.palette import DARK, LIGHT, style_sheet
+from headwise.figures.theme import config
+from webui.figures import drawing
 
 FOLDER = Path(__file__).parent / "static"
-PLOTLY = "plotly.min.js"
+VEGA = "vega.js"
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOREVER = "public, max-age=31536000, immutable"
 
 
+def _themes() -> str:
+    themes = {"LIGHT": config(LIGHT), "DARK": config(DARK)}
+    return "".join(f"export const {name} = {json.dumps(one)};\n" for name, one in themes.items())
+
+
+GENERATED = {"palette.css": style_sheet, "themes.js": _themes}
+"""Files that are written from the palette."""
+_ENDING = "window.vegaEmbed = vegaEmbed;"
+
+
 def _version() -> str:
-    digest = hashlib.sha256(package_version("plotly").encode())
+    digest = hashlib.sha256(package_version("vl-convert-python").encode())
     for path in sorted(FOLDER.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
+    for name, write in GENERATED.items():
+        digest.update(name.encode() + write().encode())
     return digest.hexdigest()[:12]
 
 
@@ -32,12 +50,14 @@ blueprint = Blueprint("assets", __name__)
 @blueprint.get("/assets/<version>/<name>")
 def serve(version: str, name: str) -> Response:
     """One file. Under another version's address it is served too, but not for keeps."""
-    if name == PLOTLY:
-        response = _plotly()
+    if name == VEGA:
+        response = _vega()
+    elif name in GENERATED:
+        response = _text(name, GENERATED[name]())
     elif all(path.name != name for path in FOLDER.iterdir()):
         abort(404)
     else:
-        response = send_from_directory(FOLDER, name)
+        response = _file(name)
     response.headers["Cache-Control"] = FOREVER if version == VERSION else "no-cache"
     return response
 
@@ -45,24 +65,35 @@ def serve(version: str, name: str) -> Response:
 @blueprint.get("/favicon.ico")
 def favicon() -> Response:
     """Browsers ask for it unasked."""
-    return send_from_directory(FOLDER, "icon.svg")
+    return _file("icon.svg")
 
 
-def _plotly() -> Response:
-    packed = "gzip" in request.headers.get("Accept-Encoding", "")
-    response = Response(_bundle(packed), mimetype="text/javascript")
-    if packed:
-        response.headers["Content-Encoding"] = "gzip"
-    response.headers["Vary"] = "Accept-Encoding"
+def _file(name: str) -> Response:
+    response = _text(name, (FOLDER / name).read_bytes())
+    response.add_etag()
+    response.make_conditional(request)
     return response
 
 
-@lru_cache(maxsize=2)
-def _bundle(packed: bool) -> bytes:
-    # Found without importing the package, which is slow and not needed.
-    spec = find_spec("plotly")
-    if spec is None or not spec.submodule_search_locations:
-        abort(404)
-    folder = Path(spec.submodule_search_locations[0])
-    content = (folder / "package_data" / PLOTLY).read_bytes()
-    return gzip.compress(content, 6, mtime=0) if packed else content
+def _text(name: str, content: str | bytes) -> Response:
+    return Response(content, mimetype=TYPES[Path(name).suffix])
+
+
+def _vega() -> Response:
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    with _lock:
+        content = _bundle()
+    response = _text(VEGA, content if packed else gzip.decompress(content))
+    if packed:
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+_lock = threading.Lock()
+"""Two browsers that ask at the same time start one process."""
+
+
+@lru_cache(maxsize=1)
+def _bundle() -> bytes:
+    """Vega, Vega-Lite and Vega-Embed in one script, compressed; made once, in about a second."""
+    return gzip.compress(drawing.bundle(_ENDING), 9, mtime=0)

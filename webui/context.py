@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any, cast
-from urllib.parse import SplitResult, urlsplit
 
 import flask
 from flask import Response, current_app, request
 
 from db.database import Database
-from jobs.errors import Problem, nearest, refuse
+from jobs.errors import nearest, refuse
 from jobs.settings import Settings
 
 MAX_ID = 2**31 - 1
@@ -96,65 +93,16 @@ def redirect(location: str, code: int = 303) -> Response:
     return cast(Response, flask.redirect(location, code))
 
 
+def same_page(anchor: str, **changed: str | int | None) -> str:
+    """The address of the page that is shown with other parameters; None leaves one out."""
+    assert request.endpoint is not None
+    kept = {**request.args.to_dict(), **changed}
+    arguments: dict[str, Any] = {**(request.view_args or {}), **kept, "_anchor": anchor}
+    return flask.url_for(request.endpoint, **arguments)
+
+
 def attachment(body: str | Iterable[str] | Iterable[bytes], kind: str, name: str) -> Response:
     """A response that browsers save as a file of this name."""
     response = Response(body, mimetype=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as the API sends it, with long values cut."""
-    value = problem.value
-    if isinstance(value, str) and len(value) > 200:
-        value = value[:199] + "…"
-    elif not isinstance(value, str | int | float | bool | None):
-        shown = repr(value)
-        value = shown if len(shown) <= 200 else shown[:199] + "…"
-    return {
-        "field": problem.field,
-        "value": value,
-        "message": problem.message,
-        "remedy": problem.remedy,
-    }
-
-
-def client() -> str:
-    """The client that takes turns with others: an address, and behind a proxy its user.
-
-    Nothing else depends on it. A name is believed only where a proxy is configured, since the
-    dashboard itself has no login.
-    """
-    address = request.remote_addr or ""
-    with suppress(ValueError):
-        parsed = ip_address(address)
-        if parsed.version == 6:  # one client has a whole network of them
-            address = str(ip_network((parsed, 64), strict=False))
-    user = request.authorization.get("username") if request.authorization else None
-    return f"{user}@{address}" if user and settings().trusted_hosts else address
-
-
-def is_host_of(host: str, names: Collection[str]) -> bool:
-    """True if a Host header matches one of `names`; `.example.org` matches every subdomain."""
-    own = _address(f"//{host}").hostname or ""
-    return any(
-        own == name.removeprefix(".") or (name.startswith(".") and own.endswith(name))
-        for name in names
-    )
-
-
-def is_foreign() -> bool:
-    """True if the browser sends this request for a page of another site."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        return True
-    origin = request.headers.get("Origin")
-    # Without the scheme: a proxy may end TLS before us.
-    return origin is not None and _address(origin).netloc != request.host
-
-
-def _address(given: str) -> SplitResult:
-    """The parts of an address that a client sent; none of one that is no address."""
-    try:
-        return urlsplit(given)
-    except ValueError:  # brackets without an IPv6 address in them
-        return urlsplit("")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from jobs import formatting
+from webui.terms import term
 
 
 def moment(seconds: float | None) -> Markup:
@@ -38,5 +39,6 @@ FILTERS = {
     "duration": formatting.duration,
     "moment": moment,
     "clock": formatting.clock,
+    "term": term,
     "versions": formatting.versions,
 }

@@ -1,9 +1,10 @@
 """Answers to pages and programs that ask again and again: 304 as long as nothing has changed.
 
 A view with `conditional` is called only where the version of what it shows has changed, so that a
-hundred open pages cost a hundred small queries. JSON carries the version in its ETag header. A page
-writes it beside its live parts (`live_tag()`), where its script finds it; it has no ETag itself, so
-that opening a page never shows a browser's old copy.
+hundred open pages cost a hundred small queries. JSON carries the version in its ETag header; every
+other answer of the API carries its hash there. A page writes the version beside its live parts
+(`live_tag()`), where its script finds it; it has no ETag itself, so that opening a page never shows
+a browser's old copy.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from http import HTTPStatus
+from typing import Any, ParamSpec
 
-from flask import Response, g, make_response, request
-from flask.typing import ResponseReturnValue
+from flask import Response, g, request
 
 from db.reads import versions
+from webui.accounts.person import person
 from webui.assets import VERSION
 from webui.context import database, settings
 
 P = ParamSpec("P")
-View = Callable[P, ResponseReturnValue]
+View = Callable[P, Any]
 
 
 def conditional(version: Callable[P, object]) -> Callable[[View[P]], View[P]]:
@@ -29,20 +31,31 @@ def conditional(version: Callable[P, object]) -> Callable[[View[P]], View[P]]:
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        def answer(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-            shown = repr((VERSION, request.full_path, version(*args, **kwargs)))
+        def answer(*args: P.args, **kwargs: P.kwargs) -> Any:
+            # What a person may do is on the page, too.
+            who = person()
+            reader = who and (who.folded, who.role.value)
+            shown = repr((VERSION, reader, request.full_path, version(*args, **kwargs)))
             g.live_tag = hashlib.sha256(shown.encode()).hexdigest()[:16]
             if request.if_none_match.contains_weak(g.live_tag):
-                response = Response(status=304)
-            else:
-                response = make_response(view(*args, **kwargs))
-            if request.path.startswith("/api/"):
-                response.set_etag(g.live_tag, weak=True)
-            return response
+                return Response(status=304)
+            return view(*args, **kwargs)
 
         return answer
 
     return decorate
+
+
+def add_tag(response: Response) -> Response:
+    """Give an answer of the API its ETag, and answer 304 to clients that have it."""
+    seen = request.method in ("GET", "HEAD") and response.status_code in (200, 304)
+    if seen and request.path.startswith("/api/") and not response.is_streamed:
+        tag = g.get("live_tag") or hashlib.sha256(response.get_data()).hexdigest()[:16]
+        response.set_etag(tag, weak=True)
+        response.make_conditional(request)
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            response.set_data(b"")
+    return response
 
 
 def live_tag() -> str:

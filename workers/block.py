@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from db.results.commit import ShardInput
 from headwise import LoadedModel, Site
+from headwise.options import Partial
 from jobs.results import SiteInfo
 from jobs.specs.base import JobSpec
 from workers.model_cache import ModelCache
@@ -15,6 +16,7 @@ from workers.model_cache import ModelCache
 S = TypeVar("S", bound=JobSpec)
 
 Progress = Callable[[int], None]
+"""Takes the examples that a stop now would keep; raises Stopped to end the attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,21 @@ class Block(Generic[S]):
     loaded: LoadedModel
     models: ModelCache
     """For kinds of jobs that evaluate several models."""
-    progress: Progress
-    """Call it with the number of examples done so far; it raises Stopped to end the attempt."""
+    progress: Callable[[], None]
+    """Call it after every pass; it raises Stopped to end the attempt."""
+    partial: Partial
+    """For functions of `headwise` that take it: what they have finished survives a stop. Without
+    it, a stopped block is computed again from its beginning, and counts as progress when it is
+    done."""
+    kept: frozenset[int] = frozenset()
+    """Places in the block of the examples that earlier attempts have finished."""
+
+    @property
+    def rows(self) -> list[int]:
+        """Places in the block of the examples that this attempt computed, ascending."""
+        stopped = self.partial.stopped is not None
+        places = self.partial.finished if stopped else range(len(self.shard.texts))
+        return sorted(set(places) - self.kept)
 
     @property
     def sites(self) -> tuple[SiteInfo, ...]:

@@ -5,22 +5,31 @@ The parent never imports torch: only the child may touch CUDA.
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from celery import Celery
-from celery.exceptions import SecurityWarning
+import billiard
+from celery import Celery, bootsteps
+from celery.apps import worker as celery_app
+from celery.apps.worker import Worker as WorkController
+from celery.exceptions import SecurityWarning, WorkerLostError
 from celery.signals import (
     setup_logging,
     worker_process_init,
     worker_process_shutdown,
     worker_shutting_down,
 )
+from celery.worker import state
+from celery.worker.request import Request
 
 from jobs.logs import configure_logs
 from jobs.settings import Settings
@@ -31,8 +40,10 @@ if TYPE_CHECKING:
 
 GPU_FAILED = 70
 """Exit status of a child whose GPU no longer responds."""
-CHECK_SECONDS = 30.0
+CHECK_SECONDS = 15.0
 """Time between two checks for ready shards of an idle worker that no message wakes."""
+COLD_SECONDS = 5.0
+"""Time that a cold shutdown may take before whatever is left of the worker is killed."""
 SHUTDOWN = "the worker is shutting down"
 
 
@@ -42,10 +53,13 @@ def run_worker(settings: Settings) -> NoReturn:
     SIGTERM is a warm shutdown: the child hands its shard back at the next batch.
     """
     app = make_app(settings)
+    app.Worker = app.subclass_with_self(_Parent, name="Worker")
     _register(app, settings)
     # Celery warns about running as root because of pickle, which this app does not accept; the
     # warning and the banner would hide the log.
     warnings.simplefilter("ignore", SecurityWarning)
+    if settings.log_format == "json":
+        celery_app.safe_say = _say_nothing  # plain text on standard output
     arguments = [
         "--quiet",
         "worker",
@@ -62,6 +76,10 @@ def run_worker(settings: Settings) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _say_nothing(*_: object) -> None:
+    """In place of Celery's words on a shutdown, which the log has, too."""
 
 
 class _Shutdown:
@@ -85,6 +103,71 @@ class _Shutdown:
         """In a child: block until the shutdown is announced."""
         self.announce()  # the pipe ends when every process has closed its copy
         os.read(self._read, 1)
+
+
+def _cold_shutdown(announce: Callable[[], None]) -> type[bootsteps.StartStopStep]:
+    """Make SIGQUIT, or a second SIGINT, end the worker within COLD_SECONDS, whatever it is doing.
+
+    Celery's own handlers close the pool and talk to the broker within the handler: they wait for
+    locks that the code they interrupted holds, for a child that does not start, for a broker that
+    does not answer. Here the handler only leaves word, and the loop ends the worker as it always
+    does.
+    """
+    parent = os.getpid()
+
+    def cold(*_: Any) -> None:
+        if os.getpid() != parent:
+            return  # a terminal signals the child, too; its parent ends it
+        announce()
+        if state.should_terminate is None:
+            _thread.start_new_thread(_end_soon, ())  # Thread.start() would take a lock
+        state.should_terminate = 1
+
+    class ColdShutdown(bootsteps.StartStopStep):  # type: ignore[misc]
+        def start(self, _worker: Any) -> None:
+            """Replace Celery's handlers, which it installs before its steps start."""
+            warm = signal.getsignal(signal.SIGINT)
+
+            def interrupted(*arguments: Any) -> None:
+                if callable(warm):
+                    warm(*arguments)
+                signal.signal(signal.SIGINT, cold)
+
+            signal.signal(signal.SIGQUIT, cold)
+            signal.signal(signal.SIGINT, interrupted)
+
+    return ColdShutdown
+
+
+def _end_soon() -> None:
+    """Kill what a cold shutdown has not ended in time, and end this process."""
+    time.sleep(COLD_SECONDS)
+    for child in billiard.active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+    os._exit(1)
+
+
+class _Parent(WorkController):  # type: ignore[misc]
+    """A worker whose pool has threads of its own, so that a child that dies while the broker does
+    not answer is replaced: Celery's event loop, which would do it, stands still until then."""
+
+    def should_use_eventloop(self) -> bool:
+        """Whatever the broker's transport could do."""
+        return False
+
+
+class _WakeUp(Request):  # type: ignore[misc]
+    """A message whose child has died: it is no failure of its own, and nobody waits for it."""
+
+    def on_failure(self, exc_info: Any, *arguments: Any, **options: Any) -> Any:
+        """Forget it, and let the consumer ask for the next message."""
+        lost = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(lost, WorkerLostError):
+            state.task_ready(self)
+            self.acknowledge()
+            return None
+        return super().on_failure(exc_info, *arguments, **options)
 
 
 class _Child:
@@ -122,11 +205,7 @@ class _Child:
             self._worker = None
 
     def _check_periodically(self, worker: Worker) -> None:
-        """Compute shards without a message too, so that a broker outage only adds latency.
-
-        It also covers a flaw of Celery's consumer: if its child is killed before it has accepted a
-        message, it asks for no more messages.
-        """
+        """Compute shards without a message too, so that a broker outage only adds latency."""
         while not worker.stopping:
             time.sleep(CHECK_SECONDS)
             if self._computing.acquire(blocking=False):
@@ -156,6 +235,8 @@ def _register(app: Celery, settings: Settings) -> None:
     worker_process_init.connect(lambda **_: child.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: child.close(), weak=False)
 
-    @app.task(name=WAKE, ignore_result=True)  # type: ignore[untyped-decorator]
+    app.steps["worker"].add(_cold_shutdown(shutdown.announce))
+
+    @app.task(name=WAKE, ignore_result=True, Request=_WakeUp)  # type: ignore[untyped-decorator]
     def wake() -> None:
         child.wake()

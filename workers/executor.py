@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
 from db.queue.claims import Claim
 from db.results.commit import ShardInput
 from headwise.errors import ModelError, OptionError
+from headwise.options import Partial
 from jobs.errors import UnavailableError
-from jobs.inputs.tokenizing import TextError, try_content
-from jobs.outcome import Completed, Stage, StopReason
+from jobs.outcome import Completed, PartialBlock, Stage, StopReason
 from jobs.plan import blocks
 from jobs.results import ShardResult
 from jobs.specs.base import JobSpec
@@ -22,6 +22,7 @@ from workers.block import Block, Progress
 from workers.heartbeat import Stopped
 from workers.kinds import COMPUTE
 from workers.model_cache import ModelCache
+from workers.tokenizer_trial import TokenizerTrial
 
 NOT_THE_EXAMPLES = (OSError, ImportError, ModelError, OptionError)
 """Errors that no example can cause: of the disk, the installation, the model, the specification."""
@@ -43,21 +44,24 @@ class Attempt:
         lease_end: Callable[[], int],
         enter: Callable[[Stage], None],
     ) -> None:
-        """`progress(done)` raises Stopped to end the attempt; `lease_end()` is the lease's present
-        end; `enter(stage)` notes where the attempt is."""
+        """`progress(done)` takes the examples that a stop now would keep, and raises Stopped to end
+        the attempt; `lease_end()` is the lease's present end; `enter(stage)` notes where the
+        attempt is."""
         self.held = held
         self.models = models
         self.progress = progress
         self.lease_end = lease_end
         self.enter = enter
         self.parts: list[ShardResult] = []
+        self.partial: PartialBlock | None = None
+        """The finished part of the block after these parts."""
         self.seconds = 0.0
         self.fingerprint = ""
 
     @property
     def completed(self) -> Completed:
-        """The blocks that are done."""
-        return Completed(parts=tuple(self.parts), seconds=self.seconds)
+        """The blocks that are done, and what is finished of the next one."""
+        return Completed(parts=tuple(self.parts), seconds=self.seconds, partial=self.partial)
 
     def compute(self, shard: ShardInput) -> None:
         """Compute every block up to the end of the lease.
@@ -66,31 +70,64 @@ class Attempt:
         not the fault of an example.
         """
         spec = parse_spec(json.loads(shard.spec))
-        self.progress(0)
+        self.progress(self.held.progress)
         self._load(spec)
-        bad = self._fails_to_tokenize(spec, shard)
+        trial = self._tokenizer_trial(spec, shard)
         for lo, hi in blocks(self.held.lo, self.held.hi, self.held.block):
             if lo >= self.lease_end():
                 return
-            self.progress(lo - self.held.lo)
-            started = time.monotonic()
             # Once more: an attack with other models may have evicted it.
             loaded = self.models.get(spec)
             # A job may have been begun by code whose fingerprints left the tokenizer out.
             earlier = loaded.earlier_fingerprint
             known = shard.model_fingerprint == earlier
             self.fingerprint = earlier if known else loaded.fingerprint
+            kept = self._kept(shard, lo, hi)
+            self._report(lo, kept)
+            if trial is not None and (bad := trial.failure(hi - self.held.lo)) is not None:
+                raise BlockError from bad
+            finished = Partial(finished=set(kept), stops_on=Stopped)
             block = Block(
                 spec=spec,
                 shard=shard.part(lo, hi),
                 loaded=loaded,
                 models=self.models,
-                progress=partial(self._report, lo),
+                progress=partial(self._report, lo, finished.finished),
+                partial=finished,
+                kept=kept,
             )
-            if bad is not None and bad.index < hi - self.held.lo:
-                raise BlockError from bad
-            self.parts.append(_compute(block))
-            self.seconds += time.monotonic() - started
+            self._compute_block(block, hi)
+            if finished.stopped is not None:
+                raise finished.stopped
+
+    def _kept(self, shard: ShardInput, lo: int, hi: int) -> frozenset[int]:
+        """Places in a block of the examples that earlier attempts have finished."""
+        self.partial = None
+        kept = shard.partial
+        if kept is None or (kept.lo, kept.hi, kept.fingerprint) != (lo, hi, self.fingerprint):
+            return frozenset()
+        self.partial = kept
+        return frozenset(number - lo for number in kept.finished)
+
+    def _compute_block(self, block: Block[Any], hi: int) -> None:
+        """Compute what is missing of a block; what is finished of it is kept if it is stopped."""
+        started, lo = time.monotonic(), block.shard.lo
+        result, rows = _compute(block), block.rows
+        own = PartialBlock(
+            lo=lo,
+            hi=hi,
+            finished=tuple(lo + row for row in rows),
+            result=result,
+            seconds=time.monotonic() - started,
+            fingerprint=self.fingerprint,
+        )
+        found = own if self.partial is None else self.partial.with_more(own)
+        if len(found.finished) < hi - lo:
+            self.partial = found if found.finished else None
+            return
+        self.partial = None
+        self.parts.append(found.result)
+        self.seconds += found.seconds
 
     def _load(self, spec: JobSpec) -> None:
         if self.models.has(spec):
@@ -98,23 +135,20 @@ class Attempt:
         self.enter(Stage.LOADING)
         self.models.get(spec)
         self.enter(Stage.COMPUTING)
-        self.progress(0)
+        self.progress(self.held.progress)
 
-    def _fails_to_tokenize(self, spec: JobSpec, shard: ShardInput) -> TextError | None:
-        """Try the tokenizer on the texts, where it can harm nobody; returns the first failure."""
+    def _tokenizer_trial(self, spec: JobSpec, shard: ShardInput) -> TokenizerTrial | None:
+        """Try the tokenizer on the texts, where it can harm nobody; None if it is in Python."""
         backend = getattr(self.models.get(spec).tokenizer, "backend_tokenizer", None)
-        if backend is None:  # written in Python
+        if backend is None:
             return None
-        try:
-            try_content(backend.to_str(), [[a] if b is None else [a, b] for a, b in shard.texts])
-        except TextError as error:
-            return error
-        return None
+        texts = [[a] if b is None else [a, b] for a, b in shard.texts]
+        return TokenizerTrial(backend.to_str(), texts)
 
-    def _report(self, lo: int, done: int) -> None:
+    def _report(self, lo: int, finished: Collection[int]) -> None:
         if lo >= self.lease_end():
             raise Stopped(StopReason.SHORTENED)
-        self.progress(lo - self.held.lo + done)
+        self.progress(lo - self.held.lo + len(finished))
 
 
 def _compute(block: Block[Any]) -> ShardResult:

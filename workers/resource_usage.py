@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-from jobs.settings import FAILURES
-
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -22,14 +20,12 @@ class ResourceUsage:
         self._at, self._used = time.monotonic(), time.process_time()
 
     def read(self) -> str:
-        """A JSON object of bytes, shares of one core and of the GPU, and failures before the start.
+        """A JSON object of bytes, and shares of one core and of the GPU.
 
         Unknown values are omitted.
         """
         now, used = time.monotonic(), time.process_time()
         found: dict[str, float] = {"threads": torch.get_num_threads(), **_process_memory()}
-        if failures := os.environ.get(FAILURES, ""):
-            found["failures"] = int(failures)
         if now > self._at:
             found["cpu"] = round((used - self._used) / (now - self._at), 3)
         self._at, self._used = now, used

@@ -1,4 +1,9 @@
-"""The worker's loop: claim the best ready shard, compute it, store the results, repeat."""
+"""The worker's loop: claim the best ready shard, compute it, store the results, repeat.
+
+The results of a shard are stored in a thread of their own while the next shard is computed, so that
+a GPU need not wait for the database. Only one shard at a time is stored. Whatever ends the loop, a
+stop or an error, waits for it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,13 @@ import platform
 import socket
 import time
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
 
 import structlog
 import torch
 import transformers
+from structlog.contextvars import bound_contextvars
 
 from db.database import Database
 from db.ops import fleet
@@ -88,6 +96,7 @@ class Worker:
         self.settings = settings
         self.database = database or Database(settings.database)
         self.identity = worker_identity(settings)
+        self.database.name_sessions(self.identity.name)
         self.paces: dict[Shape, float] = {}
         """Seconds per unit of cost that this worker takes, by shape of job."""
         self.heartbeat = WorkerHeartbeat(settings, self.database, self.identity)
@@ -98,6 +107,12 @@ class Worker:
             seconds=settings.heartbeat_seconds,
             kept=settings.log_lines,
         )
+        self._storing_thread = ThreadPoolExecutor(1, thread_name_prefix="storing results")
+        self._computed: tuple[Attempt, Context] | None = None
+        """An attempt that has computed all of its lease, and whose results are to be stored, with
+        the context of its trace and its log lines."""
+        self._storing: Future[None] | None = None
+        """The results that are being stored."""
         self.stopping = False
         self.gpu_failed = False
         """True once the GPU no longer responds to this process; another one can still use it."""
@@ -116,6 +131,7 @@ class Worker:
 
     def close(self) -> None:
         """Stop the threads and record that the worker has stopped."""
+        self._storing_thread.shutdown()
         self.heartbeat.close()
         self.shipper.close()
         self.database.close()
@@ -127,25 +143,45 @@ class Worker:
         self.heartbeat.stop_attempt(StopReason.SHUTDOWN, detail)
 
     def compute_shards(self, at_most: int | None = None) -> int:
-        """Claim and compute shards until none is ready; returns the number of attempts."""
+        """Claim and compute shards until none is ready, and store their results.
+
+        Returns the number of attempts.
+        """
         attempts = 0
-        while attempts != at_most and not self._ended:
-            self.heartbeat.touch()
-            try:
-                held = claims.claim(
-                    self.database, self.identity, self.settings.lease_seconds, self._ask()
-                )
-            except UnavailableError as error:
-                # The scheduler announces the shard again once the database is back.
-                log.warning("the database is unavailable: no shard was claimed", error=str(error))
-                break
-            if held is None:
-                break
-            attempts += 1
-            self._attempt(held)
+        try:
+            while True:
+                # Before the results of the last shard are stored: SQLite has one writer at a time.
+                held = self._claim() if attempts != at_most and not self._ended else None
+                self._begin_storing()
+                if held is not None:
+                    attempts += 1
+                    self._attempt(held)
+                elif not self._wait_until_stored():
+                    break
+                # Otherwise once more: limits count the lease that has ended, and what that shard
+                # did not compute is ready.
+        finally:
+            self.heartbeat.release()  # whatever happens, no lease is renewed for ever
+            self._begin_storing()
+            self._wait_until_stored()
         self.heartbeat.touch()
         self.heartbeat.report_idle()
         return attempts
+
+    def _claim(self) -> Claim | None:
+        """Claim a shard and begin to renew its lease; None if there is none."""
+        self.heartbeat.touch()
+        try:
+            held = claims.claim(
+                self.database, self.identity, self.settings.lease_seconds, self._ask()
+            )
+        except UnavailableError as error:
+            # The scheduler announces the shard again once the database is back.
+            log.warning("the database is unavailable: no shard was claimed", error=str(error))
+            return None
+        if held is not None:
+            self.heartbeat.hold(held)
+        return held
 
     @property
     def _ended(self) -> bool:
@@ -156,7 +192,6 @@ class Worker:
         place = {"shard": held.shard_no, "attempt": held.fence}
         with about, span("shard", held.job_id, **place):
             try:
-                self.heartbeat.hold(held)
                 # A stop that arrived before the shard was held must still end the attempt.
                 if self.stopping:
                     self.heartbeat.stop_attempt(StopReason.SHUTDOWN)
@@ -177,10 +212,36 @@ class Worker:
             enter=self.heartbeat.enter,
         )
         ending = self._compute(attempt)
-        try:
+        if attempt.parts:
+            count = sum(len(part.examples) for part in attempt.parts)
+            self._update_pace(held, attempt.seconds / (count * held.cost))
+        self._wait_until_stored()
+        if ending is None and attempt.parts:
+            self.heartbeat.store()
+            # The process's log lines will be those of the next attempt.
+            with bound_contextvars(job=held.job_id, shard=held.shard_no, attempt=held.fence):
+                self._computed = attempt, copy_context()
+        else:
             self._store(attempt, ending)
-        except UnavailableError as error:
-            log.error("the database is still unavailable: the lease will expire", error=str(error))
+
+    def _begin_storing(self) -> None:
+        """Begin to store the results of the attempt that was computed last, if there is one."""
+        computed, self._computed = self._computed, None
+        if computed is not None:
+            attempt, context = computed
+            self._storing = self._storing_thread.submit(context.run, self._store, attempt, None)
+
+    def _wait_until_stored(self) -> bool:
+        """Wait for the results that are being stored; False if there are none."""
+        storing, self._storing = self._storing, None
+        if storing is None:
+            return False
+        try:
+            storing.result()
+        finally:
+            self.heartbeat.stored()
+            self.shipper.nudge()
+        return True
 
     def _compute(self, attempt: Attempt) -> Ending:
         try:
@@ -224,20 +285,26 @@ class Worker:
             try:
                 return self._store_once(attempt, ending)
             except UnavailableError as error:
+                self.heartbeat.commit_errors += 1
                 if time.monotonic() > deadline:
-                    raise
+                    log.error(
+                        "the database is still unavailable: the lease will expire", error=str(error)
+                    )
+                    return None
                 log.warning("waiting for the database", error=str(error))
                 self.heartbeat.touch()
                 time.sleep(1.0)
 
     def _store_once(self, attempt: Attempt, ending: Ending) -> None:
         if isinstance(ending, LostLease):
+            self.heartbeat.lost_leases += 1
             log.warning("the lease was lost: the results are discarded")
         elif attempt.parts and not _cancelled(ending):
             self._commit(attempt, ending)
         elif isinstance(ending, HandedBack):
             log.info("shard handed back", reason=ending.message)
-            claims.hand_back(self.database, attempt.held, ending.message)
+            partial = None if _cancelled(ending) else attempt.partial
+            claims.hand_back(self.database, attempt.held, ending.message, partial)
         elif isinstance(ending, Errored):
             claims.record_error(
                 self.database,
@@ -256,13 +323,14 @@ class Worker:
             with span("commit", held.job_id, examples=count):
                 stored = commit.commit_shard(self.database, held, done, attempt.fingerprint, ending)
         except ChangedModelError as error:
+            self.heartbeat.commit_errors += 1
             claims.record_error(self.database, held, str(error), permanent=True)
             return
         if not stored:
+            self.heartbeat.lost_leases += 1
             log.warning("the lease was lost: the results were not stored")
             return
         log.info("shard stored", examples=count)
-        self._update_pace(held, done.seconds / (count * held.cost))
 
     def _update_pace(self, held: Claim, pace: float) -> None:
         """Remember how fast this worker is; the newest shard counts half."""

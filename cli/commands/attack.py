@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import typer
 
-from cli.context import opened, out, print_json, print_table
+from cli.context import out, print_json, print_table
 from cli.options import (
     AsJson,
     Assignments,
@@ -20,12 +20,10 @@ from cli.options import (
     SourceOptions,
     with_groups,
 )
+from cli.store.chosen import connected
 from cli.submission import complete, submit_raw
-from db.reads import attack as attack_reads
-from db.reads import jobs as job_reads
 from jobs.errors import HeadwiseError
 from scheduler.submission.quick_jobs import attack_text
-from scheduler.submission.submit import check, submit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,13 @@ def attack(
 
     Model and data are those of the attribution job unless given.
     """
-    with opened() as (settings, database):
-        models = [{"name": name} for name in transfer or ()]
+    with connected() as store:
+        models = [{"name": store.model_name(name)} for name in transfer or ()]
         spec: dict[str, Any] = {"kind": "attack", "models": models}
         if source.data is None and source.dataset is None:
-            spec["data"] = dict(job_reads.get_job(database, triggers.triggers_from).spec["data"])
-        raw = complete({"spec": spec}, triggers, source, queue, assignments=set_)
-        return submit_raw(raw, run, settings, database)
+            spec["data"] = dict(store.job(triggers.triggers_from)["spec"]["data"])
+        raw = complete(store, {"spec": spec}, triggers, source, queue, assignments=set_)
+        return submit_raw(store, raw, run)
 
 
 def try_attack(  # noqa: PLR0913 - each option is a parameter
@@ -90,21 +88,21 @@ def try_attack(  # noqa: PLR0913 - each option is a parameter
     as_json: AsJson = False,
 ) -> None:
     """Insert words into a text and show the probabilities before and after. Needs a worker."""
-    with opened() as (settings, database):
-        places = (positions, second_positions)
-        raw = attack_text(model or "", (text, second), (words, second_words), places)
-        job_id = submit(check(raw, settings, database), database)
-        while not job_reads.get_job(database, job_id).final:
-            time.sleep(0.2)
-        found = attack_reads.get_tried(database, job_id)
-        labels = job_reads.get_job(database, job_id).labels
-    if found is None:
-        raise HeadwiseError(f"Job {job_id} ended without a result.")
+    with connected() as store:
+        texts, places = (text, second), (positions, second_positions)
+        name = store.model_name(model or "")
+        job = store.submit(attack_text(name, texts, (words, second_words), places))["job"]
+        while not job["final"]:
+            time.sleep(store.poll_seconds)
+            job = store.job(job["id"])
+        found = store.tried(job["id"])
+    if found["texts"] is None:
+        raise HeadwiseError(f"Job {job['id']} ended without a result.")
     if as_json:
-        print_json({"job": job_id, "labels": labels, **asdict(found)})
+        print_json({"job": job["id"], "labels": job["labels"], **found})
         return
-    for part in found.texts_after:
+    for part in found["texts_after"]:
         out.print(part)
-    shares = zip(labels, found.before, found.after, strict=True)
+    shares = zip(job["labels"], found["before"], found["after"], strict=True)
     rows = [(name, f"{before:.1%}", f"{after:.1%}") for name, before, after in shares]
     print_table(("label", "before", "after"), rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import opened, out, print_json, print_table
+from cli.context import out, print_json, print_table
 from cli.options import (
     AsJson,
     JobId,
@@ -19,16 +19,10 @@ from cli.options import (
     StartOptions,
     with_groups,
 )
-from cli.progress import watch as watch_jobs
-from cli.submission import complete, start_from, submit_raw
-from db.reads import jobs as job_reads
-from db.reads.waiting import reasons
+from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
-from jobs.formatting import rate
+from jobs.formatting import duration, rate
 from jobs.states import SHOWN_JOB_STATES
-from scheduler.serializers import job_json, job_title
-from scheduler.submission.control import change as change_job
-from scheduler.submission.control import control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +56,23 @@ def submit(
     run: RunOptions,
 ) -> int:
     """Check and submit a job."""
-    with opened() as (settings, database):
-        raw = start_from(start.spec, start.preset, settings)
-        complete(raw, source, spec_keys, queue, assignments=start.set_)
-        return submit_raw(raw, run, settings, database)
+    from cli.submission import complete, start_from, submit_raw
+
+    with connected() as store:
+        raw = start_from(start.spec, start.preset, store)
+        complete(store, raw, source, spec_keys, queue, assignments=start.set_)
+        return submit_raw(store, raw, run)
 
 
 def why(job_id: JobId, as_json: AsJson = False) -> None:
     """Say why a job waits."""
-    with opened() as (settings, database):
-        job = job_reads.get_job(database, job_id)
-        found = reasons(database, [job], settings).get(job_id)
-    if as_json:
-        print_json({"cause": found and found.cause, "message": found and found.message})
-    else:
-        out.print(found.message if found else f"Job {job_id} does not wait: it is {job.state}.")
+    with connected() as store:
+        found = store.why(job_id)
+        if as_json:
+            print_json(found)
+        else:
+            message = found["message"]
+            out.print(message or f"Job {job_id} does not wait: it is {store.job(job_id)['state']}.")
 
 
 def jobs(
@@ -87,24 +83,33 @@ def jobs(
     """List jobs, newest first."""
     if state and state not in SHOWN_JOB_STATES:
         raise refuse("--state", state, "is not a state of a job", nearest(state, SHOWN_JOB_STATES))
-    with opened() as (_, database):
-        found = job_reads.list_jobs(database, state=state, limit=limit)
+    with connected() as store:
+        found = store.jobs(state, limit)
     if as_json:
-        print_json([job_json(job) for job in found])
+        print_json(found)
         return
-    titles = ("job", "name", "state", "queue", "examples", "rate", "user")
+    titles = ("job", "kind", "name", "status", "queue", "examples", "rate", "time", "user")
+    optional = ("queue", "rate", "user", "examples")
     rows = []
     for job in found:
-        done = f"{job.computed:,} of {job.examples:,}"
-        speed = rate(job.rate) if job.rate else ""
-        rows.append((job.id, job_title(job), job.state.value, job.queue, done, speed, job.user))
-    print_table(titles, rows, "No jobs yet. `headwise submit --help` says how to submit one.")
+        done = f"{job['examples_computed']:,} of {job['examples']:,}"
+        speed = rate(job["examples_per_second"]) if job["examples_per_second"] else ""
+        time = duration(job["elapsed_seconds"]) if job["elapsed_seconds"] else ""
+        about = (job["id"], job["kind"], job["title"], job["status"], job["queue"])
+        rows.append((*about, done, speed, time, job["user"]))
+    none = "No jobs yet. `headwise submit --help` says how to submit one."
+    print_table(titles, rows, none, optional=optional, broken=("name", "status"))
 
 
-def watch(job: JobId) -> int:
-    """Show a job's progress until it ends; exit status 1 unless it succeeds."""
-    with opened() as (_, database):
-        return watch_jobs(database, {f"job {job}": job})
+def watch(job: JobId, as_json: AsJson = False) -> int:
+    """Show a job's progress until it ends; exit status 1 unless it succeeds.
+
+    As JSON, it is a line whenever the job has changed.
+    """
+    from cli.progress import watch as watch_jobs
+
+    with connected() as store:
+        return watch_jobs(store, {f"job {job}": job}, as_json=as_json)
 
 
 def cancel(job: JobId) -> None:
@@ -124,23 +129,22 @@ def resume(job: JobId) -> None:
 
 def delete(job: JobId) -> None:
     """Delete a finished job and its results."""
-    _control(job, "delete")
+    with connected() as store:
+        store.delete(job)
+    out.print(f"Job {job} deleted.")
 
 
 @with_groups
 def change(job: JobId, changes: RetentionOptions) -> None:
     """Change the priority of an unfinished job, or how long a job is kept."""
     given = changes.values()
-    with opened() as (_, database):
-        change_job(database, job, given)
+    with connected() as store:
+        store.change(job, given)
     changed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in given.items())
     out.print(f"Job {job}: {changed}.")
 
 
 def _control(job_id: int, action: str) -> None:
-    with opened() as (_, database):
-        control(database, job_id, action)
-        if action == "delete":
-            out.print(f"Job {job_id} deleted.")
-        else:
-            out.print(f"Job {job_id} is {job_reads.get_job(database, job_id).state.value}.")
+    with connected() as store:
+        found = store.control(job_id, action)
+    out.print(f"Job {job_id} is {found['status']}.")

@@ -7,42 +7,42 @@ from typing import Annotated
 
 import typer
 
-from cli.context import opened, out, print_json
+from cli.context import out, print_json
 from cli.options import AsJson, JobId
-from db.database import Database
-from db.ops import logs as job_logs
-from db.ops.logs import LogLine
-from db.reads import jobs as job_reads
+from cli.store.base import Facts, Store
+from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
-from jobs.logs import LEVELS
+from jobs.logs import LEVELS, SETTLE_SECONDS, as_text
 
 POLL_SECONDS = 1.0
 
 
 def logs(
     job: JobId,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print new lines until the job has ended.")
     ] = False,
     level: Annotated[str, typer.Option(help="This level and above: info, warning, error.")] = "",
     shard: Annotated[int | None, typer.Option(min=0, help="Only lines of this shard.")] = None,
     as_json: AsJson = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", hidden=True)] = False,
 ) -> None:
     """Print a job's log: lines of its workers and schedulers, dead ones included."""
+    if follow:
+        remedy = f"Write `headwise logs {job} --watch`."
+        raise refuse("--follow", None, "is called --watch, as in `headwise submit`", remedy)
     if level and level not in LEVELS:
         raise refuse("--level", level, "is not a level", nearest(level, LEVELS))
-    with opened() as (_, database):
-        job_reads.get_job(database, job)
-        if follow:
-            follow_log(database, job, level=level, shard=shard, as_json=as_json)
+    with connected() as store:
+        if watch:
+            watch_log(store, job, level=level, shard=shard, as_json=as_json)
             return
-        for part in job_logs.whole_log(database, job, level=level, shard=shard):
-            for line in part:
-                show(line, as_json)
+        for line in store.log(job, level, shard):
+            show(line, as_json)
 
 
-def follow_log(
-    database: Database,
+def watch_log(
+    store: Store,
     job_id: int,
     *,
     level: str = "",
@@ -51,25 +51,25 @@ def follow_log(
     stop: threading.Event | None = None,
 ) -> None:
     """Print lines as they come, until the job is final and its last lines are stored, or `stop`."""
-    stop, after = stop or threading.Event(), ""
+    stop, place = stop or threading.Event(), ""
     while True:
         # Asked before reading, so that lines stored before the end are all read.
-        ended = job_reads.get_job(database, job_id).final
+        ended = store.job(job_id)["final"]
         if ended:
-            stop.wait(job_logs.SETTLE_SECONDS + 0.5)
-        while found := job_logs.lines_after(
-            database, job_id, level=level, shard=shard, after=after, limit=job_logs.CHUNK
-        ):
-            after = found[-1].cursor
+            stop.wait(SETTLE_SECONDS + 0.5)
+        while True:
+            found, place = store.log_after(job_id, level, shard, place)
             for line in found:
                 show(line, as_json)
+            if not found:
+                break
         if ended or stop.wait(POLL_SECONDS):
             return
 
 
-def show(line: LogLine, as_json: bool) -> None:
+def show(line: Facts, as_json: bool) -> None:
     """Print a line."""
     if as_json:
-        print_json(line.as_json())
+        print_json(line)
     else:
-        out.print(line.as_text())
+        out.print(as_text(line))

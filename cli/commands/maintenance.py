@@ -1,4 +1,4 @@
-"""Commands that maintain an installation: doctor, migrate, backup, purge, compact."""
+"""Commands that maintain an installation: doctor, migrate, purge, compact."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import typer
 
 from cli.context import make_home, opened, out, print_json
-from cli.doctor import Level, examine
+from cli.doctor import examine
 from cli.options import AsJson, with_groups
-from db.console.role import create_console_role
-from db.database import CONSOLE_ROLE, Database
-from db.ops import backup as copies
+from db.console.role import console_role, create_console_role
+from db.database import Database
 from db.ops import deletion, retention
+from db.ops.conditions import Level
 from db.ops.retention import Due
 from jobs.errors import refuse
 from jobs.formatting import counted, size
@@ -29,6 +28,7 @@ from scheduler.submission.control import control
 
 MARKS = {
     Level.OK: "[green]ok  [/green]",
+    Level.NOTE: "[cyan]note[/cyan]",
     Level.WARN: "[yellow]warn[/yellow]",
     Level.FAIL: "[red]FAIL[/red]",
 }
@@ -69,7 +69,9 @@ def doctor(
     """Check the installation: settings, folders, database, broker, device, packages."""
     settings = load_settings()
     if create_role:
-        url = create_console_role(settings.database, secrets.token_urlsafe(24))
+        name = urlsplit(settings.console_url).username
+        role = unquote(name) if name else None
+        url = create_console_role(settings.database, secrets.token_urlsafe(24), role)
         out.print(f"HEADWISE_CONSOLE_URL={url}")
         return 0
     findings = examine(settings)
@@ -94,8 +96,8 @@ def migrate(
         bool,
         typer.Option(
             "--console-role",
-            help="PostgreSQL: also create the SQL console's role, with the password of "
-            "HEADWISE_CONSOLE_URL.",
+            help="PostgreSQL: also create the SQL console's role, with the name and the password "
+            "in HEADWISE_CONSOLE_URL.",
         ),
     ] = False,
 ) -> None:
@@ -106,32 +108,21 @@ def migrate(
     try:
         database.migrate(force=force)
         if console_role:
-            create_console_role(settings.database, console_password(settings))
+            role, password = console_login(settings)
+            create_console_role(settings.database, password, role)
         out.print(f"The database is ready: {database.describe_schema()}.")
     finally:
         database.close()
 
 
-def console_password(settings: Settings) -> str:
-    """The password in HEADWISE_CONSOLE_URL. Raises InputError."""
-    password = urlsplit(settings.console_url).password
-    if not password:
-        remedy = f"Write postgresql://{CONSOLE_ROLE}:password@host:5432/name."
-        raise refuse("HEADWISE_CONSOLE_URL", None, "has no password", remedy)
-    return unquote(password)
-
-
-def backup(
-    to: Annotated[Path, typer.Option(help="New file to write the copy to.")],
-) -> None:
-    """Copy an SQLite database while jobs run. For PostgreSQL use pg_dump."""
-    # Not migrated first: backups are made before upgrades.
-    database = Database(load_settings().database)
-    try:
-        copied = copies.backup(database, to)
-    finally:
-        database.close()
-    out.print(f"{to}: {size(copied)}")
+def console_login(settings: Settings) -> tuple[str, str]:
+    """The role and the password in HEADWISE_CONSOLE_URL. Raises InputError."""
+    url = urlsplit(settings.console_url)
+    if not url.username or not url.password:
+        role = console_role(unquote(urlsplit(settings.database).path.strip("/")) or "headwise")
+        remedy = f"Write postgresql://{role}:password@host:5432/name."
+        raise refuse("HEADWISE_CONSOLE_URL", None, "has no role and password", remedy)
+    return unquote(url.username), unquote(url.password)
 
 
 @with_groups

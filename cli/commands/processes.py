@@ -1,4 +1,7 @@
-"""Commands that run processes: up, worker, scheduler, web."""
+"""Commands that run processes: up, worker, scheduler, web.
+
+Each imports its own process alone: a dashboard has no use for Celery, nor the memory for it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -20,17 +23,24 @@ from cli.context import admit, make_home, out, unfit
 from cli.devices import environments
 from cli.supervisor import Child, Supervisor
 from db.database import Database
+from db.ops.fleet import Role
+from db.ops.heartbeat import ProcessHeartbeat
 from db.upgrades import SchemaState
 from jobs.errors import InputError, UnavailableError, refuse
-from jobs.logs import configure_logs
+from jobs.logs import configure_service_logs
 from jobs.settings import Settings, load_settings
-from scheduler.loop import Scheduler
-from workers.celery_worker import run_worker
-from workers.stop_conditions import StopConditions
+from jobs.traces import check_traces
+
+if TYPE_CHECKING:
+    from workers.stop_conditions import StopConditions
 
 log = structlog.get_logger()
 
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start.")]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, help="Port of the dashboard. Default: HEADWISE_PORT."),
+]
 SCHEMA_SECONDS = 300.0
 """Time that a service waits for `headwise migrate` before it gives up."""
 SCHEMA_POLL_SECONDS = 2.0
@@ -42,7 +52,8 @@ def prepare(settings: Settings, patience: float = SCHEMA_SECONDS) -> Settings:
     It waits for an older schema to be migrated: in a rolling upgrade, processes may start before
     the migration has ended. Raises InputError and UnavailableError.
     """
-    configure_logs(settings)
+    configure_service_logs(settings)
+    check_traces(settings)
     make_home(settings)
     database = Database(settings.database)
     try:
@@ -79,16 +90,39 @@ def check_port(settings: Settings) -> None:
                 "HEADWISE_PORT",
                 settings.port,
                 f"cannot listen on {settings.host}: {error.strerror}",
-                "Stop the other process, or set HEADWISE_PORT to a free port.",
+                "Stop the other process, or choose a free port: HEADWISE_PORT, or `up --port`.",
             ) from None
 
 
-def up(workers: Workers = 1) -> int:
+def up(workers: Workers = 1, port: Port = None) -> int:
     """Start dashboard, scheduler and workers, and keep them alive until Ctrl-C."""
-    settings = prepare(load_settings(), patience=0)
+    if port is not None:
+        os.environ["HEADWISE_PORT"] = str(port)  # also that of the dashboard's process
+    settings = service_settings()
+    settings.check_sign_in()
+    prepare(settings, patience=0)
     check_port(settings)
-    out.print(f"Dashboard: http://{settings.host}:{settings.port}   Data: {settings.home}")
-    return Supervisor(children(workers)).run()
+    address = f"http://{settings.host}:{settings.port}"
+    if settings.log_format == "json":
+        log.info("dashboard", address=address, data=str(settings.home))
+    else:
+        out.print(f"Dashboard: {address}   Data: {settings.home}")
+    return supervise(settings, children(workers))
+
+
+def supervise(settings: Settings, started: Sequence[Child]) -> int:
+    """Keep processes alive until told to stop, and report those that keep failing."""
+    supervisor = Supervisor(started)
+    database = Database(settings.database)
+    heartbeat = ProcessHeartbeat(
+        settings, database, Role.SUPERVISOR, lambda: {"failing": supervisor.failing}
+    )
+    heartbeat.start()
+    try:
+        return supervisor.run()
+    finally:
+        heartbeat.close()
+        database.close()
 
 
 def worker(
@@ -119,24 +153,38 @@ def worker(
     """
     if importlib.util.find_spec("torch") is None:
         raise UnavailableError("A worker needs torch: run `make install` in the checkout.")
+    from workers.stop_conditions import StopConditions
+
     places = environments(devices) if devices else [{}]
     settings = prepare(serving(queues))
     conditions = StopConditions(shards=max_shards, seconds=max_seconds, drain=drain)
     if len(places) > 1:
-        return Supervisor(workers_on(places, settings, conditions)).run()
+        return supervise(settings, workers_on(places, settings, conditions))
     os.environ.update(places[0])
     device = places[0].get("HEADWISE_DEVICE", settings.device)
     settings = settings.model_copy(update={"device": device})
     if not conditions.any:
+        from workers.celery_worker import run_worker
+
         return run_worker(settings)
     from workers.batch import run_batch  # imports torch
 
     return run_batch(settings, conditions)
 
 
+def service_settings() -> Settings:
+    """The settings of a process of its own. Raises InputError, which is logged as asked."""
+    try:
+        return load_settings()
+    except InputError:
+        if os.environ.get("HEADWISE_LOG_FORMAT") == "json":
+            configure_service_logs(Settings(log_format="json"))
+        raise
+
+
 def serving(queues: str) -> Settings:
     """The settings, with `queues` in place of theirs if given. Raises InputError."""
-    settings = load_settings()
+    settings = service_settings()
     if not queues:
         return settings
     try:
@@ -162,7 +210,9 @@ def workers_on(
 
 def scheduler() -> None:
     """Run the scheduler. Several may run at once."""
-    settings = prepare(load_settings())
+    from scheduler.loop import Scheduler
+
+    settings = prepare(service_settings())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -173,4 +223,6 @@ def web() -> None:
     """Serve the dashboard and the API."""
     from webui.server.serve import serve  # Flask and uvicorn, needed by this command only
 
-    serve(prepare(load_settings()))
+    settings = service_settings()
+    settings.check_sign_in()
+    serve(prepare(settings))

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import typer
 
-from cli.context import opened, out, print_json
+from cli.context import out, print_json
 from cli.options import AsJson, with_groups
-from db.database import Database
-from db.kinds import pruning
-from db.kinds.pruning import Point
-from db.reads import jobs as job_reads
-from db.reads.jobs import Job
+from cli.store.base import Facts, Store
+from cli.store.chosen import connected
 from jobs.errors import HeadwiseError, nearest, refuse
 from jobs.inputs.models import model_facts
-from jobs.settings import Settings
+from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_spec
 
 if TYPE_CHECKING:
@@ -70,13 +67,14 @@ def prune(
     if (point.point is not None) + point.chosen + (point.share is not None) != 1:
         message = "give exactly one of --point, --chosen and --share"
         raise refuse("--point", point.point, message, f"The page of job {job} lists its points.")
-    with opened() as (settings, database):
-        found = job_reads.get_job(database, job)
-        if found.kind != "pruning":
-            raise refuse("JOB", job, f"is a job of kind {found.kind}", "Give a pruning job.")
-        mask = _chosen(database, job) if point.chosen else _find(database, job, point).mask_no
-        removed = pruning.get_removed(database, job, mask)
-        written = _write(found, removed, to, form, settings)
+    with connected() as store:
+        found = store.job(job)
+        if found["kind"] != "pruning":
+            raise refuse("JOB", job, f"is a job of kind {found['kind']}", "Give a pruning job.")
+        mask = _chosen(store, job) if point.chosen else _find(store, job, point)["mask_no"]
+        removed = store.removed(job, mask)
+        _check_model_is_here(store, found["spec"]["model"]["name"])
+    written = _write(found, removed, to, form, load_settings())
     if as_json:
         print_json({"job": job, "mask": mask, "removed": removed, **written})
     else:
@@ -96,16 +94,23 @@ def _show(written: Mapping[str, Any], removed: int) -> None:
         out.print(f"onnxruntime differs by {written['onnx_difference']:.1e} from torch")
 
 
-def _chosen(database: Database, job: int) -> int:
-    choice = pruning.get_choice(database, job)
-    if choice is None or choice.chosen_mask is None:
+def _check_model_is_here(store: Store, name: str) -> None:
+    """Raise InputError for a folder that only the server has: the model is written here."""
+    if store.address is not None and name.startswith("/") and not Path(name).is_dir():
+        message = f"is a folder of {store.address}, and this machine has none of that name"
+        raise refuse("model", name, message, "Run `headwise prune` there.")
+
+
+def _chosen(store: Store, job: int) -> int:
+    choice = store.pruning(job)["choice"]
+    if choice is None or choice["chosen_mask"] is None:
         remedy = "Submit it with `within`, and wait until it has succeeded."
         raise refuse("--chosen", None, f"job {job} has chosen nothing", remedy)
-    return choice.chosen_mask
+    return int(choice["chosen_mask"])
 
 
-def _find(database: Database, job: int, wanted: PointOptions) -> Point:
-    points, _ = pruning.get_points(database, job)
+def _find(store: Store, job: int, wanted: PointOptions) -> Facts:
+    points: list[Facts] = store.pruning(job)["points"]
     if not points:
         raise refuse("JOB", job, "has no points yet", "Wait until it is planned.")
     if wanted.point is None:
@@ -116,36 +121,37 @@ def _find(database: Database, job: int, wanted: PointOptions) -> Point:
     return points[wanted.point]
 
 
-def _nearest(points: Sequence[Point], wanted: PointOptions) -> Point:
+def _nearest(points: Sequence[Facts], wanted: PointOptions) -> Facts:
     """Find the point with the wanted share of heads removed, on the curve of one ranking."""
     share = wanted.share or 0.0
-    known = list(dict.fromkeys(point.source for point in points))
+    known = list(dict.fromkeys(point["source"] for point in points))
     source = wanted.source or known[0]
     if source not in known:
         message = "is not a ranking of this job"
         raise refuse("--source", source, message, nearest(source, known))
-    ways = {point.direction for point in points if point.source == source}
+    ways = {point["direction"] for point in points if point["source"] == source}
     if wanted.direction not in ways | {"least"}:
         remedy = nearest(wanted.direction, ways)
         raise refuse("--direction", wanted.direction, "is unknown", remedy)
     curve = [
         point
         for point in points
-        if point.source == source
-        and point.draw == 0
-        and point.direction in (wanted.direction, "any")
-        and point.scope in ("global", "choice")
+        if point["source"] == source
+        and point["draw"] == 0
+        and point["direction"] in (wanted.direction, "any")
+        and point["scope"] in ("global", "choice")
     ]
-    near = [point for point in curve if abs(point.share - share) < 0.005]
+    near = [point for point in curve if abs(point["share"] - share) < 0.005]
     if not near:
-        shares = sorted({f"{one.share:.3g}" for one in curve if one.scope == "global"}, key=float)
+        every = [one for one in curve if one["scope"] == "global"]
+        shares = sorted({f"{one['share']:.3g}" for one in every}, key=float)
         remedy = f"Known: {', '.join(shares)}."
         raise refuse("--share", wanted.share, f"{source} has no point of this share", remedy)
-    return min(near, key=lambda one: abs(one.share - share))
+    return min(near, key=lambda one: abs(one["share"] - share))
 
 
 def _write(
-    job: Job, removed: pruning.Removed, to: Path, form: str, settings: Settings
+    job: Facts, removed: Sequence[Sequence[int]], to: Path, form: str, settings: Settings
 ) -> dict[str, Any]:
     """Write the model, load it again, and compare it with the original."""
     try:
@@ -161,12 +167,12 @@ def _write(
     disable_progress_bar()
     # torch's exporter warns about a package that no text model needs.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    spec = parse_spec(job.spec)
+    spec = parse_spec(job["spec"])
     try:
         loaded = ModelCache(settings).get(spec)
         known = (None, loaded.fingerprint, loaded.earlier_fingerprint)
-        if job.model_fingerprint not in known:
-            message = f"its files have changed since job {job.id}"
+        if job["model_fingerprint"] not in known:
+            message = f"its files have changed since job {job['id']}"
             raise refuse("model", spec.model.name, message, "Run the job again.")
         after, difference = _export(loaded, removed, to, form)
         limit = model_facts(spec.model, settings).max_length
@@ -187,7 +193,7 @@ def _write(
 
 
 def _export(
-    loaded: LoadedModel, removed: pruning.Removed, to: Path, form: str
+    loaded: LoadedModel, removed: Sequence[Sequence[int]], to: Path, form: str
 ) -> tuple[PreTrainedModel, float | None]:
     """Write the model; returns it as it loads again, and the difference of ONNX from torch."""
     import headwise

@@ -1,23 +1,23 @@
-"""`headwise recurring`: submissions that the scheduler makes at given times."""
+"""Submit jobs at given times, by cron expressions."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from cli.context import opened, out, print_json, print_table
+from cli.context import out, print_json, print_table
 from cli.options import AsJson, StartOptions, with_groups
-from cli.submission import complete, start_from
-from db.queue import recurring
-from db.reads import jobs as job_reads
-from scheduler.submission import recurring as recurring_jobs
+from cli.store.base import Facts
+from cli.store.chosen import connected
+from jobs.formatting import utc
+
+COPIED = ("spec", "name", "priority", "queue")
+"""Keys of a job that its copies have, too."""
 
 Number = Annotated[int, typer.Argument(help="Number of the recurring job.", metavar="NUMBER")]
 
-app = typer.Typer(help="Submit jobs at given times, by cron expressions.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 @app.command()
@@ -32,31 +32,32 @@ def add(
     job: Annotated[int | None, typer.Option(help="Submit a copy of this job.")] = None,
 ) -> None:
     """Check a submission, which the scheduler submits whenever it is due."""
-    with opened() as (settings, database):
+    from cli.submission import complete, start_from
+
+    with connected() as store:
         if job is None:
-            raw = start_from(start.spec, start.preset, settings)
+            raw = start_from(start.spec, start.preset, store)
         else:
-            found = job_reads.get_job(database, job)
-            raw = {"spec": found.spec, "name": found.name, "priority": found.priority}
-        complete(raw, assignments=start.set_)
-        given = {"cron": cron, "zone": zone, "name": name, "submission": raw}
-        number = recurring_jobs.add(given, settings, database)
-        added = recurring.get(database, number)
-    out.print(f"Recurring job {number} added, first at {_when(added.next_at)}.")
+            found = store.job(job)
+            raw = {key: found[key] for key in COPIED}
+        complete(store, raw, assignments=start.set_)
+        added = store.add_recurring({"cron": cron, "zone": zone, "name": name, "submission": raw})
+    out.print(f"Recurring job {added['id']} added, first at {utc(added['next_at'])}.")
 
 
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List recurring jobs, with their next time and the result of the last."""
-    with opened() as (_, database):
-        found = recurring.find(database)
+    with connected() as store:
+        found = store.recurring()
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json(found)
         return
     rows = []
     for one in found:
-        following = "paused" if one.paused else one.error or _when(one.next_at)
-        rows.append((one.id, one.name, one.cron, one.zone, following, _last(one)))
+        following = "paused" if one["paused"] else one["error"] or utc(one["next_at"])
+        about = (one["id"], one["name"], one["cron"], one["zone"])
+        rows.append((*about, following, _last(one)))
     none = "No recurring jobs yet. `headwise recurring add --help` says how to add one."
     print_table(("number", "name", "when", "zone", "next", "last"), rows, none)
 
@@ -80,19 +81,15 @@ def remove(number: Number) -> None:
 
 
 def _control(number: int, action: str, done: str) -> None:
-    with opened() as (_, database):
-        recurring_jobs.control(database, number, action)
+    with connected() as store:
+        store.control_recurring(number, action)
     out.print(f"Recurring job {number} {done}.")
 
 
-def _last(one: recurring.RecurringJob) -> str:
-    if not one.runs:
+def _last(one: Facts) -> str:
+    if not one["runs"]:
         return ""
-    run = one.runs[0]
-    return f"not submitted: {run.error}" if run.error else f"job {run.job_id} {run.state or 'gone'}"
-
-
-def _when(seconds: float | None) -> str:
-    if seconds is None:
-        return "never"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    run = one["runs"][0]
+    if run["error"]:
+        return f"not submitted: {run['error']}"
+    return f"job {run['job_id']} {run['state'] or 'gone'}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.context import opened, out, print_json, print_table
+from cli.context import out, print_json, print_table
 from cli.options import AsJson, JobId
-from db.console.console import Console
+from cli.store.chosen import connected
+from db.console.console import DOWNLOADS
 from db.results import export as exports
 from db.views import schema_page
 from jobs.errors import nearest, refuse
-from jobs.settings import settings_page
+from jobs.settings import load_settings, settings_page
 
 
 def sql(
@@ -27,22 +30,30 @@ def sql(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print all rows as CSV; lines end in CR LF.")
     ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="File for all rows: .csv, .json or .parquet.")
+    ] = None,
 ) -> None:
     """Query the results, read-only. `headwise schema` lists the views."""
     statement = sys.stdin.read() if query == "-" else query
-    with opened() as (settings, _):
-        console = Console(settings)
+    if to is not None:
+        _check_target(to, [f".{form}" for form in DOWNLOADS])
+    with connected() as store:
+        if to is not None:
+            _write(to, store.sql_file(statement, to.suffix.removeprefix(".")))
+            return
         if as_csv:
-            for block in console.csv(statement):
+            for block in store.sql_file(statement, "csv"):
                 sys.stdout.buffer.write(block)
             return
-        result = console.run(statement)
+        found = store.sql(statement)
+    columns, rows = found["columns"], found["rows"]
     if as_json:
-        print_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    print_table(result.columns, result.rows)
-    if result.truncated:
-        out.print(f"Only the first {len(result.rows):,} rows; --csv gives all of them.")
+    print_table(columns, rows)
+    if found["cut_by"]:
+        out.print(f"Only the first {len(rows):,} rows; --to FILE or --csv gives all of them.")
 
 
 def export(
@@ -55,12 +66,13 @@ def export(
     CSV is that of RFC 4180: lines end in CR LF.
     """
     if to is not None:
-        _check_target(to)
+        _check_target(to, exports.WRITERS)
     view = exports.EXPORTED.get(table)
     if view is None:
-        raise refuse("--table", table, "is not a published view", nearest(table, exports.EXPORTED))
-    with opened() as (_, database):
-        chunks = exports.chunks(database, view, job)
+        reason = "is not a published view with rows per job"
+        raise refuse("--table", table, reason, nearest(table, exports.EXPORTED))
+    with connected() as store:
+        chunks = store.table(job, table)
         first = next(chunks, None)
         if first is None:
             raise refuse("JOB", job, f"has no rows in {table}", "`headwise jobs` lists the jobs.")
@@ -68,16 +80,29 @@ def export(
         if to is None:
             sys.stdout.writelines(exports.csv_parts(view, rows))
             return
-        try:
+        with _writing(to):
             exports.WRITERS[to.suffix](to, view, rows)
-        except OSError as error:
-            reason = f"cannot be written: {error}"
-            raise refuse("--to", str(to), reason, "Choose another file.") from None
 
 
-def _check_target(to: Path) -> None:
-    if to.suffix not in exports.WRITERS:
-        known = ", ".join(exports.WRITERS)
+def _write(to: Path, pieces: Iterator[bytes]) -> None:
+    """Write a file once its first piece is there: an error leaves none."""
+    first = next(pieces)
+    with _writing(to), to.open("wb") as file:
+        file.writelines(chain([first], pieces))
+
+
+@contextmanager
+def _writing(to: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be written: {error}"
+        raise refuse("--to", str(to), reason, "Choose another file.") from None
+
+
+def _check_target(to: Path, suffixes: Iterable[str]) -> None:
+    if to.suffix not in suffixes:
+        known = ", ".join(suffixes)
         raise refuse("--to", str(to), "is of an unknown format", f"Known: {known}.")
     if not to.absolute().parent.is_dir():
         raise refuse("--to", str(to), "its folder does not exist", "Create it first.")
@@ -85,6 +110,14 @@ def _check_target(to: Path) -> None:
 
 def schema(
     settings: Annotated[bool, typer.Option("--settings", help="The settings instead.")] = False,
+    api: Annotated[bool, typer.Option("--api", help="The API's OpenAPI document instead.")] = False,
 ) -> None:
-    """Print the published views, or the settings, as Markdown."""
-    sys.stdout.write(settings_page() if settings else schema_page())
+    """Print the published views, or the settings, as Markdown; or the API's document."""
+    if api:
+        # Both bring Flask and every view.
+        from webui.app import create_app
+        from webui.contract.document import as_text
+
+        sys.stdout.write(as_text(create_app(load_settings({}))))
+    else:
+        sys.stdout.write(settings_page() if settings else schema_page())

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from cli.context import opened, out, print_json, print_table
-from cli.options import AsJson, CheckOnly, KeyOptions, SourceOptions, absolute_path, with_groups
+from cli.context import out, print_json, print_table
+from cli.options import (
+    AsJson,
+    Assignments,
+    CheckOnly,
+    KeyOptions,
+    Queue,
+    SourceOptions,
+    with_groups,
+)
 from cli.progress import watch as watch_jobs
+from cli.store.base import Facts, Store
+from cli.store.chosen import connected
 from cli.submission import complete, say_understood
 from jobs.formatting import duration
-from scheduler.serializers import study_json
-from scheduler.submission.study import CheckedStudy, check_study, submit_study
+from jobs.study import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +31,7 @@ class StudyOptions(KeyOptions):
     """The parts of a study, and their sizes."""
 
     panel = "Study"
+    keys: ClassVar[Mapping[str, str]] = {"evaluation": "evaluation.path"}
 
     examples: Annotated[
         int | None,
@@ -30,7 +40,6 @@ class StudyOptions(KeyOptions):
     evaluation: Annotated[
         str | None,
         typer.Option(
-            parser=absolute_path,
             metavar="<path>",
             help="File to evaluate on. Default: the rest of the data.",
         ),
@@ -53,36 +62,61 @@ class StudyOptions(KeyOptions):
     triggers: Annotated[int | None, typer.Option(help="Attack: triggers of each class.")] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamingOptions(KeyOptions):
+    """The name of a study, and its user."""
+
+    panel = "Name and queue"
+    prefix = ""
+
+    name: Annotated[str | None, typer.Option(help="Name shown in lists.")] = None
+    queue: Queue = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRunOptions:
+    """Actions of the command on a study."""
+
+    panel: ClassVar[str | None] = None
+
+    set_: Assignments = None
+    check: CheckOnly = False
+    watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = True
+    as_json: AsJson = False
+
+
 @with_groups
 def study(
-    source: SourceOptions,
-    parts: StudyOptions,
-    name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
-    check: CheckOnly = False,
-    watch: Annotated[bool, typer.Option(help="Show its progress until it ends.")] = True,
-    as_json: AsJson = False,
+    source: SourceOptions, parts: StudyOptions, naming: NamingOptions, run: StudyRunOptions
 ) -> int:
     """Run the paper on a model and data: importance, pruning and triggers, as jobs.
 
     The columns are `text` and `label` unless --text and --label name others.
     """
-    with opened() as (settings, database):
-        checked = check_study(_raw(source, parts, name), settings, database)
-        if check:
-            _show_checked(checked, as_json)
+    with connected() as store:
+        raw = _raw(store, source, parts, naming, run.set_)
+        if run.check:
+            _show_checked(store.check_study(raw), run.as_json)
             return 0
-        submitted = submit_study(checked, database)
-        if not as_json:
-            taken = sorted(set(submitted.jobs.values()) & set(checked.reused.values()))
-            words = f"; there already: {', '.join(map(str, taken))}" if taken else ""
-            jobs = ", ".join(f"{number} ({step})" for step, number in submitted.jobs.items())
-            out.print(f"Study {submitted.study}: jobs {jobs}{words}.")
-        status = watch_jobs(database, submitted.jobs, quiet=as_json) if watch else 0
-        if as_json:
-            print_json(study_json(database, submitted.study))
-        elif watch:
-            show_study(study_json(database, submitted.study))
+        submitted = store.submit_study(raw)
+        number, jobs = submitted["study"], submitted["jobs"]
+        if not run.as_json:
+            _show_submitted(submitted, f"{store.dashboard}/studies/{number}")
+        status = watch_jobs(store, jobs, quiet=run.as_json) if run.watch else 0
+        if run.as_json:
+            print_json(store.study(number))
+        elif run.watch:
+            show_study(store.study(number))
         return status
+
+
+def _show_submitted(submitted: Facts, address: str) -> None:
+    taken = sorted(submitted["reused"].values())
+    words = f"; there already: {', '.join(map(str, taken))}" if taken else ""
+    listed = ", ".join(f"{job} ({step})" for step, job in submitted["jobs"].items())
+    out.print(f"Study {submitted['study']}: jobs {listed}{words}.")
+    out.print(address)
+    say_understood(None, submitted["notes"])
 
 
 def show_study(study: Mapping[str, Any]) -> None:
@@ -91,28 +125,35 @@ def show_study(study: Mapping[str, Any]) -> None:
     for step, job in study["steps"].items():
         seconds = job["elapsed_seconds"]
         time = None if seconds is None else duration(seconds)
-        rows.append((step, job["id"], job["state"], time))
+        rows.append((step, job["id"], job["status"], time))
     print_table(("step", "job", "state", "time"), rows)
     for step, sentences in study["findings"].items():
         for sentence in sentences:
             out.print(f"{step}: {sentence}")
 
 
-def _raw(source: SourceOptions, parts: StudyOptions, name: str) -> dict[str, Any]:
-    columns = {"text_columns": source.text or "text", "label_column": source.label or "label"}
-    raw = complete({"name": name, "spec": {"data": dict(columns)}}, source, parts)
+def _raw(
+    store: Store,
+    source: SourceOptions,
+    parts: StudyOptions,
+    naming: NamingOptions,
+    assignments: Iterable[str] | None,
+) -> dict[str, Any]:
+    columns = {"text_columns": ["text"], "label_column": "label"}
+    started = {"spec": {"data": dict(columns)}}
+    groups = (source, parts, naming)
+    raw = complete(store, started, *groups, assignments=assignments, spec=StudySpec)
     spec = raw["spec"]
-    if parts.evaluation is not None:
-        spec["evaluation"] = {"path": parts.evaluation, **columns}
-    if parts.parts is not None:
-        spec["parts"] = [part.strip() for part in parts.parts.split(",") if part.strip()]
+    if isinstance(spec.get("evaluation"), dict):
+        same = {key: spec["data"][key] for key in columns}
+        spec["evaluation"] = {**same, **spec["evaluation"]}
     return raw
 
 
-def _show_checked(checked: CheckedStudy, as_json: bool) -> None:
-    estimate = checked.estimate
+def _show_checked(checked: Facts, as_json: bool) -> None:
+    estimate = checked["estimate"]
     if as_json:
-        print_json({"jobs": list(checked.jobs), "reused": checked.reused, **asdict(estimate)})
+        print_json({"jobs": list(checked["jobs"]), "reused": checked["reused"], **estimate})
     else:
-        out.print(f"Valid: {', '.join(checked.jobs)}. {estimate.basis.capitalize()}.")
-        say_understood(next(iter(checked.jobs.values())))
+        out.print(f"Valid: {', '.join(checked['jobs'])}. {estimate['basis'].capitalize()}.")
+        say_understood(checked["understood"], checked["notes"])

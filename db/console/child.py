@@ -7,12 +7,12 @@ object, from standard input, gives up the rights it does not need, and answers i
     {"ready": true}                          connected; the time limit starts
     {"columns": [...]}                       once
     {"rows": [[...], ...]}                   any number of times
-    {"end": true, "cut_by": limit or null}   or
-    {"error": code, "name": ..., "message": ...}
+    {"end": true, "cut_by": limit or null, "count": rows, "types": [...]}   or
+    {"error": code, "name": ..., "message": ..., "position": ...}
 
-Bytes are text from here on: lower-case hexadecimal digits, in JSON, in CSV and on the page. NaN and
-the infinities travel as Python's json writes them. CSV is not part of the answer: the process
-writes it to the file descriptor that the request names.
+Bytes are text from here on: lower-case hexadecimal digits, in JSON, in files and on the page. NaN
+and the infinities travel as Python's json writes them. Files are not part of the answer: the
+process writes them to the file descriptor that the request names.
 
 A process, because a long C function cannot be interrupted inside SQLite, and a PostgreSQL client
 cannot refuse a long value before it is in memory. A process can be limited and killed.
@@ -30,21 +30,30 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from db.results.csv_text import csv_text
+from db.console.formats import FORMATS
 from jobs.process_limits import limit_process
 
 CHUNK_BYTES = 64 << 10
 MAX_FILE = 64 << 20
-"""Size limit of written files, in bytes: SQLite may touch its WAL index. CSV may be longer."""
+"""Size limit of written files, in bytes: SQLite may touch its WAL index. Downloads
+may be longer."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """Ends the query with an error: its code, message, and the name of the object it is about."""
+    """Ends the query with an error: its code, message, and the name of the object it is about.
 
-    def __init__(self, code: str, message: str = "", name: str = "") -> None:
+    position: of the fault in the query, in characters from 1; 0 where it is not known
+    """
+
+    def __init__(self, code: str, message: str = "", name: str = "", position: int = 0) -> None:
         super().__init__(message)
         self.code, self.name = code, name
-        self.answer: dict[str, object] = {"error": code, "message": message, "name": name}
+        self.answer: dict[str, object] = {
+            "error": code,
+            "message": message,
+            "name": name,
+            "position": position,
+        }
 
 
 def answer(run: Callable[[dict[str, Any], Output], None]) -> NoReturn:
@@ -82,72 +91,110 @@ def say(message: dict[str, object]) -> None:
 
 
 class Output:
-    """The answer's rows, as messages or as CSV in a file, up to the request's limits.
+    """The answer's rows, as messages or in a file, up to the request's limits.
 
-    A result that may be cut (`cell` in the request) ends at the limit in bytes; any other result
-    that is larger is refused.
+    A result that is looked at (`cell` in the request) shows rows up to the limit in bytes, and
+    counts on; any other result that is larger is refused.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.rows_left: int | None = request["rows"]
         self.bytes_left: int = request["bytes"]
         self.cell: int | None = request["cell"]
-        file: int | None = request["csv"]
+        self.skip: int = request["skip"]
+        self.column: int | None = request["column"]
+        self.count = 0
+        self.types: list[set[type]] = []
+        file: int | None = request["file"]
         self.file = None if file is None else open(file, "wb", closefd=False)  # noqa: SIM115
+        self.format = FORMATS[request["format"]]() if request["format"] else None
 
     def columns(self, names: Sequence[str]) -> None:
         """Write the column names."""
-        if self.file is None:
-            say({"columns": list(names)})
-        else:
-            self._write_csv([names])
+        self.types = [set() for _ in names]
+        if self.column is not None and self.column >= len(names):
+            raise Refused("sql", f"the result has {len(names)} columns")
+        say({"columns": list(names)})
+        if self.format is not None:
+            self._write_text(self.format.begin(names))
 
     def rows(self, rows: Iterable[Sequence[object]]) -> bool:
         """Write rows up to the limits; False when there were more, which ends the answer."""
         batch: list[Sequence[object]] = []
-        size, cut_by = 0, None
+        size, full = 0, False
         for row in rows:
-            if self.rows_left == 0:
-                cut_by = "rows"
-                break
-            row = [_shown(value, self.cell) for value in row]
+            if self.rows_left is not None:
+                if self.rows_left == 0:
+                    self._write(batch, size)
+                    self.end(cut_by="rows")
+                    return False
+                self.rows_left -= 1
+            self.count += 1
+            if full or self.count <= self.skip:
+                continue
+            row = self._shown(row)
             size += sum(map(_size, row))
             if self.file is None and size > self.bytes_left:
                 if self.cell is None:
                     raise Refused("bytes")
-                cut_by = "bytes"
-                break
+                full = True
+                continue
             batch.append(row)
-            if self.rows_left is not None:
-                self.rows_left -= 1
             if size > CHUNK_BYTES:
                 self._write(batch, size)
                 batch, size = [], 0
         self._write(batch, size)
-        if cut_by:
-            self.end(cut_by)
-        return cut_by is None
+        return True
 
     def end(self, cut_by: str | None = None) -> None:
         """Complete the answer."""
-        if self.file is not None:
+        if self.file is not None and self.format is not None:
+            self._write_text(self.format.end())
             self.file.flush()
-        say({"end": True, "cut_by": cut_by})
+        say({"end": True, "cut_by": cut_by, "count": self.count, "types": self._type_names()})
+
+    def _shown(self, row: Sequence[object]) -> list[object]:
+        """The values of a row as they are written, after a note of their types."""
+        for value, types in zip(row, self.types, strict=True):
+            types.add(_type(value))
+        if self.column is not None:
+            row = row[self.column : self.column + 1]
+        return [_shown(value, self.cell) for value in row]
+
+    def _type_names(self) -> list[str]:
+        return [_name(types - {type(None)}) for types in self.types]
 
     def _write(self, rows: list[Sequence[object]], size: int) -> None:
-        if self.file is not None:
-            self._write_csv(rows)
+        if self.format is not None:
+            self._write_text(self.format.rows(rows))
         elif rows:
             self.bytes_left -= size
             say({"rows": rows})
 
-    def _write_csv(self, rows: Iterable[Sequence[object]]) -> None:
+    def _write_text(self, text: str) -> None:
         assert self.file is not None
-        data = csv_text(rows).encode("utf-8", "replace")
+        data = text.encode("utf-8", "replace")
         self.bytes_left -= len(data)
         if self.bytes_left < 0:
             raise Refused("bytes")
         self.file.write(data)
+
+
+def _type(value: object) -> type:
+    """The type of a value; whole numbers that no column of 64 bits holds are texts."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str
+    return type(value)
+
+
+def _name(types: set[type]) -> str:
+    """The type of a column, from those of its values that are not null."""
+    if types == {int, float}:
+        return "real"
+    return _NAMES.get(next(iter(types)), "text") if len(types) == 1 else "text" if types else "null"
+
+
+_NAMES = {bool: "boolean", int: "integer", float: "real", bytes: "bytes"}
 
 
 def _size(value: object) -> int:

@@ -19,14 +19,15 @@ from urllib.parse import quote
 
 from sqlalchemy import make_url
 
-from db.console import bounded
-from db.console.downloads import Downloads
+from db.console import bounded, parquet
+from db.console.downloads import Download, Downloads
 from db.console.messages import NO_ROLE, check
+from db.console.ordering import ordered
 from db.console.process import Answer
 from db.console.turns import TurnLimits, Turns
 from db.schema import metadata
 from db.views import VIEW_NAMES, VIEWS
-from jobs.errors import UnavailableError, refuse
+from jobs.errors import HeadwiseError, UnavailableError, refuse
 from jobs.settings import Settings
 
 MEMORY = {"sqlite": 512 << 20, "postgresql": 1024 << 20}
@@ -34,12 +35,22 @@ MEMORY = {"sqlite": 512 << 20, "postgresql": 1024 << 20}
 one row, and libraries take most of it."""
 RESULT_BYTES = 32 << 20
 """Largest result of `Console.run`, in bytes."""
-PREVIEW_BYTES = 1 << 20
-"""Largest result of `Console.preview`, in bytes."""
-PREVIEW_CELL = 400
+PREVIEW_BYTES = 128 << 10
+"""Most bytes of rows that `Console.preview` returns."""
+PREVIEW_CELL = 160
 """Longest text in a cell of `Console.preview`, in characters."""
+CHART_BYTES = 2 << 20
+"""Most bytes of rows that `Console.points` returns."""
+CHART_CELL = 60
+"""Longest text in a cell of `Console.points`, in characters."""
+MOST_STEPS = 1_000
+"""Lines of a plan."""
+LONGEST_CELL = 50_000
+"""Longest text that `Console.cell` returns, in characters."""
 DOWNLOAD_BYTES = 100_000_000
-"""Largest result of `Console.csv`, in bytes."""
+"""Largest result of `Console.download`, in bytes."""
+DOWNLOADS = ("csv", "json", "parquet")
+"""Formats of `Console.download`."""
 LIMITS = TurnLimits(running=4, running_per_client=2, waiting=6, waiting_per_client=2)
 """Together they leave a third of the dashboard's threads to its pages."""
 LONGEST_WAIT = 10.0
@@ -58,13 +69,17 @@ class QueryResult:
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
     cut_by: str | None
-    """The limit that left rows out: `rows` or `bytes`."""
+    """The limit that left rows out: `rows`, of the setting or of the request."""
     seconds: float
     """Duration of the query, without starting and connecting."""
+    types: tuple[str, ...] = ()
+    """Of each column what its values are: integer, real, text, boolean, bytes or null."""
+    count: int = 0
+    """Rows of the query, up to the limit of rows; some of them may not be here."""
 
     @property
     def truncated(self) -> bool:
-        """The query has more rows than are here."""
+        """The query has more rows than the limit."""
         return self.cut_by is not None
 
 
@@ -94,38 +109,83 @@ class Console:
         most = min(max_rows or self.max_rows, self.max_rows)
         return self._result(self._request(sql, rows=most, bytes=RESULT_BYTES))
 
-    def preview(self, sql: str) -> QueryResult:
-        """Return the rows of `run` as a page shows them: long cells and long results are cut."""
-        return self._result(
-            self._request(sql, rows=self.max_rows, bytes=PREVIEW_BYTES, cell=PREVIEW_CELL)
-        )
+    def preview(self, sql: str, *, sort: int = 0, skip: int = 0) -> QueryResult:
+        """Return rows of `run` as a page shows them: long cells and many rows are cut.
 
-    def csv(self, sql: str, *, max_bytes: int = DOWNLOAD_BYTES) -> Generator[bytes, None, None]:
-        """Yield all rows of a query as CSV in UTF-8, header first, in pieces.
+        All rows are counted, up to the setting `sql_rows`.
+
+        sort: the number of a column, from 1, to sort by; negative: descending
+        skip: rows to leave out at the beginning
+        """
+        limits = {"rows": self.max_rows, "bytes": PREVIEW_BYTES, "cell": PREVIEW_CELL}
+        return self._result(self._request(sql, sort=sort, skip=skip, **limits))
+
+    def explain(self, sql: str) -> str:
+        """Return the database's plan for a query, which is checked like any other and not run."""
+        limits = {"rows": MOST_STEPS, "bytes": PREVIEW_BYTES, "plan": True}
+        return "\n".join(str(step) for (step,) in self._result(self._request(sql, **limits)).rows)
+
+    def points(self, sql: str, *, sort: int = 0) -> QueryResult:
+        """Return the rows of `run` for a chart: long texts are cut, and rows beyond its size.
+
+        All rows are counted, up to the setting `sql_rows`.
+        """
+        limits = {"rows": self.max_rows, "bytes": CHART_BYTES, "cell": CHART_CELL}
+        return self._result(self._request(sql, sort=sort, **limits))
+
+    def cell(self, sql: str, row: int, column: int, *, sort: int = 0) -> QueryResult:
+        """Return one value of a result: one row, of which only that column is there.
+
+        row, column: from 0
+        """
+        limits = {"rows": row + 1, "bytes": RESULT_BYTES, "cell": LONGEST_CELL}
+        return self._result(self._request(sql, sort=sort, skip=row, column=column, **limits))
+
+    def download(
+        self, sql: str, form: str = "csv", *, sort: int = 0, max_bytes: int = DOWNLOAD_BYTES
+    ) -> Generator[bytes, None, None]:
+        """Yield all rows of a query as a file in pieces: `csv`, `json` or `parquet`.
 
         The query runs to its end before the first piece, and raises the errors of `run` then: a
         reader never gets half a file, and a slow reader never keeps the database waiting. The
-        child writes the result to a temporary file; more than `max_bytes` is refused. Text that a
-        spreadsheet would read as a formula gets an apostrophe in front.
+        child writes the result to a temporary file; more than `max_bytes` is refused. In CSV, text
+        that a spreadsheet would read as a formula gets an apostrophe in front. Parquet has columns
+        of the types that the values have.
         """
         check(sql)
-        with _downloads.open(self.client, max_bytes, self.folder) as download:
-            request = self._request(sql, bytes=max_bytes, csv=download.file.fileno())
-            with self._answer(request) as answer:
-                for _ in answer:
-                    continue
+        converted = form == "parquet"
+        size = max_bytes * (2 if converted else 1)
+        with _downloads.open(self.client, size, self.folder) as download:
+            request = self._request(
+                sql,
+                sort=sort,
+                bytes=max_bytes,
+                file=download.file.fileno(),
+                format="rows" if converted else form,
+            )
+            found = self._result(request)
+            if converted:
+                self._convert(download, found, max_bytes)
             download.finish()
             yield from download.pieces()
 
-    def _request(self, sql: str, **limits: int) -> dict[str, Any]:
+    def _convert(self, download: Download, found: QueryResult, max_bytes: int) -> None:
+        with download.replaced(self.folder) as rows:
+            parquet.convert(rows, download.file, found.columns, found.types, max_bytes)
+
+    def _request(self, sql: str, *, sort: int = 0, **limits: Any) -> dict[str, Any]:
         check(sql)
         return {
             "dialect": self.dialect,
-            "sql": sql,
-            "rows": limits.get("rows"),
-            "bytes": limits["bytes"],
-            "cell": limits.get("cell"),
-            "csv": limits.get("csv"),
+            "sql": ordered(sql, sort),
+            "rows": None,
+            "cell": None,
+            "skip": 0,
+            "column": None,
+            "plan": False,
+            "file": None,
+            "format": None,
+            **limits,
             "seconds": self.seconds,
             "memory": MEMORY[self.dialect],
             **(self._sqlite() if self.dialect == "sqlite" else self._postgresql()),
@@ -138,7 +198,14 @@ class Console:
             for message in answer:
                 columns = tuple(message.get("columns", columns))
                 rows.extend(tuple(row) for row in message.get("rows", ()))
-        return QueryResult(columns=columns, rows=rows, cut_by=answer.cut_by, seconds=answer.seconds)
+        return QueryResult(
+            columns=columns,
+            rows=rows,
+            cut_by=answer.cut_by,
+            seconds=answer.seconds,
+            types=answer.types,
+            count=answer.count,
+        )
 
     @contextmanager
     def _answer(self, request: dict[str, Any]) -> Iterator[Answer]:
@@ -188,7 +255,16 @@ class Console:
 
 def placed_views() -> list[tuple[str, str]]:
     """Name and SELECT of every published view; its tables are in the schema `{schema}`."""
-    return [
-        (view.name, re.sub(r"(\bFROM |\bJOIN )(\w+)", r"\1{schema}.\2", view.select))
-        for view in VIEWS
-    ]
+    table = re.compile(r"(\bFROM |\bJOIN )(?!json_each\()(\w+)")
+    return [(view.name, table.sub(r"\1{schema}.\2", view.select("sqlite"))) for view in VIEWS]
+
+
+def find_fault(settings: Settings) -> str | None:
+    """Try the console; returns the error, None where it works or is off."""
+    if make_url(settings.database).get_backend_name() == "postgresql" and not settings.console_url:
+        return None
+    try:
+        Console(settings).run("SELECT 1")
+    except HeadwiseError as error:
+        return str(error)
+    return None

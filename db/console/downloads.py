@@ -1,4 +1,4 @@
-"""CSV results on disk, which readers fetch at their own speed: bounded in bytes and in number.
+"""Results on disk, which readers fetch at their own speed: bounded in bytes and in number.
 
 A query writes its whole result first, so that a slow reader keeps neither the database nor a turn
 waiting. What waits on disk is bounded in turn: a reader that is slower than the slowest speed loses
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from jobs.errors import UnavailableError
 
@@ -29,9 +30,16 @@ class Download:
         self.client = client
         self.size = size
         self.deadline: float | None = None
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by Downloads
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by Downloads
         self._lock = threading.Lock()
         self._dropped = False
+
+    @contextmanager
+    def replaced(self, folder: Path | None) -> Iterator[IO[bytes]]:
+        """Put an empty file in the place of the present one, which is given and then closed."""
+        with self.file as before:
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by Downloads
+            yield before
 
     def finish(self) -> None:
         """Start the reader's time: the file has its final size."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from db.views import VIEW_NAMES
-from jobs.errors import HeadwiseError, UnavailableError, nearest, refuse
+from db.console.ordering import BEFORE
+from db.views import VIEW_NAMES, VIEWS
+from jobs.errors import HeadwiseError, Problem, QueryError, UnavailableError, nearest, refuse
 
+MOST_NAMED = 5
+"""Views that a message names."""
 MAX_SQL = 5_000
 """Length limit of a query, in characters: what takes long to plan needs more."""
 _MAKE_ROLE = (
-    "Make one with `headwise doctor --create-console-role`, run with the address of a superuser, "
-    "and set HEADWISE_CONSOLE_URL to the address it prints."
+    "Make one with `headwise doctor --create-console-role` as the owner of the database, and set "
+    "HEADWISE_CONSOLE_URL to the address it prints."
 )
 NO_ROLE = f"The SQL console is off: on PostgreSQL it needs a role of its own. {_MAKE_ROLE}"
 
@@ -41,19 +44,70 @@ def error_of(message: dict[str, Any], request: dict[str, Any]) -> HeadwiseError:
     """The error for the user, from an error message of the child."""
     code, text = str(message["error"]), str(message.get("message", ""))
     given = str(message.get("name", ""))
-    name = given.removeprefix("main.").removeprefix("public.")
     if code in _UNAVAILABLE:
         return UnavailableError(_UNAVAILABLE[code].format(text=text))
+    sql = str(request["sql"]).removeprefix(BEFORE)
+    position = int(message.get("position", 0)) - len(str(request["sql"])) + len(sql)
+    value, what, remedy = _fault(code, text, given, request)
+    line = _line(sql, position) if position > 0 else _line_of(sql, given or _quoted(text))
+    if line and "\n" in sql.strip():
+        what += f", in line {line}"
+    elif position > 0:
+        what += f", at character {position}"
+    return QueryError(Problem(field="sql", value=value, message=what, remedy=remedy), line)
+
+
+def _fault(
+    code: str, text: str, given: str, request: dict[str, Any]
+) -> tuple[str | None, str, str]:
+    """The value at fault, the fault and the remedy."""
+    name = given.removeprefix("main.").removeprefix("public.")
     if code in ("table", "missing"):
         what = "is not published" if code == "table" else "does not exist"
         if name in VIEW_NAMES:
-            return refuse("sql", given, what, f"Write {name} without a schema.")
-        return refuse("sql", name, what, nearest(name, VIEW_NAMES))
+            return given, what, f"Write {name} without a schema."
+        return name, what, nearest(name, VIEW_NAMES)
     if code in _REFUSED:
         what, remedy = _REFUSED[code]
-        what = what.format(seconds=request["seconds"], size=request["bytes"])
-        return refuse("sql", name or None, what, remedy)
-    return refuse("sql", None, text.rstrip("."))
+        return name or None, what.format(seconds=request["seconds"], size=request["bytes"]), remedy
+    if column := _COLUMN.search(text):
+        name = (column[1] or column[2]).rpartition(".")[2]
+        return name, "there is no such column", _nearest_column(name, str(request["sql"]))
+    return None, text.rstrip("."), ""
+
+
+_COLUMN = re.compile(r'no such column: ([\w.]+)|column "?([\w.]+)"? does not exist')
+_QUOTED = re.compile(r'near "([^"]+)"|no such \w+: (\S+)|column name: (\S+)')
+
+
+def _quoted(text: str) -> str:
+    """The part of the query that SQLite's message names."""
+    found = _QUOTED.search(text)
+    return next(filter(None, found.groups()), "") if found else ""
+
+
+def _nearest_column(name: str, sql: str) -> str:
+    """The remedy for a column that the views of a query do not have."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    having = [view.name for view in VIEWS if any(one.name == name for one in view.columns)]
+    if having:
+        return f"It is a column of {', '.join(having[:MOST_NAMED])}."
+    named = [view for view in VIEWS if view.name in words] or VIEWS
+    return nearest(name, {column.name for view in named for column in view.columns})
+
+
+def _line_of(sql: str, part: str) -> int | None:
+    """The line of a part of the query; None where it is not there, or in several lines."""
+    if not part:
+        return None
+    edge = r"\b" if re.fullmatch(r"\w.*\w|\w", part) else ""
+    places = re.finditer(f"{edge}{re.escape(part)}{edge}", sql, re.IGNORECASE)
+    lines = {_line(sql, place.start() + 1) for place in places}
+    return lines.pop() if len(lines) == 1 else None
+
+
+def _line(sql: str, position: int) -> int:
+    return sql.count("\n", 0, position - 1) + 1
 
 
 _NARROWER = "Narrow it: a WHERE on job_id, fewer columns, a LIMIT."

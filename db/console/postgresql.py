@@ -89,10 +89,16 @@ def run(request: dict[str, Any], output: Output) -> None:
     say({"ready": True})
     watchdog.start()
     try:
-        check(connection, request["sql"], request["views"])
-        fetch(connection, request["sql"], output)
+        respond(connection, request, output)
     except psycopg.Error as error:
         raise Refused("time") if late.is_set() else translated(error) from None
+
+
+def respond(connection: psycopg.Connection[Any], request: dict[str, Any], output: Output) -> None:
+    """Check the query of a request, and write its rows or its plan to the output."""
+    check(connection, request["sql"], request["views"])
+    write = explain if request["plan"] else fetch
+    write(connection, request["sql"], output)
 
 
 def connect(request: dict[str, Any]) -> psycopg.Connection[Any]:
@@ -183,6 +189,14 @@ def fetch(connection: psycopg.Connection[Any], sql: str, output: Output) -> None
         output.end()
 
 
+def explain(connection: psycopg.Connection[Any], sql: str, output: Output) -> None:
+    """Write the plan of a query that was checked, without running it."""
+    connection.execute((_ANALYSE + sql).encode(), binary=True)
+    output.columns(["plan"])
+    if output.rows(connection.execute(b"EXPLAIN EXECUTE analysed")):
+        output.end()
+
+
 def translated(error: psycopg.Error) -> Refused:
     state = error.sqlstate or ""
     message = error.diag.message_primary or str(error).strip()
@@ -197,7 +211,7 @@ def translated(error: psycopg.Error) -> Refused:
         return Refused("stacked", message)
     if state == "42P01":
         quoted = re.search(r'"([^"]+)"', message)
-        return Refused("missing", message, quoted[1] if quoted else "")
+        return Refused("missing", message, quoted[1] if quoted else "", _position(error))
     if state == "25006":
         return Refused("statement", message)
     if state in ("53200", "53400", "53100"):
@@ -208,13 +222,12 @@ def translated(error: psycopg.Error) -> Refused:
         return Refused("sql", "a query takes no parameters")
     if not state or state[:2] in ("08", "57"):
         return Refused("unavailable", message)
-    return Refused("sql", message + _place(error))
+    hint = f". {error.diag.message_hint}" if error.diag.message_hint else ""
+    return Refused("sql", message + hint, position=_position(error))
 
 
-def _place(error: psycopg.Error) -> str:
-    position = int(error.diag.statement_position or 0) - len(_ANALYSE)
-    hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-    return f" at character {position}{hint and '.' + hint}" if position > 0 else hint
+def _position(error: psycopg.Error) -> int:
+    return max(0, int(error.diag.statement_position or 0) - len(_ANALYSE))
 
 
 def _adapters() -> AdaptersMap:

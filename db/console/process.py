@@ -33,18 +33,22 @@ _START = (
 class Answer:
     """The answer of one child process; iterate over its messages once.
 
-    Bytes of CSV go straight from the child to the file that the request names, never through here.
+    Files go straight from the child to the file that the request names, never through here.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.cut_by: str | None = None
-        """The limit that left rows out: `rows` or `bytes`."""
+        """The limit that left rows out."""
         self.seconds = 0.0
+        self.types: tuple[str, ...] = ()
+        """Types of the columns."""
+        self.count = 0
+        """Rows of the query, up to the limit of rows."""
         self._request = request
         self._late = threading.Event()
         # JSON writes a character in up to six bytes; a child that writes more is broken.
         self._bytes_left = 8 * request["bytes"] + (16 << 20)
-        file: int | None = request["csv"]
+        file: int | None = request["file"]
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, *_program(request["dialect"])],
             stdin=subprocess.PIPE,
@@ -73,7 +77,8 @@ class Answer:
             elif "error" in message:
                 raise error_of(message, self._request)
             elif "end" in message:
-                self.cut_by = message["cut_by"]
+                self.cut_by, self.count = message["cut_by"], message["count"]
+                self.types = tuple(message["types"])
                 self.seconds = time.monotonic() - began
                 return
             else:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -202,12 +202,22 @@ def run(request: dict[str, Any], output: Output) -> None:
     connection = guard.open(request["address"])
     say({"ready": True})
     with guard.translated(request["sql"]):
-        cursor = connection.execute(request["sql"])
+        before = "EXPLAIN QUERY PLAN\n" if request["plan"] else ""
+        cursor = connection.execute(before + request["sql"])
         if cursor.description is None:  # only comments
             raise Refused("empty")
-        output.columns([column[0] for column in cursor.description])
-        if output.rows(cursor):
+        names = ["plan"] if request["plan"] else [column[0] for column in cursor.description]
+        output.columns(names)
+        if output.rows(_plan(cursor) if request["plan"] else cursor):
             output.end()
+
+
+def _plan(steps: Iterable[tuple[int, int, int, str]]) -> Iterator[tuple[str]]:
+    """The steps of a plan, each below the one that it belongs to."""
+    depths = {0: -1}
+    for number, parent, _, detail in steps:
+        depths[number] = depths.get(parent, -1) + 1
+        yield ("  " * depths[number] + detail,)
 
 
 def _refusal(error: sqlite3.Error, guard: Guard) -> Refused:

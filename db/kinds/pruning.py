@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ from db import schema
 from db.database import Database
 from db.kinds.base import Kind, Prepared
 from db.queue.claims import Claim
-from db.queue.examples import ExampleRow
+from db.queue.examples import ExampleRow, text_hashes
 from db.results import rankings
 from db.results.bulk import insert_rows
 from db.results.rankings import Ranked
 from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
-from jobs.errors import NotFoundError, refuse
+from jobs.errors import InputError, NotFoundError, refuse
 from jobs.kinds.pruning import Direction, PruningResult, PruningSpec, Scope, curves
 from jobs.results import SiteInfo
 
@@ -119,13 +119,11 @@ def plan(
         if not mean.size or mean.shape != means[0].shape:
             message = f"ranks {list(mean.shape)} sites and heads, not {list(means[0].shape)}"
             raise refuse(f"sources.{place}.job", source.job, message, "Give another job.")
-    used = _hashes(tx, {one.job for one in spec.sources})
+    used = text_hashes(tx, {one.job for one in spec.sources})
     fresh = [example for example in examples if example.text_hash not in used]
     overlap = len(examples) - len(fresh)
     if not fresh and not spec.allow_overlap:
-        message = f"all {len(examples):,} examples are among those that the heads were ranked with"
-        remedy = "Give other examples, or set allow_overlap to evaluate on these."
-        raise refuse("data", None, message, remedy)
+        raise InputError(spec.nothing_left(len(examples)))
     found = curves(spec, means, _sites(tx, spec.sources[0].job))
     masks = [
         {"mask_no": number, "removed": int(mask.sum()), "heads": json.dumps(_listed(mask))}
@@ -229,12 +227,6 @@ def get_removed(database: Database, job_id: int, mask_no: int) -> Removed:
         raise NotFoundError(f"Job {job_id} has no mask {mask_no}.")
     removed: Removed = json.loads(found)
     return removed
-
-
-def _hashes(tx: Transaction, jobs: Iterable[int]) -> set[str]:
-    e = schema.example.c
-    query = select(e.text_hash).where(e.job_id.in_(sorted(jobs))).distinct()
-    return set(tx.execute(query).scalars())
 
 
 def _listed(mask: NDArray[np.bool_]) -> Removed:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
 from jobs.errors import HeadwiseError
+
+T = TypeVar("T")
 
 OK, BAD, UNKNOWN = "ok", "bad", "unknown"
 SECONDS = 5.0
@@ -33,15 +38,68 @@ class Health:
         return self.state == OK
 
 
-def web_health(database: Database, seconds: float = SECONDS) -> Health:
-    """Check that the database answers and has this code's schema."""
-    return in_time(lambda: _schema(database), seconds)
-
-
-def _schema(database: Database) -> Health:
+def schema_health(database: Database) -> Health:
+    """Check that the database answers and has this code's schema. Raises UnavailableError."""
     if database.schema_is_current():
         return Health(state=OK, message="the database answers")
     return Health(state=BAD, message=f"the database cannot be used: {database.describe_schema()}")
+
+
+class Latest(Generic[T]):
+    """The latest value of something that is read from the database, within bounded time.
+
+    One thread reads at a time: while the database hangs, more questions cost nothing more.
+
+    read: may raise HeadwiseError and SQLAlchemyError
+    seconds: age up to which a value is not read again
+    """
+
+    def __init__(self, read: Callable[[], T], seconds: float = 0.0) -> None:
+        self._read = read
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._done.set()
+        self._value: T | None = None
+        self._read_at = -math.inf
+        self._error: str | None = None
+
+    def get(self, patience: float) -> tuple[T | None, str | None]:
+        """Return the value, or an older one with the reason that it is not newer.
+
+        patience: longest wait, in seconds
+        """
+        with self._lock:
+            if self._error is None and time.monotonic() - self._read_at < self._seconds:
+                return self._value, None
+            if self._done.is_set():
+                self._done = threading.Event()
+                # A daemon thread: a database that hangs must not keep the process from exiting.
+                threading.Thread(target=self._renew, name="latest", daemon=True).start()
+            done = self._done
+        in_time = done.wait(patience)
+        with self._lock:
+            late = f"the database does not answer within {patience:g} s"
+            return self._value, self._error if in_time else late
+
+    @property
+    def age(self) -> float:
+        """Seconds since the value was read; infinite before the first time."""
+        return time.monotonic() - self._read_at
+
+    def _renew(self) -> None:
+        done = self._done
+        try:
+            value = self._read()
+            with self._lock:
+                self._value, self._read_at, self._error = value, time.monotonic(), None
+        except (HeadwiseError, SQLAlchemyError) as error:
+            with self._lock:
+                self._error = f"{type(error).__name__}: {error}"[:300]
+                if isinstance(error, HeadwiseError):
+                    self._error = str(error)
+        finally:
+            done.set()
 
 
 def in_time(check: Callable[[], Health], seconds: float = SECONDS) -> Health:

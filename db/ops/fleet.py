@@ -1,14 +1,16 @@
-"""The fleet: workers, schedulers and the broker at their last heartbeats, by the database's clock.
+"""The fleet: workers, schedulers and other processes at their last heartbeats.
 
-A process that misses two heartbeats is considered dead. A shard is stalled if it makes no progress
-although its worker is alive.
+All times are by the database's clock. A process that misses two heartbeats is considered dead,
+unless the database has just started, or was interrupted for this process: then nothing could be
+heard. A shard is stalled if it makes no progress although its worker is alive.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,13 +18,15 @@ from typing import Any
 from db.database import Database
 from db.queue.claims import Claim, WorkerIdentity
 from db.reads.jobs import Shard
+from jobs import report
+from jobs.report import Report
 from jobs.settings import Settings
-from jobs.space import spaces
 
 WORKERS = """
 SELECT w.name, w.host, w.pid, w.queue, w.device, w.versions, w.state, w.job_id,
     w.shard_no AS shard, w.started_at, w.seen_at, w.beat_seconds, w.vitals AS resource_usage,
-    {clock} - w.seen_at AS silent, {clock} - COALESCE(w.moved_at, s.moved_at) AS still
+    w.report, {uptime} AS uptime, {clock} - w.seen_at AS silent,
+    {clock} - COALESCE(w.moved_at, s.moved_at) AS still
 FROM worker w LEFT JOIN shard s ON s.job_id = w.job_id AND s.shard_no = w.shard_no
     AND s.owner = w.name AND s.state = 'leased'
 ORDER BY w.seen_at DESC LIMIT 500
@@ -30,22 +34,24 @@ ORDER BY w.seen_at DESC LIMIT 500
 
 SCHEDULERS = """
 SELECT name, host, pid, state, doing, broker, broker_error, started_at, seen_at, beat_seconds,
-    {clock} - seen_at AS silent, {clock} - moved_at AS still
+    report, {uptime} AS uptime, {clock} - seen_at AS silent, {clock} - moved_at AS still
 FROM scheduler ORDER BY seen_at DESC LIMIT 100
 """
 
-RUNNING_QUEUES = """
-SELECT queue, COUNT(*) AS jobs FROM job WHERE state = 'running' AND control = 'run' GROUP BY queue
+PROCESSES = """
+SELECT name, host, pid, role, state, report, started_at, seen_at, beat_seconds,
+    {uptime} AS uptime, {clock} - seen_at AS silent, CAST(NULL AS double precision) AS still
+FROM process ORDER BY seen_at DESC LIMIT 100
 """
 
 REPORT_WORKER = """
 INSERT INTO worker (name, host, pid, queue, device, versions, state, job_id, shard_no,
-                    started_at, seen_at, beat_seconds, vitals, moved_at)
+                    started_at, seen_at, beat_seconds, vitals, moved_at, report)
 VALUES (:name, :host, :pid, :queue, :device, :versions, :state, :job_id, :shard_no,
-        {clock}, {clock}, :heartbeat_seconds, :resource_usage, {clock} - :still)
+        {clock}, {clock}, :heartbeat_seconds, :resource_usage, {clock} - :still, :report)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, job_id = excluded.job_id,
     shard_no = excluded.shard_no, device = excluded.device, seen_at = excluded.seen_at,
-    vitals = excluded.vitals, moved_at = excluded.moved_at
+    vitals = excluded.vitals, moved_at = excluded.moved_at, report = excluded.report
 """
 
 LIVE_WORKERS = """
@@ -55,19 +61,24 @@ WHERE state <> 'stopped' AND seen_at > {clock} - :grace GROUP BY queue, state
 
 REPORT_SCHEDULER = """
 INSERT INTO scheduler (name, host, pid, state, doing, broker, broker_error,
-                       started_at, seen_at, moved_at, beat_seconds)
+                       started_at, seen_at, moved_at, beat_seconds, report)
 VALUES (:name, :host, :pid, :state, :doing, :broker, :broker_error,
-        {clock}, {clock}, {clock} - :still, :heartbeat_seconds)
+        {clock}, {clock}, {clock} - :still, :heartbeat_seconds, :report)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, doing = excluded.doing,
-    broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at
+    broker_error = excluded.broker_error, seen_at = excluded.seen_at, moved_at = excluded.moved_at,
+    report = excluded.report
+"""
+
+REPORT_PROCESS = """
+INSERT INTO process (name, host, pid, role, state, report, started_at, seen_at, beat_seconds)
+VALUES (:name, :host, :pid, :role, :state, :report, {clock}, {clock}, :heartbeat_seconds)
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, seen_at = excluded.seen_at,
+    report = excluded.report
 """
 
 DELETE_WORKERS = "DELETE FROM worker WHERE seen_at < {clock} - :age"
 DELETE_SCHEDULERS = "DELETE FROM scheduler WHERE seen_at < {clock} - :age"
-
-
-FAILING = 3
-"""Failures in a row right after the start of a worker that make a notice."""
+DELETE_PROCESSES = "DELETE FROM process WHERE seen_at < {clock} - :age"
 
 
 class ProcessState(StrEnum):
@@ -76,7 +87,7 @@ class ProcessState(StrEnum):
     IDLE = "idle"
     BUSY = "busy"
     RUNNING = "running"
-    """A scheduler that works."""
+    """A scheduler, dashboard or supervisor that works."""
     STOPPED = "stopped"
     STALLED = "stalled"
     """It sends heartbeats, but its shard or its round does not move on."""
@@ -111,6 +122,7 @@ class Worker(WorkerIdentity):
     workers of earlier releases."""
     resource_usage: dict[str, float]
     """See `workers.resource_usage`."""
+    report: Report
     alive: bool
     condition: ProcessState
 
@@ -123,6 +135,8 @@ class Vitals:
     """A JSON object, see `workers.resource_usage`."""
     still: float | None = None
     """Seconds since it went on."""
+    report: str | None = None
+    """A `Report` as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,18 +168,48 @@ class Scheduler:
     silent: float
     still: float
     """Seconds since its last round ended, by the database's clock."""
+    report: Report
     alive: bool
     condition: ProcessState
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notice:
-    """Something that jobs wait for, as users read it."""
+class Role(StrEnum):
+    """Kinds of processes beside workers and schedulers."""
 
-    what: str
-    """disk, scheduler, broker or workers."""
-    message: str
-    remedy: str
+    WEB = "web"
+    SUPERVISOR = "supervisor"
+    """`headwise up`, or `headwise worker` with several devices."""
+    DOCTOR = "doctor"
+    """`headwise doctor`, which tries whether a heartbeat can be stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """The identity of a dashboard or a supervisor."""
+
+    name: str
+    host: str
+    pid: int
+    role: Role
+    heartbeat_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A dashboard or a supervisor at its last heartbeat."""
+
+    name: str
+    host: str
+    pid: int
+    role: str
+    state: str
+    report: Report
+    started_at: float
+    seen_at: float
+    silent: float
+    still: float | None
+    alive: bool
+    condition: ProcessState
 
 
 def dead_after(heartbeat_seconds: float) -> float:
@@ -184,7 +228,7 @@ def patience(heartbeat_seconds: float) -> float:
 
 def list_workers(database: Database, settings: Settings) -> list[Worker]:
     """List workers, most recently seen first."""
-    rows = [_with_condition(dict(row), settings) for row in database.rows(WORKERS)]
+    rows = _read(database, settings, WORKERS)
     for row in rows:
         row["resource_usage"] = json.loads(row["resource_usage"] or "{}")
     return [Worker(**row) for row in rows]
@@ -192,8 +236,12 @@ def list_workers(database: Database, settings: Settings) -> list[Worker]:
 
 def list_schedulers(database: Database, settings: Settings) -> list[Scheduler]:
     """List schedulers, most recently seen first."""
-    rows = database.rows(SCHEDULERS)
-    return [Scheduler(**_with_condition(dict(row), settings)) for row in rows]
+    return [Scheduler(**row) for row in _read(database, settings, SCHEDULERS)]
+
+
+def list_processes(database: Database, settings: Settings) -> list[Process]:
+    """List dashboards and supervisors, most recently seen first."""
+    return [Process(**row) for row in _read(database, settings, PROCESSES)]
 
 
 def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
@@ -209,6 +257,20 @@ def count_workers(database: Database, grace: float) -> dict[str, WorkerCount]:
             alive[queue] += row["workers"]
             idle[queue] += row["workers"] if row["state"] == ProcessState.IDLE else 0
     return {queue: WorkerCount(idle=idle[queue], alive=alive[queue]) for queue in alive}
+
+
+def unserved(queue: str, workers: Mapping[str, WorkerCount]) -> str | None:
+    """Say that no worker serves a queue, and which queues are served; None if one serves it.
+
+    workers: what `count_workers` gives
+    """
+    if queue in workers:
+        return None
+    served = f"; workers serve {', '.join(sorted(workers))}" if workers else ""
+    return (
+        f"no worker serves the queue {queue}: start one with `headwise worker --queues {queue}`"
+        f"{served}"
+    )
 
 
 def shard_condition(shard: Shard, settings: Settings) -> ProcessState | None:
@@ -243,7 +305,7 @@ def report_worker(
         )
 
 
-def report_scheduler(
+def report_scheduler(  # noqa: PLR0913 - the columns of its row
     database: Database,
     who: SchedulerIdentity,
     *,
@@ -251,35 +313,39 @@ def report_scheduler(
     doing: str | None,
     broker_error: str | None,
     still: float,
+    own: Report | None = None,
 ) -> None:
     """Store a scheduler's heartbeat; its last round ended `still` seconds ago."""
-    report = {"state": state.value, "doing": doing, "broker_error": broker_error, "still": still}
+    values = {"state": state.value, "doing": doing, "broker_error": broker_error, "still": still}
+    stored = own.to_json() if own else None
     with database.write() as tx:
-        tx.run(REPORT_SCHEDULER, **asdict(who), **report)
+        tx.run(REPORT_SCHEDULER, **asdict(who), **values, report=stored)
+
+
+def report_process(
+    database: Database, who: ProcessIdentity, state: ProcessState, own: Report
+) -> None:
+    """Store the heartbeat of a dashboard or a supervisor."""
+    values = {**asdict(who), "state": state.value, "report": own.to_json()}
+    with database.write() as tx:
+        tx.run(REPORT_PROCESS, **values)
+
+
+def clock_offset(database: Database) -> float:
+    """Measure how many seconds this machine's clock is ahead of the database's."""
+    with database.read() as tx:
+        before = time.time()
+        now = tx.now()
+        after = time.time()
+    # It was read at some time in between; whatever fits is no offset.
+    return before - now if now < before else min(0.0, after - now)
 
 
 def delete_unseen(database: Database, age: float) -> None:
-    """Delete workers and schedulers that were not seen for `age` seconds."""
+    """Delete processes that were not seen for `age` seconds."""
     with database.write() as tx:
-        tx.run(DELETE_WORKERS, age=age)
-        tx.run(DELETE_SCHEDULERS, age=age)
-
-
-def notices(database: Database, settings: Settings) -> list[Notice]:
-    """List what jobs wait for, and the remedy: space, a scheduler, the broker, workers of a queue.
-
-    Space is that of this machine.
-    """
-    schedulers = list_schedulers(database, settings)
-    alive = [one for one in schedulers if one.alive]
-    workers = [one for one in list_workers(database, settings) if one.alive]
-    running = {row["queue"]: row["jobs"] for row in database.rows(RUNNING_QUEUES)}
-    return [
-        *_space_notices(settings),
-        *_scheduler_notices(schedulers, alive),
-        *_broker_notices(alive),
-        *_worker_notices(workers, running),
-    ]
+        for statement in (DELETE_WORKERS, DELETE_SCHEDULERS, DELETE_PROCESSES):
+            tx.run(statement, age=age)
 
 
 def trace_seed(database: Database) -> Callable[[int], str]:
@@ -288,69 +354,21 @@ def trace_seed(database: Database) -> Callable[[int], str]:
     return lambda job_id: repr(database.value(created, id=job_id))
 
 
-def _space_notices(settings: Settings) -> Iterator[Notice]:
-    for one in spaces(settings):
-        if one.shortage:
-            remedy = "Free some; `headwise purge` removes what is old, `headwise compact` shrinks."
-            yield Notice(what="disk", message=one.shortage, remedy=remedy)
+def _read(database: Database, settings: Settings, query: str) -> list[dict[str, Any]]:
+    """Read processes, with `alive` and `condition` in place of `beat_seconds` and `uptime`."""
+    heard = database.heard_seconds
+    rows = [_with_condition(dict(row), settings, heard) for row in database.rows(query)]
+    return [{**row, "report": report.parse(row["report"])} for row in rows]
 
 
-def _scheduler_notices(every: Sequence[Scheduler], alive: Sequence[Scheduler]) -> Iterator[Notice]:
-    if not alive:
-        last = f" The last one was seen on {every[0].host}." if every else ""
-        yield Notice(
-            what="scheduler",
-            message="No scheduler is running: jobs are not planned or finished, and shards are not "
-            f"taken back from dead workers.{last}",
-            remedy="Start one with `headwise scheduler`, or everything with `headwise up`.",
-        )
-    elif all(one.condition is ProcessState.STALLED for one in alive):
-        doing = f" (it is {alive[0].doing})" if alive[0].doing else ""
-        yield Notice(
-            what="scheduler",
-            message=f"The scheduler on {alive[0].host} has not ended a round for "
-            f"{alive[0].still:.0f} s{doing}.",
-            remedy="Start a second one meanwhile: `headwise scheduler`.",
-        )
-
-
-def _broker_notices(alive: Sequence[Scheduler]) -> Iterator[Notice]:
-    if alive and all(one.broker_error for one in alive):
-        yield Notice(
-            what="broker",
-            message=f"The broker {alive[0].broker} does not answer: running workers continue, idle "
-            "ones are not woken.",
-            remedy=f"Start it, or check HEADWISE_BROKER_URL. {alive[0].broker_error}",
-        )
-
-
-def _worker_notices(alive: Sequence[Worker], running: dict[str, int]) -> Iterator[Notice]:
-    for worker in alive:
-        if (failures := int(worker.resource_usage.get("failures", 0))) >= FAILING:
-            yield Notice(
-                what="workers",
-                message=f"A worker on {worker.host} keeps failing: it ended {failures} times in a "
-                "row right after its start.",
-                remedy="Read the output of the command that started it.",
-            )
-    served = {name.strip() for worker in alive for name in worker.queue.split(",")}
-    for queue, jobs in running.items():
-        if queue not in served:
-            yield Notice(
-                what="workers",
-                message=f"No worker of the queue {queue} is alive: "
-                f"{jobs} running job{'s wait' if jobs > 1 else ' waits'} for one.",
-                remedy="Start one with `headwise worker`, on this machine or another.",
-            )
-
-
-def _with_condition(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """A process's row with `alive` and `condition` in place of `beat_seconds`."""
+def _with_condition(row: dict[str, Any], settings: Settings, heard: float) -> dict[str, Any]:
+    # Nothing was heard of a process before the database answered, or before it did so again.
+    missed = min(row["silent"], row.pop("uptime"), heard)
     # Workers of earlier versions report neither this nor progress.
     interval = row.pop("beat_seconds")
     condition = ProcessState(row["state"])
     if condition is not ProcessState.STOPPED:
-        if row["silent"] > dead_after(interval or settings.heartbeat_seconds):
+        if missed > dead_after(interval or settings.heartbeat_seconds):
             condition = ProcessState.DEAD
         elif interval is not None and _stalled(row["still"], row["silent"], settings):
             condition = ProcessState.STALLED

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -22,14 +21,12 @@ from db.database import Database
 from db.schema import job_log
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
-from jobs.logs import LEVELS, Line, Pending, pending
+from jobs.logs import LEVELS, SETTLE_SECONDS, Line, Pending, as_text, pending
 
 log = structlog.get_logger()
 
 BATCH = 500
 """Most lines per transaction and per heartbeat, which limits how fast an attempt fills the log."""
-SETTLE_SECONDS = 2.0
-"""Age of the newest lines that followers get: transactions that began before have ended by then."""
 CHUNK = 2_000
 
 LINES = """
@@ -83,10 +80,7 @@ class LogLine:
 
     def as_text(self) -> str:
         """Format time, level, process, shard, event and details; a traceback has its own lines."""
-        when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
-        place = "" if self.shard is None else f" shard={self.shard} attempt={self.attempt}"
-        text = f"{self.event} {self.details}".rstrip()
-        return f"{when} {self.level:<7} {self.source}{place} {text}"
+        return as_text(vars(self))
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that the API sends."""
@@ -111,6 +105,13 @@ def lines_after(
     with database.read() as tx:
         until = tx.now() - SETTLE_SECONDS
     return _lines_after(database, _filter(job_id, level, shard), after, limit, until)
+
+
+def lines_so_far(
+    database: Database, job_id: int, *, level: str, shard: int | None, after: str = "", limit: int
+) -> list[LogLine]:
+    """Return the same with the newest lines, which others may still come before."""
+    return _lines_after(database, _filter(job_id, level, shard), after, limit, _END)
 
 
 def whole_log(

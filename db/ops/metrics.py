@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from db.database import Database
-from db.ops import attempt_counts, fleet
+from db.ops import attempt_counts, conditions
 from db.ops.attempt_counts import Total
-from db.ops.fleet import Scheduler, Worker
+from db.ops.conditions import Level, Seen, Subject
+from jobs.report import measure
 from jobs.settings import Settings
 
-JOB_STATES = "SELECT state, COUNT(*) FROM job GROUP BY state"
+RECENT_SECONDS = 3_600.0
+JOB_STATES = """
+SELECT state, COUNT(*) AS n,
+    SUM(CASE WHEN finished_at > {clock} - :recent THEN 1 ELSE 0 END) AS ended
+FROM job GROUP BY state
+"""
 
 UNFINISHED = """
 SELECT j.queue, s.state, COUNT(*) AS n, {clock} - MIN(CASE
@@ -30,28 +36,33 @@ class Numbers:
     """The numbers that /metrics shows."""
 
     jobs: dict[str, int]
+    ended: dict[str, int]
+    """Jobs that ended within the last hour, by state."""
     shards: dict[tuple[str, str], int]
     """Of unfinished jobs, by queue and state."""
     oldest: dict[str, float]
     """Seconds that the oldest runnable shard of a queue has waited."""
     totals: list[Total]
-    workers: list[Worker]
-    schedulers: list[Scheduler]
+    seen: Seen
+    levels: dict[Subject, Level]
+    """Of all conditions."""
 
 
 def read_numbers(database: Database, settings: Settings) -> Numbers:
     """Read all numbers."""
     with database.read() as tx:
-        jobs = {state: int(n) for state, n in tx.run(JOB_STATES)}
+        states = tx.run(JOB_STATES, recent=RECENT_SECONDS).all()
         unfinished = tx.run(UNFINISHED).all()
         totals = attempt_counts.totals(tx)
+    seen = conditions.look(database, settings, measure(settings))
     oldest: dict[str, float] = {row.queue: 0.0 for row in unfinished}
     oldest |= {row.queue: max(0.0, row.oldest) for row in unfinished if row.oldest is not None}
     return Numbers(
-        jobs=jobs,
+        jobs={row.state: int(row.n) for row in states},
+        ended={row.state: int(row.ended) for row in states},
         shards={(row.queue, row.state): int(row.n) for row in unfinished},
         oldest=oldest,
         totals=totals,
-        workers=fleet.list_workers(database, settings),
-        schedulers=fleet.list_schedulers(database, settings),
+        seen=seen,
+        levels=conditions.worst(conditions.judge(database, settings, seen)),
     )

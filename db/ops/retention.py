@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Double, Integer, Numeric, String, delete, func, or_, select, tuple_, update
+from sqlalchemy import delete, func, or_, select, tuple_, update
 
 from db import schema
 from db.database import Database
-from db.ops import deletion
+from db.ops import deletion, job_sizes
 from db.queue.sql import FINAL
 from db.results import partitions
 from db.schema.lifetimes import Lifetime, cleared_columns, tables
@@ -84,8 +84,6 @@ KEEPS_NO_TEXT = '%"keep_text":false%'
 
 
 _MARKED_AT_ONCE = 20
-_ROW_OVERHEAD = 30
-"""Approximate bytes of a row besides its values, including its index entry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,19 +207,8 @@ def _measured(tx: Transaction, job_id: int, name: str, whole: bool) -> Due:
     rows = size = 0
     details = tables(Lifetime.DETAILS, many_rows=True)
     for table in (*details, schema.example) if whole else details:
-        values = sum(_bytes(column.type) for column in table.c) + _ROW_OVERHEAD
-        texts = [func.coalesce(func.length(c), 0) for c in table.c if isinstance(c.type, String)]
-        lengths = sum(texts[1:], start=texts[0]) if texts else 0
-        query = select(func.count(), func.coalesce(func.sum(lengths), 0))
-        count, long = tx.execute(query.where(table.c.job_id == job_id)).one()
+        query = select(func.count(), job_sizes.bytes_of(table)).where(table.c.job_id == job_id)
+        count, size_of_rows = tx.execute(query).one()
         rows += count
-        own = partitions.size(tx, table, job_id)
-        size += own or count * values + int(long)
+        size += partitions.size(tx, table, job_id) or int(size_of_rows)
     return Due(job_id=job_id, name=name, whole=whole, rows=rows, size=size)
-
-
-def _bytes(kind: object) -> int:
-    """Bytes of a value that is not text."""
-    if isinstance(kind, Double):
-        return 8
-    return 4 if isinstance(kind, Integer | Numeric) else 0

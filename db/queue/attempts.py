@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sqlalchemy import insert
+
 from db.ops import attempt_counts
 from db.queue import usage
 from db.queue.sql import END_ATTEMPT
+from db.schema import attempt
 from db.transaction import Transaction
 from jobs.outcome import AttemptEnd
+
+
+def begin_attempt(tx: Transaction, key: dict[str, int], worker: Mapping[str, str]) -> None:
+    """Store the beginning of an attempt.
+
+    worker: its name, device and versions, by column
+    """
+    tx.execute(insert(attempt).values({**key, **worker, "started_at": tx.clock}))
 
 
 def end_attempt(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:

@@ -9,23 +9,29 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, insert
+from sqlalchemy import Row
 
 from db.database import Database
-from db.queue import recovery
-from db.queue.attempts import end_attempt
+from db.queue import partial_blocks, recovery
+from db.queue.attempts import begin_attempt, end_attempt
 from db.queue.splitting import History, cut_off, lock, shorten
 from db.queue.sql import (
     ALIVE,
     CANDIDATE,
     CLAIMABLE,
+    COUNT_CLAIM,
+    END_ATTEMPT,
     ENTER,
+    FIRST_CLAIM,
     LEASE,
+    LEASED,
     LEFT,
     LIMIT_LOCK,
+    MOST_RANKED,
     PACE,
     PLANNING_AHEAD,
     POLL,
@@ -33,9 +39,8 @@ from db.queue.sql import (
     RELEASE,
     RENEW,
 )
-from db.schema import attempt
 from db.transaction import Transaction
-from jobs.outcome import AttemptEnd, AttemptOutcome, Stage
+from jobs.outcome import AttemptEnd, AttemptOutcome, PartialBlock, Stage
 from jobs.plan import Lease, take
 from jobs.states import Control
 
@@ -52,6 +57,8 @@ class Claim(Lease):
     shape: Shape = ("", None, None)
     cost: float = 1.0
     """Units of work per example."""
+    progress: int = 0
+    """Examples of the first block that earlier attempts have finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +139,8 @@ def _claim(
     if any(limits.values()) and tx.dialect == "postgresql":
         tx.run(LIMIT_LOCK)
     wanted = {"queues": who.queues, "model": ask.model, "patience": ask.patience, "turn": ask.turn}
-    found = _candidate(tx, wanted | limits)
+    ranked = tx.run(RANKED, **wanted | limits).all()
+    found = _candidate(tx, ranked)
     if found is None:
         return None
     job, row = found
@@ -143,33 +151,45 @@ def _claim(
         hi = min(hi, _end(tx, ask, job, row.lo, pace))
     place = {"job_id": job.job_id, "shard_no": row.shard_no, "fence": row.fence}
     lease = {"worker": who.name, "lease": lease_seconds, "hi": hi, "pace": pace}
-    fence = tx.run(LEASE, **place, **lease).scalar_one()
+    leased = tx.run(LEASE, **place, **lease).one()
     if hi < row.hi:
         cut_off(tx, job.job_id, hi, row.hi, History(losses=row.losses))
     held = Claim(
         job_id=job.job_id,
         shard_no=row.shard_no,
-        fence=fence,
+        fence=leased.fence,
         lo=row.lo,
         hi=hi,
         block=job.block,
         shape=shape,
         cost=job.cost,
+        progress=leased.progress,
     )
-    values = {
-        **held.key,
-        "worker": who.name,
-        "device": who.device,
-        "versions": who.versions,
-        "started_at": tx.clock,
-    }
-    tx.execute(insert(attempt).values(values))
+    if job.passed > 0 or _contested(job, ranked):
+        _count(tx, job)
+    worker = {"worker": who.name, "device": who.device, "versions": who.versions}
+    begin_attempt(tx, held.key, worker)
     return held
 
 
-def _candidate(tx: Transaction, wanted: dict[str, Any]) -> tuple[Row[Any], Row[Any]] | None:
+def _count(tx: Transaction, job: Row[Any]) -> None:
+    """Number a claim for which other users were passed over, or which ends the user's own wait."""
+    names = ("queue", "priority", "user_name", "claims")
+    values = {name: getattr(job, name) for name in names}
+    if not tx.run(COUNT_CLAIM, **values).rowcount:
+        tx.run(FIRST_CLAIM, **values)
+
+
+def _contested(job: Row[Any], ranked: Sequence[Row[Any]]) -> bool:
+    """Return True if another user waits at the job's priority, also where too many jobs to see."""
+    place = (job.queue, job.priority)
+    rivals = (one for one in ranked if (one.queue, one.priority) == place)
+    return len(ranked) == MOST_RANKED or any(one.user_name != job.user_name for one in rivals)
+
+
+def _candidate(tx: Transaction, ranked: Sequence[Row[Any]]) -> tuple[Row[Any], Row[Any]] | None:
     """Find the best job with a shard to lease, and lock the shard."""
-    for job in tx.run(RANKED, **wanted).all():
+    for job in ranked:
         shard = tx.run(CANDIDATE, job_id=job.job_id).first()
         if shard is not None:
             return job, shard
@@ -264,12 +284,32 @@ def give_away(database: Database, held: Lease, hi: int) -> bool:
     return True
 
 
-def hand_back(database: Database, held: Claim, reason: str) -> None:
-    """Return a shard unfinished; nothing counts against it."""
+def hand_back(
+    database: Database, held: Claim, reason: str, partial: PartialBlock | None = None
+) -> None:
+    """Return a shard unfinished; nothing counts against it.
+
+    partial: what is finished of its first block, for the next attempt
+    """
     with database.write() as tx:
+        if partial is not None and lock(tx, held.key) is not None:
+            partial_blocks.write(tx, held.job_id, partial)
         released = tx.run(RELEASE, **held.key).rowcount
         outcome = AttemptOutcome.HANDED_BACK if released else AttemptOutcome.LOST
         end_attempt(tx, held.key, AttemptEnd(outcome=outcome, error=reason))
+
+
+def hand_back_all(database: Database, reason: str) -> None:
+    """Return every leased shard, in a database that no worker uses: a restored one.
+
+    Nothing counts against the shards. Their users' computing time is left alone: that since the
+    copy was made is not theirs.
+    """
+    with database.write() as tx:
+        for row in tx.rows(LEASED):
+            tx.run(RELEASE, **row)
+            end = {"outcome": AttemptOutcome.HANDED_BACK.value, "error": reason}
+            tx.run(END_ATTEMPT, **row, **end, examples=None, seconds=None)
 
 
 def record_error(

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import func, select, update
 
 from db import schema
-from db.database import Database
+from db.database import SESSION_NAME, Database
 from db.kinds import KINDS
 from db.ops import deletion
 from db.queue import recovery
@@ -35,6 +35,7 @@ from db.queue.sql import (
     FINISHED,
     FINISHING,
     HELD_BY_THE_DEAD,
+    HELD_BY_THE_SILENT,
     OVERDUE,
     PAUSE,
     PLAN_LATER,
@@ -45,9 +46,10 @@ from db.queue.sql import (
     TOO_LATE,
     WAITING,
     WAITING_CHILD,
+    WAITS_FROM_NOW,
     WORK,
 )
-from db.results import digest
+from db.results import digest, late_blocks
 from db.transaction import Transaction
 from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
@@ -94,18 +96,21 @@ def expire_leases(database: Database) -> list[LeasedShard]:
 
 
 def end_sessions_of_the_dead(database: Database, silence: float) -> list[str]:
-    """End the sessions that hold expired shards of workers not seen for `silence` seconds.
+    """End the sessions of processes that were not seen for `silence` seconds: those in the middle
+    of a transaction, and those that hold an expired shard.
 
-    Their transactions are rolled back, so that the shards can be taken back. Returns the workers'
+    Their transactions are rolled back, so that nobody waits for them. Returns the processes'
     names; always empty on SQLite, where a lock ends with its process.
     """
     if database.dialect == "sqlite":
         return []
     with database.write() as tx:
-        rows = tx.run(HELD_BY_THE_DEAD, silence=silence).all()
-        for row in rows:
-            tx.run("SELECT pg_terminate_backend(:pid)", pid=row.pid)
-    return [row.owner for row in rows]
+        held = tx.run(HELD_BY_THE_DEAD, silence=silence).all()
+        idle = tx.run(HELD_BY_THE_SILENT, silence=silence, length=SESSION_NAME).all()
+        owners = {row.pid: row.owner for row in (*held, *idle)}
+        for pid in owners:
+            tx.run("SELECT pg_terminate_backend(:pid)", pid=pid)
+    return list(owners.values())
 
 
 def take_back(database: Database, held: Lease, reason: str) -> bool:
@@ -152,6 +157,8 @@ def sweep_jobs(database: Database) -> None:
     with database.write() as tx:
         tx.run(TOO_LATE)
         tx.run(OVERDUE)
+    late_blocks.store(database)
+    with database.write() as tx:
         tx.run(CANCEL_READY)
         tx.run(CANCELLED)
         while tx.run(FAIL_CHILDREN).rowcount:
@@ -240,6 +247,8 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
         if "priority" in values and state in FINAL_JOB_STATES:
             raise ConflictError(f"Job {job_id} is {state}: its priority can no longer change.")
         tx.execute(update(schema.job).where(j.id == job_id).values(**values))
+        if "priority" in values:
+            tx.run(WAITS_FROM_NOW, job_id=job_id)
 
 
 def set_control(database: Database, job_id: int, action: str) -> None:
@@ -263,6 +272,8 @@ def set_control(database: Database, job_id: int, action: str) -> None:
             raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
         elif action == "cancel":
             tx.run(CANCEL_CHILDREN, job_id=job_id)
+        elif action == "resume":
+            tx.run(WAITS_FROM_NOW, job_id=job_id)
     if action == "delete":
         # A job of usual size is removed at once; a scheduler continues with larger ones.
         deletion.empty_jobs(database, seconds=1.0)

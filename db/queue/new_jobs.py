@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import false, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from db import schema
-from db.database import Database
+from db.database import WRITTEN_BY_ANOTHER, Database
 from db.queue.examples import ExampleRow, insert_examples
 from db.queue.limits import Limits, enforce
 from db.transaction import Transaction
@@ -18,6 +17,10 @@ from jobs.states import FINAL_JOB_STATES, JobState
 
 R = TypeVar("R")
 NO_LIMITS = Limits()
+TELL = """
+INSERT INTO job_recipient (job_id, recipient_id) VALUES (:job_id, :recipient_id)
+ON CONFLICT DO NOTHING
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class NewJob:
     """Its user's limits."""
     deadline_seconds: float | None = None
     """Seconds from now until its deadline."""
+    recipients: Sequence[int] = ()
+    """Recipients that are told when it ends."""
     reuse_since: float | None = None
     """A succeeded job with the same results that was planned after this time is taken instead."""
 
@@ -61,7 +66,7 @@ def write_jobs(database: Database, work: Callable[[Transaction], R]) -> R:
         try:
             with database.write() as tx:
                 return work(tx)
-        except IntegrityError:
+        except WRITTEN_BY_ANOTHER:
             if last:
                 raise
     raise AssertionError("the last try returns or raises")
@@ -73,6 +78,7 @@ def write_job(tx: Transaction, job: NewJob) -> int:
     if existing is None and job.reuse_since is not None:
         existing = find_results(tx, job.values, job.reuse_since)
     if existing is not None:
+        tell(tx, existing, job.recipients)
         return existing
     enforce(tx, job.limits, job.values["user_name"], job.values["examples"])
     row = {**job.values, "created_at": tx.clock}
@@ -85,7 +91,15 @@ def write_job(tx: Transaction, job: NewJob) -> int:
     if job.parents:
         rows = [{"job_id": job_id, "parent_id": parent} for parent in sorted(set(job.parents))]
         tx.execute(insert(schema.job_parent), rows)
+    tell(tx, job_id, job.recipients)
     return job_id
+
+
+def tell(tx: Transaction, job_id: int, recipients: Sequence[int]) -> None:
+    """Ask for these recipients to be told when a job ends; those of before stay."""
+    rows = [{"job_id": job_id, "recipient_id": one} for one in sorted(set(recipients))]
+    if rows:
+        tx.run_each(TELL, rows)
 
 
 def find_job(tx: Transaction, values: Mapping[str, Any]) -> int | None:

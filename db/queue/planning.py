@@ -16,10 +16,16 @@ from db.database import Database
 from db.kinds import KINDS
 from db.kinds.base import Prepared
 from db.queue.examples import ExampleRow, insert_examples, read_examples
-from db.queue.sql import PLAN_LATER, PLAN_TRIES, PLANNED, PLANNING_FAILED, RATE, TO_PLAN
+from db.queue.sql import (
+    PLAN_LATER,
+    PLAN_TRIES,
+    PLANNED,
+    PLANNING_FAILED,
+    TO_PLAN,
+    WAITS_FROM_NOW,
+)
 from db.results import partitions
 from db.transaction import Transaction
-from jobs.plan import Rate
 from jobs.states import MAX_PLAN_TRIES, ShardState, plan_backoff_seconds
 
 NOTHING = Prepared()
@@ -101,9 +107,12 @@ def write_plan(database: Database, job_id: int, plan: Plan) -> bool:
             if planned:
                 tx.execute(insert(table), [{"job_id": job_id, **row} for row in planned])
         _write_shards(tx, job_id, plan)
+        tx.run(WAITS_FROM_NOW, job_id=job_id)
         per_example = plan.prepared.rows_per_example or job.layers * job.heads
-        if plan.count * per_example >= partitions.LARGE_JOB_ROWS:
-            partitions.add(tx, job_id, KINDS[job.kind].large)
+        largest = plan.count * per_example
+        if largest >= partitions.LARGE_JOB_ROWS:
+            large = KINDS[job.kind].large
+            partitions.add(tx, job_id, large, examples=plan.count, largest=largest)
     return True
 
 
@@ -163,13 +172,3 @@ def plan_later(database: Database, job_id: int, message: str) -> float | None:
         backoff = plan_backoff_seconds(tries)
         tx.run(PLAN_LATER, job_id=job_id, tries=tries, backoff=backoff, error=message)
     return backoff
-
-
-def measured_rate(database: Database, kind: str, layers: int, heads: int) -> Rate | None:
-    """Return the seconds per unit of cost measured on models of this shape, if any were."""
-    [row] = database.rows(RATE, kind=kind, layers=layers, heads=heads)
-    if not row["pace"]:
-        return None
-    counted = f"{row['examples']:,} examples"
-    basis = f"measured on {counted} with models of {layers} layers x {heads} heads"
-    return Rate(seconds_per_unit=float(row["pace"]), basis=basis)

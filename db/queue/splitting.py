@@ -1,4 +1,4 @@
-"""Cutting leased shards: the end of one becomes a ready shard of its own.
+"""Cutting shards: the end of one becomes a ready shard of its own.
 
 Every function runs in the caller's transaction.
 """
@@ -45,7 +45,7 @@ def lock(tx: Transaction, key: dict[str, int], *, wait: bool = True) -> LeasedSh
 
 
 def shorten(tx: Transaction, key: dict[str, int], hi: int) -> bool:
-    """End a leased shard at `hi`; False if it has ended or does not reach that far."""
+    """End a locked shard at `hi`; False if it has ended or does not reach that far."""
     return bool(tx.run(SHORTEN, **key, hi=hi).rowcount)
 
 

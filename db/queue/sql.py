@@ -8,33 +8,99 @@ from __future__ import annotations
 
 from db.queue.usage import RECENT
 
+AGEING = 100
+"""Shards that a user is passed over for at most, until a scheduler has stored its own bound."""
+
 FINAL = "('succeeded', 'failed', 'cancelled')"
 """The final states of a job, as a SQL list."""
 
-RANKED = f"""
-SELECT j.id AS job_id, j.queue, j.user_name, j.block, j.cost, j.kind, j.layers, j.heads
-FROM job j
-LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
-           WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
-    ON own.queue = j.queue AND own.user_name = j.user_name
-LEFT JOIN ({RECENT}) used ON used.user_name = j.user_name
-WHERE j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
-  AND EXISTS (SELECT 1 FROM shard s
-              WHERE s.job_id = j.id AND s.state = 'ready' AND s.available_at <= {{clock}})
-  AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
-  AND (:queue_limit = 0 OR :queue_limit > (
-        SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
-        WHERE l.state = 'leased' AND q.queue = j.queue))
-ORDER BY j.priority DESC, COALESCE(own.n, 0), ROUND(COALESCE(used.seconds, 0) / :turn),
-    CASE WHEN j.model = :model OR EXISTS (
-        SELECT 1 FROM shard s WHERE s.job_id = j.id AND s.state = 'ready'
-          AND s.available_at < {{clock}} - :patience) THEN 0 ELSE 1 END,
-    j.id
-LIMIT 50
+HELD = """
+    SELECT a.job_id, a.shard_no, a.fence, a.worker, a.started_at, a.outcome, a.examples, a.seconds,
+        COALESCE(a.finished_at, {clock}) AS ended,
+        MAX(COALESCE(a.finished_at, {clock})) OVER (PARTITION BY a.job_id
+            ORDER BY a.started_at, a.shard_no, a.fence
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered
+    FROM attempt a"""
+"""Attempts, and until when earlier ones of the same job held shards."""
+
+ELAPSED = """COALESCE(SUM(CASE WHEN h.covered IS NULL OR h.covered <= h.started_at
+    THEN h.ended - h.started_at WHEN h.ended > h.covered THEN h.ended - h.covered ELSE 0 END), 0)"""
+"""Of attempts `h`: seconds during which a worker held at least one shard of the job."""
+
+COMPUTED = "COALESCE(SUM(h.ended - h.started_at), 0)"
+"""The same added up over workers."""
+
+_TIMES = f"""
+    elapsed_seconds = (SELECT {ELAPSED} FROM ({HELD} WHERE a.job_id = job.id) h),
+    compute_seconds = (SELECT {COMPUTED} FROM ({HELD} WHERE a.job_id = job.id) h)"""  # noqa: S608
+
+_OPEN = f"""
+SELECT o.* FROM (
+    SELECT j.id AS job_id, j.queue, j.user_name, j.block, j.cost, j.kind, j.layers, j.heads,
+        j.priority, j.model, COALESCE(own.n, 0) / j.weight AS held,
+        COALESCE(used.seconds, 0) / j.weight AS used, COALESCE(numbered.claims, 0) AS claims,
+        COALESCE(numbered.claims, 0) - CASE WHEN mine.last_at > j.waits_from THEN mine.last_at
+            ELSE j.waits_from END AS passed,
+        COALESCE(rules.ageing, {AGEING}) AS ageing
+    FROM job j
+    LEFT JOIN (SELECT q.queue, q.user_name, COUNT(*) AS n FROM shard l JOIN job q ON q.id = l.job_id
+               WHERE l.state = 'leased' GROUP BY q.queue, q.user_name) own
+        ON own.queue = j.queue AND own.user_name = j.user_name
+    LEFT JOIN ({RECENT}) used ON used.user_name = j.user_name
+    LEFT JOIN (SELECT queue, priority, SUM(claims) AS claims FROM claim_count
+               GROUP BY queue, priority) numbered
+        ON numbered.queue = j.queue AND numbered.priority = j.priority
+    LEFT JOIN claim_count mine ON mine.queue = j.queue AND mine.priority = j.priority
+        AND mine.user_name = j.user_name
+    LEFT JOIN fair_share rules ON rules.id = 1
+    WHERE j.state = 'running' AND j.control = 'run' AND j.queue IN :queues
+      AND EXISTS (SELECT 1 FROM shard s
+                  WHERE s.job_id = j.id AND s.state = 'ready' AND s.available_at <= {{clock}})
+      AND (:user_limit = 0 OR COALESCE(own.n, 0) < :user_limit)
+      AND (:queue_limit = 0 OR :queue_limit > (
+            SELECT COUNT(*) FROM shard l JOIN job q ON q.id = l.job_id
+            WHERE l.state = 'leased' AND q.queue = j.queue))) o
 """  # noqa: S608 - constants of the queue
-"""Jobs with ready shards, best first: by priority; then the user with the fewest leased shards in
-that queue; then the one for whom workers computed least of late, in turns; then the model that the
+"""Jobs with ready shards. `claims` numbers the claims in the queue at that priority, and `passed`
+are those of others since the user had one there, or since the job could be claimed: its user's
+oldest job has the most."""
+
+MOST_RANKED = 50
+SHARES = f"""
+ORDER BY priority DESC, CASE WHEN ageing > 0 AND passed >= ageing THEN passed ELSE 0 END DESC,
+    held, ROUND(used / :turn),
+    CASE WHEN o.model = :model OR EXISTS (
+        SELECT 1 FROM shard s WHERE s.job_id = o.job_id AND s.state = 'ready'
+          AND s.available_at < {{clock}} - :patience) THEN 0 ELSE 1 END,
+    job_id
+LIMIT {MOST_RANKED}
+"""  # noqa: S608 - constants of this file
+"""The order of claims: by priority; then the user who was passed over most often, from the ageing
+bound on; then the user with the fewest leased shards in that queue, for the user's weight; then the
+one for whom workers computed least of late, for the weight and in turns; then the model that the
 worker has loaded, or a shard that has waited longer than the worker's patience; then the oldest."""
+
+RANKED = _OPEN + SHARES
+
+COUNT_CLAIM = """
+UPDATE claim_count SET claims = claims + 1, last_at = :claims + 1
+WHERE (queue, priority, user_name) IN (SELECT queue, priority, user_name FROM claim_count
+    WHERE queue = :queue AND priority = :priority AND user_name = :user_name
+    {for_update_skip_locked})
+"""
+"""Number a claim. A claim waits for no other one: of two of a user at the same moment, one may not
+be counted."""
+
+FIRST_CLAIM = """
+INSERT INTO claim_count (queue, priority, user_name, claims, last_at)
+VALUES (:queue, :priority, :user_name, 1, :claims + 1) ON CONFLICT DO NOTHING
+"""
+
+_CLAIMS = """(SELECT COALESCE(SUM(c.claims), 0) FROM claim_count c
+    WHERE c.queue = job.queue AND c.priority = job.priority)"""
+
+WAITS_FROM_NOW = f"UPDATE job SET waits_from = {_CLAIMS} WHERE id = :job_id"  # noqa: S608
+"""A job is not passed over by the claims before it could be claimed at its priority."""
 
 CANDIDATE = """
 SELECT s.shard_no, s.fence, s.lo, s.hi, s.losses FROM shard s
@@ -73,26 +139,33 @@ WHERE a.job_id IN (SELECT id FROM job WHERE kind = :kind AND layers = :layers AN
 """
 """Seconds per unit of cost of such devices in the newest jobs on models of this shape."""
 
-LEASE = """
+_KEPT = """COALESCE((SELECT p.finished FROM partial_block p
+        WHERE p.job_id = shard.job_id AND p.lo = shard.lo AND p.hi <= shard.hi), 0)"""
+"""Examples of a shard's first block that earlier attempts have finished."""
+
+LEASE = f"""
 UPDATE shard
-SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {clock} + :lease,
-    progress = 0, moved_at = {clock}, error = NULL, hi = :hi, pace = :pace
+SET state = 'leased', fence = fence + 1, owner = :worker, lease_until = {{clock}} + :lease,
+    progress = {_KEPT}, moved_at = {{clock}}, error = NULL, hi = :hi, pace = :pace
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'ready'
-RETURNING fence
-"""
+RETURNING fence, progress
+"""  # noqa: S608 - constants of this file
 
 CUT_OFF = """
-INSERT INTO shard (job_id, shard_no, lo, hi, state, available_at, errors, losses, error)
-VALUES (:job_id, :lo, :lo, :hi, 'ready', {clock} + :wait, :errors, :losses, :error)
+INSERT INTO shard
+    (job_id, shard_no, lo, hi, state, available_at, errors, losses, error, progress)
+VALUES (:job_id, :lo, :lo, :hi, 'ready', {clock} + :wait, :errors, :losses, :error,
+    COALESCE((SELECT p.finished FROM partial_block p
+        WHERE p.job_id = :job_id AND p.lo = :lo AND p.hi <= :hi), 0))
 """
 """Insert the rest of a shard, which now ends at `lo`, as a shard of its own."""
 
 SHORTEN = """
 UPDATE shard SET hi = :hi
-WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
-  AND lo < :hi AND hi > :hi
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence
+  AND state IN ('ready', 'leased') AND lo < :hi AND hi > :hi
 """
-"""End a lease earlier."""
+"""End a shard earlier."""
 
 SUSPECTS = """
 SELECT COUNT(*) FROM shard
@@ -161,13 +234,13 @@ WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = '
 """
 """The last statement of a commit. It must touch one row."""
 
-RELEASE = """
-UPDATE shard SET lease_until = NULL, progress = 0, dispatched_at = NULL, pace = NULL,
-    state = CASE WHEN j.state IN ('cancelling', 'stopping') THEN 'cancelled' ELSE 'ready' END
+RELEASE = f"""
+UPDATE shard SET lease_until = NULL, progress = {_KEPT}, dispatched_at = NULL, pace = NULL,
+    state = CASE WHEN j.state = 'cancelling' THEN 'cancelled' ELSE 'ready' END
 FROM job j
 WHERE j.id = shard.job_id AND shard.job_id = :job_id AND shard.shard_no = :shard_no
   AND shard.fence = :fence AND shard.state = 'leased'
-"""
+"""  # noqa: S608 - constants of this file
 """Return a shard that was stopped on request; nothing counts against it."""
 
 ENTER = """
@@ -193,12 +266,12 @@ WHERE job_id = :job_id AND state = 'ready' AND shard_no IN (
 """
 """Fail what is ready of a job whose model cannot be loaded; where a shard is done, it can."""
 
-RETRY = """
+RETRY = f"""
 UPDATE shard SET errors = :errors, losses = :losses, error = :error, lease_until = NULL,
-    progress = 0, dispatched_at = NULL, pace = NULL, available_at = {clock} + :wait,
+    progress = {_KEPT}, dispatched_at = NULL, pace = NULL, available_at = {{clock}} + :wait,
     state = CASE WHEN :failed THEN 'failed' ELSE 'ready' END
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'leased'
-"""
+"""  # noqa: S608 - constants of this file
 """The attempt raised an error or its worker was lost: try the shard again, or fail it."""
 
 INSERT_SITE = """
@@ -207,19 +280,13 @@ VALUES (:job_id, :site, :layer, :attention_type, :heads, :name) ON CONFLICT DO N
 """
 """Written by the first shard of a job; the others insert nothing."""
 
-RATE = """
-SELECT SUM(a.seconds) / SUM(a.examples * j.cost) AS pace, SUM(a.examples) AS examples
-FROM attempt a JOIN job j ON j.id = a.job_id
-WHERE a.outcome = 'done' AND a.seconds > 0 AND j.kind = :kind AND j.layers = :layers
-  AND j.heads = :heads AND a.finished_at > {clock} - 2592000
-"""
-"""Seconds per unit of cost measured on models of this shape in the last 30 days."""
-
 END_ATTEMPT = """
 UPDATE attempt SET finished_at = {clock}, outcome = :outcome, examples = :examples,
     seconds = :seconds, error = :error
 WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND outcome IS NULL
 """
+
+LEASED = "SELECT job_id, shard_no, fence FROM shard WHERE state = 'leased'"
 
 EXPIRED = """
 SELECT s.job_id, s.shard_no, s.fence, s.owner, s.lo, s.hi, s.errors, s.losses, j.block
@@ -240,6 +307,17 @@ WHERE s.state = 'leased' AND s.lease_until < {clock}
 """Expired shards that a session of PostgreSQL holds though their worker is dead, stopped or cut
 off. A row's xmax is the transaction that has it locked."""
 
+HELD_BY_THE_SILENT = """
+SELECT a.pid, p.name AS owner
+FROM pg_stat_activity a
+JOIN (SELECT name, seen_at FROM worker UNION ALL SELECT name, seen_at FROM scheduler) p
+    ON right(p.name, :length) = a.application_name
+WHERE a.datname = current_database() AND p.seen_at < {clock} - :silence
+  AND extract(epoch FROM a.xact_start) < {clock} - :silence
+"""
+"""Sessions in the middle of a transaction whose process, a worker or a scheduler, is silent. They
+may hold anything, and whoever needs it would wait."""
+
 WAITING = """
 SELECT j.queue, s.job_id, s.shard_no,
     CASE WHEN j.block = 0 THEN 1 ELSE (s.hi - s.lo + j.block - 1) / j.block END AS blocks
@@ -252,8 +330,10 @@ ORDER BY j.priority DESC, s.job_id, s.shard_no LIMIT :limit
 
 DISPATCHED = """
 UPDATE shard SET dispatched_at = {clock}
-WHERE job_id = :job_id AND shard_no = :shard_no AND state = 'ready'
+WHERE (job_id, shard_no) IN (SELECT job_id, shard_no FROM shard
+    WHERE job_id = :job_id AND shard_no = :shard_no AND state = 'ready' {for_update_skip_locked})
 """
+"""Whoever has the shard locked is claiming it."""
 
 _PARENTS_DONE = """NOT EXISTS (
     SELECT 1 FROM job_parent p JOIN job q ON q.id = p.parent_id
@@ -284,8 +364,9 @@ idle scheduler never takes SQLite's write lock."""
 
 TO_PLAN = f"""
 UPDATE job SET state = 'planning'
-WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {{clock}}
-  AND {_PARENTS_DONE}
+WHERE id IN (SELECT id FROM job
+    WHERE state IN ('queued', 'planning') AND control <> 'cancel' AND plan_at <= {{clock}}
+      AND {_PARENTS_DONE} {{for_update_skip_locked}})
 RETURNING id
 """  # noqa: S608 - constants of this file
 """Take jobs whose parents have all succeeded. Those in planning are taken again: their planner may
@@ -342,8 +423,8 @@ WHERE state IN ('running', 'paused') AND control <> 'cancel' AND deadline_at < {
   AND EXISTS (
     SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
 """
-"""Stop jobs whose deadline has passed. Workers stop as for a pause and store the blocks that they
-have; the state prevents new claims."""
+"""Stop jobs whose deadline has passed. Workers stop as for a pause and store what they have; the
+state prevents new claims."""
 
 COMPLETE = """
 UPDATE job SET state = 'finalizing'
@@ -370,23 +451,52 @@ WHERE id = :job_id AND state = 'finalizing'
 """
 """Postpone a job whose finishing raised an error."""
 
-FINISHED = """
+FINISHED = f"""
 UPDATE job SET state = :state, error = :error, warning = :warning, result_hash = :result_hash,
-    finished_at = {clock}
+    finished_at = {{clock}}, {_TIMES}
 WHERE id = :job_id AND state = 'finalizing'
-"""
+"""  # noqa: S608 - constants of this file
 
-CANCEL_READY = """
+LATE_BLOCKS = """
+SELECT s.job_id, s.shard_no, s.fence, s.lo, s.hi, j.block
+FROM partial_block p
+JOIN job j ON j.id = p.job_id
+JOIN shard s ON s.job_id = p.job_id AND s.lo = p.lo AND s.hi >= p.hi
+WHERE j.state = 'stopping' AND s.state = 'ready' ORDER BY s.job_id, s.lo
+"""
+"""Shards of jobs whose deadline has passed, of whose first block something is finished."""
+
+HOLD_LATE = """
+SELECT fence FROM shard
+WHERE job_id = :job_id AND shard_no = :shard_no AND fence = :fence AND state = 'ready'
+  AND job_id IN (SELECT id FROM job WHERE state = 'stopping')
+{for_update_skip_locked}
+"""
+"""Lock a shard of a job whose deadline has passed. No row: another scheduler has it."""
+
+STOPPED_BY = """
+SELECT a.worker, a.device, a.versions FROM attempt a
+JOIN shard s ON s.job_id = a.job_id AND s.shard_no = a.shard_no
+WHERE a.job_id = :job_id
+  AND (s.lo = :lo AND a.outcome = 'handed-back' OR s.hi = :lo AND a.outcome = 'done')
+ORDER BY CASE WHEN s.lo = :lo THEN 0 ELSE 1 END, a.finished_at DESC LIMIT 1
+"""
+"""The worker that was stopped in the block that begins at `lo`: it handed the shard back, or stored
+what it had computed before that block."""
+
+CANCEL_READY = f"""
 UPDATE shard SET state = 'cancelled', lease_until = NULL
-WHERE state = 'ready'
-  AND job_id IN (SELECT id FROM job WHERE state IN ('cancelling', 'stopping'))
-"""
+WHERE state = 'ready' AND (
+    job_id IN (SELECT id FROM job WHERE state = 'cancelling') OR
+    job_id IN (SELECT id FROM job WHERE state = 'stopping') AND {_KEPT} = 0)
+"""  # noqa: S608 - constants of this file
+"""The finished parts of blocks of a job that is stopping are stored first."""
 
-CANCELLED = """
-UPDATE job SET state = 'cancelled', finished_at = {clock}
+CANCELLED = f"""
+UPDATE job SET state = 'cancelled', finished_at = {{clock}}, {_TIMES}
 WHERE state = 'cancelling' AND NOT EXISTS (
     SELECT 1 FROM shard s WHERE s.job_id = job.id AND s.state IN ('ready', 'leased'))
-"""
+"""  # noqa: S608 - constants of this file
 
 PAUSE = """
 UPDATE job SET control = 'pause', state = CASE WHEN state = 'running' THEN 'paused' ELSE state END

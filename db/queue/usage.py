@@ -1,7 +1,7 @@
 """Recent computing time of each user: the basis of fair shares.
 
-Seconds count half after HALF_LIFE, a quarter after twice as long, and so on, as in the fair-share
-schedulers of batch systems.
+Seconds count half after the half-life, a quarter after twice as long, and so on, as in the
+fair-share schedulers of batch systems.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from db.database import Database
 from db.transaction import Transaction
 
 HALF_LIFE = 3_600.0
-"""Seconds. A user who computed all night is level with the others before noon."""
-DECAY = math.log(2) / HALF_LIFE
-FORGOTTEN = 30 * HALF_LIFE
+"""Seconds, until a scheduler has stored its own: a user who computed all night is level with the
+others before noon."""
+FORGOTTEN = 30
+"""Half-lives after which nothing is left."""
+_HALF_LIFE = f"(SELECT COALESCE(MAX(half_life), {HALF_LIFE}) FROM fair_share)"  # noqa: S608
 
 
 def _decayed(age: str) -> str:
     """SQL for the share of seconds that counts after `age`; PostgreSQL refuses to underflow."""
-    return f"CASE WHEN {age} > {FORGOTTEN} THEN 0 ELSE exp({-DECAY} * ({age})) END"
+    return f"""CASE WHEN {age} > {FORGOTTEN} * {_HALF_LIFE} THEN 0
+        ELSE exp({-math.log(2)} * ({age}) / {_HALF_LIFE}) END"""
 
 
 ADD = f"""
@@ -36,7 +39,7 @@ RECENT = f"""
 SELECT user_name, SUM(seconds * {_decayed("{clock} - updated_at")}) AS seconds
 FROM usage GROUP BY user_name
 """  # noqa: S608 - constants of this file
-FORGET = "DELETE FROM usage WHERE updated_at < {clock} - :age"
+FORGET = f"DELETE FROM usage WHERE updated_at < {{clock}} - {FORGOTTEN} * {_HALF_LIFE}"  # noqa: S608
 
 
 def add(tx: Transaction, key: dict[str, int]) -> None:
@@ -47,7 +50,7 @@ def add(tx: Transaction, key: dict[str, int]) -> None:
     tx.run(ADD, **key, source=socket.gethostname())
 
 
-def forget(database: Database, age: float = FORGOTTEN) -> None:
+def forget(database: Database) -> None:
     """Delete usage of so long ago that nothing is left of it."""
     with database.write() as tx:
-        tx.run(FORGET, age=age)
+        tx.run(FORGET)

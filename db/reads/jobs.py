@@ -16,25 +16,16 @@ from sqlalchemy import RowMapping
 
 from db import schema
 from db.database import Database
+from db.queue.sql import COMPUTED, ELAPSED, HELD
 from db.transaction import Transaction
 from headwise.models.labels import Outputs, outputs_of
 from jobs.errors import NotFoundError
+from jobs.estimates import RATE_WINDOW, Pieces, Range, recent_rate, remaining
 from jobs.inputs.understood import Understood
 from jobs.outcome import AttemptOutcome
-from jobs.plan import RATE_WINDOW, recent_rate
-from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState
+from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState, ShardState
 
-_MATCHING = """
-WHERE (:state = '' OR j.state = :state)
-  AND (:pattern = '' OR lower(j.name) LIKE :pattern ESCAPE '!'
-       OR lower(j.user_name) LIKE :pattern ESCAPE '!' OR lower(j.spec) LIKE :pattern ESCAPE '!'
-       OR j.spec LIKE :inline AND EXISTS (
-           SELECT 1 FROM example e WHERE e.job_id = j.job_id AND e.example_no = 0
-             AND lower(e.text_a) LIKE :pattern ESCAPE '!'))
-"""
-"""Jobs in a state that contain a text in their name, user or specification, or in their first text,
-if their texts came with the submission."""
-_INLINE = '%"inline":true%'
+INLINE = '%"inline":true%'
 """A canonical specification with `data.inline`."""
 
 RECENT_ATTEMPTS = """
@@ -45,6 +36,20 @@ WHERE a.job_id IN :job_ids AND (a.finished_at IS NULL OR a.finished_at > :since)
   AND (a.outcome IS NULL OR a.outcome = 'done')
 """
 """Attempts that finished recently, or are running."""
+
+TIMES = f"""
+SELECT h.job_id, {ELAPSED} AS elapsed, {COMPUTED} AS compute,
+    COUNT(h.piece) AS pieces, SUM(CASE WHEN h.piece > 0 THEN h.examples END) AS examples,
+    SUM(h.piece) AS seconds, SUM(h.piece * h.piece / h.examples) AS squares
+FROM (SELECT t.*, CASE WHEN t.outcome = 'done' AND t.examples > 0 AND t.seconds > 0
+          THEN CASE WHEN t.turn = 1 THEN t.seconds ELSE t.ended - t.started_at END END AS piece
+      FROM (SELECT w.*, ROW_NUMBER() OVER (PARTITION BY w.job_id, w.worker
+                ORDER BY w.started_at, w.shard_no, w.fence) AS turn
+            FROM ({HELD} WHERE a.job_id IN :job_ids) w) t) h
+GROUP BY h.job_id
+"""  # noqa: S608 - constants
+"""For how long workers held shards of jobs, and the pieces that are done. Of a worker's first one
+the time of computing counts alone: it has loaded the model before."""
 
 PARENTS = """
 SELECT p.job_id, p.parent_id, q.state FROM job_parent p
@@ -69,6 +74,8 @@ SELECT s.shard_no, s.lo, s.hi, s.state, s.fence, s.owner, s.progress, s.examples
     w.beat_seconds AS heartbeat_seconds
 FROM shard s LEFT JOIN worker w ON w.name = s.owner
 WHERE s.job_id = :job_id AND (:state = '' OR s.state = :state)
+  AND (CASE s.state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, s.shard_no)
+    > (:order, :shard)
 ORDER BY CASE s.state WHEN 'failed' THEN 0 WHEN 'leased' THEN 1 ELSE 2 END, s.shard_no
 LIMIT :limit OFFSET :offset
 """
@@ -78,6 +85,11 @@ ATTEMPTS = """
 SELECT shard_no, fence, worker, device, versions, started_at, finished_at, outcome, examples,
     seconds, error
 FROM attempt WHERE job_id = :job_id AND shard_no IN :shards ORDER BY shard_no, fence
+"""
+
+VERSIONS = """
+SELECT DISTINCT job_id, device, versions FROM attempt
+WHERE job_id IN :job_ids AND outcome = 'done' ORDER BY job_id, device, versions
 """
 
 
@@ -93,12 +105,17 @@ class Job:
     control: str
     priority: int
     queue: str
+    quick: bool
+    """True for the job of one text, which a form asks for and waits for."""
+    model_name: str
+    """See `jobs.titles`; empty for jobs of earlier releases' dashboards, like the next."""
+    data_name: str
     examples: int
     examples_done: int
     """Examples whose shard is done."""
     examples_failed: int
     in_progress: int
-    """Examples computed in shards that are not done yet."""
+    """Examples computed in shards that are not done yet: in whole batches, which a pause keeps."""
     layers: int | None
     heads: int | None
     labels: tuple[str, ...]
@@ -135,8 +152,18 @@ class Job:
     """Numbers and states of the jobs that it needs."""
     excerpt: str | None = None
     """The beginning of its first text, if its texts came with the submission and are kept."""
+    leases: int = 0
+    """Shards that workers hold now."""
+    elapsed: float | None = None
+    """Seconds during which workers held at least one of its shards; None before the first."""
+    compute: float = 0.0
+    """Seconds that workers held its shards, added up."""
     rate: float | None = None
-    """Examples per second: recently while it is running, over the whole job once it is final."""
+    """Examples per second of `elapsed`: recently while it is running, over the whole job once it is
+    final."""
+    remaining: Range | None = None
+    """Seconds left with the workers that hold its shards; None while none does, and before it says
+    anything."""
 
     @property
     def final(self) -> bool:
@@ -149,11 +176,9 @@ class Job:
         return min(self.examples, self.examples_done + self.in_progress)
 
     @property
-    def elapsed(self) -> float | None:
-        """Seconds from its plan to its end, or until now."""
-        if self.started_at is None:
-            return None
-        return max(0.0, (self.finished_at or self.now) - self.started_at)
+    def examples_ok(self) -> int:
+        """Examples of finished shards that did not fail."""
+        return self.examples_done - self.examples_failed
 
     @property
     def waiting(self) -> str | None:
@@ -172,13 +197,6 @@ class Job:
         limit = days if own is None else own
         return self.finished_at + 86_400 * limit if self.finished_at and limit else None
 
-    @property
-    def eta(self) -> float | None:
-        """Seconds left at the present rate."""
-        if self.state is not JobState.RUNNING or not self.rate:
-            return None
-        return (self.examples - self.computed) / self.rate
-
 
 _FROM_TABLE = {field.name for field in fields(Job)} - {"plan_at"}
 _COLUMNS = ", ".join(f"t.{c.name} AS {c.key}" for c in schema.job.columns if c.key in _FROM_TABLE)
@@ -187,15 +205,14 @@ _JOB = f"""
 SELECT {_COLUMNS}, t.user_name, j.examples_done, j.examples_failed,
     CASE WHEN t.state = 'queued' AND t.plan_at > 0 THEN t.plan_at END AS plan_at,
     {{clock}} AS now,
+    t.elapsed_seconds, t.compute_seconds,
     COALESCE((SELECT SUM(s.progress) FROM shard s
-              WHERE s.job_id = j.job_id AND s.state = 'leased'), 0) AS in_progress
+              WHERE s.job_id = j.job_id AND s.state IN ('leased', 'ready')), 0) AS in_progress,
+    (SELECT COUNT(*) FROM shard s WHERE s.job_id = j.job_id AND s.state = 'leased') AS leases
 FROM jobs j JOIN job t ON t.id = j.job_id
 """  # noqa: S608 - constants
 JOB = _JOB + "WHERE j.job_id = :job_id"
-_PAGE = "ORDER BY j.job_id DESC LIMIT :limit OFFSET :offset"
-JOBS = _JOB + _MATCHING + _PAGE
-JOB_IDS = "SELECT j.job_id FROM jobs j " + _MATCHING + _PAGE  # noqa: S608 - constants
-COUNT_JOBS = "SELECT COUNT(*) FROM jobs j " + _MATCHING  # noqa: S608 - constants
+JOBS = _JOB + "WHERE j.job_id IN :job_ids"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,26 +266,13 @@ class Shard:
     attempts: tuple[Attempt, ...]
 
 
-def list_jobs(
-    database: Database, *, state: str = "", contains: str = "", limit: int = 50, offset: int = 0
-) -> list[Job]:
-    """List jobs, newest first, with their rates."""
-    values = {"limit": limit, "offset": offset, **_matching(state, contains)}
+def get_jobs(database: Database, job_ids: Sequence[int]) -> list[Job]:
+    """Get jobs in this order, with their rates; those that are gone are left out."""
+    if not job_ids:
+        return []
     with database.read() as tx:
-        return _complete(tx, tx.rows(JOBS, **values))
-
-
-def list_ids(
-    database: Database, *, state: str = "", contains: str = "", limit: int = 50, offset: int = 0
-) -> list[int]:
-    """The numbers of the jobs that `list_jobs` would read."""
-    values = {"limit": limit, "offset": offset, **_matching(state, contains)}
-    return [row["job_id"] for row in database.rows(JOB_IDS, **values)]
-
-
-def count_jobs(database: Database, *, state: str = "", contains: str = "") -> int:
-    """Count the jobs that `list_jobs` pages through."""
-    return int(database.value(COUNT_JOBS, **_matching(state, contains)))
+        found = {job.id: job for job in _complete(tx, tx.rows(JOBS, job_ids=list(job_ids)))}
+    return [found[number] for number in job_ids if number in found]
 
 
 def get_job(database: Database, job_id: int) -> Job:
@@ -296,17 +300,46 @@ def shard_counts(database: Database, job_id: int) -> dict[str, int]:
 
 
 def list_shards(
-    database: Database, job_id: int, *, state: str = "", limit: int = 50, offset: int = 0
+    database: Database,
+    job_id: int,
+    *,
+    state: str = "",
+    after: tuple[int, int] | None = None,
+    limit: int = 50,
+    offset: int = 0,
 ) -> list[Shard]:
-    """List shards with their attempts: failed ones first, then leased ones."""
+    """List shards with their attempts: failed ones first, then leased ones.
+
+    after: `shard_order` and number of the shard before the first
+    """
+    order, shard = after or (-1, -1)
     values = {"job_id": job_id, "state": state, "limit": limit, "offset": offset}
+    values |= {"order": order, "shard": shard}
     with database.read() as tx:
         rows = tx.rows(SHARDS, **values)
         numbers = [row["shard_no"] for row in rows]
         attempts: dict[int, list[Attempt]] = defaultdict(list)
         for row in tx.rows(ATTEMPTS, job_id=job_id, shards=numbers):
-            attempts[row["shard_no"]].append(_renamed(Attempt, row))
+            outcome = row["outcome"] and AttemptOutcome(row["outcome"])
+            attempts[row["shard_no"]].append(_renamed(Attempt, {**row, "outcome": outcome}))
     return [_renamed(Shard, row, attempts=tuple(attempts[row["shard_no"]])) for row in rows]
+
+
+def list_versions(database: Database, job_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    """List the devices, each with its packages' versions as JSON, that computed the shards of jobs.
+
+    Jobs without a finished shard are left out.
+    """
+    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    if job_ids:
+        for row in database.rows(VERSIONS, job_ids=list(job_ids)):
+            found[row["job_id"]].append((row["device"], row["versions"]))
+    return found
+
+
+def shard_order(state: str) -> int:
+    """The place of shards in this state in the order of `list_shards`."""
+    return {ShardState.FAILED.value: 0, ShardState.LEASED.value: 1}.get(state, 2)
 
 
 def escape_like(part: str) -> str:
@@ -318,18 +351,14 @@ def escape_like(part: str) -> str:
     return f"%{part}%"
 
 
-def _matching(state: str, contains: str) -> dict[str, str]:
-    return {"state": state, "pattern": escape_like(contains.lower()), "inline": _INLINE}
-
-
-def _renamed(kind: type[Any], row: RowMapping, **more: object) -> Any:
+def _renamed(kind: type[Any], row: RowMapping | dict[str, Any], **more: object) -> Any:
     """Make a dataclass from a row; `shard_no` and `owner` get their public names."""
     names = {"shard_no": "shard", "owner": "worker"}
     return kind(**{names.get(key, key): value for key, value in row.items()}, **more)
 
 
 def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
-    """Jobs with their rates, parents and excerpts."""
+    """Jobs with their times, rates, parents and excerpts."""
     running = [row["id"] for row in rows if row["state"] == JobState.RUNNING]
     recent: dict[int, list[tuple[float, float | None, int | None]]] = defaultdict(list)
     if running:
@@ -337,10 +366,16 @@ def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
         attempts = tx.run(RECENT_ATTEMPTS, job_ids=running, since=since)
         for job_id, started, finished, examples in attempts:
             recent[job_id].append((started, finished, examples))
+    # Jobs that end store their times; earlier releases did not.
+    open_ = [row["id"] for row in rows if row["started_at"] and row["elapsed_seconds"] is None]
+    times = {row["job_id"]: row for row in tx.rows(TIMES, job_ids=open_)} if open_ else {}
     parents: dict[int, list[tuple[int, JobState]]] = defaultdict(list)
     for own, other, state in tx.run(PARENTS, job_ids=[row["id"] for row in rows]):
         parents[own].append((other, JobState(state)))
-    jobs = [_job(row, recent_rate(recent[row["id"]], row["now"])) for row in rows]
+    jobs = [
+        _timed(_job(row), times.get(row["id"]), recent_rate(recent[row["id"]], row["now"]))
+        for row in rows
+    ]
     inline = [job.id for job in jobs if job.spec.get("data", {}).get("inline")]
     found = tx.run(FIRST_TEXTS, job_ids=inline, length=EXCERPT).all() if inline else []
     excerpts: dict[int, str] = dict(map(tuple, found))
@@ -349,10 +384,27 @@ def _complete(tx: Transaction, rows: Sequence[RowMapping]) -> list[Job]:
     ]
 
 
-def _job(row: RowMapping, rate: float | None) -> Job:
+def _timed(job: Job, times: RowMapping | None, recent: float | None) -> Job:
+    """The job with its times, from its attempts where they are not stored, and with its rate."""
+    if times is not None:
+        job = replace(job, elapsed=float(times["elapsed"]), compute=float(times["compute"]))
+    if job.final:
+        rate = job.examples_done / job.elapsed if job.elapsed else None
+        return replace(job, rate=rate or None)
+    if job.state is not JobState.RUNNING or times is None or not job.leases:
+        return replace(job, rate=recent)
+    pieces = Pieces(
+        count=int(times["pieces"]),
+        examples=float(times["examples"] or 0),
+        seconds=float(times["seconds"] or 0),
+        squares=float(times["squares"] or 0),
+    )
+    left = remaining(pieces, job.examples - job.computed, job.leases)
+    return replace(job, rate=recent, remaining=left)
+
+
+def _job(row: RowMapping) -> Job:
     values = dict(row)
-    if row["finished_at"] and row["started_at"] and row["finished_at"] > row["started_at"]:
-        rate = row["examples_done"] / (row["finished_at"] - row["started_at"]) or None
     labels = tuple(json.loads(values.pop("labels")))
     # Jobs of earlier releases do not say.
     outputs = values.pop("outputs") or outputs_of(None, len(labels))
@@ -366,6 +418,8 @@ def _job(row: RowMapping, rate: float | None) -> Job:
         examples_done=int(values.pop("examples_done")),
         examples_failed=int(values.pop("examples_failed")),
         in_progress=int(values.pop("in_progress")),
-        rate=rate,
+        quick=bool(values.pop("quick")),
+        elapsed=values.pop("elapsed_seconds"),
+        compute=values.pop("compute_seconds") or 0.0,
         **values,
     )

@@ -21,12 +21,14 @@ from jobs.study import study_state
 
 STUDIES = """
 SELECT s.id, s.name, s.user_name, s.created_at, t.step, t.job_id, j.state, j.control
-FROM (SELECT * FROM study WHERE :study = 0 OR id = :study
+FROM (SELECT * FROM study WHERE (:study = 0 OR id = :study) AND id < :before
       ORDER BY id DESC LIMIT :limit OFFSET :offset) s
 JOIN study_step t ON t.study_id = s.id JOIN job j ON j.id = t.job_id
 ORDER BY s.id DESC, t.position
 """
 COUNT = "SELECT COUNT(*) FROM study"
+NEWEST_JOB = "SELECT COALESCE(MAX(id), 0) FROM job"
+PLACE = "UPDATE job SET place = :place WHERE id IN :jobs"
 STRONGEST_EXAMPLE = """
 SELECT t.example_no FROM edge t
 JOIN example_result r ON r.job_id = t.job_id AND r.example_no = t.example_no
@@ -76,6 +78,7 @@ def write_study(
 
     def work(tx: Transaction) -> tuple[int, dict[str, int]]:
         numbers: dict[str, int] = {}
+        newest = tx.run(NEWEST_JOB).scalar_one()
         for step in steps:
             new = job(step, numbers)
             numbers[step] = new if isinstance(new, int) else new_jobs.write_job(tx, new)
@@ -83,6 +86,9 @@ def write_study(
         values = {"name": name, "user_name": user, "created_at": clock}
         inserted = tx.execute(insert(schema.study).values(values))
         study = int((inserted.inserted_primary_key or (0,))[0])
+        own = [number for number in numbers.values() if number > newest]
+        if own:
+            tx.run(PLACE, place=max(own), jobs=own)
         rows = [
             {"study_id": study, "step": step, "position": place, "job_id": number}
             for place, (step, number) in enumerate(numbers.items())
@@ -93,9 +99,11 @@ def write_study(
     return new_jobs.write_jobs(database, work)
 
 
-def list_studies(database: Database, limit: int = 1000, offset: int = 0) -> list[StudyRow]:
-    """List studies, newest first."""
-    return _read(database, 0, limit, offset)
+def list_studies(
+    database: Database, limit: int = 1000, offset: int = 0, before: int | None = None
+) -> list[StudyRow]:
+    """List studies, newest first; those older than the study `before`."""
+    return _read(database, 0, limit, offset, before)
 
 
 def count_studies(database: Database) -> int:
@@ -137,8 +145,11 @@ def set_control(database: Database, study: int, action: str) -> None:
         raise ConflictError(f"Study {study} is {found.state}: it cannot {action} now.")
 
 
-def _read(database: Database, study: int, limit: int, offset: int) -> list[StudyRow]:
-    values = {"study": study, "limit": limit, "offset": offset}
+def _read(
+    database: Database, study: int, limit: int, offset: int, before: int | None = None
+) -> list[StudyRow]:
+    last = 2**31 if before is None else before
+    values = {"study": study, "limit": limit, "offset": offset, "before": last}
     with database.read() as tx:
         rows = tx.run(STUDIES, **values).all()
     found = []

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from db import schema
 from db.database import Database
-from jobs.states import FINAL_JOB_STATES
+from db.ops import fleet
+from db.reads.status import order_of
+from jobs.states import FINAL_JOB_STATES, JobState, ShardState
 
 _LONG = {"spec", "labels"}
 """Long values that do not change after submission and planning."""
@@ -47,4 +49,12 @@ def of_jobs(
         found = [tuple(row) for row in jobs]
         if unfinished := [row.id for row in jobs if row.state not in FINAL_JOB_STATES]:
             found += map(tuple, tx.run(SHARDS, jobs=unfinished, still=2 * heartbeat_seconds))
+        # Places in a queue change with other jobs.
+        leased = {row[0] for row in found[len(jobs) :] if row[1] == ShardState.LEASED}
+        waiting = [row for row in jobs if row.state == JobState.RUNNING and row.id not in leased]
+        queues = sorted({row.queue for row in waiting})
+        found += [(queue, *(row.job_id for row in order_of(tx, queue))) for queue in queues]
+    if queues:
+        workers = fleet.count_workers(database, fleet.dead_after(heartbeat_seconds))
+        found += [(queue, workers[queue].alive) for queue in queues if queue in workers]
     return found

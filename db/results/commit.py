@@ -13,18 +13,18 @@ from sqlalchemy import select, update
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.queue import recovery
+from db.queue import partial_blocks, recovery
 from db.queue.attempts import end_attempt
 from db.queue.claims import Claim
 from db.queue.examples import delete_texts
 from db.queue.splitting import lock
 from db.queue.sql import DONE, INSERT_SITE
-from db.results import rankings, words
+from db.results import partitions, rankings, words
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
-from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack
+from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack, PartialBlock
 from jobs.results import ShardResult, SiteInfo
 
 
@@ -45,6 +45,8 @@ class ShardInput:
     """The model of the shards that are done."""
     planned: Any = None
     """Input that the job's kind has planned, see `db.kinds`."""
+    partial: PartialBlock | None = None
+    """The part of the first block that earlier attempts have finished."""
 
     def part(self, lo: int, hi: int) -> ShardInput:
         """Return the input of the examples lo .. hi - 1."""
@@ -63,12 +65,14 @@ def read_shard(database: Database, held: Claim) -> ShardInput:
         ).one()
         rows = tx.execute(query).all()
         planned = KINDS[job.kind].inputs(tx, held.job_id)
+        partial = partial_blocks.read(tx, job.kind, held)
     return ShardInput(
         spec=job.spec,
         lo=held.lo,
         texts=[(row.text_a, row.text_b) for row in rows],
         gold=[row.gold for row in rows],
         planned=planned,
+        partial=partial,
         model_fingerprint=job.model_fingerprint,
     )
 
@@ -95,27 +99,33 @@ def commit_shard(
     while True:
         # Outside the transaction: drawing the bootstrap replicates of a large shard takes a while.
         result = _within(done.parts, end - held.lo)
-        sums = _ranking_sums(held.lo, result)
+        sums = ranking_sums(held.lo, result)
         computed = held.lo + len(result.examples)
         with database.write() as tx:
             shard = lock(tx, held.key)
             if shard is None:
                 return False
             if computed <= shard.hi:
+                partial_blocks.delete(tx, held.job_id, held.lo, computed)
+                if done.partial is not None and done.partial.lo == computed:
+                    partial_blocks.write(tx, held.job_id, done.partial)
                 recovery.release_rest(tx, shard, computed, ending)
-                _write_results(tx, held, result, sums, kind, keep_text)
-                _end(tx, held, result, done.seconds, ending)
-                return True
+                write_results(tx, held, result, sums, kind, keep_text)
+                end_done(tx, held, result, done.seconds, ending)
+                break
             end = shard.hi  # it was shortened since it was claimed
+    partitions.summarize(database, held.job_id)
+    return True
 
 
-def _end(
+def end_done(
     tx: Transaction,
     held: Claim,
     result: ShardResult,
     seconds: float,
     ending: HandedBack | Errored | None,
 ) -> None:
+    """End the attempt and the shard, whose results are stored."""
     ok = int(result.ok.sum())
     failed = len(result.examples) - ok
     end = AttemptEnd(
@@ -142,7 +152,8 @@ def _within(parts: Sequence[ShardResult], count: int) -> ShardResult:
     return type(kept[0]).joined(kept)
 
 
-def _ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
+def ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
+    """Return the sums of every source over the examples from `lo` on."""
     ok = result.ok[:, None, None]
     numbers = np.arange(lo, lo + len(result.examples))
     return {
@@ -151,7 +162,7 @@ def _ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
     }
 
 
-def _write_results(
+def write_results(
     tx: Transaction,
     held: Claim,
     result: ShardResult,
@@ -159,6 +170,7 @@ def _write_results(
     kind: str,
     keep_text: bool,
 ) -> None:
+    """Write the results of a shard that the transaction holds."""
     _insert_example_results(tx, held, result, keep_text)
     rankings.insert_sums(tx, held, sums)
     KINDS[kind].commit(tx, held, result, keep_text)
@@ -197,19 +209,23 @@ def _pin(
 
     In a transaction of its own: the first commit would keep all others waiting for the job's row.
     """
-    job = schema.job
-    mine = job.c.id == held.job_id
     with database.write() as tx:
         if lock(tx, held.key) is None:
             return None
-        unset = mine & job.c.model_fingerprint.is_(None)
-        tx.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
-        rows = [
-            {"job_id": held.job_id, "site": number, **info.__dict__}
-            for number, info in enumerate(sites)
-        ]
-        tx.run_each(INSERT_SITE, rows)
-        return str(tx.execute(select(job.c.model_fingerprint).where(mine)).scalar_one())
+        return pin(tx, held.job_id, fingerprint, sites)
+
+
+def pin(tx: Transaction, job_id: int, fingerprint: str, sites: Sequence[SiteInfo]) -> str:
+    """Store the model of a job if it has none yet, and return what is stored."""
+    job = schema.job
+    mine = job.c.id == job_id
+    unset = mine & job.c.model_fingerprint.is_(None)
+    tx.execute(update(job).where(unset).values(model_fingerprint=fingerprint))
+    rows = [
+        {"job_id": job_id, "site": number, **info.__dict__} for number, info in enumerate(sites)
+    ]
+    tx.run_each(INSERT_SITE, rows)
+    return str(tx.execute(select(job.c.model_fingerprint).where(mine)).scalar_one())
 
 
 def _insert_example_results(

@@ -1,13 +1,14 @@
-"""One job's rows of a published view, streamed as CSV, JSONL or Parquet."""
+"""One job's rows of a published view, streamed as CSV, JSONL, Parquet or Arrow."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 
 from db.database import Database
 from db.results.csv_text import csv_text
@@ -19,25 +20,40 @@ CHUNK = 10_000
 EXPORTED = {view.name: view for view in VIEWS if view.columns[0].name == "job_id"}
 """The published views that have rows per job, by name."""
 
-Chunk = list[dict[str, Any]]
+Chunk = Sequence[Sequence[Any]]
+"""Rows, with values in the order of the view's columns."""
 
 
 def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
-    """The job's rows as dictionaries, up to 10,000 at a time."""
-    statement = text(f"SELECT * FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - a constant
-    flags = [column.name for column in view.columns if column.type == "boolean"]
+    """The job's rows, up to 10,000 at a time."""
+    names = ", ".join(column.name for column in view.columns)
+    statement = text(f"SELECT {names} FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - constants
+    flags = [n for n, column in enumerate(view.columns) if column.type == "boolean"]
     with database.read() as tx:
         streamed = statement.execution_options(stream_results=True)
-        result = tx.execute(streamed, {"job_id": job_id})
-        for part in result.mappings().partitions(CHUNK):
-            yield [_typed(row, flags) for row in part]
+        for part in tx.execute(streamed, {"job_id": job_id}).partitions(CHUNK):
+            yield [_typed(row, flags) for row in part] if flags else part
 
 
 def csv_parts(view: View, rows: Iterator[Chunk]) -> Iterator[str]:
     """The rows as CSV, header first, in pieces."""
     yield csv_text([[column.name for column in view.columns]])
     for chunk in rows:
-        yield csv_text(row.values() for row in chunk)
+        yield csv_text(chunk)
+
+
+def arrow_parts(view: View, rows: Iterator[Chunk]) -> Iterator[bytes]:
+    """The rows as an Arrow IPC stream, in pieces; a reader sees an end that is cut off."""
+    import pyarrow as pa  # slow to import, needed for this format and Parquet only
+
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, _schema(view)) as writer:
+        for chunk in rows:
+            writer.write_batch(_batch(view, chunk))
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
 
 
 def _write_csv(path: Path, view: View, rows: Iterator[Chunk]) -> None:
@@ -45,22 +61,37 @@ def _write_csv(path: Path, view: View, rows: Iterator[Chunk]) -> None:
         file.writelines(csv_parts(view, rows))
 
 
-def _write_jsonl(path: Path, _view: View, rows: Iterator[Chunk]) -> None:
+def _write_jsonl(path: Path, view: View, rows: Iterator[Chunk]) -> None:
+    names = [column.name for column in view.columns]
     with path.open("w", encoding="utf-8") as file:
         for chunk in rows:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chunk)
+            objects = (dict(zip(names, row, strict=True)) for row in chunk)
+            file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in objects)
 
 
 def _write_parquet(path: Path, view: View, rows: Iterator[Chunk]) -> None:
-    import pyarrow as pa  # slow to import, needed for this format only
     import pyarrow.parquet as pq
 
-    # The types are the view's: the first rows may have nothing but null in a column.
-    types = [pa.type_for_alias(_ARROW[column.type]) for column in view.columns]
-    schema = pa.schema(zip([column.name for column in view.columns], types, strict=True))
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, _schema(view)) as writer:
         for chunk in rows:
-            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+            writer.write_batch(_batch(view, chunk))
+
+
+def _schema(view: View) -> Any:
+    """The types of the view: the first rows may have nothing but null in a column."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [(column.name, pa.type_for_alias(_ARROW[column.type])) for column in view.columns]
+    )
+
+
+def _batch(view: View, chunk: Chunk) -> Any:
+    import pyarrow as pa
+
+    schema = _schema(view)
+    columns = zip(zip(*chunk, strict=True), schema.types, strict=True)
+    return pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=schema)
 
 
 WRITERS: dict[str, Callable[[Path, View, Iterator[Chunk]], None]] = {
@@ -73,7 +104,9 @@ WRITERS: dict[str, Callable[[Path, View, Iterator[Chunk]], None]] = {
 _ARROW = {"integer": "int64", "real": "float64", "text": "string", "boolean": "bool"}
 
 
-def _typed(row: RowMapping, flags: Sequence[str]) -> dict[str, Any]:
+def _typed(row: Sequence[Any], flags: Sequence[int]) -> list[Any]:
     """Convert SQLite's 0 and 1 to booleans, which PostgreSQL has of its own."""
-    truths = {name: bool(row[name]) for name in flags if row[name] is not None}
-    return {**row, **truths}
+    values = list(row)
+    for n in flags:
+        values[n] = None if values[n] is None else bool(values[n])
+    return values

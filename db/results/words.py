@@ -6,13 +6,15 @@ import json
 
 from headwise.segmentation import Segmentation, Span
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def to_columns(words: Segmentation | None) -> dict[str, str | None]:
     """Return the values of `word_index` and `token_spans`; null where words are unknown."""
     if words is None:
         return {"word_index": None, "token_spans": None}
     arrays = {"word_index": words.word_index, "token_spans": words.spans}
-    return {name: json.dumps(array, separators=(",", ":")) for name, array in arrays.items()}
+    return {name: _compact(array) for name, array in arrays.items()}
 
 
 def from_columns(word_index: str | None, token_spans: str | None) -> Segmentation | None:

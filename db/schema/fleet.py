@@ -29,9 +29,27 @@ scheduler = Table(
     Column("seen_at", Double, nullable=False),
     Column("moved_at", Double, nullable=False),
     Column("beat_seconds", Double, nullable=False),
+    Column("report", Text),
     info=kept(Lifetime.INSTALLATION),
 )
-"""Scheduler processes at their last heartbeat; `moved_at` is the end of the last round."""
+"""Scheduler processes at their last heartbeat; `moved_at` is the end of the last round, `report`
+a `jobs.report.Report`."""
+
+process = Table(
+    "process",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("report", Text),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("beat_seconds", Double, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
+)
+"""Dashboards and supervisors at their last heartbeat."""
 
 attempt_count = Table(
     "tally",
@@ -65,6 +83,30 @@ usage = Table(
 """Seconds that workers computed for a user, decayed to `updated_at`; see `db.queue.usage`. The
 source is the worker's machine."""
 
+fair_share = Table(
+    "fair_share",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("half_life", Double, nullable=False),
+    Column("ageing", Integer, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
+)
+"""One row: the rules of `jobs.fair_share`, as the scheduler was started with."""
+
+claim_count = Table(
+    "claim_count",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("priority", Integer, primary_key=True, autoincrement=False),
+    Column("user_name", Text, primary_key=True),
+    Column("claims", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    info=kept(Lifetime.INSTALLATION),
+)
+"""Claims of each user in a queue at a priority, while others waited there. Their sum numbers the
+claims: `last_at` is the number of the user's last one, and `job.waits_from` that of the last one
+before the job could be claimed."""
+
 worker = Table(
     "worker",
     metadata,
@@ -82,10 +124,12 @@ worker = Table(
     Column("beat_seconds", Double),
     Column("vitals", Text, key="resource_usage"),
     Column("moved_at", Double),
+    Column("report", Text),
     info=kept(Lifetime.INSTALLATION),
 )
 """Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats,
-`resource_usage` a JSON object, `moved_at` when its loop last went on."""
+`resource_usage` a JSON object, `moved_at` when its loop last went on, `report` a
+`jobs.report.Report`."""
 
 published = Table(
     "published",

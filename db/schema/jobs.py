@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -46,19 +47,36 @@ job = Table(
     Column("heads", Integer),
     Column("examples", Integer, nullable=False),
     Column("cost", Double, nullable=False, server_default=text("1")),
+    Column("characters", Double),
     Column("block", Integer, nullable=False, server_default=text("0")),
     Column("model", Text),
+    Column("weight", Double, nullable=False, server_default=text("1")),
+    Column("waits_from", BigInteger, nullable=False, server_default=text("0")),
+    Column("quick", Boolean, nullable=False, server_default=false()),
+    Column("place", Integer),
+    Column("model_name", Text, nullable=False, server_default=""),
+    Column("data_name", Text, nullable=False, server_default=""),
     Column("result_hash", Text),
     Column("warning", Text),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Column("elapsed_seconds", Double),
+    Column("compute_seconds", Double),
     Column("deadline_at", Double),
     Column("keep_days", Double),
     Column("detail_days", Double, key="keep_details_days"),
     Column("purged_at", Double),
     Column("purging", Boolean, nullable=False, server_default=false()),
     Index("ix_job_state", "state"),
+    Index("ix_job_shape", "kind", "layers", "heads", "id"),
+    Index("ix_job_place", text("COALESCE(place, id)"), "id", "quick", "state"),
+    Index(
+        "ix_job_list",
+        *("state", "control", "quick", "kind", "user_name", "model_name", "data_name", "name"),
+        *("examples", "started_at", "finished_at", "compute_seconds", "place", "id"),
+    ),
+    Index("ix_job_finished_at", "finished_at"),
     Index(
         "uq_job_dedupe",
         "dedupe_key",
@@ -70,6 +88,9 @@ job = Table(
     sqlite_autoincrement=True,
     info=kept(Lifetime.JOB),
 )
+"""A job. `elapsed_seconds` and `compute_seconds` are stored at its end: for how long workers held
+its shards, at least one of them and all of them added up. `place` is where lists show the jobs of a
+study, the number of the newest of them; null for others, which stand at their own."""
 
 job_parent = Table(
     "job_parent",

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -68,9 +69,30 @@ attempt = Table(
     Column("log_tail", Text),
     Column("stage", Text),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    Index("ix_attempt_finished", "finished_at"),
+    Index("ix_attempt_worker", "worker", "started_at"),
     info=kept(Lifetime.JOB),
 )
-"""Tries at shards. `stage` says where one is that may be lost: see `jobs.outcome.Stage`."""
+"""Tries at shards. `stage` says where one is that may be lost: see `jobs.outcome.Stage`. The
+indexes are for samples, the errors of a night, and the history of a worker."""
+
+partial_block = Table(
+    "partial_block",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("lo", Integer, primary_key=True),
+    Column("hi", Integer, nullable=False),
+    Column("finished", Integer, nullable=False),
+    Column("numbers", Text, nullable=False),
+    Column("results", LargeBinary, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    info=kept(Lifetime.RUN, many_rows=True),
+)
+"""The finished batches of blocks whose attempt was stopped, see `jobs.outcome.PartialBlock`: one
+row at most per ready shard, which begins at `lo`. `numbers` is JSON, `results` are of
+`jobs.result_bytes`."""
 
 job_log = Table(
     "job_log",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from db.views.kinds import KIND_VIEWS
+from db.views.operations import OPERATIONS_VIEWS
 from db.views.parts import EXAMPLE, HEAD, JOB, SITE, View, shown
 
 _DONE = (
@@ -55,6 +56,23 @@ _OWN_VIEWS: tuple[View, ...] = (
                 "real",
                 "Its details (texts and rows per example) were purged, seconds since 1970 UTC.",
             ),
+            ("model", "text", "Name of the model, without its folder or owner.", "j.model_name"),
+            ("data", "text", "Name of the data, without its folder or owner.", "j.data_name"),
+            (
+                "compute_seconds",
+                "real",
+                "Seconds that workers held its shards, added up; stored when it has ended.",
+            ),
+        ),
+    ),
+    View(
+        name="job_labels",
+        meaning="One row per label of a job's model: jobs.labels as plain columns.",
+        source="job j {array j.labels l} WHERE j.state <> 'deleting'",
+        fields=(
+            ("job_id", "integer", "Job, see jobs.job_id.", "j.id"),
+            ("label", "integer", "Index of the label, as in examples.gold.", "l.key"),
+            ("name", "text", "Its name.", "l.value"),
         ),
     ),
     View(
@@ -79,7 +97,11 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("state", "text", "ready, leased, done, failed or cancelled."),
             ("fence", "integer", "Times it was claimed; only the last claim holds it."),
             ("worker", "text", "Worker that holds or finished it.", "owner"),
-            ("progress", "integer", "Examples computed by the running attempt."),
+            (
+                "progress",
+                "integer",
+                "Examples computed in whole batches, by the running attempt and before.",
+            ),
             ("moved_at", "real", "Last progress, seconds since 1970 UTC."),
             ("errors", "integer", "Attempts that raised an error."),
             ("losses", "integer", "Attempts whose lease expired."),
@@ -103,6 +125,18 @@ _OWN_VIEWS: tuple[View, ...] = (
             ("examples", "integer", "Examples it computed."),
             ("seconds", "real", "Seconds of computing."),
             ("error", "text", "What went wrong."),
+        ),
+    ),
+    View(
+        name="attempt_versions",
+        meaning="One row per attempt and package: attempts.versions as plain columns.",
+        source="attempt a {object a.versions v}",
+        fields=(
+            JOB,
+            ("shard", "integer", "Shard within the job.", "shard_no"),
+            ("fence", "integer", "Number of the claim, see attempts.fence."),
+            ("package", "text", "headwise, torch, transformers, python, ...", "v.key"),
+            ("version", "text", "Its version.", "v.value"),
         ),
     ),
     View(
@@ -201,6 +235,22 @@ _OWN_VIEWS: tuple[View, ...] = (
             ),
             ("truncated", "boolean", "Whether the text was cut to the maximum length."),
             ("error", "text", "Why the example failed; it then has no scores."),
+        ),
+    ),
+    View(
+        name="example_probabilities",
+        meaning="One row per example and label: examples.probabilities as plain columns.",
+        source=f"example_result r {shown('r')} {{array r.probabilities p}}",
+        fields=(
+            JOB,
+            EXAMPLE,
+            ("label", "integer", "Index of the label, see job_labels.", "p.key"),
+            (
+                "probability",
+                "real",
+                "Its probability; a number of a regression.",
+                "CAST(p.value AS DOUBLE PRECISION)",
+            ),
         ),
     ),
     View(
@@ -321,7 +371,7 @@ _OWN_VIEWS: tuple[View, ...] = (
     ),
 )
 
-VIEWS: tuple[View, ...] = (*_OWN_VIEWS, *KIND_VIEWS)
+VIEWS: tuple[View, ...] = (*_OWN_VIEWS, *OPERATIONS_VIEWS, *KIND_VIEWS)
 VIEW_NAMES = tuple(view.name for view in VIEWS)
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 _EXISTS = "state <> 'deleting'"
 """The common option of views that leave rows out."""
+
+_JSON = {
+    "sqlite": dict.fromkeys(("array", "object"), r"JOIN json_each(\1) \2"),
+    "postgresql": {
+        "array": r"CROSS JOIN LATERAL (SELECT e.place - 1, e.value FROM "
+        r"json_array_elements_text(\1::json) WITH ORDINALITY AS e(value, place)) AS \2(key, value)",
+        "object": r"CROSS JOIN LATERAL json_each_text(\1::json) AS \2(key, value)",
+    },
+}
+"""Joins with the values of JSON, by dialect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +41,9 @@ class View:
     name: str
     meaning: str
     source: str
+    """Tables and joins. `{array t.column a}` joins the values of a JSON array, and
+    `{object t.column a}` those of an object: `a.key` is the place from 0, or the name, and
+    `a.value` the value."""
     fields: tuple[Field, ...]
     """Its columns; expressions that are a name are columns of the first table."""
 
@@ -45,11 +59,13 @@ class View:
             found.append(Column(name=name, expression=expression, type=kind, meaning=meaning))
         return tuple(found)
 
-    @property
-    def select(self) -> str:
+    def select(self, dialect: str) -> str:
         """The view's SELECT statement."""
         listed = ", ".join(f"{c.expression} AS {c.name}" for c in self.columns)
-        return f"SELECT {listed} FROM {self.source}"  # noqa: S608 - constants of this file
+        source = self.source
+        for json, join in _JSON[dialect].items():
+            source = re.sub(rf"\{{{json} ([\w.]+) (\w+)\}}", join, source)
+        return f"SELECT {listed} FROM {source}"  # noqa: S608 - constants of this file
 
     def definition(self, dialect: str) -> str:
         """The statement that creates the view.
@@ -59,7 +75,7 @@ class View:
         """
         leaves_out = dialect == "postgresql" and _EXISTS in self.source
         options = " WITH (security_barrier)" if leaves_out else ""
-        return f"CREATE VIEW {self.name}{options} AS {self.select}"
+        return f"CREATE VIEW {self.name}{options} AS {self.select(dialect)}"
 
 
 JOB = ("job_id", "integer", "Job, see jobs.job_id.")

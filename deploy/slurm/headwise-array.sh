@@ -19,4 +19,4 @@ export HEADWISE_HOME=${SLURM_TMPDIR:-/tmp/headwise-$SLURM_JOB_ID}
 export HEADWISE_MIGRATE=never
 
 # exec through srun: USR1 goes to job steps, so the worker gets it 120 s before the limit.
-exec srun "${HEADWISE:-headwise}" worker --devices all --queues "${HEADWISE_QUEUES:-default}" --drain
+exec srun "${HEADWISE:-headwise}" worker --devices "${DEVICES:-all}" --queues "${HEADWISE_QUEUES:-default}" --drain

@@ -1,4 +1,3 @@
-# ruff: noqa: B018, T201 - a notebook shows its last expression, and what is printed
 """Which heads and word pairs a classifier's predictions rest on; cells for a notebook or editor.
 
 python docs/examples/explain.py [MODEL]

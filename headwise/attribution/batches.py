@@ -26,7 +26,7 @@ from headwise.attribution.sharing import halves, is_failure_of_example, may_shar
 from headwise.encoding import Encoded
 from headwise.errors import FAILURES
 from headwise.interrupt import interrupts_held
-from headwise.options import Options
+from headwise.options import Options, Partial
 from headwise.precision import LoweredReplay, arithmetic
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import attend, handling
@@ -66,22 +66,49 @@ class PreparedModel:
         kind: name of the work, whose memory is measured once per model
         fail: called for an example that the model raises an error for; the others go on
 
+        With `options.partial`, the batches that are finished are left out, and those that fail
+        are not finished before all have had their turn.
+
         Raises the model's error if no example can be computed: no text is the cause of it.
         """
-        done: list[int] = []
+        partial = self.options.partial or Partial()
         failed: list[tuple[int, Exception]] = []
+        try:
+            self._run(kind, encoded, work, partial.finished, failed)
+        except partial.stops_on as stopped:
+            partial.stopped = stopped
+            return
+        if failed and len(failed) == len(encoded):
+            raise failed[0][1]
+        for example, error in failed:
+            fail(example, error)
+            partial.finished.add(example)
+
+    def _run(
+        self,
+        kind: str,
+        encoded: Sequence[Encoded],
+        work: BatchWork,
+        finished: set[int],
+        failed: list[tuple[int, Exception]],
+    ) -> None:
+        """Do the work for the batches that are not finished, and add to both."""
         ended: list[BaseException] = []  # raised by a tick, not by the work
 
         def tick() -> None:
             self.check_interrupt()
             if self.options.progress is not None:
-                self.options.progress(len(done), len(encoded))
+                self.options.progress(len(finished), len(encoded))
 
         def take_batches(replay: Replay, tick: Tick) -> None:
             guarded = _keeping_errors(tick, ended)
             while waiting:
                 batch = waiting.pop()
-                if not self._may_share(replay, [encoded[e] for e in batch]):
+                if finished.issuperset(batch):
+                    continue
+                # A batch that was halved may be finished in part.
+                apart = not finished.isdisjoint(batch)
+                if apart or not self._may_share(replay, [encoded[e] for e in batch]):
                     waiting.extend(halves(batch))
                     continue
                 try:
@@ -93,7 +120,8 @@ class PreparedModel:
                         waiting.extend(halves(batch))
                         continue
                     failed.append((batch[0], error))
-                done.extend(batch)
+                else:
+                    finished.update(batch)
                 tick()
 
         parallel = cpu_parallel.parallel_batches(self.replay.device)
@@ -101,10 +129,6 @@ class PreparedModel:
         self._fit(kind, encoded, lambda batch: work(self.replay, batch, guarded), parallel, ended)
         waiting = batches(encoded, self.budget, parallel)
         cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
-        if failed and len(failed) == len(encoded):
-            raise failed[0][1]
-        for example, error in failed:
-            fail(example, error)
 
     def _tried_again(self, error: Exception, examples: Sequence[Encoded]) -> bool:
         """Tell whether a batch is tried in halves, or its one example fails.

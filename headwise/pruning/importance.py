@@ -20,7 +20,7 @@ from headwise.attribution.batches import prepared
 from headwise.attribution.cpu_parallel import Tick
 from headwise.encoding import pad, pad_id
 from headwise.errors import OptionError
-from headwise.options import Options, Progress
+from headwise.options import Options, Partial, Progress
 from headwise.pruning.masking import (
     Arguments,
     Doubles,
@@ -68,6 +68,7 @@ def taylor(  # noqa: PLR0913 - options are keyword arguments in a notebook
     precision: str = "float32",
     deterministic: bool = False,
     progress: Progress | None = None,
+    partial: Partial | None = None,
 ) -> Doubles:
     """Compute |sum over A of A * dL/dA| per example and head, float64 [E, S, H].
 
@@ -83,6 +84,7 @@ def taylor(  # noqa: PLR0913 - options are keyword arguments in a notebook
         precision=precision,
         deterministic=deterministic,
         progress=progress,
+        partial=partial,
     )
     encoded = encoded_texts(model, tokenizer, texts, max_length)
     gold = torch.from_numpy(gold_labels(model, labels, len(encoded))).long()

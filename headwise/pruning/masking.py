@@ -26,7 +26,7 @@ from headwise.attribution.evaluator import TokenBudget
 from headwise.encoding import Encoded, Text, encode, pad, pad_id
 from headwise.errors import OptionError
 from headwise.models.labels import Outputs, label_index
-from headwise.options import Options, Progress
+from headwise.options import Options, Partial, Progress
 from headwise.replay import Recording, Replay, RowGroup, Site
 from headwise.stats.sums import MaskSums
 from headwise.targets import Label, label_names, model_outputs
@@ -45,6 +45,7 @@ class Arguments(TypedDict, total=False):
     precision: str
     deterministic: bool
     progress: Progress | None
+    partial: Partial | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ def evaluate_masks(  # noqa: PLR0913 - options are keyword arguments in a notebo
     precision: str = "float32",
     deterministic: bool = False,
     progress: Progress | None = None,
+    partial: Partial | None = None,
 ) -> MaskEvaluation:
     """Compute loss and prediction of every text without the heads of every mask.
 
@@ -102,7 +104,7 @@ def evaluate_masks(  # noqa: PLR0913 - options are keyword arguments in a notebo
     masks: bool [M, S, H], True where a head is removed; S and H as in ``Attribution.scores``.
         Values for heads that a site does not have are ignored.
     max_length: see ``attribute``
-    token_budget, precision, deterministic, progress: see ``Options``
+    token_budget, precision, deterministic, progress, partial: see ``Options``
 
     The model is restored, and Ctrl-C and lack of memory are handled, as by ``attribute``.
 
@@ -114,6 +116,7 @@ def evaluate_masks(  # noqa: PLR0913 - options are keyword arguments in a notebo
         precision=precision,
         deterministic=deterministic,
         progress=progress,
+        partial=partial,
     )
     encoded = encoded_texts(model, tokenizer, texts, max_length)
     gold = gold_labels(model, labels, len(encoded))

@@ -160,7 +160,7 @@ def bootstrap_sums(
             sums, exact.split(values[start : start + _CHUNK], exact.NARROW), strict=True
         ):
             # Weights are small integers, so the products are exact too.
-            sum_ += np.tensordot(each, part, axes=(0, 0))
+            sum_ += (each.T @ part.reshape(len(part), -1)).reshape(sum_.shape)
     return weights, sums
 
 

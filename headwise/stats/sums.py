@@ -59,6 +59,10 @@ class MaskSums:
             failed=self.failed + other.failed,
         )
 
+    def without_examples(self) -> MaskSums:
+        """The sums of the same masks over no examples."""
+        return MaskSums(**{name: np.zeros_like(value) for name, value in vars(self).items()})
+
     @property
     def n(self) -> Longs:
         """Examples counted, int64 [M]."""

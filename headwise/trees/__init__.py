@@ -3,7 +3,6 @@
 from headwise.trees.build import RULES, TAU, TAU_LAST, build
 from headwise.trees.cells import FLOOR, Interactions, SiteCells, interactions
 from headwise.trees.nodes import Node
-from headwise.trees.picture import site_label
 from headwise.trees.tree import Tree
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "Tree",
     "build",
     "interactions",
-    "site_label",
 ]

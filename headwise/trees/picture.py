@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from html import escape
 
+from headwise.figures.palette import LIGHT
+from headwise.naming import site_label
 from headwise.trees.nodes import Node, children
 
 _ROW, _TOP, _LETTER, _GAP, _DOT = 26, 40, 7.6, 46, 4
@@ -35,7 +37,8 @@ def draw(nodes: Sequence[Node], tau: float, tau_last: float) -> str:
     rows = _rows(nodes)
     columns, headings, width = _columns(nodes)
     body = [
-        f'<text class="tree-site" x="{x:.1f}" y="18" fill="#59616b" font-size="11">{name}</text>'
+        f'<text class="tree-site" x="{x:.1f}" y="18" fill="{LIGHT.muted}" font-size="11">'
+        f"{name}</text>"
         for x, name in headings
     ]
     places = [(columns[node.site], rows[i]) for i, node in enumerate(nodes)]
@@ -54,11 +57,6 @@ def draw(nodes: Sequence[Node], tau: float, tau_last: float) -> str:
     return _PICTURE.format(
         width=width, height=height, title=_safe(title), about=_safe(about), body="\n".join(body)
     )
-
-
-def site_label(layer: int | None, attention_type: str | None) -> str:
-    """A short label of a site; the type of attention is omitted for encoders."""
-    return f"L{layer}" if attention_type == "encoder" else f"{attention_type} L{layer}"
 
 
 def describe(nodes: Sequence[Node], node: Node) -> str:
@@ -115,7 +113,7 @@ def _edge(start: tuple[float, float], end: tuple[float, float], share: float) ->
     middle = (x1 + x2) / 2
     return (
         f'<path class="tree-edge" d="M{x1:.1f},{y1:.1f} C{middle:.1f},{y1:.1f}'
-        f' {middle:.1f},{y2:.1f} {x2:.1f},{y2:.1f}" fill="none" stroke="#2563eb"'
+        f' {middle:.1f},{y2:.1f} {x2:.1f},{y2:.1f}" fill="none" stroke="{LIGHT.raises}"'
         f' stroke-width="{1 + 3 * share:.2f}" stroke-opacity="{0.4 + 0.5 * share:.2f}"/>'
     )
 

@@ -6,6 +6,7 @@ Bad input is refused with the number of its line before a job exists.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from jobs.errors import HubUnavailableError, refuse
+from jobs.inputs.columns import Columns, guess_columns
 from jobs.inputs.formats import Row
 from jobs.inputs.hub import dataset_address, hub_is_away
 from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
@@ -33,6 +35,12 @@ class Rows:
     """They may be read several times."""
 
 
+LOOKED_AT, SHOWN = 50, 5
+"""Rows that a preview looks at, and rows that it shows."""
+_UPLOAD = re.compile(r"/uploads/([0-9a-f]{32}/[^/]+)$")
+"""An upload in whichever data folder: a restored installation may have another one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preview:
     """The head of a data file."""
@@ -41,12 +49,16 @@ class Preview:
     """Format of the file, in words."""
     columns: tuple[str, ...]
     rows: list[dict[str, object]]
+    """The first few."""
+    guessed: Columns
 
 
 def allowed_path(field: str, given: str, settings: Settings) -> Path:
     """`given` as a real path inside one of the readable folders; links are followed first."""
     try:
         path = Path(given).expanduser()
+        if (upload := _UPLOAD.search(given)) and (settings.uploads / upload[1]).exists():
+            path = settings.uploads / upload[1]
         path = (path if path.is_absolute() else settings.home / path).resolve()
     except (RuntimeError, ValueError) as error:  # an unknown ~user, a loop of links, a NUL
         raise refuse(field, given, f"is no usable path: {error}", "Check the path.") from None
@@ -97,8 +109,8 @@ def summarize_rows(
     return _not_empty(spec, summarize_file(_request(spec, settings)))
 
 
-def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Preview:
-    """Column names and the first rows of a data file.
+def preview(path: Path, settings: Settings, name: str = "", rows: int = LOOKED_AT) -> Preview:
+    """Column names and the first rows of a data file, and a guess at what the columns are.
 
     name: the file's name for messages and its suffix, where ``path`` has another one
     """
@@ -114,7 +126,8 @@ def preview(path: Path, settings: Settings, name: str = "", rows: int = 5) -> Pr
     if not found.rows:
         raise refuse("data.path", name, "is empty", "Give a file with at least one row.")
     columns = tuple(dict.fromkeys(key for row in found.rows for key in row))
-    return Preview(format=found.format, columns=columns, rows=found.rows)
+    guessed = guess_columns(columns, found.rows)
+    return Preview(format=found.format, columns=columns, rows=found.rows[:SHOWN], guessed=guessed)
 
 
 def touch_upload(path: Path, settings: Settings) -> None:
@@ -124,17 +137,22 @@ def touch_upload(path: Path, settings: Settings) -> None:
             os.utime(path)
 
 
-def _request(spec: DataSpec, settings: Settings) -> ReadRequest:
-    path = allowed_path("data.path", str(spec.path), settings)
-    uploaded = path.is_relative_to(settings.uploads.resolve())
+def data_file(given: str, settings: Settings) -> Path:
+    """`given` as the path of a data file that may be read. Raises InputError."""
+    path = allowed_path("data.path", given, settings)
     if not path.is_file():
         remedy = "Check the path; it is read on the server."
-        if uploaded:
+        if path.is_relative_to(settings.uploads.resolve()):
             remedy = "Upload it again: uploads that no job refers to are removed after a day."
-        raise refuse("data.path", spec.path, "no such file", remedy)
-    touch_upload(path, settings)
+        raise refuse("data.path", given, "no such file", remedy)
     if path.stat().st_size == 0:
-        raise refuse("data.path", spec.path, "is empty", "Give a file with at least one row.")
+        raise refuse("data.path", given, "is empty", "Give a file with at least one row.")
+    return path
+
+
+def _request(spec: DataSpec, settings: Settings) -> ReadRequest:
+    path = data_file(str(spec.path), settings)
+    touch_upload(path, settings)
     return ReadRequest(
         path=path,
         name=str(spec.path),

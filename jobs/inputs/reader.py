@@ -143,6 +143,10 @@ class _Process:
             )
         if status > 0:
             return UnavailableError("The process that reads data files failed; see the log.")
+        if status == -signal.SIGKILL:  # not by its own limits, which end it otherwise
+            return UnavailableError(
+                "The process that reads data files was killed from outside; try again."
+            )
         return self._too_large()
 
     def _too_large(self) -> InputError:

@@ -64,6 +64,8 @@ class Summary:
     """Numbers in the label column have names in the data (ClassLabel)."""
     longest: tuple[LongText, ...]
     """Rows to try a tokenizer on."""
+    characters: float = 0.0
+    """Of a row's texts, on average."""
 
     @property
     def size(self) -> int:
@@ -78,6 +80,7 @@ class Summarizer:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._count = 0
+        self._characters_of_texts = 0
         self._first: tuple[str, ...] = ()
         self._labels: dict[str, tuple[object, str]] = {}
         self._counts: Counter[str] = Counter()
@@ -104,6 +107,7 @@ class Summarizer:
             all_labels=self._all_labels,
             class_labels=class_labels,
             longest=tuple(self._fitting()),
+            characters=self._characters_of_texts / self._count if self._count else 0.0,
         )
 
     def _look(self, row: SelectedRow) -> None:
@@ -113,6 +117,7 @@ class Summarizer:
         self._first = self._first or texts
         self._keep_label(row)
         size = sum(map(len, texts))
+        self._characters_of_texts += size
         # One that is too long by itself takes a place, but no memory.
         parts = texts if size <= LONGEST_CHARACTERS else ()
         kept = (size, -self._count, LongText(row.place, parts))

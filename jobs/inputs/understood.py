@@ -77,14 +77,23 @@ class Understood:
     @property
     def sentences(self) -> list[str]:
         """The same in words."""
+        return self.columns + ([f"{self._labels}."] if self.label_column is not None else [])
+
+    @property
+    def columns(self) -> list[str]:
+        """Format, rows and text columns in words."""
         summary = ", ".join(filter(None, (self.format, counted(self.rows, "row"))))
-        found = [
+        return [
             f"{summary[0].upper()}{summary[1:]}.",
             f"Texts from {' and '.join(self.text_columns)}.",
         ]
-        if self.label_column is not None:
-            found.append(f"{self._labels}.")
-        return found
+
+    @property
+    def labels_read(self) -> str:
+        """The way in which the labels were read, in words."""
+        if self.labels_by not in _LABELS_BY:
+            return f"No row has a label in {self.label_column}."
+        return f"Labels from {self.label_column}, read {_LABELS_BY[self.labels_by]}."
 
     @property
     def _labels(self) -> str:

@@ -54,6 +54,12 @@ def save_upload(stream: BinaryIO, filename: str, settings: Settings) -> Path:
         raise
 
 
+def stored_uploads(settings: Settings) -> list[Path]:
+    """The uploads with the names they had, the latest used first."""
+    stored = [path for digest, path in _stored(settings.uploads) if digest]
+    return sorted((path for path in stored if original_name(str(path))), key=_used, reverse=True)
+
+
 def original_name(path: str) -> str | None:
     """The name that an upload had, None for other files and uploads of earlier releases."""
     digest, _, name = path.rpartition("/")

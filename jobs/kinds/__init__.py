@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from jobs.results import ShardResult
 from jobs.specs.base import JobSpec, RankingSource
 
 NAMES = ("attribution", "importance", "pruning", "attack")
@@ -25,6 +26,10 @@ def modules(package: str) -> dict[str, ModuleType]:
 
 SPECS: dict[str, type[JobSpec]] = {name: module.SPEC for name, module in modules(__name__).items()}
 """The specification of every kind."""
+RESULTS: dict[str, type[ShardResult]] = {
+    name: module.RESULT for name, module in modules(__name__).items()
+}
+"""The result of a shard of every kind."""
 
 
 def ranking_source(name: str) -> RankingSource:

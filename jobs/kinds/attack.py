@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
@@ -26,7 +26,7 @@ from headwise.stats.shares import share
 from jobs.errors import Problem
 from jobs.kinds.triggers import TriggerRule, TriggerToken
 from jobs.results import Floats, Ints, ShardResult
-from jobs.specs.base import Frozen, JobNumber, JobSpec, ModelSpec, Reference
+from jobs.specs.base import ROW_BYTES, Frozen, JobNumber, JobSpec, ModelSpec, Reference, at
 
 CLASSES_ASSUMED = 3
 """Classes that an estimate assumes: how many triggers there are is known after planning."""
@@ -152,6 +152,10 @@ class AttackSpec(JobSpec):
         """Forward passes per example, with `mined` triggers and controls besides the given ones."""
         return float((1 + mined + len(self.given)) * (1 + len(self.models)))
 
+    def result_bytes(self, layers: int, heads: int) -> float:
+        """A row for the prediction with each trigger."""
+        return ROW_BYTES * (self.cost(layers, heads) if self.outcomes else 1)
+
     @field_validator("given")
     @classmethod
     def _words(
@@ -167,23 +171,31 @@ class AttackSpec(JobSpec):
                 raise ValueError("each word must be of 1 to 100 characters without blanks")
         return value
 
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """The rates of mined triggers, which are by gold class."""
+        mined = given.get("triggers_from") is not None
+        return "an attack needs data.label_column: gold labels" if mined else None
+
     @model_validator(mode="after")
     def _has_triggers(self) -> AttackSpec:
         if self.triggers_from is None and not self.given:
-            raise ValueError("an attack needs triggers_from, an attribution job, or given triggers")
-        if self.triggers_from is not None and self.data.label_column is None:
-            raise ValueError("an attack needs data.label_column: gold labels")
+            message = "an attack needs triggers_from, an attribution job, or given triggers"
+            raise at("triggers_from", message)
         if self.given and self.insertion == "tokens":
-            raise ValueError("given triggers are inserted as text: insertion must be 'text'")
+            message = "given triggers are inserted as text: insertion must be 'text'"
+            raise at("insertion", message)
         words, places = (
             [[len(part) for part in parts] for parts in given]
             for given in (self.given, self.positions)
         )
         if places and places != words:
-            raise ValueError("positions needs one number for each given word, in the same form")
+            message = "positions needs one number for each given word, in the same form"
+            raise at("positions", message)
         columns = len(self.data.text_columns)
         if any(part for trigger in self.given for part in trigger[columns:]):
-            raise ValueError("a given trigger has words for a second text; data has one column")
+            message = "a given trigger has words for a second text; data has one column"
+            raise at("given", message)
         return self
 
 
@@ -379,4 +391,4 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-SPEC = AttackSpec
+SPEC, RESULT = AttackSpec, AttackResult

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
 from jobs.results import Bools, Floats, Ints, ShardResult
-from jobs.specs.base import JobSpec, RankingSource
+from jobs.specs.base import ROW_BYTES, JobSpec, RankingSource
 
 _RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")
 
@@ -75,6 +76,10 @@ class AttributionSpec(JobSpec):
         ),
     )
     """The first one is the importance of Hao et al.; attention is the baseline to compare with."""
+    costly: ClassVar[tuple[str, ...]] = (
+        *JobSpec.costly,
+        *("integration", "rtol", "max_points"),
+    )
     unit_seconds: ClassVar[float] = 0.25
 
     @property
@@ -129,11 +134,14 @@ class AttributionSpec(JobSpec):
             )
         return value
 
-    @model_validator(mode="after")
-    def _gold_needs_labels(self) -> AttributionSpec:
-        if self.target == "gold" and self.data.label_column is None:
-            raise ValueError("target 'gold' needs data.label_column")
-        return self
+    def result_bytes(self, layers: int, heads: int) -> float:
+        """A row for each head."""
+        return ROW_BYTES * layers * heads
+
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """The target, if it is the gold label."""
+        return "target 'gold' needs data.label_column" if given.get("target") == "gold" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,4 +206,4 @@ def shard_sums(
     return int(ok.sum()), np.stack([part.sum(axis=0) for part in parts])
 
 
-SPEC = AttributionSpec
+SPEC, RESULT = AttributionSpec, AttributionResult

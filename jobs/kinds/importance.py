@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
 from jobs.results import Floats, ShardResult
-from jobs.specs.base import JobSpec, RankingSource
+from jobs.specs.base import ROW_BYTES, JobSpec, RankingSource
 
 
 class ImportanceSpec(JobSpec):
@@ -65,16 +65,19 @@ class ImportanceSpec(JobSpec):
         """A model with a single output, which has no classes."""
         return self.classless(outputs, Outputs.CLASSES)
 
+    def result_bytes(self, layers: int, heads: int) -> float:
+        """A row for each head and source."""
+        return ROW_BYTES * layers * heads * len(self.offers)
+
     def cost(self, layers: int, heads: int) -> float:
         """Forward passes; a backward pass counts as two, and layers before the head are shared."""
         passes = {"taylor": 3.0, "embedding-gradient": 6.0}
         return passes.get(self.method, 1.0 + 0.6 * layers * heads)
 
-    @model_validator(mode="after")
-    def _needs_labels(self) -> ImportanceSpec:
-        if self.data.label_column is None:
-            raise ValueError(f"method {self.method!r} needs data.label_column: gold labels")
-        return self
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """The loss that every method differentiates or compares."""
+        return "importance needs data.label_column: gold labels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,5 +99,12 @@ class ImportanceResult(ShardResult):
             return {source: np.concatenate([v[source] for v in values]) for source in values[0]}
         return super().join(name, values)
 
+    @classmethod
+    def pick(cls, name: str, value: Any, rows: Sequence[int]) -> Any:
+        """Pick from the values of each source."""
+        if name == "values":
+            return {source: value[source][list(rows)] for source in value}
+        return super().pick(name, value, rows)
 
-SPEC = ImportanceSpec
+
+SPEC, RESULT = ImportanceSpec, ImportanceResult

@@ -7,21 +7,21 @@ Heads are removed in the order of their importance (Hao et al., AAAI 2021, secti
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headwise.models.labels import Outputs
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
 from jobs.errors import InputError, Problem, refuse
 from jobs.results import ShardResult, SiteInfo
-from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, comma_separated
+from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, at
 
 RANDOM = "random"
 """Stands for a source where the order of the heads is random."""
@@ -81,34 +81,24 @@ class PruningSpec(JobSpec):
     steps: int = Field(
         default=10, ge=1, le=1000, description="Equal steps from no head to all heads."
     )
-    shares: Annotated[
-        tuple[Annotated[float, Field(ge=0, le=1)], ...] | None, BeforeValidator(comma_separated)
-    ] = Field(
+    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
         default=None,
         max_length=1000,
         description="Shares of the heads to remove, from 0 to 1, instead of steps.",
     )
-    directions: Annotated[
-        tuple[Literal["least", "most"], ...], BeforeValidator(comma_separated)
-    ] = Field(
+    directions: tuple[Literal["least", "most"], ...] = Field(
         default=("least", "most"),
         description="Which heads go first: 'least' important, 'most' important, or both.",
     )
-    within_layer: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=1000)], ...], BeforeValidator(comma_separated)
-    ] = Field(
+    within_layer: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         default=(), max_length=100, description="Also remove k heads of each layer, for these k."
     )
-    attention_types: Annotated[
-        tuple[Literal["encoder", "decoder", "cross"], ...], BeforeValidator(comma_separated)
-    ] = Field(
+    attention_types: tuple[Literal["encoder", "decoder", "cross"], ...] = Field(
         default=(),
         exclude_if=operator.not_,  # the hashes of specifications from before it stay the same
         description="Remove heads of these types of attention alone. Default: of all.",
     )
-    layers: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=10_000)], ...], BeforeValidator(comma_separated)
-    ] = Field(
+    layers: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = Field(
         default=(),
         max_length=1000,
         exclude_if=operator.not_,
@@ -136,6 +126,17 @@ class PruningSpec(JobSpec):
     def needs_gold(self) -> bool:
         """Always: accuracy and loss need it."""
         return True
+
+    def left_out_jobs(self, pending: Collection[int] = ()) -> tuple[int, ...]:
+        """Those that ranked the heads."""
+        if self.allow_overlap:
+            return ()
+        return tuple(sorted({one.job for one in self.sources} - set(pending)))
+
+    def nothing_left(self, examples: int) -> Problem:
+        """Data that the heads were ranked with, which one may evaluate on, but must say so."""
+        remedy = "Give other examples, or set allow_overlap to evaluate on these."
+        return replace(super().nothing_left(examples), remedy=remedy)
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -193,15 +194,19 @@ class PruningSpec(JobSpec):
             raise ValueError("names the same twice")
         return value
 
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """Accuracy and loss."""
+        return "a pruning job needs data.label_column: gold labels"
+
     @model_validator(mode="after")
     def _possible(self) -> PruningSpec:
-        if self.data.label_column is None:
-            raise ValueError("a pruning job needs data.label_column: gold labels")
         if self._points() > MOST_MASKS:
-            raise ValueError(
+            message = (
                 f"asks for up to {self._points():,} different masks, and at most {MOST_MASKS:,} "
                 "are computed: give fewer steps, sources, random orders or within_layer"
             )
+            raise at("steps", message)
         return self
 
 
@@ -346,5 +351,11 @@ class PruningResult(ShardResult):
             return tuple(reduce(operator.add, half) for half in zip(*values, strict=True))
         return super().join(name, values)
 
+    def divided(self, counts: Sequence[int]) -> list[Self]:
+        """The first part has all sums: nothing tells those of single examples apart."""
+        first, *others = super().divided(counts)
+        even, odd = (half.without_examples() for half in self.halves)
+        return [first, *(replace(other, halves=(even, odd)) for other in others)]
 
-SPEC = PruningSpec
+
+SPEC, RESULT = PruningSpec, PruningResult

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
 
+Model = TypeVar("Model", bound=BaseModel)
+
 MAX_ROWS = 10_000_000
+ROW_BYTES = 127.0
+"""Bytes that a small row takes with its part of the indexes, about; measured in docs/scale.md."""
 _HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
 _FOLDER = ("/", "./", "../", "~")
 
@@ -25,17 +31,31 @@ _HAS = {
 }
 
 
-def comma_separated(value: object) -> object:
-    """The parts of a text between commas; values of other types stay as they are."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+def read_strictly(model: type[Model], raw: object) -> Model:
+    """A model from decoded JSON, in which no text is a number. Raises ValidationError."""
+    # Read as JSON, because elsewhere a strict model takes no list for a tuple.
+    return model.model_validate_json(json.dumps(raw), strict=True)
 
 
 class Frozen(BaseModel):
     """An immutable model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def at(field: str, message: str, remedy: str = "") -> PydanticCustomError:
+    """The error of a validator that looks at several fields, told at one of them.
+
+    field: dotted, from the model that has the validator
+    remedy: where the description of the field is none
+    """
+    context = {"field": field, "message": message, "remedy": remedy}
+    return PydanticCustomError("at", "{message}", context)
+
+
+LABEL_COLUMN = "data.label_column"
+"""The field that jobs which need gold labels are told at."""
+NAME_THE_LABELS = "Name the column with the gold labels."
 
 
 def inner_model(annotation: object) -> type[BaseModel] | None:
@@ -72,7 +92,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _revision_is_for_the_hub(self) -> ModelSpec:
         if self.is_local and self.revision is not None:
-            raise ValueError("a local folder has no revision; leave model.revision empty")
+            raise at("revision", "a local folder has no revision; leave model.revision empty")
         return self
 
 
@@ -95,7 +115,7 @@ class DataSpec(Frozen):
     config: str | None = Field(default=None, max_length=100, description="Hub: configuration.")
     split: str | None = Field(default=None, max_length=100, description="Hub: split.")
     revision: str | None = Field(default=None, max_length=100, description="Hub: revision.")
-    text_columns: Annotated[tuple[str, ...], BeforeValidator(comma_separated)] = Field(
+    text_columns: tuple[str, ...] = Field(
         min_length=1,
         max_length=2,
         description="One text column, or two for pairs: premise, hypothesis.",
@@ -119,18 +139,21 @@ class DataSpec(Frozen):
         given = [repr(value) for value in (self.path, self.dataset) if value is not None]
         given += ["data.inline"] * self.inline
         if len(given) != 1:
-            raise ValueError(
+            raise at(
+                "path",
                 "needs exactly one of data.path (a file), data.dataset (the hub) and data.inline "
-                f"(rows of the submission), got {' and '.join(given) or 'none'}"
+                f"(rows of the submission), got {' and '.join(given) or 'none'}",
             )
         if self.inline and (self.offset or self.limit or self.sample):
-            raise ValueError("data.offset, data.limit and data.sample do not apply to data.inline")
+            message = "data.offset, data.limit and data.sample do not apply to data.inline"
+            raise at("inline", message)
         if self.dataset and not self.split:
-            raise ValueError("a hub dataset needs data.split, e.g. 'validation'")
+            raise at("split", "a hub dataset needs data.split, e.g. 'validation'")
         if not self.dataset and (self.config or self.split or self.revision):
-            raise ValueError("data.config, data.split and data.revision belong to a hub dataset")
+            message = "data.config, data.split and data.revision belong to a hub dataset"
+            raise at("dataset", message)
         if any(not name.strip() for name in self.text_columns):
-            raise ValueError("data.text_columns has an empty name")
+            raise at("text_columns", "data.text_columns has an empty name")
         return self
 
 
@@ -212,6 +235,8 @@ class JobSpec(Frozen):
     """The sources of importance that jobs of this kind rank heads by."""
     model_from: ClassVar[str | None] = None
     """The field that names the job whose model is used where the specification names none."""
+    costly: ClassVar[tuple[str, ...]] = ("max_length", "dtype", "device")
+    """Fields that decide what a unit of `cost` takes."""
     unit_seconds: ClassVar[float] = 0.015
     """Seconds that a unit of `cost` is assumed to take until jobs of this kind have been measured:
     a forward pass of a 6-layer model on two CPU cores."""
@@ -250,6 +275,36 @@ class JobSpec(Frozen):
     def references(self) -> tuple[Reference, ...]:
         """The earlier jobs that it names."""
         return ()
+
+    @classmethod
+    def gold_for(cls, given: Mapping[str, Any]) -> str | None:
+        """The use that is made of gold labels, with "needs data.label_column"; None without one.
+
+        given: the fields as they were given, some of which may be missing or wrong
+        """
+        return None
+
+    @model_validator(mode="after")
+    def _has_gold(self) -> Self:
+        if self.data.label_column is None and (message := self.gold_for(vars(self))):
+            raise at(LABEL_COLUMN, message, NAME_THE_LABELS)
+        return self
+
+    def left_out_jobs(self, pending: Collection[int] = ()) -> tuple[int, ...]:
+        """Jobs whose examples this one leaves out of its own.
+
+        pending: numbers of jobs that are not written yet, and have no examples
+        """
+        return ()
+
+    def nothing_left(self, examples: int) -> Problem:
+        """The problem of data whose examples are all left out."""
+        message = f"all {examples:,} examples are among those that the heads were ranked with"
+        return Problem(field="data", value=None, message=message, remedy="Give other examples.")
+
+    def result_bytes(self, layers: int, heads: int) -> float:
+        """Bytes that the results of an example take in the database, about."""
+        return ROW_BYTES
 
     def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
         """Problems with a model that has these labels."""

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.kinds import DEFAULT, SPECS
+from jobs.people import HIGHEST_PRIORITY, LOCAL, LONGEST_NAME, LOWEST_PRIORITY, user_of
 from jobs.settings import QUEUE_NAME
-from jobs.specs.base import Frozen, JobSpec, inner_model
+from jobs.specs.base import (
+    LABEL_COLUMN,
+    NAME_THE_LABELS,
+    Frozen,
+    JobSpec,
+    Model,
+    inner_model,
+    read_strictly,
+)
 
-Model = TypeVar("Model", bound=BaseModel)
 _UNKNOWN_KIND = "unknown_kind"
 _YEAR = 31_536_000
+_PRIORITY: Any = Field(
+    default=0,
+    ge=LOWEST_PRIORITY,
+    le=HIGHEST_PRIORITY,
+    description="From -100 to 100; higher runs first. Members give at most what the setting "
+    "HEADWISE_MEMBER_PRIORITY says.",
+)
 
 
 def _kind_of(spec: Mapping[str, Any]) -> str:
@@ -63,11 +78,19 @@ class Submission(Kept):
 
     spec: SerializeAsAny[JobSpec]
     name: str = Field(default="", max_length=200, description="Shown in lists.")
-    user: str = Field(default="local", min_length=1, max_length=100)
-    priority: int = Field(
-        default=0, ge=-100, le=100, description="From -100 to 100; higher runs first."
+    user: str = Field(
+        default=LOCAL,
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="The owner, by default who submits it. Names are compared, and stored, without "
+        "regard to capitals and invisible characters.",
     )
-    queue: str = Field(default="default", pattern=QUEUE_NAME)
+    priority: int = _PRIORITY
+    queue: str = Field(
+        default="default",
+        pattern=QUEUE_NAME,
+        description="Workers of this queue run the job. Lower-case letters, digits, - and _.",
+    )
     idempotency_key: str | None = Field(
         default=None, max_length=100, description="The same key from the same user is one job."
     )
@@ -81,6 +104,12 @@ class Submission(Kept):
         default=False, description="Run it even where a finished job has the same results."
     )
 
+    notify: tuple[str, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Recipients, by name, that are told when it ends, besides those that are told "
+        "of every job.",
+    )
     deadline: float | datetime | None = Field(
         default=None,
         description="The job then ends with what is done, and fails: seconds from now, or a time "
@@ -94,17 +123,13 @@ class Submission(Kept):
             return value
         if (kind := _kind_of(value)) not in SPECS:
             raise PydanticCustomError(_UNKNOWN_KIND, "is no kind of job")
-        return SPECS[kind].model_validate(value)
+        return read_strictly(SPECS[kind], value)
 
     @field_validator("deadline", mode="before")
     @classmethod
     def _seconds_or_time(cls, value: object) -> object:
         if isinstance(value, str):
-            given = value.strip()
-            try:
-                value = float(given) if given else None
-            except ValueError:
-                value = _time(given)
+            return _time(value.strip())
         if isinstance(value, int | float) and not 0 < value <= _YEAR:
             raise ValueError("must be more than 0 and at most 31,536,000 seconds, a year")
         return value
@@ -120,9 +145,7 @@ class Submission(Kept):
 class Changes(Kept):
     """Changes of a submitted job; fields that are not given stay as they are."""
 
-    priority: int = Field(
-        default=0, ge=-100, le=100, description="From -100 to 100; higher runs first."
-    )
+    priority: int = _PRIORITY
 
 
 def canonical_json(spec: JobSpec) -> str:
@@ -146,10 +169,13 @@ def parse_submission(raw: object) -> Submission:
         raise _no_object("submission", raw)
     if "spec" in raw and not isinstance(raw["spec"], Mapping):
         raise _no_object("spec", raw["spec"])
+    raw = {**raw, "user": user_of(raw.get("user"))}
     try:
-        return Submission.model_validate(raw)
+        return read_strictly(Submission, raw)
     except ValidationError as error:
-        raise InputError([_submission_problem(item, raw) for item in error.errors()]) from None
+        found = [_submission_problem(item, raw) for item in error.errors()]
+    spec = raw.get("spec") or {}
+    raise InputError([*found, *unlabelled(SPECS.get(_kind_of(spec)), spec, found)])
 
 
 def parse_changes(raw: object) -> Changes:
@@ -162,9 +188,23 @@ def parsed(model: type[Model], raw: object, what: str, page: str = "docs/jobs.md
     if not isinstance(raw, Mapping):
         raise _no_object(what, raw, page)
     try:
-        return model.model_validate(raw)
+        return read_strictly(model, raw)
     except ValidationError as error:
-        raise InputError([problem(item, model) for item in error.errors()]) from None
+        found = [problem(item, model) for item in error.errors()]
+    raise InputError([*found, *unlabelled(model, raw, found)])
+
+
+def unlabelled(
+    model: type[BaseModel] | None, raw: Mapping[str, Any], found: Sequence[Problem]
+) -> list[Problem]:
+    """The problem of a missing label column, where others kept it from being `found`."""
+    need = getattr(model, "gold_for", None)
+    data = raw.get("data") or {}
+    if need is None or not isinstance(data, Mapping) or data.get("label_column"):
+        return []
+    if (message := need(raw)) is None or any(one.field == LABEL_COLUMN for one in found):
+        return []
+    return [Problem(field=LABEL_COLUMN, value=None, message=message, remedy=NAME_THE_LABELS)]
 
 
 def _no_object(what: str, raw: object, page: str = "docs/jobs.md") -> InputError:
@@ -178,7 +218,7 @@ def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
         remedy = nearest(str(kind), SPECS)
         return Problem(field="kind", value=kind, message=item["msg"], remedy=remedy)
     first, *rest = item["loc"] or ("submission",)  # none where a key is no Unicode text
-    if first == "spec" and rest:
+    if first == "spec" and (rest or item["type"] == "at"):
         return problem({**item, "loc": rest}, SPECS[_kind_of(raw["spec"])])
     return problem({**item, "loc": (first, *rest)}, Submission)
 
@@ -186,6 +226,9 @@ def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
 def problem(item: Any, model: type[BaseModel]) -> Problem:
     """The problem of one of pydantic's errors in `model`: field, value, message and remedy."""
     path = [str(part) for part in item["loc"]]
+    if item["type"] == "at":
+        path += item["ctx"]["field"].split(".")
+    own_remedy = item.get("ctx", {}).get("remedy")
     field = ".".join(path) or "spec"
     owner = _model_at(model, path[:-1])
     if item["type"] == "extra_forbidden":
@@ -197,12 +240,12 @@ def problem(item: Any, model: type[BaseModel]) -> Problem:
         )
     info = owner.model_fields.get(path[-1]) if owner and path else None
     message = item["msg"].removeprefix("Value error, ")
-    value = None if item["type"] == "missing" else item["input"]
+    value = None if item["type"] in ("missing", "json_invalid", "at") else item["input"]
     return Problem(
         field=field,
         value=value if not isinstance(value, Mapping) else None,
         message=message[0].lower() + message[1:],
-        remedy=(info.description or "") if info else "",
+        remedy=own_remedy or (info.description or "" if info else ""),
     )
 
 

@@ -33,13 +33,16 @@ FINDINGS: dict[str, Callable[[Database, Job], list[str]]] = {
 """The sentences about a job that has succeeded, by its kind."""
 
 
+def job_findings(database: Database, job: Job) -> list[str]:
+    """Sentences about one job; none unless it has succeeded."""
+    if job.state is not JobState.SUCCEEDED or job.kind not in FINDINGS:
+        return []
+    return FINDINGS[job.kind](database, job)
+
+
 def findings(database: Database, jobs: Mapping[str, Job]) -> dict[str, list[str]]:
     """Sentences by step, of the steps that have succeeded."""
-    found = {
-        step: FINDINGS[job.kind](database, job)
-        for step, job in jobs.items()
-        if job.state is JobState.SUCCEEDED and job.kind in FINDINGS
-    }
+    found = {step: job_findings(database, job) for step, job in jobs.items()}
     if agreement := agree(ranked(database, jobs)):
         found["agreement"] = agreement
     return {step: some for step, some in found.items() if some}

@@ -7,7 +7,8 @@ import math
 from db.database import Database
 from db.reads import results
 from db.reads.jobs import Job
-from jobs.formatting import counted, head_name, number, percent
+from headwise.naming import head_name
+from jobs.formatting import counted, number, percent
 
 TOP = 10
 

@@ -6,7 +6,8 @@ from db.database import Database
 from db.reads import results
 from db.reads.jobs import Job
 from db.results import rankings
-from jobs.formatting import counted, head_name, number
+from headwise.naming import head_name
+from jobs.formatting import counted, number
 from jobs.kinds import ranking_source
 
 

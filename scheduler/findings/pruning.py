@@ -41,7 +41,7 @@ def findings(database: Database, job: Job) -> list[str]:
                 f"random {percent(values[0])} to {percent(values[-1])} "
                 f"({counted(len(values), 'order')})"
             )
-        removed = f"{near[0].removed:,} heads ({percent(near[0].share, 0)})"
+        removed = f"{counted(near[0].removed, 'head')} ({percent(near[0].share, 0)})"
         sentences.append(
             f"Accuracy with {removed} removed, {direction} important first: {'; '.join(parts)}."
         )

@@ -10,7 +10,9 @@ from typing import Literal, get_args
 from db.database import Database
 from db.ops import retention
 from db.queue import lifecycle
-from jobs.errors import nearest, refuse
+from db.reads import jobs as job_reads
+from jobs.errors import InputError, nearest, refuse
+from jobs.people import priority_problems
 from jobs.specs.submission import parse_changes
 
 Action = Literal["pause", "resume", "cancel", "delete", "purge"]
@@ -19,13 +21,17 @@ Action = Literal["pause", "resume", "cancel", "delete", "purge"]
 def change(database: Database, job_id: int, raw: object) -> None:
     """Change a job's priority, or how long it is kept.
 
-    Raises InputError for bad values, NotFoundError for an unknown job and ConflictError for
-    the priority of a job that has ended.
+    Raises InputError for bad values and a priority that the person may not give, NotFoundError for
+    an unknown job and ConflictError for the priority of a job that has ended.
     """
     changes = parse_changes(raw)
     given = changes.model_dump(include=changes.model_fields_set)
     if not given:
         raise refuse("changes", None, "change nothing", "Give priority, or days to keep the job.")
+    if "priority" in given:
+        now = job_reads.get_job(database, job_id).priority
+        if problems := priority_problems(given["priority"], now):
+            raise InputError(problems)
     lifecycle.change_job(database, job_id, given)
 
 

@@ -9,6 +9,7 @@ from jobs.settings import Settings
 
 DEMO_MODEL = Path("models/demo-nli")
 DEMO_DATA = Path("demo/pairs.jsonl")
+DEMO = "Demo: natural language inference"
 
 
 def presets(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -22,7 +23,7 @@ def presets(settings: Settings) -> dict[str, dict[str, Any]]:
     }
     found: dict[str, dict[str, Any]] = {}
     if demo_model.is_dir() and demo_data.is_file():
-        found["Demo: natural language inference"] = {
+        found[DEMO] = {
             "name": "demo",
             "spec": {"model": model, "data": data, "rtol": 1e-2},
         }

@@ -13,8 +13,10 @@ from db.database import Database
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs.errors import InputError, refuse
+from jobs.people import HIGHEST_PRIORITY
+from jobs.specs.submission import Submission
 
-FIRST = 100
+FIRST = HIGHEST_PRIORITY
 """The highest priority: before the waiting shards of every other job."""
 
 
@@ -62,10 +64,10 @@ def _positions(field: str, typed: str, words: Sequence[str]) -> list[float]:
     return found
 
 
-def is_quick(job: Job) -> bool:
-    """True where the form for one text says all that the job was asked."""
-    asks = job.kind == "attribution" or bool(job.spec.get("given"))
-    return asks and bool(job.spec["data"].get("inline")) and job.examples == 1
+def is_one_text(submission: Submission) -> bool:
+    """True if it explains or attacks one text, which everybody may do before all others."""
+    asks = submission.spec.kind == "attribution" or bool(getattr(submission.spec, "given", ()))
+    return asks and submission.spec.data.inline and len(submission.rows or ()) == 1
 
 
 def rows_again(database: Database, job: Job) -> list[dict[str, object]]:
@@ -88,10 +90,12 @@ def rows_again(database: Database, job: Job) -> list[dict[str, object]]:
 def texts_again(database: Database, job: Job) -> tuple[str, str]:
     """The text of a quick job, or its pair, to start from; empty once they are gone."""
     try:
-        (row,) = rows_again(database, job)
+        rows = rows_again(database, job)
     except InputError:
         return "", ""
-    first, second = (*map(str, row.values()), "")[:2]
+    if len(rows) != 1:
+        return "", ""
+    first, second = (*map(str, rows[0].values()), "")[:2]
     return first, second
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 
+from db.accounts.audit import note_made
 from db.database import Database
 from db.queue import recurring
 from db.queue.recurring import Due
@@ -64,7 +65,9 @@ def add(raw: object, settings: Settings, database: Database) -> int:
         "next_at": next_time(found.cron, found.zone, recurring.now(database)),
         "retry_at": 0.0,
     }
-    return recurring.add(database, values)
+    number = recurring.add(database, values)
+    note_made(f"recurring job {number}")
+    return number
 
 
 def control(database: Database, number: int, action: str) -> None:

@@ -1,7 +1,8 @@
 """Studies: jobs submitted together, which may need each other's results.
 
 A study is `{"name": ..., "user": ..., "spec": {...}}`, see `jobs.study`, or any jobs:
-`{"name": ..., "user": ..., "jobs": {"attribution": {"spec": {...}}, "pruning": {...}}}`. Where a
+`{"name": ..., "user": ..., "jobs": {"attribution": {"spec": {...}}, "pruning": {...}}}`. A `queue`
+beside them is that of every job. Where a
 specification wants the number of a job, "$attribution" means the job of that key, which must come
 before it.
 """
@@ -13,13 +14,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from db.accounts.audit import note_made
 from db.database import Database
 from db.queue.new_jobs import NewJob
 from db.reads import jobs as job_reads
 from db.reads import studies
 from jobs.errors import ConflictError, InputError, Problem, nearest, refuse
+from jobs.formatting import counted, time_range
 from jobs.inputs.data import Rows
 from jobs.inputs.models import model_facts
+from jobs.people import user_of
 from jobs.plan import Estimate
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
@@ -31,6 +35,8 @@ from scheduler.submission.references import Parent
 from scheduler.submission.submit import (
     Checked,
     check,
+    copied,
+    early_problems,
     new_job,
     pinned,
     read_submission,
@@ -39,6 +45,7 @@ from scheduler.submission.submit import (
 
 ACTIONS = ("pause", "resume", "cancel")
 MOST_JOBS = 100
+_KEYS = ("name", "user", "queue", "spec", "jobs")
 _PLACEHOLDER = 2**31 - 1
 """Numbers from here down stand for jobs that are not written yet."""
 
@@ -69,15 +76,23 @@ class CheckedStudy:
     def estimate(self) -> Estimate:
         """The cost of the new jobs, one after the other."""
         new = [one.estimate for key, one in self.jobs.items() if key not in self.reused]
-        times = [one.seconds for one in new]
         unknown = [key for key, one in self.jobs.items() if one.estimate.seconds is None]
+        known = all(one.seconds is not None for one in new)
+        low, middle, high = (
+            sum(getattr(one, name) or 0.0 for one in new) if known else None
+            for name in ("low_seconds", "seconds", "high_seconds")
+        )
         return Estimate(
             examples=sum(one.examples for one in new),
             shards=sum(one.shards for one in new),
-            seconds=None if None in times else sum(filter(None, times)),
-            basis=f"no such job was measured yet: {', '.join(unknown)}"
-            if None in times
-            else f"{len(new)} jobs, measured on jobs like them",
+            seconds=middle,
+            low_seconds=low,
+            high_seconds=high,
+            time=time_range(low, high) if low and high else "",
+            basis=f"{counted(len(new), 'job')}, from jobs like them"
+            if known
+            else f"no such job was measured yet: {', '.join(unknown)}",
+            bytes=sum(one.bytes or 0 for one in new),
         )
 
 
@@ -97,9 +112,16 @@ def check_study(raw: object, settings: Settings, database: Database) -> CheckedS
         return _check_jobs(raw, settings, database)
     if "jobs" in raw:
         raise refuse("jobs", None, "is given beside spec", "Give one of the two.")
-    spec = parse_study(raw["spec"])
-    facts = model_facts(spec.model, settings)
-    jobs = spec.jobs(spec.chosen(facts.layers, facts.heads))
+    try:
+        spec = parse_study(raw["spec"])
+    except InputError as error:
+        raise InputError([*error.problems, *early_problems(raw["spec"], settings)]) from None
+    try:
+        facts = model_facts(spec.model, settings)
+        shape = (facts.layers, facts.heads)
+    except InputError:  # told once more by the first job that is checked
+        shape = (1, 1)
+    jobs = spec.jobs(spec.chosen(*shape))
     name = raw.get("name", "")
     named = {
         step: {"spec": job, "name": f"{name}: {step}" if name else step}
@@ -155,6 +177,7 @@ def submit_study(checked: CheckedStudy, database: Database) -> Study:
             return new_job(found, rows[key])
 
         number, jobs = studies.write_study(database, checked.name, checked.user, checked.steps, job)
+    note_made(f"study {number}")
     return Study(study=number, jobs=jobs)
 
 
@@ -189,7 +212,8 @@ def restart_study(study: int, settings: Settings, database: Database) -> Study:
         {step: job.id for step, job in anew.items()},
     )
     again = {
-        step: {"spec": spec, "name": jobs[step].name, "priority": jobs[step].priority}
+        step: copied(jobs[step])
+        | {"spec": spec}
         | ({"rows": rows_again(database, jobs[step])} if spec["data"].get("inline") else {})
         for step, spec in specs.items()
     }
@@ -212,7 +236,9 @@ def control_study(database: Database, study: int, action: str) -> None:
 def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
     if not isinstance(raw, Mapping):
         raise refuse("study", raw, "must be a JSON object", "See docs/jobs.md.")
-    name, user, jobs = raw.get("name", ""), raw.get("user", "local"), raw.get("jobs")
+    for key in raw.keys() - _KEYS:
+        raise refuse(str(key), None, "unknown key", nearest(str(key), _KEYS))
+    name, user, jobs = raw.get("name", ""), user_of(raw.get("user")), raw.get("jobs")
     for key, value in (("name", name), ("user", user)):
         if not isinstance(value, str) or len(value) > 100 or "\0" in value:
             raise refuse(key, value, "must be a text of at most 100 characters", "Shorten it.")
@@ -222,7 +248,8 @@ def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
     for key, job in jobs.items():
         if not isinstance(job, Mapping):
             raise refuse(f"jobs.{key}", job, "must be a JSON object", "See docs/jobs.md.")
-    return name, user, {str(key): {"user": user, **job} for key, job in jobs.items()}
+    common = {"user": user, **({"queue": raw["queue"]} if "queue" in raw else {})}
+    return name, user, {str(key): {**common, **job} for key, job in jobs.items()}
 
 
 def _numbered(raw: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from db.accounts.audit import note_made
 from db.database import Database
-from db.ops import fleet
+from db.ops import fleet, notifications
 from db.ops.fleet import NO_WORKERS
-from db.queue import new_jobs, planning
-from db.queue.examples import ExampleRow
+from db.queue import new_jobs
+from db.queue.examples import ExampleRow, text_hash
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
+from db.reads import past_jobs
+from db.reads.jobs import Job
 from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
-from jobs.inputs.data import Rows, open_rows
+from jobs.estimates import experience
+from jobs.formatting import counted
+from jobs.inputs.data import Rows, data_file, open_rows
 from jobs.inputs.hub import dataset_address
 from jobs.inputs.models import ModelFacts, label_order, model_facts
 from jobs.inputs.rows import Summary
@@ -29,12 +36,16 @@ from jobs.inputs.summary import summarize
 from jobs.inputs.texts import try_texts
 from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
-from jobs.plan import Estimate, estimate, guess
+from jobs.people import highest_priority, priority_problems
+from jobs.plan import Estimate, estimate
 from jobs.settings import Settings
-from jobs.specs.base import JobSpec
+from jobs.specs.base import JobSpec, ModelSpec, read_strictly
 from jobs.specs.submission import Submission, canonical_json, parse_submission, spec_hash
 from jobs.states import Control, JobState
+from jobs.titles import data_name, model_name
 from jobs.traces import span_of_past
+from scheduler.submission.overlap import count_overlap
+from scheduler.submission.quick_jobs import is_one_text
 from scheduler.submission.references import Parent, check_references
 
 
@@ -50,16 +61,33 @@ class Checked:
     estimate: Estimate
     understood: Understood | None = None
     """The reading of `data`."""
+    overlap: int = 0
+    """Examples that are left out, because the heads were ranked with them."""
+    recipients: tuple[int, ...] = ()
+    """Recipients of notifications that are told when it ends."""
     limits: Limits = NO_LIMITS
     existing_job: int | None = None
     """An unfinished job that is the same work, or has the same idempotency key."""
     same_as: int | None = None
     """A succeeded job with the same results, used instead unless `again` is set."""
+    unserved: str | None = None
+    """That no worker serves its queue, in words."""
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """Treatment of the data that one may not expect, in words."""
+        return self.understood.notes if self.understood else self.facts.notes
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Treatment of the data that one may not expect, in words."""
-        return self.understood.notes if self.understood else self.facts.notes
+        """The same, the examples that are left out, and that no worker serves its queue."""
+        found = list(self.data_notes)
+        if self.overlap and self.data:
+            found.append(
+                f"{self.overlap:,} of {counted(self.data.examples, 'example')} are among those "
+                "that the heads were ranked with, and are left out"
+            )
+        return (*found, self.unserved) if self.unserved else tuple(found)
 
 
 def check(
@@ -73,7 +101,7 @@ def check(
     `pending` are jobs that will be written before it, by the numbers that it calls them. Raises
     InputError with every problem that was found.
     """
-    submission = read_submission(with_model(raw, database), settings)
+    submission = _read(with_model(raw, database), settings)
     spec = submission.spec
     problems = _own_problems(submission)
     facts: ModelFacts | None = None
@@ -88,6 +116,10 @@ def check(
         problems += other
     except InputError as error:
         problems += error.problems
+    try:
+        recipients = notifications.by_name(database, submission.notify, submission.user)
+    except InputError as error:
+        problems += error.problems
     problems += check_references(submission.spec, settings, database, pending or {})
     try:
         if not spec.data.dataset:
@@ -96,17 +128,45 @@ def check(
         problems += error.problems
     if problems or facts is None:
         raise InputError(problems)
+    overlap = _overlap(spec, data, spec.left_out_jobs(pending or ()), settings, database)
+    fresh = data and replace(data, examples=data.examples - overlap)
+    grace = fleet.patience(settings.heartbeat_seconds)
+    workers = fleet.count_workers(database, grace)
+    alive = workers.get(submission.queue, NO_WORKERS).alive
     found = Checked(
         submission=submission,
         settings=settings,
         facts=facts,
         data=data,
         understood=understood,
-        estimate=_estimate(submission, facts, data, settings, database),
+        estimate=_estimate(submission, facts, fresh, alive, database, settings),
+        overlap=overlap,
+        unserved=fleet.unserved(submission.queue, workers),
+        recipients=tuple(recipients),
         limits=Limits(
             jobs=settings.max_jobs_per_user, examples=settings.max_queued_examples_per_user
         ),
     )
+    return _with_same_work(found, database)
+
+
+def _overlap(
+    spec: JobSpec, data: Summary | None, jobs: Sequence[int], settings: Settings, database: Database
+) -> int:
+    """Count the examples that are left out as those of `jobs`. Raises InputError if none is left.
+
+    Those of hub data are counted once they are loaded.
+    """
+    if data is None or not jobs:
+        return 0
+    found = count_overlap(spec.data, data, jobs, settings, database)
+    if found == data.examples:
+        raise InputError(spec.nothing_left(found))
+    return found
+
+
+def _with_same_work(found: Checked, database: Database) -> Checked:
+    """The check with the jobs of the same work. Raises LimitError where a new one is too many."""
     job = new_job(found)
     with database.read() as tx:
         existing = new_jobs.find_job(tx, job.values)
@@ -114,8 +174,38 @@ def check(
         if existing is None and job.reuse_since is not None:
             same = new_jobs.find_results(tx, job.values, job.reuse_since)
         if existing is None and same is None:
-            enforce(tx, job.limits, submission.user, job.values["examples"])
+            enforce(tx, job.limits, found.submission.user, job.values["examples"])
     return replace(found, existing_job=existing, same_as=same)
+
+
+def _read(raw: object, settings: Settings) -> Submission:
+    """The submission. Raises InputError, also with the problems of its model and its file."""
+    try:
+        return read_submission(raw, settings)
+    except InputError as error:
+        spec = raw.get("spec") if isinstance(raw, Mapping) else None
+        raise InputError([*error.problems, *early_problems(spec, settings)]) from None
+
+
+def early_problems(spec: object, settings: Settings) -> list[Problem]:
+    """The problems with the model and the file of a specification that cannot be read yet."""
+    if not isinstance(spec, Mapping):
+        return []
+    found: list[Problem] = []
+    try:
+        model = read_strictly(ModelSpec, spec.get("model"))
+        model_facts(model, settings)
+    except ValidationError:  # told by who read the specification
+        pass
+    except InputError as error:
+        found += error.problems
+    data = spec.get("data")
+    try:
+        if isinstance(data, Mapping) and (path := data.get("path")):
+            data_file(str(path), settings)
+    except InputError as error:
+        found += error.problems
+    return found
 
 
 def _read_data(
@@ -145,6 +235,12 @@ def read_submission(raw: object, settings: Settings) -> Submission:
     return parse_submission({"queue": settings.queue, **raw} if isinstance(raw, Mapping) else raw)
 
 
+def copied(job: Job) -> dict[str, Any]:
+    """The raw submission of a copy of a job, with a priority that the submitter may give."""
+    priority = min(job.priority, highest_priority())
+    return {"spec": job.spec, "name": job.name, "priority": priority, "queue": job.queue}
+
+
 def submit(checked: Checked, database: Database) -> int:
     """Write the job, and return its number.
 
@@ -154,6 +250,7 @@ def submit(checked: Checked, database: Database) -> int:
     with rows_of(checked) as rows:
         job = new_job(checked, rows)
         job_id = new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
+    note_made(f"job {job_id}")
     span_of_past("submit", job_id, time.monotonic() - began)
     return job_id
 
@@ -177,6 +274,7 @@ def new_job(checked: Checked, rows: Rows | None = None) -> NewJob:
         changed = "was changed during the submission"
         raise refuse("data.path", spec.data.path, changed, "Submit again.")
     fingerprint = data.fingerprint if data else None
+    stored = spec.model_dump(mode="json")
     work = f"{submission.user} {spec_hash(spec)} {fingerprint or ''}"
     values: dict[str, Any] = {
         "kind": spec.kind,
@@ -196,7 +294,11 @@ def new_job(checked: Checked, rows: Rows | None = None) -> NewJob:
         "heads": facts.heads,
         "examples": data.examples if data else 0,
         "cost": spec.cost(facts.layers, facts.heads),
+        "characters": data.characters if data else None,
         "model": spec.loads,
+        "model_name": model_name(stored),
+        "data_name": data_name(stored),
+        "quick": is_one_text(submission),
         "dedupe_key": hashlib.sha256(work.encode()).hexdigest(),
         "idempotency_key": submission.idempotency_key,
         "deadline_at": deadline.timestamp() if isinstance(deadline, datetime) else None,
@@ -208,6 +310,7 @@ def new_job(checked: Checked, rows: Rows | None = None) -> NewJob:
         examples=Examples(rows, gold_labels(rows.summary, facts.labels, spec)) if rows else None,
         parents=[reference.job for reference in spec.references()],
         limits=checked.limits,
+        recipients=checked.recipients,
         deadline_seconds=deadline if isinstance(deadline, float) else None,
         reuse_since=None if submission.again else facts.changed_at,
     )
@@ -258,8 +361,8 @@ class Examples:
     def __iter__(self) -> Iterator[ExampleRow]:
         for row in self._rows:
             first, second = (*row.texts, None)[:2]
-            hashed = hashlib.sha256(json.dumps([first, second]).encode()).hexdigest()
-            yield ExampleRow(row.number, first, second, hashed, self._gold[repr(row.label)])
+            gold = self._gold[repr(row.label)]
+            yield ExampleRow(row.number, first, second, text_hash(row.texts), gold)
 
 
 def _own_problems(submission: Submission) -> list[Problem]:
@@ -279,6 +382,8 @@ def _own_problems(submission: Submission) -> list[Problem]:
         shown, remedy = deadline.isoformat(), "Give a later one, or none."
         message = "has passed already"
         problems.append(Problem(field="deadline", value=shown, message=message, remedy=remedy))
+    if not is_one_text(submission):
+        problems += priority_problems(submission.priority)
     return problems
 
 
@@ -367,16 +472,25 @@ def _estimate(
     submission: Submission,
     facts: ModelFacts,
     rows: Summary | None,
-    settings: Settings,
+    alive: int,
     database: Database,
+    settings: Settings,
 ) -> Estimate:
     spec = submission.spec
-    rate = planning.measured_rate(database, spec.kind, facts.layers, facts.heads)
-    grace = fleet.patience(settings.heartbeat_seconds)
-    alive = fleet.count_workers(database, grace).get(submission.queue, NO_WORKERS).alive
-    data = submission.spec.data
-    examples = rows.examples if rows else min(filter(None, (data.limit, data.sample)), default=0)
+    data = spec.data
+    limits = filter(None, (data.limit, data.sample))
+    examples = rows.examples if rows else min(limits, default=0)
     if not examples:
         return Estimate(examples=0, shards=0, seconds=None, basis="known once the data is loaded")
-    cost = spec.cost(facts.layers, facts.heads)
-    return estimate(examples, rate or guess(spec.unit_seconds), cost, settings.shard_seconds, alive)
+    past = past_jobs.list_past(database, spec.kind, facts.layers, facts.heads, spec.costly)
+    asked = past_jobs.chosen(spec.model_dump(mode="json"), spec.costly)
+    found = estimate(
+        examples,
+        experience(past, rows.characters if rows else None, asked),
+        cost=spec.cost(facts.layers, facts.heads),
+        unit_seconds=spec.unit_seconds,
+        shard_seconds=settings.shard_seconds,
+        workers=alive,
+    )
+    each = spec.result_bytes(facts.layers, facts.heads) + (rows.characters if rows else 0.0)
+    return replace(found, bytes=round(examples * each))

@@ -1,4 +1,4 @@
-"""What the GPU's script does, as far as a CPU can tell."""
+"""The GPU's script, as far as a CPU can tell."""
 
 import pytest
 import torch

@@ -25,14 +25,15 @@ def test_from_the_list_to_a_head_and_an_example(page: Page, stage: SimpleNamespa
     stage.seed.seed_job(stage.database, name="demo", examples=30)
     page.open("/")
     page.click(".jobs .title")
-    page.one("[data-chart='heads'].js-plotly-plot .hm image")
-    page.click("[data-measures] label:nth-child(2)")
-    page.until(lambda: "with sign" in page.one("[data-meaning]").text)
+    page.one("#heads [data-drawn] svg")
+    page.click("#heads .segmented a:nth-child(2)")
+    page.until(lambda: "with sign" in page.one("#heads figcaption").text)
+    assert "measure=mean_total" in page.driver.current_url
     page.click("#head-table a[href*='sort=mean_total']")
-    page.until(lambda: "mean_total" in page.driver.current_url)
-    assert page.count("th[aria-sort='descending']") == 1
+    page.until(lambda: page.count("th[aria-sort='descending']") == 1)
+    assert "with sign" in page.one("#heads figcaption").text
     page.click("#head-table tbody th a")
-    page.one("[data-chart='histogram'].js-plotly-plot .bars")
+    page.one("[data-figure='scores-spec'][data-drawn] svg")
     first = page.one("h1").text
     page.script("document.activeElement.blur()")
     page.one("body").send_keys(Keys.ARROW_LEFT)
@@ -45,14 +46,18 @@ def test_from_the_list_to_a_head_and_an_example(page: Page, stage: SimpleNamespa
 def test_a_click_in_the_heat_map_opens_the_head(page: Page, stage: SimpleNamespace) -> None:
     job = stage.seed.seed_job(stage.database, layers=2, heads=2)
     page.open(f"/jobs/{job}")
-    page.one("[data-chart='heads'].js-plotly-plot .hm image")
-    plot = page.one("[data-chart='heads'] .nsewdrag")
-    page.script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    # In the middle of the lower right cell.
-    webdriver.ActionChains(page.driver).move_to_element_with_offset(
-        plot, plot.size["width"] // 4, plot.size["height"] // 4
-    ).pause(0.3).perform()
-    page.until(lambda: "Rank" in page.one("[data-chart='heads'] .hoverlayer").text)
+    page.one("#heads [data-drawn] svg")
+    # The lower right cell.
+    cell = "#heads [data-drawn] .for-screen .mark-rect.role-mark path:last-child"
+    page.script("arguments[0].scrollIntoView({block: 'center'})", page.one(cell))
+
+    def pointed() -> bool:
+        away = webdriver.ActionChains(page.driver).move_to_element(page.one("#heads h2"))
+        away.move_to_element(page.one(cell)).perform()
+        return page.count(".tooltip") == 1 and "L1 H1" in page.one(".tooltip").text
+
+    page.until(pointed)
+    assert "Rank" in page.one(".tooltip").text
     assert page.complaints() == []
     webdriver.ActionChains(page.driver).click().perform()
     page.until(lambda: page.driver.current_url.endswith(f"/jobs/{job}/heads/1/1"))
@@ -84,7 +89,7 @@ def test_sql_by_keyboard(page: Page, stage: SimpleNamespace) -> None:
     page.one("#sql").send_keys(Keys.CONTROL + Keys.ENTER)
     page.until(lambda: page.count("#result tbody tr") == 3)
     assert "q=SELECT" in page.driver.current_url
-    page.click(".saved a")
+    page.click(".question a")
     page.until(lambda: page.count("#result tbody tr") == 10)
     assert page.complaints() == []
 
@@ -95,20 +100,21 @@ def test_the_curves_of_a_pruning_job(page: Page, stage: SimpleNamespace) -> None
     plan(stage.database, settings)
     run(stage.database)
     page.open(f"/jobs/{job}")
-    chart = "#curve .js-plotly-plot"
-    page.until(lambda: page.count(f"{chart} .scatterlayer .trace") == 5)
-    axis = f"return document.querySelector('{chart} .ytitle').textContent"
-    assert page.script(axis) == "Accuracy"
-    page.script("document.querySelector('#curve input[value=loss]').click()")
-    page.until(lambda: page.script(axis) == "Loss")
-    page.script("document.querySelector('#curve input[value=least]').click()")
-    page.until(lambda: page.count(f"{chart} .scatterlayer .trace") == 4)
+    chart = "#curve [data-drawn]"
+    texts = f"return [...document.querySelectorAll('{chart} text')].map((one) => one.textContent)"
+    page.until(lambda: "Accuracy" in page.script(texts))
+    assert "most important first" in page.script(texts)
+    page.click("#curve .segmented a[href*='metric=loss']")
+    page.until(lambda: "Loss" in page.script(texts))
+    page.click("#curve .segmented a[href*='direction=least']")
+    page.until(lambda: "most important first" not in page.script(texts))
+    assert "Loss" in page.script(texts)
     page.script(
         "[...document.querySelectorAll('#curve-table nav a')].find((a) => "
         "a.textContent.includes('most')).click()"
     )
     page.until(lambda: "most" in page.one("#curve-table [aria-current]").text)
-    assert page.script("return document.querySelector('#curve input[value=loss]').checked")
+    assert page.one("#curve .segmented [aria-current]").text == "Loss"
     assert page.complaints() == []
     page.size(390, 844)
     for path in (f"/jobs/{job}", f"/jobs/new?kind=pruning&from={job - 1}"):
@@ -126,12 +132,12 @@ def test_phones_need_no_sideways_scrolling(page: Page, stage: SimpleNamespace, d
     paths = [
         "/",
         "/jobs/new",
-        "/explain",
+        "/lab",
         f"/jobs/{job}",
         f"/jobs/{job}/heads/5/3",
         f"/jobs/{job}/examples/0",
     ]
-    for path in [*paths, "/sql", "/workers", "/help", "/jobs/99"]:
+    for path in [*paths, "/sql", "/operations", "/help", "/jobs/99"]:
         page.open(path)
         width = page.script("return document.documentElement.scrollWidth")
         assert width == 390, path
@@ -149,14 +155,14 @@ def test_a_tree_can_be_walked_by_keyboard(page: Page, stage: SimpleNamespace) ->
     with stage.database.write() as tx:
         tx.execute(update(schema.example_result).values(interactions=cells))
     page.open(f"/jobs/{job}/examples/0#tree")
-    assert page.count("#tree svg .tree-node") == 3
+    assert page.count("#tree svg .tree-node") == 2
+    page.script("document.querySelector('.tree-form [name=root]').value = 'classifier'")
+    page.click(".tree-form button")
+    page.until(lambda: "root=classifier" in page.driver.current_url)
+    page.until(lambda: page.count("#tree svg .tree-node") == 3)
     page.script("document.querySelector('.tree-node').focus()")
     page.one(".tree-node:focus").send_keys(Keys.TAB)
     focused = page.one(".tree-node:focus")
     assert "position 2: read by [CLS] in L1" in focused.get_attribute("aria-label")
     assert page.script("return getComputedStyle(arguments[0]).outlineStyle", focused) == "solid"
-    page.script("document.querySelector('.tree-form [name=root]').value = 'outgoing'")
-    page.click(".tree-form button")
-    page.until(lambda: "root=outgoing" in page.driver.current_url)
-    page.until(lambda: page.count("#tree svg .tree-node") == 2)
     assert page.complaints() == []

@@ -50,13 +50,13 @@ def test_submit_watch_and_click_through(stack: Stack, page: Page, tmp_path: Path
         field = page.driver.find_element(By.NAME, name)
         field.clear()
         field.send_keys(value)
-    page.click("button[name=do][value=submit]")
+    page.click("button.primary[name=do][value=submit]")
     page.until(lambda: "/jobs/1" in page.driver.current_url)
 
     # The page renews itself: no reload here.
     page.until(lambda: "succeeded" in page.one("#status").text)
     exactly_once(stack, 1, 40)
-    page.one("#heads .plotly, #heads .js-plotly-plot")
+    page.one("#heads [data-drawn] svg")
 
     page.click("a[href*='/jobs/1/heads/']")
     page.until(lambda: "/heads/" in page.driver.current_url)
@@ -72,13 +72,23 @@ def test_submit_watch_and_click_through(stack: Stack, page: Page, tmp_path: Path
 
 
 def test_a_text_is_explained(stack: Stack, page: Page, tmp_path: Path) -> None:
-    page.open("/explain")
-    page.one("[name=model]").send_keys(str(bert_folder(tmp_path / "models/tiny")))
+    page.open("/lab")
+    model = page.one("[name=model]")
+    model.clear()
+    model.send_keys(str(bert_folder(tmp_path / "models/tiny")))
     page.one("[name=text]").send_keys("the old cat sings")
-    page.click("main form button")
-    # The page that waits goes on by itself.
-    page.until(lambda: page.driver.current_url.endswith("/jobs/1/examples/0"))
-    assert "old cat sings" in page.one("#words").text
+    page.click("form.editor button.primary")
+    # The column that waits goes on by itself.
+    page.until(lambda: page.count(".column .sentence"))
+    assert "old cat sings" in page.one(".column .sentence").text
+    text = page.one("[name=text]")
+    text.clear()
+    text.send_keys("the new cat sings")
+    page.click("form.editor button.primary")
+    page.until(lambda: page.count(".column .sentence:not(.wide)") == 2)
+    assert page.one(".column ins").text == "new"
+    assert page.driver.current_url.endswith("/lab?jobs=1,2&base=1")
+    page.until(lambda: page.count("[data-arcs] svg .arc") > 0)
     assert page.complaints() == []
 
 

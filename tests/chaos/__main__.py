@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.chaos.arena import STACKS, arena, missing_for, seeded, undisturbed
 from tests.chaos.faults import FAULTS, SHAPES
 from tests.chaos.forge import ROOT, Forge
 from tests.chaos.runner import Report, Tally, run
+from tests.chaos.stacks import STACKS, arena, missing_for, seeded, undisturbed
 
 PAGE = ROOT / "docs/reliability.md"
 START, END = "<!-- table: written by `make chaos` -->", "<!-- end of table -->"

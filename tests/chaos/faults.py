@@ -14,11 +14,13 @@ from tests.chaos.job_faults import (
     bad_example,
     broker_away_at_submit,
     cancelled_in,
+    late_in,
     pause_resume,
     paused_in,
     twice_at_once,
     wrong_clock,
 )
+from tests.chaos.points import Laid, at, both
 from tests.chaos.process_faults import (
     broker_down,
     broker_file_lost,
@@ -36,8 +38,16 @@ from tests.chaos.process_faults import (
     storm,
     terminate_connections,
 )
+from tests.chaos.processes import FOR_GOOD, STALL
+from tests.chaos.standstill_faults import (
+    broker_frozen_throughout,
+    cut_off,
+    freeze_broker,
+    freeze_database,
+    stop_scheduler,
+    stop_worker,
+)
 
-Laid = list[tuple[str, str]]
 SHAPES: dict[str, dict[int, str]] = {"plain": {}, **POISONED}
 
 
@@ -47,7 +57,7 @@ class Fault:
 
     name: str
     points: Callable[[random.Random], Laid] | None = None
-    """What to lay at points of the code before the job is submitted."""
+    """Faults to lay at points of the code before the job is submitted."""
     act: Callable[[Arena, random.Random, int], bool] | None = None
     """(stack, chance, job): done while the job runs; whether it was."""
     scene: Callable[[Arena, random.Random], list[Job]] | None = None
@@ -55,24 +65,13 @@ class Fault:
     on: tuple[str, ...] = ("sqlite-embedded", "postgresql-redis", "postgresql-rabbitmq")
     slow: bool = False
     """Takes many seconds: not more often than others."""
+    needs: Callable[[Arena], str] = lambda _: ""
+    """The thing that a stack lacks for it; empty where it can be done."""
 
 
-def at(*points: str, do: str = "kill") -> Callable[[random.Random], Laid]:
-    """One of the points. "commit.1-12" stands for that many."""
-
-    def choose(chance: random.Random) -> Laid:
-        name, _, steps = chance.choice(points).partition(".")
-        if "-" in steps:
-            low, high = map(int, steps.split("-"))
-            steps = str(chance.randint(low, high))
-        return [(f"{name}.{steps}" if steps else name, do)]
-
-    return choose
-
-
-def both(*parts: Callable[[random.Random], Laid]) -> Callable[[random.Random], Laid]:
-    """Faults that need each other."""
-    return lambda chance: [laid for part in parts for laid in part(chance)]
+def network(made: Arena) -> str:
+    """The thing that a stack lacks for a network of its own."""
+    return made.network if isinstance(made.network, str) else ""
 
 
 SQLITE, SERVERS = ("sqlite-embedded",), ("postgresql-redis", "postgresql-rabbitmq")
@@ -105,7 +104,85 @@ FAULTS = [
         name="SIGSTOP past the lease, then SIGCONT",
         points=at("example", "commit.0", "commit.1-12", "commit.commit", do="stop"),
     ),
-    Fault(name="hung kernel", points=at("example", do="sleep:5")),
+    Fault(
+        name="worker stopped for good outside of transactions",
+        points=at("example", "claim.after", "commit.0", "commit.after", do=FOR_GOOD),
+        on=SERVERS,
+    ),
+    Fault(
+        name="worker stopped for good in a transaction",
+        points=at(
+            "claim.1-2", "claim.commit", "heartbeat.1", "commit.1-12", "commit.commit", do=FOR_GOOD
+        ),
+        on=SERVERS,
+    ),
+    Fault(
+        name="worker stopped, then killed",
+        points=at(
+            "example",
+            "commit.0",
+            "claim.1-2",
+            "claim.commit",
+            "heartbeat.1",
+            "commit.1-12",
+            "commit.commit",
+            do="stop-then-kill",
+        ),
+        on=SQLITE,
+    ),
+    Fault(name="worker stopped for good, at any time", act=stop_worker, on=SERVERS),
+    Fault(
+        name="scheduler stopped for good in a transaction",
+        points=at(
+            "plan.1-3",
+            "plan.commit",
+            "sweep.1-3",
+            "sweep.commit",
+            "mark.1",
+            "finish.1-6",
+            "finish.commit",
+            do=FOR_GOOD,
+        ),
+        on=SERVERS,
+    ),
+    Fault(
+        name="scheduler stopped for good while it expires a lease",
+        points=both(at("example"), at("expire.1-3", "expire.commit", do=FOR_GOOD)),
+        on=SERVERS,
+    ),
+    Fault(
+        name="scheduler stopped, then killed",
+        points=at(
+            "plan.1-3",
+            "plan.commit",
+            "sweep.1-3",
+            "sweep.commit",
+            "mark.1",
+            "finish.1-6",
+            "finish.commit",
+            do="stop-then-kill",
+        ),
+        on=SQLITE,
+    ),
+    Fault(name="scheduler stopped for good, at any time", act=stop_scheduler, on=SERVERS),
+    Fault(
+        name="worker cut off without a word", scene=cut_off, on=SERVERS, needs=network, slow=True
+    ),
+    Fault(name="database server frozen", act=freeze_database(1.0, 5.0), on=SERVERS),
+    Fault(
+        name="database server frozen for longer than anybody waits",
+        act=freeze_database(40.0),
+        on=SERVERS,
+        slow=True,
+    ),
+    Fault(name="broker frozen mid-run", act=freeze_broker(1.0, 5.0), on=SERVERS),
+    Fault(
+        name="broker frozen from submission to end",
+        scene=broker_frozen_throughout,
+        on=SERVERS,
+        slow=True,
+    ),
+    Fault(name="hung kernel", points=at("example", do=f"sleep:{STALL + 6}")),
     Fault(name="message lost", points=at("wake", do="skip")),
     Fault(name="message doubled", points=at("wake", do="double")),
     Fault(name="message late", points=at("wake", do="later")),
@@ -139,6 +216,7 @@ FAULTS = [
     Fault(name="wrong clocks, by an hour", scene=wrong_clock, slow=True),
     Fault(name="cancelled in any state, racing a commit", scene=cancelled_in),
     Fault(name="paused in any state, racing a commit", scene=paused_in),
+    Fault(name="late in any state, racing a commit", scene=late_in),
     Fault(name="paused and resumed while it runs", act=pause_resume),
     Fault(name="same submission four times at once", scene=twice_at_once),
     Fault(name="warm shutdown", act=shut_down(signal.SIGTERM)),

@@ -41,6 +41,10 @@ BROKEN = {
         "GROUP BY r.example_no, r.error HAVING COUNT(h.head) <> "
         "CASE WHEN r.error IS NULL THEN 8 ELSE 0 END"
     ),
+    "a head score twice": (
+        "SELECT example_no, site, head FROM head_score WHERE job_id = {job} "
+        "GROUP BY example_no, site, head HAVING COUNT(*) <> 1"
+    ),
     "head scores without an example": (
         "SELECT DISTINCT h.example_no FROM head_score h LEFT JOIN example_result r "
         "ON r.job_id = h.job_id AND r.example_no = h.example_no "

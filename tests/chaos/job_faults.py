@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 
-from db.database import Database
 from scheduler.submission.submit import check, submit
-from tests.chaos.arena import FINAL, Arena
-from tests.chaos.process_faults import kill_all_workers, kill_scheduler
+from tests.chaos.arena import FINAL, Arena, impatient
+from tests.chaos.process_faults import kill_all_workers, kill_scheduler, locked
 
 Job = tuple[int, str]
 """A job's number and its shape."""
@@ -36,8 +33,7 @@ def pause_resume(made: Arena, chance: random.Random, job: int) -> bool:
 def broker_away_at_submit(made: Arena, _chance: random.Random) -> list[Job]:
     """A job is accepted without a broker, and runs when it is back."""
     if made.broker is None:
-        with closing(sqlite3.connect(made.home / "broker.sqlite", timeout=5)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
+        with locked(made, made.home / "broker.sqlite", "EXCLUSIVE"):
             job = made.begin()
             time.sleep(1.5)
         return [(job, "plain")]
@@ -55,7 +51,7 @@ def twice_at_once(made: Arena, _chance: random.Random) -> list[Job]:
     together = threading.Barrier(4)
 
     def one() -> None:
-        database = Database(made.settings.database)
+        database = impatient(made.settings.database)
         ready = check(made.raw(), made.settings, database)
         together.wait()
         numbers.append(made.patiently(lambda: submit(ready, database)))
@@ -128,6 +124,13 @@ def paused_in(made: Arena, chance: random.Random) -> list[Job]:
     if made.ask(job, "pause"):
         time.sleep(chance.random())
         made.ask(job, "resume")
+    return [(job, "plain")]
+
+
+def late_in(made: Arena, chance: random.Random) -> list[Job]:
+    """A job's deadline passes in some state: it ends with what it has."""
+    job = in_state(made, chance, chance.choice(STATES))
+    made.execute(f"UPDATE job SET deadline_at = 1 WHERE id = {job}")
     return [(job, "plain")]
 
 

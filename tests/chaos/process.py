@@ -10,6 +10,7 @@ The product's code knows nothing of this.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -62,6 +63,9 @@ statement, NAME.commit before the COMMIT, NAME.after when it is stored and nobod
 POISON, DEADLY = "poison", "deadly"
 """Words of texts: the example raises, and kills its process."""
 
+NEW_NETWORK = 0x40000000
+"""Linux's number for a network namespace, CLONE_NEWNET."""
+
 _here = threading.local()
 _forge: dict[str, Any] = {"skew": 0.0, "folder": Path(), "pace": 0.0}
 
@@ -83,8 +87,9 @@ def point(name: str) -> str:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "kill-parent":
+            laid.with_name(f"{name}.taken.{os.getppid()}").write_text("kill")
             os.kill(os.getppid(), signal.SIGKILL)
-        case "stop":
+        case "stop" | "stop-then-kill" | "stop-for-good":
             os.kill(os.getpid(), signal.SIGSTOP)
         case "sleep":
             time.sleep(float(value))
@@ -156,6 +161,8 @@ def made_up(block: workers.executor.Block[Any]) -> AttributionResult:
     """Results of a shard that follow from its texts alone, in as much time as the test wants."""
     texts, done = block.inputs, []
     for number, pair in enumerate(texts):
+        if number in block.kept:
+            continue
         point("example")
         text = "".join(pair)
         if DEADLY in text:
@@ -164,7 +171,12 @@ def made_up(block: workers.executor.Block[Any]) -> AttributionResult:
             raise ValueError("this example is poison")
         time.sleep(_forge["pace"])
         done.append(sum(ord(letter) * (place + 1) for place, letter in enumerate(text)) % 9973)
-        block.progress(number + 1)
+        block.partial.finished.add(number)
+        try:
+            block.progress()
+        except block.partial.stops_on as stop:
+            block.partial.stopped = stop
+            break
     return made_up_result(np.array(done))
 
 
@@ -208,7 +220,7 @@ def wake(app: Any, queue: str) -> None:
     """Publish a wake-up; or lose, double, delay or garble it."""
     action, plain = point("wake"), _forge["wake"]
     if action == "later":
-        late = threading.Timer(2.0, contextlib.suppress(Exception)(plain), (app, queue))
+        late = threading.Timer(2.0, quietly, (plain, app, queue))
         late.daemon = True
         late.start()
     elif action == "corrupt":
@@ -217,6 +229,12 @@ def wake(app: Any, queue: str) -> None:
         plain(app, queue)
         if action == "double":
             plain(app, queue)
+
+
+def quietly(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function that may find the broker gone."""
+    with contextlib.suppress(Exception):
+        function(*arguments)
 
 
 def garble(app: Any, queue: str) -> None:
@@ -248,8 +266,8 @@ def lay_points() -> None:
     """Wrap what is wrapped, once, before anything is forked."""
     for name, (module, attribute) in STEPPED.items():
         setattr(module, attribute, stepped(name, getattr(module, attribute)))
-    before(bulk, "_executemany", step)
-    before(bulk, "_cursor", step)
+    before(bulk, bulk._insert.__name__, step)
+    before(bulk, bulk._cursor.__name__, step)
     original = db.database.Database.__init__
 
     def opened(self: Any, url: str) -> None:
@@ -261,7 +279,7 @@ def lay_points() -> None:
     _forge["wake"] = scheduler.loop.wake
     scheduler.loop.wake = wake
     workers.executor.COMPUTE["attribution"] = made_up
-    before(headwise, "load", lambda: point("load"))
+    before(headwise, headwise.load.__name__, lambda: point("load"))
     # Waits that are half a minute in production would be most of a round.
     scheduler.loop.ANNOUNCE_SECONDS = 3.0
     db.database.BUSY_SECONDS = 1
@@ -292,12 +310,21 @@ def answer(line: str) -> None:
     sys.stdout.flush()
 
 
+def enter(namespace: str) -> None:
+    """Move this process into a network namespace."""
+    with Path("/run/netns", namespace).open("rb") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), NEW_NETWORK):
+            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {namespace}")
+
+
 def become(request: dict[str, Any]) -> None:
     """Turn this fork into a `headwise` process; never returns."""
     status = 70
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        if request["namespace"]:
+            enter(request["namespace"])
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):

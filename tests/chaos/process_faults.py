@@ -6,8 +6,9 @@ import random
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import kombu
 
@@ -15,6 +16,15 @@ from scheduler.broker import make_app
 from tests.chaos.arena import FINAL, Arena
 from tests.helpers import services
 from tests.helpers.stack import alive, children_of
+
+
+@contextmanager
+def locked(made: Arena, file: Path, how: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    """A transaction of our own in a file of SQLite's, begun when nobody else is in one."""
+    with closing(sqlite3.connect(file, timeout=1, isolation_level=None)) as connection:
+        made.patiently(lambda: connection.execute(f"BEGIN {how}"))
+        yield connection
+        connection.execute("COMMIT")
 
 
 def kill_child(made: Arena, chance: random.Random, _job: int) -> bool:
@@ -50,19 +60,16 @@ def shut_down(*numbers: int) -> Callable[[Arena, random.Random, int], bool]:
     """Ask a worker to end with one signal after the other."""
 
     def act(made: Arena, chance: random.Random, _job: int) -> bool:
-        parent = chance.choice(made.workers)
-        family = [parent, *children_of(parent)]
+        able = made.able(made.workers)
+        if not able:
+            return False
+        parent = chance.choice(able)
+        family = made.family(parent)
         for number in numbers:
             made.signal(parent, number)
             time.sleep(0.3)
-        cold = signal.SIGQUIT in numbers
-        if not made.during(lambda: not alive([parent]), 10 if cold else 60):
-            if not cold:
-                raise AssertionError("a worker that was told to stop goes on")
-            # Celery cancels from within its signal handler, which can block; whoever asks for a
-            # cold shutdown kills next.
-            for pid in (parent, *children_of(parent)):
-                made.signal(pid, signal.SIGKILL)
+        if not made.during(lambda: not alive([parent]), 60):
+            raise AssertionError("a worker that was told to stop goes on")
         if not made.during(lambda: not alive(family), 30):
             raise AssertionError("a worker has ended and left a child behind")
         return True
@@ -86,8 +93,7 @@ def roll(made: Arena, _chance: random.Random, _job: int) -> bool:
 def broker_down(made: Arena, _chance: random.Random, _job: int) -> bool:
     """The broker dies and comes back; an embedded one is locked meanwhile."""
     if made.broker is None:
-        with closing(sqlite3.connect(made.home / "broker.sqlite", timeout=5)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
+        with locked(made, made.home / "broker.sqlite", "EXCLUSIVE"):
             time.sleep(1.5)
         return True
     made.broker.kill()
@@ -99,8 +105,7 @@ def broker_down(made: Arena, _chance: random.Random, _job: int) -> bool:
 def broker_wiped(made: Arena, _chance: random.Random, _job: int) -> bool:
     """Every message is gone, and with a server also the queue."""
     if made.broker is None:
-        file = made.home / "broker.sqlite"
-        with closing(sqlite3.connect(file, timeout=5)) as connection, connection:
+        with locked(made, made.home / "broker.sqlite") as connection:
             connection.execute("DELETE FROM kombu_message")
         return True
     with kombu.Connection(made.settings.broker) as connection:
@@ -157,11 +162,8 @@ def terminate_connections(made: Arena) -> None:
 
 def lock_database(made: Arena, chance: random.Random, _job: int) -> bool:
     """SQLite: another program holds the write lock for longer than anybody waits."""
-    file = made.settings.database.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file, timeout=10, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with locked(made, Path(made.settings.database.removeprefix("sqlite:///"))):
         time.sleep(1.5 + chance.random())
-        connection.execute("ROLLBACK")
     return True
 
 

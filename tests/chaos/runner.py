@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos.arena import Arena, Verdict
+from tests.chaos.arena import Arena
+from tests.chaos.expected import EXPECTED, LATE
 from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.verdict import Verdict, judge
 
 
 @dataclass
 class Tally:
-    """What one kind of fault did."""
+    """Effects of one kind of fault."""
 
     injected: int = 0
     lost: int = 0
@@ -25,7 +28,7 @@ class Tally:
 
 @dataclass
 class Report:
-    """What all rounds of a stack came to."""
+    """The outcome of all rounds of a stack."""
 
     stack: str
     rounds: int = 0
@@ -34,6 +37,8 @@ class Report:
     """Attempts beyond the first of a shard: what the faults cost."""
     faults: dict[str, Tally] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    """Patterns of the error lines that faults of earlier rounds may still cause."""
 
     @property
     def injected(self) -> int:
@@ -87,19 +92,35 @@ def play(made: Arena, chance: random.Random, chosen: list[Fault], report: Report
     verdicts = []
     for job, shape in jobs:
         made.finish(job)
-        made.let_sleepers_go(after=0)
-        verdicts.append(made.verdict(job, shape))
+        verdicts.append(judge(made, job, shape))
         retried = f"SELECT SUM(fence) - COUNT(*) FROM shard WHERE job_id = {job} AND fence > 0"
         report.retried += int(made.rows(retried)[0][0] or 0)
+    made.let_sleepers_go(after=0)
     passed = set(made.forget())
     for name, points in laid.items():
         done[name] += passed.issuperset(points)
-    note(report, done, verdicts)
+    made.recover()
+    note(report, done, verdicts, unexpected(made, chosen, report))
     for job, _ in jobs:
         made.ask(job, "delete")
 
 
-def note(report: Report, done: Mapping[str, int], verdicts: list[Verdict]) -> None:
+def unexpected(made: Arena, chosen: list[Fault], report: Report) -> list[str]:
+    """Acts and lines of the processes that no fault of this round explains, nor one of the round
+    before: a process may come to say it late, and some things whenever it likes."""
+    expected = [pattern for fault in chosen for pattern in EXPECTED.get(fault.name, ())]
+    known = re.compile("|".join([*expected, *report.expected, "(?!)"]))
+    report.expected = [*expected, *({*report.expected}.intersection(LATE))]
+    found = [*made.watch.complaints(), *made.logs.read()]
+    return list(dict.fromkeys(what for what in found if not known.search(what)))
+
+
+def note(
+    report: Report,
+    done: Mapping[str, int],
+    verdicts: list[Verdict],
+    complaints: Sequence[str] = (),
+) -> None:
     """Add a round to the report."""
     report.rounds += 1
     report.jobs += len(verdicts)
@@ -112,10 +133,12 @@ def note(report: Report, done: Mapping[str, int], verdicts: list[Verdict]) -> No
             compared = [verdict.equal for verdict in verdicts if verdict.equal is not None]
             tally.equal += sum(compared)
             tally.compared += len(compared)
+    names = ", ".join(done)
+    report.broken += [f"{names}: {what}" for what in complaints]
     for verdict in verdicts:
-        report.broken += [f"{', '.join(done)}: {what}" for what in verdict.broken]
+        report.broken += [f"{names}: {what}" for what in verdict.broken]
         if verdict.equal is False:
-            report.broken.append(f"{', '.join(done)}: another result hash")
+            report.broken.append(f"{names}: another result hash")
 
 
 def run(
@@ -129,10 +152,15 @@ def run(
 ) -> None:
     """Rounds until a moment of the monotonic clock."""
     name = report.stack
-    usable = [fault for fault in faults if name in fault.on]
+    usable = []
+    for fault in (fault for fault in faults if name in fault.on):
+        if lacks := fault.needs(made):
+            say(f"{name}: no {fault.name}: this machine lacks {lacks}")
+        else:
+            usable.append(fault)
     while time.monotonic() < until:
         chosen = choose(chance, report, usable)
-        started = time.monotonic()
+        started, known = time.monotonic(), len(report.broken)
         try:
             play(made, chance, chosen, report)
         except Exception as error:  # noqa: BLE001 - the stack goes on, and the report says it
@@ -140,3 +168,5 @@ def run(
             made.reset()
         names = ", ".join(fault.name for fault in chosen)
         say(f"{name} {report.rounds}: {names} ({time.monotonic() - started:.1f} s)")
+        for what in report.broken[known:]:
+            say(f"{name} {report.rounds}: BROKEN {what}")

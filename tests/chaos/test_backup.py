@@ -1,20 +1,36 @@
-"""A copy taken while jobs run is consistent, and its jobs go on to the same results."""
+"""The drill: a backup in the middle of a job, its restore elsewhere, and the same results.
+
+It does what docs/backup.md says, with real processes: a role that can only read makes the backup of
+a database that has the SQL console's role, and an ordinary role restores it in a new cluster.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from db.backup.manifest import read
+from db.console.console import Console
 from db.database import Database
-from db.ops.backup import backup
-from jobs.errors import InputError, UnavailableError
-from tests.chaos.arena import EXAMPLES, Arena, arena, missing_for, undisturbed
-from tests.chaos.forge import Forge
+from jobs.settings import load_settings
+from scheduler.submission.submit import check, submit
+from tests.chaos.arena import EXAMPLES, Arena
+from tests.chaos.forge import ROOT, Forge
+from tests.chaos.stacks import arena, missing_for, undisturbed
+from tests.chaos.verdict import judge
 from tests.helpers import services
 from tests.helpers.environment import missing
+
+WITH_PROGRAMS = os.pathsep.join(
+    [str(Path(services.binary("pg_dump") or "/").parent), os.environ["PATH"]]
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +38,6 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     forge = Forge(tmp_path_factory.mktemp("forge"))
     yield forge
     forge.close()
-
-
-def in_the_middle(made: Arena, job: int) -> bool:
-    """Some shards are done, some are not."""
-    query = f"SELECT COUNT(DISTINCT state) FROM shard WHERE job_id = {job} AND state <> 'leased'"
-    return made.during(lambda: made.rows(query) == [(2,)])
 
 
 @pytest.mark.parametrize(
@@ -38,40 +48,88 @@ def test_a_copy_taken_in_mid_job_goes_on_to_the_same_result(
 ) -> None:
     if lacks := missing_for(name):
         missing(lacks)
-    with arena(name, tmp_path / "stack", forge) as made:
+    with arena(name, tmp_path / "stack", forge) as made, ExitStack() as stack:
         undisturbed(made, {"plain": {}})
-        job = made.begin()
-        assert in_the_middle(made, job)
-        copy = take(made, tmp_path)
-        made.finish(job)
+        job, copy = taken_in_mid_job(made, tmp_path, read_only(made))
         stopped(made)
-        restore(made, copy)
-        # The copy is of the middle, and holds.
+        move(made, stack, tmp_path)
+        for file in made.home.glob("*.jsonl"):  # the texts of jobs are in the database
+            file.unlink()
+        run(made, "restore", str(copy))
+        # The copy is of the middle, and holds; nobody waits for leases of the past.
         assert made.state(job) in ("running", "finalizing")
         half = made.rows(f"SELECT COUNT(*) FROM example_result WHERE job_id = {job}")[0][0]
         assert 0 < half < EXAMPLES
+        assert made.rows("SELECT COUNT(*) FROM shard WHERE state = 'leased'") == [(0,)]
         made.wanted = (2, 2)
-        assert made.finish(job) == "succeeded"
-        found = made.verdict(job)
-        assert not found.broken
-        assert (found.lost, found.doubled, found.equal) == (0, 0, True)
+        for one in (job, job + 1):
+            assert made.finish(one) == "succeeded"
+            found = judge(made, one)
+            assert not found.broken
+            assert (found.lost, found.doubled, found.equal) == (0, 0, True)
+        hashes = made.rows("SELECT result_hash FROM job ORDER BY id")
+        assert set(hashes) == {(made.hashes["plain"],)}
+        if made.server is not None:
+            console_answers(made)
 
 
-def take(made: Arena, folder: Path) -> Path:
-    """The copy, as docs/reliability.md says."""
+def taken_in_mid_job(made: Arena, folder: Path, url: str) -> tuple[int, Path]:
+    """A backup of the time when a part of a job was done, and the next job was not begun."""
+    for number in range(10):
+        job, copy = made.begin(), folder / f"copy{number}"
+        assert in_the_middle(made, job)
+        behind = begin_another(made)
+        own = made.environment
+        made.environment = {**own, "PATH": WITH_PROGRAMS, "HEADWISE_DATABASE_URL": url}
+        made.fork("backup", str(copy))
+        made.environment = own
+        assert made.during(copy.exists, 60), (made.home / "backup.log").read_text()
+        assert {made.finish(job), made.finish(behind)} == {"succeeded"}
+        rows = read(copy).content.rows
+        if rows["example_result"] % EXAMPLES and rows["job"] == behind:
+            return job, copy
+    raise AssertionError("every backup was taken after its job")
+
+
+def begin_another(made: Arena) -> int:
+    """Submit a job with the same results as `Arena.begin`, which would give the one that runs."""
+    raw = made.raw()
+    raw["spec"]["integration"] = "gauss-legendre:4"
+    return submit(check(raw, made.settings, made.database), made.database)
+
+
+def in_the_middle(made: Arena, job: int) -> bool:
+    """Some shards are done, some are not."""
+    query = f"SELECT COUNT(DISTINCT state) FROM shard WHERE job_id = {job} AND state <> 'leased'"
+    return made.during(lambda: made.rows(query) == [(2,)])
+
+
+def run(made: Arena, *arguments: str, **environment: str) -> None:
+    """Run a `headwise` command to its end."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("HEADWISE_")}
+    given = {**plain, **made.environment, "PATH": WITH_PROGRAMS, **environment}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=given,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def read_only(made: Arena) -> str:
+    """The address of a role for backups, beside that of the SQL console."""
     if made.server is None:
-        copy = folder / "copy.sqlite"
-        pid = made.fork("backup", "--to", str(copy))
-        assert made.during(copy.exists), pid
-        return copy
-    copy = folder / "copy.dump"
-    command = [services.binary("pg_dump") or "", "--format=custom", f"--file={copy}"]
-    subprocess.run([*command, plain(made.server.url)], check=True)
-    return copy
+        return made.settings.database
+    console = made.server.url.replace("postgres@", "postgres_console:secret@")
+    run(made, "migrate", "--console-role", HEADWISE_CONSOLE_URL=console)
+    administer(made.server, "CREATE ROLE backup LOGIN", "GRANT pg_read_all_data TO backup")
+    return made.server.url.replace("postgres@", "backup@")
 
 
 def stopped(made: Arena) -> None:
-    """Nobody writes while a copy is put back."""
+    """End everything, as before a restore."""
     made.wanted = (0, 0)
     for pid in [*made.workers, *made.schedulers]:
         made.signal(pid, 15)
@@ -79,39 +137,42 @@ def stopped(made: Arena) -> None:
     made.database.close()
 
 
-def restore(made: Arena, copy: Path) -> None:
-    """Put the copy in the place of the database, as docs/reliability.md says."""
+def move(made: Arena, stack: ExitStack, folder: Path) -> None:
+    """Give a stack an empty database: a new file, or a database in a new cluster."""
     if made.server is None:
-        file = Path(made.settings.database.removeprefix("sqlite:///"))
-        for name in (f"{file.name}-wal", f"{file.name}-shm"):
-            file.with_name(name).unlink(missing_ok=True)
-        file.write_bytes(copy.read_bytes())
-        return
-    command = [
-        services.binary("pg_restore") or "",
-        "--clean",
-        "--if-exists",
-        "--single-transaction",
-    ]
-    subprocess.run([*command, f"--dbname={plain(made.server.url)}", str(copy)], check=True)
-
-
-def plain(url: str) -> str:
-    """The address as PostgreSQL's own programs take it."""
-    return url.replace("postgresql+psycopg://", "postgresql://")
-
-
-def test_a_copy_is_refused_where_it_cannot_be_whole(database: Database, tmp_path: Path) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("mine")
-    for to in (taken, tmp_path / "no such folder/copy"):
-        with pytest.raises((InputError, UnavailableError)):
-            backup(database, to)
-    assert taken.read_text() == "mine"
-    if database.dialect == "sqlite":
-        assert backup(database, tmp_path / "copy") > 0
-        assert Database(f"sqlite:///{tmp_path / 'copy'}").schema_is_current()
-        assert not list(tmp_path.glob("*.part"))
+        url = f"sqlite:///{folder / 'new/headwise.sqlite'}"
     else:
-        with pytest.raises(InputError, match="pg_dump"):
-            backup(database, tmp_path / "copy")
+        new = folder / "cluster"
+        new.mkdir()
+        for one in (new, *new.parents):  # the user postgres must get in
+            one.chmod(one.stat().st_mode | 0o755)
+        made.server = services.PostgreSQL(new)
+        made.server.create()
+        made.server.start()
+        stack.callback(made.server.stop)
+        made.server.await_answer()
+        administer(
+            made.server,
+            "CREATE ROLE headwise LOGIN CREATEROLE",
+            "CREATE DATABASE headwise OWNER headwise",
+            "GRANT SET ON PARAMETER temp_file_limit, log_min_messages TO headwise",
+        )
+        url = made.server.url.replace("postgres@", "headwise@").replace("/postgres", "/headwise")
+    made.environment["HEADWISE_DATABASE_URL"] = url
+    made.settings = load_settings(made.environment)
+    made.database = Database(url)
+
+
+def administer(server: services.PostgreSQL, *statements: str) -> None:
+    with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def console_answers(made: Arena) -> None:
+    """The owner makes the console's role in the new cluster."""
+    console = made.settings.database.replace("headwise@", "headwise_console:secret@")
+    run(made, "migrate", "--console-role", HEADWISE_CONSOLE_URL=console)
+    settings = made.settings.model_copy(update={"console_url": console})
+    [(jobs,)] = made.rows("SELECT COUNT(*) FROM job")
+    assert Console(settings).run("SELECT count(*) FROM jobs").rows == [(jobs,)]

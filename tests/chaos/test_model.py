@@ -15,8 +15,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from db.database import Database
 from db.queue import recovery, sql
-from tests.chaos.machine import Machine
-from tests.chaos.model import backoff
+from tests.chaos.state_machine.machine import Machine
+from tests.chaos.state_machine.model import backoff
 
 EXAMPLES_TRIED = int(os.environ.get("TEST_MODEL_EXAMPLES", "40"))
 """Random orders per database; more where there is time."""

@@ -25,7 +25,7 @@ from tests.helpers.jobs import ALICE, completed, planned_job
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended."""
+    """The end of a command."""
 
     status: int
     out: str
@@ -33,7 +33,7 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        """What it printed, which must be one JSON value."""
+        """Its output, which must be one JSON value."""
         return json.loads(self.out)
 
 
@@ -55,14 +55,29 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data_file(folder / "pairs.jsonl")
     monkeypatch.setenv("HEADWISE_HOME", str(folder))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return folder
 
 
 @pytest.fixture
+def restored_logs() -> Iterator[None]:
+    """Logs as they were: commands that start a process configure its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
 def headwise(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Headwise]:
+    home: Path,
+    restored_logs: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Headwise:
     """Runs `headwise ARGUMENTS` as the installed command would."""
 
     def run(*arguments: str) -> Ran:
@@ -73,13 +88,7 @@ def headwise(
         output = capfd.readouterr()
         return Ran(int(ended.value.code or 0), output.out, output.err)
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield run
-    # Commands that start a process configure its logs.
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return run
 
 
 @pytest.fixture
@@ -103,7 +112,7 @@ def finished_job(database: Database, failed: frozenset[int] = frozenset()) -> in
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What `nvidia-smi -L` prints on this machine: the content of a file."""
+    """Output of `nvidia-smi -L` on this machine: the content of a file."""
     program, listed = tmp_path / "bin/nvidia-smi", tmp_path / "gpus"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\n[ "$*" = -L ] && cat "{listed}"\n')

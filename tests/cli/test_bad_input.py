@@ -48,7 +48,7 @@ def refused(headwise: Headwise, *arguments: str) -> str:
         (("sql", "SELECT * FROM nothing"), ("nothing",)),
         (("sql", "SELECT"), ("headwise: ",)),
         (("sql", "--csv", "SELECT * FROM nothing"), ("nothing",)),
-        (("export", "99"), ("JOB", "given: 99", "no rows in head_importance", "headwise jobs")),
+        (("export", "99"), ("no job 99",)),
         (("export", "1", "--table", "head_score"), ("--table", "Did you mean 'head_scores'?")),
         (("export", "1", "--to", "x.xlsx"), ("--to", "x.xlsx", "Known: .csv, .jsonl, .parquet")),
         (("export", "1", "--to", "no/folder/x.csv"), ("--to", "does not exist", "Create it")),
@@ -174,7 +174,7 @@ def test_a_port_that_is_taken(headwise: Headwise, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("HEADWISE_PORT", str(taken.getsockname()[1]))
         line = refused(headwise, "up")
     assert "HEADWISE_PORT" in line
-    assert "set HEADWISE_PORT to a free port" in line
+    assert "choose a free port" in line
 
 
 def test_the_installed_command_ends_the_same_way(home: Path) -> None:

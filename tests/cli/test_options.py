@@ -9,7 +9,7 @@ import pytest
 
 from cli.commands.attack import TriggerOptions
 from cli.commands.jobs import SpecOptions
-from cli.commands.study import StudyOptions
+from cli.commands.study import NamingOptions, StudyOptions
 from cli.options import KeyOptions, QueueOptions, SourceOptions
 from db.database import Database
 from db.reads import jobs as job_reads
@@ -24,13 +24,14 @@ KNOWN = (
     SPEC_KEYS
     | {f"spec.model.{key}" for key in ModelSpec.model_fields}
     | {f"spec.data.{key}" for key in DataSpec.model_fields}
-    | {"spec.rule.per_class"}
+    | {"spec.rule.per_class", "spec.evaluation.path"}
     | set(Submission.model_fields)
 )
 
 
 @pytest.mark.parametrize(
-    "group", [SourceOptions, SpecOptions, QueueOptions, TriggerOptions, StudyOptions]
+    "group",
+    [SourceOptions, SpecOptions, QueueOptions, TriggerOptions, StudyOptions, NamingOptions],
 )
 def test_every_option_sets_a_key_that_there_is(group: type[KeyOptions]) -> None:
     given = group(**{field.name: "x" for field in fields(group)})

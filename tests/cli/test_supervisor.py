@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cli import supervisor
 from cli.supervisor import Child, Supervisor
 from db.views import schema_page
+from jobs import systemd
 from jobs.settings import FAILURES
 
 
@@ -117,3 +119,44 @@ def test_a_child_that_fails_again_and_again_is_given_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)
     assert Supervisor(children).run() == 1
     assert [(child.status, child.failures) for child in children] == [(0, 1), (1, 3)]
+
+
+def test_systemd_hears_from_a_supervisor_whose_children_all_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A child that falls silent keeps it silent; one that never spoke or has ended does not."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv(systemd.SOCKET, str(tmp_path / "notify"))
+        children = [Child(name=name, arguments=[]) for name in ("0", "1", "dashboard")]
+        supervised = Supervisor(children)
+        for child in children:
+            monkeypatch.setattr(child, "start", lambda: None)
+            child.process = subprocess.Popen(["sleep", "600"])
+
+        def told(*speaking: Child) -> bool:
+            """Return True if systemd hears something when these children have gone on."""
+            for child in speaking:
+                assert child.relay is not None
+                with monkeypatch.context() as other:
+                    other.setenv(systemd.SOCKET, child.relay.name)
+                    systemd.went_on()
+            supervised.check()
+            try:
+                return manager.recv(100) == b"WATCHDOG=1"
+            except BlockingIOError:
+                return False
+
+        first, second, _ = children
+        assert told()
+        assert told(first, second)
+        assert not told(first)
+        assert not told(first)
+        assert told(second)
+        assert not told(first)
+        assert second.process is not None
+        second.process.kill()
+        second.process.wait()
+        assert told(first)
+        supervised.shut_down()

@@ -78,3 +78,32 @@ def test_large_jobs_survive_a_downgrade(
         assert rows(database, kind) == [("r",)]
     database.migrate()
     assert [rows(database, statement) for statement in everything] == before
+
+
+def test_names_become_one_however_they_were_written_and_local_may_come_in(
+    database: Database,
+) -> None:
+    assert rows(database, "SELECT COUNT(*) FROM account") == [(0,)]  # a new database
+    jobs = [planned_job(database) for _ in range(3)]
+    downgrade(database, "0026")
+    written = dict(zip(jobs, ("Ada", "a\u200bDA", "bob"), strict=True))
+    with database.write() as tx:
+        for job, name in written.items():
+            tx.run(
+                "UPDATE job SET user_name = :name, idempotency_key = 'key' WHERE id = :id",
+                name=name,
+                id=job,
+            )
+        tx.run("INSERT INTO study (name, user_name, created_at) VALUES ('s', 'ADA', 0)")
+        for name in ("ada", "Ada"):
+            tx.run(
+                "INSERT INTO usage (user_name, source, seconds, updated_at) VALUES (:n, 1, 1, 1)",
+                n=name,
+            )
+    database.migrate()
+    found = rows(database, "SELECT user_name, idempotency_key FROM job ORDER BY id")
+    assert [name for name, _ in found] == ["ada", "ada", "bob"]
+    assert sorted(key or "" for _, key in found) == ["", "key", "key"]
+    assert rows(database, "SELECT user_name FROM study") == [("ada",)]
+    assert rows(database, "SELECT user_name FROM usage") == [("ada",)]
+    assert rows(database, "SELECT name, role, password FROM account") == [("local", "admin", None)]

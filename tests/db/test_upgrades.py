@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from db import database as databases
@@ -28,6 +29,11 @@ from tests.helpers.jobs import ALICE, BOB
 def execute(database: Database, statement: str, **values: Any) -> None:
     with database.write() as tx:
         tx.run(statement, **values)
+
+
+def test_the_files_of_migrations_have_the_numbers_of_their_revisions() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert known_revisions() == tuple(reversed([script.revision for script in scripts]))
 
 
 def at_revision(tx: Transaction, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""What a view leaves out reaches no function of a user's query, on PostgreSQL."""
+"""Rows that a view leaves out reach no function of a user's query, on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -14,20 +14,21 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from jobs.settings import Settings
+from jobs.settings import Settings, load_settings
 from tests.helpers.ports import free_port
 from tools.lock import needed
+from workers.heartbeat import DEAD_MAN_SECONDS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 RESOURCES = [
     one
-    for file in sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
+    for file in sorted((ROOT / "deploy/kubernetes").rglob("*.yaml"))
     for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))
 ]
 PODS = {
-    one["metadata"]["name"]: one["spec"]["template"]
+    one["metadata"].get("name", "headwise-drain"): one["spec"]["template"]
     for one in RESOURCES
     if one["kind"] in ("Deployment", "Job")
 }
@@ -233,6 +234,19 @@ def test_a_unit_has_no_rights_that_it_does_not_need_and_limits(unit: Path) -> No
     assert settings["TasksMax"]
 
 
+def test_the_watchdog_waits_longer_than_a_process_takes_to_end_itself() -> None:
+    """Both say that they go on, see tests/workers/test_systemd.py; no other unit does."""
+    stall = load_settings({}).stall_seconds + DEAD_MAN_SECONDS
+    saying = {"headwise-scheduler.service", "headwise-worker@.service"}
+    texts = {unit.name: unit.read_text(encoding="utf-8") for unit in UNITS}
+    assert {name for name, text in texts.items() if "WatchdogSec=" in text} == saying
+    for text in (texts[name] for name in saying):
+        watched = re.search(r"^WatchdogSec=(\d+)min$", text, re.MULTILINE)
+        assert watched is not None
+        assert int(watched[1]) * 60 > stall
+        assert "NotifyAccess=all" in text
+
+
 def test_the_units_of_postgresql_limit_a_backend() -> None:
     dropped_in = (ROOT / "deploy/systemd/postgresql.conf").read_text(encoding="utf-8")
     assert "[Service]\nLimitDATA=1G\nMemoryMax=" in dropped_in
@@ -253,7 +267,7 @@ def locked(name: str) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["server", "worker", "build"])
+@pytest.mark.parametrize("name", ["common", "web", "scheduler", "worker", "build"])
 def test_a_dependency_of_an_image_has_the_pinned_version_and_hashes(name: str) -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in constraints if "==" in line)
@@ -265,16 +279,33 @@ def test_a_dependency_of_an_image_has_the_pinned_version_and_hashes(name: str) -
         assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
     text = (ROOT / f"docker/requirements-{name}.txt").read_text(encoding="utf-8")
     assert "://" not in text
-    assert f"pip install --require-hashes --only-binary=:all: -r requirements-{name}.txt" in (
+    assert f"install --require-hashes --only-binary=:all: -r requirements-{name}.txt" in (
         ROOT / "docker/Dockerfile"
     ).read_text(encoding="utf-8")
 
 
 def test_what_an_image_needs_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    before: set[str] = set()
+    common = locked("common").keys()
     for name, requirements in needed(project).items():
-        before |= locked(name).keys()
         asked = {canonicalize_name(Requirement(one).name) for one in requirements}
-        assert asked <= before, name
-    assert "torch" not in before
+        there = locked(name).keys() | (common if name != "build" else set())
+        assert asked <= there, name
+        assert "torch" not in there
+
+
+def test_every_image_can_send_traces_and_a_worker_ask_its_gpu() -> None:
+    traces = {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"}
+    assert traces <= locked("common").keys()
+    assert "nvidia-ml-py" in locked("worker")
+
+
+def test_an_image_has_no_large_package_that_its_role_does_not_need() -> None:
+    large = {"datasets", "pandas", "pyarrow", "transformers", "vl-convert-python"}
+    found = {name: large & locked(name).keys() for name in ("common", "web", "scheduler", "worker")}
+    assert found == {
+        "common": set(),
+        "web": {"pyarrow", "vl-convert-python"},
+        "scheduler": {"datasets", "pandas", "pyarrow"},
+        "worker": {"transformers"},
+    }

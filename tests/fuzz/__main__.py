@@ -10,7 +10,7 @@ import argparse
 import sys
 from importlib import import_module
 
-PARTS = ("api", "console", "data", "siege", "models")
+PARTS = ("api", "contract", "console", "data", "siege", "models")
 """Each is imported when its turn comes; models, the last one, need torch and its memory."""
 
 

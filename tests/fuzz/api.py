@@ -16,8 +16,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +34,8 @@ from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
 from tests.helpers.apps import new_app
 from tests.webui.seed import seed_job
+from webui.api import models
+from webui.contract.models import Query
 
 HANG_SECONDS = 10.0
 """A request may take this long; the limit of queries and data files is below it."""
@@ -42,8 +46,20 @@ SEEDED = "seeded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 WEBUI = Path(__file__).parents[2] / "webui"
 _ASKED = re.compile(r"""(?:integer|choice|words|args\.get|form\.get|values\.get)\(\s*"(\w+)\"""")
+
+
+def _queries(model: type[Query]) -> Iterator[str]:
+    """Fields of a model of a query string and of all that are made of it."""
+    yield from model.model_fields
+    for one in model.__subclasses__():
+        yield from _queries(one)
+
+
+for _module in iter_modules(models.__path__, f"{models.__name__}."):
+    import_module(_module.name)  # a model is known once its module is
 PARAMETERS = sorted(
     {name for file in WEBUI.rglob("*.py") for name in _ASKED.findall(file.read_text("utf-8"))}
+    | {*_queries(Query)}
 )
 FIELDS = sorted({field for spec in SPECS.values() for field in spec.model_fields})
 TEXTS = (

@@ -25,7 +25,7 @@ import psycopg
 from db.console import bounded, postgresql
 from db.console.child import Refused
 from db.console.console import placed_views
-from db.console.role import create_console_role
+from db.console.role import console_role, create_console_role
 from db.console.sqlite import Guard
 from db.database import Database
 from db.schema import metadata
@@ -38,6 +38,14 @@ from tests.helpers.apps import new_app
 from tests.helpers.canaries import Canaries, fill
 
 PASSWORD = "headwise-console-test"
+WAYS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("/sql", {"sort": "-1"}),
+    ("/sql", {"plan": "1"}),
+    ("/sql/cell", {"cell": "0.0"}),
+    ("/sql.json", {}),
+    ("/sql.parquet", {"sort": "1"}),
+)
+"""Other ways to a query's result, which take turns."""
 LIMIT_SECONDS = 2.0
 """Time limit of a query in both layers."""
 HANG_SECONDS = 30.0
@@ -137,7 +145,7 @@ class Run:
             self._report.inputs += 1
             self._fast(sql)
             if number % EVERY == 1:
-                self._whole_way(sql)
+                self._whole_way(sql, WAYS[number // EVERY % len(WAYS)])
 
     def close(self) -> None:
         """End the session and the application."""
@@ -157,10 +165,11 @@ class Run:
         if time.monotonic() - began > LIMIT_SECONDS + HANG_SECONDS:
             self._broken("hang", sql)
 
-    def _whole_way(self, sql: str) -> None:
-        for path in ("/sql", "/sql.csv"):
+    def _whole_way(self, sql: str, another: tuple[str, dict[str, str]]) -> None:
+        for path, fields in (("/sql", {}), ("/sql.csv", {}), another):
             began = time.monotonic()
-            answer = self._app.test_client().post(path, data={"q": sql}, follow_redirects=True)
+            data = {"q": sql, **fields}
+            answer = self._app.test_client().post(path, data=data, follow_redirects=True)
             taken = time.monotonic() - began
             self._report.outcomes[f"http {answer.status_code}"] += 1
             if answer.status_code >= 500:
@@ -169,7 +178,7 @@ class Run:
                 self._broken("an error as 200", sql)
             if taken > LIMIT_SECONDS + HANG_SECONDS:
                 self._broken(f"hang of {taken:.0f} s", sql)
-            self._look(sql, [(answer.text,)])
+            self._look(sql, [(answer.data.decode("utf-8", "replace"),)])
         child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
         self._report.peak("child", child)
         web = peak_mb()
@@ -231,3 +240,4 @@ def made(dialect: str, folder: Path, server: str) -> Iterator[tuple[Database, Se
                 yield database, load_settings({}, **common, database_url=url, console_url=console)
         finally:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            admin.execute(f'DROP ROLE IF EXISTS "{console_role(name)}"'.encode())

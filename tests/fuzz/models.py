@@ -21,6 +21,7 @@ from jobs.errors import InputError
 from jobs.inputs.models import model_facts
 from jobs.settings import Settings, load_settings
 from jobs.specs.base import ModelSpec
+from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
 from tests.helpers.tiny import bert_folder
 
@@ -32,7 +33,7 @@ VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**63, 10**30, -(10**9), 0.5, float("inf")),
     *("", "x", "0", "bert", "\x00", "é" * 1000, [], [1], [[]], {}, {"0": "a"}, {"a": {"b": 1}}),
 )
-"""What a place in a JSON file may be set to."""
+"""Values that a place in a JSON file may be set to."""
 
 
 class Folder:
@@ -133,7 +134,7 @@ def fuzz(report: Report, home: Path, seed: int, seconds: float) -> None:
         _one(report, settings, folder.path, said)
         if (taken := time.monotonic() - began) > HANG_SECONDS:
             report.broken.append(f"hang of {taken:.0f} s: {said}")
-        peak = _peak_mb()
+        peak = peak_mb()
         report.peak("process", peak)
         if peak > MEMORY_MB:
             report.broken.append(f"memory {peak} MB: {said}")
@@ -157,8 +158,3 @@ def _one(report: Report, settings: Settings, folder: Path, said: str) -> None:
             report.broken.append(f"{step}: {type(error).__name__}: {error!s:.200}: {said}")
         else:
             report.outcomes[f"{step} accepts"] += 1
-
-
-def _peak_mb() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) // 1024

@@ -1,4 +1,4 @@
-"""What a part of the fuzzer counts, and the limits that its counts must keep."""
+"""Counts of a part of the fuzzer, and their limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Report:
     part: str
     inputs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    """How inputs ended: accepted, refused, by the kind of error, ..."""
+    """Ends of inputs: accepted, refused, by the kind of error, ..."""
     broken: list[str] = field(default_factory=list)
     """Escapes, faults of the server and hangs: what happened, and the input."""
     peaks: dict[str, int] = field(default_factory=dict)

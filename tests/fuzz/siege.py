@@ -248,11 +248,14 @@ def prepare(home: Path) -> list[str]:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[tuple[int, int]]:
-    """A dashboard on the data folder; gives its port and its process id."""
+def serving(home: Path, **more: str) -> Iterator[tuple[int, int]]:
+    """A dashboard on the data folder; gives its port and its process id.
+
+    more: of its environment
+    """
     port = free_port()
     plain = {k: v for k, v in os.environ.items() if not k.startswith("HEADWISE_")}
-    environment = {**plain, "HEADWISE_HOME": str(home), "HEADWISE_PORT": str(port)}
+    environment = {**plain, "HEADWISE_HOME": str(home), "HEADWISE_PORT": str(port), **more}
     command = [sys.executable, "-m", "cli.main", "web"]
     root = Path(__file__).parents[2]
     with (home / "web.log").open("wb") as log:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from werkzeug.routing import Rule
 
 from db.console.sqlite import Guard
-from tests.fuzz import api, console, data, siege
+from tests.fuzz import api, console, contract, data, siege
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
 
@@ -114,6 +116,13 @@ def _run_models(seed: int) -> Report:
     return models.run(seed, SECONDS)
 
 
+def _run_models_with_a_fault(seed: int) -> Report:
+    from tests.fuzz import models
+
+    with mock.patch.object(models.headwise, "load", side_effect=IndexError("index out of range")):
+        return models.run(seed, 0.01)
+
+
 def test_no_model_folder_breaks_a_worker() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         report = pool.submit(_run_models, 1).result()
@@ -122,20 +131,12 @@ def test_no_model_folder_breaks_a_worker() -> None:
     assert report.peaks.keys() == {"process"}
 
 
-def test_a_fault_of_loading_would_be_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tests.fuzz import models  # torch: not in the processes of the other parts
-
-    def faulty(*_: object, **__: object) -> None:
-        raise IndexError("list index out of range")
-
-    monkeypatch.setattr(models.headwise, "load", faulty)
-    report = Report(part="models")
-    models.fuzz(report, tmp_path, 1, 0.01)
+def test_a_fault_of_loading_would_be_noticed() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        report = pool.submit(_run_models_with_a_fault, 1).result()
     assert report.inputs == 1
     [broken] = report.broken
-    assert "loading: IndexError: list index out of range" in broken
+    assert "loading: IndexError: index out of range" in broken
 
 
 def test_a_siege_leaves_pages_and_memory(tmp_path: Path) -> None:
@@ -163,7 +164,8 @@ def test_memory_and_hangs_under_siege_would_be_noticed(
 
 
 def test_requests_name_what_the_pages_read_and_repeat() -> None:
-    assert {"limit", "offset", "q", "only"} <= set(api.PARAMETERS)
+    pages, models = {"shard_page", "after", "at"}, {"limit", "offset", "tau_last"}
+    assert pages | models <= set(api.PARAMETERS)
     rules = [Rule("/jobs/<int:job_id>", methods=["GET", "POST"])]
     first, again = (api.Requests(rules, 7) for _ in range(2))
     one, other = (
@@ -182,3 +184,37 @@ def test_a_seed_repeats_its_queries() -> None:
     for _ in range(1_000):
         first.query()
     assert time.monotonic() - began < 20
+
+
+CONTRACT_SECONDS = 30.0
+
+
+def test_the_api_keeps_its_contract(tmp_path: Path) -> None:
+    report = Report(part="contract")
+    with contract.served(tmp_path / "home") as port:
+        contract.fuzz(report, port, tmp_path, 1, CONTRACT_SECONDS)
+    assert report.broken == []
+    assert report.inputs > 0
+
+
+@pytest.mark.services
+def test_the_api_keeps_its_contract_on_postgresql(tmp_path: Path, postgres_server: str) -> None:
+    report = Report(part="contract")
+    with (
+        contract.postgresql(postgres_server) as url,
+        contract.served(tmp_path / "home", url) as port,
+    ):
+        contract.fuzz(report, port, tmp_path, 2, CONTRACT_SECONDS)
+    assert report.broken == []
+    assert report.inputs > 0
+
+
+def test_a_broken_contract_would_be_noticed(tmp_path: Path) -> None:
+    written = (Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8")
+    document = json.loads(written)
+    document["components"]["schemas"]["JobPage"]["properties"]["total"] = {"type": "string"}
+    document["paths"] = {"/api/v1/jobs": {"get": document["paths"]["/api/v1/jobs"]["get"]}}
+    report = Report(part="contract")
+    with contract.served(tmp_path / "home") as port:
+        contract.fuzz(report, port, tmp_path, 1, 600, document, phases="coverage")
+    assert any("JsonSchemaError" in one and "GET /api/v1/jobs" in one for one in report.broken)

@@ -146,4 +146,4 @@ def test_negative_and_missing_numbers_have_their_own_look():
     result.scores[0, 0, 0], result.scores[0, 0, 1] = np.nan, -0.25
     html = result.picture(0)._repr_html_()
     assert "&ndash;" in html
-    assert re.search(r'style="background: rgba\(217[^"]*">&minus;0.250<', html)
+    assert re.search(r'style="background: rgba\(88, 152, 240[^"]*">&minus;0.250<', html)

@@ -8,6 +8,7 @@ from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
 
 from jobs.settings import Settings
+from tests.helpers import contract
 from webui.app import create_app
 
 
@@ -29,7 +30,8 @@ _compiled = _Compiled()
 
 
 def new_app(settings: Settings) -> Flask:
-    """The application on these settings."""
+    """The application on these settings; what it answers under /api is held to its document."""
     app = create_app(settings)
+    contract.watch(app)
     app.jinja_env.bytecode_cache = _compiled
     return app

@@ -93,6 +93,8 @@ def fill(database: Database) -> Canaries:
                     row["purged_at"] = None
                 rows.append(row)
             tx.connection.execute(table.insert(), rows)
+        if database.dialect == "postgresql":  # sequences do not notice numbers that are given
+            tx.run("SELECT setval(seqrelid, 1000) FROM pg_sequence")
     shown = _shown(database)
     return Canaries(secret={v: place for v, place in planted.items() if _told(v, shown)})
 
@@ -117,8 +119,17 @@ def _value(column: Column[object], job: int, number: int) -> object:
     return 0.5  # REAL keeps too few digits
 
 
+_JSON = {
+    "job.labels": '["{}"]',
+    "attempt.versions": '{{"headwise": "{}"}}',
+    "example_result.probabilities": "[0.5]",
+}
+"""Texts of columns that views read as JSON."""
+
+
 def _text(column: Column[object], number: int) -> str:
-    return f"canary{number:05d}of{column.table.name}.{column.name}"
+    place = f"{column.table.name}.{column.name}"
+    return _JSON.get(place, "{}").format(f"canary{number:05d}of{place}")
 
 
 def _shown(database: Database) -> set[object]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from db.console.role import console_role
 from db.database import Database
 
 
@@ -95,6 +96,7 @@ class PostgresDatabases:
 
     def _drop(self, name: str) -> None:
         self._admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        self._admin.execute(f'DROP ROLE IF EXISTS "{console_role(name)}"')
 
     def _connect(self, name: str) -> psycopg.Connection:
         return psycopg.connect(f"{self.server}/{name}", autocommit=True)

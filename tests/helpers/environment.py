@@ -1,4 +1,4 @@
-"""What a test needs of the machine: skipped without it, and a failure where CI=true."""
+"""Requirements of tests on the machine: skipped without it, and a failure where CI=true."""
 
 from __future__ import annotations
 

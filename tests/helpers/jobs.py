@@ -16,7 +16,14 @@ from jobs.kinds.importance import ImportanceResult
 from jobs.outcome import Completed
 from jobs.results import ExampleResult, SiteInfo
 
-ALICE = WorkerIdentity(name="alice", host="h", pid=1, queue="default", device="cpu", versions="{}")
+ALICE = WorkerIdentity(
+    name="alice",
+    host="h",
+    pid=1,
+    queue="default",
+    device="cpu",
+    versions='{"headwise": "0.1.0"}',
+)
 BOB = WorkerIdentity(name="bob", host="h", pid=2, queue="default", device="cpu", versions="{}")
 SITES, HEADS, EDGES = 2, 3, 4
 

@@ -74,7 +74,7 @@ def _hash(a: str, b: str) -> str:
 
 
 def plan(database: Database, settings: Settings, app: Any = None) -> None:
-    """What the scheduler plans, without a broker."""
+    """The scheduler's plan, without a broker."""
     Scheduler(settings, database, app or object()).plan()
 
 

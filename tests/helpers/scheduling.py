@@ -14,6 +14,18 @@ from tests.helpers.inputs import raw_submission
 from tests.helpers.jobs import ALICE, completed
 
 
+class Quiet:
+    """A broker that only takes messages."""
+
+    connection_errors = (ConnectionError,)
+
+    def connection_for_write(self) -> Quiet:
+        return self
+
+    def send_task(self, *_: object, **__: object) -> None:
+        pass
+
+
 def submitted(database: Database, settings: Settings, **spec: Any) -> int:
     """Submit a job that `raw_submission` describes; returns its number."""
     return submit(check(raw_submission(settings.home, **spec), settings, database), database)

@@ -79,6 +79,12 @@ def full(folder: Path) -> Iterator[None]:
         balloon.unlink()
 
 
+STARTS = 3
+"""Number of attempts at a start."""
+START_SECONDS = 60.0
+"""Time that a server has to listen before it is started again."""
+
+
 class Server:
     """A server process that can be killed and started again with what it has stored."""
 
@@ -90,6 +96,8 @@ class Server:
         self.folder = folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.addresses: tuple[str, ...] = ("127.0.0.1",)
+        """It serves whoever reaches it there; set it before `create`."""
 
     @classmethod
     def missing(cls) -> str:
@@ -109,7 +117,20 @@ class Server:
         return dict(os.environ)
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it listens; one that does not is ended and started again.
+
+        A RabbitMQ 3.10 that was killed was seen to stand still while it booted.
+        """
+        for _ in range(STARTS - 1):
+            self._run()
+            try:
+                return await_port(self.port, START_SECONDS)
+            except TimeoutError:
+                self.kill()
+        self._run()
+        await_port(self.port)
+
+    def _run(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -121,7 +142,6 @@ class Server:
                 user=self.user(),
                 preexec_fn=_end_with_parent if self.ends_with_parent else None,
             )
-        await_port(self.port)
 
     def await_answer(self, seconds: float = 60) -> None:
         """Wait until it serves clients, which may be a moment after it listens."""
@@ -170,8 +190,9 @@ class Redis(Server):
     needs = ("redis-server",)
 
     def command(self) -> list[str]:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        return [binary("redis-server") or "", *options, "--appendonly", "no"]
+        options = ["--port", str(self.port), "--bind", *self.addresses, "--save", ""]
+        options += ["--appendonly", "no", "--protected-mode", "no"]
+        return [binary("redis-server") or "", *options]
 
     @property
     def url(self) -> str:
@@ -192,7 +213,11 @@ class RabbitMQ(Server):
         plugins = self.folder / "enabled_plugins"
         plugins.write_text("[].\n")
         config = self.folder / "rabbitmq.conf"
-        config.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        listeners = [
+            f"listeners.tcp.{number} = {address}:{self.port}"
+            for number, address in enumerate(self.addresses, start=1)
+        ]
+        config.write_text("\n".join([*listeners, "loopback_users = none", ""]))
         return {
             **os.environ,
             "HOME": str(self.folder),
@@ -251,11 +276,13 @@ class PostgreSQL(Server):
             cwd=self.folder,
             user=self.user(),
         )
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {one}/24 trust\n" for one in self.addresses)
 
     def command(self) -> list[str]:
         options = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": ",".join(self.addresses),
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from jobs.settings import Settings, load_settings
 from scheduler.submission.submit import check, submit
 from tests.helpers.databases import sqlite_database
 from tests.helpers.ports import free_port
+from tests.helpers.services import Server
 from tests.helpers.tiny import bert_folder, pairs_file
 from tests.helpers.warm import Command
 
@@ -164,3 +165,25 @@ def children_of(pid: int) -> list[int]:
         direct = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         listed = [int(child) for child in direct.split()]
     return [*listed, *(inner for child in listed for inner in children_of(child))]
+
+
+@contextlib.contextmanager
+def frozen(server: Server | None) -> Iterator[None]:
+    """Stop all processes of a server: connections are accepted by the kernel, and nothing comes."""
+    assert server is not None
+    assert server.process is not None
+    first = server.process.pid
+    send(first, signal.SIGSTOP)  # it starts the others
+    stopped = [first, *children_of(first)]
+    for pid in stopped:
+        send(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(stopped):
+            send(pid, signal.SIGCONT)
+
+
+def send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

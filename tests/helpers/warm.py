@@ -24,12 +24,19 @@ _context = multiprocessing.get_context("forkserver")
 class Command:
     """A running `headwise ARGUMENTS`, with as much of `subprocess.Popen` as tests use.
 
-    Its output goes to a file, and it sees the given environment alone.
+    Its output goes to a file, it sees the given environment alone, and it runs in the given folder.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        folder: Path | None = None,
+    ) -> None:
         _context.set_forkserver_preload([*PRELOADED])
-        self._process = _context.Process(target=_run, args=(arguments, dict(environment), str(log)))
+        given = (arguments, dict(environment), str(log), str(folder or Path.cwd()))
+        self._process = _context.Process(target=_run, args=given)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -45,7 +52,8 @@ class Command:
         os.kill(self.pid, number)
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+def _run(arguments: Sequence[str], environment: Mapping[str, str], log: str, folder: str) -> None:
+    os.chdir(folder)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(out, stream)

@@ -1,4 +1,4 @@
-"""What heads read of tokens, packed: precision, sizes, long texts."""
+"""Attributions of tokens to heads, packed: precision, sizes, long texts."""
 
 from __future__ import annotations
 

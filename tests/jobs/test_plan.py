@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.estimates import Experience, Range
 from jobs.plan import (
     MAX_SHARD_EXAMPLES,
-    RATE_WINDOW,
-    Rate,
+    Estimate,
     block_size,
     blocks,
     estimate,
     first_ranges,
-    guess,
     halves,
-    recent_rate,
     take,
 )
 
@@ -93,49 +91,34 @@ def test_the_size_of_a_block(examples: int, seconds: float, layers: int, expecte
     assert block_size(examples, seconds, layers) == expected
 
 
-def test_an_estimate_from_a_measured_rate() -> None:
-    rate = Rate(seconds_per_unit=0.25, basis="measured on 100 examples")
-    found = estimate(1000, rate, cost=2.0, shard_seconds=60.0, workers=2)
-    assert (found.examples, found.shards, found.seconds) == (1000, 9, 250.0)
-    assert found.basis == rate.basis
+def estimated(found: Experience | None, workers: int, examples: int = 1000) -> Estimate:
+    return estimate(
+        examples, found, cost=2.0, unit_seconds=0.25, shard_seconds=60.0, workers=workers
+    )
 
 
-def test_an_estimate_without_workers_counts_one() -> None:
-    rate = Rate(seconds_per_unit=0.5, basis="")
-    assert estimate(10, rate, 1.0, 60.0, 0).seconds == 5.0
+SEEN = Experience(
+    unit=Range(low=0.2, middle=0.25, high=0.4), start_seconds=10.0, jobs=12, alike="this shape"
+)
+
+
+def test_an_estimate_from_jobs_like_it() -> None:
+    found = estimated(SEEN, workers=2)
+    assert (found.examples, found.shards, found.seconds) == (1000, 9, 260.0)
+    assert (found.low_seconds, found.high_seconds) == (210.0, 410.0)
+    assert found.time == "3.5 to 6.8 min"
+    assert found.basis.startswith("from 12 jobs of this shape; eight of ten such jobs")
+
+
+@pytest.mark.parametrize(("workers", "examples", "seconds"), [(0, 10, 15.0), (50, 2, 10.5)])
+def test_an_estimate_counts_workers_that_have_something_to_do(
+    workers: int, examples: int, seconds: float
+) -> None:
+    assert estimated(SEEN, workers, examples).seconds == seconds
 
 
 def test_an_estimate_before_anything_was_measured_names_no_time() -> None:
-    found = estimate(1000, guess(0.25), cost=2.0, shard_seconds=60.0, workers=1)
-    assert found.seconds is None
+    found = estimated(None, workers=1)
+    assert (found.seconds, found.low_seconds, found.high_seconds, found.time) == (None,) * 3 + ("",)
     assert found.shards == -(-1000 // int(60 / 0.5))
     assert "nothing measured yet" in found.basis
-
-
-NOW = 10_000.0
-SINCE = NOW - RATE_WINDOW
-
-
-@pytest.mark.parametrize(
-    ("attempts", "expected"),
-    [
-        pytest.param([], None, id="none"),
-        pytest.param([(NOW - 10, None, 40)], 4.0, id="one that runs"),
-        pytest.param([(NOW - 10, None, None)], None, id="one without examples yet"),
-        pytest.param([(NOW, None, 5)], None, id="one that starts now"),
-        pytest.param([(NOW - 20, NOW - 10, 40)], 2.0, id="idle since"),
-        pytest.param([(NOW - 20, NOW - 10, 40), (NOW - 10, None, 10)], 2.5, id="one after another"),
-        pytest.param([(NOW - 10, None, 40), (NOW - 10, None, 20)], 6.0, id="two at once"),
-        pytest.param(
-            [(SINCE - RATE_WINDOW, NOW, 600)], 300 / RATE_WINDOW, id="half of it in the window"
-        ),
-        pytest.param([(SINCE - 20, SINCE - 10, 40)], None, id="before the window"),
-        pytest.param(
-            [(SINCE - 20, SINCE, 40), (NOW - 10, None, 30)], 30 / RATE_WINDOW, id="ends at its edge"
-        ),
-    ],
-)
-def test_the_recent_rate(
-    attempts: list[tuple[float, float | None, int | None]], expected: float | None
-) -> None:
-    assert recent_rate(attempts, NOW) == (None if expected is None else pytest.approx(expected))

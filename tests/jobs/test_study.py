@@ -1,4 +1,4 @@
-"""What a study asks for, and the jobs it comes to."""
+"""The specification of a study, and its jobs."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_leaving_each_head_out_is_a_part_where_it_is_small_or_asked_for() -> Non
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"data": {**DATA, "label_column": None}}, "spec", "needs data.label_column"),
-        ({"data": {**DATA, "limit": 10}}, "spec", "leaves no rows to evaluate on"),
-        ({"data": {**DATA, "sample": 10}}, "spec", "data.sample leaves no rows"),
+        ({"data": {**DATA, "label_column": None}}, "data.label_column", "needs data.label_column"),
+        ({"data": {**DATA, "limit": 10}}, "data.limit", "leaves no rows to evaluate on"),
+        ({"data": {**DATA, "sample": 10}}, "data.sample", "data.sample leaves no rows"),
         ({"examples": 1}, "examples", "greater than or equal to 2"),
         ({"exmples": 3}, "exmples", "Did you mean 'examples'?"),
         ({"data": {**DATA, "offset": -1}}, "data.offset", "Rows to skip"),

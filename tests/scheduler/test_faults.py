@@ -12,6 +12,7 @@ from db.kinds import KINDS
 from db.ops import deletion, retention
 from db.queue import claims, recurring
 from db.queue.recovery import MAX_ERRORS
+from db.reads import job_list
 from db.reads import jobs as job_reads
 from db.results.commit import commit_shard
 from jobs.errors import NotFoundError
@@ -27,7 +28,7 @@ from tests.scheduler.conftest import FakeApp
 
 
 class FaultError(Exception):
-    """What a fault of the program would raise."""
+    """The error that a fault of the program would raise."""
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_a_recurring_submission(
 
     monkeypatch.setattr(recurring_submission, "_checked", broken)
     scheduler.tick()
-    assert len(job_reads.list_jobs(database)) == 1
+    assert len(job_list.list_jobs(database)) == 1
     [run] = recurring.get(database, bad).runs
     assert run.error == "submitting raised FaultError: a fault"
     [run] = recurring.get(database, good).runs

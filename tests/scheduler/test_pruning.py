@@ -61,9 +61,18 @@ def test_overlap_is_allowed_where_it_is_asked_for(database: Database, settings: 
     assert found.overlap == 4
 
 
-def test_a_job_of_nothing_but_known_examples_fails_with_the_reason(
+def test_a_job_of_nothing_but_known_examples_is_refused(
     database: Database, settings: Settings
 ) -> None:
+    with pytest.raises(InputError, match="all 4 examples are among those that the heads were"):
+        submitted(database, settings, data={"limit": 4})
+
+
+def test_a_job_that_is_found_to_have_none_but_known_examples_fails_with_the_reason(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for hub data, whose examples nobody knows before they are loaded.
+    monkeypatch.setattr("scheduler.submission.submit.count_overlap", lambda *_: 0)
     job = submitted(database, settings, data={"limit": 4})
     plan(database, settings)
     failed = job_reads.get_job(database, job)

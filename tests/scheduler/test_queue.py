@@ -73,8 +73,9 @@ def test_queues_are_separate(settings: Settings) -> None:
     assert received(settings) == 1
 
 
-def test_the_broker_answers_a_ping(settings: Settings) -> None:
+def test_the_broker_answers_a_ping(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     assert "guest:guest" not in ping(settings)
+    assert not caplog.records  # nothing about a consumer that outlived its queue
 
 
 @pytest.mark.parametrize("address", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])

@@ -11,6 +11,7 @@ import pytest
 from db.database import Database
 from db.ops import deletion, retention
 from db.queue import claims, lifecycle
+from db.reads import job_list
 from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.inputs.uploads import save_upload
@@ -43,7 +44,7 @@ def test_it_purges_deletes_and_then_looks_again_in_a_minute(
     monkeypatch.setattr(retention, "retain", lambda *given: looked.append(1) or real(*given))
     for _ in range(8):
         scheduler.tick()
-    assert [job.id for job in job_reads.list_jobs(database)] == [young]
+    assert [job.id for job in job_list.list_jobs(database)] == [young]
     with database.read() as tx:
         for table in ("head_score", "edge", "example_result"):
             assert tx.run(f"SELECT COUNT(*) FROM {table}").scalar() == 0, table

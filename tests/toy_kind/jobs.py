@@ -38,4 +38,4 @@ class ToyResult(ShardResult):
         return {"words": self.values}
 
 
-SPEC = ToySpec
+SPEC, RESULT = ToySpec, ToyResult

@@ -10,6 +10,7 @@ from webui.kinds.base import KindPage
 PAGE = KindPage(
     title="Toy",
     lead="Heads ranked by the number of words.",
+    labels={"scale": "Scale", "order": "Largest values"},
     section=importance.section,
     anchors=("heads",),
     exports=("importances", "examples", "shards", "attempts"),

@@ -60,7 +60,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
     settings = load_settings({}, home=tmp_path_factory.mktemp("empty"), upload_megabytes=1)
     sqlite_database(settings.home / "headwise.sqlite").close()
     app = new_app(settings)
-    yield SimpleNamespace(client=app.test_client(), submission=good_submission(settings.home))
+    good = good_submission(settings.home)
+    model = Path(good["spec"]["model"]["name"])
+    yield SimpleNamespace(client=app.test_client(), submission=good, model=model)
     app.extensions["headwise"].database.close()
 
 

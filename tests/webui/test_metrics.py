@@ -16,11 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from db.database import Database
 from db.ops import checks, fleet
-from db.ops.checks import UNKNOWN
+from db.ops.checks import UNKNOWN, Health
 from db.ops.fleet import ProcessState
 from db.queue import claims
 from db.results import commit
 from jobs.errors import UnavailableError
+from jobs.report import Report
+from jobs.space import Space
 from tests.helpers.fleet import SAID, WHO
 from tests.helpers.jobs import ALICE, completed, planned_job
 
@@ -29,13 +31,22 @@ GPU = json.dumps(
     {
         "memory": 5e8,
         "cpu": 1.5,
-        "failures": 3,
         "device_memory": 8e10,
         "device_reserved": 4e10,
         "device_allocated": 3e10,
         "device_peak": 3.5e10,
         "device_use": 0.9,
     }
+)
+
+
+REPORT = Report(
+    version="1.2.3",
+    disks=(Space(place="data", folder="/d", disk=1, free=7 * 10**9, inodes=5 * 10**6),),
+    clock_offset=-0.5,
+    failures=3,
+    commit_errors=2,
+    lost_leases=1,
 )
 
 
@@ -54,9 +65,8 @@ def busy(database: Database) -> None:
         elif outcome == "hand back":
             claims.hand_back(database, held, "pause")
         else:
-            fleet.report_worker(
-                database, ALICE, ProcessState.BUSY, held, 10, fleet.Vitals(resource_usage=GPU)
-            )
+            vitals = fleet.Vitals(resource_usage=GPU, report=REPORT.to_json())
+            fleet.report_worker(database, ALICE, ProcessState.BUSY, held, 10, vitals)
     fleet.report_scheduler(database, WHO, **SAID)
 
 
@@ -99,6 +109,17 @@ def test_the_numbers_are_those_of_the_database(busy: None, client: FlaskClient) 
     assert number("shard_seconds_sum", *place) == 0.5
     assert number("workers", "busy") == 1
     assert number("schedulers", "running") == 1
+    assert number("queue_workers", "default") == 1
+    assert number("queue_workers", "large") == 0
+    assert number("disk_free_bytes", "h", "data", "/d") == 7e9
+    assert number("disk_free_inodes", "h", "data", "/d") == 5e6
+    assert number("clock_offset_seconds", "h") == -0.5
+    assert number("worker_commit_errors_total", "alice", "h", "cpu") == 2
+    assert number("worker_lost_leases_total", "alice", "h", "cpu") == 1
+    assert number("process_failures", "h", "worker") == 3
+    assert number("processes", "worker", "1.2.3") == 1
+    assert number("condition", "crash loops") == 2
+    assert number("recently_ended_jobs", "failed") == 0
     assert number("broker_up") == number("database_up") == 1
     assert number("worker_memory_bytes", "alice", "h", "cpu") == 5e8
     assert number("worker_device_use_ratio", "alice", "h", "cpu") == 0.9
@@ -107,14 +128,15 @@ def test_the_numbers_are_those_of_the_database(busy: None, client: FlaskClient) 
 def test_many_scrapes_cost_one_look(
     busy: None, client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.metrics.CACHED_SECONDS", 3600.0)
-    first = client.get("/metrics").text
+    app.extensions["headwise-metrics"]._seconds = 3_600.0
+    first = samples(client)
 
     def never(*_: Any) -> None:
         raise AssertionError("read again")
 
     monkeypatch.setattr("db.ops.metrics.read_numbers", never)
-    assert client.get("/metrics").text == first
+    age = ("headwise_metrics_age_seconds", frozenset[str]())
+    assert {**samples(client), age: 0.0} == {**first, age: 0.0}
 
 
 def test_a_scrape_is_a_handful_of_queries(busy: None, app: Flask, client: FlaskClient) -> None:
@@ -130,7 +152,7 @@ def test_a_scrape_is_a_handful_of_queries(busy: None, app: Flask, client: FlaskC
     event.listen(engine, "before_cursor_execute", note)
     client.get("/metrics")
     event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) <= 6
+    assert len(statements) <= 7
 
 
 def test_metrics_say_that_the_database_is_away(
@@ -143,6 +165,14 @@ def test_metrics_say_that_the_database_is_away(
     found = samples(client)
     assert found["headwise_database_up", frozenset()] == 0
     assert [key for key in found if key[0] == "headwise_build_info"]
+    monkeypatch.undo()
+    assert samples(client)["headwise_database_up", frozenset()] == 1
+    client.application.extensions["headwise-metrics"]._seconds = 0.0
+    monkeypatch.setattr("db.ops.metrics.read_numbers", away)
+    found = samples(client)
+    assert found["headwise_database_up", frozenset()] == 0
+    assert found["headwise_condition", frozenset({"database"})] == 2
+    assert found["headwise_jobs", frozenset({"running"})] == 0, "what was read before"
 
 
 NAME = re.compile(r"\bheadwise_\w+")
@@ -193,18 +223,45 @@ def test_a_check_ends_in_time_and_never_raises(
 ) -> None:
     hangs = threading.Event()
     monkeypatch.setattr(database, "schema_is_current", lambda: hangs.wait(60))
-    found = checks.web_health(database, seconds=0.05)
+
+    def look(seconds: float) -> Health:
+        return checks.in_time(lambda: checks.schema_health(database), seconds)
+
+    found = look(0.05)
     assert (found.state, "within 0.05 s" in found.message) == (UNKNOWN, True)
     for _ in range(checks.MOST_WAITING + 2):
-        assert checks.web_health(database, seconds=0.01).state == UNKNOWN
+        assert look(0.01).state == UNKNOWN
     hangs.set()
 
     def away() -> bool:
         raise UnavailableError("gone")
 
     monkeypatch.setattr(database, "schema_is_current", away)
-    while checks.web_health(database, seconds=60).message != "gone":
+    while look(60).message != "gone":
         pass
+
+
+def test_the_latest_value_is_read_by_one_thread_at_a_time() -> None:
+    goes, broken, started = threading.Event(), threading.Event(), []
+
+    def read() -> str:
+        started.append(True)
+        if broken.is_set():
+            raise UnavailableError("gone")
+        assert goes.wait(60)
+        return "value"
+
+    latest = checks.Latest(read)
+    assert latest.get(0.01) == (None, "the database does not answer within 0.01 s")
+    assert latest.get(0.01)[0] is None
+    assert (len(started), latest.age) == (1, float("inf"))
+    goes.set()
+    assert latest.get(60) == ("value", None)
+    assert latest.age < 60
+    broken.set()
+    assert latest.get(60) == ("value", "gone")
+    broken.clear()
+    assert latest.get(60) == ("value", None)
 
 
 def test_not_ready_is_said_with_its_reason(
@@ -220,3 +277,11 @@ def test_not_ready_is_said_with_its_reason(
         tx.run("DROP TABLE alembic_version")
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200
+
+
+def test_ready_lists_what_is_wrong_elsewhere(client: FlaskClient, database: Database) -> None:
+    planned_job(database)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json["status"]) == (200, "ready")
+    levels = answer.json["conditions"]
+    assert (levels["scheduler"], levels["workers"], levels["disk"]) == ("fail", "fail", "ok")

@@ -182,7 +182,7 @@ def test_the_list_of_jobs_is_news_when_a_job_of_it_changes(
     headers = {"If-None-Match": shown_tag(page)}
     seeding.seed_job(database, state="queued")
     assert client.get("/", headers=headers).status_code == 200
-    assert client.get("/?page=x", headers=headers).status_code == 400
+    assert client.get("/?phase=x", headers=headers).status_code == 400
 
 
 def test_what_is_not_there_is_not_unchanged(client: FlaskClient, app: Flask) -> None:

@@ -57,9 +57,12 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
     assert page.count('<td class="goes"') == int(shown[1]) > 0
     said = client.get(f"/api/v1/studies/{found.study}").json["findings"]
     assert set(said) == {*STEPS, "agreement"}
+    report = client.get(f"/api/v1/studies/{found.study}/report.html").text
+    assert "is not complete" not in report
+    assert report.count("Computed on") == len(STEPS)
     again = client.post("/api/v1/studies", json=raw).json
     assert again["jobs"] == found.jobs
     compared = client.get(f"/studies/compare?a={found.study}&b={again['study']}").text
-    for part in ("findings", "importance", "curve", "triggers"):
+    for part in ("findings", "heads", "rankings", "curves", "triggers"):
         assert f'id="{part}"' in compared, part
     app.extensions["headwise"].database.close()

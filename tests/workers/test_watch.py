@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from db.database import Database
 from db.ops import fleet, logs
+from db.ops.conditions import notices
 from db.queue import claims
 from jobs.settings import load_settings
 from tests.helpers.jobs import ALICE, planned_job
@@ -36,7 +37,7 @@ def conditions(stack: Stack) -> dict[int, str]:
 
 
 def said(stack: Stack) -> set[str]:
-    return {notice.what for notice in fleet.notices(stack.database, stack.settings)}
+    return {notice.what for notice in notices(stack.database, stack.settings)}
 
 
 def test_a_killed_worker_is_seen_dead_and_its_log_stays(
@@ -83,7 +84,7 @@ def test_a_broker_that_does_not_answer_is_said(tmp_path: Path) -> None:
     try:
         stack.start("scheduler")
         stack.until(lambda: said(stack) == {"broker"}, "the broker to be missed")
-        (notice,) = fleet.notices(stack.database, stack.settings)
+        (notice,) = notices(stack.database, stack.settings)
         assert "redis://:**@127.0.0.1:1/0" in notice.message
         everything = "".join(path.read_text() for path in tmp_path.glob("*.log"))
         assert "does not answer" in everything

@@ -96,7 +96,9 @@ def test_a_download_is_progress(settings: Settings, database: Database, tmp_path
     worker = Worker(settings, database)
     worker.heartbeat._moved_at -= 400
     folder = bert_folder(tmp_path / "hub")
-    spec = parse_spec({"model": {"name": hub.NAME}, "data": {"inline": True, "text_columns": "a"}})
+    spec = parse_spec(
+        {"model": {"name": hub.NAME}, "data": {"inline": True, "text_columns": ["a"]}}
+    )
     with hub.serving(folder, tmp_path / "cache"):
         worker.models.get(spec)
     assert time.monotonic() - worker.heartbeat._moved_at < 300

@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def line(finding: Finding) -> str:
-    """What became of a type, in a line."""
+    """The outcome for a type, in a line."""
     if finding.refused:
         parts = [finding.refused]
     else:

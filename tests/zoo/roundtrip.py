@@ -42,16 +42,16 @@ from tests.zoo.folders import TEXTS, save_data, save_model
 
 POINTS = 4
 SCORES = 1e-5
-"""How much a stored score may differ from the library's, relative to the largest."""
+"""Largest difference of a stored score from the library's, relative to the largest."""
 REFERENCE = 1e-4
-"""How much the library's scores, in single precision, may differ from the naive ones in double."""
+"""Largest difference of the library's scores in single precision from naive ones in double."""
 LOGITS = 1e-4
-"""How much logits may differ, and mean losses, relative to the largest or 1."""
+"""Largest difference of logits, and of mean losses, relative to the largest or 1."""
 
 
 @dataclass(kw_only=True)
 class Finding:
-    """What became of a model type.
+    """The outcome for a model type.
 
     built: there is a tiny model of the type; else its job is submitted with other weights
     refused: the words in which its job is refused; empty if it is taken

@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from http import HTTPStatus
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 
 from db.queue import recurring
-from jobs.errors import NotFoundError
+from db.queue.recurring import RecurringJob
 from scheduler.submission.recurring import add, control
-from webui.api.requests import read_json
+from webui.api.models.system import (
+    RecurringAnswer,
+    RecurringBody,
+    RecurringJobAnswer,
+    RemovedAnswer,
+)
 from webui.context import database, settings
+from webui.contract.operations import operation
+
+TAG = "Recurring jobs"
 
 blueprint = Blueprint("recurring_api", __name__, url_prefix="/api/v1")
 
 
 @blueprint.get("/recurring")
-def list_recurring() -> Response:
-    """All recurring jobs."""
-    return jsonify({"recurring": [asdict(one) for one in recurring.find(database())]})
+@operation(TAG, RecurringAnswer)
+def list_recurring() -> RecurringAnswer:
+    """List all recurring jobs with their last runs."""
+    return RecurringAnswer(recurring=[_answer(one) for one in recurring.find(database())])
 
 
 @blueprint.post("/recurring")
-def create() -> tuple[Response, int]:
-    """Check and store a recurring job."""
-    number = add(read_json(), settings(), database())
-    return jsonify(asdict(recurring.get(database(), number))), 201
+@operation(TAG, RecurringJobAnswer, statuses=(HTTPStatus.CREATED,), creates=True)
+def create_recurring(json: RecurringBody) -> tuple[RecurringJobAnswer, int]:
+    """Check and store a recurring job; `submission.<field>` names problems of its submission."""
+    number = add(json.raw, settings(), database())
+    return _answer(recurring.get(database(), number)), 201
 
 
 @blueprint.get("/recurring/<int(max=2147483647):number>")
-def get(number: int) -> Response:
-    """A recurring job with all the runs that are remembered."""
-    return jsonify(asdict(recurring.get(database(), number, recurring.RUNS_KEPT)))
+@operation(TAG, RecurringJobAnswer)
+def get_recurring(number: int) -> RecurringJobAnswer:
+    """Get a recurring job with all the runs that are remembered."""
+    return _answer(recurring.get(database(), number, recurring.RUNS_KEPT))
 
 
 @blueprint.delete("/recurring/<int(max=2147483647):number>")
-def delete(number: int) -> Response:
-    """Forget a recurring job; what it submitted stays."""
+@operation(TAG, RemovedAnswer)
+def delete_recurring(number: int) -> RemovedAnswer:
+    """Forget a recurring job; the jobs that it submitted stay."""
     control(database(), number, "remove")
-    return jsonify({"removed": number})
+    return RemovedAnswer(removed=number)
 
 
-@blueprint.post("/recurring/<int(max=2147483647):number>/<action>")
-def control_recurring(number: int, action: str) -> Response:
-    """Pause or resume."""
-    if action not in ("pause", "resume"):
-        raise NotFoundError(f"There is no action {action[:40]!r}; see docs/api.md.")
+@blueprint.post("/recurring/<int(max=2147483647):number>/<any(pause, resume):action>")
+@operation(TAG, RecurringJobAnswer)
+def control_recurring(number: int, action: str) -> RecurringJobAnswer:
+    """Pause or resume a recurring job."""
     control(database(), number, action)
-    return jsonify(asdict(recurring.get(database(), number)))
+    return _answer(recurring.get(database(), number))
+
+
+def _answer(found: RecurringJob) -> RecurringJobAnswer:
+    return RecurringJobAnswer(**vars(found))

@@ -2,57 +2,109 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from http import HTTPStatus
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 
 from db.reads import studies
-from scheduler.serializers import checked_study_json, study_json
+from db.reads.studies import StudyRow
+from scheduler.comparison import comparison_json
+from scheduler.comparison.agreement import agreements_by_source
+from scheduler.comparison.sides import sides_of_studies
+from scheduler.findings import findings
+from scheduler.serializers import checked_study_json, study_json, submitted_study_json
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
-from webui.api.requests import limit_and_offset, read_json
+from webui.api.models.studies import (
+    CompareQuery,
+    ComparisonAnswer,
+    RankingAgreement,
+    StudyAnswer,
+    StudyPage,
+    StudyQuery,
+    StudyRowAnswer,
+)
+from webui.api.models.submissions import StudyBody, StudyCheckAnswer, StudySubmittedAnswer
 from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.operations import operation
+
+TAG = "Studies"
+CONFLICT = (HTTPStatus.CONFLICT,)
 
 blueprint = Blueprint("study_api", __name__, url_prefix="/api/v1/studies")
 
 
 @blueprint.get("")
-def list_studies() -> Response:
-    """A page of studies, newest first."""
-    limit, offset = limit_and_offset()
-    found = studies.list_studies(database(), limit, offset)
-    return jsonify(
-        {"studies": [asdict(one) for one in found], "total": studies.count_studies(database())}
+@operation(TAG, StudyPage)
+def list_studies(query: StudyQuery) -> StudyPage:
+    """List studies, newest first."""
+    before = cursors.number(query.cursor)
+    found = studies.list_studies(database(), query.limit + 1, query.offset, before=before)
+    shown = found[: query.limit]
+    return StudyPage(
+        studies=[_row(one) for one in shown],
+        total=studies.count_studies(database()),
+        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
     )
 
 
 @blueprint.post("")
-def create_study() -> tuple[Response, int]:
-    """Submit a study, or any jobs that may need each other, in one transaction."""
-    found = submit_study(check_study(read_json(), settings(), database()), database())
-    return jsonify(asdict(found)), 201
+@operation(TAG, StudySubmittedAnswer, statuses=(HTTPStatus.CREATED,), creates=True)
+def create_study(json: StudyBody) -> tuple[StudySubmittedAnswer, int]:
+    """Submit a study, or any jobs that may need each other, in one transaction.
+
+    Problems of jobs are named `jobs.<step>.<field>`, those of `spec` as its own keys.
+    """
+    checked = check_study(json.raw, settings(), database())
+    found = submit_study(checked, database())
+    return StudySubmittedAnswer(**submitted_study_json(checked, found)), 201
 
 
 @blueprint.post("/check")
-def check() -> Response:
+@operation(TAG, StudyCheckAnswer)
+def check(json: StudyBody) -> StudyCheckAnswer:
     """Check a study and estimate it; nothing is written."""
-    return jsonify(checked_study_json(check_study(read_json(), settings(), database())))
+    return StudyCheckAnswer(**checked_study_json(check_study(json.raw, settings(), database())))
+
+
+@blueprint.get("/compare")
+@operation(TAG, ComparisonAnswer)
+def compare(query: CompareQuery) -> ComparisonAnswer:
+    """Compare two studies: what they found, and how far their rankings of heads agree."""
+    sides = sides_of_studies(database(), (query.a, query.b))
+    rows = agreements_by_source(database(), sides)
+    return ComparisonAnswer(
+        **comparison_json(database(), sides),
+        findings={side.number: findings(database(), side.steps) for side in sides},
+        correlations=[RankingAgreement(source=s, title=t, spearman=rho) for s, t, rho in rows],
+    )
 
 
 @blueprint.get("/<int(max=2147483647):study>")
-def get_study(study: int) -> Response:
-    """A study, its jobs, and what they found."""
-    return jsonify(study_json(database(), study))
+@operation(TAG, StudyAnswer)
+def get_study(study: int) -> StudyAnswer:
+    """Get a study, its jobs, and what they found."""
+    return _study(study)
 
 
 @blueprint.post("/<int(max=2147483647):study>/restart")
-def restart(study: int) -> tuple[Response, int]:
+@operation(TAG, StudyAnswer, statuses=(HTTPStatus.CREATED,), errors=CONFLICT, creates=True)
+def restart(study: int) -> tuple[StudyAnswer, int]:
     """Submit a study that has ended once more: jobs that succeeded are reused."""
-    again = restart_study(study, settings(), database())
-    return jsonify(study_json(database(), again.study)), 201
+    return _study(restart_study(study, settings(), database()).study), 201
 
 
-@blueprint.post("/<int(max=2147483647):study>/<action>")
-def control(study: int, action: str) -> Response:
-    """Pause, resume or cancel."""
+@blueprint.post("/<int(max=2147483647):study>/<any(pause, resume, cancel):action>")
+@operation(TAG, StudyAnswer, errors=CONFLICT)
+def control(study: int, action: str) -> StudyAnswer:
+    """Ask pause, resume or cancel of every job of a study."""
     control_study(database(), study, action)
-    return jsonify(study_json(database(), study))
+    return _study(study)
+
+
+def _study(number: int) -> StudyAnswer:
+    return StudyAnswer(**study_json(database(), number, settings()))
+
+
+def _row(found: StudyRow) -> StudyRowAnswer:
+    return StudyRowAnswer(**vars(found))

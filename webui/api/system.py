@@ -1,41 +1,35 @@
-"""Processes in the JSON API, and addresses that it does not have."""
+"""Processes in the JSON API."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 
-from db.ops import fleet
-from jobs.errors import NotFoundError
+from db.ops import conditions, fleet
+from webui.api.models.system import SystemAnswer, WorkersAnswer
 from webui.context import database, settings
+from webui.contract.operations import operation
+
+TAG = "Operations"
 
 blueprint = Blueprint("system_api", __name__, url_prefix="/api/v1")
 
 
 @blueprint.get("/system")
-def system() -> Response:
-    """Schedulers, workers and the broker as last reported, and the notices for jobs that wait."""
+@operation(TAG, SystemAnswer)
+def system() -> SystemAnswer:
+    """Get schedulers and workers as last reported, and the notices for jobs that wait."""
     opened, own = database(), settings()
-    workers = Counter(worker.condition for worker in fleet.list_workers(opened, own))
-    return jsonify(
-        {
-            "notices": [asdict(notice) for notice in fleet.notices(opened, own)],
-            "schedulers": [asdict(one) for one in fleet.list_schedulers(opened, own)],
-            "workers": dict(workers),
-        }
+    return SystemAnswer(
+        notices=conditions.notices(opened, own),
+        schedulers=fleet.list_schedulers(opened, own),
+        workers=Counter(worker.condition for worker in fleet.list_workers(opened, own)),
     )
 
 
 @blueprint.get("/workers")
-def list_workers() -> Response:
-    """Worker processes, last seen first."""
-    found = fleet.list_workers(database(), settings())
-    return jsonify({"workers": [asdict(worker) for worker in found]})
-
-
-@blueprint.route("/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-def unknown(rest: str) -> Response:
-    """Everything else under this version."""
-    raise NotFoundError(f"There is no /api/v1/{rest[:100]}; see docs/api.md.")
+@operation(TAG, WorkersAnswer)
+def list_workers() -> WorkersAnswer:
+    """List worker processes, last seen first."""
+    return WorkersAnswer(workers=fleet.list_workers(database(), settings()))

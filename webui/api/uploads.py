@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+from http import HTTPStatus
+from typing import Any, BinaryIO, cast
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, request
 
 from jobs.errors import refuse
-from jobs.inputs.data import allowed_path, preview
+from jobs.inputs.data import Preview, data_file, preview
 from jobs.inputs.uploads import save_upload
-from webui.api.requests import read_json
+from webui.api.models.system import FileAnswer, FileBody, GuessedColumns, UploadAnswer
 from webui.context import settings
+from webui.contract.operations import operation, takes_files
+
+TAG = "Data files"
 
 blueprint = Blueprint("upload_api", __name__, url_prefix="/api/v1")
 
 
 @blueprint.post("/uploads")
-def upload() -> tuple[Response, int]:
-    """Store a data file (multipart field `file`) and show its head."""
+@operation(
+    TAG,
+    UploadAnswer,
+    statuses=(HTTPStatus.CREATED,),
+    creates=True,
+)
+@takes_files(file="JSON, CSV, TSV or Parquet.")
+def upload() -> tuple[UploadAnswer, int]:
+    """Store a data file and show its head. It is removed after a day unless a job refers to it."""
     file = request.files.get("file")
     if file is None or not file.filename:
         raise refuse("file", None, "is missing", "Send multipart/form-data with a field 'file'.")
     path = save_upload(cast(BinaryIO, file.stream), file.filename, settings())
     head = preview(path, settings())
-    return jsonify(
-        {"path": str(path), "name": path.name, "columns": head.columns, "rows": _shown(head.rows)}
-    ), 201
+    return UploadAnswer(name=path.name, **_head(str(path), head)), 201
 
 
 @blueprint.post("/preview")
-def preview_file() -> Response:
-    """Columns and first rows of a data file in an allowed folder: {"path": ...}."""
-    raw = read_json()
-    given = raw.get("path") if isinstance(raw, dict) else None
-    if not isinstance(given, str) or not given.strip():
-        raise refuse("data.path", given, "must be a path", 'Send {"path": "..."}.')
-    path = allowed_path("data.path", given, settings())
-    if not path.is_file():
-        raise refuse("data.path", given, "no such file", "Check the path; it is on the server.")
-    head = preview(path, settings())
-    return jsonify({"path": given, "columns": head.columns, "rows": _shown(head.rows)})
+@operation(TAG, FileAnswer)
+def preview_file(json: FileBody) -> FileAnswer:
+    """Show the columns and first rows of a data file in an allowed folder."""
+    if not json.path.strip():
+        raise refuse("data.path", json.path, "must be a path", 'Send {"path": "..."}.')
+    head = preview(data_file(json.path, settings()), settings())
+    return FileAnswer(**_head(json.path, head))
+
+
+def _head(path: str, head: Preview) -> dict[str, Any]:
+    """The fields of an answer with the head of a file."""
+    guessed = GuessedColumns(
+        text_columns=list(head.guessed.text_columns), label_column=head.guessed.label_column
+    )
+    return {
+        "path": path,
+        "columns": list(head.columns),
+        "rows": _shown(head.rows),
+        "guessed": guessed,
+    }
 
 
 def _shown(rows: list[dict[str, object]]) -> list[dict[str, str]]:

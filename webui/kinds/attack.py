@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from db.reads import attack as attack_reads
 from db.reads import jobs as job_reads
@@ -18,18 +18,30 @@ from headwise.attack.placing import placed
 from jobs.errors import NotFoundError
 from jobs.kinds.attack import TriggerKind, TriggerResult
 from jobs.kinds.triggers import TriggerToken
+from scheduler.figures.attack import models_of
 from scheduler.submission.quick_jobs import attack_text, texts_again
+from webui.accounts.permissions import READS, SUBMITS, Permission, Rule
+from webui.api.models.kinds import (
+    FlippedExample,
+    OneTriggerAnswer,
+    TriedAnswer,
+    TriggerAnswer,
+    TriggerOrigin,
+    TriggerPage,
+    TriggerResultAnswer,
+)
 from webui.context import choice, database, integer
+from webui.contract import cursors
+from webui.contract.models import PageQuery
+from webui.contract.operations import operation
+from webui.figures.shown import show
 from webui.forms import Controls
 from webui.kinds.base import KindPage
-from webui.pages.explain import show_form, submit_form, wait_for
+from webui.pages.quick_form import show_form, submit_form, wait_for
 
 BEST = 5
 """Triggers of a kind and class that are shown at first."""
 SOURCES, FLIPPED = 20, 20
-
-_OF_TRIGGER = ("trigger", "kind")
-"""Fields of a trigger's results that the trigger itself has."""
 
 blueprint = Blueprint("attack", __name__)
 
@@ -51,7 +63,6 @@ class Line:
 class Strip:
     """The success of all triggers of a kind against a class, as shares."""
 
-    kind: TriggerKind
     dots: tuple[float, ...]
     mean: float
 
@@ -59,7 +70,7 @@ class Strip:
 def section(job: Job) -> dict[str, Any]:
     """Values of an attack job's section; ?model= chooses one, ?triggers=all shows all."""
     opened = database()
-    models = [job.spec["model"]["name"], *(model["name"] for model in job.spec["models"])]
+    models = models_of(job)
     model = integer("model", 0, high=len(models) - 1)
     every = choice("triggers", ("all",)) == "all"
     triggers = attack_reads.list_triggers(opened, job.id)
@@ -78,7 +89,13 @@ def section(job: Job) -> dict[str, Any]:
         "classes": [
             {
                 "gold": gold,
-                "strips": _strips([one for one in own if one.sums.gold == gold]),
+                "strips": _strips(one for one in own if one.sums.gold == gold),
+                "figure": show(
+                    job,
+                    "triggers",
+                    {"label": str(gold), "model": str(model)},
+                    key=f"triggers-{gold}",
+                ),
                 "lines": _lines(triggers, own, gold, None if every else BEST),
                 "total": sum(one.sums.gold == gold and not one.kind.is_control for one in own),
             }
@@ -119,24 +136,75 @@ def trigger(job_id: int, trigger_no: int) -> str:
 
 
 @blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/triggers")
-def list_triggers(job_id: int) -> Response:
-    """The API's list of triggers, each with its results."""
+@operation("Results", TriggerPage)
+def list_triggers(job_id: int, query: PageQuery) -> TriggerPage:
+    """List the triggers of an attack job, each with its results."""
     job = job_reads.get_job(database(), job_id)
-    found = attack_reads.get_results(database(), job_id)
+    found = attack_reads.list_triggers(database(), job_id)
+    shown, following = cursors.slice_rows(found, query.cursor, query.limit)
+    return TriggerPage(
+        triggers=_answers(job_id, shown),
+        total=len(found),
+        provisional=not job.final,
+        next=following,
+    )
+
+
+@blueprint.get(
+    "/api/v1/jobs/<int(max=2147483647):job_id>/triggers/<int(max=2147483647):trigger_no>"
+)
+@operation("Results", OneTriggerAnswer)
+def get_trigger(job_id: int, trigger_no: int) -> OneTriggerAnswer:
+    """Get a trigger: where it came from, what it does, and what it flips."""
+    opened = database()
+    job_reads.get_job(opened, job_id)
+    stored = attack_reads.get_trigger(opened, job_id, trigger_no)
+    return OneTriggerAnswer(
+        trigger=_answers(job_id, [stored])[0],
+        sources=[
+            TriggerOrigin(
+                job=row["origin_job"],
+                example=row["origin_example"],
+                **{name: row[name] for name in ("score", "text_a", "text_b")},
+            )
+            for row in attack_reads.list_sources(opened, job_id, trigger_no, SOURCES)
+        ],
+        flipped=[
+            FlippedExample(
+                example=row["example_no"],
+                probabilities=json.loads(row["probabilities"]),
+                **{name: row[name] for name in ("gold", "predicted", "text_a", "text_b")},
+            )
+            for row in attack_reads.list_flipped(opened, job_id, trigger_no, FLIPPED)
+        ],
+    )
+
+
+@blueprint.get("/api/v1/jobs/<int(max=2147483647):job_id>/tried")
+@operation("Results", TriedAnswer)
+def get_tried(job_id: int) -> TriedAnswer:
+    """Get what the words of an attack on a single text did to it."""
+    job = job_reads.get_job(database(), job_id)
+    if job.kind != "attack" or not job.spec["given"]:
+        raise NotFoundError(f"Job {job_id} is not an attack on a single text.")
+    found = attack_reads.get_tried(database(), job_id)
+    return TriedAnswer(**(vars(found) if found else dict.fromkeys(TriedAnswer.model_fields)))
+
+
+def _answers(job_id: int, triggers: Sequence[StoredTrigger]) -> list[TriggerAnswer]:
+    """Triggers of a job with their results."""
+    found: dict[int, list[TriggerResultAnswer]] = {}
+    for one in attack_reads.get_results(database(), job_id):
+        values = {**vars(one), **vars(one.sums)}
+        number = values.pop("trigger")
+        del values["sums"], values["kind"]
+        found.setdefault(number, []).append(TriggerResultAnswer(**values))
     rows = []
-    for one in attack_reads.list_triggers(database(), job_id):
-        values = asdict(one)
-        own = [asdict(result) for result in found if result.sums.trigger == one.number]
-        results_json = [
-            {
-                key: value
-                for key, value in {**row.pop("sums"), **row}.items()
-                if key not in _OF_TRIGGER
-            }
-            for row in own
-        ]
-        rows.append({"trigger": values.pop("number"), **values, "results": results_json})
-    return jsonify({"triggers": rows, "provisional": not job.final})
+    for stored in triggers:
+        values = dict(vars(stored))
+        number = values.pop("number")
+        rows.append(TriggerAnswer(trigger=number, results=found.get(number, []), **values))
+    return rows
 
 
 @blueprint.get("/attack/try")
@@ -202,14 +270,26 @@ def _marked(part: str, tokens: Sequence[TriggerToken], segment: int) -> list[tup
     return placed([(word, False) for word in part.split()], added)
 
 
-def _strips(found: Sequence[TriggerResult]) -> list[Strip]:
-    strips = []
-    for kind in TriggerKind:
-        own = [one.success[0] for one in found if one.kind == kind]
-        dots = tuple(value for value in own if value is not None)
-        if dots:
-            strips.append(Strip(kind=kind, dots=dots, mean=sum(dots) / len(dots)))
-    return strips
+def strips_by_class(job: Job) -> dict[tuple[str, str], Strip]:
+    """The success of a job's triggers on its own model, by gold label and kind of trigger."""
+    found = [one for one in attack_reads.get_results(database(), job.id) if one.sums.model == 0]
+    return {
+        (job.labels[gold], kind.display_name): strip
+        for gold in sorted({one.sums.gold for one in found})
+        for kind, strip in _strips([one for one in found if one.sums.gold == gold]).items()
+    }
+
+
+def _strips(found: Iterable[TriggerResult]) -> dict[TriggerKind, Strip]:
+    success: dict[TriggerKind, list[float]] = {}
+    for one in found:
+        if one.success[0] is not None:
+            success.setdefault(one.kind, []).append(one.success[0])
+    return {
+        kind: Strip(dots=tuple(success[kind]), mean=sum(success[kind]) / len(success[kind]))
+        for kind in TriggerKind
+        if kind in success
+    }
 
 
 def _lines(
@@ -269,6 +349,25 @@ PAGE = KindPage(
     title="Attack",
     lead="How the predictions of your texts change when the tokens that an attribution found "
     "are put into them, against controls.",
+    labels={
+        "triggers_from": "Mined from",
+        "rule.per_class": "At most, of each label",
+        "rule.label": "A trigger counts for",
+        "rule.examples": "Examples",
+        "rule.cells": "Cells",
+        "rule.threshold": "Threshold",
+        "rule.ratio": "Ratio",
+        "rule.support": "Support",
+        "rule.one_head": "All cells from the head that has the largest one",
+        "given": "Or given triggers",
+        "insertion": "Insert",
+        "segments": "Into",
+        "controls.random": "Random controls",
+        "controls.seed": "Seed of the controls",
+        "controls.attention": "Attention controls",
+        "outcomes": "Store the prediction of every text with every trigger",
+        "models": "Transfer to other models",
+    },
     section=section,
     anchors=("triggers",),
     exports=(
@@ -282,4 +381,10 @@ PAGE = KindPage(
         "models": Controls(read=_read_models, show=_show_models),
     },
     blueprint=blueprint,
+    rules={
+        **dict.fromkeys(("attack.trigger", "attack.list_triggers", "attack.tried"), READS),
+        **dict.fromkeys(("attack.get_trigger", "attack.get_tried"), READS),
+        "attack.try_form": SUBMITS,
+        "attack.try_now": Rule(permission=Permission.SUBMIT, action="submit"),
+    },
 )

@@ -11,25 +11,16 @@ from flask import request, url_for
 from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
-from db.results.digest import SiteCompleteness
-from jobs.formatting import head_name
+from headwise.naming import head_name
 from jobs.kinds.head_importance import HeadImportance
 from webui.context import choice, database, integer, optional_integer, words
+from webui.figures.shown import Shown, show
 from webui.forms import Controls
-from webui.heads import SHOWN, site_name, url_values
+from webui.heads import SHOWN, place_values, url_values
 from webui.kinds.base import KindPage
 
 EXAMPLES = 25
 """Examples on a page of their list."""
-
-MEASURES = {
-    "mean": ("Attribution score", "mean over examples of the head's largest cell"),
-    "mean_total": ("Total", "mean of the sum over the head's cells, with sign"),
-    "mean_absolute_total": ("Absolute total", "mean of |sum over the head's cells|"),
-    "mean_attention_max": ("Attention, max", "mean of the largest attention probability"),
-    "mean_attention_mean": ("Attention, mean", "mean of the rows' largest attention probability"),
-}
-"""Title and meaning of the measures that the heat map shows."""
 
 SORTS: dict[str, Callable[[HeadImportance], Any]] = {
     "rank": lambda head: head.rank,
@@ -80,48 +71,13 @@ def head_rows(sites: Sequence[Site], heads: Sequence[HeadImportance], sort: str)
     ]
 
 
-def chart(job_id: int, sites: Sequence[Site], heads: Sequence[HeadImportance]) -> dict[str, Any]:
-    """Numbers of the heat map: a [site][head] grid per measure, null where there is no head."""
-    width = max((site.heads for site in sites), default=0)
-    found = {(head.site, head.head): head for head in heads}
-    grid = [[found.get((site.site, h)) for h in range(width)] for site in sites]
+def heads_figure(job: Job) -> Shown | None:
+    """The heat map of an attribution job; its cells lead to the pages of their heads."""
 
-    def values(name: str) -> list[list[float | None]]:
-        return [[None if h is None else getattr(h, name) for h in row] for row in grid]
+    def address(row: Mapping[str, Any]) -> str:
+        return url_for("results.head", job_id=job.id, **place_values(row))
 
-    return {
-        "rows": [site_name(site) for site in sites],
-        "heads": width,
-        "total": len(heads),
-        "measures": {
-            name: {"title": title, "meaning": meaning, "values": values(name)}
-            for name, (title, meaning) in MEASURES.items()
-        },
-        "low": values("low"),
-        "high": values("high"),
-        "rank": values("rank"),
-        "links": [
-            [
-                url_for("results.head", job_id=job_id, **url_values(site, h))
-                for h in range(site.heads)
-            ]
-            for site in sites
-        ],
-    }
-
-
-def completeness_chart(
-    sites: Sequence[Site], completeness: Sequence[SiteCompleteness]
-) -> dict[str, Any]:
-    """Numbers of the completeness chart: quantiles of the residual, and points, by site."""
-    named = {site.site: site_name(site) for site in sites}
-    return {
-        "rows": [named.get(c.site, str(c.site)) for c in completeness],
-        "median": [c.median for c in completeness],
-        "p95": [c.p95 for c in completeness],
-        "worst": [c.worst for c in completeness],
-        "points": [c.points for c in completeness],
-    }
+    return show(job, "heads", link=address)
 
 
 def section(job: Job) -> dict[str, Any]:
@@ -144,10 +100,10 @@ def section(job: Job) -> dict[str, Any]:
         "head_rows": rows if every else rows[:SHOWN],
         "head_total": len(rows),
         "every_head": every,
-        "chart": chart(job.id, sites, importance.heads),
+        "heads_figure": heads_figure(job),
         "sort": sort,
         "completeness": [(sites[c.site], c) for c in completeness if c.site < len(sites)],
-        "completeness_chart": completeness_chart(sites, completeness),
+        "completeness_figure": show(job, "completeness"),
         **examples,
     }
 
@@ -195,6 +151,14 @@ def _show_integration(integration: str) -> dict[str, str]:
 PAGE = KindPage(
     title="Attribution",
     lead="What every attention head of a classifier contributes to its predictions on your texts.",
+    labels={
+        "target": "Target label",
+        "output": "Output",
+        "integration": "Integration",
+        "rtol": "Tolerance (rtol)",
+        "max_points": "Points, at most",
+        "edges": "Token pairs kept",
+    },
     section=section,
     anchors=("heads", "examples", "completeness"),
     exports=(

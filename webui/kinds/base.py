@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint
 
 from db.reads.jobs import Job
+from webui.accounts.permissions import Rule
 from webui.forms import Controls
 
 
@@ -19,6 +20,8 @@ class KindPage:
     title: str
     lead: str
     """A sentence above the form."""
+    labels: Mapping[str, str]
+    """The names of its own fields on the form, besides those of all kinds (`webui.labels`)."""
     section: Callable[[Job], dict[str, Any]]
     """Values of `job_<kind>.html`; `sites` is empty until there are results."""
     anchors: tuple[str, ...]
@@ -29,5 +32,9 @@ class KindPage:
     """A query for the SQL console, with %d for the number of the job."""
     controls: Mapping[str, Controls] = field(default_factory=dict)
     """Fields of the specification that have controls of their own in the form."""
+    own_names: tuple[str, ...] = ()
+    """Beginnings of the names of controls whose number is not fixed."""
     blueprint: Blueprint | None = None
     """Further pages and parts of the API."""
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    """Permissions of the blueprint's endpoints."""

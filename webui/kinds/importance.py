@@ -10,11 +10,11 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results import rankings
-from jobs.formatting import head_name
-from jobs.kinds import ranking_source
+from headwise.naming import head_name
 from jobs.results import HeadRank
 from webui.context import choice, database
-from webui.heads import SHOWN, site_name
+from webui.figures.shown import show
+from webui.heads import SHOWN
 from webui.kinds.base import KindPage
 
 
@@ -44,12 +44,11 @@ def section(job: Job) -> dict[str, Any]:
     return {
         "sites": sites if found else [],
         "provisional": provisional,
-        "ranking_sources": [(name, ranking_source(name).title) for name in sources],
         "source": source,
         "ranking": rows if every else rows[:SHOWN],
         "ranking_total": len(rows),
         "every_head": every,
-        "chart": _chart(sites, found),
+        "heads_figure": show(job, "heads"),
     }
 
 
@@ -71,39 +70,13 @@ def _rows(sites: Sequence[Site], ranked: Sequence[HeadRank]) -> list[Row]:
     return found
 
 
-def _chart(sites: Sequence[Site], found: Sequence[HeadRank]) -> dict[str, Any]:
-    """Numbers of the heat map: a [site][head] grid per source, null where there is no head."""
-    width = max((site.heads for site in sites), default=0)
-    by_place = {(head.source, head.site, head.head): head for head in found}
-
-    def grid(source: str) -> list[list[HeadRank | None]]:
-        return [[by_place.get((source, site.site, h)) for h in range(width)] for site in sites]
-
-    sources = list(dict.fromkeys(head.source for head in found))
-    return {
-        "rows": [site_name(site) for site in sites],
-        "heads": width,
-        "measures": {
-            source: {
-                "title": ranking_source(source).title,
-                "meaning": ranking_source(source).meaning,
-                "values": [[h and h.mean for h in row] for row in grid(source)],
-                "notes": [[h and _note(h) for h in row] for row in grid(source)],
-            }
-            for source in sources
-        },
-    }
-
-
-def _note(head: HeadRank) -> str:
-    interval = "" if head.rank_low is None else f", 95 %: {head.rank_low} to {head.rank_high}"
-    return f"Rank {head.rank}{interval}"
-
-
 PAGE = KindPage(
     title="Importance",
     lead="How much each head matters by other means than attribution, to compare with: Taylor "
     "expansion, leaving one head out, or the notebook's gradient of the embeddings.",
+    labels={
+        "method": "Importance by",
+    },
     section=section,
     anchors=("heads",),
     exports=("importances", "head_values", "examples", "shards", "attempts"),

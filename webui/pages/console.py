@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request
 
-from db.console.console import Console, QueryResult
+from db.console.console import DOWNLOADS, Console, QueryResult
 from db.views import VIEWS
-from jobs.errors import InputError, Problem, UnavailableError
-from webui.context import attachment, clean, client, is_foreign, redirect, settings
-from webui.pages.saved_queries import SAVED
+from jobs.errors import InputError, NotFoundError, Problem, QueryError, UnavailableError
+from webui.accounts import trail
+from webui.accounts.origins import is_foreign
+from webui.accounts.person import client
+from webui.api.figures import MEDIA_TYPES as FIGURE_TYPES
+from webui.console import charts
+from webui.console.asked import Asked, cell_of_request
+from webui.console.examples import EXAMPLES, Example
+from webui.console.grid import grid
+from webui.context import attachment, redirect, settings
+from webui.figures.drawing import content
+from webui.pages import own_queries
 
-LONGEST_LINK = 3_000
-"""Characters of a query in an address; servers cut longer ones."""
-
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "parquet": "application/vnd.apache.parquet",
+}
+TITLES = {"csv": "CSV", "json": "JSON", "parquet": "Parquet"}
+SHOWN_RUN = 5
+"""Queries of the history that the console lists."""
 RETRY = {"Retry-After": "5"}
 
 _Page = tuple[str, int, dict[str, str]]
@@ -23,88 +40,155 @@ _Page = tuple[str, int, dict[str, str]]
 blueprint = Blueprint("console", __name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The outcome of a query."""
+
+    result: QueryResult | None = None
+    menu: charts.Menu | None = None
+    plan: str | None = None
+    """The plan of the database for the query."""
+    problems: Sequence[Problem] = ()
+    line: int | None = None
+    """The line of the query that is at fault, from 1."""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 @blueprint.get("/sql")
 def show() -> _Page:
     """The console; a query in the address (?q=) is run, unless another site's page leads here."""
-    sql = clean(request.args.get("q", ""))
-    return _ran(sql) if sql.strip() and not is_foreign() else _page(sql)
+    asked = Asked.of_request()
+    if asked.empty or is_foreign():
+        return _page(asked, Answer())
+    return _page(asked, _ran(asked))
 
 
 @blueprint.post("/sql")
 def run() -> Response | _Page:
     """Run a query: at an address that can be shared, where it fits into one."""
-    sql = clean(request.form.get("q", ""))
-    if len(quote(sql)) <= LONGEST_LINK:
-        return redirect(url_for(".show", q=sql))
-    return _ran(sql)
+    asked = Asked.of_request()
+    if asked.fits_address:
+        return redirect(asked.address)
+    return _page(asked, _ran(asked))
 
 
-@blueprint.route("/sql.csv", methods=["GET", "POST"])
-def download() -> Response | _Page:
-    """The whole result as CSV; an error is told once, with its status."""
-    sql = clean(request.values.get("q", ""))
+@blueprint.route("/sql/cell", methods=["GET", "POST"])
+def cell() -> Response | str:
+    """One value of a result, whole."""
+    asked = Asked.of_request()
     if is_foreign():
-        return redirect(url_for(".show", q=sql))
-    rows = Console(settings(), client()).csv(sql)
+        return redirect(asked.address)
+    row, column = cell_of_request()
+    trail.write("sql", sql=asked.sql)
+    result = Console(settings(), client()).cell(asked.sql, row, column, sort=asked.sort)
+    if not result.rows:
+        raise NotFoundError(f"The result has no row {row + 1:,} any more.")
+    [(value,)] = result.rows
+    return render_template(
+        "sql_cell.html", asked=asked, row=row, name=result.columns[column], value=_readable(value)
+    )
+
+
+def _readable(value: object) -> str:
+    """The text of a value; a JSON array or object on lines of its own."""
+    text = str(value)
     try:
-        # The first piece is made now, while an error can still be told.
-        first = next(rows)
+        found = json.loads(text) if text[:1] in ("[", "{") else None
+    except ValueError:
+        return text
+    return text if found is None else json.dumps(found, indent=2, ensure_ascii=False)
+
+
+@blueprint.route("/sql.<any(csv, json, parquet):form>", methods=["GET", "POST"])
+def download(form: str) -> Response | _Page:
+    """The whole result as a file; an error is told once, with its status."""
+    asked = Asked.of_request()
+    if is_foreign():
+        return redirect(asked.address)
+    try:
+        return as_file(asked.sql, form, sort=asked.sort)
     except (InputError, UnavailableError) as error:
         if not request.accept_mimetypes.accept_html:
             raise
-        return _failed(sql, error)
+        return _page(asked, _failed(error))
+
+
+@blueprint.get("/sql/chart.<any(svg, png, pdf, csv, json):form>")
+def draw_chart(form: str) -> Response:
+    """The chart of a result as a file."""
+    asked = Asked.of_request()
+    if is_foreign():
+        return redirect(asked.address)
+    trail.write("sql", sql=asked.sql)
+    result = Console(settings(), client()).points(asked.sql, sort=asked.sort)
+    response = Response(content(charts.figure(result, asked), form), mimetype=FIGURE_TYPES[form])
+    kept = "inline" if form in ("svg", "json") else "attachment"
+    response.headers["Content-Disposition"] = f'{kept}; filename="headwise-query.{form}"'
+    return response
+
+
+def as_file(sql: str, form: str, *, sort: int = 0) -> Response:
+    """The whole result of a query, streamed. Raises InputError and UnavailableError."""
+    trail.write("sql", sql=sql, download=True)
+    rows = Console(settings(), client()).download(sql, form, sort=sort)
+    # The first piece is made now, while an error can still be told.
+    first = next(rows)
 
     def body() -> Iterator[bytes]:
         yield first
         yield from rows
 
-    response = attachment(body(), "text/csv", "headwise-query.csv")
+    response = attachment(body(), MEDIA_TYPES[form], f"headwise-query.{form}")
     # A body that is never read (HEAD, or a reader that left) must give its space back, too.
     response.call_on_close(rows.close)
     return response
 
 
-def _numeric(result: QueryResult | None) -> list[bool]:
-    """True for each column whose first value that is not null is a number."""
-    if result is None:
-        return []
-    firsts = (
-        next((v for v in column if v is not None), None)
-        for column in zip(*result.rows, strict=True)
-    )
-    found = [isinstance(first, int | float) for first in firsts]
-    return found or [False] * len(result.columns)
-
-
-def _ran(sql: str) -> _Page:
+def _ran(asked: Asked) -> Answer:
+    trail.write("sql", sql=asked.sql)
+    console = Console(settings(), client())
     try:
-        result = Console(settings(), client()).preview(sql)
+        if asked.plan:
+            return Answer(plan=console.explain(asked.sql))
+        result = console.preview(asked.sql, sort=asked.sort, skip=asked.first - 1)
+        if asked == Asked(sql=asked.sql):  # not a second look at the same result
+            own_queries.note(asked)
+        return Answer(result=result, menu=charts.menu(result, asked))
     except (InputError, UnavailableError) as error:
-        return _failed(sql, error)
-    return _page(sql, result=result)
+        return _failed(error)
 
 
-def _failed(sql: str, error: InputError | UnavailableError) -> _Page:
+def _failed(error: InputError | UnavailableError) -> Answer:
     if isinstance(error, InputError):
-        return _page(sql, problems=error.problems, status=400)
-    return _page(sql, problems=[Problem(field="sql", value=None, message=str(error))], status=503)
+        line = error.line if isinstance(error, QueryError) else None
+        return Answer(problems=error.problems, line=line, status=400)
+    problem = Problem(field="sql", value=None, message=str(error))
+    return Answer(problems=[problem], status=503, headers=RETRY)
 
 
-def _page(
-    sql: str,
-    *,
-    result: QueryResult | None = None,
-    problems: Sequence[Problem] = (),
-    status: int = 200,
-) -> _Page:
+def _by_question() -> list[tuple[str, list[Example]]]:
+    """The queries to start from, under the questions that they answer."""
+    return [(question, list(found)) for question, found in groupby(EXAMPLES, _question)]
+
+
+_question = attrgetter("question")
+
+
+def _page(asked: Asked, answer: Answer) -> _Page:
     page = render_template(
         "sql.html",
-        sql=sql,
-        result=result,
-        numeric=_numeric(result),
-        problems=problems,
-        saved=SAVED,
+        asked=asked,
+        result=answer.result,
+        grid=grid(answer.result, asked) if answer.result else None,
+        menu=answer.menu,
+        plan=answer.plan,
+        problems=answer.problems,
+        line=answer.line,
+        files=[(form, TITLES[form]) for form in DOWNLOADS],
+        examples=_by_question(),
+        **own_queries.listed(SHOWN_RUN),
         schema=VIEWS,
         limits=settings(),
     )
-    return page, status, RETRY if status == 503 else {}
+    return page, answer.status, answer.headers

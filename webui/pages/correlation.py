@@ -8,14 +8,14 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from db.reads import jobs as job_reads
-from db.reads import results
 from db.reads.jobs import Job
 from db.results import rankings
 from headwise.stats.ranking import correlation
 from jobs.errors import refuse
-from jobs.formatting import head_name
 from jobs.kinds import ranking_source
+from scheduler.figures.rankings import ranking_title, scatter_of
 from webui.context import choice, database
+from webui.figures.shown import show
 
 blueprint = Blueprint("rankings", __name__)
 
@@ -41,35 +41,26 @@ def compare(job_id: int) -> str:
         job=job,
         own=[(name, ranking_source(name).title) for name in own],
         source=source,
-        others=[(key, _title(one)) for key, one in others.items()],
+        others=[(key, ranking_title(one)) for key, one in others.items()],
         chosen=chosen,
+        shown=show(job, "correlation", {"source": source, "with": chosen})
+        if source and chosen
+        else None,
         **(correlated(job, source, others[chosen]) if source and chosen else {}),
     )
 
 
 def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
-    """Correlate a job's ranking with another one; the values are those of `correlation.html`.
+    """Correlate a job's ranking with another one; with the figure of both.
 
     Raises InputError for models of different shape.
     """
     opened = database()
-    one = rankings.get_means(opened, job.id, source)
-    two = rankings.get_means(opened, other.job_id, other.source)
-    if one.shape != two.shape:
-        message = "has sites or heads that this job's model does not have"
-        raise refuse("with", f"{other.job_id}.{other.source}", message, "Choose another.")
-    sites = results.list_sites(opened, job.id)
-    points = [
-        (
-            head_name(site.layer, head, site.attention_type),
-            one[site.site, head],
-            two[site.site, head],
-        )
-        for site in sites
-        for head in range(site.heads)
-        if not math.isnan(one[site.site, head] + two[site.site, head])
-    ]
-    found = correlation(one, two)
+    own = rankings.Ranked(job_id=job.id, name=job.name, kind=job.kind, source=source)
+    figure = scatter_of(opened, own, other)
+    found = correlation(
+        *(rankings.get_means(opened, one.job_id, one.source) for one in (own, other))
+    )
     return {
         "found": {
             name: None if math.isnan(value) else value
@@ -77,16 +68,5 @@ def correlated(job: Job, source: str, other: rankings.Ranked) -> dict[str, Any]:
         },
         "n": found.n,
         "other": other,
-        "scatter": {
-            "x": [x for _, x, _ in points],
-            "y": [y for _, _, y in points],
-            "names": [name for name, _, _ in points],
-            "x_title": f"{ranking_source(source).title}, job {job.id}",
-            "y_title": _title(other),
-        },
+        "figure": figure,
     }
-
-
-def _title(one: rankings.Ranked) -> str:
-    name = f" ({one.name})" if one.name else ""
-    return f"{ranking_source(one.source).title}, job {one.job_id}{name}"

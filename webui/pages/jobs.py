@@ -1,4 +1,4 @@
-"""The list of jobs, a job's page and its actions, workers and help."""
+"""The list of jobs, a job's page and its actions, and help."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import math
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 
-from db.ops import fleet
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from jobs.kinds import SPECS
-from jobs.states import SHOWN_JOB_STATES, Control, JobState, ShardState
-from scheduler.serializers import job_title
+from jobs.people import highest_priority
+from jobs.specs.submission import Changes
+from jobs.states import Control, JobState, ShardState
+from jobs.titles import data_name, model_name
+from scheduler.serializers import job_title, progress_words
+from scheduler.specifications import spec_rows
 from scheduler.submission.control import change, control
-from webui import presentation
+from scheduler.submission.many import can_be_retried, retry
+from webui import forms
 from webui.context import (
     choice,
     clean,
@@ -22,35 +26,22 @@ from webui.context import (
     integer,
     redirect,
     settings,
-    words,
 )
 from webui.kinds import PAGES
-from webui.pages import notices
-from webui.polling import conditional, job_version, jobs_version
+from webui.pages import many_jobs, notices
+from webui.pages.job_list import JobList
+from webui.polling import conditional, job_version
+from webui.terms import glossary
 
-PAGE = 25
 SHARD_PAGE = 20
-ACTIONS = ("pause", "resume", "cancel", "purge", "delete")
-STATES = tuple(state.value for state in SHOWN_JOB_STATES)
+ACTIONS = ("pause", "resume", "cancel", "retry", "purge", "delete")
 
 blueprint = Blueprint("jobs", __name__)
 
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"job_title": job_title, "progress_words": presentation.progress_words}
-
-
-def _asked_for() -> tuple[dict[str, str], int]:
-    """The filters of the list of jobs, and its page."""
-    filters = {"state": choice("state", STATES), "contains": words("q")}
-    return filters, integer("page", 1, low=1, high=1_000_000)
-
-
-def _list_version() -> object:
-    filters, page = _asked_for()
-    ids = job_reads.list_ids(database(), **filters, limit=PAGE, offset=(page - 1) * PAGE)
-    return jobs_version(ids)
+    return {"job_title": job_title, "progress_words": progress_words}
 
 
 @blueprint.get("/jobs")
@@ -61,25 +52,16 @@ def moved() -> Response:
 
 
 @blueprint.get("/")
-@conditional(_list_version)
+@conditional(lambda: JobList.asked_for().version())
 def index() -> str:
     """The list of jobs."""
-    filters, page = _asked_for()
-    opened = database()
-    total = job_reads.count_jobs(opened, **filters)
-    found = job_reads.list_jobs(opened, **filters, limit=PAGE, offset=(page - 1) * PAGE)
-    return render_template(
-        "jobs.html",
-        jobs=found,
-        reasons=notices.waits(*found),
-        total=total,
-        page=page,
-        pages=max(1, math.ceil(total / PAGE)),
-        state=filters["state"],
-        states=STATES,
-        q=filters["contains"],
-        live=any(not job.final for job in found) or not found,
-    )
+    return render_template("jobs.html", **JobList.asked_for().values())
+
+
+@blueprint.post("/jobs/actions")
+def act_on_many() -> str:
+    """Pause, resume, cancel, retry, change or delete the jobs that were ticked."""
+    return many_jobs.act_on_ticked()
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>")
@@ -92,12 +74,15 @@ def show(job_id: int) -> str:
     return render_template(
         "job.html",
         job=job,
+        short_model=model_name(job.spec),
+        short_data=data_name(job.spec),
         allowed=_allowed(job),
+        highest_priority=max(job.priority, highest_priority()),
         delete_at=job.ends_at(kept.keep_days, job.keep_days),
         purge_at=None
         if job.purged_at
         else job.ends_at(kept.keep_details_days, job.keep_details_days),
-        spec_rows=presentation.spec_rows(job.spec),
+        spec_rows=spec_rows(job.spec),
         spec_json=json.dumps(job.spec, indent=2, ensure_ascii=False),
         children=job_reads.list_children(opened, job.id),
         **_shards(job),
@@ -108,9 +93,12 @@ def show(job_id: int) -> str:
 
 @blueprint.post("/jobs/<int(max=2147483647):job_id>/<action>")
 def act(job_id: int, action: str) -> Response:
-    """Pause, resume, cancel or delete, then back to the page it was asked on."""
+    """Pause, resume, cancel, retry or delete, then back to the page, or on to the new job's."""
     if action not in ACTIONS:
         abort(404)
+    if action == "retry":
+        job = job_reads.get_job(database(), job_id)
+        return redirect(url_for(".show", job_id=retry(job, settings(), database())))
     control(database(), job_id, action)
     there = url_for(".index") if action == "delete" else url_for(".show", job_id=job_id)
     return redirect(there)
@@ -119,33 +107,19 @@ def act(job_id: int, action: str) -> Response:
 @blueprint.post("/jobs/<int(max=2147483647):job_id>/change")
 def change_job(job_id: int) -> Response:
     """Change priority and days to keep; an empty field of days is as the settings say."""
-    given = {name: clean(value).strip() for name, value in request.form.items()}
-    changes = {name: given[name] or None for name in _DAYS if name in given}
-    if given.get("priority"):
-        changes["priority"] = given["priority"]
-    change(database(), job_id, changes)
+    given = {name: clean(value) for name, value in request.form.items()}
+    changes = dict.fromkeys(name for name in _DAYS if name in given)
+    change(database(), job_id, changes | forms.read(Changes, given, ("priority", *_DAYS)))
     return redirect(url_for(".show", job_id=job_id) + "#spec")
 
 
 _DAYS = ("keep_details_days", "keep_days")
 
 
-@blueprint.get("/workers")
-def workers() -> str:
-    """Workers and schedulers, alive and dead."""
-    found = fleet.list_workers(database(), settings())
-    return render_template(
-        "workers.html",
-        workers=found,
-        schedulers=fleet.list_schedulers(database(), settings()),
-        alive=sum(worker.alive for worker in found),
-    )
-
-
 @blueprint.get("/help")
 def help_page() -> str:
-    """The meaning of the numbers."""
-    return render_template("help.html")
+    """The meaning of the numbers, and of every term."""
+    return render_template("help.html", glossary=glossary())
 
 
 @blueprint.get("/about")
@@ -156,7 +130,8 @@ def about() -> Response:
 
 def _allowed(job: Job) -> tuple[str, ...]:
     if job.final:
-        return ("delete",) if job.purged_at else ("purge", "delete")
+        again = ("retry",) if can_be_retried(job) else ()
+        return (*again, "delete") if job.purged_at else (*again, "purge", "delete")
     if job.state in (JobState.CANCELLING, JobState.STOPPING) or job.control == Control.CANCEL:
         return ()
     if job.state is JobState.FINALIZING:
@@ -185,6 +160,7 @@ def _results(job: Job) -> dict[str, object]:
     page = PAGES[job.kind]
     anchors = tuple(name for name in page.anchors if not (job.purged_at and name == "examples"))
     return {
+        "kind_title": page.title,
         "exports": page.exports,
         "anchors": anchors,
         "question": page.question,

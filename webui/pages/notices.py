@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, render_template, url_for
 
-from db.ops import fleet, logs
-from db.ops.fleet import Notice
+from db.ops import conditions, fleet, logs
+from db.ops.conditions import Notice
 from db.reads import jobs as job_reads
+from db.reads import status
 from db.reads.jobs import Job, Shard
-from db.reads.waiting import Reason, reasons
+from db.reads.status import Status
 from jobs.logs import LEVELS
 from webui.context import attachment, choice, database, optional_integer, settings, words
 
@@ -22,11 +23,11 @@ blueprint = Blueprint("watch", __name__)
 
 @blueprint.app_context_processor
 def _helpers() -> dict[str, object]:
-    return {"system_notices": _notices, "shard_condition": _condition, "waits": waits}
+    return {"system_notices": _notices, "shard_condition": _condition, "statuses": statuses}
 
 
 def _notices() -> list[Notice]:
-    return fleet.notices(database(), settings())
+    return conditions.notices(database(), settings())
 
 
 def _condition(shard: Shard) -> str | None:
@@ -45,9 +46,9 @@ def waiting(job_id: int) -> str:
     return render_template("waiting.html", job=job_reads.get_job(database(), job_id))
 
 
-def waits(*jobs: Job) -> dict[int, Reason]:
-    """Why jobs wait, by number."""
-    return reasons(database(), jobs, settings())
+def statuses(*jobs: Job) -> dict[int, Status]:
+    """The status of jobs, by number."""
+    return status.statuses(database(), jobs, settings())
 
 
 def log_section(job: Job) -> dict[str, object]:
@@ -83,7 +84,12 @@ def log_section(job: Job) -> dict[str, object]:
 def download(job_id: int) -> Response:
     """The whole log as plain text, streamed; the page's filters apply."""
     job_reads.get_job(database(), job_id)
-    level, shard, opened = choice("log_level", LEVELS), optional_integer("log_shard"), database()
+    return whole_log(job_id, choice("log_level", LEVELS), optional_integer("log_shard"))
+
+
+def whole_log(job_id: int, level: str, shard: int | None) -> Response:
+    """The log of a job as plain text, streamed."""
+    opened = database()
 
     def lines() -> Iterator[str]:
         for part in logs.whole_log(opened, job_id, level=level, shard=shard):

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
+from flask import Blueprint, Response, abort, render_template, request, url_for
 
 from db.reads import studies
 from db.reads.studies import StudyRow
-from jobs.errors import InputError, Problem
+from jobs.errors import InputError
+from jobs.specs.fields import fields_of
+from jobs.specs.submission import Submission
 from jobs.states import JobState
 from jobs.study import PARTS, StudySpec
+from scheduler.comparison.sides import sides_of_studies
+from scheduler.findings import findings
+from scheduler.report import pdf
 from scheduler.serializers import checked_study_json
 from scheduler.submission.study import (
     ACTIONS,
@@ -24,8 +31,12 @@ from scheduler.submission.study import (
 )
 from webui import forms
 from webui.context import clean, database, integer, redirect, settings
-from webui.pages import new_job, study_sections
+from webui.labels import LABELS
+from webui.pages import comparison, new_job, study_sections
+from webui.pages.form_choices import Filled, open_or_take, with_head
+from webui.pages.known_models import known_models
 from webui.polling import conditional, jobs_version
+from webui.study_picture import picture
 
 PAGE = 25
 FIELDS = (
@@ -33,6 +44,24 @@ FIELDS = (
     *("triggers", "max_length", "dtype", "device"),
 )
 """Fields of a study besides its model, its data and its parts."""
+SHOWN = {
+    *(*new_job.MODEL_AND_DATA, *FIELDS, "name", "queue", "evaluation.path", "parts"),
+    *("model", "data", "file"),
+}
+"""Fields that the form has a place for problems of."""
+STUDY_LABELS = {
+    **LABELS,
+    "examples": "Ranked on",
+    "evaluation_examples": "Evaluated on, at most",
+    "evaluation.path": "Or evaluate on another file",
+    "parts": "Parts",
+    "rtol": "Tolerance (rtol)",
+    "target": "Target label",
+    "steps": "Steps",
+    "random": "Random orders",
+    "within": "Points of accuracy that may be lost",
+    "triggers": "Triggers",
+}
 
 blueprint = Blueprint("studies", __name__)
 
@@ -67,9 +96,11 @@ def show(study: int) -> str:
         "study.html",
         study=found,
         jobs=jobs,
+        picture=picture(jobs),
         allowed=allowed(found),
+        pdf_reports=pdf.available(),
         others=[one for one in studies.list_studies(database(), 50) if one.id != study],
-        **study_sections.sections(jobs),
+        **study_sections.sections(study, jobs),
     )
 
 
@@ -87,37 +118,50 @@ def act(study: int, action: str) -> Response:
 
 @blueprint.get("/studies/compare")
 def compare() -> str:
-    """Two studies, ?a= and ?b=, side by side; ?source= chooses the ranking of the scatter."""
-    a, b = (studies.get_study(database(), integer(name, 0)) for name in ("a", "b"))
-    return render_template("study_compare.html", **study_sections.comparison(a, b))
+    """Two studies, ?a= and ?b=, side by side."""
+    a, b = (integer(name, 0) for name in ("a", "b"))
+    sides = sides_of_studies(database(), (a, b))
+    address = partial(url_for, "figure_api.get_figure_of_studies", a=a, b=b)
+    found = {side.number: findings(database(), side.steps) for side in sides}
+    return render_template("compare.html", findings=found, **comparison.sections(sides, address))
 
 
 @blueprint.get("/studies/new")
 def form() -> str:
     """The form of a new study."""
-    return _page(_defaults())
+    return _page(Filled(values=_defaults()))
 
 
 @blueprint.post("/studies/new")
 def create() -> Response | tuple[str, int]:
     """Check and submit; on a problem the form again, with every problem at its field."""
-    values = _given()
+    values, do = _given(), request.form.get("do", "")
+    filled = Filled(values=values)
     try:
         values = new_job.with_upload(values)
-        checked = check_study(to_study(values), settings(), database())
+        if chosen := open_or_take(do, values, settings()):
+            return _page(with_head(chosen, settings())), 200
+        filled = with_head(Filled(values=values), settings(), guess=do == "check")
+        checked = check_study(to_study(filled.values), settings(), database())
     except InputError as error:
-        return _page(values, problems=error.problems), 400
-    if request.form.get("do") == "check":
-        return _page(values, checked=checked), 200
+        filled = replace(with_head(filled, settings()), problems=error.problems)
+        return _page(filled), 400
+    if do == "check":
+        return _page(filled, checked=checked), 200
     study = submit_study(checked, database()).study
     return redirect(url_for(".show", study=study))
 
 
 @blueprint.post("/studies/new/check")
-@new_job.while_typing
 def check_form() -> Response:
     """Check the form while it is filled in: what the API's check answers, or `problems`."""
-    return jsonify(checked_study_json(check_study(to_study(_given()), settings(), database())))
+    values = _given()
+    return new_job.while_typing(
+        lambda: new_job.checked_answer(
+            check_study(to_study(values), settings(), database()), checked_study_json
+        ),
+        lambda found: forms.as_shown(new_job.of_source(found, values), SHOWN, STUDY_LABELS),
+    )
 
 
 def allowed(study: StudyRow) -> tuple[str, ...]:
@@ -138,7 +182,9 @@ def to_study(values: Mapping[str, str]) -> dict[str, Any]:
     if path := values.get("evaluation.path", "").strip():
         columns = {key: raw["data"].get(key) for key in ("text_columns", "label_column")}
         raw["evaluation"] = {"path": path, **{k: v for k, v in columns.items() if v}}
-    return {"name": values.get("name", "").strip(), "spec": raw}
+    queue = values.get("queue", "").strip()
+    named = {"name": values.get("name", "").strip(), **({"queue": queue} if queue else {})}
+    return {**named, "spec": raw}
 
 
 def _given() -> dict[str, str]:
@@ -149,21 +195,19 @@ def _defaults() -> dict[str, str]:
     """The values of an empty form: every part but the one that takes long."""
     parts = {f"parts.{part}": "on" for part in PARTS if part != "leave-one-out"}
     own = forms.defaults(StudySpec, (*new_job.MODEL_AND_DATA, *FIELDS))
-    return {"source": "file", **own, **parts}
+    return {"source": "file", "queue": settings().queue, **own, **parts}
 
 
-def _page(
-    values: Mapping[str, str],
-    *,
-    problems: tuple[Problem, ...] = (),
-    checked: CheckedStudy | None = None,
-) -> str:
-    shown = {*new_job.MODEL_AND_DATA, *FIELDS, "name", "evaluation.path", "parts"}
+def _page(filled: Filled, *, checked: CheckedStudy | None = None) -> str:
+    values = filled.values
     return render_template(
         "new_study.html",
         values=values,
-        fields=forms.fields_of(StudySpec),
-        **forms.problems_by_field(problems, shown),
+        fields={**fields_of(Submission), **fields_of(StudySpec)},
+        filled=filled,
+        carried={},
+        models=known_models(),
+        **forms.problems_by_field(new_job.of_source(filled.problems, values), SHOWN, STUDY_LABELS),
         checked=checked,
         parts=PARTS,
         uploads_megabytes=settings().upload_megabytes,

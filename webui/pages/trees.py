@@ -11,7 +11,8 @@ from flask import Blueprint, Response, request
 from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.results import Example, Site, read_interactions
-from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build, site_label
+from headwise.naming import site_label
+from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build
 from jobs.errors import NotFoundError, refuse
 from webui.context import attachment, database
 from webui.pages import words
@@ -19,10 +20,13 @@ from webui.pages import words
 SHARES = tuple(step / 10 for step in range(11))
 """Thresholds that the form offers."""
 ROOTS = {
+    "outgoing": "most outgoing attribution, as the paper's code",
     "classifier": "the classifier's token",
-    "outgoing": "most outgoing attribution",
 }
 """The rules in words."""
+ROOT = "outgoing"
+"""The rule where none is asked for: that of the paper's code, which leaves the last layer out.
+There the classifier's token reads nearly every other one, and the tree would be a star."""
 
 blueprint = Blueprint("trees", __name__)
 
@@ -32,20 +36,28 @@ blueprint = Blueprint("trees", __name__)
 )
 def export(job_id: int, example_no: int, form: str) -> Response:
     """The tree as a file: `svg` or `json`; root, tau and tau_last as on the page."""
-    opened = database()
-    job_reads.get_job(opened, job_id)
     if form not in ("svg", "json"):
         raise NotFoundError(f"There is no tree.{form[:20]}. Known: tree.svg, tree.json.")
-    found = results.get_example(opened, job_id, example_no)
-    stored = read_interactions(opened, job_id, example_no)
-    if stored is None:
-        raise NotFoundError(f"Job {job_id} has no tree of example {example_no}.")
-    names = _names(found, stored) if form == "svg" else found.tokens or _numbers(stored)
-    tree = _tree(names, results.list_sites(opened, job_id), stored)
+    tree = stored_tree(job_id, example_no, as_written=form == "svg")
     name = f"headwise-job-{job_id}-example-{example_no}-tree.{form}"
     if form == "svg":
         return attachment(tree.to_svg(), "image/svg+xml", name)
     return attachment(tree.to_json(), "application/json", name)
+
+
+def stored_tree(job_id: int, example_no: int, *, as_written: bool) -> Tree:
+    """The tree that the query string asks for; its tokens as the text has them, or as they are.
+
+    Raises NotFoundError where the job stored none.
+    """
+    opened = database()
+    job_reads.get_job(opened, job_id)
+    found = results.get_example(opened, job_id, example_no)
+    stored = read_interactions(opened, job_id, example_no)
+    if stored is None:
+        raise NotFoundError(f"Job {job_id} has no tree of example {example_no}.")
+    names = _names(found, stored) if as_written else found.tokens or _numbers(stored)
+    return _tree(names, results.list_sites(opened, job_id), stored)
 
 
 def section(job_id: int, found: Example, sites: Sequence[Site]) -> dict[str, Any] | None:
@@ -96,7 +108,7 @@ def _numbers(stored: Interactions) -> tuple[str, ...]:
 def _root(length: int) -> str | int:
     raw = request.args.get("root", "").strip()
     if not raw or raw in RULES:
-        return raw or RULES[0]
+        return raw or ROOT
     position = int(raw) if raw.isdecimal() and len(raw) < 9 else length
     if position < length:
         return position

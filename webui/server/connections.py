@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from jobs.errors import Problem
+from webui.contract import problems
 
 MOST_CONNECTIONS = 1_000
 """Beyond them the oldest that waits for a request is closed."""
@@ -24,13 +29,44 @@ ANSWER_SECONDS = 3600.0
 SEND_BUFFER = 1 << 17
 """Bytes that the system buffers: it reports a slow reader's progress in steps of this size."""
 LOOK_SECONDS = 1.0
-LATE = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 52\r\n"
-    b"connection: close\r\n\r\nThe request did not arrive in time. Send it at once."
+MOST_HEAD = 16_384
+"""Bytes of the head of a request, which are those of an address and of the headers together."""
+
+
+def whole_answer(status: HTTPStatus, message: str, remedy: str) -> bytes:
+    """An answer that ends its connection, for requests that do not reach the application."""
+    problem = Problem(field="request", value=None, message=message, remedy=remedy)
+    body = problems.body(status, status.phrase, [problem])
+    head = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"content-type: {problems.MEDIA_TYPE}",
+        f"content-length: {len(body)}",
+        "x-content-type-options: nosniff",
+        "connection: close",
+    ]
+    if status in problems.RETRY_SECONDS:
+        head.append(f"retry-after: {problems.RETRY_SECONDS[status]}")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+LATE = whole_answer(
+    HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time", "Send it at once."
 )
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n"
-    b"retry-after: 5\r\nconnection: close\r\n\r\nToo many connections. Try again in a few seconds"
+FULL = whole_answer(
+    HTTPStatus.SERVICE_UNAVAILABLE, "there are too many connections", "Try again in a few seconds."
+)
+LONG_ADDRESS = whole_answer(
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    f"the address is longer than {MOST_HEAD:,} bytes",
+    "Shorten it; texts belong into the body of a POST.",
+)
+LONG_HEADERS = whole_answer(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"the headers are longer than {MOST_HEAD:,} bytes",
+    "Send fewer or shorter ones.",
+)
+MALFORMED = whole_answer(
+    HTTPStatus.BAD_REQUEST, "the request is no HTTP/1.1", "See RFC 9112, or use a library."
 )
 
 
@@ -92,6 +128,24 @@ class Connection(H11Protocol):
         super().data_received(data)
         if not self.is_idle:
             self.head_since = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser cannot read, in the middle of a request too.
+
+        Where an answer has begun, only the end of the connection tells of it.
+        """
+        if self.is_idle:
+            self.transport.write(self._refusal())
+        elif not self.cycle.response_started:
+            self.cycle.response_started = self.cycle.response_complete = True
+            self.transport.write(MALFORMED)
+        self.transport.close()
+
+    def _refusal(self) -> bytes:
+        hint = getattr(sys.exc_info()[1], "error_status_hint", HTTPStatus.BAD_REQUEST)
+        if hint != HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            return MALFORMED
+        return LONG_HEADERS if b"\n" in self.conn.trailing_data[0] else LONG_ADDRESS
 
     def pause_writing(self) -> None:
         """Start the deadline of a reader: more waits for it than it takes."""

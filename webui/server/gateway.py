@@ -7,6 +7,7 @@ sent by the event loop: a slow reader holds no thread, and one without a stream 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from io import BytesIO
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
+import structlog
 from flask import Flask
 
+from jobs.errors import Problem
 from webui.context import Context
+from webui.contract import problems
 from webui.server.bodies import (
     Bodies,
     GoneError,
@@ -27,6 +31,7 @@ from webui.server.bodies import (
     discard,
 )
 from webui.server.connections import Connection, Waiting
+from webui.server.request_log import REQUEST, RequestLog
 from webui.server.rooms import FullError, Room, make_rooms
 from webui.server.routes import REFUSAL, ROOMS, RoomName, endpoint_of, most_bytes
 
@@ -67,8 +72,18 @@ class Gateway:
         self._refusals = Room("refusals", threads=1, waiting=200, patience=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, and log it."""
+        request = RequestLog(scope)
+        scope["state"]["request"] = request
+        with structlog.contextvars.bound_contextvars(**request.names()):
+            try:
+                await self._answer(scope, receive, request.watching(send))
+            finally:
+                request.end()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal: HTTPStatus | None = None
+        scope = _in_origin_form(scope)
         try:
             await self._serve(scope, receive, send)
         except GoneError:
@@ -126,11 +141,7 @@ class Gateway:
             async with self._refusals.seat():
                 answer = await self._refusals.run(call, self._app, environ)
         except FullError:
-            headers = [(b"content-length", b"0"), (b"retry-after", b"5")]
-            unavailable = HTTPStatus.SERVICE_UNAVAILABLE.value
-            answer = Answer(
-                status=unavailable, headers=headers, body=b"", rest=None, close=lambda: None
-            )
+            answer = _too_many()
         answer.headers.append((b"connection", b"close"))
         await send(
             {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
@@ -160,11 +171,14 @@ def make_environ(scope: Scope, body: IO[bytes], size: int) -> dict[str, Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
+        REQUEST: scope["state"].get("request"),
     }
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if "_" in name or name in ("content-length", "transfer-encoding"):
-            continue  # a name with "_" would pass for another one; the length is what arrived
+        if "_" in name or name in ("content-length", "transfer-encoding", "upgrade"):
+            # A name with "_" would pass for another one; the length is what arrived; and nothing
+            # here is a WebSocket, as which werkzeug would look for it.
+            continue
         key = name.upper().replace("-", "_")
         key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
@@ -190,6 +204,32 @@ def call(app: Flask, environ: dict[str, Any]) -> Answer:
             close()
         return Answer(**head, body=body, rest=None, close=lambda: None)
     return Answer(**head, body=b"", rest=iter(made), close=close)
+
+
+def _too_many() -> Answer:
+    """The answer where not even a refusal finds a thread."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    message, remedy = "there are too many requests", "Try again in a few seconds."
+    problem = Problem(field="request", value=None, message=message, remedy=remedy)
+    body = problems.body(status, status.phrase, [problem])
+    headers = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(problems.RETRY_SECONDS[status]).encode()),
+    ]
+    return Answer(status=status.value, headers=headers, body=body, rest=None, close=lambda: None)
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """The scope of a request for `http://host/path`, which proxies send, as one for `/path`."""
+    found = _ABSOLUTE.match(scope["raw_path"])
+    if found is None:
+        return scope
+    raw = scope["raw_path"][found.end() :] or b"/"
+    return {**scope, "raw_path": raw, "path": unquote_to_bytes(raw).decode(errors="replace")}
+
+
+_ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 
 def _declared(scope: Scope) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -58,7 +59,9 @@ class Room:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in one of the room's threads."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
+        # Log lines of the thread name the request, too.
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(self._pool, lambda: context.run(call, *args, **kwargs))
 
     def close(self) -> None:
         """Start nothing more."""
@@ -76,6 +79,8 @@ def make_rooms() -> dict[RoomName, Room]:
         RoomName.OPERATORS: Room("operators", threads=2, waiting=30, patience=10),
         RoomName.PAGES: Room("pages", threads=6, waiting=100, patience=10),
         RoomName.CHECKS: Room("checks", threads=3, waiting=9, patience=20),
+        # Each of its threads has a process of 150 MB.
+        RoomName.FIGURES: Room("figures", threads=2, waiting=24, patience=20),
         RoomName.DOWNLOADS: Room("downloads", threads=3, waiting=3, patience=5),
         RoomName.CONSOLE: Room("console", threads=16, waiting=32, patience=5),
     }

@@ -23,8 +23,10 @@ class RoomName(Enum):
     OPERATORS = "operators"
     PAGES = "pages"
     CHECKS = "checks"
-    """Read data files and models."""
+    """Read data files and models, and wait for an identity provider."""
     CONSOLE = "console"
+    FIGURES = "figures"
+    """Wait for a process that draws or writes a PDF."""
     DOWNLOADS = "downloads"
     """Hold a connection to the database until the last byte."""
 
@@ -35,22 +37,42 @@ ROOMS = {
     "ops.metrics": RoomName.OPERATORS,
     "console.show": RoomName.CONSOLE,
     "console.run": RoomName.CONSOLE,
+    "console.cell": RoomName.CONSOLE,
+    "console.draw_chart": RoomName.CONSOLE,
     "console.download": RoomName.CONSOLE,
     "results.export": RoomName.DOWNLOADS,
     "watch.download": RoomName.DOWNLOADS,
     "attack.try_now": RoomName.CHECKS,
-    "explain.create": RoomName.CHECKS,
+    "lab.create": RoomName.CHECKS,
+    "first_visit.run_demo": RoomName.CHECKS,
+    "figure_api.get_figure": RoomName.FIGURES,
+    "figure_api.get_study_figure": RoomName.FIGURES,
+    "figure_api.get_compared_figure": RoomName.FIGURES,
+    "figure_api.get_figure_of_studies": RoomName.FIGURES,
+    "report_api.get_report": RoomName.FIGURES,
+    "report_api.get_pdf_report": RoomName.FIGURES,
+    "tables_api.run_sql": RoomName.CONSOLE,
+    "tables_api.run_sql_as_csv": RoomName.CONSOLE,
+    "tables_api.run_sql_as_json": RoomName.CONSOLE,
+    "tables_api.run_sql_as_parquet": RoomName.CONSOLE,
+    "tables_api.get_csv_table": RoomName.DOWNLOADS,
+    "tables_api.get_arrow_table": RoomName.DOWNLOADS,
+    "job_api.download_log": RoomName.DOWNLOADS,
+    "quick_api.explain": RoomName.CHECKS,
+    "quick_api.try_attack": RoomName.CHECKS,
     "job_api.check_job": RoomName.CHECKS,
     "job_api.create_job": RoomName.CHECKS,
     "new_job.check_form": RoomName.CHECKS,
     "new_job.create": RoomName.CHECKS,
     "new_job.preview": RoomName.CHECKS,
-    "recurring_api.create": RoomName.CHECKS,
+    "recurring_api.create_recurring": RoomName.CHECKS,
     "studies.check_form": RoomName.CHECKS,
     "studies.create": RoomName.CHECKS,
     "study_api.check": RoomName.CHECKS,
     "study_api.create_study": RoomName.CHECKS,
     "study_api.restart": RoomName.CHECKS,
+    "sign_in.begin_oidc": RoomName.CHECKS,
+    "sign_in.finish_oidc": RoomName.CHECKS,
     "upload_api.preview_file": RoomName.CHECKS,
     "upload_api.upload": RoomName.CHECKS,
 }

@@ -8,19 +8,24 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 
 import uvicorn
 from flask import Flask
 
+from db.console.console import find_fault
 from db.ops import fleet
+from db.ops.fleet import Role
+from db.ops.heartbeat import ProcessHeartbeat
 from jobs.settings import Settings
 from jobs.traces import configure_traces, end_traces
 from webui.app import create_app
-from webui.server.connections import MOST_CONNECTIONS, Connection
+from webui.server.connections import MOST_CONNECTIONS, MOST_HEAD, Connection
 from webui.server.gateway import Gateway
 
 STOP_SECONDS = 2
 """For requests to end once the process is asked to."""
+CONSOLE_SECONDS = 300.0
 KEEP_ALIVE_SECONDS = 10
 """Pages ask again every second, hidden ones every five."""
 
@@ -31,7 +36,11 @@ def serve(settings: Settings) -> None:
     if settings.scratch is not None:
         tempfile.tempdir = str(settings.scratch)  # of bodies, and of uploads within them
     app = create_app(settings)
-    configure_traces(settings, "web", fleet.trace_seed(app.extensions["headwise"].database))
+    database = app.extensions["headwise"].database
+    configure_traces(settings, "web", fleet.trace_seed(database))
+    console = ConsoleWatch(settings)
+    heartbeat = ProcessHeartbeat(settings, database, Role.WEB, console.known)
+    heartbeat.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn stops at them by itself, and then raises them once more.
         signal.signal(number, lambda *_: None)
@@ -43,11 +52,27 @@ def serve(settings: Settings) -> None:
     except SystemExit as error:  # the port is taken
         status = int(error.code or 0)
     gateway.close()
+    heartbeat.close()
     end_traces()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+class ConsoleWatch:
+    """Tries the SQL console every few minutes: each try is a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tried_at = -CONSOLE_SECONDS
+        self._error: str | None = None
+
+    def known(self) -> dict[str, str | None]:
+        """Its part of the dashboard's report."""
+        if time.monotonic() - self._tried_at >= CONSOLE_SECONDS:
+            self._error, self._tried_at = find_fault(self._settings), time.monotonic()
+        return {"console_error": self._error}
 
 
 def compile_templates(app: Flask) -> None:
@@ -72,6 +97,7 @@ def make_server(gateway: Gateway, settings: Settings) -> uvicorn.Server:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        h11_max_incomplete_event_size=MOST_HEAD,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )

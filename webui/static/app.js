@@ -2,10 +2,12 @@
 // the page in place. Without this script all of them work as ordinary links and forms.
 
 import { prepare, refresh } from './morph.js';
+import { start as startNotifications } from './notify.js';
 import { duration, repeat } from './repeat.js';
 
 document.documentElement.classList.add('js');
 prepare(document);
+startNotifications();
 
 // Parts with data-refresh="seconds" renew themselves while the page is seen, from the page itself or
 // from the address in data-from.
@@ -53,7 +55,7 @@ for (const form of document.querySelectorAll('form[data-auto]')) {
     timer = setTimeout(() => {
       const url = new URL(form.action, location.href);
       url.search = '';
-      for (const [name, value] of new FormData(form)) if (value) url.searchParams.set(name, value);
+      for (const [name, value] of new FormData(form)) if (value) url.searchParams.append(name, value);
       swap(url.href, form.dataset.auto);
     }, 250);
   };
@@ -103,3 +105,9 @@ document.addEventListener('keydown', (event) => {
 
 // After a refused form the first field at fault has the focus.
 (document.querySelector('#summary:not([hidden])') && document.querySelector('[aria-invalid="true"]'))?.focus();
+
+// The list of a page's sections covers a narrow page as long as it is open.
+document.addEventListener('click', ({ target }) => {
+  const contents = target.closest('.contents a')?.closest('details');
+  if (contents) contents.open = false;
+});

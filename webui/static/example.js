@@ -1,8 +1,10 @@
-// An example's page: the strongest token pairs as arcs over the sentence.
+// The strongest token pairs as arcs over the sentence, on an example's page and in the text lab.
 
 const SVG = 'http://www.w3.org/2000/svg';
-const figure = document.querySelector('[data-arcs]');
-if (figure) arcs(figure);
+// A part of the page that was renewed is as the server sent it: without arcs.
+const drawAll = () => document.querySelectorAll('[data-arcs]:not(:has(.arcs-stage > svg))').forEach(arcs);
+drawAll();
+document.addEventListener('headwise:updated', drawAll);
 
 function arcs(element) {
   const { edges } = JSON.parse(document.getElementById(element.dataset.arcs).textContent);
@@ -10,7 +12,6 @@ function arcs(element) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('aria-hidden', 'true');
   stage.append(svg);
-  element.hidden = false;
 
   const draw = () => {
     const frame = stage.getBoundingClientRect();
@@ -52,11 +53,12 @@ function arcs(element) {
   };
 
   const section = document.getElementById('pairs');
+  new ResizeObserver(draw).observe(stage);
+  if (!section) return;
   section.addEventListener('pointerover', (event) => single(event.target.closest('[data-edge]')?.dataset.edge ?? null));
   section.addEventListener('pointerleave', () => single(null));
   section.addEventListener('focusin', (event) => single(event.target.closest('[data-edge]')?.dataset.edge ?? null));
   section.addEventListener('focusout', () => single(null));
-  new ResizeObserver(draw).observe(stage);
 }
 
 function part(name, attributes) {

@@ -1,7 +1,5 @@
 // The form of a new job: checked while it is filled in, with every problem at its field.
 
-import { duration } from './repeat.js';
-
 const form = document.getElementById('job-form');
 const summary = document.getElementById('summary');
 const card = document.getElementById('estimate');
@@ -50,7 +48,7 @@ function show(problems) {
   }
   const elsewhere = problems.filter((problem) => !form.querySelector(`[data-problem="${CSS.escape(problem.field)}"]`));
   const list = make('ul', '', { className: 'problems' });
-  for (const problem of elsewhere) list.append(make('li', `${problem.field}: ${sentence(problem)}`));
+  for (const problem of elsewhere) list.append(make('li', `${labelOf(problem.field)}: ${sentence(problem)}`));
   summary.querySelector('[data-elsewhere]').replaceChildren(...(elsewhere.length ? [list] : []));
   summary.querySelector('[data-count]').textContent = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
   summary.hidden = elsewhere.length === 0;
@@ -61,34 +59,18 @@ function sentence({ value, message, remedy }) {
   return `${message}${given}. ${remedy}`.trim();
 }
 
-function showEstimate(found) {
-  const list = make('dl', '', { className: 'stats compact' });
-  const { examples, shards, seconds, basis } = found.estimate;
-  const time = seconds === null ? 'unknown' : `about ${duration(seconds)}`;
-  for (const [name, text] of [['Examples', examples.toLocaleString()], ['Shards', shards.toLocaleString()], ['Time', time]]) {
-    const part = document.createElement('div');
-    part.append(make('dt', name), make('dd', text));
-    list.append(part);
-  }
-  const { layers, heads, labels } = found.model;
-  const about = make('p', `${layers} layers × ${heads} heads; labels ${labels.join(', ')}.`, { className: 'muted small' });
-  const parts = [list, make('p', `Time: ${basis}.`, { className: 'muted small' }), about];
-  if (found.understood) parts.push(make('p', found.understood.sentences.join(' '), { className: 'small' }));
-  for (const note of found.notes) parts.push(make('p', `Note: ${note}.`, { className: 'notice' }));
-  for (const [job, text] of [[found.existing_job, 'is in progress'], [found.same_as, 'has results already']]) {
-    if (job === null) continue;
-    const notice = make('p', `The same work ${text}: `, { className: 'notice' });
-    notice.append(make('a', `job ${job}`, { href: `/jobs/${job}` }), '.');
-    parts.push(notice);
-  }
-  estimate.replaceChildren(...parts);
-  const options = ['predicted', 'gold', ...labels].map((value) => make('option', '', { value }));
+function showEstimate({ html, model }) {
+  estimate.innerHTML = html;
+  const options = ['predicted', 'gold', ...model.labels].map((value) => make('option', '', { value }));
   document.getElementById('targets')?.replaceChildren(...options);
 }
 
+function labelOf(name) {
+  return form.querySelector(`label[for="${CSS.escape(name)}"]`)?.textContent ?? name;
+}
+
 function stillNeeded(names) {
-  const labels = names.map((name) => (form.querySelector(`label[for="${CSS.escape(name)}"]`)?.textContent ?? 'data file').toLowerCase());
-  return `Still needed: ${labels.join(', ')}.`;
+  return `Still needed: ${names.map((name) => labelOf(name).toLowerCase()).join(', ')}.`;
 }
 
 async function check() {
@@ -128,24 +110,40 @@ const soon = () => {
   timer = setTimeout(check, 350);
 };
 
-function showPreview({ columns, rows }) {
+function showPreview({ columns, rows, guessed }) {
   const place = form.querySelector('[data-preview-table]');
   const table = make('table', '', { className: 'dense' });
   const head = table.createTHead().insertRow();
   for (const column of columns) {
     const button = make('button', column, { type: 'button', title: `Use ${column} as a text column` });
     button.addEventListener('click', () => useColumn(column));
-    const cell = make('th', '');
+    const cell = make('th', '', { scope: 'col' });
     cell.append(button);
     head.append(cell);
   }
   const body = table.createTBody();
-  for (const row of rows.slice(0, 3)) {
+  for (const row of rows) {
     const line = body.insertRow();
     for (const column of columns) line.insertCell().textContent = row[column] ?? '';
   }
-  place.replaceChildren(make('p', 'First rows. Choose a column to use it as text.', { className: 'hint' }), table);
+  const parts = [make('p', 'First rows. Choose a column to use it as text.', { className: 'hint' })];
+  const said = useGuess(guessed);
+  if (said) parts.push(make('p', said, { className: 'notice small' }));
+  place.replaceChildren(...parts, table);
   place.hidden = false;
+}
+
+/** Fill in the columns that the file seems to have, where none were typed. */
+function useGuess({ text_columns: texts, label_column: label }) {
+  const [text, labels] = [field('data.text_columns'), field('data.label_column')];
+  if (text.value.trim() || !texts.length) return '';
+  text.value = texts.join(', ');
+  let said = `Columns guessed from the file: texts from ${texts.join(' and ')}`;
+  if (label && !labels.value.trim()) {
+    labels.value = label;
+    said += `, labels from ${label}`;
+  }
+  return `${said}.`;
 }
 
 function useColumn(column) {
@@ -222,5 +220,30 @@ form.addEventListener('change', (event) => {
   soon();
 });
 
-preview().catch(() => {});
+// The file picker opens folders in place; without this script the page comes back with them.
+form.addEventListener('click', async (event) => {
+  const button = event.target.closest('button[name="do"]');
+  const [action, name, ...rest] = button?.value.split(':') ?? [];
+  if (action !== 'open' && action !== 'take') return;
+  event.preventDefault();
+  const place = document.getElementById(`picker-${name}`);
+  if (action === 'take') {
+    place.querySelector('.listing').remove();
+    field(name).value = rest.join(':');
+    field(name).dispatchEvent(new Event('change', { bubbles: true }));
+    field(name).focus();
+    return;
+  }
+  const body = fields();
+  body.set('do', button.value);
+  const response = await fetch(form.action, { method: 'POST', body });
+  const page = new DOMParser().parseFromString(await response.text(), 'text/html');
+  const opened = page.getElementById(place.id);
+  if (opened) {
+    place.replaceChildren(...opened.childNodes);
+    place.querySelector('.listing button')?.focus();
+  }
+});
+
+preview().then(soon, () => {});
 if (summary.hidden) soon();

@@ -37,7 +37,7 @@ function follow(element) {
     }
     document.title = final ? title : `${news.text.share} ${title}`;
     // The tables follow at once when a shard or the job changes state, else within ten seconds.
-    const now = JSON.stringify([news.state, news.control, news.shards, news.plan_tries]);
+    const now = JSON.stringify([news.status, news.state, news.control, news.shards, news.plan_tries]);
     stale = true;
     if (seen && now !== seen) renew();
     seen = now;

@@ -13,8 +13,8 @@ export function morph(old, fresh) {
   }
   if (old.isEqualNode(fresh)) return;
   morphAttributes(old, fresh);
-  // A chart is drawn by script: what the server sends for it is empty.
-  if (old.classList.contains('js-plotly-plot')) return;
+  // A chart and its caption are drawn by script: what the server sends for them is empty.
+  if (old.dataset.figure || old.dataset.caption) return;
   morphChildren(old, fresh);
 }
 
@@ -24,7 +24,8 @@ function morphAttributes(old, fresh) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    const own = old.tagName === 'DETAILS' && name === 'open';
+    // Styles are of scripts: the server sends none.
+    const own = name === 'style' || (old.tagName === 'DETAILS' && name === 'open');
     if (!own && !fresh.hasAttribute(name)) old.removeAttribute(name);
   }
 }
@@ -73,12 +74,29 @@ export async function refresh(url, selector) {
   return true;
 }
 
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const two = (number) => String(number).padStart(2, '0');
+const zoneName = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
 
-/** Times of the server (UTC) in the reader's time zone. */
+/** As the server writes it, in the reader's time zone; a zone without a short name has none. */
+function format(date) {
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
+  const zone = zoneName.formatToParts(date).find(({ type }) => type === 'timeZoneName').value;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())} ${zone.length > 4 ? '' : zone}`.trim();
+}
+
+const axis = {
+  time: new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }),
+  day: new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' }),
+};
+
+/** Times of the server (UTC) in the reader's time zone, also those at the axes of charts. */
 export function prepare(root) {
   for (const element of root.querySelectorAll('time[datetime]')) {
     element.title = element.textContent;
-    element.textContent = format.format(new Date(element.dateTime));
+    element.textContent = format(new Date(element.dateTime));
+  }
+  for (const label of root.querySelectorAll('text[data-at]')) {
+    const { at, byDay } = label.dataset;
+    label.textContent = axis[byDay === undefined ? 'time' : 'day'].format(new Date(at * 1000));
   }
 }

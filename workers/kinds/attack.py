@@ -27,10 +27,10 @@ def compute(block: Block[AttackSpec]) -> AttackResult:
     found = _attention(block)
     triggers = {t.number: found.get(t.number, t.tokens) for t in block.shard.planned}
     triggers = {number: tokens for number, tokens in triggers.items() if tokens}
-    models = [_evaluate(block, own, triggers, 0)]
-    for number, model in enumerate(block.spec.models, start=1):
+    models = [_evaluate(block, own, triggers)]
+    for model in block.spec.models:
         loaded = block.models.get(block.spec, model)
-        models.append(_evaluate(block, loaded, triggers, number))
+        models.append(_evaluate(block, loaded, triggers))
     before = models[0]
     return AttackResult(
         sites=block.sites,
@@ -68,7 +68,7 @@ def _attention(block: Block[AttackSpec]) -> dict[int, tuple[TriggerToken, ...]]:
         cells=_SPARE * block.spec.rule.cells,
         one_head=block.spec.rule.one_head,
         max_length=block.spec.max_length,
-        progress=lambda _done, _total: block.progress(0),
+        progress=lambda *_: block.progress(),
     )
     cells = dict(zip(texts, found, strict=True))
     encoded = encode(own.model, own.tokenizer, plain, block.spec.max_length)
@@ -99,11 +99,9 @@ def _evaluate(
     block: Block[AttackSpec],
     loaded: LoadedModel,
     triggers: dict[int, tuple[TriggerToken, ...]],
-    number: int,
 ) -> Predictions:
     """Predict with one model, in its own labels."""
     spec, count = block.spec, len(block.shard.texts)
-    passes = 1 + len(spec.models)
     skipped = {t.number: t.skipped for t in block.shard.planned}
     return evaluate_triggers(
         *(loaded.model, loaded.tokenizer, block.inputs, [None] * count),
@@ -113,7 +111,7 @@ def _evaluate(
         max_length=spec.max_length,
         examples=range(block.shard.lo, block.shard.lo + count),
         sources=[skipped[trigger] for trigger in triggers],
-        progress=lambda done, total: block.progress(int(count * (number + done / total) / passes)),
+        progress=lambda *_: block.progress(),
     )
 
 

@@ -12,7 +12,7 @@ from workers.block import Block, site_infos
 
 
 def compute(block: Block[AttributionSpec]) -> AttributionResult:
-    """Attribute every example of a shard."""
+    """Attribute every example of a block."""
     spec = block.spec
     result = headwise.attribute(
         block.loaded.model,
@@ -28,9 +28,10 @@ def compute(block: Block[AttributionSpec]) -> AttributionResult:
         edges=spec.edges,
         matrices=False,
         head_token_attribution=True,
-        progress=lambda done, _total: block.progress(done),
+        progress=lambda *_: block.progress(),
+        partial=block.partial,
     )
-    return shard_result(result)
+    return shard_result(result).picked(block.rows)
 
 
 def shard_result(result: Attribution) -> AttributionResult:

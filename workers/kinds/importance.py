@@ -17,8 +17,9 @@ FAILED = "the loss or its gradient is not a finite number"
 
 def compute(block: Block[ImportanceSpec]) -> ImportanceResult:
     """Compute a value per example and head, for every source of the method."""
-    values = METHODS[block.spec.method](block)
-    first = np.asarray(next(iter(values.values())))
+    found = METHODS[block.spec.method](block)
+    values = {source: value[block.rows] for source, value in found.items()}
+    first = next(iter(values.values()))
     return ImportanceResult(
         sites=block.sites,
         examples=tuple(
@@ -33,7 +34,8 @@ def _taylor(block: Block[ImportanceSpec]) -> dict[str, Floats]:
     found = taylor(
         *(block.loaded.model, block.loaded.tokenizer, block.inputs, block.gold),
         max_length=block.spec.max_length,
-        progress=lambda done, _total: block.progress(done),
+        progress=lambda *_: block.progress(),
+        partial=block.partial,
     )
     return {"taylor": found}
 
@@ -42,7 +44,8 @@ def _leave_one_out(block: Block[ImportanceSpec]) -> dict[str, Floats]:
     without = leave_one_out(
         *(block.loaded.model, block.loaded.tokenizer, block.inputs, block.gold),
         max_length=block.spec.max_length,
-        progress=lambda done, _total: block.progress(done),
+        progress=lambda *_: block.progress(),
+        partial=block.partial,
     )
     return {"leave-one-out-loss": without.loss, "leave-one-out-accuracy": without.accuracy}
 
@@ -56,7 +59,8 @@ def _embedding_gradient(block: Block[ImportanceSpec]) -> dict[str, Floats]:
         max_length=block.spec.max_length,
         edges=0,
         matrices=False,
-        progress=lambda done, _total: block.progress(done),
+        progress=lambda *_: block.progress(),
+        partial=block.partial,
     )
     return {"embedding-gradient": found.scores}
 

@@ -23,9 +23,11 @@ def compute(block: Block[PruningSpec]) -> PruningResult:
     found = evaluate_masks(
         *(model, tokenizer, block.inputs, block.gold, masks),
         max_length=block.spec.max_length,
-        progress=lambda done, _total: block.progress(done),
+        progress=lambda *_: block.progress(),
+        partial=block.partial,
     )
-    odd = (block.shard.lo + np.arange(len(found.gold))) % 2 == 1
+    rows = np.array(block.rows, dtype=int)
+    odd = (block.shard.lo + rows) % 2 == 1
     return PruningResult(
         sites=block.sites,
         # The first mask removes nothing.
@@ -33,13 +35,13 @@ def compute(block: Block[PruningSpec]) -> PruningResult:
             ExampleResult(error=FAILED)
             if found.failed[0, number]
             else ExampleResult(predicted=int(found.predicted[0, number]))
-            for number in range(len(found.gold))
+            for number in rows
         ),
-        halves=(_sums(found, ~odd), _sums(found, odd)),
+        halves=(_sums(found, rows[~odd]), _sums(found, rows[odd])),
     )
 
 
-def _sums(found: MaskEvaluation, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> MaskSums:
+def _sums(found: MaskEvaluation, chosen: np.ndarray[tuple[int], np.dtype[np.int_]]) -> MaskSums:
     return MaskSums.of(
         found.loss[:, chosen], found.predicted[:, chosen], found.gold[chosen], len(found.labels)
     )

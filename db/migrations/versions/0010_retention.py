@@ -1,4 +1,4 @@
-"""How long jobs and their details are kept"""
+"""Retention of jobs and their details"""
 
 import sqlalchemy as sa
 from alembic import op

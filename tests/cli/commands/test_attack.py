@@ -6,7 +6,6 @@ import io
 import json
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -22,6 +21,7 @@ from scheduler.loop import Scheduler
 from tests.cli.conftest import Headwise
 from tests.helpers.attack_jobs import commit_shards, source_job
 from tests.helpers.inputs import model_folder, raw_submission
+from tests.helpers.scheduling import Quiet
 
 
 @pytest.fixture
@@ -73,15 +73,6 @@ def test_bad_input_is_one_line(headwise: Headwise) -> None:
 def test_words_are_tried_at_once(
     headwise: Headwise, store: Database, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Quiet:
-        connection_errors = (ConnectionError,)
-
-        def connection_for_write(self) -> Any:
-            return self
-
-        def send_task(self, *_: object, **__: object) -> None:
-            pass
-
     scheduler = Scheduler(load_settings(), store, Quiet())  # type: ignore[arg-type]
 
     def work(_seconds: float) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
+import pytest
+
 from db.database import Database
+from db.ops import fleet
 from db.queue import lifecycle
 from db.reads import jobs as job_reads
 from jobs.settings import load_settings
@@ -14,29 +19,29 @@ from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL
 from tests.cli.conftest import Headwise, finished_job
 from tests.helpers.apps import new_app
 from tests.helpers.inputs import data_file, model_folder
-from tests.helpers.jobs import planned_job
+from tests.helpers.jobs import ALICE, planned_job
 
 READ = "JSON lines, {} rows. Texts from premise and hypothesis.\n"
 GOOD = ("--model", "./home/model", "--data", "home/pairs.jsonl", "--text", "premise,hypothesis")
+
+UNSERVED = "no worker serves the queue default: start one with `headwise worker --queues default`"
 
 
 def test_submit_adds_a_job(headwise: Headwise) -> None:
     ran = headwise("submit", *GOOD, "--name", "mine", "--priority", "5", "--set", "data.sample=4")
     assert (ran.status, ran.out) == (
         0,
-        f"Job 1 submitted. 4 examples in 1 shard.\n{READ.format(4)}",
+        "Job 1 submitted. 4 examples in 1 shard.\nhttp://127.0.0.1:8600/jobs/1\n"
+        f"{READ.format(4)}Note: {UNSERVED}.\n",
     )
     (job,) = headwise("jobs", "--json").json
     assert (job["id"], job["name"], job["state"], job["priority"]) == (1, "mine", "queued", 5)
 
 
 def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
-    assert headwise("submit", *GOOD, "--json").json == {
-        "job": 1,
-        "existing": False,
-        "same_as": None,
-    }
-    assert headwise("submit", *GOOD, "--json").json == {"job": 1, "existing": True, "same_as": None}
+    answer = {"job": 1, "existing": False, "same_as": None, "notes": [UNSERVED]}
+    assert headwise("submit", *GOOD, "--json").json == answer
+    assert headwise("submit", *GOOD, "--json").json == {**answer, "existing": True}
     assert "Job 1 is the same work" in headwise("submit", *GOOD).out
 
 
@@ -60,15 +65,40 @@ def test_submit_another_kind(headwise: Headwise, store: Database) -> None:
     assert "Did you mean 'importance'?" in bad.err
 
 
+def test_submit_chooses_the_queue_and_says_that_no_worker_serves_it(
+    headwise: Headwise, store: Database
+) -> None:
+    fleet.report_worker(store, replace(ALICE, queue="gpu,small"), fleet.ProcessState.IDLE, None, 10)
+    ran = headwise("submit", *GOOD, "--queue", "gpu")
+    assert (ran.status, job_reads.get_job(store, 1).queue) == (0, "gpu")
+    assert "no worker" not in ran.out
+    ran = headwise("submit", *GOOD, "--set", "data.sample=4", "--queue", "gpuu")
+    assert (ran.status, job_reads.get_job(store, 2).queue) == (0, "gpuu")
+    assert "Note: no worker serves the queue gpuu: " in ran.out
+    assert "`headwise worker --queues gpuu`; workers serve gpu, small." in ran.out
+    bad = headwise("submit", *GOOD, "--queue", "GPU 1")
+    assert (bad.status, bad.out) == (2, "")
+    assert "(given: 'GPU 1'). " in bad.err
+
+
 def test_submit_can_check_only(headwise: Headwise) -> None:
     asked = ("submit", *GOOD, "--label", "label", "--check")
     assert headwise(*asked).out == (
         "Valid. 6 examples in 1 shard.\n"
         "JSON lines, 6 rows. Texts from premise and hypothesis. "
         "Labels from label, read by name: no: 2, maybe: 2, yes: 2.\n"
+        f"Note: {UNSERVED}.\n"
     )
     found = headwise(*asked, "--json").json
-    assert found["estimate"] == {"examples": 6, "shards": 1, "seconds": None, "basis": ANY}
+    unknown = dict.fromkeys(("seconds", "low_seconds", "high_seconds"))
+    assert found["estimate"] == {
+        "examples": 6,
+        "shards": 1,
+        **unknown,
+        "time": "",
+        "basis": ANY,
+        "bytes": ANY,
+    }
     assert found["understood"]["label_counts"] == {"no": 2, "maybe": 2, "yes": 2}
     assert headwise("jobs", "--json").json == []
 
@@ -106,9 +136,53 @@ def test_jobs_lists_the_newest_first_and_by_state(headwise: Headwise, store: Dat
     assert [job["id"] for job in headwise("jobs", "--json", "--limit", "1").json] == [2]
     found = headwise("jobs", "--json", "--state", "succeeded").json
     assert [(job["id"], job["state"]) for job in found] == [(1, "succeeded")]
-    lines = headwise("jobs").out.splitlines()
-    assert "[/b] :cat:" in lines[1]
-    assert "6 of 6" in lines[2]
+    said = headwise("jobs").out
+    assert "[/b]" in said.splitlines()[1]
+    assert ":cat:" in said
+    assert "6 of 6" in said
+
+
+def test_the_table_of_jobs_leaves_columns_out_where_the_window_is_narrow(
+    headwise: Headwise, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_job(store)
+    planned_job(store, name="a name of thirty characters ok")
+    every = ["job", "kind", "name", "status", "queue", "examples", "rate", "time", "user"]
+    for width, left_out in ((200, set()), (80, {"queue", "rate", "user"}), (40, {*every[4:7]})):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = headwise("jobs").out.splitlines()
+        assert not left_out & set(lines[0].split())
+        assert lines[0].split()[:4] == ["job", "kind", "name", "status"]
+        assert all(len(line.rstrip()) <= width for line in lines)
+        assert "attribution" in lines[1]
+    monkeypatch.delenv("COLUMNS")  # a pipe has no width
+    assert headwise("jobs").out.splitlines()[0].split() == every
+
+
+def test_watch_prints_a_job_as_json_whenever_it_changes(
+    headwise: Headwise, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned_job(store)
+    polls = iter(range(3))
+
+    def wait(_event: threading.Event, _seconds: float) -> bool:
+        if next(polls) == 1:  # nothing has changed at the first
+            with store.write() as tx:
+                tx.run("UPDATE job SET state = 'failed', error = 'no luck'")
+        return False
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
+    ran = headwise("watch", str(job), "--json")
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert ran.status == 1
+    assert [(one["id"], one["state"]) for one in found] == [(job, "running"), (job, "failed")]
+
+
+def test_the_earlier_name_of_watching_a_log_names_the_new_one(headwise: Headwise) -> None:
+    ran = headwise("logs", "7", "--follow")
+    assert (ran.status, ran.out) == (2, "")
+    assert "`headwise logs 7 --watch`" in ran.err
+    assert "--follow" not in headwise("logs", "--help").out
 
 
 def test_watch_ends_with_the_job(headwise: Headwise, store: Database) -> None:
@@ -125,7 +199,7 @@ def test_watch_ends_with_the_job(headwise: Headwise, store: Database) -> None:
 def test_a_job_is_paused_resumed_cancelled_and_deleted(headwise: Headwise, store: Database) -> None:
     planned_job(store)
     assert headwise("pause", "1").out == "Job 1 is paused.\n"
-    assert headwise("resume", "1").out == "Job 1 is running.\n"
+    assert headwise("resume", "1").out == "Job 1 is waiting (no worker).\n"
     assert headwise("cancel", "1").out == "Job 1 is cancelling.\n"
     lifecycle.sweep_jobs(store)
     assert headwise("delete", "1").out == "Job 1 deleted.\n"
@@ -137,8 +211,6 @@ def test_the_command_and_the_api_send_the_same_json(headwise: Headwise, store: D
     planned_job(store)
     client = new_app(load_settings()).test_client()
     command, api = headwise("jobs", "--json").json, client.get("/api/v1/jobs").json["jobs"]
-    for job in (*command, *api):
-        del job["elapsed_seconds"]  # one job is running
     assert command == api
     assert {"examples_per_second", "keep_details_days", "waiting"} <= command[0].keys()
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from cli.commands import maintenance
 from db.database import Database
 from db.queue import claims, lifecycle
+from db.reads import job_list
 from db.reads import jobs as job_reads
 from db.results import commit as results
 from tests.cli.conftest import Headwise
@@ -69,7 +70,7 @@ def test_purge_shows_first_and_removes_then(headwise: Headwise, store: Database)
         assert tx.run("SELECT COUNT(*) FROM head_score").scalar() == 0
     assert headwise("purge", "--keep-days", "-1").status == 2
     assert headwise("purge", "--keep-days", "5", "--yes").status == 0
-    assert [job.id for job in job_reads.list_jobs(store)] == [young]
+    assert [job.id for job in job_list.list_jobs(store)] == [young]
 
 
 def test_compact_makes_an_old_file_give_space_back(headwise: Headwise, store: Database) -> None:
@@ -97,11 +98,12 @@ def test_migrate_makes_the_consoles_role_with_the_password_that_is_set(
     headwise: Headwise, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str
 ) -> None:
     monkeypatch.setenv("HEADWISE_DATABASE_URL", empty_postgres_url)
-    made: list[tuple[str, str]] = []
+    made: list[tuple[str, ...]] = []
     monkeypatch.setattr(maintenance, "create_console_role", lambda *values: made.append(values))
     ran = headwise("migrate", "--console-role")
     assert ran.status == 2
-    assert "HEADWISE_CONSOLE_URL: has no password" in ran.err
-    monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://headwise_console:p%40ss@h/d")
+    assert "HEADWISE_CONSOLE_URL: has no role and password" in ran.err
+    assert f"postgresql://{empty_postgres_url.rpartition('/')[2]}_console:password@" in ran.err
+    monkeypatch.setenv("HEADWISE_CONSOLE_URL", "postgresql://lab%20console:p%40ss@h/d")
     assert headwise("migrate", "--console-role").status == 0
-    assert made == [(empty_postgres_url, "p@ss")]
+    assert made == [(empty_postgres_url, "p@ss", "lab console")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,24 @@ def test_bad_values_are_refused_in_one_line(
     assert ran.err.count("\n") == 1
 
 
+def test_up_takes_a_port_and_says_where_it_is_taken(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWISE_PORT", "1")  # also undone at the end
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ran = headwise("up", "--port", str(port))
+    assert ran.status == 2
+    assert f"(given: {port}). Stop the other process, or choose a free port" in ran.err
+    started: list[str] = []
+    supervised = lambda settings, _: started.append(settings.address)  # noqa: E731
+    monkeypatch.setattr(processes, "supervise", supervised)
+    assert headwise("up", "--port", str(port)).out.startswith(f"Dashboard: {started[0]} ")
+    assert started == [f"http://127.0.0.1:{port}"]
+    assert os.environ["HEADWISE_PORT"] == str(port)  # for the dashboard's process
+    assert "'--port'" in headwise("up", "--port", "70000").err
+
+
 def test_without_torch_there_is_no_worker(
     headwise: Headwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +69,43 @@ def test_without_torch_there_is_no_worker(
     ran = headwise("worker")
     assert ran.status == 2
     assert ran.err == "headwise: A worker needs torch: run `make install` in the checkout.\n"
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["web"],
+        ["scheduler"],
+        ["worker"],
+        ["worker", "--devices", "all"],
+        ["worker", "--drain"],
+        ["up"],
+    ],
+    ids=" ".join,
+)
+def test_traces_without_their_packages_start_nothing(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    find_spec = importlib.util.find_spec
+
+    def without(name: str, package: str | None = None) -> Any:
+        if name == "opentelemetry.sdk":
+            return None
+        if name.startswith("opentelemetry"):  # nothing of it is there, not even the package above
+            raise ModuleNotFoundError(name)
+        return find_spec(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    monkeypatch.setenv("HEADWISE_OTLP_ENDPOINT", "http://collector:4318/v1/traces")
+    ran = headwise(*command)
+    assert (ran.status, ran.out) == (2, "")
+    packages = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+    assert ran.err == (
+        f"headwise: HEADWISE_OTLP_ENDPOINT: needs packages that are missing: "
+        f"{packages.replace(' ', ', ')} (given: 'http://collector:4318/v1/traces'). "
+        f"Install them: `pip install {packages}`; or leave it empty.\n"
+    )
 
 
 @pytest.mark.usefixtures("driver")
@@ -143,6 +200,7 @@ def test_an_empty_server_is_filled_and_an_older_one_is_left_to_migrate(
 
 
 @pytest.mark.services
+@pytest.mark.usefixtures("restored_logs")
 def test_a_service_waits_for_the_migration(
     monkeypatch: pytest.MonkeyPatch, empty_postgres_url: str, home: Path
 ) -> None:

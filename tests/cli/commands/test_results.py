@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from db.database import Database
+from db.ops import job_sizes
 from db.results import export as exports
-from db.views import VIEW_NAMES, VIEWS, schema_page
+from db.views import VIEWS, schema_page
 from db.views.kinds import KIND_VIEWS
 from jobs.settings import load_settings, settings_page
 from tests.cli.conftest import Headwise, finished_job
@@ -56,7 +57,7 @@ def test_sql_says_when_rows_are_left_out(
     finished_job(store)
     monkeypatch.setenv("HEADWISE_SQL_ROWS", "5")
     ran = headwise("sql", "SELECT example, layer, head FROM head_scores")
-    assert "Only the first 5 rows; --csv gives all of them." in ran.out
+    assert "Only the first 5 rows; --to FILE or --csv gives all of them." in ran.out
     ran = headwise("sql", "SELECT example, layer, head FROM head_scores", "--csv")
     assert len(ran.out.splitlines()) == 1 + 36
 
@@ -78,10 +79,8 @@ def test_export_to_the_terminal_is_csv(headwise: Headwise, store: Database) -> N
 
 # An attribution job has no rows in the views of other kinds, and needs no other job; nobody has
 # logged anything here.
-OTHERS = {"workers", "schedulers", "job_parents", "study_steps", "log_lines"} | {
-    view.name for view in KIND_VIEWS
-}
-PER_JOB = [name for name in VIEW_NAMES if name not in OTHERS - {"importances"}]
+OTHERS = {"job_parents", "log_lines"} | {view.name for view in KIND_VIEWS}
+PER_JOB = [name for name in exports.EXPORTED if name not in OTHERS - {"importances"}]
 
 
 @pytest.mark.parametrize("view", PER_JOB)
@@ -96,6 +95,7 @@ def test_every_format_holds_the_same_rows(
     monkeypatch.setattr(exports, "CHUNK", 2)
     finished_job(store)
     finished_job(store, failed=frozenset({4}))
+    job_sizes.measure(store, 60)
     for suffix in ("csv", "jsonl", "parquet"):
         ran = headwise("export", "2", "--table", view, "--to", f"rows.{suffix}")
         assert (ran.status, ran.out, ran.err) == (0, "", "")
@@ -115,6 +115,18 @@ def test_every_format_holds_the_same_rows(
     with store.read() as tx:
         count = tx.run(f"SELECT COUNT(*) FROM {view} WHERE job_id = 2").scalar()
     assert len(lines) == count
+
+
+@pytest.mark.parametrize("view", sorted({view.name for view in VIEWS} - set(exports.EXPORTED)))
+def test_views_of_the_installation_are_not_exported_for_a_job(
+    headwise: Headwise, store: Database, view: str
+) -> None:
+    finished_job(store)
+    ran = headwise("export", "1", "--table", view)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(
+        f"headwise: --table: is not a published view with rows per job (given: '{view}')."
+    )
 
 
 def test_parquet_columns_have_the_published_types(

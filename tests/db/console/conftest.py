@@ -17,7 +17,7 @@ from tests.db.console.queries import DirectAnswer
 from tests.db.console.rows import ROWS
 from tests.helpers.databases import PostgresDatabases, sqlalchemy_url, sqlite_database
 
-PASSWORD = "headwise-console-test"  # one for all: the role belongs to the whole server
+PASSWORD = "headwise-console-test"
 
 
 def settings_of(database: Database, folder: Path, **more: object) -> Settings:

@@ -1,4 +1,4 @@
-"""What a query could have changed, and a way to ask PostgreSQL that takes milliseconds."""
+"""State that a query could have changed, and a way to ask PostgreSQL that takes milliseconds."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class DirectAnswer:
     def __init__(self, request: dict[str, Any]) -> None:
         self.cut_by: str | None = None
         self.seconds = 0.0
+        self.count = 0
+        self.types: tuple[str, ...] = ()
         self._request = request
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -39,7 +41,8 @@ class DirectAnswer:
             if "error" in message:
                 raise error_of(message, self._request)
             if "end" in message:
-                self.cut_by = message["cut_by"]
+                self.cut_by, self.count = message["cut_by"], message["count"]
+                self.types = tuple(message["types"])
             else:
                 yield message
 
@@ -59,8 +62,7 @@ class DirectAnswer:
     def _run(self) -> None:
         with closing(postgresql.connect(self._request)) as connection:
             try:
-                postgresql.check(connection, self._request["sql"], self._request["views"])
-                postgresql.fetch(connection, self._request["sql"], Output(self._request))
+                postgresql.respond(connection, self._request, Output(self._request))
             except psycopg.Error as error:
                 raise postgresql.translated(error) from None
 

@@ -1,4 +1,4 @@
-"""Rows of one small attribution job, in every table that it fills."""
+"""Rows of one small attribution job, in every table that it fills, and of its worker and queue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS: dict[str, list[dict[str, object]]] = {
             "fence": 1,
             "worker": "w",
             "device": "cpu",
-            "versions": "{}",
+            "versions": '{"headwise": "0.1.0", "torch": "2.9"}',
             "started_at": 2.0,
         }
     ],
@@ -50,7 +50,14 @@ ROWS: dict[str, list[dict[str, object]]] = {
         {"job_id": 1, "example_no": n, "source_row": n, "text_hash": "t"} for n in range(3)
     ],
     "example_result": [
-        {"job_id": 1, "example_no": n, "fence": 1, "truncated": False} for n in range(2)
+        {
+            "job_id": 1,
+            "example_no": n,
+            "fence": 1,
+            "truncated": False,
+            "probabilities": "[0.25, 0.75]",
+        }
+        for n in range(2)
     ],
     "site": [
         {"job_id": 1, "site": n, "layer": n, "kind": "encoder", "heads": 2, "name": f"layer.{n}"}
@@ -112,4 +119,17 @@ ROWS: dict[str, list[dict[str, object]]] = {
             "mean_attention_mean": 0.25,
         }
     ],
+    "sample": [
+        {
+            "subject": "queue",
+            "starts_at": 300,
+            "name": "default",
+            "step": 300,
+            "attempts": 1,
+            "failures": 0,
+            "examples": 2,
+            "seconds": 1.5,
+        }
+    ],
+    "job_size": [{"job_id": 1, "bytes": 2000, "details": 1000, "measured_at": 3.0}],
 }

@@ -1,14 +1,16 @@
-"""What the SQL console answers: rows, previews and files."""
+"""Answers of the SQL console: rows, previews and files."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import subprocess
 import sys
 import threading
 
+import pyarrow.parquet as pq
 import pytest
 
 import db.console.console
@@ -164,7 +166,7 @@ def test_many_rows_in_chunks(settings: Settings) -> None:
     for n, shown, truncated in ((999, 999, False), (1000, 1000, False), (1001, 1000, True)):
         result = console.run(counting.format(n))
         assert (result.rows[-1], result.truncated) == ((shown,), truncated)
-    assert b"".join(console.csv(counting.format(2500))).count(b"\n") == 2501
+    assert b"".join(console.download(counting.format(2500))).count(b"\n") == 2501
 
 
 def test_queries_side_by_side(settings: Settings) -> None:
@@ -190,27 +192,90 @@ def test_bytes_are_hexadecimal_digits_everywhere(console: Console, stocked: Data
         sql = r"SELECT '\x00fF'::bytea AS a, ''::bytea AS b"
     assert console.run(sql).rows == [("00ff", "")]
     assert console.preview(sql).rows == [("00ff", "")]
-    assert b"".join(console.csv(sql)) == b"a,b\r\n00ff,\r\n"
+    assert b"".join(console.download(sql)) == b"a,b\r\n00ff,\r\n"
 
 
-def test_a_preview_cuts_cells_and_ends_at_its_size(
+def long_text(stocked: Database) -> str:
+    """An expression that makes a text of any length up to 40,000 characters: `{}` is the length."""
+    if stocked.dialect == "postgresql":
+        return "repeat('3', {})"
+    return f"substr({'hex(' * 13}'abcdef'{')' * 13}, 1, {{}})"
+
+
+def test_a_preview_cuts_cells_and_counts_all_rows(
     console: Console, stocked: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = f"substr({'hex(' * 9}'abcdef'{')' * 9}, 1, {{}})"
-    if stocked.dialect == "postgresql":
-        long = "repeat('3', {})"
-    result = console.preview(f"SELECT {long.format(401)}, {long.format(400)}, NULL, 1.5")
+    long = long_text(stocked)
+    result = console.preview(f"SELECT {long.format(161)}, {long.format(160)}, NULL, 1.5")
     [(first, second, *rest)] = result.rows
     assert isinstance(first, str)
-    assert (len(first), first[-1], rest, result.cut_by) == (400, "…", [None, 1.5], None)
+    assert (len(first), first[-1], rest, result.cut_by) == (160, "…", [None, 1.5], None)
     assert isinstance(second, str)
-    assert (len(second), second[-1]) == (400, "3")
-    whole = console.run(f"SELECT {long.format(401)}").rows
-    assert whole == [("3" * 401,)] or len(str(whole[0][0])) == 401
+    assert (len(second), second[-1]) == (160, "3")
+    assert result.types == ("text", "text", "null", "real")
     monkeypatch.setattr(db.console.console, "PREVIEW_BYTES", 2_000)
-    rows = COUNTING.format(" WHERE i < 20") + f"SELECT {long.format(1000)} FROM r"
-    cut = console.preview(rows)
-    assert (len(cut.rows), cut.cut_by, cut.truncated) == (4, "bytes", True)
+    rows = COUNTING.format(" WHERE i < 20") + f"SELECT {long.format(1000)}, i FROM r"
+    part = console.preview(rows)
+    assert ([row[1] for row in part.rows], part.count) == (list(range(1, 12)), 20)
+    assert not part.truncated
+    later = console.preview(rows, skip=18)
+    assert ([row[1] for row in later.rows], later.count) == ([19, 20], 20)
+
+
+def test_a_cell_is_shown_whole(console: Console, stocked: Database) -> None:
+    long = long_text(stocked)
+    sql = COUNTING.format(" WHERE i < 9") + f"SELECT i, {long.format('1000 * i')} AS x FROM r"
+    found = console.cell(sql, 3, 1)
+    assert [[len(str(value)) for value in row] for row in found.rows] == [[4000]]
+    assert (found.columns, found.types[1]) == (("i", "x"), "text")
+    descending = console.cell(sql, 3, 0, sort=-1)
+    assert descending.rows == [(6,)]
+    assert console.cell(sql, 99, 0).rows == []
+    with pytest.raises(InputError, match="2 columns"):
+        console.cell(sql, 0, 2)
+
+
+@pytest.mark.parametrize("end", ["", ";", " -- the end", ";\n/* the end */ ;"])
+def test_a_result_is_sorted_by_any_column(console: Console, end: str) -> None:
+    sql = "SELECT 'b;--' AS x, 2 AS y UNION ALL SELECT 'a', NULL UNION ALL SELECT 'c', 1" + end
+    assert [row[0] for row in console.preview(sql, sort=1).rows] == ["a", "b;--", "c"]
+    assert [row[0] for row in console.preview(sql, sort=-1).rows] == ["c", "b;--", "a"]
+    for sort in (2, -2):
+        assert console.preview(sql, sort=sort).rows[-1] == ("a", None)  # null comes last
+    with pytest.raises(InputError):
+        console.preview(sql, sort=3)
+
+
+def test_a_query_cannot_leave_the_parentheses_it_is_sorted_in(console: Console) -> None:
+    for sql in (
+        "SELECT 1) AS x; DELETE FROM job; --",
+        "SELECT 1) AS x, (SELECT secret FROM users",
+        "SELECT 1; SELECT 2",
+    ):
+        with pytest.raises(InputError):
+            console.preview(sql, sort=1)
+
+
+TYPED = (
+    "SELECT 1 AS n, 1.5 AS x, 'a' AS t, NULL AS void UNION ALL SELECT 2, 3, NULL, NULL",
+    ("integer", "real", "text", "null"),
+)
+
+
+def test_columns_have_the_types_of_their_values(console: Console, stocked: Database) -> None:
+    sql, types = TYPED
+    assert console.run(sql).types == types
+    assert console.preview(sql).types == types
+    wide = "SELECT 9223372036854775807 AS a, 9223372036854775807 + 1.0 AS b"
+    assert console.run(wide).types[0] == "integer"
+    if stocked.dialect == "postgresql":
+        assert console.run("SELECT 9223372036854775808 AS a, true AS b").types == (
+            "text",
+            "boolean",
+        )
+    else:
+        assert console.run("SELECT 1 AS a UNION ALL SELECT 'b'").types == ("text",)
+        assert console.run("SELECT x'00' AS a").types == ("bytes",)
 
 
 def test_what_a_page_does_not_show_never_reaches_it(settings: Settings, stocked: Database) -> None:
@@ -226,7 +291,7 @@ def test_what_a_page_does_not_show_never_reaches_it(settings: Settings, stocked:
         "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = most()\n"
         "shown = len(console.preview(sys.argv[2]).rows)\n"
-        "written = sum(map(len, console.csv(sys.argv[2])))\n"
+        "written = sum(map(len, console.download(sys.argv[2])))\n"
         "print(shown, written, (most() - before) // 1024)\n"
     )
     done = subprocess.run(
@@ -236,7 +301,7 @@ def test_what_a_page_does_not_show_never_reaches_it(settings: Settings, stocked:
         text=True,
     )
     shown, written, grown = map(int, done.stdout.split())
-    assert shown == 900
+    assert shown == (128 << 10) // 163
     assert written > 30_000_000
     assert grown < 40  # MB
 
@@ -250,18 +315,18 @@ def test_csv_escapes_formulas_and_keeps_numbers(console: Console) -> None:
         "'-5' AS g, '+1.5e3' AS h, -7 AS i, -0.5 AS j, NULL AS k, 'a,\"b' AS l, 'é' AS m, "
         "'-1+1' AS n, '-' AS o"
     )
-    data = b"".join(console.csv(sql)).decode()
+    data = b"".join(console.download(sql)).decode()
     header, row = csv.reader(io.StringIO(data, newline=""))
     assert header == ["'=head", *"bcdefghijklmno"]
     assert row == [
         "'=cmd()", "'+a", "'-a", "'@a", "'\ta", "'\ra", "-5", "+1.5e3", "-7", "-0.5", "",
         'a,"b', "é", "'-1+1", "'-",
     ]  # fmt: skip
-    assert b"'=1+1" in b"".join(console.csv("SELECT name FROM jobs"))
+    assert b"'=1+1" in b"".join(console.download("SELECT name FROM jobs"))
 
 
 def test_csv_has_its_header_without_rows(console: Console) -> None:
-    assert b"".join(console.csv("SELECT job_id, name FROM jobs WHERE job_id = 9")) == (
+    assert b"".join(console.download("SELECT job_id, name FROM jobs WHERE job_id = 9")) == (
         b"job_id,name\r\n"
     )
 
@@ -269,11 +334,57 @@ def test_csv_has_its_header_without_rows(console: Console) -> None:
 def test_csv_has_no_row_cap_but_a_byte_cap(settings: Settings) -> None:
     console = Console(settings.model_copy(update={"sql_rows": 1}))
     sql = "SELECT head FROM head_scores"
-    whole = b"".join(console.csv(sql))
+    whole = b"".join(console.download(sql))
     assert whole.count(b"\r\n") == 9
-    assert b"".join(console.csv(sql, max_bytes=len(whole))) == whole
+    assert b"".join(console.download(sql, max_bytes=len(whole))) == whole
     with pytest.raises(InputError, match=f"larger than {len(whole) - 1} bytes"):
-        list(console.csv(sql, max_bytes=len(whole) - 1))
+        list(console.download(sql, max_bytes=len(whole) - 1))
+
+
+def test_json_is_an_object_per_row(console: Console) -> None:
+    sql = "SELECT 1 AS n, 'é\"' AS t, NULL AS n, 0.5 AS x UNION ALL SELECT 2, '=1', NULL, 1.5"
+    rows = json.loads(b"".join(console.download(sql + " ORDER BY 1", "json")))
+    assert rows == [
+        {"n": 1, "t": 'é"', "n_2": None, "x": 0.5},
+        {"n": 2, "t": "=1", "n_2": None, "x": 1.5},
+    ]
+    empty = json.loads(b"".join(console.download("SELECT 1 AS n WHERE 1 = 0", "json")))
+    assert empty == []
+
+
+def test_json_has_no_numbers_that_json_does_not_have(console: Console, stocked: Database) -> None:
+    infinite = "1e999" if stocked.dialect == "sqlite" else "'Infinity'::float8"
+    text = b"".join(console.download(f"SELECT {infinite} AS x", "json")).decode()
+    assert json.loads(text, parse_constant=pytest.fail) == [{"x": None}]
+
+
+def test_parquet_has_the_types_of_the_values(console: Console) -> None:
+    sql, _ = TYPED
+    data = b"".join(console.download(sql, "parquet"))
+    table = pq.read_table(io.BytesIO(data))
+    assert list(map(str, table.schema.types)) == ["int64", "double", "string", "null"]
+    assert table.to_pylist() == [
+        {"n": 1, "x": 1.5, "t": "a", "void": None},
+        {"n": 2, "x": 3.0, "t": None, "void": None},
+    ]
+
+
+def test_a_long_parquet_file_has_every_row(console: Console) -> None:
+    sql = COUNTING.format(" WHERE i < 45000") + "SELECT i, i AS i FROM r"
+    data = b"".join(console.download(sql, "parquet"))
+    table = pq.read_table(io.BytesIO(data))
+    assert table.column_names == ["i", "i_2"]
+    assert table["i_2"].to_pylist() == list(range(1, 45_001))
+
+
+def test_files_can_be_sorted(console: Console) -> None:
+    sql = "SELECT 1 AS n UNION ALL SELECT 2"
+    assert b"".join(console.download(sql, sort=-1)) == b"n\r\n2\r\n1\r\n"
+
+
+def test_parquet_without_rows_has_its_columns(console: Console) -> None:
+    data = b"".join(console.download("SELECT 1 AS n WHERE 1 = 0", "parquet"))
+    assert pq.read_table(io.BytesIO(data)).column_names == ["n"]
 
 
 def test_a_result_too_large_to_hold_is_refused(

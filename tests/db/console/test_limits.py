@@ -8,7 +8,8 @@ from sqlalchemy import text
 import db.console.console
 import db.console.process
 from db.console.console import Console
-from db.database import CONSOLE_ROLE, Database
+from db.console.role import console_role
+from db.database import Database
 from jobs.errors import InputError
 from tests.db.console.queries import COUNTING, children, contents, message_of
 
@@ -24,13 +25,13 @@ def test_time_is_limited(hurried: Console, stocked: Database, attack: str) -> No
     before, alive = contents(stocked), children()
     assert "time limit of 0.5 s" in message_of(hurried, ENDLESS[attack])
     with pytest.raises(InputError, match=r"time limit of 0\.5 s"):
-        next(hurried.csv(ENDLESS[attack]))
+        next(hurried.download(ENDLESS[attack]))
     assert (contents(stocked), children()) == (before, alive)
     assert hurried.run("SELECT 1").rows == [(1,)]
     if stocked.dialect == "postgresql":
         with stocked.read() as tx:
             running = "SELECT count(*) FROM pg_stat_activity WHERE usename = :role AND state = :s "
-            asked = {"role": CONSOLE_ROLE, "s": "active"}
+            asked = {"role": console_role(str(stocked.engine.url.database)), "s": "active"}
             mine = text(running + "AND datname = current_database()")
             assert tx.execute(mine, asked).scalar() == 0
 

@@ -1,4 +1,4 @@
-"""What the SQL console refuses, and that refusing leaves nothing behind."""
+"""Refusals of the SQL console leave nothing behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import db.console.console
 from db.console.console import Console
 from db.database import Database
 from db.schema import metadata
-from jobs.errors import InputError
+from jobs.errors import InputError, QueryError
 from jobs.settings import Settings
 from tests.db.console.queries import children, contents, message_of
 
@@ -247,10 +247,38 @@ def test_downloads_are_refused_what_queries_are(console: Console, stocked: Datab
         "SELECT FROM",
     ):
         with pytest.raises(InputError):
-            next(console.csv(sql))
+            next(console.download(sql))
     assert contents(stocked) == before
 
 
 def test_a_refused_table_names_the_nearest_view(console: Console) -> None:
     with pytest.raises(InputError, match=r"not published \(given: 'head_score'\).*'head_scores'"):
         console.run("SELECT * FROM head_score")
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "remedy"),
+    [
+        ("SELECT layer,\n  meen\nFROM head_importance", 2, "'mean'"),
+        ("SELECT 1\nFROM head_score", 2, "'head_scores'"),
+        ("SELECT job_id,\n  layer\nFROM jobs", 2, "It is a column of sites, head_scores"),
+        ("SELECT layer\nFROM head_scorez", 2, "'head_scores'"),
+        ("SELECT h.layer,\n\nh.meen FROM head_importance h", 3, "'mean'"),
+        ("SELECT layer\nFRUM head_importance\nWHERE 1 = 1", 2, ""),
+    ],
+)
+def test_an_error_names_its_line(console: Console, sql: str, line: int, remedy: str) -> None:
+    for sort in (0, 1):
+        with pytest.raises(QueryError) as refused:
+            console.preview(sql, sort=sort)
+        [problem] = refused.value.problems
+        assert refused.value.line == line
+        assert f"in line {line}" in problem.message
+        assert remedy in problem.remedy
+
+
+def test_a_query_of_one_line_needs_no_line(console: Console) -> None:
+    with pytest.raises(QueryError) as refused:
+        console.run("SELECT meen FROM head_importance")
+    assert "line" not in str(refused.value)
+    assert "Did you mean 'mean'?" in str(refused.value)

@@ -1,4 +1,4 @@
-"""How attempts end is counted once, outlives jobs and processes, and needs no common row."""
+"""Ends of attempts are counted once; counts outlive jobs and processes, and need no common row."""
 
 from __future__ import annotations
 

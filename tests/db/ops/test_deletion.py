@@ -12,6 +12,7 @@ from db import schema
 from db.database import Database
 from db.ops import deletion
 from db.queue import claims, lifecycle
+from db.reads import job_list
 from db.reads import jobs as job_reads
 from db.results import commit, partitions
 from db.schema.metadata import metadata
@@ -45,7 +46,7 @@ def partition_names(database: Database) -> list[str]:
 
 
 def left(database: Database, job: int) -> dict[str, int]:
-    """How many rows of a job are left, by table."""
+    """Rows of a job that are left, by table."""
     found = {}
     for table in metadata.sorted_tables:
         if "job_id" in table.c and table is not schema.worker:
@@ -110,7 +111,7 @@ def test_a_deleted_job_is_gone_before_its_rows_are(
     assert left(database, job)["head_score"] == 36
     with pytest.raises(NotFoundError):
         job_reads.get_job(database, job)
-    assert job_reads.list_jobs(database) == []
+    assert job_list.list_jobs(database) == []
     for view in VIEWS:
         if view.name != "workers":
             assert rows(database, f"SELECT COUNT(*) FROM {view.name}") == [(0,)], view.name

@@ -1,14 +1,15 @@
-"""Who is alive, who hangs, and what is said of it: by the database's clock alone."""
+"""Processes that are alive or hang, and the words for it: by the database's clock alone."""
 
 from __future__ import annotations
 
 import pytest
 
 from db.database import Database
-from db.ops import fleet
+from db.ops import conditions, fleet
 from db.ops.fleet import ProcessState, SchedulerIdentity, Vitals
 from db.queue import claims
 from db.reads import jobs as job_reads
+from jobs.report import Report
 from jobs.settings import Settings
 from tests.helpers.fleet import SAID, WHO, shift
 from tests.helpers.jobs import ALICE, planned_job
@@ -87,7 +88,7 @@ def test_a_new_claim_has_just_moved(database: Database) -> None:
 
 
 def said(database: Database) -> list[str]:
-    return [notice.what for notice in fleet.notices(database, SETTINGS)]
+    return [notice.what for notice in conditions.notices(database, SETTINGS)]
 
 
 def test_what_stands_still_is_said(database: Database) -> None:
@@ -104,10 +105,10 @@ def test_what_stands_still_is_said(database: Database) -> None:
     assert said(database) == ["broker", "workers"]
     fleet.report_scheduler(database, WHO, **{**SAID, "still": 61.0, "doing": "planning job 3"})
     assert said(database) == ["scheduler", "workers"]
-    assert "planning job 3" in fleet.notices(database, SETTINGS)[0].message
+    assert "planning job 3" in conditions.notices(database, SETTINGS)[0].message
     shift(database, "scheduler", "seen_at", 21)
     assert said(database) == ["scheduler", "workers"]
-    assert "No scheduler is running" in fleet.notices(database, SETTINGS)[0].message
+    assert "No scheduler is running" in conditions.notices(database, SETTINGS)[0].message
 
 
 def test_one_of_two_schedulers_is_enough(database: Database) -> None:
@@ -134,14 +135,16 @@ def test_a_worker_of_several_queues_serves_each(database: Database) -> None:
     assert said(database) == []
 
 
-@pytest.mark.parametrize(("failures", "whats"), [(2, []), (3, ["workers"])])
+@pytest.mark.parametrize(("failures", "whats"), [(2, []), (3, ["crash loops"])])
 def test_a_worker_that_keeps_failing_is_said(
     database: Database, failures: int, whats: list[str]
 ) -> None:
     fleet.report_scheduler(database, WHO, **SAID)
-    vitals = Vitals(resource_usage=f'{{"failures": {failures}}}')
+    vitals = Vitals(report=Report(failures=failures).to_json())
     fleet.report_worker(database, ALICE, ProcessState.IDLE, None, 10, vitals)
     assert said(database) == whats
     if whats:
-        message = "A worker on h keeps failing: it ended 3 times in a row right after its start."
-        assert fleet.notices(database, SETTINGS)[0].message == message
+        message = (
+            "A process keeps failing, worker on h: it ended 3 times in a row right after its start."
+        )
+        assert conditions.notices(database, SETTINGS)[0].message == message

@@ -34,8 +34,13 @@ DETAILS = {
     *("head_score", "site_result", "edge", "head_value", "trigger_outcome", "example_result"),
     *("strongest", "score_sample"),
 }
-PARTIAL_SUMS = {"ranking_sum", "mask_sum", "shard_top"}
-INSTALLATION = {"published", "scheduler", "worker", "tally", "usage", "recurring", "recurring_run"}
+PARTIAL_SUMS = {"ranking_sum", "mask_sum", "shard_top", "partial_block"}
+INSTALLATION = {
+    *("published", "scheduler", "worker", "process", "tally", "usage", "recurring"),
+    *("recurring_run", "recipient", "notification", "open_condition", "reply"),
+    *("account", "identity", "session", "token", "link", "failed_sign_in", "audit", "sample"),
+    *("fair_share", "claim_count", "own_query"),
+}
 
 
 @pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)

@@ -92,6 +92,8 @@ def test_who_follows_gets_lines_once_they_have_settled(database: Database) -> No
     shipper(database, lines).ship()
     follow: dict[str, Any] = {"level": "", "shard": None, "limit": 10}
     assert logs.lines_after(database, job, **follow) == []
+    (line,) = logs.lines_so_far(database, job, **follow)
+    assert logs.lines_so_far(database, job, after=line.cursor, **follow) == []
     with database.write() as tx:
         tx.run("UPDATE job_log SET stored_at = stored_at - 3")
     (line,) = logs.lines_after(database, job, **follow)

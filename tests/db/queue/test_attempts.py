@@ -1,4 +1,4 @@
-"""How attempts end: commits, errors, lost leases, and zombies that change nothing."""
+"""Ends of attempts: commits, errors, lost leases, and zombies that change nothing."""
 
 from __future__ import annotations
 

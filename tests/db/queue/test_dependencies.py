@@ -10,8 +10,8 @@ import pytest
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs, planning
 from db.queue.new_jobs import NewJob
+from db.reads import job_list, studies
 from db.reads import jobs as job_reads
-from db.reads import studies
 from db.results import commit
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import JobState
@@ -175,7 +175,7 @@ def test_a_study_that_cannot_be_written_leaves_nothing(database: Database) -> No
 
     with pytest.raises(ValueError, match="no"):
         studies.write_study(database, "paper", "ada", ("first", "second"), job)
-    assert job_reads.list_jobs(database) == []
+    assert job_list.list_jobs(database) == []
     with pytest.raises(NotFoundError, match="no study 1"):
         studies.get_study(database, 1)
 

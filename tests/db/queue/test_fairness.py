@@ -2,139 +2,143 @@
 
 from __future__ import annotations
 
-import heapq
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from sqlalchemy import event
 
-from db import transaction
+from benchmarks.fairness_fleet import SHARD, START, Fleet, jain, longest_passes, simulated_clock
 from db.database import Database
-from db.queue import claims, usage
-from db.queue.attempts import end_attempt
-from db.queue.claims import Ask, Claim, WorkerIdentity
-from db.queue.sql import DONE
-from jobs.outcome import AttemptEnd, AttemptOutcome
-from tests.helpers.databases import sqlite_database
-from tests.helpers.jobs import planned_job
-
-SHARD = 60.0
-"""Seconds of a shard."""
-
-
-class Fleet:
-    """Workers that compute shards of a minute each, in simulated time."""
-
-    def __init__(self, database: Database, workers: int) -> None:
-        self.database = database
-        self.now = 1e9
-        self.events = [(self.now + n, n) for n in range(workers)]
-        self.held: dict[int, Claim] = {}
-        self.loaded: dict[int, str] = {}
-        self.switches = 0
-        self.started: dict[int, list[float]] = {}
-        """By job, when its shards were claimed."""
-        event.listen(database.engine, "connect", self._connect)
-        database.close()  # connections from before this
-
-    def _connect(self, connection: sqlite3.Connection, _: Any) -> None:
-        connection.create_function("simulated", 0, lambda: self.now)
-
-    def step(self) -> None:
-        """One worker stores its shard and claims the next."""
-        self.now, worker = heapq.heappop(self.events)
-        if worker in self.held:
-            self._store(self.held.pop(worker))
-        who = WorkerIdentity(
-            name=f"w{worker}", host="h", pid=worker, queue="default", device="cpu", versions="{}"
-        )
-        held = claims.claim(self.database, who, 1e6, Ask(model=self.loaded.get(worker)))
-        if held is not None:
-            self.held[worker] = held
-            self.started.setdefault(held.job_id, []).append(self.now)
-            model = self.database.value("SELECT model FROM job WHERE id = :id", id=held.job_id)
-            self.switches += self.loaded.get(worker) not in (None, model)
-            self.loaded[worker] = model
-        heapq.heappush(self.events, (self.now + SHARD, worker))
-
-    def _store(self, held: Claim) -> None:
-        end = AttemptEnd(outcome=AttemptOutcome.DONE, examples=1, seconds=SHARD)
-        with self.database.write() as tx:
-            end_attempt(tx, held.key, end)
-            tx.run(DONE, **held.key, examples_failed=0)
-
-    def run(self, seconds: float) -> None:
-        """Let that much time pass."""
-        until = self.now + seconds
-        while self.events[0][0] < until:
-            self.step()
-        self.now = until
+from db.queue import claims, fair_share, lifecycle, usage
+from db.queue.claims import ANYTHING
+from jobs.fair_share import FairShare, parse_weights
+from tests.helpers.databases import rows, sqlite_database
+from tests.helpers.jobs import ALICE, planned_job
 
 
 @pytest.fixture
-def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def simulated(tmp_path: Path) -> Iterator[Database]:
     database = sqlite_database(tmp_path / "headwise.sqlite")
-    monkeypatch.setitem(transaction._TERMS["sqlite"], "clock", "simulated()")
-    transaction._statement.cache_clear()
-    yield database
-    database.close()
-    transaction._statement.cache_clear()
+    with simulated_clock():
+        yield database
+        database.close()
 
 
-def submit(database: Database, user: str, shards: int) -> int:
-    return planned_job(database, shards, 1, user_name=user, model=f"model of {user}")
+def rules(ageing: int = 0, weights: str = "", half_life: float = 3600.0) -> FairShare:
+    return FairShare(half_life=half_life, ageing=ageing, weights=parse_weights(weights))
 
 
 def test_a_small_job_does_not_wait_for_two_large_ones(simulated: Database) -> None:
     """It waited for 206 s: whoever held no shard at that moment came first, as did their model."""
-    fleet = Fleet(simulated, workers=2)
+    fleet = Fleet(simulated, workers=2, load=0)
     for user in ("anna", "boris"):
-        submit(simulated, user, 30)
+        fleet.submit(user, 30)
     fleet.run(600)
-    small = submit(simulated, "clara", 1)
+    small = fleet.submit("clara", 1)
     asked = fleet.now
     fleet.run(2 * SHARD)
-    assert fleet.started[small][0] - asked <= SHARD
-
-
-def jain(received: list[float]) -> float:
-    """Jain's fairness index: 1 if all received the same, 1/n if one received everything."""
-    values = np.array(received)
-    return float(values.sum() ** 2 / (len(values) * (values**2).sum()))
+    assert (fleet.started(small) or 1e99) - asked <= SHARD
 
 
 def test_users_with_unequal_loads_receive_alike(simulated: Database) -> None:
     """Heavy tails: a few users want most of the work, others a shard now and then."""
     draw = random.Random(5)
-    fleet = Fleet(simulated, workers=6)
+    fleet = Fleet(simulated, workers=6, load=0)
     heavy, light = [f"heavy {n}" for n in range(9)], [f"light {n}" for n in range(12)]
     for user in heavy:
-        submit(simulated, user, min(150, int(20 * draw.paretovariate(1.1))))
+        fleet.submit(user, min(150, int(20 * draw.paretovariate(1.1))))
     waits = []
     for _ in range(12):
         fleet.run(240)
-        job, asked = submit(simulated, draw.choice(light), 1), fleet.now
-        waits.append((job, asked))
+        waits.append((fleet.submit(draw.choice(light), 1), fleet.now))
     fleet.run(600)
-    owners = dict(simulated_owners(simulated))
-    within = Counter(
-        owners[job] for job, times in fleet.started.items() for at in times if at < 1e9 + 2_880
-    )
+    within = Counter(one.user for one in fleet.claims if one.at < START + 2_880)
     assert jain([within[user] for user in heavy]) > 0.95
-    waited = [fleet.started[job][0] - asked for job, asked in waits]
-    assert max(waited) <= SHARD
-    shards = sum(map(len, fleet.started.values()))
-    assert fleet.switches < 0.7 * shards
+    assert max((fleet.started(job) or 1e99) - asked for job, asked in waits) <= SHARD
+    assert fleet.switches < 0.7 * len(fleet.claims)
 
 
-def simulated_owners(database: Database) -> list[tuple[int, str]]:
-    return [(row["id"], row["user_name"]) for row in database.rows("SELECT id, user_name FROM job")]
+def test_weights_are_shares(simulated: Database) -> None:
+    """Ann gets twice as much as each member of the nlp group, who get twice as much as the rest."""
+    fleet = Fleet(simulated, workers=7, load=0)
+    for user in ("ann", "nlp-boris", "clara"):
+        fleet.submit(user, 400)
+    fair_share.write(simulated, rules(weights="ann=4, nlp-*=2"))
+    fleet.run(6_000)
+    share = Counter(one.user for one in fleet.claims)
+    assert share["ann"] / share["clara"] == pytest.approx(4, rel=0.15)
+    assert share["nlp-boris"] / share["clara"] == pytest.approx(2, rel=0.15)
+
+
+def test_weights_follow_the_settings(database: Database) -> None:
+    job = planned_job(database, user_name="ann")
+    weights = "SELECT weight FROM job"
+    assert rows(database, weights) == [(1.0,)]
+    fair_share.write(database, rules(weights="a*=3, ann=2"))
+    assert rows(database, weights) == [(3.0,)]
+    lifecycle.set_control(database, job, "cancel")
+    lifecycle.sweep_jobs(database)
+    fair_share.write(database, rules())
+    assert rows(database, weights) == [(3.0,)]  # it has ended
+
+
+def crowd(fleet: Fleet, seconds: float) -> None:
+    """Newcomers who take every worker: each has computed nothing, and holds nothing."""
+    for number in range(int(seconds / SHARD * 3)):
+        fleet.submit(f"newcomer {len(fleet.users)} {number}", 1)
+        fleet.run(SHARD / 3)
+
+
+@pytest.mark.parametrize("bound", [4, 15])
+def test_nobody_is_passed_over_for_longer_than_the_bound(simulated: Database, bound: int) -> None:
+    """And for those alone who had waited for as long when it was reached."""
+    fleet = Fleet(simulated, workers=2, load=0)
+    fair_share.write(simulated, rules(ageing=bound))
+    for user in ("anna", "boris", "clara"):
+        fleet.submit(user, 60)
+    fleet.run(1_200)
+    crowd(fleet, 3_000)
+    waits = longest_passes(fleet.claims, bound)
+    assert len(waits) > 5
+    for passed, others in waits:
+        assert passed <= bound + others
+
+
+def test_without_the_bound_a_crowd_of_newcomers_shuts_a_user_out(simulated: Database) -> None:
+    """So the test above can fail."""
+    fleet = Fleet(simulated, workers=2, load=0)
+    fair_share.write(simulated, rules(ageing=0))
+    for user in ("anna", "boris", "clara"):
+        fleet.submit(user, 60)
+    fleet.run(1_200)
+    crowd(fleet, 3_000)
+    late = [one for one in fleet.claims if one.at > START + 1_500 and "newcomer" not in one.user]
+    assert not late
+
+
+def test_a_priority_has_a_bound_of_its_own(database: Database) -> None:
+    """Claims at another priority, or before a job could be claimed, pass nobody over."""
+    fair_share.write(database, rules(ageing=3))
+    for user, priority in (("anna", 0), ("boris", 0), ("clara", 5), ("dora", 5)):
+        planned_job(database, examples=20, size=1, user_name=user, priority=priority)
+    for _ in range(8):
+        assert claims.claim(database, ALICE, 60.0) is not None
+    counted = "SELECT priority, SUM(claims) FROM claim_count GROUP BY priority"
+    assert rows(database, counted) == [(5, 8)]
+    late = planned_job(database, examples=2, size=1, user_name="emil", priority=5)
+    assert rows(database, f"SELECT waits_from FROM job WHERE id = {late}") == [(8,)]
+    lifecycle.change_job(database, late, {"priority": 0})
+    assert rows(database, f"SELECT waits_from FROM job WHERE id = {late}") == [(0,)]
+
+
+def test_who_is_alone_counts_nothing(database: Database) -> None:
+    """No claim is numbered while nobody waits for it: a user's row would be written by all."""
+    planned_job(database, examples=4, size=1, user_name="anna")
+    for _ in range(4):
+        assert claims.claim(database, ALICE, 60.0, ANYTHING) is not None
+    assert rows(database, "SELECT * FROM claim_count") == []
 
 
 def recent(database: Database) -> dict[str, float]:
@@ -142,14 +146,16 @@ def recent(database: Database) -> dict[str, float]:
     return {row["user_name"]: row["seconds"] for row in database.rows(usage.RECENT)}
 
 
-def test_usage_fades(simulated: Database) -> None:
+@pytest.mark.parametrize("half_life", [3_600.0, 86_400.0])
+def test_usage_fades(simulated: Database, half_life: float) -> None:
+    fair_share.write(simulated, rules(half_life=half_life))
     fleet = Fleet(simulated, workers=1)
-    submit(simulated, "anna", 2)
+    fleet.submit("anna", 2)
     fleet.run(3 * SHARD)
     assert recent(simulated)["anna"] == pytest.approx(2 * SHARD, rel=0.05)
-    fleet.now += usage.HALF_LIFE
+    fleet.now += half_life
     assert recent(simulated)["anna"] == pytest.approx(SHARD, rel=0.05)
-    fleet.now += 2_000 * usage.HALF_LIFE  # PostgreSQL's exp() would underflow
+    fleet.now += 2_000 * half_life  # PostgreSQL's exp() would underflow
     assert recent(simulated)["anna"] == 0
     usage.forget(simulated)
     assert recent(simulated) == {}
@@ -157,11 +163,11 @@ def test_usage_fades(simulated: Database) -> None:
 
 def test_a_heavy_user_is_not_shut_out_by_newcomers(simulated: Database) -> None:
     """A day of work does not count for a day: who holds nothing comes before who holds a shard."""
-    fleet = Fleet(simulated, workers=3)
-    submit(simulated, "anna", 120)
+    fleet = Fleet(simulated, workers=3, load=0)
+    first = fleet.submit("anna", 120)
     fleet.run(1_800)
     for user in ("boris", "clara"):
-        submit(simulated, user, 60)
-    before = len(fleet.started[1])
+        fleet.submit(user, 60)
+    before = sum(one.job == first for one in fleet.claims)
     fleet.run(1_200)
-    assert len(fleet.started[1]) - before >= 15
+    assert sum(one.job == first for one in fleet.claims) - before >= 15

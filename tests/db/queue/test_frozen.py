@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -13,10 +14,11 @@ import pytest
 from db.database import Database
 from db.kinds import KINDS
 from db.ops import fleet
-from db.ops.fleet import ProcessState
+from db.ops.fleet import ProcessState, SchedulerIdentity
 from db.queue import claims, lifecycle
 from db.queue.claims import Claim, WorkerIdentity
 from db.results import commit
+from jobs.errors import UnavailableError
 from jobs.states import Control
 from tests.helpers.jobs import ALICE, BOB, completed, planned_job
 
@@ -141,6 +143,34 @@ def test_the_session_of_a_dead_worker_is_ended_and_its_shard_taken_back(
     assert _taken_back(database) == [held.shard_no]
     with pytest.raises(psycopg.errors.AdminShutdown):
         frozen.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_transaction_of_a_silent_scheduler_is_ended(
+    database: Database, postgres_url: str, silent: bool
+) -> None:
+    """Whatever it holds: here a job that it was about to plan."""
+    job = planned_job(database)
+    name = f"scheduler-{'of a host with a long name ' * 4}-7-abcdef"
+    fleet.report_scheduler(
+        database,
+        SchedulerIdentity(name=name, host="there", pid=7, broker="", heartbeat_seconds=1),
+        state=ProcessState.RUNNING,
+        doing=None,
+        broker_error=None,
+        still=0,
+    )
+    stopped = Database(postgres_url)
+    stopped.name_sessions(name)
+    with pytest.raises(UnavailableError) if silent else nullcontext(), stopped.write() as tx:
+        tx.run(f"UPDATE job SET state = state WHERE id = {job}")
+        if silent:
+            run(database, f"UPDATE scheduler SET seen_at = seen_at - {SILENCE}")
+        time.sleep(0.1)
+        ended = lifecycle.end_sessions_of_the_dead(database, 0.05 if silent else SILENCE)
+        assert ended == ([name] if silent else [])
+        tx.run("SELECT 1")
+    stopped.close()
 
 
 def _taken_back(database: Database) -> list[int]:

@@ -199,13 +199,3 @@ def test_workers_are_counted_while_they_beat(database: Database) -> None:
     assert fleet.count_workers(database, 30) == {"default": WorkerCount(idle=0, alive=1)}
     fleet.delete_unseen(database, 30)
     assert rows(database, "SELECT worker FROM workers") == [("bob",)]
-
-
-def test_measured_rate(database: Database) -> None:
-    assert planning.measured_rate(database, "attribution", SITES, HEADS) is None
-    planned_job(database)
-    finish_all(database)
-    rate = planning.measured_rate(database, "attribution", SITES, HEADS)
-    assert rate is not None
-    assert rate.seconds_per_unit == pytest.approx(3 * 0.5 / 6)
-    assert planning.measured_rate(database, "attribution", SITES + 1, HEADS) is None

@@ -1,4 +1,4 @@
-"""What becomes of a shard after errors and losses; `test_splitting` follows whole jobs."""
+"""Shards after errors and losses; `test_splitting` follows whole jobs."""
 
 from __future__ import annotations
 

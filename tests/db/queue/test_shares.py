@@ -54,7 +54,7 @@ def test_a_pace_counts_on_devices_of_its_kind_only(database: Database) -> None:
     ten_seconds = Ask(seconds=10.0)
 
     def on(device: str) -> Ask:
-        """What a new worker on that device knows when it has claimed its first shard."""
+        """Facts that a new worker on that device has with its first shard."""
         ask = dataclasses.replace(ten_seconds, paces={})
         who = dataclasses.replace(ALICE, device=device)
         held = claims.claim(database, who, LEASE, ask)

@@ -20,8 +20,10 @@ STATEMENTS: dict[str, str] = {
     **{name: value for name, value in vars(sql).items() if name.isupper() and name[0] != "_"},
     "DELETING": deletion.DELETING,
 }
-del STATEMENTS["FINAL"]  # a part of statements
-del STATEMENTS["LIMIT_LOCK"], STATEMENTS["HELD_BY_THE_DEAD"]  # locks of PostgreSQL
+for _name in ("FINAL", "SHARES", "AGEING", "MOST_RANKED", "HELD", "ELAPSED", "COMPUTED"):
+    del STATEMENTS[_name]  # parts of statements
+for _name in ("LIMIT_LOCK", "HELD_BY_THE_DEAD", "HELD_BY_THE_SILENT"):
+    del STATEMENTS[_name]  # locks of PostgreSQL
 
 OPEN = (ShardState.READY, ShardState.LEASED)
 FINAL = (ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED)
@@ -62,6 +64,9 @@ EXPECTED_SHARDS: dict[str, set[Transition]] = {
 """The same for shards."""
 
 VALUES: dict[str, Any] = {
+    "priority": 0,
+    "user_name": "ann",
+    "claims": 0,
     **dict.fromkeys(
         (
             "block",

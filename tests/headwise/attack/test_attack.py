@@ -1,4 +1,4 @@
-"""What is counted of triggers in texts, and what cannot be attacked."""
+"""Counts of triggers in texts, and texts that cannot be attacked."""
 
 import inspect
 

@@ -36,7 +36,7 @@ def test_tighter_tolerances_take_more_points():
 
 
 def test_points_are_those_of_a_level():
-    """What was evaluated is kept: the points are those of one rule, or the last resort's."""
+    """Evaluations are kept: the points are those of one rule, or the last resort's."""
     model = tiny(spread=0.4)
     result = headwise.attribute_encoded(model, random_inputs(model, [8] * 6), rtol=1e-3)
     sizes = {len(rule.nodes) for interior in range(9) for rule in lobatto_levels(interior)}

@@ -1,4 +1,4 @@
-"""What ``attribute`` promises besides the numbers: batches, memory, restoring, broken examples."""
+"""Promises of ``attribute`` besides the numbers: batches, memory, restoring, broken examples."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What `attribute` takes: texts, tokenizers and options, and what it refuses."""
+"""Arguments of `attribute`: texts, tokenizers and options, taken or refused."""
 
 import dataclasses
 import inspect

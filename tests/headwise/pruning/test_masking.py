@@ -124,7 +124,7 @@ def everything(model, inputs, masks, **options):
 
 
 def rows_per_layer(model, work):
-    """How many rows the feed-forward part of each layer of a BERT is given."""
+    """Rows that the feed-forward part of each layer of a BERT is given."""
     rows = [0] * len(model.bert.encoder.layer)
 
     def count(layer):

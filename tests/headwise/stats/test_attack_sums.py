@@ -1,4 +1,4 @@
-"""What triggers do, counted."""
+"""Counts of the effects of triggers."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_what_holds_for_every_tree(seed: int, n: int, layers: int, root: str, ta
 
 
 def _nobody_is_missing(tree: Tree, found: Interactions, values: np.ndarray, tau: float) -> None:
-    """Who is not in the tree has no edge from who was in it before, of the cells kept."""
+    """Nodes outside the tree have no edge from those that were in it before, of the cells kept."""
     absent = set(range(values.shape[1])) - {node.position for node in tree.nodes}
     for site, matrix in enumerate(values):
         threshold = (0 if site == len(values) - 1 else tau) * matrix.max()

@@ -1,4 +1,4 @@
-"""What a model is, read from its folder: facts of good ones, refusals of all others."""
+"""Reading models from their folders: facts of good ones, refusals of all others."""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@ import json
 import os
 import random
 import resource
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -146,3 +149,34 @@ def test_a_reader_that_cannot_start_is_no_fault_of_the_file(
     monkeypatch.setattr(limited_process, "_PROGRAM", "raise SystemExit(1)")
     with pytest.raises(UnavailableError, match="process that reads data files failed"):
         summarize_file(request(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "error", "message"),
+    [
+        ("SIGKILL", UnavailableError, "killed from outside"),
+        ("SIGXCPU", InputError, "more than 60 s to read"),
+        ("SIGABRT", InputError, "more than 1,024 MB of memory to read"),
+        ("SIGSEGV", InputError, "more than 1,024 MB of memory to read"),
+    ],
+)
+def test_the_signal_that_ended_a_reader_says_whether_the_file_is_at_fault(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signal_name: str,
+    error: type[Exception],
+    message: str,
+) -> None:
+    (tmp_path / "a.csv").write_text("text\na\n")
+    dies = f"import os, signal; os.kill(os.getpid(), signal.{signal_name})"
+    monkeypatch.setattr(limited_process, "_PROGRAM", dies)
+    with pytest.raises(error, match=message):
+        summarize_file(request(tmp_path / "a.csv"))
+
+
+def test_processor_time_ends_a_process_by_a_signal_of_its_own() -> None:
+    burn = (
+        "import resource; from jobs.process_limits import limit_process; "
+        "limit_process({resource.RLIMIT_CPU: 2})\nwhile True: pass"
+    )
+    assert subprocess.run([sys.executable, "-c", burn]).returncode == -signal.SIGXCPU

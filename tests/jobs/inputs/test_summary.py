@@ -1,4 +1,4 @@
-"""What checks learn of a data file is remembered until the file changes."""
+"""The summary of a data file is remembered until the file changes."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def test_a_file_is_read_once(settings: Settings, reads: Reads) -> None:
         all_labels=True,
         class_labels=False,
         longest=tuple(LongText(f"line {n + 1}", (f"text {n}",)) for n in range(5)),
+        characters=6.0,
     )
     before = reads.count
     for _ in range(5):

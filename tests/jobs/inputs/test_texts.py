@@ -40,25 +40,29 @@ def checked(settings: Settings, database: Database, lengths: list[int], **spec: 
 def test_longer_texts_are_counted(settings: Settings, database: Database) -> None:
     """62 words and two special tokens are as many as the model takes."""
     lengths = [5, 62, 63, *([200] * 300)]
-    assert checked(settings, database, lengths).notes == (
+    assert checked(settings, database, lengths).data_notes == (
         "301 of 303 texts have more than 64 tokens (all that the model takes); what is beyond is "
         "cut off",
     )
     again = checked(settings, database, lengths, max_length=63)
-    assert again.notes == (
+    assert again.data_notes == (
         "302 of 303 texts have more than 63 tokens (max_length); what is beyond is cut off",
     )
     assert again.understood is not None
-    assert again.understood.notes == again.notes
-    assert checked(settings, database, [62, 3]).notes == ()
-    assert checked(settings, database, [63, 3]).notes[0].startswith("1 of 2 texts has more than 64")
+    assert again.understood.notes == again.data_notes
+    assert checked(settings, database, [62, 3]).data_notes == ()
+    assert (
+        checked(settings, database, [63, 3])
+        .data_notes[0]
+        .startswith("1 of 2 texts has more than 64")
+    )
 
 
 def test_they_are_counted_once(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths = [70] * 400
-    first = checked(settings, database, lengths).notes
+    first = checked(settings, database, lengths).data_notes
     monkeypatch.setattr(summary, "summarize_rows", None)
     monkeypatch.setattr(submit, "open_rows", None)
     raw = raw_submission(
@@ -69,7 +73,7 @@ def test_they_are_counted_once(
             "label_column": None,
         },
     )
-    assert check(raw, settings, database).notes == first
+    assert check(raw, settings, database).data_notes == first
     assert first[0].startswith("400 of 400 ")
 
 
@@ -77,9 +81,9 @@ def test_most_are_counted(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(texts, "MOST_COUNTED", 3)
-    (note,) = checked(settings, database, [71, 72, 73, 74]).notes
+    (note,) = checked(settings, database, [71, 72, 73, 74]).data_notes
     assert note.startswith("at least 3 of 4 texts have")
-    (note,) = checked(settings, database, [71, 72, 73]).notes
+    (note,) = checked(settings, database, [71, 72, 73]).data_notes
     assert note.startswith("3 of 3 texts have")
 
 
@@ -87,7 +91,7 @@ def test_their_characters_are_bounded(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(texts, "MOST_CHARACTERS", 4 * (74 + 73 + 72))
-    (note,) = checked(settings, database, [71, 72, 73, 74]).notes
+    (note,) = checked(settings, database, [71, 72, 73, 74]).data_notes
     assert note.startswith("at least 3 of 4 texts have")
 
 
@@ -95,7 +99,7 @@ def test_the_tokenizers_own_limit_counts(settings: Settings, database: Database)
     bert_folder(settings.home / "model")
     path = settings.home / "model/tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 5}))
-    notes = check(raw_submission(settings.home), settings, database).notes
+    notes = check(raw_submission(settings.home), settings, database).data_notes
     assert "more than 5 tokens" in notes[0]
 
 
@@ -142,16 +146,16 @@ def test_pairs_need_two_token_types(settings: Settings, database: Database) -> N
     assert (problem.field, problem.value) == ("data.text_columns", "premise, hypothesis")
     assert "Give one text column" in problem.remedy
     raw = raw_submission(settings.home, data={"text_columns": ["premise"]})
-    assert check(raw, settings, database).notes == ()
+    assert check(raw, settings, database).data_notes == ()
 
 
 def test_token_types_that_are_not_given_are_not_needed(
     settings: Settings, database: Database
 ) -> None:
     names = ["input_ids", "attention_mask"]
-    assert pairs(settings, database, model_input_names=names).notes == ()
+    assert pairs(settings, database, model_input_names=names).data_notes == ()
     other = "PreTrainedTokenizerFast"
-    assert pairs(settings, database, tokenizer_class=other).notes == ()
+    assert pairs(settings, database, tokenizer_class=other).data_notes == ()
     names.append("token_type_ids")
     with pytest.raises(InputError, match="token type"):
         pairs(settings, database, tokenizer_class=other, model_input_names=names)
@@ -184,7 +188,7 @@ def test_names_of_labels_that_are_not_taken_as_they_are(
 ) -> None:
     model_folder(settings.home / "model", id2label=names)
     raw = raw_submission(settings.home, data={"label_column": None})
-    (found,) = check(raw, settings, database).notes
+    (found,) = check(raw, settings, database).data_notes
     assert re.search(note, found)
 
 
@@ -196,4 +200,4 @@ def test_settings_of_a_configuration_that_are_about_its_surroundings(
     config = json.loads((folder / "config.json").read_text())
     odd = {"return_dict": False, "pad_token_id": -1, "attn_implementation": "flash_attention_2"}
     (folder / "config.json").write_text(json.dumps({**config, **odd}))
-    assert check(raw_submission(settings.home), settings, database).notes == ()
+    assert check(raw_submission(settings.home), settings, database).data_notes == ()

@@ -1,4 +1,4 @@
-"""How data was read, in words and counts; the warning about accuracy at chance."""
+"""The reading of data, in words and counts; the warning about accuracy at chance."""
 
 from __future__ import annotations
 

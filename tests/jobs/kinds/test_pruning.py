@@ -90,7 +90,11 @@ def test_the_notebooks_rule_and_every_number_of_heads_to_choose_from(tmp_path: P
     [
         # Levels of the eight heads of the encoder: the third smallest is the threshold.
         ({"attention_types": ["encoder"]}, [0, 1, 2, 3, 4, 5, 6, 7], [0, 2, 5]),
-        ({"attention_types": "cross, encoder", "layers": "0"}, [0, 1, 2, 3, 8, 9, 10], [0, 2, 9]),
+        (
+            {"attention_types": ["cross", "encoder"], "layers": [0]},
+            [0, 1, 2, 3, 8, 9, 10],
+            [0, 2, 9],
+        ),
         ({"layers": [1]}, [4, 5, 6, 7], [5, 7]),
     ],
 )

@@ -47,14 +47,6 @@ def test_a_spec_is_frozen() -> None:
         spec.rtol = 0.1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("columns", ["premise,hypothesis", " premise , hypothesis "])
-def test_text_columns_may_be_one_string(columns: str) -> None:
-    assert parse_spec(with_data(text_columns=columns)).data.text_columns == (
-        "premise",
-        "hypothesis",
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -109,7 +101,7 @@ def test_bad_data_is_named_with_its_value_and_the_remedy(
             ("model", "a local folder has no revision", "leave model.revision empty"),
         ),
         ({"model": {}}, ("model.name", "field required", "Local folder")),
-        ({"data": None}, ("data", "valid dictionary")),
+        ({"data": None}, ("data", "should be an object")),
     ],
 )
 def test_bad_fields_are_named_with_their_value_and_the_remedy(

@@ -13,7 +13,9 @@ from db.database import Database
 from db.ops import deletion, retention
 from db.queue import claims, lifecycle
 from db.reads import attack as attack_reads
+from db.reads import job_list
 from db.reads import jobs as job_reads
+from db.reads.job_list import JobFilter
 from db.reads.jobs import Job
 from db.results import commit
 from jobs.errors import InputError
@@ -25,7 +27,6 @@ from scheduler.submission.control import control
 from scheduler.submission.quick_jobs import (
     attack_text,
     explain_text,
-    is_quick,
     rows_again,
     texts_again,
 )
@@ -106,16 +107,18 @@ def test_what_a_job_is_called_by_comes_from_its_example(
     assert (attack.name, job_title(attack)) == ("rain | old snow", f"rain | old snow: {TEXT}")
     long = submitted(explain_text(model, ("word " * 100, ""), ""), settings, database)
     assert len(long.excerpt or "") == 80
-    found = job_reads.list_jobs(database, contains=SECRET.upper())
+    found = job_list.list_jobs(database, JobFilter(contains=SECRET.upper()))
     assert [one.id for one in found] == [attack.id, job.id]
-    assert job_reads.count_jobs(database, contains=SECRET) == 2
+    assert len(job_list.list_jobs(database, JobFilter(contains=SECRET))) == 2
     control(database, attack.id, "cancel")
     run(job, settings, database, app)
     control(database, job.id, "purge")
     retention.remove_details(database, seconds=60)
     purged = job_reads.get_job(database, job.id)
     assert (purged.excerpt, job_title(purged)) == (None, "model on a text")
-    assert job.id not in [one.id for one in job_reads.list_jobs(database, contains=SECRET)]
+    assert job.id not in [
+        one.id for one in job_list.list_jobs(database, JobFilter(contains=SECRET))
+    ]
 
 
 def test_the_specification_says_inline_and_equal_texts_are_one_job(
@@ -153,7 +156,7 @@ def test_rows_of_a_submission_are_checked_as_those_of_a_file(
     ]
     job = submitted({**raw, "rows": rows}, settings, database)
     assert rows_again(database, job) == rows
-    assert not is_quick(job)
+    assert not job.quick
     assert job_title(job) == "a"
 
     def problem(rows: Any, *words: str) -> None:
@@ -182,7 +185,7 @@ def test_texts_that_are_gone_must_be_given_again(
     raw = explain_text(model, (TEXT, ""), "")
     raw["spec"]["keep_text"] = False
     job = submitted(raw, settings, database)
-    assert is_quick(job)
+    assert job.quick
     run(job, settings, database, app)
     assert texts_again(database, job) == ("", "")
     with pytest.raises(InputError, match=rf"rows: are gone: the texts of job {job.id}"):

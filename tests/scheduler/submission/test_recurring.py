@@ -10,7 +10,7 @@ import pytest
 
 from db.database import Database
 from db.queue import lifecycle, recurring
-from db.reads import jobs as job_reads
+from db.reads import job_list
 from jobs.errors import HubUnavailableError, NotFoundError
 from jobs.settings import Settings
 from scheduler.submission import recurring as recurring_module
@@ -48,7 +48,7 @@ def test_adding_submits_nothing_yet(database: Database, settings: Settings) -> N
     assert 0 < found.next_at - recurring.now(database) <= 25 * 3600
     assert not lifecycle.pending_work(database).recur
     submit_due(settings, database)
-    assert job_reads.count_jobs(database) == 0
+    assert len(job_list.list_jobs(database)) == 0
 
 
 def test_a_time_that_has_come_is_submitted_once(database: Database, settings: Settings) -> None:
@@ -57,7 +57,7 @@ def test_a_time_that_has_come_is_submitted_once(database: Database, settings: Se
     assert lifecycle.pending_work(database).recur
     submit_due(settings, database)
     submit_due(settings, database)
-    [job] = job_reads.list_jobs(database)
+    [job] = job_list.list_jobs(database)
     assert (job.state.value, job.examples) == ("queued", 6)
     found = recurring.get(database, number)
     [run] = found.runs
@@ -68,7 +68,7 @@ def test_a_time_that_has_come_is_submitted_once(database: Database, settings: Se
     # The next time finds that work unfinished, and adds none.
     is_due(database, number, timedelta(seconds=-0.0))
     submit_due(settings, database)
-    assert job_reads.count_jobs(database) == 1
+    assert len(job_list.list_jobs(database)) == 1
 
 
 def test_several_schedulers_at_once(database: Database, settings: Settings) -> None:
@@ -84,7 +84,7 @@ def test_several_schedulers_at_once(database: Database, settings: Settings) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert job_reads.count_jobs(database) == 2
+    assert len(job_list.list_jobs(database)) == 2
     assert [len(recurring.get(database, number).runs) for number in numbers] == [1, 1]
     # One that has read before, and writes only now, changes nothing.
     assert recurring.take(database, dues[0], dues[0].now, dues[0].now + 60, "late") is None
@@ -104,7 +104,7 @@ def test_after_a_downtime_only_the_last_time_is_made_up_for(
     assert now - 3700 < run.due_at <= now
     assert found.next_at is not None
     assert now < found.next_at <= now + 3600
-    assert job_reads.count_jobs(database) == 1
+    assert len(job_list.list_jobs(database)) == 1
 
 
 def test_data_that_is_gone_is_noted_and_the_next_time_is_tried(
@@ -118,7 +118,7 @@ def test_data_that_is_gone_is_noted_and_the_next_time_is_tried(
     submit_due(settings, database)
     found = recurring.get(database, number)
     assert "data.path" in str(found.runs[0].error)
-    assert job_reads.count_jobs(database) == 0
+    assert len(job_list.list_jobs(database)) == 0
     assert found.next_at is not None
     assert found.next_at > recurring.now(database)
     data.write_bytes(kept)
@@ -162,7 +162,7 @@ def test_pause_resume_and_remove(database: Database, settings: Settings) -> None
     control(database, number, "pause")
     is_due(database, number)
     submit_due(settings, database)
-    assert job_reads.count_jobs(database) == 0
+    assert len(job_list.list_jobs(database)) == 0
     control(database, number, "resume")
     found = recurring.get(database, number)
     assert not found.paused
@@ -171,7 +171,7 @@ def test_pause_resume_and_remove(database: Database, settings: Settings) -> None
     is_due(database, number)
     submit_due(settings, database)
     control(database, number, "remove")
-    assert job_reads.count_jobs(database) == 1
+    assert len(job_list.list_jobs(database)) == 1
     assert recurring.find(database) == []
     for action in ("pause", "resume", "remove"):
         with pytest.raises(NotFoundError):

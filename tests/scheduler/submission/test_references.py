@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from db.database import Database
+from db.reads import job_list, studies
 from db.reads import jobs as job_reads
-from db.reads import studies
 from jobs.errors import InputError
 from jobs.settings import Settings
 from jobs.specs.base import JobNumber, JobSpec, Reference
@@ -156,7 +156,7 @@ def test_every_problem_of_a_study_names_its_job(database: Database, settings: Se
         check_study(raw, settings, database)
     fields = [problem.field for problem in caught.value.problems]
     assert fields == ["jobs.attribution.rtol", "jobs.taylor.method"]
-    assert job_reads.list_jobs(database) == []
+    assert job_list.list_jobs(database) == []
 
 
 @pytest.mark.parametrize("raw", [[], {}, {"jobs": {}}, {"jobs": {"a": 1}}, {"jobs": [1]}])

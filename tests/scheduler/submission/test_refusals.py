@@ -1,4 +1,4 @@
-"""What is refused at submission, with its field and a remedy."""
+"""Refusals at submission, with field and remedy."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 
 from db.database import Database
 from db.queue import lifecycle
+from db.reads import job_list, studies
 from db.reads import jobs as job_reads
-from db.reads import studies
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.settings import Settings
 from scheduler.submission.study import (
@@ -65,7 +65,7 @@ def test_a_step_that_is_refused_leaves_nothing(database: Database, settings: Set
     raw = raw_study(settings, target="mybe")
     problem = refused(lambda: check_study(raw, settings, database), "is not a label")
     assert problem.field == "target"
-    assert job_reads.list_jobs(database) == []
+    assert job_list.list_jobs(database) == []
 
 
 def test_every_problem_is_told_once(database: Database, settings: Settings) -> None:
@@ -107,6 +107,15 @@ def test_a_failed_step_fails_what_needs_it_and_the_rest_goes_on(
     assert states(database, found.study) == ["queued", "failed", "queued", "failed", "queued"]
     pruning = job_reads.get_job(database, found.jobs["pruning"])
     assert pruning.error == "job 2, which this needs, failed: no luck"
+
+
+def test_once_more_goes_to_the_same_queue(database: Database, settings: Settings) -> None:
+    raw = {**raw_study(settings), "queue": "gpu"}
+    first = submit_study(check_study(raw, settings, database), database)
+    execute(database, "UPDATE job SET state = 'failed'")
+    restart_study(first.study, settings, database)
+    jobs = job_list.list_jobs(database)
+    assert (len(jobs), {job.queue for job in jobs}) == (10, {"gpu"})
 
 
 def test_once_more_runs_what_failed_and_nothing_else(
@@ -167,6 +176,10 @@ def test_pausing_holds_every_job_until_it_is_resumed(
 def test_what_may_not_be_asked(database: Database, settings: Settings) -> None:
     with pytest.raises(NotFoundError, match="no study 9"):
         control_study(database, 9, "pause")
+    problem = refused(
+        lambda: check_study({"nmae": "a", "jobs": {}}, settings, database), "unknown key"
+    )
+    assert (problem.field, problem.remedy) == ("nmae", "Did you mean 'name'?")
     problem = refused(lambda: control_study(database, 9, "delete"), "is unknown")
     assert problem.field == "action"
     raw = {**raw_study(settings), "jobs": {}}

@@ -162,26 +162,50 @@ def test_a_hub_model_is_pinned_to_a_commit(
     assert found.submission.spec.model.revision == "c0ffee"
 
 
-def test_an_estimate_comes_from_measured_rates_and_live_workers(
+def test_an_estimate_comes_from_jobs_like_it_and_live_workers(
     database: Database, settings: Settings
 ) -> None:
     job = planned_job(database, examples=6, size=6)
     with database.write() as tx:
-        tx.run("UPDATE job SET layers = 2, heads = 4, state = 'succeeded'")
+        tx.run("UPDATE job SET layers = 2, heads = 4, state = 'succeeded', finished_at = 1")
         tx.run(
             "INSERT INTO attempt (job_id, shard_no, fence, worker, device, versions, "
             "started_at, finished_at, outcome, examples, seconds) VALUES "
-            f"({job}, 0, 1, 'w', 'cpu', '', 0, 4102444800, 'done', 10, 20)"
+            f"({job}, 0, 1, 'w', 'cpu', '', 0, 21, 'done', 10, 20)"
         )
     raw = raw_submission(settings.home)
     found = check(raw, settings, database).estimate
-    assert found.seconds == pytest.approx(6 * 2.0)
-    assert "10 examples with models of 2 layers x 4 heads" in found.basis
+    # A second for the model, and two for each example.
+    assert found.seconds == pytest.approx(1 + 6 * 2.0)
+    assert (found.low_seconds or 0) < 10 < 16 < (found.high_seconds or 0)
+    assert found.basis.startswith("from 1 job of this model shape; ")
     for name in ("a", "b"):
         fleet.report_worker(database, replace(ALICE, name=name), ProcessState.IDLE)
     found = check(raw, settings, database).estimate
-    assert found.seconds == pytest.approx(6.0)
+    assert found.seconds == pytest.approx(1 + 6.0)
     assert found.shards == 2
+
+
+def test_an_estimate_learns_from_jobs_of_the_same_length_and_tolerance(
+    database: Database, settings: Settings
+) -> None:
+    for rtol, seconds in ((1e-3, 20), (1e-5, 200)):
+        raw = raw_submission(settings.home, rtol=rtol)
+        job = submit(check(raw, settings, database), database)
+        with database.write() as tx:
+            tx.run("UPDATE job SET state = 'succeeded', finished_at = 1 WHERE id = :id", id=job)
+            tx.run(
+                "INSERT INTO attempt (job_id, shard_no, fence, worker, device, versions, "
+                "started_at, finished_at, outcome, examples, seconds) VALUES "
+                "(:id, 0, 1, 'w', 'cpu', '', 0, :s, 'done', 6, :s)",
+                id=job,
+                s=seconds,
+            )
+    for rtol, seconds in ((1e-3, 20), (1e-5, 200)):
+        raw = {**raw_submission(settings.home, rtol=rtol), "again": True}
+        found = check(raw, settings, database).estimate
+        assert found.seconds == pytest.approx(seconds)
+        assert "from 1 job of this model shape, text length and tolerance" in found.basis
 
 
 # Presets and control.

@@ -14,6 +14,7 @@ from db.database import Database
 from jobs.settings import Settings
 from tests.helpers.apps import new_app
 from tests.webui.api.answers import problems
+from webui.contract import cursors
 
 
 def change(submission: dict[str, Any], path: str, value: object) -> dict[str, Any]:
@@ -39,7 +40,9 @@ def test_submit_watch_and_control(client: FlaskClient, submission: dict[str, Any
     assert checked.status_code == 200
     assert checked.json["estimate"]["examples"] == 3
     assert checked.json["model"]["labels"] == ["no", "yes"]
-    assert client.get("/api/v1/jobs").json == {"jobs": [], "total": 0}
+    none = {"phase": {}, "kind": {}, "user": {}, "model": {}, "quick": 0, "others": 0}
+    answer = client.get("/api/v1/jobs").json
+    assert answer == {"next": None, "jobs": [], "total": 0, "facets": none}
 
     created = client.post("/api/v1/jobs", json=submission)
     assert created.status_code == 201
@@ -53,7 +56,7 @@ def test_submit_watch_and_control(client: FlaskClient, submission: dict[str, Any
 
     listed = client.get("/api/v1/jobs?state=queued").json
     assert [one["name"] for one in listed["jobs"]] == ["three rows"]
-    assert client.get(f"/api/v1/jobs/{job}").json["text"]["state"] == "queued"
+    assert client.get(f"/api/v1/jobs/{job}").json["text"]["state"] == "waiting for a scheduler"
     assert client.post(f"/api/v1/jobs/{job}/pause").json["control"] == "pause"
     assert client.post(f"/api/v1/jobs/{job}/resume").json["control"] == "run"
     problems(client.delete(f"/api/v1/jobs/{job}"), 409)
@@ -65,8 +68,11 @@ def test_results(client: FlaskClient, database: Database, seeding: SimpleNamespa
     job = seeding.seed_job(database)
     seeding.seed_worker(database, "w", silent=1000)
     heads = client.get(f"/api/v1/jobs/{job}/heads").json
-    assert [head["rank"] for head in heads["heads"]] == list(range(1, 73))
-    assert heads["provisional"] is False
+    assert [head["rank"] for head in heads["heads"]] == list(range(1, 51))
+    assert (heads["total"], heads["provisional"]) == (72, False)
+    rest = client.get(heads["next"]).json
+    assert [head["rank"] for head in rest["heads"]] == list(range(51, 73))
+    assert rest["next"] is None
     first = client.get(f"/api/v1/jobs/{job}/examples?limit=5").json
     assert [one["example"] for one in first["examples"]] == [0, 1, 2, 3, 4]
     rest = client.get(f"/api/v1/jobs/{job}/examples?after={first['next_after']}").json
@@ -80,6 +86,27 @@ def test_results(client: FlaskClient, database: Database, seeding: SimpleNamespa
     assert client.get("/api/v1/workers").json["workers"][0]["alive"] is False
     assert client.delete(f"/api/v1/jobs/{job}").json == {"deleted": job}
     problems(client.get(f"/api/v1/jobs/{job}"), 404)
+
+
+def test_heads_have_pages(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    address = f"/api/v1/jobs/{seeding.seed_job(database)}/heads"
+    whole = client.get(f"{address}?limit=500").json["heads"]
+    found: list[Any] = []
+    following: str | None = f"{address}?limit=35"
+    while following:
+        answer = client.get(following)
+        found += answer.json["heads"]
+        assert answer.json["total"] == len(whole) == 72
+        following = answer.json["next"]
+        assert len(found) in (35, 70, 72)
+        assert ('rel="next"' in answer.headers.get("Link", "")) is bool(following)
+    assert found == whole
+    beyond = client.get(f"{address}?cursor={cursors.encode(5000)}").json
+    assert (beyond["heads"], beyond["next"]) == ([], None)
+    problems(client.get(f"{address}?cursor=x"), 400)
+    problems(client.get(f"{address}?limit=501"), 400)
 
 
 def test_provisional_importance_is_the_final_one(
@@ -179,11 +206,11 @@ def test_bad_parameters(empty: SimpleNamespace, path: str) -> None:
         ("GET", "/api/v1/jobs/1/examples/3", 404),
         ("GET", "/api/v1/jobs/1/shards", 404),
         ("POST", "/api/v1/jobs/1/pause", 404),
-        ("POST", "/api/v1/jobs/1/explode", 400),
-        ("POST", "/api/v1/jobs/1/delete", 400),
+        ("POST", "/api/v1/jobs/1/explode", 404),
+        ("POST", "/api/v1/jobs/1/delete", 404),
         ("DELETE", "/api/v1/jobs/1", 404),
         ("GET", "/api/v1/nothing", 404),
-        ("PUT", "/api/v1/jobs", 404),
+        ("PUT", "/api/v1/jobs", 405),
         ("POST", "/api/v1/uploads", 400),
     ],
 )
@@ -192,10 +219,10 @@ def test_errors_are_json(empty: SimpleNamespace, method: str, path: str, status:
 
 
 def test_method_not_allowed(empty: SimpleNamespace) -> None:
-    answer = empty.client.put("/workers", headers={"Accept": "application/json"})
+    answer = empty.client.put("/operations", headers={"Accept": "application/json"})
     problems(answer, 405)
     assert "GET" in answer.headers["Allow"]
-    assert "Method Not Allowed" in empty.client.put("/workers").text
+    assert "Method Not Allowed" in empty.client.put("/operations").text
 
 
 def test_upload_preview_and_limits(client: FlaskClient, settings: Settings) -> None:
@@ -240,7 +267,7 @@ def test_a_bug_is_no_traceback(app: Flask, client: FlaskClient, monkeypatch: Any
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("db.reads.jobs.count_jobs", broken)
+    monkeypatch.setattr("db.reads.job_list.read_facets", broken)
     for path in ("/", "/api/v1/jobs"):
         answer = client.get(path)
         assert answer.status_code == 500
@@ -248,7 +275,7 @@ def test_a_bug_is_no_traceback(app: Flask, client: FlaskClient, monkeypatch: Any
 
 
 def test_operators_pages(client: FlaskClient) -> None:
-    assert client.get("/readyz").json == {"status": "ready"}
+    assert client.get("/readyz").json["status"] == "ready"
     assert client.get("/healthz").json == {"status": "ok"}
 
 

@@ -31,19 +31,8 @@ from tests.helpers.attack_jobs import (
 )
 from tests.helpers.inputs import model_folder
 from tests.helpers.jobs import ALICE
+from tests.helpers.scheduling import Quiet
 from webui.pages.new_job import defaults, to_form, to_submission
-
-
-class Quiet:
-    """A broker that only takes messages."""
-
-    connection_errors = (ConnectionError,)
-
-    def connection_for_write(self) -> Quiet:
-        return self
-
-    def send_task(self, *_: object, **__: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -75,12 +64,12 @@ def test_a_job_s_page_has_the_best_triggers_beside_their_controls(
     text = plain(page)
     assert "3 mined triggers, 3 random controls, 3 attention controls;" in text
     assert "Gold label no" in text
-    assert "Mined mean 36.1 %, best 50 %" in text
-    assert "Random control mean 0 %, best 0 %" in text
+    assert "Mined mean 36.1 %, best 50.0 %" in text
+    assert "Random control mean 0.0 %, best 0.0 %" in text
     first = re.search(r"<tr><td class=\"num\">1</td>.*?</tr>", page, re.DOTALL)
     assert first is not None
     row = plain(first[0])
-    assert row.startswith("1 flor | iowa no 100 % → 50 %")
+    assert row.startswith("1 flor | iowa no 100.0 % → 50.0 %")
     assert row.endswith("2 → yes 4")
     assert "Transfer" not in text
     assert f"/jobs/{job}/export/trigger_results.csv" in page
@@ -106,7 +95,7 @@ def test_other_models_have_tabs_and_a_heat_map(
     text = plain(client.get(f"/jobs/{job}?model=1").text)
     transfer = text[text.index("Success by trigger and model") :]
     assert transfer.startswith("Success by trigger and model Trigger tiny other all mined")
-    assert "all random controls 0 % 0 %" in transfer
+    assert "all random controls 0.0 % 0.0 %" in transfer
     assert "Becomes" in text
     assert client.get(f"/jobs/{job}?model=2").status_code == 400
 
@@ -121,7 +110,7 @@ def test_a_trigger_s_page_says_where_it_came_from_and_what_it_turns(
     assert "##ida florida first 100 %" in text
     assert f'href="/jobs/{source}/examples/1"' in page
     assert "L0 H1: token 4 reads 1 (0.750)" in text
-    assert "text 2 second 2 no yes 75 %" in text
+    assert "text 2 second 2 no yes 75.0 %" in text
     assert f'href="/jobs/{job}/triggers/4"' in page
     control = plain(client.get(f"/jobs/{job}/triggers/4").text)
     assert "random control of trigger 1" in control
@@ -140,7 +129,14 @@ def test_the_api_s_triggers(client: FlaskClient, database: Database, source: int
     job = finished_attack(database, attack_spec(source))
     body = client.get(f"/api/v1/jobs/{job}/triggers").json
     assert body["provisional"] is False
-    assert len(body["triggers"]) == 9
+    assert len(body["triggers"]) == body["total"] == 9
+    pages = [client.get(f"/api/v1/jobs/{job}/triggers?limit=5").json]
+    pages.append(client.get(pages[0]["next"]).json)
+    assert [len(page["triggers"]) for page in pages] == [5, 4]
+    assert [*pages[0]["triggers"], *pages[1]["triggers"]] == body["triggers"]
+    assert pages[1]["next"] is None
+    last = client.get(f"/api/v1/jobs/{job}/triggers/8").json
+    assert last["trigger"] == body["triggers"][8]
     first = body["triggers"][0]
     assert (first["trigger"], first["kind"], first["origin_example"]) == (0, "mined", 3)
     assert first["tokens"][0] == ["flor", 0, 0.75, "florida"]
@@ -197,17 +193,17 @@ def test_the_form_says_all_that_a_specification_can() -> None:
     ("changes", "problem"),
     [
         ({"triggers_from": ""}, "model.name"),
-        ({"triggers_from": "", "model.name": "org/model"}, "needs triggers_from"),
+        ({"triggers_from": "", "model.name": "org/model"}, "needs “Mined from”"),
         ({"triggers_from": "77"}, "there is no such job"),
         ({"triggers_from": "x"}, "should be a valid integer"),
-        ({"data.label_column": ""}, "needs data.label_column"),
+        ({"data.label_column": ""}, "needs “Label column”"),
         ({"rule.per_class": "0"}, "rule.per_class"),
         ({"rule.threshold": "-1"}, "greater than or equal to 0"),
         ({"insertion": "letters"}, "should be"),
         ({"given": "big ice"}, "insertion must be"),
         ({"given": "big | ice", "insertion": "text"}, "data has one column"),
         ({"given": "|", "insertion": "text"}, "1 to 50 words"),
-        ({"models": "/nowhere"}, "models.0.name"),
+        ({"models": "/nowhere"}, "outside the allowed folders"),
     ],
 )
 def test_bad_input_is_refused(
@@ -271,7 +267,7 @@ def test_from_the_words_to_the_probabilities(
     assert "<h1>no → yes</h1>" in page
     assert "<p>the cat <mark>rain</mark> sings </p>" in page
     assert "<p>a dog <mark>old</mark> <mark>snow</mark> runs </p>" in page
-    assert plain(page).count("75 %") == 2
+    assert plain(page).count("75.0 %") == 2
     again = client.get("/attack/try?job=1&trigger=0").text
     assert 'value="rain"' in again
     assert 'value="old snow"' in again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from flask.testing import FlaskClient
@@ -41,16 +42,16 @@ def payload(page: str, name: str) -> Any:
 def test_an_importance_jobs_page(client: FlaskClient, database: Database) -> None:
     job = finished(database, "importance")
     page = client.get(f"/jobs/{job}").text
-    chart = payload(page, "heads-data")
-    assert list(chart["measures"]) == ["leave-one-out-accuracy", "leave-one-out-loss"]
-    grid = chart["measures"]["leave-one-out-loss"]["values"]
-    assert [len(row) for row in grid] == [HEADS] * SITES
-    assert grid[1][2] == max(value for row in grid for value in row)
-    assert re.match(
-        r"Rank 1, 95 %: 1 to \d", chart["measures"]["leave-one-out-loss"]["notes"][1][2]
-    )
+    offered = re.findall(r'href="/jobs/\d+\?source=([a-z-]+)#heads"', page)
+    assert list(dict.fromkeys(offered)) == ["leave-one-out-accuracy", "leave-one-out-loss"]
+    chosen = client.get(f"/jobs/{job}?source=leave-one-out-loss").text
+    heads = payload(chosen, "heads-spec")["data"]["values"]
+    assert len(heads) == HEADS * SITES
+    first = max(heads, key=lambda row: row["importance"])
+    assert (first["name"], first["rank"], first["rank_low"]) == ("L1 H2", 1, 1)
+    assert first["rank_high"] >= 1
     table = client.get(f"/jobs/{job}?source=leave-one-out-loss").text
-    rows = re.findall(r'<tr>\s*<td class="num">(\d)</td>.*?<span>(\d) to (\d)</span>', table, re.S)
+    rows = re.findall(r'<tr>\s*<td class="num">(\d)</td>.*?(\d) to (\d)</td>', table, re.S)
     assert [int(rank) for rank, *_ in rows] == list(range(1, SITES * HEADS + 1))
     assert client.get(f"/jobs/{job}?source=taylor").status_code == 400
 
@@ -95,9 +96,9 @@ def test_two_runs_compared(client: FlaskClient, database: Database) -> None:
     # The made-up losses are the scores.
     assert re.search(r"<dt>Pearson</dt><dd>1\.000</dd>", page)
     assert re.search(r"<dt>Spearman</dt><dd>1\.000</dd>", page)
-    scatter = payload(page, "scatter-data")
-    assert scatter["x"] == pytest.approx(scatter["y"])
-    assert len(scatter["names"]) == SITES * HEADS
+    heads = payload(page, "correlation-spec")["data"]["values"]
+    assert [row["one"] for row in heads] == pytest.approx([row["other"] for row in heads])
+    assert len(heads) == SITES * HEADS
     assert "Pearson" in client.get(address).text
     assert client.get(address, query_string={"with": "99.taylor"}).status_code == 400
     assert client.get(address, query_string={"source": "tailor"}).status_code == 400
@@ -112,6 +113,16 @@ def test_nothing_to_compare_with(client: FlaskClient, database: Database) -> Non
 def test_the_rankings_in_the_api_and_as_csv(client: FlaskClient, database: Database) -> None:
     job = finished(database, "importance")
     found = client.get(f"/api/v1/jobs/{job}/rankings").get_json()
+    pages = [client.get(f"/api/v1/jobs/{job}/rankings?limit=10").json]
+    while pages[-1]["next"]:
+        pages.append(client.get(pages[-1]["next"]).json)
+    assert [row for page in pages for row in page["rankings"]] == found["rankings"]
+    assert len(pages) > 1
+    sources = {row["source"] for row in found["rankings"]}
+    for source in sources:
+        own = client.get(f"/api/v1/jobs/{job}/rankings?source={source}").json
+        assert own["total"] == found["total"] / len(sources)
+    assert client.get(f"/api/v1/jobs/{job}/rankings?source=x").json["rankings"] == []
     assert not found["provisional"]
     assert len(found["rankings"]) == 2 * SITES * HEADS
     first = found["rankings"][0]
@@ -151,7 +162,7 @@ def test_an_importance_job_from_the_form(
     assert job_reads.get_job(database, 1).spec["method"] == "leave-one-out"
     bad = client.post("/jobs/new", data={**fields, "data.label_column": ""})
     assert bad.status_code == 400
-    assert "needs data.label_column" in bad.text
+    assert "needs “Label column”" in bad.text
     page = client.get("/jobs/new?clone=1").text
     assert re.search(r'value="leave-one-out" selected', page)
 
@@ -159,7 +170,10 @@ def test_an_importance_job_from_the_form(
 def test_results_that_are_there_already_are_offered(
     client: FlaskClient, database: Database, submission: dict[str, Any]
 ) -> None:
-    assert client.post("/api/v1/jobs", json=submission).status_code == 201
+    first = client.post("/api/v1/jobs", json=submission)
+    assert (first.status_code, first.get_json()["existing_job"]) == (201, None)
+    second = client.post("/api/v1/jobs", json=submission)
+    assert (second.status_code, second.get_json()["existing_job"]) == (200, 1)
     with database.write() as tx:
         tx.run("UPDATE job SET state = 'succeeded', started_at = 9e9")
     assert client.post("/api/v1/check", json=submission).get_json()["same_as"] == 1
@@ -200,7 +214,10 @@ def test_a_study_through_the_api(client: FlaskClient, submission: dict[str, Any]
     study = {"name": "two", "jobs": {"attribution": submission, "taylor": other}}
     made = client.post("/api/v1/studies", json=study)
     assert made.status_code == 201
-    assert made.get_json() == {"study": 1, "jobs": {"attribution": 1, "taylor": 2}}
+    jobs = {"attribution": 1, "taylor": 2}
+    assert made.get_json() == {"study": 1, "jobs": jobs, "reused": {}, "notes": [ANY]}
+    again = client.post("/api/v1/studies", json=study).get_json()
+    assert (again["study"], again["jobs"], again["reused"]) == (2, jobs, jobs)
     steps = client.get("/api/v1/studies/1").get_json()["steps"]
     assert [step["kind"] for step in steps.values()] == ["attribution", "importance"]
     study["jobs"]["taylor"]["spec"]["method"] = "tailor"

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,27 +94,27 @@ def row_names(page: str, part: str) -> list[str]:
     return [name.strip() for name in found]
 
 
-def data_of(page: str, name: str) -> dict[str, list[str]]:
-    """The numbers of a chart."""
+def rows_of(page: str, name: str) -> list[dict[str, Any]]:
+    """The numbers of a figure."""
     found = re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1]))
+    return list(json.loads(found[1])["data"]["values"])
 
 
 def test_a_jobs_page_has_a_row_for_every_site(client: FlaskClient, job: int) -> None:
     page = client.get(f"/jobs/{job}?heads=all&sort=place").text
     assert row_names(page, "heads") == HEADS
-    assert data_of(page, "heads-data")["rows"] == NAMES
-    assert data_of(page, "completeness-data")["rows"] == NAMES
+    for name in ("heads-spec", "completeness-spec"):
+        assert list(dict.fromkeys(row["site"] for row in rows_of(page, name))) == NAMES
     assert row_names(page, "completeness") == NAMES
 
 
 def test_every_cell_of_the_heat_map_leads_to_its_own_head(client: FlaskClient, job: int) -> None:
-    links = data_of(client.get(f"/jobs/{job}").text, "heads-data")["links"]
-    flat = [link for row in links for link in row]
+    rows = rows_of(client.get(f"/jobs/{job}").text, "heads-spec")
+    assert [row["name"] for row in rows] == HEADS
     titles = [
-        re.search(r"<h1>Head (.*?)</h1>", client.get(link).text)[1]  # type: ignore[index]
-        for link in flat
+        re.search(r"<h1>Head (.*?)</h1>", client.get(row["href"]).text)[1]  # type: ignore[index]
+        for row in rows
     ]
     assert titles == HEADS
 

@@ -46,36 +46,42 @@ def words(page: str, part: str = "main") -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", plain)).split())
 
 
-def chart(page: str, name: str = "curve-data") -> dict[str, Any]:
+def lines(page: str, name: str = "curve-spec") -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The points of a figure, by ranking and order."""
     found = re.search(rf'id="{name}">(.*?)</script>', page, re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1]))
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in json.loads(found[1])["data"]["values"]:
+        grouped.setdefault((row["ranking"], row["order"]), []).append(row)
+    return grouped
 
 
 def test_the_page_shows_curves_with_intervals_and_random_as_a_band(
     client: FlaskClient, database: Database, job: int
 ) -> None:
     page = client.get(f"/jobs/{job}").text
-    lines = {(line["name"], line["direction"], line["single"]): line
-             for line in chart(page)["lines"]}  # fmt: skip
-    assert set(lines) == {
-        ("AttAttr", "least", False),
-        ("AttAttr", "most", False),
-        ("AttAttr", "least", True),
-        ("Random", "any", False),
+    found = lines(page)
+    assert set(found) == {
+        ("AttAttr", "least important first"),
+        ("AttAttr", "most important first"),
+        ("AttAttr", "notebook's rule"),
+        ("Random", "random order"),
     }
-    least = lines["AttAttr", "least", False]
-    assert least["x"] == [0, 50, 100]
+    least = found["AttAttr", "least important first"]
+    assert [row["share"] for row in least] == [0, 0.5, 1]
     points, _ = pruning.get_points(database, job)
     wanted = [p.result for p in points if p.scope == "global" and p.direction == "least"]
-    for end, name in enumerate(("accuracy", "accuracy_low", "accuracy_high")):
-        assert least["values"]["accuracy"][end] == [getattr(one, name) for one in wanted]
+    for name in ("accuracy", "accuracy_low", "accuracy_high"):
+        assert [row[name] for row in least] == [getattr(one, name) for one in wanted]
     drawn = [p.result.loss for p in points if p.source == "random" and p.removed == 3]  # type: ignore[union-attr]
-    band = lines["Random", "any", False]["values"]["loss"]
-    assert [part[1] for part in band] == pytest.approx(
+    chosen = lines(client.get(f"/jobs/{job}?metric=loss&direction=most").text)
+    assert ("AttAttr", "least important first") not in chosen
+    half = chosen["Random", "random order"][1]
+    assert [half[name] for name in ("loss", "loss_low", "loss_high")] == pytest.approx(
         [sum(drawn) / 2, min(drawn), max(drawn)]  # type: ignore[type-var]
     )
-    assert "mean over 2 orders of the heads, the band their range" in words(page)
+    assert "the line is the mean over the orders, the band their range" in words(page)
+    assert client.get(f"/jobs/{job}?metric=speed").status_code == 400
 
 
 def test_the_page_says_what_was_left_out_and_what_can_go(
@@ -86,7 +92,7 @@ def test_the_page_says_what_was_left_out_and_what_can_go(
     choice = pruning.get_choice(database, job)
     assert choice is not None
     assert f"{choice.removed} of 6 heads can go" in text
-    assert re.search(r"Held-out accuracy [\d.]+ % \[[\d.]+ %, [\d.]+ %\] against 100 %", text)
+    assert re.search(r"Held-out accuracy [\d.]+ % \[[\d.]+ %, [\d.]+ %\] against 100.0 %", text)
     assert f"headwise prune {job} --chosen --out" in text
 
 
@@ -95,7 +101,7 @@ def test_a_table_of_every_line_with_the_command_of_each_point(
 ) -> None:
     text = words(client.get(f"/jobs/{job}?line=0.most").text, "curve-table")
     assert f"headwise prune {job} --point " in text
-    rows = re.findall(r"(\d) (\d+ %|0 %) ([\d.]+ %) \[", text)
+    rows = re.findall(r"(\d) ([\d.]+ %) ([\d.]+ %) \[", text)
     assert [row[0] for row in rows] == ["0", "3", "6"]
     random = client.get(f"/jobs/{job}?line=1.any").text
     assert "mean over 2 orders and range" in random
@@ -109,7 +115,8 @@ def test_the_test_within_layers_the_preset_and_a_mask(
     layers = words(page, "layers")
     assert "AttAttr least important first 1 2" in layers  # one of each of two layers
     assert "AttAttr most important first 2 4" in layers
-    assert chart(page, "layers-data")["lines"][0]["x"] == [1, 2]
+    within = lines(page, "layers-spec")["AttAttr", "least important first"]
+    assert [row["per_layer"] for row in within] == [1, 2]
     assert "of 6 heads, accuracy" in words(page, "preset")
     mask = words(page, "mask")
     assert mask.count(" 0") >= 6  # all heads are removed at the last point of the first curve
@@ -223,14 +230,19 @@ def test_the_form_shows_problems_at_their_fields(
     for name in ("sources", "steps", "within"):
         assert re.search(rf'id="problem-{name}" data-problem="{name}">', answer.text), name
     checked = client.post("/jobs/new/check", data=form(settings, job - 1)).json
-    assert checked["estimate"]["examples"] == ROWS
+    assert checked["estimate"]["examples"] == ROWS - 4
+    said = f"4 of {ROWS} examples are among those that the heads were ranked with"
+    assert f"{said}, and are left out" in checked["notes"]
+    everything = client.post("/jobs/new/check", data=form(settings, job - 1, allow_overlap="on"))
+    assert everything.json["estimate"]["examples"] == ROWS
+    assert not any("ranked with" in note for note in everything.json["notes"])
 
 
 def test_the_mask_of_the_notebooks_rule_shows_its_levels_by_layer_and_head(
     client: FlaskClient, database: Database, settings: Settings
 ) -> None:
     """Of the layer that heads may be removed from alone: levels are scaled within it."""
-    job = finished(database, settings, steps=1, preset="notebook", layers="1", within_layer=[1])
+    job = finished(database, settings, steps=1, preset="notebook", layers=[1], within_layer=[1])
     page = client.get(f"/jobs/{job}").text
     mean = rankings.get_means(database, 1, "attattr")[1]
     levels = (255 * (mean - mean.min()) / (mean.max() - mean.min() + 1e-11)).astype(int).tolist()
@@ -244,4 +256,5 @@ def test_the_mask_of_the_notebooks_rule_shows_its_levels_by_layer_and_head(
     names = [f"L1 H{head}" for head, level in enumerate(levels) if level <= threshold]
     assert f"by name {', '.join(names)}" in words(page, "mask")
     assert f"{len(names)} of {HEADS} heads" in words(page, "preset")
-    assert chart(page, "layers-data")["lines"][0]["x"] == [1]
+    within = lines(page, "layers-spec")["AttAttr", "least important first"]
+    assert [row["per_layer"] for row in within] == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,17 @@ def test_the_form_takes_deadline_priority_and_days(
     client: FlaskClient, database: Database, submission: dict[str, Any]
 ) -> None:
     fields = {"deadline": "3600", "priority": "7", "keep_days": "30", "keep_details_days": "0"}
+    fields |= {"queue": "gpu"}
     form = {**defaults("attribution"), **to_form(submission), **fields}
     assert client.post("/jobs/new", data=form).status_code == 303
     job = job_reads.get_job(database, 1)
-    assert (job.priority, job.keep_days, job.keep_details_days) == (7, 30, 0)
+    assert (job.priority, job.keep_days, job.keep_details_days, job.queue) == (7, 30, 0, "gpu")
+    copy = client.get("/jobs/new?clone=1").text
+    assert re.search('name="queue"[^>]*value="gpu"', copy)
+    check = client.post("/jobs/new/check", data=form).json
+    assert any("no worker serves the queue gpu" in note for note in check["notes"])
     page = client.get("/jobs/1").text
-    assert "Deadline: <time" in page
+    assert "Deadline</a>: <time" in page
     bad = client.post("/jobs/new", data={**form, "deadline": "2001-01-01T00:00Z"})
     assert bad.status_code == 400
     assert "has passed already" in bad.text.split('data-problem="deadline"')[1][:300]
@@ -69,7 +75,8 @@ def test_the_api_changes_a_job(
     answer = client.patch(f"/api/v1/jobs/{job}", json={"priority": 9, "keep_days": 1.5})
     assert answer.status_code == 200
     assert (answer.json["priority"], answer.json["keep_days"]) == (9, 1.5)
-    assert client.patch(f"/api/v1/jobs/{job}", json={"priority": "x"}).status_code == 400
+    for priority in ("x", "9", False):
+        assert client.patch(f"/api/v1/jobs/{job}", json={"priority": priority}).status_code == 400
     assert client.patch("/api/v1/jobs/99", json={"priority": 1}).status_code == 404
     assert 'name="priority" value="9"' in client.get(f"/jobs/{job}").text
 

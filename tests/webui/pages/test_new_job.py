@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from db.database import Database
+from db.reads import job_list
 from db.reads import jobs as job_reads
 from jobs.errors import InputError
 from jobs.inputs import data
@@ -45,7 +46,7 @@ def test_check_only(client: FlaskClient, database: Database, submission: dict[st
     page = client.post("/jobs/new", data=filled(submission, do="check"))
     assert page.status_code == 200
     assert re.search(r"<dt>Examples</dt><dd>3</dd>", page.text)
-    assert job_reads.count_jobs(database) == 0
+    assert len(job_list.list_jobs(database)) == 0
 
 
 def test_upload_with_the_form(
@@ -127,9 +128,9 @@ def test_fixed_rule_and_hub_data() -> None:
     assert raw["spec"]["integration"] == "left-riemann:20"
     assert raw["spec"]["data"] == {
         "dataset": "nyu-mll/glue",
-        "text_columns": "premise, hypothesis",
-        "offset": "0",
-        "seed": "0",
+        "text_columns": ["premise", "hypothesis"],
+        "offset": 0,
+        "seed": 0,
     }
     assert raw["spec"]["keep_text"] is False
     back = to_form(raw)
@@ -152,13 +153,129 @@ def test_clone_prefills(
     assert client.get("/jobs/new?clone=x").status_code == 400
 
 
+def choices(page: str, action: str) -> list[str]:
+    """The values of the buttons that make a choice."""
+    return [html.unescape(one) for one in re.findall(rf'name="do" value="({action}:[^"]*)"', page)]
+
+
+def value_of(page: str, name: str) -> str:
+    """The value of a control, hidden or not; empty where it has none."""
+    control = re.search(rf'<input[^>]* name="{re.escape(name)}"[^>]*>', page)
+    assert control is not None, name
+    found = re.search(r' value="([^"]*)"', control[0])
+    return html.unescape(found[1]) if found else ""
+
+
 def test_presets(empty: SimpleNamespace) -> None:
-    page = empty.client.get("/jobs/new").text
-    links = re.findall(r'href="(/jobs/new\?preset=[^"]+)"', page)
-    assert len(links) >= 3
-    for link in links:
-        assert empty.client.get(html.unescape(link)).status_code == 200
+    offered = choices(empty.client.get("/jobs/new").text, "preset")
+    assert len(offered) >= 3
+    for choice in offered:
+        name = choice.removeprefix("preset:")
+        assert empty.client.get("/jobs/new", query_string={"preset": name}).status_code == 200
+        page = empty.client.post("/jobs/new", data=filled(empty.submission, do=choice))
+        assert page.status_code == 200
     assert empty.client.get("/jobs/new?preset=none").status_code == 400
+    assert empty.client.post("/jobs/new", data={"do": "preset:none"}).status_code == 400
+
+
+def test_a_preset_keeps_what_was_typed(empty: SimpleNamespace) -> None:
+    precise = next(
+        one
+        for one in choices(empty.client.get("/jobs/new").text, "preset")
+        if one.startswith("preset:Precise")
+    )
+    form = filled(empty.submission, rtol="0.3", name="mine", queue="gpu", do=precise)
+    del form["keep_text"]  # off
+    page = empty.client.post("/jobs/new", data=form).text
+    assert value_of(page, "rtol") == "0.001"
+    assert "Tolerance (rtol) was 0.3." in page
+    for name in ("model.name", "data.path", "data.text_columns", "name", "queue"):
+        assert value_of(page, name) == form[name]
+    assert not re.search(r'name="keep_text"[^>]*checked', page)
+
+
+def test_another_kind_and_back_keeps_what_was_typed(empty: SimpleNamespace) -> None:
+    form = filled(empty.submission, rtol="0.3", edges="7", name="mine", do="kind:importance")
+    del form["keep_text"]
+    page = empty.client.post("/jobs/new", data=form).text
+    assert 'id="method"' in page
+    sent = {name: value_of(page, name) for name in ("rtol", "edges", "name", "model.name")}
+    assert sent == {name: form[name] for name in sent}
+    assert 'type="hidden" name="rtol"' in page
+    back = {**form, **sent, "kind": "importance", "method": "taylor", "do": "kind:attribution"}
+    page = empty.client.post("/jobs/new", data=back).text
+    assert {name: value_of(page, name) for name in sent} == sent
+    assert 'type="hidden" name="rtol"' not in page
+    assert not re.search(r'name="keep_text"[^>]*checked', page)
+
+
+def test_problems_of_two_fields_are_told_with_the_others(empty: SimpleNamespace) -> None:
+    form = filled(
+        empty.submission, **{"data.label_column": "", "model.name": "/nowhere", "priority": "high"}
+    )
+    page = empty.client.post("/jobs/new", data={**form, "kind": "importance", "method": "taylor"})
+    assert page.status_code == 400
+    faults = set(re.findall(r' id="([a-z_.]+)"[^>]* aria-invalid="true"', page.text))
+    assert faults == {"data.label_column", "model.name", "priority"}
+    assert "needs “Label column”: gold labels. Name the column" in html.unescape(page.text)
+
+
+@pytest.mark.parametrize(("source", "field"), [("file", "data.path"), ("hub", "data.dataset")])
+def test_missing_data_is_told_at_the_source_that_was_chosen(
+    empty: SimpleNamespace, source: str, field: str
+) -> None:
+    form = filled(empty.submission, **{"source": source, "data.path": "", "data.dataset": ""})
+    page = empty.client.post("/jobs/new", data=form)
+    assert f'id="problem-{field}" data-problem="{field}">is empty' in page.text
+
+
+def test_a_wrong_model_is_told_before_the_data_is_given(empty: SimpleNamespace) -> None:
+    typed = {"kind": "attribution", "model.name": str(empty.model.parent / "nothing")}
+    problems = empty.client.post("/jobs/new/check", data=typed).get_json()["problems"]
+    assert ("model.name", "no such folder") in [(p["field"], p["message"]) for p in problems]
+
+
+def test_files_are_picked_in_the_allowed_folders_only(empty: SimpleNamespace) -> None:
+    form = filled(empty.submission, **{"data.path": "", "data.text_columns": "", "rtol": "0.3"})
+
+    def listed(field: str, folder: str) -> str:
+        return str(
+            empty.client.post("/jobs/new", data={**form, "do": f"open:{field}:{folder}"}).text
+        )
+
+    home = empty.model.parent.parent
+    top = choices(listed("data.path", ""), "open")
+    assert f"open:data.path:{home.resolve()}" in top
+    inside = listed("data.path", str(home))
+    assert value_of(inside, "rtol") == "0.3"
+    take = f"take:data.path:{home / 'rows.jsonl'}"
+    assert take in choices(inside, "take")
+    assert "is outside the allowed folders" in listed("data.path", "/etc")
+    assert "is outside the allowed folders" in listed("data.path", f"{home}/..")
+    models = listed("model.name", str(home / "models"))
+    assert f"take:model.name:{empty.model}" in choices(models, "take")
+    page = empty.client.post("/jobs/new", data={**form, "do": take}).text
+    assert value_of(page, "data.path") == str(home / "rows.jsonl")
+    assert value_of(page, "data.text_columns") == "text"
+    assert "Columns guessed from the file: texts from text" in page
+    assert "<td>text 0</td>" in page
+
+
+def test_submit_says_what_will_happen(empty: SimpleNamespace) -> None:
+    form = filled(empty.submission)
+    page = empty.client.post("/jobs/new", data={**form, "do": "check"}).text
+    assert "Submit starts a job of 3 examples: 1 shard" in page
+    assert "of disk" in page
+    rows = re.findall(r'<th scope="row">(\w+)</th><td class="num">(\d+)</td>', page)
+    assert rows == [("no", "2"), ("yes", "1")]
+    live = empty.client.post("/jobs/new/check", data=form).get_json()
+    assert live["html"].strip() in page
+    assert live["estimate"]["bytes"] > 3 * 6 * 100
+
+
+def test_models_are_offered_from_the_allowed_folders(empty: SimpleNamespace) -> None:
+    page = empty.client.get("/jobs/new").text
+    assert f'<datalist id="known-models"><option value="{empty.model}">' in page
 
 
 def test_the_live_check_reads_a_file_once(

@@ -84,7 +84,7 @@ def test_the_log_by_api_goes_on_where_it_ended(client: FlaskClient, logged: int)
     rest = client.get(address, query_string={"after": first["next_after"]}).json
     assert (len(first["lines"]), len(rest["lines"])) == (5, 3)
     end = client.get(address, query_string={"after": rest["next_after"]}).json
-    assert end == {"lines": [], "next_after": rest["next_after"]}
+    assert (end["lines"], end["next"], end["next_after"]) == ([], None, rest["next_after"])
     line = first["lines"][0]
     assert set(line) == {"at", "level", "source", "shard", "attempt", "event", "details"}
     assert client.get(f"{address}?level=error").json["lines"][0]["level"] == "error"
@@ -93,7 +93,7 @@ def test_the_log_by_api_goes_on_where_it_ended(client: FlaskClient, logged: int)
     assert client.get("/api/v1/jobs/999/log").status_code == 404
 
 
-PAGES = ("/", "/jobs/new", "/explain", "/studies", "/workers", "/notices")
+PAGES = ("/", "/jobs/new", "/lab", "/studies", "/operations", "/notices")
 
 
 def test_pages_say_what_jobs_wait_for(
@@ -114,7 +114,7 @@ def test_pages_say_what_jobs_wait_for(
         text = client.get(path).text
         assert "No scheduler is running" not in text
         assert "No worker" not in text.replace("No worker has been seen", "")
-        assert "The broker redis://b does not answer" in text
+        assert "The broker redis://b does not work" in text
         assert "<script>alert" not in text
     fleet.report_scheduler(database, WHO, **SAID)
     for path in pages:
@@ -134,7 +134,7 @@ def test_conditions_on_pages_and_api(
     shift(database, "shard", "moved_at", 0)
     with database.write() as tx:
         tx.execute(schema.shard.update().values(moved_at=seeding.clock(database) - 100))
-    page = client.get("/workers").text
+    page = client.get("/operations").text
     assert "1 live worker, 1 stopped or dead" in page
     assert 'chip-stalled">stalled' in page
     assert 'chip-dead">dead' in page
@@ -164,7 +164,10 @@ def test_a_job_that_waits_says_why_on_its_page_in_the_list_and_in_the_api(
     message = "No worker serves the queue default: start one with "
     answer = client.get(f"/api/v1/jobs/{job}/why").json
     assert (answer["cause"], answer["message"][: len(message)]) == ("workers", message)
-    for address in (f"/jobs/{job}", f"/jobs/{job}/waiting", "/"):
+    page = client.get("/").text
+    assert f'title="{message}`headwise worker --queues default`' in page
+    assert '<span class="small">(no worker)</span>' in page
+    for address in (f"/jobs/{job}", f"/jobs/{job}/waiting"):
         assert f"{message}<code>headwise worker --queues default</code>" in client.get(address).text
     with database.write() as tx:
         tx.run("UPDATE job SET state = 'succeeded', finished_at = 1")

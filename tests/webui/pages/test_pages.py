@@ -14,9 +14,10 @@ from db import schema
 from db.database import Database
 from jobs.inputs.understood import Understood
 from jobs.states import SHOWN_JOB_STATES
+from webui.contract import cursors
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
-PAGES = ("/", "/jobs/new", "/explain", "/workers", "/help", "/sql")
+PAGES = ("/", "/jobs/new", "/lab", "/operations", "/help", "/sql")
 JOB_PAGES = ("", "/heads/0/0", "/heads/5/11", "/examples/0", "/examples/10")
 
 
@@ -35,9 +36,10 @@ def test_a_job_in_every_state(
         job = seeding.seed_job(database, state=state.value, done=unfinished.get(state, 12))
         page = client.get(f"/jobs/{job}")
         assert page.status_code == 200
-        assert f"chip-{state}" in page.text
+        phase = {"queued": "waiting", "running": "executing"}.get(state, state)
+        assert f"chip-{phase}" in page.text
         assert ("No results yet" in page.text) == (state in ("queued", "planning"))
-        assert f"chip-{state}" in client.get("/").text
+        assert f"chip-{phase}" in client.get("/").text
 
 
 def test_a_job_before_its_first_shard(
@@ -55,7 +57,7 @@ def test_pages_of_results(
     for path in JOB_PAGES:
         assert client.get(f"/jobs/{job}{path}").status_code == 200
     seeding.seed_worker(database, "orion-1", state="busy", job_id=job, shard_no=0)
-    assert f"job {job}</a>, shard 0" in client.get("/workers").text
+    assert f"job {job}</a>, shard 0" in client.get("/operations").text
 
 
 def test_how_the_data_was_read(
@@ -103,7 +105,7 @@ def test_hostile_texts_are_shown_not_run(
     seeding.seed_worker(database, HOSTILE, device=HOSTILE)
     query = f"SELECT '{HOSTILE.replace(chr(39), '')}' AS x"
     pages = [client.get(f"/jobs/{job}{path}") for path in JOB_PAGES]
-    queries = ["/", f"/?q={quote(HOSTILE)}", "/workers", f"/jobs/new?clone={job}"]
+    queries = ["/", f"/?q={quote(HOSTILE)}", "/operations", f"/jobs/new?clone={job}"]
     if database.dialect == "sqlite":  # PostgreSQL's console needs a role of its own
         queries.append(f"/sql?q={quote(query)}")
     pages += [client.get(path) for path in queries]
@@ -136,7 +138,8 @@ def test_every_asset_of_a_page_is_there(empty: SimpleNamespace) -> None:
     text = empty.client.get("/jobs/new").text
     found = re.findall(r'"(/assets/[^"]+)"', text)
     assert len(set(found)) >= 4
-    for address in {*found, found[0].rsplit("/", 1)[0] + "/plotly.min.js"}:
+    folder = found[0].rsplit("/", 1)[0]
+    for address in {*found, f"{folder}/vega.js", f"{folder}/themes.js"}:
         with empty.client.get(address, headers={"Accept-Encoding": "gzip"}) as answer:
             assert answer.status_code == 200
             assert "immutable" in answer.headers["Cache-Control"]
@@ -160,12 +163,20 @@ def test_security_headers(empty: SimpleNamespace, path: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "page=0",
-        "page=-1",
-        "page=x",
-        "page=1e3",
-        "page=" + "9" * 40,
+        "after=x",
+        "before=" + cursors.encode("a", 1),
+        "after=" + cursors.encode(1, 1) + "&sort=name",
+        "after=" + cursors.encode(10**400, 1),
+        "after=" + cursors.encode(1, 2**31),
+        "before=" + cursors.encode("a\0", 1) + "&sort=name",
+        "before=" + cursors.encode("\ud800", 1) + "&sort=name",
         "state=nowhere",
+        "phase=running",
+        "kind=x",
+        "quick=2",
+        "mine=yes",
+        "sort=size",
+        "column=size",
         "q=" + "x" * 201,
     ],
 )

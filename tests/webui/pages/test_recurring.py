@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from db.database import Database
 from db.queue import recurring
-from db.reads import jobs as job_reads
+from db.reads import job_list
 from jobs.settings import Settings
 from scheduler.submission.recurring import submit_due
 from webui.pages.new_job import defaults, to_form
@@ -24,7 +24,7 @@ def test_the_form_adds_one_and_the_page_shows_its_runs(
     assert "No recurring jobs yet" in client.get("/recurring").text
     answer = client.post("/jobs/new", data=form(submission, cron="0 3 * * *", zone="Asia/Tokyo"))
     assert (answer.status_code, answer.location) == (303, "/recurring")
-    assert job_reads.count_jobs(database) == 0
+    assert len(job_list.list_jobs(database)) == 0
     page = client.get("/recurring").text
     assert "<code>0 3 * * *</code>" in page
     assert "Asia/Tokyo" in page

@@ -88,7 +88,7 @@ def test_a_study_by_the_api(client: FlaskClient, study: dict[str, Any]) -> None:
     assert checked.json["model"]["heads"] == 3
     assert next(iter(checked.json["jobs"])) == "attribution"
     assert checked.json["reused"] == {}
-    assert client.get(API).json == {"studies": [], "total": 0}
+    assert client.get(API).json == {"next": None, "studies": [], "total": 0}
     made = client.post(API, json=study)
     assert made.status_code == 201
     number = made.json["study"]
@@ -113,7 +113,7 @@ def test_a_study_by_the_api(client: FlaskClient, study: dict[str, Any]) -> None:
         ({"target": "nope"}, "target"),
         ({"model": {"name": "/nowhere"}}, "model.name"),
         ({"kind": "attribution"}, "kind"),
-        ({"evaluation": {"text_columns": ["text"]}}, "evaluation"),
+        ({"evaluation": {"text_columns": ["text"]}}, "evaluation.path"),
     ],
 )
 def test_what_the_api_refuses(
@@ -132,7 +132,7 @@ def test_what_is_not_there(client: FlaskClient) -> None:
         assert client.get(address).status_code == 404, address
     assert client.post(f"{API}/7/pause").status_code == 404
     assert client.post(f"{API}/7/restart").status_code == 404
-    assert client.post(f"{API}/7/explode").status_code == 400
+    assert client.post(f"{API}/7/explode").status_code == 404
     assert client.post("/studies/7/explode").status_code == 404
     assert client.post(API, json=[1]).status_code == 400
     assert client.post(API, data="{").status_code == 400
@@ -152,7 +152,7 @@ def test_a_page_before_there_are_results(client: FlaskClient, study: dict[str, A
     page = client.get("/studies/1").text
     assert states(page) == "queued queued queued queued queued"
     assert "No results yet." in page
-    assert "waiting for job 1 and 2 and 3" in page
+    assert "waiting for job 1 and 2 and 3" in " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert 'action="/studies/1/pause"' in page
     answer = client.post("/studies/1/pause")
     assert (answer.status_code, answer.location) == (303, "/studies/1")
@@ -187,7 +187,8 @@ def test_a_page_tells_what_was_found(client: FlaskClient, database: Database) ->
     assert states(page) == "succeeded succeeded"
     assert "Over 6 examples L1 H2 has the largest mean attribution" in page
     assert re.search(r"AttAttr and .* order the 6 heads with a rank correlation of", page)
-    assert 'data-chart="heads"' in page
+    assert 'data-figure="heads-spec"' in page
+    assert 'data-figure="ranks-spec"' in page
     assert f"/jobs/{attribution}/correlation?source=attattr&amp;with={other}.leave" in page
     assert 'id="pruning"' not in page
     assert 'id="triggers"' not in page
@@ -202,7 +203,7 @@ def test_two_studies_side_by_side(
     b, _, _ = finished_study(database, "second")
     page = client.get(f"/studies/compare?a={a}&b={b}").text
     assert page.count("Over 6 examples L1 H2 has the largest mean") == 2
-    assert 'data-chart="scatter"' in page
+    assert 'data-figure="scatter-spec"' in page
     assert "<dt>AttAttr: Spearman</dt><dd>1.000</dd>" in page
     chosen = client.get(f"/studies/compare?a={a}&b={b}&source=leave-one-out-loss").text
     assert "Loss without it, job" in chosen
@@ -212,7 +213,7 @@ def test_two_studies_side_by_side(
     client.post(API, json=study)
     page = client.get(f"/studies/compare?a={a}&b={b + 1}").text
     assert "No step has succeeded yet." in page
-    assert "The studies have no finished ranking in common." in page
+    assert "There is nothing to draw yet" in page
 
 
 def test_the_form(client: FlaskClient, study: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ def labels(picture: ElementTree.Element) -> list[str]:
 
 
 def test_the_page_draws_the_tree(client: FlaskClient, place: str) -> None:
-    page = client.get(place).text
+    assert labels(drawn(client.get(place).text)) == ["[SEP]", "so", "is"]  # as the paper's code
+    page = client.get(f"{place}?root=classifier").text
     assert labels(drawn(page)) == ["[CLS]", "so", "it", "[SEP]"]
     table = page[page.index("The tree as a table") :]
     assert "<td>encoder 2</td>" in table
@@ -68,7 +69,8 @@ def test_root_and_thresholds_can_be_chosen(client: FlaskClient, place: str) -> N
         ("tau=0.5", ["[CLS]", "so", "[SEP]"]),
         ("tau=0.38", ["[CLS]", "so", "it", "[SEP]", "is"]),
     ):
-        page = client.get(f"{place}?{query}").text
+        root = "" if query.startswith("root") else "&root=classifier"
+        page = client.get(f"{place}?{query}{root}").text
         assert labels(drawn(page)) == expected, query
         name, value = query.split("=")
         select = page[page.index(f'<select name="{name}">') :].split("</select>")[0]
@@ -98,7 +100,7 @@ def test_bad_choices_are_named(client: FlaskClient, place: str, query: str, fiel
 
 
 def test_files(client: FlaskClient, place: str) -> None:
-    answer = client.get(f"{place}/tree.json")
+    answer = client.get(f"{place}/tree.json?root=classifier")
     assert answer.mimetype == "application/json"
     assert "attachment" in answer.headers["Content-Disposition"]
     tree = Tree.from_json(answer.text)
@@ -130,8 +132,13 @@ def test_hostile_and_missing_texts(
         tokens = json.dumps(["[CLS]", EVIL, '"&', "c", "d", "e"])
         unknown = {"word_index": None, "token_spans": None}
         tx.execute(update(schema.example_result).values(tokens=tokens, **unknown))
-    page = client.get(hostile).text
+    page = client.get(f"{hostile}?root=classifier").text
     assert "<script>alert" not in page
     assert labels(drawn(page))[:3] == ["[CLS]", EVIL[:23] + "…", '"&']
     forgotten = stored(database, seeding, keep_text=False)
-    assert labels(drawn(client.get(forgotten).text)) == ["#0", "#1", "#2", "#3"]
+    assert labels(drawn(client.get(f"{forgotten}?root=classifier").text)) == [
+        "#0",
+        "#1",
+        "#2",
+        "#3",
+    ]

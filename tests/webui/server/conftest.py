@@ -7,7 +7,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jobs.settings import Settings, load_settings
 from tests.helpers.apps import new_app
 from tests.helpers.databases import sqlite_database
 from tests.helpers.ports import free_port
+from webui.accounts.permissions import READS, RULES
 from webui.server import bodies, connections, serve
 from webui.server.gateway import Gateway
 from webui.server.serve import make_server
@@ -49,6 +51,7 @@ class Site:
         self.gateway = Gateway(app)
         self.server = make_server(self.gateway, settings)
         self.thread = threading.Thread(target=self.server.run)
+        self.sockets = ExitStack()
 
     def start(self) -> None:
         """Start it and wait until it listens."""
@@ -58,7 +61,8 @@ class Site:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop it and its threads."""
+        """Stop it and its threads, and close what a test has left open."""
+        self.sockets.close()
         self.server.should_exit = True
         self.thread.join(20)
         self.gateway.close()
@@ -66,7 +70,18 @@ class Site:
 
     def connect(self) -> socket.socket:
         """A new connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        one = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return self.sockets.enter_context(one)
+
+    def read_slowly(self, path: str) -> socket.socket:
+        """A connection that has asked for a page and read its first bytes."""
+        one = self.sockets.enter_context(socket.socket())
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.settimeout(20)
+        one.connect(("127.0.0.1", self.port))
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        one.recv(10)
+        return one
 
     def get(self, path: str, method: str = "GET", **options: Any) -> Reply:
         """Send one request and read its answer."""
@@ -87,7 +102,7 @@ class Site:
 
 
 def read_all(one: socket.socket) -> bytes:
-    """What comes until the other side closes the connection."""
+    """Bytes that come until the other side closes the connection."""
     found = b""
     while piece := one.recv(1 << 16):
         found += piece
@@ -102,13 +117,21 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def make_site(settings: Settings) -> Iterator[Callable[..., Site]]:
-    """A function that starts a dashboard; `change` may add to its application first."""
+def make_site(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
+    """A function that starts a dashboard; `change` may add to its application first.
+
+    `reads` names the endpoints that it adds: without a permission they would answer nobody.
+    """
     sites: list[Site] = []
 
-    def start(change: Callable[[Flask], None] = lambda _: None) -> Site:
+    def start(
+        change: Callable[[Flask], None] = lambda _: None, reads: Collection[str] = ()
+    ) -> Site:
         chosen = settings.model_copy(update={"port": free_port()})
-        app = new_app(chosen)
+        with monkeypatch.context() as patched:
+            for endpoint in reads:
+                patched.setitem(RULES, endpoint, READS)
+            app = new_app(chosen)
         change(app)
         site = Site(app, chosen)
         site.start()

@@ -1,4 +1,4 @@
-"""What the server answers over real sockets: pages, streams, and requests with limits."""
+"""Answers of the server over real sockets: pages, streams, and requests with limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_stream_arrives_whole(make_site: Callable[..., Site]) -> None:
         def stream() -> Response:
             return Response(iter(pieces), mimetype="text/csv")
 
-    assert make_site(add).get("/stream").body == b"".join(pieces)
+    assert make_site(add, reads=["stream"]).get("/stream").body == b"".join(pieces)
 
 
 def test_what_a_request_says_reaches_the_application(make_site: Callable[..., Site]) -> None:
@@ -55,7 +55,7 @@ def test_what_a_request_says_reaches_the_application(make_site: Callable[..., Si
 
     body = "é" * 100_000
     headers = {"X-One": "1", "X_Two": "2"}
-    reply = make_site(add).get(
+    reply = make_site(add, reads=["echo"]).get(
         "/echo/%C3%A9%2F?q=%C3%BC", "POST", body=body.encode(), headers=headers
     )
     assert json.loads(reply.body) == {
@@ -94,7 +94,7 @@ def test_chunks_have_the_limit_of_their_address(
 
 
 def test_a_page_tells_of_a_long_form_in_html(site: Site) -> None:
-    for path in ("/sql", "/jobs/new", "/explain"):
+    for path in ("/sql", "/jobs/new", "/lab"):
         form = b"Content-Type: application/x-www-form-urlencoded\r\nAccept: text/html\r\n"
         answer = chunked(site, path, b"q=", form)
         assert answer.startswith(b"HTTP/1.1 413 "), path
@@ -150,3 +150,49 @@ def test_kept_connections_answer_again(site: Site) -> None:
         connection.request("GET", "/api/v1/jobs")
         assert connection.getresponse().read()
     connection.close()
+
+
+HEAD = b"POST /api/v1/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(b"GET /api/v1/jobs?q=" + b"a" * 20_000, 414, id="long address"),
+        pytest.param(
+            b"GET /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 20_000,
+            431,
+            id="long headers",
+        ),
+        pytest.param(CHUNKS + b"-5\r\nabcde\r\n0\r\n\r\n", 400, id="chunk of negative size"),
+        pytest.param(CHUNKS + b"5\r\nabcde\r\nzz\r\n", 400, id="second chunk without a size"),
+        pytest.param(CHUNKS + b"f" * 30 + b"\r\nabcde\r\n", 400, id="chunk of a huge size"),
+        pytest.param(HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 400, id="unknown encoding"),
+        pytest.param(HEAD + b"Content-Length: -3\r\n\r\n", 400, id="negative length"),
+        pytest.param(HEAD + b"Host: localhost\r\n\r\n", 400, id="two hosts"),
+        pytest.param(b"NONSENSE\r\n\r\n", 400, id="no request line"),
+        pytest.param(b"\x16\x03\x01\x00\xff\r\n\r\n", 400, id="TLS"),
+    ],
+)
+def test_what_is_no_request_is_refused_as_the_api_refuses(
+    site: Site, sent: bytes, status: int
+) -> None:
+    head, _, body = site.raw(sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/problem+json" in head
+    details = json.loads(body)
+    assert (details["status"], bool(details["problems"])) == (status, True)
+    assert site.get("/healthz").status == 200
+
+
+def test_headers_change_no_address(site: Site) -> None:
+    for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "Upgrade"):
+        assert site.get("/api/v1/jobs", headers={name: "/x, websocket"}).status == 200
+
+
+def test_an_absolute_address_is_that_of_its_path(site: Site) -> None:
+    sent = b"GET http://localhost/api/v1/jobs?limit=0 HTTP/1.1\r\nHost: localhost\r\n"
+    head, _, body = site.raw(sent + b"Connection: close\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["problems"][0]["field"] == "limit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +33,6 @@ def test_heads_that_drip_are_closed_and_stop_nobody(site: Site) -> None:
         one.settimeout(5)
         with suppress(ConnectionError):
             assert one.recv(1 << 16)[:12] in (b"", b"HTTP/1.1 408")
-        one.close()
     assert closed >= len(slow)
 
 
@@ -59,7 +57,6 @@ def test_bodies_that_drip_are_closed_and_stop_nobody(site: Site) -> None:
         time.sleep(0.15)
     for one in slow:
         assert one.recv(12) == b"HTTP/1.1 408"
-        one.close()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -81,21 +78,13 @@ def test_slow_readers_hold_no_thread_and_are_closed(make_site: Callable[..., Sit
         def large() -> bytes:
             return b"x" * 8_000_000
 
-    site = make_site(add)
-    slow = []
+    site = make_site(add, reads=["stream", "large"])
     for path in ["/stream"] * 4 + ["/large"] * 20:
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(("127.0.0.1", site.port))
-        one.sendall(head("GET", path))
-        one.recv(10)
-        slow.append(one)
+        site.read_slowly(path)
     assert site.get("/api/v1/jobs").status == 200
     for _ in range(4):
         assert closed.acquire(timeout=20)
     wait_until(lambda: not site.server.server_state.tasks)
-    for one in slow:
-        one.close()
 
 
 def test_slow_readers_share_a_space(
@@ -106,31 +95,22 @@ def test_slow_readers_share_a_space(
     def add(app: Flask) -> None:
         app.add_url_rule("/large", "large", lambda: b"x" * 8_000_000)
 
-    site = make_site(add)
+    site = make_site(add, reads=["large"])
     slow = []
     for _ in range(10):
-        one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.connect(("127.0.0.1", site.port))
-        one.sendall(head("GET", "/large"))
-        one.recv(10)
-        slow.append(one)
+        slow.append(site.read_slowly("/large"))
         assert len(site.server.server_state.connections) <= 3
     for one in slow[:8]:  # given up long before their time was over
-        one.settimeout(20)
         assert len(read_all(one)) < 8_000_000
     assert len(site.get("/large").body) == 8_000_000  # a fast one is sent whole, nonetheless
     assert len(site.get("/large").body) == 8_000_000
-    for one in slow:
-        one.close()
 
 
 def test_idle_connections_make_room_for_new_ones(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 20)
-    held = [site.connect() for _ in range(60)]
+    for _ in range(60):
+        site.connect()
     assert site.get("/healthz").status == 200
     wait_until(lambda: len(site.server.server_state.connections) <= 20)
-    for one in held:
-        one.close()

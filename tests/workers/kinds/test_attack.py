@@ -39,7 +39,7 @@ def run(home: Path, *, kill: bool) -> dict[str, Any]:
         spec = {"rule": {"threshold": 0, "per_class": 2}, "models": [{"name": str(other)}]}
         job = stack.submit(EXAMPLES, kind="attack", triggers_from=first, **spec)
         if kill:
-            moving = "SELECT COUNT(*) FROM shards WHERE state = 'leased' AND shard > 0"
+            moving = "SELECT COUNT(*) > 0 FROM shards WHERE state = 'leased' AND shard > 0"
             stack.wait_for(f"{moving} AND job_id = {job}", 1)
             os.kill(stack.worker_pid(), signal.SIGKILL)
         stack.wait_for(STATE.format(job), "succeeded")
@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(home: Path) -> dict[str, Any]:
-    """What an attack leaves that nothing disturbs."""
+    """The results of an attack that nothing disturbs."""
     return run(home / "undisturbed", kill=False)
 
 
@@ -107,5 +107,7 @@ def test_a_worker_killed_in_mid_shard_changes_nothing(
     undisturbed: dict[str, Any], home: Path
 ) -> None:
     disturbed = run(home / "disturbed", kill=True)
-    assert (undisturbed.pop("losses"), disturbed.pop("losses")) == ([(0,)], [(1,)])
+    assert undisturbed.pop("losses") == [(0,)]
+    # The one that it computed, and perhaps the one before, whose results it stored.
+    assert disturbed.pop("losses") in ([(1,)], [(2,)])
     assert disturbed == undisturbed

@@ -27,7 +27,8 @@ def run(home: Path, *, kill: bool, **spec: Any) -> tuple[str, dict[str, np.ndarr
         stack.start_scheduler_and_worker()
         job = stack.submit(EXAMPLES, kind="importance", **spec)
         if kill:
-            stack.wait_for("SELECT COUNT(*) FROM shards WHERE state = 'leased' AND shard > 0", 1)
+            moving = "SELECT COUNT(*) > 0 FROM shards WHERE state = 'leased' AND shard > 0"
+            stack.wait_for(moving, 1)
             os.kill(stack.worker_pid(), signal.SIGKILL)
         stack.wait_for(STATE.format(job), "succeeded")
         fences = stack.rows("SELECT SUM(fence), COUNT(*) FROM shards")

@@ -40,7 +40,7 @@ def run(home: Path, *, kill: bool) -> dict[str, Any]:
         source = {"job": first, "source": "attattr"}
         job = stack.submit(EXAMPLES, kind="pruning", sources=[source], **spec)
         if kill:
-            moving = "SELECT COUNT(*) FROM shards WHERE state = 'leased' AND shard > 0"
+            moving = "SELECT COUNT(*) > 0 FROM shards WHERE state = 'leased' AND shard > 0"
             stack.wait_for(f"{moving} AND job_id = {job}", 1)
             os.kill(stack.worker_pid(), signal.SIGKILL)
         stack.wait_for(STATE.format(job), "succeeded")

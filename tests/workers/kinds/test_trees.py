@@ -1,4 +1,4 @@
-"""What a worker stores of an attribution is enough for its trees."""
+"""The stored part of an attribution is enough for its trees."""
 
 from __future__ import annotations
 

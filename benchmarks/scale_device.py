@@ -1,0 +1,159 @@
+"""The time that a fast device waits for the database: a worker whose device is a clock.
+
+Everything is a worker's own (claims, heartbeat, texts read and tried, commits of a BERT-base shape)
+but the device: a pass over 32 examples takes 32 ms during which the worker sleeps, and its results
+are made up beforehand. Whatever is not a pass, from the first to the last one, is idle time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+from benchmarks.scale_fleet import timed
+from benchmarks.store import HEADS, LAYERS, made_up_result
+from db.database import Database
+from db.queue import new_jobs, planning
+from db.queue.examples import ExampleRow
+from db.queue.planning import Plan
+from db.results import commit
+from jobs.kinds.attribution import AttributionResult, AttributionSpec
+from jobs.logs import configure_logs
+from jobs.settings import Settings
+from jobs.specs.submission import canonical_json, parse_submission
+from workers.block import Block
+from workers.kinds import COMPUTE
+from workers.worker import Worker
+
+SPEED = 1_000.0
+"""Examples per second."""
+PASS, BLOCK = 32, 256
+"""Examples of a pass, and of a block."""
+SHARD_SECONDS = 5.0
+WORDS = "the model reads these words and one more of them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A measurement."""
+
+    database: str
+    examples: int
+    shards: int
+    idle: float
+    """Share of the time from the first to the last pass."""
+    waits: float
+    """Seconds of it."""
+    storing: float
+    """Seconds of all commits."""
+
+    @property
+    def speed(self) -> float:
+        """Head scores per second of the commits."""
+        return self.examples * LAYERS * HEADS / self.storing
+
+
+@dataclass
+class Device:
+    """Takes its time for every pass, and knows when it had none."""
+
+    result: AttributionResult = field(default_factory=lambda: made_up_result(BLOCK))
+    busy: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+
+    def compute(self, block: Block[AttributionSpec]) -> AttributionResult:
+        """Stand in for `workers.kinds.attribution.compute`."""
+        count = len(block.shard.texts)
+        for start in range(0, count, PASS):
+            began = time.perf_counter()
+            self.first = self.first or began
+            seconds = min(PASS, count - start) / SPEED
+            self.busy += seconds
+            time.sleep(seconds)
+            self.last = time.perf_counter()
+            block.progress()
+        return self.result if count == BLOCK else self.result.picked(range(count))
+
+
+def run(urls: dict[str, str], model: Path, examples: int) -> list[Row]:
+    """Measure each of some databases, by name."""
+    return [_row(name, url, model, examples) for name, url in urls.items()]
+
+
+def _row(name: str, url: str, model: Path, examples: int) -> Row:
+    database = Database(url)
+    database.migrate()
+    _job(database, model, 2 * BLOCK)  # loads the model, and tells the worker how fast it is
+    device = Device()
+    with _worker(url, model, device) as worker:
+        worker.compute_shards()
+        device.busy = device.first = device.last = 0.0
+        _job(database, model, examples)
+        seconds: list[float] = []
+        with timed(commit, "commit_shard", seconds):
+            shards = worker.compute_shards()
+    database.close()
+    whole = device.last - device.first
+    return Row(
+        database=name,
+        examples=examples,
+        shards=shards,
+        idle=1 - device.busy / whole,
+        waits=whole - device.busy,
+        storing=sum(seconds),
+    )
+
+
+@contextmanager
+def _worker(url: str, model: Path, device: Device) -> Iterator[Worker]:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        patch.dict(COMPUTE, {"attribution": device.compute}),
+    ):
+        settings = Settings(
+            home=Path(home),
+            device="cpu",
+            shard_seconds=SHARD_SECONDS,
+            allowed_folders=str(model),
+            log_level="error",
+        )
+        configure_logs(settings)
+        worker = Worker(settings, Database(url))
+        worker.start()
+        try:
+            yield worker
+        finally:
+            worker.close()
+
+
+def _job(database: Database, model: Path, examples: int) -> None:
+    """Plan a job of so many pairs of texts."""
+    data = {"path": "/data/dev.jsonl", "text_columns": ["premise", "hypothesis"]}
+    spec = parse_submission({"spec": {"model": {"name": str(model)}, "data": data}}).spec
+    values = {
+        "kind": "attribution",
+        "name": "device",
+        "spec": canonical_json(spec),
+        "spec_hash": "",
+        "user_name": "bench",
+        "priority": 0,
+        "queue": "default",
+        "state": "queued",
+        "control": "run",
+        "dedupe_key": None,
+        "idempotency_key": None,
+        "labels": '["contradiction", "neutral", "entailment"]',
+        "layers": LAYERS,
+        "heads": HEADS,
+        "examples": examples,
+    }
+    rows = (ExampleRow(n, f"{WORDS} {n}", WORDS, f"{n:064x}", None) for n in range(examples))
+    job = new_jobs.create_job(database, values, list(rows))
+    planning.take_plans(database)
+    assert planning.write_plan(database, job, Plan(bounds=[(0, examples)], block=BLOCK))

@@ -1,0 +1,73 @@
+"""The command that compares jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.commands.figures import assigned, form_of, write_file
+from cli.context import out, print_json, print_table
+from cli.options import AsJson, Assignments
+from cli.store.chosen import connected
+from jobs.formatting import MISSING, number, percent
+
+
+def compare(
+    jobs: Annotated[list[int], typer.Argument(help="Two to eight jobs.", metavar="JOB...")],
+    kind: Annotated[str | None, typer.Option(help="Name of a figure.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json (Vega-Lite).")
+    ] = None,
+    choices: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare jobs: what differs, accuracy, completeness; with --kind and --to write a figure.
+
+    headwise compare 5 42 --kind heads --to heads.pdf --set source=attattr
+    """
+    given = dict(map(assigned, choices or ()))
+    if kind is not None and to is not None:
+        form = form_of(to)
+        with connected() as store:
+            write_file(to, store.compared_figure(jobs, kind, form, given))
+        return
+    with connected() as store:
+        found = store.compare(jobs)
+    if as_json:
+        print_json(found)
+        return
+    for sentence in found["warnings"]:
+        out.print(f"Warning: {sentence}")
+    heads = [f"JOB {side['job']}" for side in found["sides"]]
+    rows = [*_facts(found["sides"]), *_differences(found["differences"])]
+    print_table(("", *heads), rows, "")
+    print_table(
+        ("RANKING", "OTHER", "SPEARMAN"),
+        [(one["one"], one["other"], number(one["spearman"])) for one in found["agreements"]],
+        "They have no ranking of the same heads.",
+    )
+    out.print(f"Figures (--kind): {', '.join(one['name'] for one in found['figures'])}")
+
+
+def _facts(sides: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Model, data and numbers of every side, a row each."""
+
+    def interval(side: dict[str, Any]) -> str:
+        if side["accuracy"] is None:
+            return MISSING
+        ends = [percent(side[name]) for name in ("accuracy_low", "accuracy_high")]
+        return f"{percent(side['accuracy'])} ({' to '.join(ends)})"
+
+    return [
+        ("model", *(", ".join(side["models"]) for side in sides)),
+        ("data", *(", ".join(side["data"]) for side in sides)),
+        ("accuracy (95 %)", *map(interval, sides)),
+        ("largest residual", *(number(side["residual_worst"]) for side in sides)),
+    ]
+
+
+def _differences(found: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    return [(one["field"], *one["values"]) for one in found]

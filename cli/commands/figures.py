@@ -1,0 +1,73 @@
+"""The command that writes figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import print_table
+from cli.options import Assignments, JobId
+from cli.store.chosen import connected
+from headwise.figures import FORMS
+from jobs.errors import refuse
+
+
+def figure(
+    job: JobId,
+    kind: Annotated[str | None, typer.Option(help="Name of the figure.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json (Vega-Lite).")
+    ] = None,
+    choices: Assignments = None,
+) -> None:
+    """Write a figure of a job to a file; without --kind and --to, list its figures.
+
+    headwise figure 5 --kind heads --to heads.pdf --set measure=mean_total
+    """
+    given = dict(map(assigned, choices or ()))
+    if kind is None or to is None:
+        _list_figures(job)
+        return
+    form = form_of(to)
+    with connected() as store:
+        content = store.figure(job, kind, form, given)
+    write_file(to, content)
+
+
+def form_of(to: Path, forms: Sequence[str] = FORMS) -> str:
+    """The format that a file's name ends with. Raises InputError for an unknown one."""
+    form = to.suffix.removeprefix(".").lower()
+    if form not in forms:
+        known = ", ".join(f".{one}" for one in forms)
+        raise refuse("--to", str(to), "is of an unknown format", f"Known: {known}.")
+    return form
+
+
+def write_file(to: Path, content: bytes) -> None:
+    """Write a file. Raises InputError where that fails."""
+    try:
+        to.write_bytes(content)
+    except OSError as error:
+        raise refuse("--to", str(to), f"cannot be written: {error}", "Choose another.") from None
+
+
+def assigned(given: str) -> tuple[str, str]:
+    """The choice and the value of `KEY=VALUE`. Raises InputError for anything else."""
+    name, equals, value = given.partition("=")
+    if not equals:
+        raise refuse("--set", given, "is no assignment", "Write KEY=VALUE.")
+    return name, value
+
+
+def _list_figures(job: int) -> None:
+    with connected() as store:
+        found = store.figures(job)
+    rows = [
+        (one["name"], one["title"], name, ", ".join(value["value"] for value in values))
+        for one in found
+        for name, values in (one["choices"] or {"": []}).items()
+    ]
+    print_table(("FIGURE", "TITLE", "--set", "VALUES"), rows, "This job has no figures.")

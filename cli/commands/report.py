@@ -1,0 +1,32 @@
+"""The command that writes the report of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.figures import form_of, write_file
+from cli.store.chosen import connected
+from jobs.errors import refuse
+
+FORMS = ("html", "pdf")
+"""Formats of a report."""
+
+
+def report(
+    study: Annotated[int, typer.Argument(help="Number of the study.", metavar="STUDY")],
+    to: Annotated[Path, typer.Option(help="File: .html or .pdf.")],
+) -> None:
+    """Write a study as one attaches it to a paper: question, method, findings, figures, tables.
+
+    headwise report 7 --to report.pdf
+    """
+    form = form_of(to, FORMS)
+    if not to.parent.is_dir():
+        message = "is in a folder that does not exist"
+        raise refuse("--to", str(to), message, "Make it, or choose another.")
+    with connected() as store:
+        content = store.report(study, form)
+    write_file(to, content)

@@ -1,0 +1,276 @@
+"""The store that is this machine's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cli.audit import note, user
+from cli.store.base import Facts, Raw, Rows, Store
+from db.accounts.audit import made
+from db.console.console import Console
+from db.database import Database
+from db.kinds import pruning
+from db.ops import logs, notifications
+from db.queue import recurring
+from db.reads import attack as attack_reads
+from db.reads import job_list
+from db.reads import jobs as job_reads
+from db.reads.attack import Tried
+from db.reads.job_list import JobFilter
+from db.reads.status import status_of
+from db.results import export as exports
+from headwise.errors import FigureError
+from jobs.errors import refuse
+from jobs.notifications import parse_recipient
+from jobs.settings import Settings
+from scheduler.comparison import comparison_json
+from scheduler.comparison.figures import figures_of_comparison
+from scheduler.comparison.sides import sides_of_jobs
+from scheduler.figures import figures_of
+from scheduler.figures.base import Figures
+from scheduler.notifications.sending import describe
+from scheduler.report import study_report
+from scheduler.report.pdf import to_pdf
+from scheduler.serializers import (
+    checked_json,
+    checked_study_json,
+    jobs_json,
+    live_json,
+    notification_json,
+    recipient_json,
+    study_json,
+    submitted_json,
+    submitted_study_json,
+)
+from scheduler.submission import recurring as recurring_jobs
+from scheduler.submission.control import change, control
+from scheduler.submission.presets import presets
+from scheduler.submission.study import check_study, submit_study
+from scheduler.submission.submit import check, submit
+
+
+class LocalStore(Store):
+    """The database of this machine. What is done is in its audit log, as for a request."""
+
+    address: str | None = None
+    poll_seconds = 0.4
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.dashboard = settings.address
+        self.user: str | None = user()
+
+    @contextmanager
+    def _noted(self, action: str, about: str = "", **detail: object) -> Iterator[None]:
+        """Write an action to the audit log once it has succeeded, with what it has made."""
+        noting = made.set([])
+        try:
+            yield
+            objects = made.get() or []
+        finally:
+            made.reset(noting)
+        note(self.database, action, ", ".join(objects) or about, **detail)
+
+    def data_file(self, field: str, path: str) -> str:
+        """Its absolute path: it is relative to the current folder."""
+        return str(Path(path).expanduser().absolute())
+
+    def model_name(self, name: str) -> str:
+        """A folder's absolute path; a name on the hub stays."""
+        is_path = name.startswith(("/", "./", "../", "~"))
+        return str(Path(name).expanduser().absolute()) if is_path else name
+
+    def presets(self) -> Facts:
+        """Submissions to start from, by title."""
+        return dict(presets(self.settings))
+
+    def check(self, raw: Raw) -> Facts:
+        """Check a submission; nothing is written."""
+        return checked_json(check(raw, self.settings, self.database))
+
+    def submit(self, raw: Raw) -> Facts:
+        """Submit a job."""
+        checked = check(raw, self.settings, self.database)
+        with self._noted("submit"):
+            number = submit(checked, self.database)
+        job = job_reads.get_job(self.database, number)
+        return submitted_json(checked, job, status_of(self.database, job, self.settings))
+
+    def jobs(self, state: str, limit: int) -> list[Facts]:
+        """The newest jobs."""
+        found = job_list.list_jobs(self.database, JobFilter(state=state), limit=limit)
+        return jobs_json(self.database, found, self.settings)
+
+    def job(self, number: int) -> Facts:
+        """A job, with its shards by state and its progress as text."""
+        return live_json(self.database, number, self.settings)
+
+    def why(self, number: int) -> Facts:
+        """The reason why a job waits."""
+        job = job_reads.get_job(self.database, number)
+        found = status_of(self.database, job, self.settings).reason
+        return {"cause": found and found.cause, "message": found and found.message}
+
+    def control(self, number: int, action: str) -> Facts:
+        """Pause, resume or cancel a job."""
+        with self._noted(f"{action} job", f"job {number}"):
+            control(self.database, number, action)
+        return self.job(number)
+
+    def change(self, number: int, changes: Raw) -> Facts:
+        """Change a job's priority, or how long it is kept."""
+        with self._noted("change job", f"job {number}"):
+            change(self.database, number, changes)
+        return self.job(number)
+
+    def delete(self, number: int) -> None:
+        """Delete a job that has ended."""
+        with self._noted("delete job", f"job {number}"):
+            control(self.database, number, "delete")
+
+    def log(self, number: int, level: str, shard: int | None) -> Iterator[Facts]:
+        """All lines of a log."""
+        job_reads.get_job(self.database, number)
+        for part in logs.whole_log(self.database, number, level=level, shard=shard):
+            yield from (line.as_json() for line in part)
+
+    def log_after(
+        self, number: int, level: str, shard: int | None, place: str
+    ) -> tuple[list[Facts], str]:
+        """Settled lines after a place, and the place to go on from."""
+        wanted: dict[str, Any] = {"after": place, "limit": logs.CHUNK}
+        found = logs.lines_after(self.database, number, level=level, shard=shard, **wanted)
+        return [line.as_json() for line in found], found[-1].cursor if found else place
+
+    def check_study(self, raw: Raw) -> Facts:
+        """Check a study; nothing is written."""
+        return checked_study_json(check_study(raw, self.settings, self.database))
+
+    def submit_study(self, raw: Raw) -> Facts:
+        """Submit a study."""
+        checked = check_study(raw, self.settings, self.database)
+        with self._noted("submit"):
+            submitted = submit_study(checked, self.database)
+        return submitted_study_json(checked, submitted)
+
+    def study(self, number: int) -> Facts:
+        """A study, its jobs, and what they found."""
+        return study_json(self.database, number, self.settings)
+
+    def recurring(self) -> list[Facts]:
+        """Recurring jobs with their last runs."""
+        return [asdict(one) for one in recurring.find(self.database)]
+
+    def add_recurring(self, raw: Raw) -> Facts:
+        """Check and store a recurring job."""
+        with self._noted("add recurring job"):
+            number = recurring_jobs.add(raw, self.settings, self.database)
+        return asdict(recurring.get(self.database, number))
+
+    def control_recurring(self, number: int, action: str) -> None:
+        """Pause, resume or remove a recurring job."""
+        with self._noted(f"{action} recurring job", f"recurring job {number}"):
+            recurring_jobs.control(self.database, number, action)
+
+    def recipients(self) -> list[Facts]:
+        """Recipients of notifications."""
+        return [recipient_json(one) for one in notifications.find(self.database)]
+
+    def add_recipient(self, raw: Raw, user: str) -> Facts:
+        """Add a recipient, and send it a test."""
+        new = parse_recipient(raw)
+        with self._noted("add recipient"):
+            added = notifications.add(self.database, new, user, *describe(new, self.settings))
+        notifications.write_test(self.database, added)
+        return {**recipient_json(added), "secret": notifications.secret(self.database, added.id)}
+
+    def test_recipient(self, number: int) -> None:
+        """Send a recipient a test."""
+        with self._noted("test recipient", f"recipient {number}"):
+            notifications.write_test(self.database, notifications.get(self.database, number))
+
+    def remove_recipient(self, number: int) -> None:
+        """Remove a recipient, and what it waits for."""
+        with self._noted("remove recipient", f"recipient {number}"):
+            notifications.remove(self.database, number)
+
+    def notifications(self) -> list[Facts]:
+        """The last notifications and what became of them."""
+        return [notification_json(one) for one in notifications.list_notifications(self.database)]
+
+    def sql(self, query: str) -> Facts:
+        """The first rows of a query."""
+        note(self.database, "sql", sql=query)
+        return vars(Console(self.settings).run(query))
+
+    def sql_file(self, query: str, form: str) -> Iterator[bytes]:
+        """All rows of a query as a file: csv, json or parquet."""
+        note(self.database, "sql", sql=query, download=True)
+        return Console(self.settings).download(query, form)
+
+    def table(self, number: int, view: str) -> Iterator[Rows]:
+        """A job's rows of a published view."""
+        job_reads.get_job(self.database, number)
+        note(self.database, "export", f"job {number}", name=view)
+        return exports.chunks(self.database, exports.EXPORTED[view], number)
+
+    def figures(self, number: int) -> list[Facts]:
+        """The figures of a job, with their choices."""
+        return figures_of(job_reads.get_job(self.database, number)).json(self.database)
+
+    def figure(self, number: int, kind: str, form: str, choices: Mapping[str, str]) -> bytes:
+        """A figure as a file."""
+        job = job_reads.get_job(self.database, number)
+        return self._drawn(figures_of(job), kind, form, choices)
+
+    def compare(self, numbers: Sequence[int]) -> Facts:
+        """Jobs side by side."""
+        return comparison_json(self.database, sides_of_jobs(self.database, numbers))
+
+    def compared_figure(
+        self, numbers: Sequence[int], kind: str, form: str, choices: Mapping[str, str]
+    ) -> bytes:
+        """A figure of several jobs as a file."""
+        sides = sides_of_jobs(self.database, numbers)
+        return self._drawn(figures_of_comparison(sides), kind, form, choices)
+
+    def _drawn(
+        self, figures: Figures[Any], kind: str, form: str, choices: Mapping[str, str]
+    ) -> bytes:
+        drawn = figures.draw(self.database, kind, choices)
+        try:
+            return drawn.figure.content(form)
+        except FigureError as error:
+            raise refuse("--to", form, str(error), "Or write .csv or .json.") from None
+
+    def report(self, study: int, form: str) -> bytes:
+        """The report of a study as a file."""
+        try:
+            html = study_report(self.database, study, lambda figure: figure.content("svg"))
+        except FigureError as error:
+            raise refuse("--to", form, str(error), "Install it.") from None
+        return to_pdf(html) if form == "pdf" else html.encode()
+
+    def tried(self, number: int) -> Facts:
+        """The effect of words on a text; nothing before it is computed."""
+        found = attack_reads.get_tried(self.database, number)
+        return asdict(found) if found else dict.fromkeys(Tried.__dataclass_fields__)
+
+    def pruning(self, number: int) -> Facts:
+        """The points of a pruning job, and its choice."""
+        points, provisional = pruning.get_points(self.database, number)
+        choice = pruning.get_choice(self.database, number)
+        return {
+            "points": [asdict(point) for point in points],
+            "choice": choice and asdict(choice),
+            "provisional": provisional,
+        }
+
+    def removed(self, number: int, mask: int) -> list[list[int]]:
+        """The heads that a mask removes, as [site, head]."""
+        return [[site, head] for site, head in pruning.get_removed(self.database, number, mask)]

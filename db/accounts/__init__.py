@@ -1,0 +1,1 @@
+"""People: accounts, sessions, tokens, one-time links, wrong sign-ins and the audit log."""

@@ -1,0 +1,38 @@
+"""Figures: one definition of each chart for dashboard, notebook, command line and report.
+
+Each function makes a `Figure` of plain rows: a Vega-Lite specification, the table of its numbers
+and a caption. Colours are in `palette`. Needs neither torch nor a plotting library; pictures are
+drawn by vl-convert (extra `figures`).
+"""
+
+from headwise.figures.completeness import completeness
+from headwise.figures.curves import ORDERS, curves_of_jobs, pruning_curves
+from headwise.figures.encoding import Measure
+from headwise.figures.figure import FORMS, Figure, Source
+from headwise.figures.heads import heat_map, histogram
+from headwise.figures.qualities import qualities
+from headwise.figures.rankings import bump, scatter
+from headwise.figures.tables import CHARTS, Chart, Table, draw_table, propose
+from headwise.figures.triggers import trigger_results
+
+__all__ = [
+    "CHARTS",
+    "FORMS",
+    "ORDERS",
+    "Chart",
+    "Figure",
+    "Measure",
+    "Source",
+    "Table",
+    "bump",
+    "completeness",
+    "curves_of_jobs",
+    "draw_table",
+    "heat_map",
+    "histogram",
+    "propose",
+    "pruning_curves",
+    "qualities",
+    "scatter",
+    "trigger_results",
+]

@@ -1,0 +1,1 @@
+"""Telling people that jobs have ended, and operators what they want to know."""

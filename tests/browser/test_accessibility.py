@@ -1,0 +1,94 @@
+"""axe-core finds nothing to complain about on any page, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from selenium_axe_python import Axe
+
+from tests.browser.page import Page
+from tests.webui.accounts.people import PASSWORD, Lab, open_lab
+from tests.webui.pages.test_studies import finished_study
+from tests.webui.seed_night import seed_night
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+VIEWS = pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+ONLY: Any = "{resultTypes: ['violations'], preload: false}"
+
+
+def complaints(page: Page, path: str, theme: str, width: int) -> list[str]:
+    """Open the page and run every rule of axe-core: rule, number of elements, the first one."""
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    page.size(width, 1000)
+    page.open(path)
+    page.until(lambda: page.script("return document.readyState") == "complete")
+    if "Internal error" in page.driver.title:
+        return [f"{path}: an internal error"]
+    page.driver.set_script_timeout(120)
+    axe = Axe(page.driver)
+    axe.inject()
+    return [
+        f"{path}: {found['id']}, {len(found['nodes'])} times: {found['nodes'][0]['html'][:200]} "
+        f"{found['nodes'][0].get('failureSummary', '')[:200]}"
+        for found in axe.run(options=ONLY)["violations"]
+    ]
+
+
+@VIEWS
+def test_every_page(
+    page: Page, stage: SimpleNamespace, every_page: list[str], theme: str, width: int
+) -> None:
+    # Thousands of elements alike: once is enough.
+    skipped = {"/help/api"} if theme == "dark" else set()
+    addresses = [path for path in every_page if path not in skipped]
+    found = [line for path in addresses for line in complaints(page, path, theme, width)]
+    assert not found, "\n".join(found)
+
+
+@VIEWS
+def test_the_report_of_a_study(page: Page, stage: SimpleNamespace, theme: str, width: int) -> None:
+    study, *_ = finished_study(stage.database)
+    found = complaints(page, f"/api/v1/studies/{study}/report.html", theme, width)
+    assert not found, "\n".join(found)
+    assert page.script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@VIEWS
+def test_the_pages_of_a_busy_night(
+    page: Page, stage: SimpleNamespace, theme: str, width: int
+) -> None:
+    seed_night(stage.database)
+    paths = ("/", "/operations")
+    found = [line for path in paths for line in complaints(page, path, theme, width)]
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A dashboard where people sign in."""
+    with open_lab(tmp_path / "home") as lab:
+        lab.add("Root", "admin")
+        lab.add("Ada")
+        yield lab
+
+
+@VIEWS
+def test_the_pages_of_people(page: Page, lab: Lab, theme: str, width: int) -> None:
+    page.address = lab.address
+    try:
+        found = complaints(page, "/sign-in", theme, width)
+        page.one("input[name=name]").send_keys("Root")
+        page.one("input[name=password]").send_keys(PASSWORD)
+        page.click("main form button")
+        page.until(lambda: "/sign-in" not in page.driver.current_url)
+        for path in ("/account", "/accounts", "/audit", "/"):
+            found += complaints(page, path, theme, width)
+    finally:
+        page.driver.delete_all_cookies()
+    assert not found, "\n".join(found)

@@ -1,0 +1,161 @@
+"""Every page is small, stands still, asks no other host, and works without scripts.
+
+Addresses of the form `/assets/...` are kept by browsers for a year and count once, not per page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver.remote.webelement import WebElement
+
+from jobs.settings import load_settings
+from tests.browser.page import Page
+from tests.helpers.apps import new_app
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+MOST_BYTES = 100_000
+"""Of a page as it comes over the network, with what its scripts ask for, without assets."""
+LEAST_SHIFT = 0.001
+"""Less is a line of a table by a fraction of a pixel; reports have two or three digits."""
+ASKED = """
+const asked = ['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind));
+return asked.map((one) => [one.name, one.encodedBodySize]);
+"""
+SCROLLED = """
+const [done] = [...arguments].slice(-1);
+const step = () => new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+(async () => {
+  for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
+    scrollTo(0, y);
+    await step();
+  }
+  for (const one of document.querySelectorAll('[data-figure]')) {
+    if (one.offsetParent) while (!('drawn' in one.dataset)) await step();
+  }
+  done();
+})();
+"""
+"""Scroll to the end, and wait until all figures are drawn."""
+SHIFTS = """
+const [done] = [...arguments].slice(-1);
+new PerformanceObserver((list) => {
+  done(list.getEntries().map(({ value, sources }) => [
+    value, sources.map(({ node }) => node?.parentElement?.outerHTML?.slice(0, 120) ?? ''),
+  ]));
+}).observe({ type: 'layout-shift', buffered: true });
+requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done([]))));
+"""
+"""The layout shifts since the page began, with the elements that moved."""
+TARGET = """
+const [form, button] = arguments;
+const given = (name) => button?.getAttribute(`form${name}`) ?? form.getAttribute(name);
+return [(given('method') ?? 'get').toUpperCase(), new URL(given('action') ?? '', location).href];
+"""
+BUTTON = """
+arguments[0].noValidate = true; // the server refuses what is missing
+for (let at = arguments[0]; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true;
+const submits = (one) => one.matches('button:not([type=button])') && one.offsetParent;
+const button = [...arguments[0].elements].find(submits) ?? null;
+button?.scrollIntoView({ block: 'center' });
+return button;
+"""
+"""The first button that submits a form, where it can be clicked."""
+
+
+@pytest.fixture
+def without_scripts(page: Page) -> Iterator[Page]:
+    """The page in a browser that runs no script of it."""
+    page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    yield page
+    page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def opened(page: Page, path: str) -> None:
+    page.open(path)
+    page.until(lambda: page.script("return document.readyState") == "complete")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_page_is_large_moves_or_asks_another_host(
+    page: Page, every_page: list[str], width: int
+) -> None:
+    page.driver.set_script_timeout(60)
+    # What is wrong with the installation changes while one looks, and is told above the page.
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/notices*"]})
+    found = []
+    for path in every_page:
+        page.size(width, 900)
+        opened(page, path)
+        page.driver.execute_async_script(SCROLLED)
+        asked = cast("list[tuple[str, int]]", page.script(ASKED))
+        sent = sum(size for name, size in asked if "/assets/" not in name)
+        shifts = page.driver.execute_async_script(SHIFTS)
+        found += [
+            f"{path} asks {name}" for name, _ in asked if not name.startswith(page.address + "/")
+        ]
+        found += [f"{path}: {sent:,} bytes"] if not 0 < sent <= MOST_BYTES else []
+        moved = [f"{path} moves by {value:.4f}: {nodes}" for value, nodes in shifts]
+        found += moved if sum(value for value, _ in shifts) >= LEAST_SHIFT else []
+    assert found == [], "\n".join(found)
+
+
+def test_every_page_reads_without_scripts(without_scripts: Page, every_page: list[str]) -> None:
+    page, found = without_scripts, []
+    for path in every_page:
+        opened(page, path)
+        title = page.driver.find_elements("css selector", "main h1, h1")
+        if not title or not title[0].is_displayed() or "Internal error" in page.driver.title:
+            found.append(f"{path}: no title")
+        found += [
+            f"{path}: {button.get_attribute('outerHTML')}"
+            for button in page.driver.find_elements("css selector", "main button[type=button]")
+            if button.is_displayed()
+        ]
+    assert found == [], "\n".join(found)
+
+
+def test_every_form_is_submitted_without_scripts(
+    without_scripts: Page, stage: SimpleNamespace, every_page: list[str]
+) -> None:
+    """Each once, with what stands in it; what is refused is refused on a page."""
+    page = without_scripts
+    urls = new_app(load_settings({}, home=stage.home)).url_map.bind("127.0.0.1")
+    done: set[tuple[str, str]] = set()
+    found = []
+    for path in every_page:
+        opened(page, path)
+        for place in range(page.count("form")):
+            opened(page, path)
+            forms = page.driver.find_elements("css selector", "form")
+            if place >= len(forms):
+                break  # an earlier one has changed the page
+            button = cast("WebElement | None", page.script(BUTTON, forms[place]))
+            method, address = cast("tuple[str, str]", page.script(TARGET, forms[place], button))
+            if method == "DIALOG" or not forms[place].is_displayed():
+                continue  # in what a script opens
+            target = urls.match(urlsplit(address).path, method=method)[0]
+            if (method, target) in done:
+                continue
+            done.add((method, target))
+            found += [f"{path}: {method} {target}: {one}" for one in complaint(page, button)]
+    assert found == [], "\n".join(found)
+    assert {("POST", "jobs.act"), ("POST", "console.run"), ("POST", "new_job.create")} <= done
+
+
+def complaint(page: Page, button: WebElement | None) -> list[str]:
+    """Submit a form by its button, and look at the page that comes."""
+    if button is None:
+        return ["has no button"]
+    before = page.one("html")
+    button.click()
+    page.until(lambda: page.one("html") != before)
+    status = page.script("return performance.getEntriesByType('navigation')[0].responseStatus")
+    if not isinstance(status, int) or status >= 500:
+        return [f"answers {status}"]
+    return [] if page.count("h1") else ["leads to no page"]

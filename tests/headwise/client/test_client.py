@@ -1,0 +1,204 @@
+"""The client against a real server, on a database that the test fills."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from werkzeug.serving import make_server
+
+from db.database import Database
+from db.results import export as exports
+from headwise import Client, JobFailedError, ServerError
+from headwise.client import connection
+from headwise.client.errors import ConflictError, NotFoundError, RefusedError, UnreachableError
+from jobs.settings import load_settings
+from tests.helpers.apps import new_app
+from tests.helpers.databases import execute, sqlite_database
+from tests.helpers.ports import free_port
+from tests.helpers.tiny import bert_folder
+from tests.webui.seed import seed_job
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Database]:
+    database = sqlite_database(tmp_path / "headwise.sqlite")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, store: Database) -> Iterator[Client]:
+    app = new_app(load_settings({}, home=tmp_path))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    with Client(f"http://127.0.0.1:{server.server_port}/") as client:
+        yield client
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    app.extensions["headwise"].database.close()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    bert_folder(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_results_are_data_frames_with_the_columns_of_the_views(
+    client: Client, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "CHUNK", 50)
+    job = client.job(seed_job(store, examples=9, name="mine"))
+    assert (job.state, job.final, repr(job)[:16]) == ("succeeded", True, "<Job 1 succeeded")
+    heads = job.heads()
+    assert list(heads["rank"]) == list(range(1, 73))
+    assert list(heads.columns) == [one.name for one in exports.EXPORTED["head_importance"].columns]
+    scores = job.scores()
+    assert len(scores) == 9 * 72
+    means = scores.groupby(["layer", "head"])["score"].mean()
+    first = heads.iloc[0]
+    assert means[first["layer"], first["head"]] == pytest.approx(first["mean"], abs=1e-6)
+    assert list(job.examples()["example"]) == list(range(9))
+    assert not job.edges().empty
+    assert job.address.endswith("/jobs/1")
+    paged = client._connection.rows("/jobs/1/heads", "heads", {"limit": 30})
+    assert [one["mean"] for one in paged] == list(heads["mean"])
+    assert job.rankings().empty
+    assert job.triggers().empty
+    found = client.sql("SELECT COUNT(*) AS n FROM head_scores")
+    assert found["n"].tolist() == [9 * 72]
+    assert found.attrs["cut_by"] is None
+
+
+def test_jobs_are_listed_page_by_page(client: Client, store: Database) -> None:
+    for number in range(3):
+        seed_job(store, name=f"run {number}", examples=2)
+    assert [job.id for job in client.jobs()] == [3, 2, 1]
+    assert [job.id for job in client.jobs(search="run 1")] == [2]
+    assert list(client.jobs(state="failed")) == []
+
+
+@pytest.mark.parametrize("form", ["texts", "rows", "frame", "file", "many"])
+def test_data_of_every_form_is_submitted(
+    client: Client, store: Database, model: str, tmp_path: Path, form: str
+) -> None:
+    frame = pd.DataFrame({"sentence": ["so it is", "it is so"], "label": ["0", "1"]})
+    outside = tmp_path / "elsewhere.csv"
+    frame.to_csv(outside, index=False)
+    forms = {
+        "texts": ["so it is", "it is so"],
+        "rows": frame.to_dict("records"),
+        "frame": frame,
+        "file": outside,
+        "many": ["so it is"] * 1_001,
+    }
+    label = "label" if form in ("rows", "frame") else None
+    texts = ["sentence"] if form == "file" else []
+    job = client.submit(
+        *(model, forms[form]),
+        texts=texts,
+        label=label,
+        name=form,
+        priority=3,
+    )
+    assert (job.state, job.facts["name"], job.facts["priority"]) == ("queued", form, 3)
+    assert job.facts["examples"] == (1_001 if form == "many" else 2)
+    again = client.submit(*(model, forms[form]), texts=texts, label=label)
+    assert again.id == job.id
+
+
+def test_a_check_writes_nothing(client: Client, model: str) -> None:
+    found = client.check(model, ["so it is"], rtol=1e-2)
+    assert found["estimate"]["examples"] == 1
+    assert list(client.jobs()) == []
+
+
+def test_errors_carry_the_problems_of_the_server(client: Client, model: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        client.submit(model, ["so it is"], rtoll=1, select={"sample": -1})
+    problems = {one.field: one for one in refused.value.problems}
+    assert refused.value.status == 400
+    assert "rtol" in problems["rtoll"].remedy
+    assert "data.sample" in problems
+    assert "rtoll" in str(refused.value)
+    with pytest.raises(NotFoundError, match="no job 99"):
+        client.job(99)
+    with pytest.raises(RefusedError, match="syntax"):
+        client.sql("SELECT FROM")
+    with pytest.raises(TypeError, match="list of texts"):
+        client.submit(model, [1, 2])  # type: ignore[list-item]
+    assert issubclass(RefusedError, ServerError)
+
+
+def test_control_and_state(client: Client, store: Database) -> None:
+    job = client.job(seed_job(store, state="running", done=2))
+    assert job.pause().state == "paused"
+    assert job.why() is not None
+    assert job.resume().state == "running"
+    with pytest.raises(ConflictError):
+        job.delete()
+    assert isinstance(list(job.log()), list)
+    with pytest.raises(TimeoutError, match=r"job 1 is (executing|waiting) .* after 0\.1 s"):
+        job.wait(0.1, progress=False)
+    execute(store, "UPDATE job SET state = 'failed', error = 'no memory', finished_at = 1")
+    with pytest.raises(JobFailedError, match="job 1 failed: no memory") as failed:
+        job.wait()
+    assert (failed.value.job, failed.value.state) == (1, "failed")
+    job.delete()
+    with pytest.raises(NotFoundError):
+        job.refresh()
+
+
+def test_a_server_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "RETRY_SECONDS", 1.2)
+    client = Client(f"http://127.0.0.1:{free_port()}")
+    with client, pytest.raises(UnreachableError, match="does not answer"):
+        client.job(1)
+
+
+def test_a_stream_that_is_cut_off_is_an_error(client: Client, store: Database) -> None:
+    job = client.job(seed_job(store))
+    whole = b"".join(
+        exports.arrow_parts(
+            exports.EXPORTED["head_scores"],
+            exports.chunks(store, exports.EXPORTED["head_scores"], 1),
+        )
+    )
+    from headwise.client.tables import read_arrow
+
+    assert len(read_arrow(iter([whole]))) == len(job.scores())
+    with pytest.raises((pa.ArrowInvalid, OSError)):
+        read_arrow(iter([whole[: len(whole) // 2]]))
+
+
+def test_figures_have_the_numbers_of_the_server(client: Client, store: Database) -> None:
+    job = client.job(seed_job(store, examples=9))
+    listed = job.figures().set_index("name")
+    assert {"heads", "completeness"} <= set(listed.index)
+    figure = job.figure("heads", measure="mean_total")
+    heads = job.heads().sort_values(["layer", "head"])
+    assert [row["mean_total"] for row in figure.rows] == heads["mean_total"].tolist()
+    assert f"job {job.id}" in figure.caption
+    assert figure.svg().startswith("<svg")
+    with pytest.raises(RefusedError, match="measure"):
+        job.figure("heads", measure="weight")
+    with pytest.raises(NotFoundError, match="no figure 'curve'"):
+        job.figure("curve")
+
+
+def test_the_client_needs_no_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; import headwise; "
+        "headwise.Client('http://localhost:1').close(); print('server' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "False\n"), ran.stderr

@@ -1,0 +1,50 @@
+"""Installing behind a bar: it moves along what pip says, and a failure shows that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import install
+
+SAID = """Obtaining file:///home/ann/headwise
+Collecting numpy>=2 (from headwise==0.1.0)
+  Downloading numpy-2.4.0.whl (16 MB)
+Collecting torch
+Installing collected packages: numpy, torch
+""".splitlines(keepends=True)
+
+
+def test_the_bar_moves_with_every_package_and_never_past_the_end() -> None:
+    bar = install.Bar(2)
+    seen = []
+
+    def lines() -> object:
+        for line in SAID:
+            yield line
+            seen.append((bar.done, bar.what))
+
+    assert install.follow(lines(), bar) == SAID  # type: ignore[arg-type]
+    assert [done for done, _ in seen] == [0, 1, 1, 2, 2]
+    assert [what for _, what in seen][1:] == ["numpy", "numpy", "torch", "unpacking"]
+    assert bar.line().startswith(f"Installing [{'#' * install.WIDTH}] 2/2 ")
+
+
+def test_as_many_packages_are_expected_as_are_listed() -> None:
+    runs, all_of_them = install.expected(["-e", "."]), install.expected(["--group", "dev"])
+    assert 80 < runs < all_of_them < 400
+
+
+def test_a_failure_shows_what_pip_said(tmp_path: Path) -> None:
+    command = [sys.executable, install.__file__, sys.executable, "--no-index", "no-such-package-1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No matching distribution found for no-such-package-1" in done.stderr
+    assert done.stdout.startswith("Installing [")
+
+
+def test_it_needs_nothing_that_is_installed() -> None:
+    command = [sys.executable, "-S", "-E", "-c", "import runpy; runpy.run_path('tools/install.py')"]
+    done = subprocess.run(command, cwd=Path(install.__file__).parents[1], check=False)
+    assert done.returncode == 0

@@ -1,0 +1,1 @@
+"""People, their permissions, and their pages: sign-in, accounts, the audit log."""

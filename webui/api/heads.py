@@ -1,0 +1,180 @@
+"""Single heads in the JSON API, and what compares heads and examples."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+from flask import Blueprint
+
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.reads.results import Site
+from db.results import rankings
+from db.results.rankings import Ranked
+from headwise.naming import head_name
+from jobs.errors import NotFoundError
+from webui.api.models.heads import (
+    AlikeAnswer,
+    AlikeExample,
+    AllCompletenessAnswer,
+    ConfusionAnswer,
+    ConfusionCell,
+    CorrelationAnswer,
+    CorrelationPoint,
+    CorrelationQuery,
+    HeadQuery,
+    HeadTokensAnswer,
+    OneHeadAnswer,
+    SiteCompletenessAnswer,
+    StrongExample,
+    TreeAnswer,
+    TreeQuery,
+    WordPair,
+)
+from webui.api.models.results import HeadAnswer
+from webui.api.results import TAG, placed
+from webui.context import database
+from webui.contract.operations import operation
+from webui.pages import trees
+from webui.pages.correlation import correlated
+
+JOB = "/jobs/<int(max=2147483647):job_id>"
+EXAMPLE = f"{JOB}/examples/<int(max=2147483647):example_no>"
+PLACE = "<int(max=32767):layer>/<int(max=32767):head>"
+
+blueprint = Blueprint("head_api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get(f"{JOB}/heads/{PLACE}")
+@operation(TAG, OneHeadAnswer)
+def get_head(job_id: int, layer: int, head: int, query: HeadQuery) -> OneHeadAnswer:
+    """Get a head: its scores, the examples where it is strongest, its frequent pairs of words."""
+    opened = database()
+    job = job_reads.get_job(opened, job_id)
+    site = find_site(job, layer, head, query.attention_type)
+    importance = results.get_importance(opened, job_id)
+    own = [h for h in importance.heads if (h.site, h.head) == (site.site, head)]
+    place = {"site": site.site, "head": head, "examples": job.examples}
+    strongest, searched = results.strongest_examples(opened, job_id, **place)
+    kept = ("score", "total", "query", "key", "predicted", "gold", "text_a", "text_b")
+    return OneHeadAnswer(
+        head=next((HeadAnswer(**row) for row in placed(job_id, map(vars, own))), None),
+        heads=len(importance.heads),
+        provisional=importance.provisional,
+        scores=results.head_scores(opened, job_id, **place),
+        strongest=[
+            StrongExample(example=row["example_no"], **{name: row[name] for name in kept})
+            for row in strongest
+        ],
+        searched=searched,
+        pairs=[WordPair(**row) for row in results.frequent_pairs(opened, job_id, **place)],
+    )
+
+
+@blueprint.get(f"{JOB}/completeness")
+@operation(TAG, AllCompletenessAnswer)
+def get_completeness(job_id: int) -> AllCompletenessAnswer:
+    """Get how exactly attributions sum to what they explain, by site."""
+    job = job_reads.get_job(database(), job_id)
+    found = results.get_completeness(database(), job_id, job.examples)
+    rows = placed(job_id, map(vars, found))
+    return AllCompletenessAnswer(completeness=[SiteCompletenessAnswer(**row) for row in rows])
+
+
+@blueprint.get(f"{JOB}/confusion")
+@operation(TAG, ConfusionAnswer)
+def get_confusion(job_id: int) -> ConfusionAnswer:
+    """Count labelled examples by gold and predicted label."""
+    job = job_reads.get_job(database(), job_id)
+    found, counted_all = results.get_confusion(database(), job_id, job.examples)
+    cells = [
+        ConfusionCell(gold=gold, predicted=predicted, n=n)
+        for (gold, predicted), n in sorted(found.items())
+    ]
+    return ConfusionAnswer(confusion=cells, counted_all=counted_all)
+
+
+@blueprint.get(f"{JOB}/correlation")
+@operation(TAG, CorrelationAnswer)
+def get_correlation(job_id: int, query: CorrelationQuery) -> CorrelationAnswer:
+    """Compare two rankings of heads, of one job or of two."""
+    opened = database()
+    job = job_reads.get_job(opened, job_id)
+    other_job = job if query.job is None else job_reads.get_job(opened, query.job)
+    source = query.source or _first_source(job)
+    other = Ranked(job_id=other_job.id, name=other_job.name, kind=other_job.kind, source=query.by)
+    values = correlated(job, source, other)
+    return CorrelationAnswer(
+        source=source,
+        other_job=other_job.id,
+        other_source=query.by,
+        n=values["n"],
+        **values["found"],
+        points=[
+            CorrelationPoint(**{name: row[name] for name in CorrelationPoint.model_fields})
+            for row in values["figure"].rows
+        ],
+    )
+
+
+@blueprint.get(f"{EXAMPLE}/alike")
+@operation(TAG, AlikeAnswer)
+def list_alike(job_id: int, example_no: int) -> AlikeAnswer:
+    """List the examples whose head scores are most like those of this one."""
+    job = job_reads.get_job(database(), job_id)
+    results.get_example(database(), job_id, example_no)
+    found = results.alike_examples(database(), job_id, example_no, job.examples)
+    alike = [AlikeExample(example=number, similarity=value) for number, value in found]
+    return AlikeAnswer(alike=alike)
+
+
+@blueprint.get(f"{EXAMPLE}/heads/{PLACE}")
+@operation(TAG, HeadTokensAnswer)
+def get_head_tokens(
+    job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
+) -> HeadTokensAnswer:
+    """Get what a head reads of each token of an example."""
+    job = job_reads.get_job(database(), job_id)
+    results.get_example(database(), job_id, example_no)
+    site = find_site(job, layer, head, query.attention_type)
+    place = {"example": example_no, "site": site.site, "head": head}
+    values = results.example_head_tokens(database(), job_id, **place)
+    if values is None:
+        return HeadTokensAnswer(attribution=None)
+    return HeadTokensAnswer(attribution=[None if math.isnan(one) else one for one in values])
+
+
+@blueprint.get(f"{EXAMPLE}/tree.json")
+@operation(TAG, TreeAnswer, errors=(HTTPStatus.NOT_FOUND,))
+def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
+    """Build the attribution tree of an example; 404 where the job stored none."""
+    tree = trees.stored_tree(job_id, example_no, as_written=False)
+    return TreeAnswer(**vars(tree))
+
+
+@blueprint.get(f"{EXAMPLE}/tree.svg")
+@operation(TAG, media_types=["image/svg+xml"])
+def draw_tree(job_id: int, example_no: int, query: TreeQuery) -> object:
+    """Draw the attribution tree of an example; 404 where the job stored none."""
+    return trees.export(job_id, example_no, "svg")
+
+
+def find_site(job: Job, layer: int, head: int, attention_type: str | None) -> Site:
+    """The site of a head. Raises NotFoundError."""
+    sites = results.list_sites(database(), job.id)
+    types = [site.attention_type for site in sites] or ["encoder"]
+    chosen = attention_type or ("encoder" if "encoder" in types else types[0])
+    for site in sites:
+        if (site.layer, site.attention_type) == (layer, chosen) and head < site.heads:
+            return site
+    raise NotFoundError(f"Job {job.id} has no results for head {head_name(layer, head, chosen)}.")
+
+
+def _first_source(job: Job) -> str:
+    known = rankings.list_rankings(database(), job.layers or 0, job.heads or 0)
+    found = next((one.source for one in known if one.job_id == job.id), None)
+    if found is None:
+        raise NotFoundError(f"Job {job.id} has no ranking of heads.")
+    return found

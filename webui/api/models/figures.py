@@ -1,0 +1,83 @@
+"""Figures, and what can be chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from headwise.figures import FORMS
+from webui.api.models.jobs import MAX_ID
+from webui.contract.models import Answer, Query
+
+Value = Annotated[str, StringConstraints(max_length=200)]
+
+
+class FigureQuery(Query):
+    """The format of a figure, and its choices; those that it does not have are refused."""
+
+    format: Literal["svg", "png", "pdf", "csv", "json"] = Field(
+        default="svg", description="`csv` is the table, `json` the Vega-Lite specification."
+    )
+    measure: Value | None = Field(default=None, description="The number that colours show.")
+    metric: Value | None = Field(default=None, description="accuracy, macro_f1 or loss.")
+    direction: Value | None = Field(default=None, description="both, least or most.")
+    source: Value | None = Field(default=None, description="A source of importance.")
+    with_: Value | None = Field(
+        default=None, alias="with", description="The ranking to compare with: `job.source`."
+    )
+    ranking: Value | None = Field(
+        default=None, description="Comparisons: a source of importance, or `first`."
+    )
+    x: Value | None = Field(default=None, description="Comparisons: a ranking, `job.source`.")
+    y: Value | None = Field(default=None, description="Comparisons: another one.")
+    label: Value | None = Field(default=None, description="The number of a gold label.")
+    model: Value | None = Field(default=None, description="The number of a model.")
+    layer: Value | None = None
+    head: Value | None = None
+    attention_type: Value | None = None
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The choices that were given."""
+        names = FigureQuery.model_fields.keys() - {"format"}
+        found = self.model_dump(exclude_none=True, by_alias=True, include=names)
+        return {name: value for name, value in found.items() if value}
+
+
+class ComparedFigureQuery(FigureQuery):
+    """A figure of jobs that are compared."""
+
+    jobs: str = Field(default="", max_length=200, description="Two to eight jobs: `5,42,43`.")
+
+
+class StudiesFigureQuery(FigureQuery):
+    """A figure of two studies."""
+
+    a: int = Field(ge=1, le=MAX_ID, description="A study.")
+    b: int = Field(ge=1, le=MAX_ID, description="Another one.")
+
+
+assert set(FORMS) == set(FigureQuery.model_fields["format"].annotation.__args__)  # type: ignore[union-attr]
+
+
+class FigureChoice(Answer):
+    """A value that can be chosen."""
+
+    value: str
+    title: str
+
+
+class FigureAnswer(Answer):
+    """A figure that a job has, or will have."""
+
+    name: str
+    title: str
+    choices: dict[str, list[FigureChoice]]
+    """By the parameter of the query string; the first value is the default."""
+
+
+class FiguresAnswer(Answer):
+    """The figures of a job."""
+
+    figures: list[FigureAnswer]

@@ -1,0 +1,100 @@
+"""Notifications in the JSON API."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint
+
+from db.ops import notifications
+from db.reads import jobs as job_reads
+from jobs.notifications import parse_recipient
+from scheduler.notifications.sending import describe
+from scheduler.serializers import notification_json, recipient_json
+from webui.api.models.notifications import (
+    JobRecipients,
+    NewRecipientAnswer,
+    NotificationAnswer,
+    NotificationQuery,
+    NotificationsAnswer,
+    RecipientAnswer,
+    RecipientBody,
+    RecipientsAnswer,
+)
+from webui.api.models.system import RemovedAnswer
+from webui.context import database, settings
+from webui.contract.operations import operation
+from webui.pages.notifications import recipients, user
+
+TAG = "Notifications"
+
+blueprint = Blueprint("notifications_api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/recipients")
+@operation(TAG, RecipientsAnswer)
+def list_recipients() -> RecipientsAnswer:
+    """List the recipients of notifications."""
+    found = [RecipientAnswer(**recipient_json(one)) for one in recipients()]
+    return RecipientsAnswer(recipients=found)
+
+
+@blueprint.post("/recipients")
+@operation(TAG, NewRecipientAnswer, statuses=(HTTPStatus.CREATED,), creates=True)
+def create_recipient(json: RecipientBody) -> tuple[NewRecipientAnswer, int]:
+    """Add a recipient, and send it a test."""
+    new = parse_recipient(json.raw)
+    added = notifications.add(database(), new, user(), *describe(new, settings()))
+    notifications.write_test(database(), added)
+    secret = notifications.secret(database(), added.id)
+    return NewRecipientAnswer(**recipient_json(added), secret=secret), 201
+
+
+@blueprint.delete("/recipients/<int(max=2147483647):number>")
+@operation(TAG, RemovedAnswer)
+def delete_recipient(number: int) -> RemovedAnswer:
+    """Remove a recipient, and what it still waits for."""
+    notifications.remove(database(), number)
+    return RemovedAnswer(removed=number)
+
+
+@blueprint.post("/recipients/<int(max=2147483647):number>/test")
+@operation(TAG, RecipientAnswer)
+def test_recipient(number: int) -> RecipientAnswer:
+    """Send a recipient a test."""
+    one = notifications.get(database(), number)
+    notifications.write_test(database(), one)
+    return RecipientAnswer(**recipient_json(one))
+
+
+@blueprint.get("/notifications")
+@operation(TAG, NotificationsAnswer)
+def list_notifications(query: NotificationQuery) -> NotificationsAnswer:
+    """List the last notifications and what became of them."""
+    found = notifications.list_notifications(database(), user(), query.limit)
+    rows = [NotificationAnswer(**notification_json(one)) for one in found]
+    return NotificationsAnswer(notifications=rows)
+
+
+@blueprint.get("/jobs/<int(max=2147483647):job_id>/recipients")
+@operation(TAG, JobRecipients)
+def get_job_recipients(job_id: int) -> JobRecipients:
+    """Get the recipients that were asked for a job."""
+    job_reads.get_job(database(), job_id)
+    return _told(job_id)
+
+
+@blueprint.put("/jobs/<int(max=2147483647):job_id>/recipients")
+@operation(TAG, JobRecipients)
+def set_job_recipients(job_id: int, json: JobRecipients) -> JobRecipients:
+    """Have these recipients told when a job ends, and no others that were asked before."""
+    job_reads.get_job(database(), job_id)
+    for number in json.recipients:
+        notifications.get(database(), number)
+    for one in recipients():
+        notifications.tell(database(), job_id, one.id, told=one.id in json.recipients)
+    return _told(job_id)
+
+
+def _told(job_id: int) -> JobRecipients:
+    return JobRecipients(recipients=sorted(notifications.told_of_job(database(), job_id)))

@@ -1,0 +1,183 @@
+"""Accounts, tokens and the audit log in the JSON API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from http import HTTPStatus
+
+from flask import Blueprint, url_for
+
+from db.accounts import accounts, audit, links, tokens
+from db.accounts.accounts import Account
+from db.accounts.audit import AuditFilter, note_made
+from jobs.errors import NotFoundError, refuse
+from webui.accounts.account import own
+from webui.accounts.person import person
+from webui.accounts.proxies import external
+from webui.api.models.people import (
+    AccountAnswer,
+    AccountBody,
+    AccountChangesBody,
+    AccountsAnswer,
+    AuditPage,
+    AuditQuery,
+    EntryAnswer,
+    LinkAnswer,
+    NewTokenAnswer,
+    PersonAnswer,
+    TokenAnswer,
+    TokenBody,
+    TokensAnswer,
+)
+from webui.api.models.system import RemovedAnswer
+from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.operations import operation
+
+TAG = "People"
+_CONFLICT = (HTTPStatus.CONFLICT,)
+_REFUSED = (HTTPStatus.FORBIDDEN,)
+
+blueprint = Blueprint("people_api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/account")
+@operation(TAG, PersonAnswer)
+def get_person() -> PersonAnswer:
+    """Get whose request this is, and their role; `local` where nobody signs in."""
+    found = person()
+    assert found is not None  # every address but the public ones has somebody
+    return PersonAnswer(
+        name=found.name,
+        user=found.folded,
+        role=found.role,
+        scope=found.token and found.token.scope,
+        expires_at=found.token and found.token.expires_at,
+    )
+
+
+@blueprint.get("/tokens")
+@operation(TAG, TokensAnswer, errors=_REFUSED)
+def list_tokens() -> TokensAnswer:
+    """List your tokens, without their secrets."""
+    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in _tokens()])
+
+
+@blueprint.post("/tokens")
+@operation(TAG, NewTokenAnswer, statuses=(HTTPStatus.CREATED,))
+def create_token(json: TokenBody) -> tuple[NewTokenAnswer, int]:
+    """Make a token; its secret is in this answer, and nowhere else."""
+    number, secret = tokens.make(database(), own(), json.name, json.scope, json.days)
+    note_made(f"token {number}")
+    made = next(one for one in _tokens() if one.id == number)
+    return NewTokenAnswer(**asdict(made), secret=secret), 201
+
+
+@blueprint.delete("/tokens/<int(max=2147483647):number>")
+@operation(TAG, RemovedAnswer)
+def delete_token(number: int) -> RemovedAnswer:
+    """Revoke one of your tokens."""
+    tokens.revoke(database(), number, own())
+    note_made(f"token {number}")
+    return RemovedAnswer(removed=number)
+
+
+@blueprint.get("/accounts")
+@operation(TAG, AccountsAnswer, errors=_REFUSED)
+def list_accounts() -> AccountsAnswer:
+    """List accounts; for administrators, as all that follows."""
+    linked = accounts.with_identity(database())
+    found = accounts.list_accounts(database())
+    return AccountsAnswer(accounts=[_answer(one, linked) for one in found])
+
+
+@blueprint.post("/accounts")
+@operation(TAG, AccountAnswer, statuses=(HTTPStatus.CREATED,), errors=_CONFLICT)
+def create_account(json: AccountBody) -> tuple[AccountAnswer, int]:
+    """Add an account without a way in: make a link for it."""
+    added = accounts.add(database(), json.name, json.role)
+    note_made(f"account {added.folded}")
+    return _answer(added, set()), 201
+
+
+@blueprint.patch("/accounts/<int(max=2147483647):account>")
+@operation(TAG, AccountAnswer, errors=_CONFLICT)
+def change_account(account: int, json: AccountChangesBody) -> AccountAnswer:
+    """Change a role, or refuse somebody and end their sessions, or let them in again."""
+    found = _found(account)
+    if json.role is None and json.disabled is None:
+        raise refuse("changes", None, "change nothing", "Give role or disabled.")
+    if json.role is not None:
+        accounts.set_role(database(), found, json.role)
+    if json.disabled is not None:
+        accounts.set_disabled(database(), found, json.disabled)
+    return _answer(accounts.get_number(database(), account), accounts.with_identity(database()))
+
+
+@blueprint.delete("/accounts/<int(max=2147483647):account>/identities")
+@operation(TAG, AccountAnswer, errors=_CONFLICT)
+def unlink_account(account: int) -> AccountAnswer:
+    """Unlink an account from the identity provider, and end the sessions that came from there."""
+    found = _found(account)
+    accounts.unlink(database(), found)
+    return _answer(found, set())
+
+
+@blueprint.delete("/accounts/<int(max=2147483647):account>")
+@operation(TAG, RemovedAnswer, errors=_CONFLICT)
+def delete_account(account: int) -> RemovedAnswer:
+    """Remove an account with its sessions and tokens; its jobs stay, and go on."""
+    accounts.remove(database(), _found(account))
+    return RemovedAnswer(removed=account)
+
+
+@blueprint.post("/accounts/<int(max=2147483647):account>/link")
+@operation(TAG, LinkAnswer)
+def create_link(account: int) -> LinkAnswer:
+    """Make a one-time link, with which they choose a password; earlier links are dead."""
+    if "password" not in settings().ways:
+        raise NotFoundError("Nobody signs in with a password here.")
+    secret = links.make(database(), _found(account))
+    return LinkAnswer(url=external(url_for("sign_in.welcome", secret=secret)), hours=links.HOURS)
+
+
+@blueprint.get("/audit")
+@operation(TAG, AuditPage, errors=_REFUSED)
+def list_audit(query: AuditQuery) -> AuditPage:
+    """List entries of the audit log, newest first."""
+    found = audit.list_entries(
+        database(),
+        AuditFilter(user=query.user, action=query.action, object=query.object, since=query.since),
+        before=cursors.number(query.cursor) or 0,
+        limit=query.limit + 1,
+    )
+    shown = found[: query.limit]
+    return AuditPage(
+        entries=[EntryAnswer(**{**vars(one), "detail": dict(one.detail or {})}) for one in shown],
+        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
+    )
+
+
+def _tokens() -> list[tokens.Token]:
+    return tokens.list_tokens(database(), own())
+
+
+def _found(number: int) -> Account:
+    found = accounts.get_number(database(), number)
+    note_made(f"account {found.folded}")
+    return found
+
+
+def _answer(one: Account, linked: Collection[int]) -> AccountAnswer:
+    return AccountAnswer(
+        id=one.id,
+        name=one.name,
+        user=one.folded,
+        role=one.role,
+        disabled=one.disabled,
+        has_password=one.password is not None,
+        has_identity=one.id in linked,
+        created_at=one.created_at,
+        signed_in_at=one.signed_in_at,
+    )

@@ -1,0 +1,164 @@
+"""A figure on a page: its specification, its choices as links, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from flask import request, url_for
+from markupsafe import Markup
+
+from db.reads.jobs import Job
+from headwise.figures import Figure
+from jobs.errors import NotFoundError
+from scheduler.figures import figures_of
+from scheduler.figures.base import Figures
+from webui.context import database, same_page
+
+FILES = {"svg": "SVG", "png": "PNG", "pdf": "PDF", "csv": "CSV", "json": "Vega-Lite"}
+"""Formats that a figure is offered in, with their names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A choice of a figure: its values as links."""
+
+    name: str
+    """Its name in addresses."""
+    title: str
+    values: tuple[tuple[str, str, str, bool], ...]
+    """Value, title, address, and True for the one that is shown."""
+
+    @property
+    def long(self) -> bool:
+        """True where there are too many values to stand in a row."""
+        return len(self.values) > 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A figure on a page."""
+
+    key: str
+    """Its id on the page."""
+    figure: Figure
+    choices: tuple[Choice, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    """Names of formats with their addresses."""
+    picture: str | None = None
+    """The address of the picture for browsers without scripts."""
+    links: Mapping[str, str] | None = None
+    """Addresses to which marks lead, by their `name`."""
+
+    @property
+    def height(self) -> int:
+        """At least as many pixels as the chart will take, so that nothing moves when it appears."""
+        chart = self.figure.chart
+        return self._height(-(-self._panels // chart["columns"]) if "facet" in chart else 1)
+
+    @property
+    def narrow_height(self) -> int:
+        """The same where panels stand below each other, and the legend below the chart."""
+        return self._height(self._panels) + (
+            76 if '"color"' in json.dumps(self.figure.chart) else 0
+        )
+
+    @property
+    def _panels(self) -> int:
+        facet = self.figure.chart.get("facet")
+        return len(facet["sort"]) if facet else 1
+
+    def _height(self, rows: int) -> int:
+        """Pixels of rows of panels."""
+        one = self.figure.chart.get("spec", self.figure.chart)
+        height = one.get("height", 0)
+        if isinstance(height, dict):
+            field = one["encoding"]["y"]["field"]
+            height = height["step"] * len({row[field] for row in self.figure.rows})
+        return rows * (int(height) + 60)
+
+    @property
+    def spec(self) -> Markup:
+        """Its specification as JSON for a script element; the page's script adds the colours."""
+        spec = self.figure.spec
+        del spec["config"], spec["usermeta"]
+        if self.links:
+            for row in spec["data"]["values"]:
+                row["href"] = self.links.get(row["name"])
+        text = json.dumps(spec, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # Nothing ends the script element early.
+        return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+TITLES = {
+    "measure": "What the colours show",
+    "metric": "What is shown",
+    "direction": "Which heads go first",
+    "source": "Importance by",
+    "ranking": "Ranks by",
+    "x": "Across",
+    "y": "Upwards",
+}
+
+
+def show(
+    job: Job,
+    name: str,
+    given: Mapping[str, str] | None = None,
+    *,
+    key: str = "",
+    link: Callable[[Mapping[str, Any]], str] | None = None,
+) -> Shown | None:
+    """A figure of a job, see `show_of`."""
+
+    address = partial(url_for, "figure_api.get_figure", job_id=job.id)
+    return show_of(figures_of(job), name, address, given, key=key, link=link)
+
+
+def show_of(
+    figures: Figures[Any],
+    name: str,
+    address: Callable[..., str],
+    given: Mapping[str, str] | None = None,
+    *,
+    key: str = "",
+    link: Callable[[Mapping[str, Any]], str] | None = None,
+) -> Shown | None:
+    """A figure with the choices of the query string; None while it has no results.
+
+    address: of its files in the API, given its `kind`, its choices and a `format`
+    given: choices that the page makes itself
+    key: its id on the page, by default its name
+    link: the address to which a mark leads, by its row
+
+    Raises InputError for a value that cannot be chosen.
+    """
+    fixed = given or {}
+    try:
+        drawn = figures.draw(database(), name, fixed, offered=request.args)
+    except NotFoundError:
+        return None
+    key = key or name
+    files = {form: address(kind=name, **drawn.chosen, format=form) for form in FILES}
+    return Shown(
+        key=key,
+        figure=drawn.figure,
+        choices=tuple(
+            Choice(
+                name=choice,
+                title=TITLES.get(choice, choice.capitalize()),
+                values=tuple(
+                    (value, title, same_page(key, **{choice: value}), value == drawn.chosen[choice])
+                    for value, title in values.items()
+                ),
+            )
+            for choice, values in drawn.choices.items()
+            if choice not in fixed and len(values) > 1
+        ),
+        files=tuple((title, files[form]) for form, title in FILES.items()),
+        picture=files["svg"],
+        links={row["name"]: link(row) for row in drawn.figure.rows} if link else None,
+    )

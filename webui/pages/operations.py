@@ -1,0 +1,301 @@
+"""The page for operators: queues, workers, errors, users and disk; and the page of a worker."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request, url_for
+
+from db.accounts.audit import note_made
+from db.ops import fleet, job_sizes, retention, samples
+from db.ops.fleet import Worker
+from db.ops.samples import Sample, Subject
+from db.reads import operations, workers
+from db.reads.errors import read_errors
+from db.reads.operations import Now, Queue, WorkerTotal
+from jobs import formatting
+from jobs.errors import ConflictError, NotFoundError, refuse
+from jobs.space import spaces
+from scheduler.submission.control import control
+from webui.accounts import trail
+from webui.context import choice, clean, database, integer, redirect, settings
+from webui.timelines import DURATIONS, Timeline, timeline
+
+HOUR = 3_600
+DISK_PAGE = 25
+MOST_QUEUES = 6
+"""Queues that are drawn; the busiest."""
+MOST_WORKERS = 50
+MOST_ERRORS = 50
+ATTEMPTS_PAGE = 25
+
+WORKER_ORDERS: dict[str, tuple[str, Callable[[WorkerTotal], Any]]] = {
+    "seen": ("last seen", lambda one: one.worker.silent if one.worker else math.inf),
+    "rate": ("fastest", lambda one: -(one.total.rate or 0.0)),
+    "failures": ("most failures", lambda one: -one.total.failures),
+    "examples": ("most examples", lambda one: -one.total.examples),
+}
+DISK_ORDERS = {
+    "size": "largest",
+    "details": "most to purge",
+    "age": "oldest",
+    "examples": "most examples",
+    "user": "by user",
+}
+
+blueprint = Blueprint("operations", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A time up to now that the page looks at."""
+
+    hours: int
+    name: str
+    step: int
+    """Seconds of a step of the charts."""
+    row: int
+    """Seconds of a row of the tables beside them."""
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Its beginning, at a step, and its end: seconds since 1970."""
+        end = time.time()
+        return (end - self.hours * HOUR) // self.step * self.step, end
+
+
+PERIODS = {
+    str(period.hours): period
+    for period in (
+        Period(hours=12, name="12 hours", step=300, row=HOUR),
+        Period(hours=24, name="24 hours", step=600, row=HOUR),
+        Period(hours=168, name="7 days", step=HOUR, row=6 * HOUR),
+        Period(hours=720, name="30 days", step=4 * HOUR, row=24 * HOUR),
+    )
+}
+"""By the value of the parameter `hours`."""
+
+
+def _asked_period() -> Period:
+    """The period that the query string asks for. Raises InputError."""
+    return PERIODS[choice("hours", PERIODS, "24")]
+
+
+@blueprint.app_context_processor
+def _helpers() -> dict[str, object]:
+    return {"here": _here}
+
+
+def _here(**changes: object) -> str:
+    """The address of this page with some of its choices changed."""
+    known = ("hours", "workers", "disk", "disk_page")
+    asked = {name: request.args[name] for name in known if request.args.get(name)}
+    values: dict[str, Any] = {**asked, **changes}
+    return url_for(".show", **values)
+
+
+@blueprint.get("/operations")
+def show() -> str:
+    """Everything that an operator looks at in the morning."""
+    opened, own, period = database(), settings(), _asked_period()
+    now = operations.read_now(opened, own)
+    since, _ = period.span
+    queues = operations.read_queues(opened, now, since, period.step)
+    errors = read_errors(opened, since)
+    return render_template(
+        "operations.html",
+        periods=list(PERIODS.values()),
+        queues=queues,
+        drawn=[(queue, _queue_charts(queue, period)) for queue in queues[:MOST_QUEUES]],
+        queue_rows=lambda queue: list(table_rows(queue.samples, period.row)),
+        errors=errors[:MOST_ERRORS],
+        error_count=sum(group.count for group in errors),
+        error_groups=len(errors),
+        users=operations.read_users(opened, now),
+        **_processes(now, period),
+        **_disk(),
+    )
+
+
+@blueprint.get("/operations/processes")
+def processes() -> str:
+    """Workers and schedulers alone, with which the page renews them."""
+    now = operations.read_now(database(), settings())
+    return render_template("operations_processes.html", **_processes(now, _asked_period()))
+
+
+@blueprint.get("/workers")
+def old_address() -> Response:
+    """Lead the address that this page had to its workers."""
+    return redirect(url_for(".show", _anchor="workers"), 301)
+
+
+def _processes(now: Now, period: Period) -> dict[str, object]:
+    order = choice("workers", WORKER_ORDERS, "seen")
+    found = operations.read_workers(database(), now, period.span[0])
+    found.sort(key=lambda one: (not one.alive, WORKER_ORDERS[order][1](one), one.name))
+    alive = sum(one.alive for one in found)
+    return {
+        "period": period,
+        "workers": found[:MOST_WORKERS],
+        "workers_alive": alive,
+        "workers_busy": sum(one.condition == "busy" for one in now.workers),
+        "workers_gone": len(found) - alive,
+        "worker_orders": {name: words for name, (words, _) in WORKER_ORDERS.items()},
+        "worker_order": order,
+        "schedulers": fleet.list_schedulers(database(), settings()),
+    }
+
+
+def _disk() -> dict[str, object]:
+    order = choice("disk", DISK_ORDERS, "size")
+    page = integer("disk_page", 1, low=1, high=1_000_000)
+    whole = job_sizes.read_whole(database())
+    offset = (page - 1) * DISK_PAGE
+    return {
+        "whole": whole,
+        "spaces": list(spaces(settings())),
+        "sizes": job_sizes.list_sizes(database(), order, limit=DISK_PAGE, offset=offset),
+        "disk_order": order,
+        "disk_orders": DISK_ORDERS,
+        "disk_page": page,
+        "disk_pages": max(1, math.ceil(whole.jobs / DISK_PAGE)),
+    }
+
+
+@blueprint.post("/operations/disk/<any(purge, delete):action>")
+def remove(action: str) -> Response:
+    """Purge or delete the jobs that were ticked, then back to the list."""
+    numbers = [int(raw) for raw in request.form.getlist("job") if raw.isdecimal() and len(raw) < 10]
+    if not numbers:
+        raise refuse("job", None, "no job is ticked", "Tick jobs in the table of Disk.")
+    done, refused = [], []
+    for number in numbers:
+        try:
+            if action == "purge":
+                retention.purge(database(), number)  # the scheduler removes the rows
+            else:
+                control(database(), number, action)
+            done.append(f"job {number}")
+        except (ConflictError, NotFoundError) as error:
+            refused.append(str(error))
+    if refused:
+        if done:  # the request is refused, but not for these
+            trail.write(f"{action} jobs", object=", ".join(done))
+        word = {"purge": "purged", "delete": "deleted"}[action]
+        raise ConflictError(" ".join([*refused, f"{formatting.counted(len(done), 'job')} {word}."]))
+    for one in done:
+        note_made(one)
+    return redirect(_here(_anchor="disk"))
+
+
+@blueprint.get("/workers/<path:name>")
+def show_worker(name: str) -> str:
+    """A worker: what it is, what it did, its speed and memory over time. Raises NotFoundError."""
+    period = _asked_period()
+    page = integer("page", 1, low=1, high=1_000_000)
+    found, series, attempts = read_worker(name, period, page)
+    charts = _worker_charts(series, period)
+    return render_template(
+        "worker.html",
+        name=name,
+        worker=found,
+        period=period,
+        periods=list(PERIODS.values()),
+        charts=charts,
+        rows=list(table_rows(series, period.row)),
+        total=samples.added(series),
+        attempts=attempts[:ATTEMPTS_PAGE],
+        page=page,
+        more=len(attempts) > ATTEMPTS_PAGE,
+    )
+
+
+def read_worker(
+    name: str, period: Period, page: int = 1
+) -> tuple[Worker | None, list[Sample], list[workers.WorkerAttempt]]:
+    """A worker as it is, its samples, and its attempts: those of a page and one more.
+
+    The worker is None if it was not seen for a day. Raises NotFoundError for an unknown one.
+    """
+    opened, name = database(), clean(name)
+    listed = fleet.list_workers(opened, settings())
+    found = next((worker for worker in listed if worker.name == name), None)
+    since, _ = period.span
+    series = samples.read_series(opened, Subject.WORKER, since, period.step, name).get(name, [])
+    offset = (page - 1) * ATTEMPTS_PAGE
+    attempts = workers.list_attempts(opened, name, limit=ATTEMPTS_PAGE + 1, offset=offset)
+    if found is None and not series and not attempts and page == 1:
+        raise NotFoundError(f"There is no worker {name[:100]}.")
+    return found, series, attempts
+
+
+def _queue_charts(queue: Queue, period: Period) -> list[Timeline]:
+    step = period.step
+    return [
+        _chart("Examples waiting", queue.samples, period, lambda one: one.waiting),
+        _chart(
+            "Longest wait",
+            queue.samples,
+            period,
+            lambda one: one.oldest,
+            formatting.duration,
+            DURATIONS,
+        ),
+        _chart("Examples per second", queue.samples, period, lambda one: one.examples / step),
+    ]
+
+
+def _worker_charts(series: Sequence[Sample], period: Period) -> list[Timeline]:
+    step = period.step
+    charts = [
+        _chart("Examples per second", series, period, lambda one: one.examples / step),
+        _chart("Memory", series, period, lambda one: one.memory, formatting.size),
+    ]
+    if any(one.device_memory for one in series):
+        charts.append(
+            _chart("GPU memory", series, period, lambda one: one.device_memory, formatting.size)
+        )
+    return charts
+
+
+def _chart(
+    title: str,
+    series: Sequence[Sample],
+    period: Period,
+    value: Callable[[Sample], float | None],
+    shown: Callable[[float], str] | None = None,
+    tops: Sequence[float] = (),
+) -> Timeline:
+    points = [(float(one.starts_at), value(one)) for one in series]
+    shown = shown or _plain
+    return timeline(title, points, span=period.span, step=period.step, shown=shown, tops=tops)
+
+
+def _plain(value: float) -> str:
+    """A number without zeros at its end: levels of an axis are round."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table_rows(series: Iterable[Sample], seconds: int) -> Iterator[dict[str, Any]]:
+    """The steps of a chart in longer ones, newest first: sums, and the largest of what waits."""
+    groups: dict[int, list[Sample]] = {}
+    for one in series:
+        groups.setdefault(one.starts_at // seconds * seconds, []).append(one)
+    for at, those in sorted(groups.items(), reverse=True):
+        yield {
+            "at": at,
+            "examples": sum(one.examples for one in those),
+            "failures": sum(one.failures for one in those),
+            "rate": sum(one.examples for one in those) / seconds,
+            **{name: _most(those, name) for name in ("waiting", "oldest", "memory")},
+            "workers": min((n for one in those if (n := one.workers) is not None), default=None),
+        }
+
+
+def _most(those: Sequence[Sample], name: str) -> float | None:
+    return max((n for one in those if (n := getattr(one, name)) is not None), default=None)
