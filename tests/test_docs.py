@@ -108,6 +108,19 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").glob("decisions*.md")), ids=lambda p: p.name
+)
+def test_every_decision_has_a_date(page: Path) -> None:
+    _, *records = page.read_text(encoding="utf-8").split("\n## ")
+    undated = [
+        record.splitlines()[0]
+        for record in records
+        if not re.match(r"(Parts\n|[^\n]+\n\n\*\d{4}-\d\d-\d\d\*\n)", record)
+    ]
+    assert not undated, "a line such as *2026-11-29* goes below the title"
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that headings get."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
