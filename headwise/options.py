@@ -54,6 +54,7 @@ class Arguments(TypedDict, total=False):
     edges: int
     matrices: bool
     head_token_attribution: bool
+    heads: Sequence[str]
     token_budget: int | None
     seed: int
     precision: str
@@ -83,6 +84,8 @@ class Options:
     matrices: keep the whole attribution, float32 [S, H, n, n] per example
     head_token_attribution: keep what every head reads of each token, float32 [S, H, n] per example;
         it also follows from matrices
+    heads: names of heads, such as ``L3 H7`` or ``cross L3 H7``, whose whole attention probabilities
+        and attribution are kept, each float32 [n, n] per example
     token_budget: tokens (rows x length) in one pass through the model; halved when memory runs
         out. By default what suits the device, fitted to free memory and remembered per model.
     seed: for method ``random``; the numbers of an example depend on it and its index alone
@@ -107,6 +110,7 @@ class Options:
     edges: int = 16
     matrices: bool = True
     head_token_attribution: bool = False
+    heads: Sequence[str] = ()
     token_budget: int | None = None
     seed: int = 0
     precision: str = PRECISIONS[0]
@@ -127,6 +131,8 @@ class Options:
             raise OptionError(f"max_points must be from 3 to {MAX_POINTS}, not {self.max_points}")
         if self.edges < 0:
             raise OptionError(f"edges must be at least 0, not {self.edges}")
+        if isinstance(self.heads, str):
+            raise OptionError(f"heads must be a sequence of names, not one string: {self.heads!r}")
         if self.token_budget is not None and self.token_budget < 1:
             raise OptionError(f"token_budget must be at least 1, not {self.token_budget}")
         if self.target == "gold" and self.gold is None:

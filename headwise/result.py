@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from safetensors.numpy import save_file
 from headwise.errors import OptionError
 from headwise.html import Explanation, Picture, heat_map, section
 from headwise.models.labels import Outputs
+from headwise.naming import head_name
 from headwise.replay import Site
 from headwise.segmentation import Span
 from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
@@ -31,8 +33,11 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
+HeadPlace = tuple[int, int]
+"""A head: the index of its site, and its number there."""
+
 _FORMAT = "headwise-attribution-3"
-_RAGGED = ("token_attribution", "matrices", "head_token_attribution")
+_RAGGED = ("token_attribution", "matrices", "head_token_attribution", "attention", "attribution")
 _HEADER = (
     "method",
     "labels",
@@ -44,6 +49,30 @@ _HEADER = (
     "errors",
 )
 _SHOWN_EXAMPLES, _SHOWN_PAIRS = 3, 8
+
+
+class HeadMatrices(NamedTuple):
+    """The matrices of one head on one example, float32 [n, n]; rows are queries, columns keys.
+
+    attention: probabilities; each row sums to one
+    attribution: Attr, or the values of another method
+    """
+
+    attention: Floats
+    attribution: Floats
+
+
+def find_head(sites: Sequence[Site], name: str) -> HeadPlace:
+    """Return the head of a name, such as ``L3 H7``. Raises OptionError for an unknown one."""
+    names = {
+        head_name(site.layer, head, site.attention_type): (site.index, head)
+        for site in sites
+        for head in range(site.heads)
+    }
+    if name not in names:
+        first, *_, last = names
+        raise OptionError(f"the model has no head {name!r}; its heads are {first} to {last}")
+    return names[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +137,9 @@ class Attribution:
         not kept
     head_token_attribution: per example the sum of Attr over queries, by head and key token, float32
         [S, H, n], None if it failed; or None if it was not kept
+    heads: the K heads whose matrices were kept whole: index of the site, and head
+    attention, attribution: per example the attention probabilities and Attr of these heads, from
+        one forward pass, float32 [K, n, n], None if it failed; or None without such heads
     """
 
     method: str
@@ -143,6 +175,9 @@ class Attribution:
     matrices: tuple[Floats | None, ...] | None = None
     head_token_attribution: tuple[Floats | None, ...] | None = None
     outputs: Outputs = Outputs.CLASSES
+    heads: tuple[HeadPlace, ...] = ()
+    attention: tuple[Floats | None, ...] | None = None
+    attribution: tuple[Floats | None, ...] | None = None
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -161,6 +196,27 @@ class Attribution:
         matrices = self._kept_matrices(example)
         matrix: Floats = matrices[self._site(layer, head, attention_type).index, head]
         return matrix
+
+    def head_matrices(
+        self, example: int, layer: int, head: int, attention_type: str | None = None
+    ) -> HeadMatrices:
+        """Return the attention of one head beside its Attr, from one forward pass.
+
+        attention_type: for a layer with several sites, as in a decoder
+
+        Raises OptionError if the head was not among the ``heads`` that were kept, and like
+        ``matrix``.
+        """
+        place = (self._site(layer, head, attention_type).index, head)
+        if place not in self.heads or self.attention is None or self.attribution is None:
+            site = self.sites[place[0]]
+            name = head_name(site.layer, head, site.attention_type)
+            raise OptionError(f"{name} was not kept; use attribute(..., heads=[{name!r}])")
+        attention, attribution = self.attention[example], self.attribution[example]
+        if attention is None or attribution is None:
+            raise OptionError(f"example {example} failed: {self.errors[example]}")
+        at = self.heads.index(place)
+        return HeadMatrices(attention=attention[at], attribution=attribution[at])
 
     def _site(self, layer: int, head: int, attention_type: str | None) -> Site:
         """Return the site of a head."""
@@ -381,6 +437,7 @@ class Attribution:
                 arrays[f"interactions.{example}"] = packed
         header = {name: getattr(self, name) for name in _HEADER}
         header["sites"] = [dataclasses.asdict(site) for site in self.sites]
+        header["heads"] = self.heads
         header["has_matrices"] = self.matrices is not None
         header["has_head_token_attribution"] = self.head_token_attribution is not None
         # A single entry: safetensors writes several in an order that varies from run to run.
@@ -403,6 +460,8 @@ class Attribution:
             name: tuple(arrays.pop(f"{name}.{e}", None) for e in range(len(tokens)))
             for name in _RAGGED
         }
+        # Earlier files have none.
+        heads = tuple((site, head) for site, head in header.get("heads", ()))
         packed = [arrays.pop(f"interactions.{e}", None) for e in range(len(tokens))]
         return cls(
             method=header["method"],
@@ -426,6 +485,9 @@ class Attribution:
                 if header.get("has_head_token_attribution")
                 else None
             ),
+            heads=heads,
+            attention=ragged["attention"] if heads else None,
+            attribution=ragged["attribution"] if heads else None,
             **arrays,
         )
 

@@ -16,7 +16,7 @@ from headwise.errors import first_line
 from headwise.models.labels import Outputs
 from headwise.options import Options
 from headwise.replay import Site
-from headwise.result import Attribution, Floats, Ints
+from headwise.result import Attribution, Floats, HeadPlace, Ints
 from headwise.trees import Interactions, interactions
 
 
@@ -32,6 +32,7 @@ class SiteResult:
     summed: the matrix summed over heads, [B, n, n]
     matrix: [B, H, n, n] or None
     by_head_and_key: [B, H, n] or None
+    attention, attribution: of the heads that are kept whole, [B, K, n, n]
     f0, f1, total, points, converged: [B]
     finite: [B], False where a pass gave a number that is not finite
     """
@@ -48,6 +49,8 @@ class SiteResult:
     summed: Tensor
     matrix: Tensor | None
     by_head_and_key: Tensor | None
+    attention: Tensor
+    attribution: Tensor
     f0: Tensor
     f1: Tensor
     total: Tensor
@@ -79,13 +82,18 @@ class MethodValues:
 
 
 def summarize(
-    cells: MethodValues, attention: Tensor, lengths: Tensor, options: Options
+    cells: MethodValues,
+    attention: Tensor,
+    lengths: Tensor,
+    options: Options,
+    whole: Sequence[int] = (),
 ) -> SiteResult:
     """Reduce the values of one site to maxima, sums and largest cells.
 
     attention: [B, H, n, n]
     lengths: number of tokens without padding, int [B]
     options: what to keep
+    whole: heads of the site whose matrices are kept
     """
     batch, heads, n, _ = attention.shape
     attr, shown = cells.values, attention
@@ -99,6 +107,7 @@ def summarize(
         counted = tokens & torch.eye(n, dtype=torch.bool, device=lengths.device)
         shown = cells.token_weight[:, :, None].expand_as(attr)
     attr = attr.masked_fill(~counted, 0)
+    kept = torch.tensor(whole, dtype=torch.long, device=attr.device)
     ranked = attr.masked_fill(~counted, -math.inf).flatten(1)
     scores, best = ranked.view(batch, heads, n * n).max(-1)
     values, cell = ranked.topk(min(options.edges, ranked.shape[1]), dim=1)
@@ -121,6 +130,8 @@ def summarize(
         summed=attr.sum(1).float().cpu(),
         matrix=attr.float().cpu() if options.matrices else None,
         by_head_and_key=attr.sum(2).float().cpu() if options.head_token_attribution else None,
+        attention=attention.index_select(1, kept).float().cpu(),
+        attribution=attr.index_select(1, kept).float().cpu(),
         f0=(undefined if cells.f0 is None else cells.f0).cpu(),
         f1=(undefined if cells.f1 is None else cells.f1).cpu(),
         total=totals.sum(1).cpu(),
@@ -131,6 +142,9 @@ def summarize(
     return result if cells.defined else _undefined(result)
 
 
+_ATTENTION = ("attention_max", "attention_mean", "attention")
+
+
 def _undefined(result: SiteResult) -> SiteResult:
     """Replace everything but the attention by NaN, and drop the edges."""
     nothing = {
@@ -138,7 +152,7 @@ def _undefined(result: SiteResult) -> SiteResult:
         for field in dataclasses.fields(result)
         if isinstance(value := getattr(result, field.name), Tensor) and value.is_floating_point()
     }
-    attention = {name: getattr(result, name) for name in ("attention_max", "attention_mean")}
+    attention = {name: getattr(result, name) for name in _ATTENTION}
     edges = {name: nothing[name][:, :0] for name in ("edge_value", "edge_attention")}
     return dataclasses.replace(
         result,
@@ -147,6 +161,11 @@ def _undefined(result: SiteResult) -> SiteResult:
         positions=torch.full_like(result.positions, -1),
         points=torch.zeros_like(result.points),
     )
+
+
+def heads_of(places: Sequence[HeadPlace], site: int) -> list[int]:
+    """Return the heads of one site among places."""
+    return [head for index, head in places if index == site]
 
 
 class Collector:
@@ -159,10 +178,11 @@ class Collector:
         labels: tuple[str, ...],
         encoded: Sequence[Encoded],
         k: int,
+        whole: Sequence[HeadPlace] = (),
     ) -> None:
         e, s, h = len(encoded), len(sites), max(site.heads for site in sites)
         self._method, self._sites, self._labels = method, sites, labels
-        self._encoded, self._k = encoded, k
+        self._encoded, self._k, self._whole = encoded, k, tuple(whole)
 
         def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
             fill = math.nan if np.issubdtype(dtype, np.floating) else -1
@@ -190,6 +210,8 @@ class Collector:
         self._errors: list[str | None] = [None] * e
         self._matrices: list[Floats | None] = [None] * e
         self._by_head: list[Floats | None] = [None] * e
+        self._attention: list[Floats | None] = [None] * e
+        self._attribution: list[Floats | None] = [None] * e
         self._tokens: list[Floats | None] = [None] * e
         self._interactions: list[Interactions | None] = [None] * e
 
@@ -269,6 +291,16 @@ class Collector:
         self._interactions[example] = interactions(summed.numpy(), self._sites)
         self._matrices[example] = self._stacked([r.matrix for r in results], row, n)
         self._by_head[example] = self._stacked([r.by_head_and_key for r in results], row, n)
+        self._attention[example] = self._of_heads([r.attention for r in results], row, n)
+        self._attribution[example] = self._of_heads([r.attribution for r in results], row, n)
+
+    def _of_heads(self, parts: Sequence[Tensor], row: int, n: int) -> Floats:
+        """Stack the matrices of the chosen heads of one example in their order, [K, n, n]."""
+        stacked = np.empty((len(self._whole), n, n), dtype=np.float32)
+        for place, (site, head) in enumerate(self._whole):
+            within = heads_of(self._whole, site).index(head)
+            stacked[place] = parts[site][row, within, :n, :n].numpy()
+        return stacked
 
     def _stacked(self, parts: Sequence[Tensor | None], row: int, n: int) -> Floats | None:
         """Stack the values by head of one example, [S, H, n ...]; None if they are not kept."""
@@ -300,5 +332,8 @@ class Collector:
             head_token_attribution=(
                 tuple(self._by_head) if options.head_token_attribution else None
             ),
+            heads=self._whole,
+            attention=tuple(self._attention) if self._whole else None,
+            attribution=tuple(self._attribution) if self._whole else None,
             **self._arrays,
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from headwise.attribution.batches import prepared
-from headwise.attribution.collect import Collector, SiteResult, summarize
+from headwise.attribution.collect import Collector, SiteResult, heads_of, summarize
 from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import Evaluator, TokenBudget
 from headwise.attribution.methods import Batch, method_for, needs_ends
@@ -31,7 +31,7 @@ from headwise.options import Arguments, Options, takes_options
 from headwise.precision import rounding_unit, widened
 from headwise.pruning.shrinking import emptied
 from headwise.replay import Replay
-from headwise.result import Attribution
+from headwise.result import Attribution, HeadPlace, find_head
 from headwise.targets import Targets, label_names
 
 
@@ -92,17 +92,16 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
             "attribute the whole model, or one made by headwise.zero_heads"
         )
     with prepared(model, options) as prepared_model:
+        sites = prepared_model.replay.sites
+        whole = [find_head(sites, name) for name in dict.fromkeys(options.heads)]
         call = _Call(
             encoded=encoded,
             options=options,
             targets=targets,
             budget=prepared_model.budget,
+            whole=whole,
             collector=Collector(
-                options.method,
-                prepared_model.replay.sites,
-                label_names(model),
-                encoded,
-                options.edges,
+                options.method, sites, label_names(model), encoded, options.edges, whole
             ),
         )
         prepared_model.run("attribution", encoded, call.attribute, call.collector.fail)
@@ -117,6 +116,7 @@ class _Call:
     options: Options
     targets: Targets
     budget: TokenBudget
+    whole: Sequence[HeadPlace]
     collector: Collector
 
     def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> None:
@@ -152,6 +152,7 @@ class _Call:
         for site in range(len(replay.sites)):
             attention = recording.attention(site)
             values = method(site, attention)
-            results.append(summarize(values, attention, lengths, options))
+            whole = heads_of(self.whole, site)
+            results.append(summarize(values, attention, lengths, options, whole))
         probabilities = function.probabilities(recording.logits.detach())
         self.collector.add(batch, results, probabilities, predicted, target)
