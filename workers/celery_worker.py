@@ -5,7 +5,6 @@ The parent never imports torch: only the child may touch CUDA.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import os
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import billiard
-from celery import Celery, bootsteps
+from celery import Celery
 from celery.apps import worker as celery_app
 from celery.apps.worker import Worker as WorkController
 from celery.exceptions import SecurityWarning, WorkerLostError
@@ -91,13 +90,13 @@ class _Shutdown:
     """
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
+        self._read, write = os.pipe()
+        self._write = [write]
 
     def announce(self) -> None:
-        """In the parent, from a signal handler, any number of times."""
-        write, self._write = self._write, -1
-        if write >= 0:
-            os.close(write)
+        """In the parent, from signal handlers and threads, any number of times."""
+        with contextlib.suppress(IndexError):
+            os.close(self._write.pop())
 
     def wait(self) -> None:
         """In a child: block until the shutdown is announced."""
@@ -105,42 +104,23 @@ class _Shutdown:
         os.read(self._read, 1)
 
 
-def _cold_shutdown(announce: Callable[[], None]) -> type[bootsteps.StartStopStep]:
-    """Make SIGQUIT, or a second SIGINT, end the worker within COLD_SECONDS, whatever it is doing.
+def _expect_cold_shutdown(announce: Callable[[], None]) -> None:
+    """Make SIGQUIT end the worker within COLD_SECONDS, whatever it is doing.
 
-    Celery's own handlers close the pool and talk to the broker within the handler: they wait for
-    locks that the code they interrupted holds, for a child that does not start, for a broker that
-    does not answer. Here the handler only leaves word, and the loop ends the worker as it always
-    does.
+    Celery's handlers close the pool and talk to the broker: they wait for locks that the code they
+    interrupted holds, for a child that does not start, for a broker that does not answer. And
+    a handler does not begin before the main thread has left the library that it is in, such as an
+    SQLite that waits for a lock. So the signal is blocked, also for children, and a thread waits
+    for it: it only leaves word, and the loop ends the worker as it always does.
     """
-    parent = os.getpid()
-
-    def cold(*_: Any) -> None:
-        if os.getpid() != parent:
-            return  # a terminal signals the child, too; its parent ends it
-        announce()
-        if state.should_terminate is None:
-            _thread.start_new_thread(_end_soon, ())  # Thread.start() would take a lock
-        state.should_terminate = 1
-
-    class ColdShutdown(bootsteps.StartStopStep):  # type: ignore[misc]
-        def start(self, _worker: Any) -> None:
-            """Replace Celery's handlers, which it installs before its steps start."""
-            warm = signal.getsignal(signal.SIGINT)
-
-            def interrupted(*arguments: Any) -> None:
-                if callable(warm):
-                    warm(*arguments)
-                signal.signal(signal.SIGINT, cold)
-
-            signal.signal(signal.SIGQUIT, cold)
-            signal.signal(signal.SIGINT, interrupted)
-
-    return ColdShutdown
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT})
+    threading.Thread(target=_end_on_sigquit, args=(announce,), daemon=True).start()
 
 
-def _end_soon() -> None:
-    """Kill what a cold shutdown has not ended in time, and end this process."""
+def _end_on_sigquit(announce: Callable[[], None]) -> None:
+    signal.sigwait({signal.SIGQUIT})
+    announce()
+    state.should_terminate = 1
     time.sleep(COLD_SECONDS)
     for child in billiard.active_children():
         with contextlib.suppress(ProcessLookupError):
@@ -155,6 +135,18 @@ class _Parent(WorkController):  # type: ignore[misc]
     def should_use_eventloop(self) -> bool:
         """Whatever the broker's transport could do."""
         return False
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """Make the second SIGINT a SIGQUIT, which Celery would handle by itself."""
+        super().install_platform_tweaks(worker)
+        warm = signal.getsignal(signal.SIGINT)
+
+        def interrupted(*arguments: Any) -> None:
+            if callable(warm):
+                warm(*arguments)
+            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGQUIT))
+
+        signal.signal(signal.SIGINT, interrupted)
 
 
 class _WakeUp(Request):  # type: ignore[misc]
@@ -235,7 +227,7 @@ def _register(app: Celery, settings: Settings) -> None:
     worker_process_init.connect(lambda **_: child.start(), weak=False)
     worker_process_shutdown.connect(lambda **_: child.close(), weak=False)
 
-    app.steps["worker"].add(_cold_shutdown(shutdown.announce))
+    _expect_cold_shutdown(shutdown.announce)
 
     @app.task(name=WAKE, ignore_result=True, Request=_WakeUp)  # type: ignore[untyped-decorator]
     def wake() -> None:
