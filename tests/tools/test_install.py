@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+
 from tools import install
+
+ROOT = Path(__file__).parents[2]
 
 SAID = """Obtaining file:///home/ann/headwise
 Collecting numpy>=2 (from headwise==0.1.0)
@@ -34,6 +40,20 @@ def test_the_bar_moves_with_every_package_and_never_past_the_end() -> None:
 def test_as_many_packages_are_expected_as_are_listed() -> None:
     runs, all_of_them = install.expected(["-e", "."]), install.expected(["--group", "dev"])
     assert 80 < runs < all_of_them < 400
+
+
+def test_every_package_admits_the_oldest_python() -> None:
+    """Debian 12 has Python 3.11.2, and pip finds no version where one package wants 3.11.5."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=") + ".0"
+    wanted = {one.name: one.metadata["Requires-Python"] for one in distributions()}
+    assert wanted["pytest"]
+    too_new = {
+        name: versions
+        for name, versions in wanted.items()
+        if versions and not SpecifierSet(versions).contains(oldest)
+    }
+    assert not too_new, "pin an older version in constraints.txt"
 
 
 def test_a_failure_shows_what_pip_said(tmp_path: Path) -> None:
