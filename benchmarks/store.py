@@ -42,7 +42,7 @@ def made_up_result(
     """Random numbers in the shape of a BERT-base shard on MNLI-length text, or another shape."""
     draw = np.random.default_rng(seed)
     grid, per_site, cells = (examples, layers, heads), (examples, layers), (examples, EDGES)
-    attribution = [[0.001 * n for n in range(tokens)] for _ in range(layers)]
+    by_head = draw.standard_normal((layers, heads, tokens)) * draw.random((layers, heads, 1)) / 10
     example = ExampleResult(
         predicted=1,
         target=1,
@@ -53,8 +53,8 @@ def made_up_result(
             spans=tuple(Span(0, 5 * n, 5 * n + 4) for n in range(tokens)),
         ),
         word_texts=tuple(f"word{n}" for n in range(tokens)),
-        token_attribution=attribution,
-        head_token_attribution=pack(draw.standard_normal((layers, heads, tokens))),
+        token_attribution=by_head.sum(1).tolist(),
+        head_token_attribution=pack(by_head),
         truncated=False,
     )
 

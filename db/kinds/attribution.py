@@ -15,7 +15,7 @@ from db import schema
 from db.kinds.base import Kind
 from db.queue.claims import Claim
 from db.results import digest, rankings
-from db.results.bulk import insert_arrays, insert_rows
+from db.results.bulk import insert_columns
 from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
 from jobs.kinds.head_importance import (
@@ -117,7 +117,7 @@ def _insert_head_scores(
     for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
         grid[name] = getattr(result, name)[ok].ravel()
     columns = {name: values[keep] for name, values in grid.items()}
-    insert_arrays(tx, schema.head_score, job_id, columns)
+    insert_columns(tx, schema.head_score, job_id, columns)
 
 
 def _insert_site_results(
@@ -131,29 +131,32 @@ def _insert_site_results(
     }
     for name in ("f0", "f1", "residual", "points", "converged"):
         columns[name] = getattr(result, name)[ok].ravel()
-    insert_arrays(tx, schema.site_result, job_id, columns)
+    insert_columns(tx, schema.site_result, job_id, columns)
 
 
 def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
-    names = [column.name for column in schema.edge.columns]
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        fields = (result.edge_site, result.edge_head, result.edge_query, result.edge_key)
-        lists = [field.tolist() for field in (*fields, result.edge_value, result.edge_attention)]
-        for number, example in enumerate(result.examples):
-            if example.error is not None:
-                continue
-            cells = zip(*(values[number] for values in lists), strict=True)
-            for rank, (site, head, query, key, value, attention) in enumerate(cells, start=1):
-                if site < 0:
-                    break
-                kept = example.tokens if keep_text else None
-                tokens = (kept[query], kept[key]) if kept else (None, None)
-                words = (example.word(query), example.word(key)) if kept else (None, None)
-                place = (held.job_id, held.lo + number, rank, site, head, query, key)
-                yield (*place, *tokens, value, attention, *words)
-
-    insert_rows(tx, schema.edge, held.job_id, names, rows())
+    # The cells of an example end where there is no site.
+    stored = np.logical_and.accumulate(result.edge_site >= 0, axis=1) & result.ok[:, None]
+    rows, places = np.nonzero(stored)
+    query, key = result.edge_query[stored], result.edge_key[stored]
+    columns: dict[str, NDArray[Any] | list[str | None]] = {
+        "job_id": np.full(rows.shape, held.job_id),
+        "example_no": held.lo + rows,
+        "rank": places + 1,
+        "site": result.edge_site[stored],
+        "head": result.edge_head[stored],
+        "query": query,
+        "key": key,
+        "attribution": result.edge_value[stored],
+        "attention": result.edge_attention[stored],
+    }
+    if keep_text:
+        owners = [result.examples[row] for row in rows.tolist()]
+        for name, tokens in (("query", query), ("key", key)):
+            cells = list(zip(owners, tokens.tolist(), strict=True))
+            columns[f"{name}_token"] = [e.tokens[at] if e.tokens else None for e, at in cells]
+            columns[f"{name}_word"] = [e.word(at) if e.tokens else None for e, at in cells]
+    insert_columns(tx, schema.edge, held.job_id, columns)
 
 
 def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import REAL, Boolean, Double, Integer, SmallInteger, Table
+from sqlalchemy.types import TypeEngine
 
 from db.results.partitions import target
 from db.transaction import Transaction
@@ -21,27 +22,33 @@ _ROWS_AT_ONCE = 7_200
 """Rows of arrays that are converted at a time. More would keep a thread that computes waiting for
 Python's lock, and take memory."""
 _BINARY = {SmallInteger: ">i2", Integer: ">i4", REAL: ">f4", Double: ">f8", Boolean: ">i1"}
+_NULL = b"\xff\xff\xff\xff"
+"""The length of a value that is null."""
+
+Columns = Mapping[str, NDArray[Any] | Sequence[Any]]
+"""Columns of equal length by name: arrays of numbers, or sequences of texts, bytes, whole numbers
+and nulls."""
 
 
-def insert_arrays(
-    tx: Transaction, table: Table, job_id: int, columns: Mapping[str, NDArray[Any]]
-) -> int:
-    """Insert numeric columns of equal length; returns the number of rows.
+def insert_columns(tx: Transaction, table: Table, job_id: int, columns: Columns) -> int:
+    """Insert columns of equal length; returns the number of rows.
 
-    PostgreSQL receives binary COPY data built from the arrays.
+    PostgreSQL receives binary COPY data: numbers as the bytes of arrays, without an object for
+    each, and texts as they are, without quoting.
     """
-    names = list(columns)
-    count = len(columns[names[0]])
+    # Arrays first: of a row, their values are then one piece.
+    ordered = sorted(columns, key=lambda name: not isinstance(columns[name], np.ndarray))
+    count = len(columns[ordered[0]])
     parts = [
-        {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
+        {name: columns[name][start : start + _ROWS_AT_ONCE] for name in ordered}
         for start in range(0, count, _ROWS_AT_ONCE)
     ]
     if tx.dialect == "sqlite":
         for part in parts:
-            _insert(tx, table, names, zip(*(part[n].tolist() for n in names), strict=True))
+            _insert(tx, table, ordered, zip(*map(_listed_values, part.values()), strict=True))
         return count
     into = target(tx, table, job_id)
-    copy_in = f"COPY {into} ({_listed(names)}) FROM STDIN (FORMAT BINARY)"
+    copy_in = f"COPY {into} ({_listed(ordered)}) FROM STDIN (FORMAT BINARY)"
     with _cursor(tx) as cursor, cursor.copy(copy_in) as copy:
         copy.write(_COPY_HEADER)
         for part in parts:
@@ -92,15 +99,47 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _binary_rows(table: Table, columns: Mapping[str, NDArray[Any]]) -> memoryview:
+def _listed_values(values: NDArray[Any] | Sequence[Any]) -> Sequence[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _binary_rows(table: Table, columns: Columns) -> bytes:
     """Encode rows in PostgreSQL's binary COPY format: field count, then lengths and values."""
-    kinds = {name: _BINARY[type(table.c[name].type)] for name in columns}
+    arrays = {name: v for name, v in columns.items() if isinstance(v, np.ndarray)}
+    kinds = {name: _BINARY[type(table.c[name].type)] for name in arrays}
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind in kinds.items():
         fields += [(f"{name}_bytes", ">i4"), (name, kind)]
-    rows = np.empty(len(next(iter(columns.values()))), dtype=np.dtype(fields))
+    count = len(next(iter(columns.values())))
+    rows = np.empty(count, dtype=np.dtype(fields))
     rows["fields"] = len(columns)
     for name, kind in kinds.items():
         rows[f"{name}_bytes"] = np.dtype(kind).itemsize
-        rows[name] = columns[name]
-    return memoryview(rows.tobytes())
+        rows[name] = arrays[name]
+    numbers, width = rows.tobytes(), rows.itemsize
+    others = [
+        map(_Encoded(table.c[name].type).__getitem__, values)
+        for name, values in columns.items()
+        if name not in arrays
+    ]
+    if not others:
+        return numbers
+    begins = (numbers[place : place + width] for place in range(0, len(numbers), width))
+    return b"".join(chain.from_iterable(zip(begins, *others, strict=True)))
+
+
+class _Encoded(dict[Any, bytes]):
+    """Values of a type with their lengths before them, each made once: tokens come many times."""
+
+    def __init__(self, kind: TypeEngine[Any]) -> None:
+        self[None] = _NULL
+        number = _BINARY.get(type(kind))
+        self.size = 0 if number is None else np.dtype(number).itemsize
+
+    def __missing__(self, value: str | bytes | int) -> bytes:
+        if isinstance(value, int):
+            data = value.to_bytes(self.size, "big", signed=True)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+        self[value] = encoded = len(data).to_bytes(4, "big") + data
+        return encoded

@@ -6,15 +6,14 @@ import json
 
 from headwise.segmentation import Segmentation, Span
 
-_compact = json.JSONEncoder(separators=(",", ":")).encode
-
 
 def to_columns(words: Segmentation | None) -> dict[str, str | None]:
     """Return the values of `word_index` and `token_spans`; null where words are unknown."""
     if words is None:
         return {"word_index": None, "token_spans": None}
-    arrays = {"word_index": words.word_index, "token_spans": words.spans}
-    return {name: _compact(array) for name, array in arrays.items()}
+    index = map(str, words.word_index)
+    spans = ["null" if s is None else f"[{s.segment},{s.start},{s.end}]" for s in words.spans]
+    return {"word_index": f"[{','.join(index)}]", "token_spans": f"[{','.join(spans)}]"}
 
 
 def from_columns(word_index: str | None, token_spans: str | None) -> Segmentation | None:

@@ -26,7 +26,8 @@ def split(values: Floats, units: tuple[int, ...] = WIDE) -> Doubles:
     parts = np.empty((len(units), *values.shape))
     rest = values.astype(np.float64)
     for place, unit in enumerate(units):
-        parts[place] = np.ldexp(np.rint(np.ldexp(rest, -unit)), unit)
+        # Products with powers of two are as exact as ldexp, which takes longer.
+        parts[place] = np.rint(rest * 2.0**-unit) * 2.0**unit
         rest = rest - parts[place]
     return parts
 

@@ -26,6 +26,9 @@ Ints = NDArray[np.int32]
 
 REPLICATES = 200
 _CHUNK = 4096
+_ROWS, _COLUMNS = 16, 144
+"""Sizes of a matrix product that OpenBLAS computes in the calling thread. For larger ones it starts
+threads, which spin while they wait, on the cores that a model computes on."""
 # P(X <= k) for X of Poisson(1); larger k do not occur with 53-bit uniform numbers.
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
 
@@ -152,16 +155,27 @@ def bootstrap_sums(
     values: [E, S, H]; example_numbers: [E], each example's number in the whole data
     """
     weights = np.zeros(replicates)
-    sums = np.zeros((len(exact.NARROW), replicates, *values.shape[1:]))
-    for start in range(0, len(values), _CHUNK):
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
+    sums = np.zeros((len(exact.NARROW), replicates, flat.shape[1]))
+    for start in range(0, len(flat), _CHUNK):
         each = bootstrap_weights(example_numbers[start : start + _CHUNK], replicates, seed)
         weights += each.sum(0)
-        for sum_, part in zip(
-            sums, exact.split(values[start : start + _CHUNK], exact.NARROW), strict=True
-        ):
-            # Weights are small integers, so the products are exact too.
-            sum_ += (each.T @ part.reshape(len(part), -1)).reshape(sum_.shape)
-    return weights, sums
+        parts = exact.split(flat[start : start + _CHUNK], exact.NARROW)
+        for sum_, part in zip(sums, parts, strict=True):
+            _add_product(sum_, each, part)
+    return weights, sums.reshape(len(sums), replicates, *values.shape[1:])
+
+
+def _add_product(sums: Doubles, weights: Doubles, values: Doubles) -> None:
+    """Add weights [E, B] times values [E, K] to sums [B, K], in small pieces.
+
+    Weights are small integers, so the sums are exact in any order.
+    """
+    for row in range(0, len(values), _ROWS):
+        few = weights[row : row + _ROWS].T
+        for column in range(0, values.shape[1], _COLUMNS):
+            piece = slice(column, column + _COLUMNS)
+            sums[:, piece] += few @ values[row : row + _ROWS, piece]
 
 
 def _added(values: NDArray[np.floating[Any]]) -> Doubles:

@@ -8,7 +8,7 @@ import pytest
 from db import schema
 from db.database import Database
 from db.results import bulk
-from db.results.bulk import insert_arrays, insert_rows
+from db.results.bulk import insert_columns, insert_rows
 from db.transaction import Transaction
 from jobs.errors import UnavailableError
 from tests.helpers.jobs import planned_job
@@ -31,7 +31,7 @@ def insert(tx: Transaction, job: int) -> None:
     for column in schema.head_score.c:
         if column.name not in ("job_id", "example_no"):
             numbers[column.name] = np.zeros(COUNT, dtype=np.int32)
-    insert_arrays(tx, schema.head_score, job, {"job_id": np.full(COUNT, job), **numbers})
+    insert_columns(tx, schema.head_score, job, {"job_id": np.full(COUNT, job), **numbers})
 
 
 def test_an_error_of_the_driver_says_that_the_database_is_away(database: Database) -> None:
@@ -63,7 +63,7 @@ def test_any_number_of_rows_is_stored_once_and_in_order(
     texts = [(job, number, 0, 0, f"'{number}\"\n", None) for number in range(count)]
     names = ("job_id", "example_no", "fence", "truncated", "tokens", "error")
     with database.write() as tx:
-        assert insert_arrays(tx, schema.head_score, job, columns) == count
+        assert insert_columns(tx, schema.head_score, job, columns) == count
         insert_rows(tx, schema.example_result, job, names, texts)
     with database.read() as tx:
         query = f"SELECT {', '.join(f'h.{name}' for name in columns)} FROM head_score h"
@@ -71,3 +71,33 @@ def test_any_number_of_rows_is_stored_once_and_in_order(
         assert [tuple(row) for row in stored] == list(zip(*columns.values(), strict=True))
         query = "SELECT tokens, error FROM example_result ORDER BY example_no"
         assert [tuple(row) for row in tx.run(query)] == [(row[4], None) for row in texts]
+
+
+@pytest.mark.parametrize("count", [0, 1, 60, 250])
+def test_numbers_texts_bytes_and_nulls_side_by_side(
+    database: Database, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(bulk, "_ROWS_AT_ONCE", 100)
+    job = planned_job(database)
+    texts = ["", "a\tb\\N\n'\"", "\u65e5\u672c \U0001f642", None, "x" * 70_000]
+    columns = {
+        "tokens": [texts[n % 5] for n in range(count)],
+        "job_id": np.full(count, job),
+        "example_no": np.arange(count) + 70_000,
+        "predicted": [None if n % 3 == 0 else n - 100 for n in range(count)],
+        "fence": np.full(count, 2**31 - 1),
+        "head_token_attribution": [
+            None if n % 4 == 0 else bytes([n, 0, 255]) for n in range(count)
+        ],
+        "truncated": np.arange(count) % 2 == 0,
+        "error": [None] * count,
+    }
+    with database.write() as tx:
+        assert insert_columns(tx, schema.example_result, job, columns) == count
+    query = f"SELECT {', '.join(columns)} FROM example_result ORDER BY example_no"
+    found = {name: [] for name in columns}
+    for row in database.rows(query):
+        for name in columns:
+            found[name].append(row[name])
+    found["head_token_attribution"] = [v and bytes(v) for v in found["head_token_attribution"]]
+    assert found == {name: list(values) for name, values in columns.items()}

@@ -11,6 +11,7 @@ from db.database import Database
 from db.queue import claims
 from db.reads.results import example_head_tokens, get_example
 from db.results import commit
+from jobs.head_tokens import STEPS
 from jobs.outcome import Completed
 from tests.helpers.classifiers import random_inputs, tiny
 from tests.helpers.jobs import ALICE, planned_job
@@ -80,5 +81,7 @@ def test_what_each_head_reads_of_each_token_is_stored(database: Database) -> Non
             for head in range(4):
                 want = by_head[site, head]
                 found = example_head_tokens(database, job, example, site, head)
-                np.testing.assert_allclose(found, want, rtol=0, atol=5e-4 * np.abs(want).max())
+                np.testing.assert_allclose(
+                    found, want, rtol=0, atol=0.5001 / STEPS * np.abs(want).max()
+                )
     assert example_head_tokens(database, job, 2, 0, 0) is None
