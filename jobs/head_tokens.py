@@ -23,7 +23,7 @@ STEPS = 127
 
 _SIZES, _SCALE, _PLACE = "<u2", "<f4", "<u2"
 _FORMAT = b"\0\0\2"
-"""How the bytes begin. Those of earlier releases begin with the number of sites, which is not zero,
+"""The first bytes. Those of earlier releases begin with the number of sites, which is not zero,
 and hold shares of the largest value in half precision."""
 _STEP, _HALF = "<i1", "<f2"
 

@@ -64,7 +64,7 @@ def test_a_head_that_reads_nothing_and_heads_that_do_not_exist() -> None:
 
 
 def in_half_precision(given: np.ndarray) -> bytes:
-    """What the releases before this format stored."""
+    """Pack values as the releases before this format did."""
     scale = np.abs(given).max(axis=2).astype("<f4")
     shares = given / scale[..., None]
     parts = [np.array(given.shape, dtype="<u2"), scale]
