@@ -32,7 +32,7 @@ from db.upgrades import (
     schema_state,
 )
 from db.views import VIEWS, views_hash
-from jobs.errors import ConflictError, UnavailableError, UnwritableError, refuse
+from jobs.errors import DATABASE, ConflictError, UnavailableError, UnwritableError, refuse
 
 WRITTEN_BY_ANOTHER = IntegrityError
 """The error of SQLAlchemy where another process inserted the same row first."""
@@ -164,7 +164,8 @@ class Database:
                 tx.run("SELECT pg_advisory_xact_lock(7229)")
             state = schema_state(tx)
             if state is SchemaState.TOO_NEW:
-                raise UnavailableError(f"The database {self.shown_url}: {_describe(tx)}.")
+                message = f"The database {self.shown_url}: {_describe(tx)}."
+                raise UnavailableError(message, what=DATABASE)
             if state is SchemaState.NEWER or (
                 state is SchemaState.CURRENT and _published(tx) == _publishing()
             ):
@@ -215,7 +216,7 @@ class Database:
         except TimeoutError as error:  # every connection of the pool is in use
             self.note_interruption()
             message = f"The database {self.shown_url} does not answer: {error}"
-            raise UnavailableError(message) from error
+            raise UnavailableError(message, what=DATABASE) from error
         except (DatabaseError, driver.Error) as error:
             # A bulk insert uses the driver, whose errors come as they are.
             cause = error.orig if isinstance(error, DatabaseError) else error
@@ -227,7 +228,7 @@ class Database:
             if getattr(error, "connection_invalidated", False) or code not in WAITED:
                 self.note_interruption()
             message = f"The database {self.shown_url} does not answer: {cause}"
-            raise UnavailableError(message) from error
+            raise UnavailableError(message, what=DATABASE) from error
 
     @property
     def shown_url(self) -> str:
@@ -288,7 +289,8 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnavailableError(f"The database's folder cannot be made: {error}") from error
+        message = f"The database's folder cannot be made: {error}"
+        raise UnavailableError(message, what=DATABASE) from error
 
 
 def _code(error: BaseException | None) -> str | None:

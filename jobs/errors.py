@@ -9,7 +9,7 @@
     ├── ForbiddenError      somebody is, who may not do this (403)
     ├── NotFoundError       no such job, example or page of results
     ├── ConflictError       the request does not fit the job's state
-    └── UnavailableError    a database or broker that cannot be reached
+    └── UnavailableError    a database, broker or process that does not answer; says which
         ├── HubUnavailableError     the hub, while a job's data is loaded: tried again later
         └── UnwritableError         a database that answers, but stores nothing
 
@@ -20,8 +20,12 @@ status 2 on the command line.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+DATABASE = "Database"
+"""`UnavailableError.what` of the database."""
 
 
 class HeadwiseError(Exception):
@@ -102,24 +106,44 @@ class ConflictError(HeadwiseError):
 
 
 class UnavailableError(HeadwiseError):
-    """A service that Headwise needs does not answer."""
+    """A service or a process that Headwise needs does not answer.
+
+    what: its name, as the title of a page begins: "Database", "Figure"
+    """
+
+    def __init__(self, message: str, *, what: str = "Service") -> None:
+        super().__init__(message)
+        self.what = what
 
 
 class HubUnavailableError(UnavailableError):
     """The hub does not answer, or answers with a server error."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, what="Hub")
 
 
 class UnwritableError(UnavailableError):
     """The database answers, but stores nothing."""
 
     def __init__(self, message: str, *, disk_full: bool) -> None:
-        super().__init__(message)
+        super().__init__(message, what=DATABASE)
         self.disk_full = disk_full
 
 
+def as_written(value: object) -> str:
+    """A value as its user may have written it: text as it is, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
+
+
 def shorten(value: object, limit: int = 80) -> str:
-    """`repr(value)` cut in its middle to `limit` characters: the end of a path says most."""
-    text = repr(value)
+    """A value, text in quotes, cut in its middle to `limit`: the end of a path says most."""
+    text = repr(value) if isinstance(value, str) else as_written(value)
     if len(text) <= limit:
         return text
     tail = limit // 2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from jobs.errors import InputError, Problem
+from jobs.errors import InputError
 from jobs.specs.base import read_strictly
+from jobs.specs.validation import problems
 
 _MAIL = re.compile(r"[^@\s/:?&#]+@[^@\s/:?&#]+\.[^@\s/:?&#]+")
 
@@ -83,19 +85,6 @@ def parse_recipient(raw: object) -> NewRecipient:
     try:
         return read_strictly(NewRecipient, raw)
     except ValidationError as error:
-        raise InputError(
-            [
-                Problem(
-                    field=".".join(map(str, item["loc"])) or "recipient",
-                    value=None if item["loc"] == ("address",) else item["input"],
-                    message=item["msg"].removeprefix("Value error, "),
-                    remedy=_remedy(item["loc"]),
-                )
-                for item in error.errors()
-            ]
-        ) from None
-
-
-def _remedy(place: tuple[int | str, ...]) -> str:
-    field = NewRecipient.model_fields.get(str(place[0])) if place else None
-    return (field.description or "") if field else f"Known: {', '.join(NewRecipient.model_fields)}."
+        found = problems(error, NewRecipient)
+    # An address may have a password in it.
+    raise InputError([replace(one, value=None) if one.field == "address" else one for one in found])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.fair_share import FairShare, parse_weights
 from jobs.people import HIGHEST_PRIORITY, LOWEST_PRIORITY, Role
+from jobs.specs.validation import message_of
 
 PREFIX = "HEADWISE_"
 OF_CLIENTS = ("HEADWISE_SERVER", "HEADWISE_TOKEN")
@@ -123,7 +124,8 @@ class Settings(BaseModel):
     proxy_header: str = Field(
         default="X-Remote-User",
         pattern=r"^[A-Za-z0-9-]+$",
-        description="Header with the name of the person whom a trusted proxy has signed in.",
+        description="Header with the name of the person whom a trusted proxy has signed in: "
+        "letters, digits and -.",
     )
     new_role: str = Field(
         default="viewer",
@@ -178,7 +180,8 @@ class Settings(BaseModel):
     queue: str = Field(
         default="default",
         pattern=QUEUE_NAME,
-        description="Queue that jobs are submitted to and that a worker serves.",
+        description="Queue that jobs are submitted to and that a worker serves: lower-case "
+        "letters, digits, - and _.",
     )
     queues: str = Field(
         default="",
@@ -188,7 +191,8 @@ class Settings(BaseModel):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Device of a worker for jobs that leave it to the worker (auto).",
+        description="Device of a worker for jobs that leave it to the worker: auto, cpu, cuda or "
+        "cuda:0.",
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a worker; 0: torch decides."
@@ -369,7 +373,13 @@ class Settings(BaseModel):
     @field_validator("notify_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
-        return " ".join(str(ip_network(network)) for network in value.split())
+        found = []
+        for network in value.split():
+            try:
+                found.append(str(ip_network(network)))
+            except ValueError:
+                raise ValueError(f"{network!r} is no network, such as 10.0.0.0/8") from None
+        return " ".join(found)
 
     @field_validator("user_weights")
     @classmethod
@@ -580,7 +590,7 @@ def _problems(error: ValidationError, files: Mapping[str, str | None]) -> Iterat
         yield Problem(
             field=PREFIX + name.upper() + (FILE if file else ""),
             value=file or item["input"],
-            message=item["msg"].removeprefix("Value error, "),
+            message=message_of(item),
             remedy=(Settings.model_fields[name].description or "") if name in files else "",
         )
 

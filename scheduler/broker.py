@@ -25,6 +25,7 @@ from db.database import WRITTEN_BY_ANOTHER
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
+BROKER = "Broker"
 POLL_SECONDS = 0.25
 """Time between two polls for a message; the transport's default of one second would dominate the
 latency of a small job. It has no option for it: its options go to create_engine."""
@@ -167,7 +168,7 @@ def delete_delivered(settings: Settings) -> None:
         with closing(sqlite3.connect(file, timeout=5)) as connection, connection:
             connection.execute("DELETE FROM kombu_message WHERE visible = 0")
     except sqlite3.OperationalError as error:
-        raise UnavailableError(f"The broker does not answer: {error}") from error
+        raise _silent(error) from error
 
 
 def wake(app: Celery, queue: str) -> None:
@@ -176,7 +177,7 @@ def wake(app: Celery, queue: str) -> None:
     try:
         app.send_task(WAKE, queue=queue, expires=MESSAGE_SECONDS, retry=False, ignore_result=True)
     except broken as error:
-        raise UnavailableError(f"The broker does not answer: {error}") from error
+        raise _silent(error) from error
 
 
 def ping(settings: Settings) -> str:
@@ -205,7 +206,7 @@ def try_broker(app: Celery, name: str) -> None:
             queue.queue.delete()
         except (*broken, Empty) as error:
             message = f"The broker takes no messages: {error or 'none came back'}"
-            raise UnavailableError(message) from error
+            raise UnavailableError(message, what=BROKER) from error
 
 
 def reach(app: Celery) -> None:
@@ -215,7 +216,11 @@ def reach(app: Celery) -> None:
         try:
             connection.ensure_connection(max_retries=1, timeout=5)
         except broken as error:
-            raise UnavailableError(f"The broker does not answer: {error}") from error
+            raise _silent(error) from error
+
+
+def _silent(error: BaseException) -> UnavailableError:
+    return UnavailableError(f"The broker does not answer: {error}", what=BROKER)
 
 
 def shown_address(settings: Settings) -> str:

@@ -110,7 +110,7 @@ def test_the_form_has_names_defaults_and_help_of_the_fields(client: FlaskClient)
 def test_a_problem_is_shown_at_its_field(client: FlaskClient, settings: Settings) -> None:
     page = client.post("/jobs/new", data=form(settings, scale="0"))
     assert page.status_code == 400
-    assert re.search(r'id="problem-scale"[^>]*>input should be greater than 0', page.text)
+    assert re.search(r'id="problem-scale"[^>]*>must be more than 0', page.text)
 
 
 def test_a_job_runs_from_its_form_to_its_ranking(

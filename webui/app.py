@@ -210,12 +210,10 @@ def _on_headwise_error(error: HeadwiseError) -> Response:
         title, problems = "Invalid request", list(error.problems)
     elif isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)
-        title = "Database unavailable"
-        problems = [Problem(field="server", value=None, message=str(error), remedy=_LATER)]
+        title = f"{error.what} unavailable"
+        remedy = "Try again in a moment; if it stays, `headwise doctor` and the logs say why."
+        problems = [Problem(field="server", value=None, message=str(error), remedy=remedy)]
     return _error(status, title, problems)
-
-
-_LATER = "Try again in a moment; `headwise doctor` shows the cause."
 
 
 def _on_http_error(error: HTTPException) -> Response:

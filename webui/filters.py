@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from jobs import formatting
+from jobs.errors import as_written
 from webui.terms import term
 
 
@@ -29,6 +30,7 @@ def commands(text: str) -> Markup:
 
 
 FILTERS = {
+    "as_written": as_written,
     "commands": commands,
     "number": formatting.number,
     "signed": formatting.signed,

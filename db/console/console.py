@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 
 from db.console import bounded, parquet
 from db.console.downloads import Download, Downloads
-from db.console.messages import NO_ROLE, check
+from db.console.messages import CONSOLE, NO_ROLE, check
 from db.console.ordering import ordered
 from db.console.process import Answer
 from db.console.turns import TurnLimits, Turns
@@ -238,12 +238,13 @@ class Console:
     def _sqlite(self) -> dict[str, object]:
         path = Path(str(self.database.database)).absolute()
         if not path.is_file():
-            raise UnavailableError(f"There is no database at {path}. Start Headwise first.")
+            message = f"There is no database at {path}. Start Headwise first."
+            raise UnavailableError(message, what=CONSOLE)
         return {"address": f"file:{quote(str(path))}?mode=ro", "views": placed_views()}
 
     def _postgresql(self) -> dict[str, object]:
         if not self.console_url:
-            raise UnavailableError(NO_ROLE)
+            raise UnavailableError(NO_ROLE, what=CONSOLE)
         address = make_url(self.console_url).set(drivername="postgresql")
         return {
             "address": address.render_as_string(hide_password=False),

@@ -52,7 +52,9 @@ class Download:
         while place < self.size:
             with self._lock:
                 if self._dropped:
-                    raise UnavailableError("The download was too slow; its file is gone.")
+                    raise UnavailableError(
+                        "The download was too slow; its file is gone.", what="Download"
+                    )
                 self.file.seek(place)
                 piece = self.file.read(PIECE)
             place += len(piece)
@@ -95,8 +97,8 @@ class Downloads:
             self._open.discard(download)
             download.drop()
         if sum(download.client == client for download in self._open) >= self._per_client:
-            raise UnavailableError(
-                f"{self._per_client} downloads of yours are open. Finish one of them first."
-            )
+            message = f"{self._per_client} downloads of yours are open. Finish one of them first."
+            raise UnavailableError(message, what="Download")
         if sum(download.size for download in self._open) + size > self._space:
-            raise UnavailableError("Too many downloads are open. Try again in a minute.")
+            message = "Too many downloads are open. Try again in a minute."
+            raise UnavailableError(message, what="Download")

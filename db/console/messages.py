@@ -17,6 +17,7 @@ _MAKE_ROLE = (
     "Make one with `headwise doctor --create-console-role` as the owner of the database, and set "
     "HEADWISE_CONSOLE_URL to the address it prints."
 )
+CONSOLE = "SQL console"
 NO_ROLE = f"The SQL console is off: on PostgreSQL it needs a role of its own. {_MAKE_ROLE}"
 
 _COMMENTS = re.compile(r"(\s|\(|;|--[^\n]*(\n|$)|/\*.*?(\*/|$))*", re.DOTALL)
@@ -45,7 +46,7 @@ def error_of(message: dict[str, Any], request: dict[str, Any]) -> HeadwiseError:
     code, text = str(message["error"]), str(message.get("message", ""))
     given = str(message.get("name", ""))
     if code in _UNAVAILABLE:
-        return UnavailableError(_UNAVAILABLE[code].format(text=text))
+        return UnavailableError(_UNAVAILABLE[code].format(text=text), what=CONSOLE)
     sql = str(request["sql"]).removeprefix(BEFORE)
     position = int(message.get("position", 0)) - len(str(request["sql"])) + len(sql)
     value, what, remedy = _fault(code, text, given, request)

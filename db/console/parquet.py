@@ -57,7 +57,8 @@ def convert(
             },
         )
         if child.wait() != 0:
-            raise UnavailableError("The Parquet file could not be written; CSV has the same rows.")
+            message = "The Parquet file could not be written; CSV has the same rows."
+            raise UnavailableError(message, what="Download")
     finally:
         timer.cancel()
         end(child)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from db.console.messages import error_of
+from db.console.messages import CONSOLE, error_of
 from jobs.errors import HeadwiseError, UnavailableError
 
 START_SECONDS = 15.0
@@ -120,9 +120,13 @@ class Answer:
     def _death(self, *, ready: bool) -> HeadwiseError:
         status = self._child.wait()
         if not ready:
-            return UnavailableError("The SQL console could not start its process; see the log.")
+            return UnavailableError(
+                "The SQL console could not start its process; see the log.", what=CONSOLE
+            )
         if status > 0:
-            return UnavailableError("The process of the SQL console failed; see the log.")
+            return UnavailableError(
+                "The process of the SQL console failed; see the log.", what=CONSOLE
+            )
         late = self._late.is_set() or status in (-signal.SIGXCPU, -signal.SIGKILL)
         return error_of({"error": "time" if late else "memory"}, self._request)
 

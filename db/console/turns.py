@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from db.console.messages import CONSOLE
 from jobs.errors import UnavailableError
 
 
@@ -108,4 +109,5 @@ class Turns:
 
 
 def _busy(why: str) -> UnavailableError:
-    return UnavailableError(f"The SQL console is busy: {why}. Try again in a few seconds.")
+    message = f"The SQL console is busy: {why}. Try again in a few seconds."
+    return UnavailableError(message, what=CONSOLE)

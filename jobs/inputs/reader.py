@@ -142,11 +142,11 @@ class _Process:
                 self.request, message, "Give a smaller file, or raise HEADWISE_DATA_SECONDS."
             )
         if status > 0:
-            return UnavailableError("The process that reads data files failed; see the log.")
+            message = "The process that reads data files failed; see the log."
+            return UnavailableError(message, what="Data file")
         if status == -signal.SIGKILL:  # not by its own limits, which end it otherwise
-            return UnavailableError(
-                "The process that reads data files was killed from outside; try again."
-            )
+            message = "The process that reads data files was killed from outside; try again."
+            return UnavailableError(message, what="Data file")
         return self._too_large()
 
     def _too_large(self) -> InputError:

@@ -25,11 +25,10 @@ from jobs.specs.base import (
     Frozen,
     JobSpec,
     Model,
-    inner_model,
     read_strictly,
 )
+from jobs.specs.validation import UNKNOWN_KIND, message_of, own_errors, problem, problems
 
-_UNKNOWN_KIND = "unknown_kind"
 _YEAR = 31_536_000
 _PRIORITY: Any = Field(
     default=0,
@@ -122,7 +121,7 @@ class Submission(Kept):
         if not isinstance(value, Mapping):
             return value
         if (kind := _kind_of(value)) not in SPECS:
-            raise PydanticCustomError(_UNKNOWN_KIND, "is no kind of job")
+            raise PydanticCustomError(UNKNOWN_KIND, "is no kind of job")
         return read_strictly(SPECS[kind], value)
 
     @field_validator("deadline", mode="before")
@@ -130,7 +129,11 @@ class Submission(Kept):
     def _seconds_or_time(cls, value: object) -> object:
         if isinstance(value, str):
             return _time(value.strip())
-        if isinstance(value, int | float) and not 0 < value <= _YEAR:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("is neither a number of seconds nor a time")
+        if not 0 < value <= _YEAR:
             raise ValueError("must be more than 0 and at most 31,536,000 seconds, a year")
         return value
 
@@ -173,7 +176,7 @@ def parse_submission(raw: object) -> Submission:
     try:
         return read_strictly(Submission, raw)
     except ValidationError as error:
-        found = [_submission_problem(item, raw) for item in error.errors()]
+        found = [_submission_problem(item, raw) for item in own_errors(error)]
     spec = raw.get("spec") or {}
     raise InputError([*found, *unlabelled(SPECS.get(_kind_of(spec)), spec, found)])
 
@@ -190,7 +193,7 @@ def parsed(model: type[Model], raw: object, what: str, page: str = "docs/jobs.md
     try:
         return read_strictly(model, raw)
     except ValidationError as error:
-        found = [problem(item, model) for item in error.errors()]
+        found = problems(error, model)
     raise InputError([*found, *unlabelled(model, raw, found)])
 
 
@@ -213,50 +216,11 @@ def _no_object(what: str, raw: object, page: str = "docs/jobs.md") -> InputError
 
 def _submission_problem(item: Any, raw: Mapping[str, Any]) -> Problem:
     """The problem of an error in a submission; keys of `spec` are named without it."""
-    if item["type"] == _UNKNOWN_KIND:
+    if item["type"] == UNKNOWN_KIND:
         kind = raw["spec"]["kind"]
         remedy = nearest(str(kind), SPECS)
-        return Problem(field="kind", value=kind, message=item["msg"], remedy=remedy)
+        return Problem(field="kind", value=kind, message=message_of(item), remedy=remedy)
     first, *rest = item["loc"] or ("submission",)  # none where a key is no Unicode text
     if first == "spec" and (rest or item["type"] == "at"):
         return problem({**item, "loc": rest}, SPECS[_kind_of(raw["spec"])])
     return problem({**item, "loc": (first, *rest)}, Submission)
-
-
-def problem(item: Any, model: type[BaseModel]) -> Problem:
-    """The problem of one of pydantic's errors in `model`: field, value, message and remedy."""
-    path = [str(part) for part in item["loc"]]
-    if item["type"] == "at":
-        path += item["ctx"]["field"].split(".")
-    own_remedy = item.get("ctx", {}).get("remedy")
-    field = ".".join(path) or "spec"
-    owner = _model_at(model, path[:-1])
-    if item["type"] == "extra_forbidden":
-        return Problem(
-            field=field,
-            value=item["input"],
-            message="unknown key",
-            remedy=nearest(path[-1], owner.model_fields if owner else ()),
-        )
-    info = owner.model_fields.get(path[-1]) if owner and path else None
-    message = item["msg"].removeprefix("Value error, ")
-    value = None if item["type"] in ("missing", "json_invalid", "at") else item["input"]
-    return Problem(
-        field=field,
-        value=value if not isinstance(value, Mapping) else None,
-        message=message[0].lower() + message[1:],
-        remedy=own_remedy or (info.description or "" if info else ""),
-    )
-
-
-def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel] | None:
-    """The model that holds the last part of a path; list indices are part of paths."""
-    for part in path:
-        if part.isdecimal():
-            continue
-        info = model.model_fields.get(part)
-        inner = inner_model(info.annotation) if info else None
-        if inner is None:
-            return None
-        model = inner
-    return model

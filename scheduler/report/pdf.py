@@ -36,9 +36,8 @@ def to_pdf(html: str) -> bytes:
         try:
             made, said = child.communicate(request, timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            raise UnavailableError(
-                f"The PDF took longer than {SECONDS} s. Write .html, and print it."
-            ) from None
+            message = f"The PDF took longer than {SECONDS} s. Write .html, and print it."
+            raise UnavailableError(message, what="PDF") from None
         finally:
             child.kill()
     if child.returncode == NO_LIBRARY:
@@ -49,9 +48,10 @@ def to_pdf(html: str) -> bytes:
     if child.returncode:
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         log.error("no PDF: status %s: %s", child.returncode, last)
-        raise UnavailableError(
+        message = (
             f"The PDF could not be made{f': {last}' if last else ''}. Write .html, and print it."
         )
+        raise UnavailableError(message, what="PDF")
     return made
 
 

@@ -63,7 +63,7 @@ def test_leaving_each_head_out_is_a_part_where_it_is_small_or_asked_for() -> Non
         ({"data": {**DATA, "label_column": None}}, "data.label_column", "needs data.label_column"),
         ({"data": {**DATA, "limit": 10}}, "data.limit", "leaves no rows to evaluate on"),
         ({"data": {**DATA, "sample": 10}}, "data.sample", "data.sample leaves no rows"),
-        ({"examples": 1}, "examples", "greater than or equal to 2"),
+        ({"examples": 1}, "examples", "at least 2"),
         ({"exmples": 3}, "exmples", "Did you mean 'examples'?"),
         ({"data": {**DATA, "offset": -1}}, "data.offset", "Rows to skip"),
         ({"parts": ["prunning"]}, "parts.0", "'pruning'"),

@@ -19,6 +19,7 @@ from jobs.settings import Settings
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
+PROVIDER = "Identity provider"
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 """Signatures that are accepted: of a key that the provider alone has."""
 LEEWAY_SECONDS = 120
@@ -174,7 +175,7 @@ def _described(settings: Settings, name: str) -> str:
     """An address in the provider's description of itself. Raises UnavailableError."""
     found = _description(settings, _now()).get(name)
     if not isinstance(found, str):
-        raise UnavailableError(f"The identity provider's description has no {name}.")
+        raise UnavailableError(f"The identity provider's description has no {name}.", what=PROVIDER)
     return found
 
 
@@ -184,7 +185,8 @@ def _description(settings: Settings, _when: int) -> Mapping[str, Any]:
     if found.get("issuer") != settings.oidc_issuer:
         raise UnavailableError(
             f"The identity provider calls itself {found.get('issuer')!r}, and HEADWISE_OIDC_ISSUER "
-            f"is {settings.oidc_issuer!r}: they must be the same."
+            f"is {settings.oidc_issuer!r}: they must be the same.",
+            what=PROVIDER,
         )
     return found
 
@@ -214,4 +216,5 @@ def _get(address: str) -> Mapping[str, Any]:
 
 
 def _away(error: Exception) -> UnavailableError:
-    return UnavailableError(f"The identity provider does not answer: {type(error).__name__}.")
+    message = f"The identity provider does not answer: {type(error).__name__}."
+    return UnavailableError(message, what=PROVIDER)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import Problem
+from jobs.errors import Problem, as_written
 
 MEDIA_TYPE = "application/problem+json"
 REFERENCE = "/help/api"
@@ -40,7 +40,8 @@ KINDS = {
     HTTPStatus.INTERNAL_SERVER_ERROR: ("internal", "a fault of the server; its log has the cause"),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "unavailable",
-        "the database does not answer, or too many ask; try again after `Retry-After` seconds",
+        "the database or another service does not answer, or too many ask; try again after "
+        "`Retry-After` seconds",
     ),
 }
 """The name and meaning of every status that an error may have."""
@@ -98,7 +99,7 @@ def _shown(value: object) -> str | int | float | bool | None:
     )
     if exact:
         return value  # type: ignore[return-value]
-    text = value if isinstance(value, str) else repr(value)
+    text = as_written(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

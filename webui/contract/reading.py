@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from jobs.errors import InputError, refuse
 from jobs.specs.base import read_strictly
-from jobs.specs.submission import problem
+from jobs.specs.validation import problems
 from webui.contract.models import Query, RawBody
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -56,7 +56,7 @@ def read_body(model: type[Model]) -> Model:
     try:
         return read_strictly(model, raw)
     except ValidationError as error:
-        raise InputError([problem(item, model) for item in error.errors()]) from None
+        raise InputError(problems(error, model)) from None
 
 
 def read_query(model: type[QueryModel]) -> QueryModel:
@@ -72,7 +72,7 @@ def _checked(model: type[Model], raw: dict[str, Any]) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise InputError([problem(item, model) for item in error.errors()]) from None
+        raise InputError(problems(error, model)) from None
 
 
 def _no_constant(name: str) -> Any:

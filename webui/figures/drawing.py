@@ -69,4 +69,5 @@ def _answer(request: Mapping[str, Any]) -> bytes:
         timer.cancel()
         end(child)
     log.error("drawing failed: status %s after %s bytes", child.returncode, len(drawn))
-    raise UnavailableError("The figure could not be drawn; the log of the dashboard says why.")
+    message = "The figure could not be drawn; the log of the dashboard says why."
+    raise UnavailableError(message, what="Figure")

@@ -163,7 +163,7 @@ def test_rows_of_a_submission_are_checked_as_those_of_a_file(
         refused(lambda: check({**raw, "rows": rows}, settings, database), *words)
 
     problem(None, "rows: has no rows")
-    problem([], "rows: tuple should have at least 1 item")
+    problem([], "rows: must not be empty")
     problem([{"premise": "a"}], "row 1 has no such column", "hypothesis")
     problem([rows[0], {**rows[0], "premise": " "}], "row 2: the text is empty")
     problem([{**rows[0], "premise": 7}], "row 1", "is not text")

@@ -276,6 +276,7 @@ def test_new_keys_of_the_provider_are_fetched_and_its_absence_is_told(tmp_path: 
             there = answer_of(browser, "1001")
         away = browser.get(there)
         assert (away.status_code, "does not answer" in away.text) == (503, True)
+        assert "Identity provider unavailable" in away.text
         lab.close_clients()
 
 

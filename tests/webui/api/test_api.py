@@ -258,6 +258,7 @@ def test_the_database_is_away(settings: Settings, tmp_path: Any) -> None:
     assert "127.0.0.1:1" in problem["message"]
     page = client.get("/")
     assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+    assert "Database unavailable" in page.text
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200
     app.extensions["headwise"].database.close()

@@ -164,7 +164,9 @@ def test_a_process_that_dies_is_an_error(
 ) -> None:
     monkeypatch.setattr(drawing, "_PROCESS", "webui.figures.no_such_module")
     monkeypatch.setattr(drawing, "_kept", type(drawing._kept)())
-    problems(client.get(f"{API}/{job}/figures/heads"), 503)
+    answer = client.get(f"{API}/{job}/figures/heads")
+    problems(answer, 503)
+    assert json.loads(answer.text)["title"] == "Figure unavailable"
     with pytest.raises(UnavailableError):
         drawing.bundle("")
 

@@ -123,6 +123,7 @@ def test_a_busy_console_says_when_to_come_back(
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "busy" in answer.text
+        assert "Database unavailable" not in answer.text
 
 
 def test_clients_are_told_apart(client: FlaskClient) -> None:

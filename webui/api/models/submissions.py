@@ -83,7 +83,9 @@ class Study(Frozen):
     name: str = Field(default="", max_length=100, description="Shown in lists.")
     user: str = Field(default="local", max_length=100, description="Whose study it is.")
     queue: str = Field(
-        default="default", pattern=QUEUE_NAME, description="Of the jobs that name none."
+        default="default",
+        pattern=QUEUE_NAME,
+        description="Of the jobs that name none: lower-case letters, digits, - and _.",
     )
     spec: StudySpec | None = Field(default=None, description="See docs/studies.md.")
     jobs: dict[str, SubmissionBody] | None = Field(
