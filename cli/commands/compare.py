@@ -1,4 +1,4 @@
-"""The command that compares jobs."""
+"""The command that compares jobs or studies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from cli.commands.figures import assigned, form_of, write_file
 from cli.context import out, print_json, print_table
 from cli.options import AsJson, Assignments
 from cli.store.chosen import connected
+from jobs.errors import refuse
 from jobs.formatting import MISSING, number, percent
 
 
 def compare(
-    jobs: Annotated[list[int], typer.Argument(help="Two to eight jobs.", metavar="JOB...")],
+    numbers: Annotated[
+        list[int], typer.Argument(help="Two to eight jobs, or two studies.", metavar="NUMBER...")
+    ],
+    studies: Annotated[
+        bool, typer.Option("--studies", help="The numbers are those of two studies.")
+    ] = False,
     kind: Annotated[str | None, typer.Option(help="Name of a figure.")] = None,
     to: Annotated[
         Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json (Vega-Lite).")
@@ -24,24 +30,31 @@ def compare(
     choices: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare jobs: what differs, accuracy, completeness; with --kind and --to write a figure.
+    """Compare jobs or studies: what differs, accuracy; with --kind and --to write a figure.
 
     headwise compare 5 42 --kind heads --to heads.pdf --set source=attattr
+    headwise compare --studies 1 2
     """
+    if studies and len(numbers) != 2:
+        raise refuse("NUMBER", " ".join(map(str, numbers)), "must be two studies", "Give two.")
+    noun = "study" if studies else "job"
     given = dict(map(assigned, choices or ()))
     if kind is not None and to is not None:
         form = form_of(to)
         with connected() as store:
-            write_file(to, store.compared_figure(jobs, kind, form, given))
+            write_file(to, store.compared_figure(numbers, kind, form, given, studies=studies))
         return
     with connected() as store:
-        found = store.compare(jobs)
+        found = store.compare(numbers, studies=studies)
     if as_json:
         print_json(found)
         return
     for sentence in found["warnings"]:
         out.print(f"Warning: {sentence}")
-    heads = [f"JOB {side['job']}" for side in found["sides"]]
+    for study, steps in found.get("findings", {}).items():
+        for sentence in (one for sentences in steps.values() for one in sentences):
+            out.print(f"Study {study}: {sentence}")
+    heads = [f"{noun.upper()} {side[noun]}" for side in found["sides"]]
     rows = [*_facts(found["sides"]), *_differences(found["differences"])]
     print_table(("", *heads), rows, "")
     print_table(

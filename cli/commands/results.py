@@ -33,9 +33,16 @@ def sql(
     to: Annotated[
         Path | None, typer.Option(help="File for all rows: .csv, .json or .parquet.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option(help="Print the database's plan for the query instead of running it.")
+    ] = False,
 ) -> None:
     """Query the results, read-only. `headwise schema` lists the views."""
     statement = sys.stdin.read() if query == "-" else query
+    if explain:
+        with connected() as store:
+            sys.stdout.write(f"{store.sql_plan(statement)}\n")
+        return
     if to is not None:
         _check_target(to, [f".{form}" for form in DOWNLOADS])
     with connected() as store:

@@ -27,9 +27,9 @@ from headwise.errors import FigureError
 from jobs.errors import refuse
 from jobs.notifications import parse_recipient
 from jobs.settings import Settings
-from scheduler.comparison import comparison_json
+from scheduler.comparison import comparison_json, studies_comparison_json
 from scheduler.comparison.figures import figures_of_comparison
-from scheduler.comparison.sides import sides_of_jobs
+from scheduler.comparison.sides import sides_of
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
 from scheduler.notifications.sending import describe
@@ -208,6 +208,11 @@ class LocalStore(Store):
         note(self.database, "sql", sql=query)
         return vars(Console(self.settings).run(query))
 
+    def sql_plan(self, query: str) -> str:
+        """The database's plan for a query, which is not run."""
+        note(self.database, "sql", sql=query)
+        return Console(self.settings).explain(query)
+
     def sql_file(self, query: str, form: str) -> Iterator[bytes]:
         """All rows of a query as a file: csv, json or parquet."""
         note(self.database, "sql", sql=query, download=True)
@@ -228,15 +233,23 @@ class LocalStore(Store):
         job = job_reads.get_job(self.database, number)
         return self._drawn(figures_of(job), kind, form, choices)
 
-    def compare(self, numbers: Sequence[int]) -> Facts:
-        """Jobs side by side."""
-        return comparison_json(self.database, sides_of_jobs(self.database, numbers))
+    def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
+        """Jobs, or two studies, side by side."""
+        sides = sides_of(self.database, numbers, studies=studies)
+        as_json = studies_comparison_json if studies else comparison_json
+        return as_json(self.database, sides)
 
     def compared_figure(
-        self, numbers: Sequence[int], kind: str, form: str, choices: Mapping[str, str]
+        self,
+        numbers: Sequence[int],
+        kind: str,
+        form: str,
+        choices: Mapping[str, str],
+        *,
+        studies: bool,
     ) -> bytes:
-        """A figure of several jobs as a file."""
-        sides = sides_of_jobs(self.database, numbers)
+        """A figure of several jobs, or two studies, as a file."""
+        sides = sides_of(self.database, numbers, studies=studies)
         return self._drawn(figures_of_comparison(sides), kind, form, choices)
 
     def _drawn(

@@ -193,6 +193,10 @@ class RemoteStore(Store):
         """The first rows of a query."""
         return self._send("POST", "/sql", body={"query": query})
 
+    def sql_plan(self, query: str) -> str:
+        """The database's plan for a query, which is not run."""
+        return str(self._send("POST", "/sql/plan", body={"query": query})["plan"])
+
     def sql_file(self, query: str, form: str) -> Iterator[bytes]:
         """All rows of a query as a file: csv, json or parquet."""
         with self._stream(f"/sql.{form}", method="POST", body={"query": query}) as pieces:
@@ -220,16 +224,24 @@ class RemoteStore(Store):
         answer = self._answered("GET", f"/jobs/{number}/figures/{kind}", query=query)
         return bytes(answer.content)
 
-    def compare(self, numbers: Sequence[int]) -> Facts:
-        """Jobs side by side."""
-        return self._get("/compare", {"jobs": ",".join(map(str, numbers))})
+    def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
+        """Jobs, or two studies, side by side."""
+        path, query = _compared(numbers, studies)
+        return self._get(path, query)
 
     def compared_figure(
-        self, numbers: Sequence[int], kind: str, form: str, choices: Mapping[str, str]
+        self,
+        numbers: Sequence[int],
+        kind: str,
+        form: str,
+        choices: Mapping[str, str],
+        *,
+        studies: bool,
     ) -> bytes:
-        """A figure of several jobs as a file; the server draws it."""
-        query = {**choices, "jobs": ",".join(map(str, numbers)), "format": form}
-        return bytes(self._answered("GET", f"/compare/figures/{kind}", query=query).content)
+        """A figure of several jobs, or two studies, as a file; the server draws it."""
+        path, named = _compared(numbers, studies)
+        query = {**choices, **named, "format": form}
+        return bytes(self._answered("GET", f"{path}/figures/{kind}", query=query).content)
 
     def report(self, study: int, form: str) -> bytes:
         """The report of a study as a file; the server makes it."""
@@ -313,3 +325,10 @@ class RemoteStore(Store):
             f"{self.address} does not know this request: it runs Headwise {there}, and this is "
             f"{version('headwise')}. Use the same release on both sides."
         )
+
+
+def _compared(numbers: Sequence[int], studies: bool) -> tuple[str, dict[str, str]]:
+    """The address of a comparison of jobs, or of two studies, and its query."""
+    if not studies:
+        return "/compare", {"jobs": ",".join(map(str, numbers))}
+    return "/studies/compare", dict(zip("ab", map(str, numbers), strict=True))

@@ -178,7 +178,7 @@ def reasons(database: Database, jobs: Sequence[Job], settings: Settings) -> dict
     started: list[Job] = []
     for job in jobs:
         if job.control == Control.PAUSE and not job.final:
-            message = f"It is paused. `headwise resume {job.id}` lets it go on."
+            message = f"It is paused{_kept(job)}. `headwise resume {job.id}` lets it go on."
             found[job.id] = Reason(cause=Cause.PAUSED, message=message)
         elif job.state in (JobState.QUEUED, JobState.PLANNING):
             queued.append(job)
@@ -190,6 +190,15 @@ def reasons(database: Database, jobs: Sequence[Job], settings: Settings) -> dict
     if started:
         found |= _Fleet(database, settings).reasons(database, started)
     return found
+
+
+def _kept(job: Job) -> str:
+    """What becomes of the examples that are computed: a pause loses none of them."""
+    if job.leases:
+        return "; its workers finish their batch, which is kept"
+    if job.computed:
+        return f" at {counted(job.computed, 'example')} of {job.examples:,}, which are kept"
+    return ""
 
 
 def _before_planning(job: Job, notices: Sequence[Notice]) -> Reason:

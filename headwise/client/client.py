@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from headwise.client.comparison import Comparison
 from headwise.client.connection import Connection
 from headwise.client.job import Job
 from headwise.client.tables import INLINE, Data, json_lines, rows_of
@@ -117,6 +118,16 @@ class Client:
         """Submit a study as the API takes it: docs/studies.md."""
         found: dict[str, Any] = self._connection.json("POST", "/studies", body=study)
         return found
+
+    def compare(self, *numbers: int, studies: bool = False) -> Comparison:
+        """Compare two to eight jobs, or two studies.
+
+        numbers: of the jobs or studies
+
+        Raises RefusedError where they have nothing to compare, NotFoundError for one that does
+        not exist.
+        """
+        return Comparison(self._connection, numbers, studies=studies)
 
     def workers(self) -> pd.DataFrame:
         """The workers as last heard of."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwise.client.connection import Connection
 from headwise.client.errors import JobFailedError
+from headwise.client.figures import drawn, listed
 from headwise.client.tables import read_arrow
 from headwise.figures import Figure
 
@@ -143,10 +144,7 @@ class Job:
 
     def figures(self) -> pd.DataFrame:
         """The figures that the job has: names, titles, and what can be chosen of each."""
-        import pandas as pd
-
-        found = self._connection.json("GET", f"{self._path()}/figures")["figures"]
-        return pd.DataFrame(found, columns=["name", "title", "choices"])
+        return listed(self._connection.json("GET", f"{self._path()}/figures")["figures"])
 
     def figure(self, kind: str, **choices: Any) -> Figure:
         """A figure of the job, which a notebook displays and `save` writes to a file.
@@ -157,11 +155,7 @@ class Job:
         Raises NotFoundError for an unknown figure and without results, RefusedError for a choice
         that it does not have.
         """
-        query = {name.rstrip("_"): value for name, value in choices.items()}
-        path = f"{self._path()}/figures/{kind}"
-        return Figure.from_spec(
-            self._connection.json("GET", path, query={**query, "format": "json"})
-        )
+        return drawn(self._connection, f"{self._path()}/figures/{kind}", choices)
 
     def table(self, view: str) -> pd.DataFrame:
         """All rows of a published view that belong to the job."""

@@ -13,7 +13,7 @@ from headwise.figures.heads import heat_map, histogram
 from headwise.figures.qualities import qualities
 from headwise.figures.rankings import bump, scatter
 from headwise.figures.tables import CHARTS, Chart, Table, draw_table, propose
-from headwise.figures.triggers import trigger_results
+from headwise.figures.triggers import trigger_results, triggers_of_jobs
 
 __all__ = [
     "CHARTS",
@@ -35,4 +35,5 @@ __all__ = [
     "qualities",
     "scatter",
     "trigger_results",
+    "triggers_of_jobs",
 ]

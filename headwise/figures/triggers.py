@@ -6,7 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwise.figures.encoding import WIDTH, Measure, ends, series, tooltip
+from headwise.figures.encoding import (
+    WIDTH,
+    Measure,
+    ends,
+    in_panels,
+    quantity,
+    series,
+    tooltip,
+)
 from headwise.figures.figure import Figure, Source, caption
 
 SUCCESS = Measure(
@@ -84,4 +92,62 @@ def trigger_results(
         columns=columns,
         rows=shown,
         caption=caption(title, "Lines are 95 % intervals over the texts.", sources),
+    )
+
+
+def triggers_of_jobs(
+    rows: Sequence[Mapping[str, Any]], label: str, sources: Sequence[Source] = ()
+) -> Figure:
+    """The success of the triggers of several jobs against one class, a panel for each kind.
+
+    rows: of each trigger its `job`, `trigger`, `kind`, `success`, the ends of its interval and `n`
+        as in `trigger_results`
+    label: the class
+    """
+    low, high = ends(SUCCESS.name)
+    columns = ("job", "kind", "trigger", SUCCESS.name, low, high, "n")
+    shown: list[dict[str, Any]] = [{name: row.get(name) for name in columns} for row in rows]
+    across = quantity(SUCCESS, domain=[0, 1])
+    across["axis"]["title"] = f"{SUCCESS.title}: {SUCCESS.meaning}"
+    jobs = list(dict.fromkeys(row["job"] for row in shown))
+    named = tooltip(
+        ("job", "Job"),
+        ("trigger", "Trigger"),
+        (SUCCESS.name, SUCCESS.title, SUCCESS.format),
+        (low, "95 % from", SUCCESS.format),
+        (high, "95 % to", SUCCESS.format),
+        ("n", "Texts", ",d"),
+    )
+    mean = {**across, "aggregate": "mean"}
+    axis = {"title": None, "grid": True, "labelLimit": 260}
+    chart = {
+        "width": WIDTH,
+        "height": {"step": 32},
+        "encoding": {
+            "y": {
+                "field": "job",
+                "type": "nominal",
+                "sort": jobs,
+                "axis": axis,
+            },
+        },
+        "layer": [
+            {
+                "mark": {"type": "point", "filled": True, "opacity": 0.6, "size": 60},
+                "encoding": {"x": across, "tooltip": named},
+            },
+            {
+                "mark": {"type": "tick", "style": "interval", "thickness": 3, "size": 24},
+                "encoding": {"x": mean},
+            },
+        ],
+    }
+    title = f"Triggers against {label} by job"
+    return Figure(
+        title=title,
+        description=f"Success of {len(shown)} triggers against {label}, of {len(jobs)} jobs.",
+        chart=in_panels(chart, "kind", [row["kind"] for row in shown], across=1),
+        columns=columns,
+        rows=shown,
+        caption=caption(title, "Points are triggers, strokes the means of a job.", sources),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from db.database import Database
 from scheduler.comparison.accuracy import quality_of
-from scheduler.comparison.agreement import agreements
+from scheduler.comparison.agreement import agreements, agreements_by_source
 from scheduler.comparison.differences import differences, warnings
 from scheduler.comparison.figures import (
     compared_rankings,
@@ -20,6 +20,7 @@ from scheduler.comparison.figures import (
     figures_of_comparison,
 )
 from scheduler.comparison.sides import Side
+from scheduler.findings import findings
 
 
 def comparison_json(database: Database, sides: Sequence[Side]) -> dict[str, Any]:
@@ -34,6 +35,18 @@ def comparison_json(database: Database, sides: Sequence[Side]) -> dict[str, Any]
         ],
         "agreements": [asdict(pair) for pair in pairs],
         "figures": figures_of_comparison(sides).json(database),
+    }
+
+
+def studies_comparison_json(database: Database, sides: Sequence[Side]) -> dict[str, Any]:
+    """A comparison of two studies: as of jobs, with what they found and how far they agree."""
+    agreeing = agreements_by_source(database, sides)
+    return {
+        **comparison_json(database, sides),
+        "findings": {side.number: findings(database, side.steps) for side in sides},
+        "correlations": [
+            {"source": source, "title": title, "spearman": rho} for source, title, rho in agreeing
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""The figures of a comparison, and those of a study."""
+"""The figures of a comparison."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from headwise.figures import (
     curves_of_jobs,
     heat_map,
     qualities,
+    triggers_of_jobs,
 )
 from jobs.errors import NotFoundError
 from jobs.kinds import SPECS, ranking_source
 from scheduler.comparison.accuracy import accuracy_of
 from scheduler.comparison.sides import Side
-from scheduler.figures import FIGURES
+from scheduler.figures.attack import attacked_labels, trigger_rows
 from scheduler.figures.attribution import completeness_rows
 from scheduler.figures.base import Choices, FigureKind, Figures, source
 from scheduler.figures.pruning import BOTH, METRICS, SHARE, curve_choices, curve_rows
@@ -45,16 +46,6 @@ def figures_of_comparison(sides: Sides) -> Figures[Sides]:
         title=f"The comparison of {plural} {', '.join(numbers)}",
         file_name=f"{plural}-{'-'.join(numbers)}",
         kinds=tuple(kind for kind, fits in COMPARISON if sum(map(fits, sides)) > 1),
-    )
-
-
-def figures_of_study(study: Side) -> Figures[Side]:
-    """The figures of a study: its own, and those of its jobs."""
-    return Figures(
-        subject=study,
-        title=f"Study {study.number}",
-        file_name=f"study-{study.number}",
-        kinds=STUDY,
     )
 
 
@@ -165,11 +156,14 @@ def default_ranking(sides: Sides) -> str:
 
 def _ranks(database: Database, sides: Sides, chosen: Mapping[str, str]) -> Figure:
     found = compared_rankings(sides, chosen["ranking"])
-    return _bump(database, sides, [(name, job, f", {side.name}") for side, name, job in found])
+    return bump_of(database, sides, [(name, job, f", {side.name}") for side, name, job in found])
 
 
-def _bump(database: Database, sides: Sides, ranked: Sequence[tuple[str, Job, str]]) -> Figure:
-    """The ranks by the sources of several jobs, each with a suffix of its name."""
+def bump_of(database: Database, sides: Sides, ranked: Sequence[tuple[str, Job, str]]) -> Figure:
+    """The ranks by the sources of several jobs, each with a suffix of its name.
+
+    Raises NotFoundError for fewer than two.
+    """
     rows = [row for name, job, suffix in ranked for row in rank_rows(database, job, [name], suffix)]
     if len({row["ranking"] for row in rows}) < 2:
         raise _nothing(sides, "a ranking of heads")
@@ -257,6 +251,32 @@ def _completeness(database: Database, sides: Sides, _chosen: Mapping[str, str]) 
     return completeness(rows, _origin([job for job, _ in found]))
 
 
+def _labels(database: Database, sides: Sides) -> Choices:
+    """The classes that triggers were tried on, those of most sides first."""
+    counts = Counter(
+        label for side, job in _attacks(sides) for label in attacked_labels(database, job)
+    )
+    return {"label": {label: label for label, _ in counts.most_common()}}
+
+
+def _attacks(sides: Sides) -> list[tuple[Side, Job]]:
+    return [(side, job) for side in sides if (job := side.job("attack"))]
+
+
+def _triggers(database: Database, sides: Sides, chosen: Mapping[str, str]) -> Figure:
+    """The triggers of every side against a class, on its own model."""
+    rows, jobs = [], []
+    for side, job in _attacks(sides):
+        gold = attacked_labels(database, job).get(chosen["label"])
+        if gold is not None:
+            jobs.append(job)
+            found = trigger_rows(database, job, gold, 0)
+            rows += [{**row, "job": side.name} for row in found if row["success"] is not None]
+    if len({row["job"] for row in rows}) < 2:
+        raise _nothing(sides, "triggers against the same class")
+    return triggers_of_jobs(rows, chosen["label"], _origin(jobs))
+
+
 def _ranks_heads(side: Side) -> bool:
     return any(SPECS[job.kind].ranking_sources for job in side.steps.values())
 
@@ -288,6 +308,10 @@ COMPARISON: tuple[tuple[FigureKind[Sides], Callable[[Side], bool]], ...] = (
         FigureKind(name="curve", title="Curves", draw=_curve, choices=curve_choices),
         _has("pruning"),
     ),
+    (
+        FigureKind(name="triggers", title="Triggers", draw=_triggers, choices=_labels),
+        _has("attack"),
+    ),
     (FigureKind(name="accuracy", title="Accuracy", draw=_accuracy), lambda _side: True),
     (
         FigureKind(name="completeness", title="Completeness", draw=_completeness),
@@ -295,34 +319,3 @@ COMPARISON: tuple[tuple[FigureKind[Sides], Callable[[Side], bool]], ...] = (
     ),
 )
 """The figures of a comparison, and the sides that they are about."""
-
-
-def _study_ranks(database: Database, study: Side, _chosen: Mapping[str, str]) -> Figure:
-    found = [(name, job, f", job {job.id}") for name, job in study.rankings]
-    return _bump(database, [study], found)
-
-
-def _of_step(kind: str, figure: FigureKind[Job]) -> FigureKind[Side]:
-    """The figure of a study's first job of a kind, as one of the study."""
-
-    def draw(database: Database, study: Side, chosen: Mapping[str, str]) -> Figure:
-        if job := study.job(kind):
-            return figure.draw(database, job, chosen)
-        raise NotFoundError(f"Study {study.number} has no finished job of kind {kind}.")
-
-    def choices(database: Database, study: Side) -> Choices:
-        job = study.job(kind)
-        return figure.choices(database, job) if job else {}
-
-    return FigureKind(name=figure.name, title=figure.title, draw=draw, choices=choices)
-
-
-_ATTRIBUTION = {one.name: one for one in FIGURES["attribution"]}
-STUDY: tuple[FigureKind[Side], ...] = (
-    _of_step("attribution", _ATTRIBUTION["heads"]),
-    FigureKind(name="ranks", title="Ranks by several sources", draw=_study_ranks),
-    *(_of_step("pruning", one) for one in FIGURES["pruning"]),
-    *(_of_step("attack", one) for one in FIGURES["attack"]),
-    _of_step("attribution", _ATTRIBUTION["completeness"]),
-)
-"""The figures of a study."""

@@ -82,6 +82,11 @@ class Side:
         return next((job for name, job in self.rankings if name == source), None)
 
 
+def sides_of(database: Database, numbers: Sequence[int], *, studies: bool) -> tuple[Side, ...]:
+    """The sides of a comparison of jobs, or of two studies. Raises InputError, NotFoundError."""
+    return (sides_of_studies if studies else sides_of_jobs)(database, numbers)
+
+
 def sides_of_jobs(database: Database, numbers: Sequence[int]) -> tuple[Side, ...]:
     """The sides of a comparison of jobs.
 

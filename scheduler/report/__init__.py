@@ -30,8 +30,8 @@ from jobs.errors import NotFoundError
 from jobs.formatting import MISSING
 from jobs.kinds import NAMES, SPECS, ranking_source
 from jobs.states import FINAL_JOB_STATES, JobState
-from scheduler.comparison.figures import figures_of_study
 from scheduler.comparison.sides import Side, side_of_study
+from scheduler.comparison.study_figures import figures_of_study
 from scheduler.findings import findings, ranked
 from scheduler.report import importance
 from scheduler.report.base import Part, Table

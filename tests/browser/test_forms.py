@@ -62,6 +62,20 @@ def test_nothing_typed_is_lost_by_a_preset_or_a_kind(page: Page, stage: SimpleNa
     assert page.complaints() == []
 
 
+def test_the_file_that_a_study_is_evaluated_on_is_picked(
+    page: Page, stage: SimpleNamespace
+) -> None:
+    path = stage.submission()["spec"]["data"]["path"]
+    page.open("/studies/new")
+    picker = "[id='picker-evaluation.path']"
+    page.click(f"{picker} > button")
+    page.click(f"{picker} li [value='open:evaluation.path:{stage.home}']")
+    page.click(f"{picker} [value='take:evaluation.path:{path}']")
+    assert page.one("[id='evaluation.path']").get_attribute("value") == path
+    assert page.one("[id='data.path']").get_attribute("value") == ""
+    assert page.complaints() == []
+
+
 def test_model_and_file_are_picked_from_the_allowed_folders(
     page: Page, stage: SimpleNamespace
 ) -> None:

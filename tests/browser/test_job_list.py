@@ -74,6 +74,27 @@ def test_many_jobs_at_once(page: Page, stage: SimpleNamespace, jobs: list[int], 
     assert page.complaints() == []
 
 
+@pytest.mark.parametrize("key", [False, True])
+def test_chosen_jobs_are_compared(page: Page, stage: SimpleNamespace, key: bool) -> None:
+    """By the button, and by the key c."""
+    jobs = [stage.seed.seed_job(stage.database, name=name, examples=4) for name in ("one", "two")]
+    page.size(1440, 900)
+    page.open("/")
+    page.one("[data-ticked]")
+    for job in jobs:
+        page.click(f"input[name='job'][value='{job}']")
+    page.until(lambda: page.one("[data-ticked]").text == "With 2 chosen jobs:")
+    if key:
+        page.one("body").send_keys("c")
+    else:
+        page.click("[data-compare]")
+    page.until(lambda: "/compare?jobs=" in page.driver.current_url)
+    assert page.one("h1").text == "Two jobs compared"
+    chosen = page.driver.current_url.partition("jobs=")[2].replace("%2C", ",").split(",")
+    assert sorted(map(int, chosen)) == sorted(jobs)
+    assert page.complaints() == []
+
+
 def test_columns_sort_both_ways(page: Page, jobs: list[int]) -> None:
     page.size(1440, 900)
     page.open("/?phase=paused")

@@ -28,6 +28,23 @@ def test_progress_is_live(page: Page, stage: SimpleNamespace) -> None:
     assert page.complaints() == []
 
 
+def test_the_accuracy_of_the_examples_is_live(page: Page, stage: SimpleNamespace) -> None:
+    job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
+    gold = (
+        "(SELECT e.gold FROM example e "
+        "WHERE e.job_id = example_result.job_id AND e.example_no = example_result.example_no)"
+    )
+    with stage.database.write() as tx:
+        tx.run(f"UPDATE example_result SET predicted = ({gold} + 1) % 2")
+    page.open(f"/jobs/{job}")
+    assert page.one("#example-accuracy").text.startswith("0.0 % of 6 labelled examples")
+    with stage.database.write() as tx:
+        tx.run(f"UPDATE example_result SET predicted = {gold}")
+        tx.run("UPDATE shard SET state = 'done', progress = 3 WHERE shard_no = 2")
+    page.until(lambda: page.one("#example-accuracy").text.startswith("100.0 % of 6 labelled"))
+    assert page.complaints() == []
+
+
 def test_a_tab_counts_on_without_news(page: Page, stage: SimpleNamespace) -> None:
     job = stage.seed.seed_job(stage.database, state="running", done=6, shard_size=3)
     page.open(f"/jobs/{job}")

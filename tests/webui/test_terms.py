@@ -49,5 +49,11 @@ def test_every_term_that_a_template_uses_is_in_the_glossary() -> None:
             r"'([^']+)'(?:\))?\|term(?:\('([^']+)'\))?", file.read_text()
         ):
             used.add(name or words.lower())
-    assert len(used) > 8
+    assert len(used) > 15
     assert used <= known
+
+
+@pytest.mark.parametrize("name", ["job", "study", "compare", "worker"])
+def test_pages_about_jobs_and_workers_link_their_terms(name: str) -> None:
+    text = (ROOT / f"webui/templates/{name}.html").read_text()
+    assert len(set(re.findall(r"'([^']+)'(?:\))?\|term", text))) >= 4

@@ -162,7 +162,9 @@ RULES: dict[str, Rule] = {
     ),
     "recurring_api.control_recurring": _RECURRING,
     **dict.fromkeys(("tables_api.get_arrow_table", "tables_api.get_csv_table"), _EXPORT),
-    **dict.fromkeys(("tables_api.run_sql", "tables_api.run_sql_as_csv"), READS),
+    **dict.fromkeys(
+        ("tables_api.run_sql", "tables_api.run_sql_as_csv", "tables_api.explain_sql"), READS
+    ),
     **dict.fromkeys(("tables_api.run_sql_as_json", "tables_api.run_sql_as_parquet"), READS),
     "upload_api.upload": _submits("upload"),
     "upload_api.preview_file": SUBMITS,

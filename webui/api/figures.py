@@ -8,13 +8,14 @@ from typing import Any
 from flask import Blueprint, Response
 
 from db.reads import jobs as job_reads
-from scheduler.comparison.figures import figures_of_comparison, figures_of_study
+from scheduler.comparison.figures import figures_of_comparison
 from scheduler.comparison.sides import (
     parse_jobs,
     side_of_study,
     sides_of_jobs,
     sides_of_studies,
 )
+from scheduler.comparison.study_figures import figures_of_study
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
 from webui.api.models.figures import (

@@ -8,16 +8,13 @@ from flask import Blueprint
 
 from db.reads import studies
 from db.reads.studies import StudyRow
-from scheduler.comparison import comparison_json
-from scheduler.comparison.agreement import agreements_by_source
+from scheduler.comparison import studies_comparison_json
 from scheduler.comparison.sides import sides_of_studies
-from scheduler.findings import findings
 from scheduler.serializers import checked_study_json, study_json, submitted_study_json
 from scheduler.submission.study import check_study, control_study, restart_study, submit_study
 from webui.api.models.studies import (
     CompareQuery,
     ComparisonAnswer,
-    RankingAgreement,
     StudyAnswer,
     StudyPage,
     StudyQuery,
@@ -72,12 +69,7 @@ def check(json: StudyBody) -> StudyCheckAnswer:
 def compare(query: CompareQuery) -> ComparisonAnswer:
     """Compare two studies: what they found, and how far their rankings of heads agree."""
     sides = sides_of_studies(database(), (query.a, query.b))
-    rows = agreements_by_source(database(), sides)
-    return ComparisonAnswer(
-        **comparison_json(database(), sides),
-        findings={side.number: findings(database(), side.steps) for side in sides},
-        correlations=[RankingAgreement(source=s, title=t, spearman=rho) for s, t, rho in rows],
-    )
+    return ComparisonAnswer(**studies_comparison_json(database(), sides))
 
 
 @blueprint.get("/<int(max=2147483647):study>")

@@ -8,7 +8,7 @@ from db.console.console import Console
 from db.results import export as exports
 from webui.accounts import trail
 from webui.accounts.person import client
-from webui.api.models.tables import SqlAnswer, SqlBody
+from webui.api.models.tables import SqlAnswer, SqlBody, SqlPlanAnswer
 from webui.context import attachment, database, settings
 from webui.contract.operations import operation
 from webui.pages.console import MEDIA_TYPES, as_file
@@ -50,6 +50,14 @@ def run_sql(json: SqlBody) -> SqlAnswer:
         seconds=found.seconds,
         types=list(found.types),
     )
+
+
+@blueprint.post("/sql/plan")
+@operation(TAG, SqlPlanAnswer)
+def explain_sql(json: SqlBody) -> SqlPlanAnswer:
+    """Get the database's plan for a query, which is checked like any other and not run."""
+    trail.write("sql", sql=json.query)
+    return SqlPlanAnswer(plan=Console(settings(), client()).explain(json.query))
 
 
 @blueprint.post("/sql.csv")

@@ -16,8 +16,8 @@ from db.reads.jobs import Job
 from db.reads.studies import StudyRow
 from headwise.stats.ranking import correlation
 from jobs.states import JobState
-from scheduler.comparison.figures import figures_of_study
 from scheduler.comparison.sides import side_of_study
+from scheduler.comparison.study_figures import figures_of_study
 from scheduler.findings import findings, ranked
 from webui.context import database
 from webui.figures.shown import show_of

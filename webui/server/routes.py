@@ -52,6 +52,7 @@ ROOMS = {
     "report_api.get_report": RoomName.FIGURES,
     "report_api.get_pdf_report": RoomName.FIGURES,
     "tables_api.run_sql": RoomName.CONSOLE,
+    "tables_api.explain_sql": RoomName.CONSOLE,
     "tables_api.run_sql_as_csv": RoomName.CONSOLE,
     "tables_api.run_sql_as_json": RoomName.CONSOLE,
     "tables_api.run_sql_as_parquet": RoomName.CONSOLE,

@@ -4,6 +4,10 @@ import { showCharts } from './charts.js';
 import { refresh } from './morph.js';
 import { repeat } from './repeat.js';
 
+// The parts that change while the job runs: of the examples their accuracy alone, because somebody
+// may be reading the list.
+const LIVE = ['#status', '#shards', '#log', '#heads', '#completeness', '#example-accuracy'];
+
 showCharts();
 
 const status = document.getElementById('status');
@@ -48,8 +52,9 @@ function follow(element) {
     renewed = performance.now();
     stale = false;
     const whole = final || !document.getElementById('heads');
+    const parts = whole ? ['#main'] : LIVE.filter((one) => document.querySelector(one));
     try {
-      await refresh(location.href, whole ? '#main' : '#status,#shards,#log,#heads,#completeness');
+      await refresh(location.href, parts.join(','));
     } catch {
       stale = true;
     }

@@ -111,6 +111,14 @@ def test_paused_or_ended(database: Database, settings: Settings) -> None:
     lifecycle.set_control(database, job, "pause")
     message = f"It is paused. `headwise resume {job}` lets it go on."
     assert why(database, job, settings) == (Cause.PAUSED, message)
+    execute(database, f"UPDATE shard SET progress = 2 WHERE job_id = {job} AND lo = 0")
+    examples = job_reads.get_job(database, job).examples
+    _, message = why(database, job, settings) or ("", "")
+    assert message.startswith(f"It is paused at 2 examples of {examples}, which are kept.")
+    execute(database, f"UPDATE shard SET state = 'leased' WHERE job_id = {job} AND lo = 0")
+    _, message = why(database, job, settings) or ("", "")
+    assert message.startswith("It is paused; its workers finish their batch, which is kept.")
+    execute(database, f"UPDATE shard SET state = 'ready', progress = 0 WHERE job_id = {job}")
     lifecycle.set_control(database, job, "resume")
     finish_all(database)
     assert why(database, job, settings) is None

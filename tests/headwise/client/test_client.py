@@ -195,6 +195,25 @@ def test_figures_have_the_numbers_of_the_server(client: Client, store: Database)
         job.figure("curve")
 
 
+def test_jobs_are_compared(client: Client, store: Database) -> None:
+    one, two = (seed_job(store, examples=9, name=name) for name in ("first", "second"))
+    found = client.compare(one, two)
+    assert found.sides()["job"].tolist() == [one, two]
+    assert found.differences().columns.tolist() == [f"job {one}", f"job {two}"]
+    assert found.warnings == []
+    assert {"heads", "ranks"} <= set(found.figures()["name"])
+    sides = found.sides().set_index("job")
+    assert [row["accuracy"] for row in found.figure("accuracy").rows] == sides["accuracy"].tolist()
+    with pytest.raises(NotFoundError, match="There is no job 99"):
+        client.compare(one, 99)
+    with pytest.raises(RefusedError, match="given twice"):
+        client.compare(one, one)
+    with pytest.raises(ValueError, match="two studies are compared, not 3"):
+        client.compare(1, 2, 3, studies=True)
+    with pytest.raises(NotFoundError, match="study 1"):
+        client.compare(1, 2, studies=True)
+
+
 def test_the_client_needs_no_torch() -> None:
     program = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; import headwise; "

@@ -22,6 +22,7 @@ from headwise.figures import (
     qualities,
     scatter,
     trigger_results,
+    triggers_of_jobs,
 )
 
 SOURCE = Source(
@@ -149,6 +150,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "completeness": lambda: completeness(residuals(), [SOURCE]),
     "curves": lambda: pruning_curves(curve(), ACCURACY, REMOVED, [SOURCE]),
     "triggers": lambda: trigger_results(triggers(), "entailment", [SOURCE]),
+    "triggers of jobs": lambda: triggers_of_jobs(
+        in_jobs(triggers(), "job"), "entailment", [SOURCE]
+    ),
     "scatter": lambda: scatter(
         points(),
         Measure(name="one", title="One"),
@@ -172,6 +176,7 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "curves of jobs": lambda: curves_of_jobs([], ACCURACY, REMOVED),
     "qualities": lambda: qualities([], ACCURACY),
     "triggers": lambda: trigger_results([], "entailment"),
+    "triggers of jobs": lambda: triggers_of_jobs([], "entailment"),
     "scatter": lambda: scatter(
         [], Measure(name="one", title="One"), Measure(name="other", title="Other")
     ),

@@ -26,6 +26,7 @@ from headwise.figures import (
     pruning_curves,
     rendering,
     trigger_results,
+    triggers_of_jobs,
 )
 from headwise.figures.palette import DARK, LIGHT
 from tests.headwise.figures.made import (
@@ -37,6 +38,7 @@ from tests.headwise.figures.made import (
     TOTAL,
     curve,
     heads,
+    in_jobs,
     ranked,
     triggers,
 )
@@ -131,6 +133,18 @@ def test_bars_share_one_scale() -> None:
     # Two triggers of the same words are two rows.
     assert figure.spec["encoding"]["y"]["sort"] == [4, 2, 3]
     assert 'not "never" &lt;b&gt;' in figure.svg()
+
+
+def test_triggers_of_jobs_share_one_scale_in_a_panel_for_each_kind() -> None:
+    figure = triggers_of_jobs(in_jobs(triggers(), "job"), "entailment")
+    assert figure.chart["facet"]["sort"] == ["mined", "random control"]
+    layers = figure.chart["spec"]["layer"]
+    assert [layer["encoding"]["x"]["scale"]["domain"] for layer in layers] == [[0, 1], [0, 1]]
+    assert [row["success"] for row in figure.rows] == [
+        *(0.9375, 0.8125, 0.125),
+        *(0.9375 / 2, 0.8125 / 2, 0.125 / 2),
+    ]
+    assert _compiled(figure)["marks"]
 
 
 def test_lines_differ_by_dash_and_symbol() -> None:

@@ -43,7 +43,7 @@ TWINS: dict[str, tuple[str, ...]] = {
     "trees.export": ("get_tree", "draw_tree"),
     "rankings.compare": ("get_correlation", "list_rankings"),
     "console.show": ("run_sql", "list_views", "list_saved_queries"),
-    "console.run": ("run_sql",),
+    "console.run": ("run_sql", "explain_sql"),
     "own_queries.index": ("list_own_queries",),
     "own_queries.open_link": ("get_linked_query",),
     "own_queries.save": ("save_query",),

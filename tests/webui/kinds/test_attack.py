@@ -198,7 +198,7 @@ def test_the_form_says_all_that_a_specification_can() -> None:
         ({"triggers_from": "x"}, "must be a whole number"),
         ({"data.label_column": ""}, "needs “Label column”"),
         ({"rule.per_class": "0"}, "rule.per_class"),
-        ({"rule.threshold": "-1"}, "greater than or equal to 0"),
+        ({"rule.threshold": "-1"}, "must be at least 0"),
         ({"insertion": "letters"}, "must be"),
         ({"given": "big ice"}, "insertion must be"),
         ({"given": "big | ice", "insertion": "text"}, "data has one column"),

@@ -167,6 +167,36 @@ def test_pruning_curves_of_two_jobs(
     assert 'id="figure-heads"' not in page
 
 
+def test_triggers_of_two_jobs(client: FlaskClient, database: Database) -> None:
+    mined = mined_job(database)
+    jobs = [
+        finished_attack(database, attack_spec(mined)),
+        finished_attack(database, attack_spec(mined, controls={"random": False})),
+    ]
+    pair = ",".join(map(str, jobs))
+    listed = {one["name"]: one for one in client.get(f"{API}?jobs={pair}").json["figures"]}
+    labels = [one["value"] for one in listed["triggers"]["choices"]["label"]]
+    assert labels
+    for label in labels:
+        rows = figure(client, f"{API}/figures/triggers?jobs={pair}&label={label}&format=json").rows
+        assert len({row["job"] for row in rows}) == 2
+        own = client.get(f"/api/v1/jobs/{jobs[0]}/figures").json["figures"][0]["choices"]["label"]
+        gold = next(one["value"] for one in own if one["title"] == label)
+        alone = figure(
+            client, f"/api/v1/jobs/{jobs[0]}/figures/triggers?label={gold}&format=json"
+        ).rows
+        assert [
+            (row["trigger"], row["kind"], row["success"])
+            for row in rows
+            if row["job"].partition(" (")[0] == f"job {jobs[0]}"
+        ] == [(row["trigger"], row["kind"], row["success"]) for row in alone]
+    page = unescape(client.get(f"/compare?jobs={pair}&label={labels[-1]}").text)
+    assert f"Triggers against {labels[-1]} by job" in page
+    assert 'href="#triggers"' in page
+    (problem,) = problems(client.get(f"{API}/figures/triggers?jobs={pair}&label=nothing"), 400)
+    assert problem["field"] == "label"
+
+
 def test_every_figure_of_the_page_can_be_had_as_a_file(client: FlaskClient, pair: str) -> None:
     listed = client.get(f"{API}?jobs={pair}").json["figures"]
     page = unescape(client.get(f"/compare?jobs={pair}").text)

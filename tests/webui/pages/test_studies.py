@@ -252,3 +252,13 @@ def test_a_problem_shows_at_its_field(
     checked = empty.client.post("/studies/new/check", data={**form, **change})
     assert checked.status_code == 200
     assert [problem["field"] for problem in checked.json["problems"]] == [field]
+
+
+def test_the_file_to_evaluate_on_is_picked_like_the_others(empty: SimpleNamespace) -> None:
+    home = empty.model.parent.parent
+    name = "evaluation.path"
+    page = empty.client.post("/studies/new", data={"do": f"open:{name}:{home}"}).text
+    take = f"take:{name}:{home / 'rows.jsonl'}"
+    assert f'value="{take}"' in page
+    taken = empty.client.post("/studies/new", data={"do": take}).text
+    assert re.search(rf'name="{name}"[^>]* value="{home / "rows.jsonl"}"', taken)

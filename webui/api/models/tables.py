@@ -44,3 +44,10 @@ class SqlAnswer(Answer):
     """Duration of the query."""
     types: list[Literal["integer", "real", "text", "boolean", "bytes", "null"]]
     """Of each column what its values are."""
+
+
+class SqlPlanAnswer(Answer):
+    """How the database would answer a query."""
+
+    plan: str
+    """A step of the plan in each line, in the database's own words."""
