@@ -193,7 +193,7 @@ def reasons(database: Database, jobs: Sequence[Job], settings: Settings) -> dict
 
 
 def _kept(job: Job) -> str:
-    """What becomes of the examples that are computed: a pause loses none of them."""
+    """The examples that are computed, in words: a pause loses none of them."""
     if job.leases:
         return "; its workers finish their batch, which is kept"
     if job.computed:

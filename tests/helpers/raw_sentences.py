@@ -8,7 +8,7 @@ from functools import cache
 from pydantic_core._pydantic_core import list_all_errors
 
 ERRORS = {str(one["type"]): one for one in list_all_errors()}
-"""What the library says of each type of error."""
+"""The words of the library for each type of error."""
 
 
 @cache

@@ -47,7 +47,7 @@ class SqlAnswer(Answer):
 
 
 class SqlPlanAnswer(Answer):
-    """How the database would answer a query."""
+    """The way in which the database would answer a query."""
 
     plan: str
     """A step of the plan in each line, in the database's own words."""
