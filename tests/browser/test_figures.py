@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -71,3 +73,29 @@ def test_figures_stay_when_a_page_renews_itself(page: Page, stage: SimpleNamespa
     page.click("#head-table a[href*='sort=mean_total']")
     page.until(lambda: "mean_total" in page.driver.current_url)
     assert page.count("#heads svg.marks[data-seen]") == 1
+
+
+LEGENDS = """
+return [...document.querySelectorAll('[data-figure]')].flatMap((figure) => {
+  const room = figure.getBoundingClientRect();
+  return [...figure.querySelectorAll('.role-legend text')].map((text) => {
+    const { left, right } = text.getBoundingClientRect();
+    return [text.textContent, left >= room.left - 1 && right <= room.right + 1];
+  });
+});
+"""
+
+
+def test_a_telephone_shows_whole_legends(
+    page: Page, stage: SimpleNamespace, filled: dict[str, str]
+) -> None:
+    with urllib.request.urlopen(stage.address + filled["pruning"]) as answer:
+        reserved = re.search(r'"if-narrow" width="1" height="(\d+)"', answer.read().decode())
+    page.size(390, 844)
+    page.open(filled["pruning"])
+    drawn(page, 1)
+    within = dict(page.script(LEGENDS))  # type: ignore[call-overload]
+    assert {"Heads removed", "Ranking", "random order"} <= set(within)
+    assert all(within.values()), within
+    assert reserved
+    assert page.one("svg.marks").size["height"] <= int(reserved[1])

@@ -61,10 +61,9 @@ class Shown:
 
     @property
     def narrow_height(self) -> int:
-        """The same where panels stand below each other, and the legend below the chart."""
-        return self._height(self._panels) + (
-            76 if '"color"' in json.dumps(self.figure.chart) else 0
-        )
+        """The same where panels stand below each other, and the legends below the chart."""
+        legends = [28 + 14 * rows for rows in _legends(self.figure.chart).values()]
+        return self._height(self._panels) + (20 + sum(legends) if legends else 0)
 
     @property
     def _panels(self) -> int:
@@ -91,6 +90,20 @@ class Shown:
         text = json.dumps(spec, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Nothing ends the script element early.
         return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+def _legends(part: object) -> dict[str, int]:
+    """The rows of two entries in each legend of a part of a specification, by its field."""
+    if not isinstance(part, dict):
+        parts = part if isinstance(part, list) else []
+        return {field: rows for one in parts for field, rows in _legends(one).items()}
+    found = _legends([value for key, value in part.items() if key != "data"])
+    for channel in ("color", "strokeDash", "shape"):
+        encoding = part.get(channel)
+        if isinstance(encoding, dict) and "field" in encoding and encoding.get("legend", 1):
+            entries = encoding.get("scale", {}).get("domain", [])
+            found[encoding["field"]] = max(2, -(-len(entries) // 2))
+    return found
 
 
 TITLES = {

@@ -39,7 +39,9 @@ function fitted(spec, width) {
   const grid = spec.width?.step ? count(spec.encoding.x) * CELL : Infinity;
   const fits = grid + BESIDE < width;
   const step = spec.height?.step;
-  const legend = narrow ? { orient: 'bottom', direction: 'horizontal', columns: 2 } : {};
+  // Legends stand below each other: side by side, the second leaves a telephone's screen.
+  const below = { orient: 'bottom', direction: 'horizontal', columns: 2, layout: { bottom: { direction: 'vertical' } } };
+  const legend = narrow ? below : {};
   const config = { legend, axis: narrow ? { labelLimit: 110 } : {} };
   if (spec.facet) return panelled(spec, width, config);
   return {
