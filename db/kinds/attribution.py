@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import delete, insert, select
 from db import schema
 from db.kinds.base import Kind
 from db.queue.claims import Claim
-from db.results import digest, rankings
+from db.results import digest, matrices, rankings
 from db.results.bulk import insert_columns
 from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
@@ -37,6 +38,11 @@ _MEANS = {
 """Columns of head importance that hold the means of sources."""
 
 
+def inputs(tx: Transaction, job_id: int) -> list[str]:
+    """Return the names of the heads whose whole matrices somebody asked this job for."""
+    return matrices.asked_heads(tx, job_id)
+
+
 def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
     """Write a shard's rows."""
     numbers = held.lo + np.flatnonzero(result.ok)
@@ -44,6 +50,7 @@ def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: b
     _insert_site_results(tx, held.job_id, numbers, result)
     _insert_edges(tx, held, result, keep_text)
     _insert_sums(tx, held, result)
+    matrices.fill(tx, held.job_id, chain.from_iterable(result.matrices))
     digest.insert_strongest(tx, held, numbers, np.asarray(result.score)[result.ok])
 
 
@@ -181,6 +188,7 @@ def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> Non
 
 
 KIND = Kind(
+    inputs=inputs,
     commit=commit,
     finish=finish,
     large=(schema.head_score, schema.site_result, schema.edge, schema.example_result),

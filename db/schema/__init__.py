@@ -45,6 +45,7 @@ from db.schema.replies import reply
 from db.schema.results import (
     edge,
     example_result,
+    head_matrix,
     head_score,
     importance,
     shard_sum,
@@ -66,6 +67,7 @@ __all__ = [
     "example_result",
     "failed_sign_in",
     "fair_share",
+    "head_matrix",
     "head_score",
     "head_value",
     "identity",

@@ -120,6 +120,23 @@ edge = Table(
     info=kept(Lifetime.DETAILS, many_rows=True),
 )
 
+head_matrix = Table(
+    "head_matrix",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("example_no", Integer, primary_key=True),
+    Column("site", SmallInteger, primary_key=True),
+    Column("head", SmallInteger, primary_key=True),
+    Column("computed_by", Integer, nullable=False),
+    Column("attention", LargeBinary),
+    Column("attribution", LargeBinary),
+    ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
+    Index("ix_head_matrix_computed_by", "computed_by"),
+    info=kept(Lifetime.DETAILS),
+)
+"""Few rows, since each is asked for by somebody; `computed_by` is the job that fills it, which may
+be deleted afterwards. The bytes are those of `jobs.head_matrices`."""
+
 shard_sum = Table(
     "shard_sum",
     metadata,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
+from jobs.head_matrices import HeadMatrix
 from jobs.results import Bools, Floats, Ints, ShardResult
 from jobs.specs.base import ROW_BYTES, JobSpec, RankingSource
 
@@ -177,6 +178,20 @@ class AttributionResult(ShardResult):
     edge_key: Ints
     edge_value: Floats
     edge_attention: Floats
+    matrices: tuple[tuple[HeadMatrix, ...], ...] = ()
+    """By example, of the heads that were asked for; empty where none was."""
+
+    @classmethod
+    def pick(cls, name: str, value: Any, rows: Sequence[int]) -> Any:
+        """The matrices of these examples; else as every kind."""
+        if name == "matrices":
+            return tuple(value[row] for row in rows) if value else ()
+        return super().pick(name, value, rows)
+
+    @classmethod
+    def join(cls, name: str, values: Sequence[Any]) -> Any:
+        """The matrices of all examples; else as every kind."""
+        return sum(values, ()) if name == "matrices" else super().join(name, values)
 
     @property
     def ranked(self) -> dict[str, Floats]:

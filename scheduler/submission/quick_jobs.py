@@ -72,19 +72,24 @@ def is_one_text(submission: Submission) -> bool:
 
 def rows_again(database: Database, job: Job) -> list[dict[str, object]]:
     """The rows that a job was submitted with. Raises InputError once its texts are gone."""
+    return [
+        row_again(job, stored.text_a, stored.text_b, stored.gold)
+        for stored in job_reads.list_texts(database, job.id)
+    ]
+
+
+def row_again(
+    job: Job, text: str | None, second: str | None, gold: int | None
+) -> dict[str, object]:
+    """The row that a stored example was submitted with. Raises InputError once its text is gone."""
     data = job.spec["data"]
-    label = data["label_column"]
-    rows: list[dict[str, object]] = []
-    for stored in job_reads.list_texts(database, job.id):
-        if stored.text_a is None:
-            message = f"are gone: the texts of job {job.id} are not stored any more"
-            raise refuse("rows", None, message, "Give them again.")
-        texts = (stored.text_a, stored.text_b)
-        row: dict[str, object] = dict(zip(data["text_columns"], texts, strict=False))
-        if label is not None:
-            row[label] = None if stored.gold is None else job.labels[stored.gold]
-        rows.append(row)
-    return rows
+    if text is None:
+        message = f"are gone: the texts of job {job.id} are not stored any more"
+        raise refuse("rows", None, message, "Give them again.")
+    row: dict[str, object] = dict(zip(data["text_columns"], (text, second), strict=False))
+    if (label := data["label_column"]) is not None:
+        row[label] = None if gold is None else job.labels[gold]
+    return row
 
 
 def texts_again(database: Database, job: Job) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import headwise
 from headwise import Attribution
 from headwise.segmentation import Segmentation
+from jobs.head_matrices import HeadMatrix
 from jobs.head_tokens import pack
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
 from jobs.results import ExampleResult
@@ -28,6 +29,7 @@ def compute(block: Block[AttributionSpec]) -> AttributionResult:
         edges=spec.edges,
         matrices=False,
         head_token_attribution=True,
+        heads=block.shard.planned or (),
         progress=lambda *_: block.progress(),
         partial=block.partial,
     )
@@ -56,6 +58,21 @@ def shard_result(result: Attribution) -> AttributionResult:
         edge_key=result.edge_key,
         edge_value=result.edge_value,
         edge_attention=result.edge_attention,
+        matrices=tuple(_matrices(result, number) for number in range(len(result)))
+        if result.heads
+        else (),
+    )
+
+
+def _matrices(result: Attribution, number: int) -> tuple[HeadMatrix, ...]:
+    """The whole matrices of an example; none if it failed."""
+    attention = result.attention and result.attention[number]
+    attribution = result.attribution and result.attribution[number]
+    if attention is None or attribution is None:
+        return ()
+    return tuple(
+        HeadMatrix(site=site, head=head, attention=a, attribution=b)
+        for (site, head), a, b in zip(result.heads, attention, attribution, strict=True)
     )
 
 

@@ -32,7 +32,7 @@ GONE, KEPT, PARENT = 1, 2, 3
 
 DETAILS = {
     *("head_score", "site_result", "edge", "head_value", "trigger_outcome", "example_result"),
-    *("strongest", "score_sample"),
+    *("strongest", "score_sample", "head_matrix"),
 }
 PARTIAL_SUMS = {"ranking_sum", "mask_sum", "shard_top", "partial_block"}
 INSTALLATION = {
