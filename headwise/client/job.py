@@ -157,6 +157,36 @@ class Job:
         """
         return drawn(self._connection, f"{self._path()}/figures/{kind}", choices)
 
+    def matrix(
+        self,
+        example: int,
+        layer: int,
+        head: int,
+        *,
+        attention_type: str | None = None,
+        timeout: float | None = None,
+    ) -> Figure:
+        """A head's whole attention beside its attribution, as a figure whose rows are the cells.
+
+        Where they are not stored yet, a quick job computes them, ahead of all other work.
+
+        attention_type: encoder, decoder or cross; by default encoder where the model has it
+        timeout: seconds to wait for that job at most
+
+        Raises NotFoundError without the example or the head, RefusedError for a text without
+        matrices, JobFailedError if the quick job fails, TimeoutError after `timeout`.
+        """
+        path = f"{self._path()}/examples/{example}/heads/{layer}/{head}/matrix"
+        query = {"attention_type": attention_type}
+        found = self._connection.json("POST", path, query=query)
+        if found["state"] == "computing":
+            quick = Job(self._connection, self._connection.json("GET", f"/jobs/{found['job']}"))
+            quick.wait(timeout, progress=False)
+            found = self._connection.json("GET", path, query=query)
+        if found["state"] != "stored":
+            raise JobFailedError(str(found["message"]), int(found["job"]), str(found["state"]))
+        return self.figure("matrix", example=example, head=found["head"])
+
     def table(self, view: str) -> pd.DataFrame:
         """All rows of a published view that belong to the job."""
         with self._connection.stream(f"{self._path()}/tables/{view}.arrow") as pieces:

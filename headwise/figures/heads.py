@@ -56,7 +56,7 @@ def heat_map(
         "color": {
             "field": measure.name,
             "type": "quantitative",
-            "scale": _colours(values),
+            "scale": colours(values),
             "legend": {"title": measure.axis, "format": measure.format, "tickCount": 5},
         },
         "tooltip": tooltip(
@@ -144,7 +144,7 @@ def _step(cells: int, largest: int) -> float:
     return min(_CELL, round(largest / max(1, cells), 1))
 
 
-def _colours(values: Sequence[float]) -> dict[str, Any]:
+def colours(values: Sequence[float]) -> dict[str, Any]:
     """The scale of colours: around zero if a value is negative, else from zero."""
     top = max(map(abs, values), default=0.0) or 1.0
     if any(value < 0 for value in values):

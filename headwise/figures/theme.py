@@ -61,6 +61,7 @@ def config(palette: Palette) -> dict[str, Any]:
         "point": {"color": palette.categories[0], "size": 44},
         "line": {"strokeWidth": 1.8},
         "style": {
+            "square": {"stroke": palette.text},
             "quiet": {"color": palette.muted},
             "interval": {"color": palette.text, "strokeWidth": 1.2},
         },

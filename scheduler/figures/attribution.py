@@ -8,13 +8,16 @@ from typing import Any
 from db.database import Database
 from db.reads import results
 from db.reads.jobs import Job
-from headwise.figures import Figure, Measure, completeness, heat_map, histogram
+from db.results import matrices
+from db.results.matrices import Asked
+from headwise.figures import Figure, Measure, completeness, head_matrix, heat_map, histogram
 from headwise.naming import head_name, site_label
 from jobs.errors import NotFoundError
 from scheduler.figures.base import Choices, FigureKind, no_results, source
 from scheduler.figures.rankings import CORRELATION, RANKS
 
 BINS = 40
+MORE_MATRICES = "Compute it on the head's page, or by POST to the address of its matrix in the API."
 MEASURES = {
     "mean": ("Attribution score", "mean over examples of the head's largest cell"),
     "mean_total": ("Total", "mean of the sum over the head's cells, with sign"),
@@ -113,6 +116,37 @@ def bins(scores: Sequence[float]) -> list[dict[str, Any]]:
     ]
 
 
+def _matrices(database: Database, job: Job) -> Choices:
+    stored = matrices.list_stored(database, job.id)
+    examples = dict.fromkeys(str(one.example) for one in stored)
+    heads = dict.fromkeys(one.name for one in stored)
+    found = {"example": examples, "head": heads}
+    return {name: {value: value for value in values} for name, values in found.items()}
+
+
+def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
+    stored = matrices.list_stored(database, job.id)
+    wanted = (chosen["example"], chosen["head"])
+    place = next((one for one in stored if (str(one.example), one.name) == wanted), None)
+    found = None
+    if place is not None:
+        asked = Asked(job_id=job.id, example=place.example, site=place.site, head=place.head)
+        found = matrices.read_matrix(database, asked)
+    if place is None or found is None or found.attention is None or found.attribution is None:
+        some = ", ".join(f"{one.name} on example {one.example}" for one in stored[:5])
+        message = f"Job {job.id} has no such matrix. {MORE_MATRICES}"
+        raise NotFoundError(f"{message} Stored: {some}." if some else message)
+    tokens = results.get_example(database, job.id, place.example).tokens
+    return head_matrix(
+        found.attention.tolist(),
+        found.attribution.tolist(),
+        tokens or [f"#{position}" for position in range(len(found.attention))],
+        f"{place.name} on example {place.example}",
+        [source(job, None)],
+        unit=_unit(job),
+    )
+
+
 def _unit(job: Job) -> str:
     """The unit of attributions: that of the output they explain."""
     return str(job.spec.get("output", ""))
@@ -124,4 +158,11 @@ FIGURES = (
     FigureKind(name="scores", title="Scores of a head", draw=_scores, choices=_places),
     RANKS,
     CORRELATION,
+    FigureKind(
+        name="matrix",
+        title="Matrix of a head",
+        draw=_matrix,
+        choices=_matrices,
+        more=MORE_MATRICES,
+    ),
 )

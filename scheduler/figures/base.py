@@ -33,6 +33,8 @@ class FigureKind(Generic[Subject]):
     draw: Callable[[Database, Subject, Mapping[str, str]], Figure]
     """The figure, given a value for each of the choices. Raises NotFoundError without results."""
     choices: Callable[[Database, Subject], Choices] = _nothing
+    more: str = ""
+    """A sentence on getting more values to choose from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,8 @@ class Figures(Generic[Subject]):
                 remedy = f"It has {', '.join(choices)}." if choices else "Leave it out."
                 raise refuse(key, value, f"is no choice of the figure {name}", remedy)
             if value not in choices[key]:
-                raise refuse(key, value, "unknown value", nearest(value, choices[key]))
+                near = nearest(value, choices[key]) if choices[key] or not known[name].more else ""
+                raise refuse(key, value, "unknown value", f"{near} {known[name].more}".strip())
         chosen = {key: given.get(key, next(iter(values), "")) for key, values in choices.items()}
         return Drawn(
             name=name,

@@ -52,7 +52,7 @@ class HeadOnExample:
 
 
 class State(StrEnum):
-    """Whether a head's matrices are stored."""
+    """States of a head's matrices."""
 
     ABSENT = "absent"
     COMPUTING = "computing"

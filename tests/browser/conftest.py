@@ -20,6 +20,7 @@ from tests.helpers.apps import new_app
 from tests.helpers.attack_jobs import attack_spec, finished_attack
 from tests.helpers.attack_jobs import source_job as mined_job
 from tests.helpers.databases import sqlite_database
+from tests.helpers.matrices import seed_matrix
 from tests.helpers.pruning_jobs import plan, run, submitted
 from tests.webui import seed
 from tests.webui.conftest import good_submission
@@ -113,6 +114,7 @@ def filled(stage: SimpleNamespace) -> dict[str, str]:
         *(seed.seed_job(database, examples=1) for _ in range(2)),
         seed.seed_job(database, state="queued", examples=1),
     ]
+    seed_matrix(database, job, 2, 2, 3)
     seed.seed_worker(database, "gpu-1")
     note(database, LOCAL, "SELECT 1")
     query = save(database, LOCAL, "SELECT job_id FROM jobs -- " + "x" * 4000, "Every job")
@@ -139,6 +141,7 @@ def filled(stage: SimpleNamespace) -> dict[str, str]:
         "lab": f"/lab?jobs={texts[0]},{texts[1]},{texts[2]}&base={texts[0]}",
         "operations.show_worker": "/workers/gpu-1",
         "results.head": f"/jobs/{job}/heads/2/3",
+        "a head's matrix": f"/jobs/{job}/heads/2/3?example=2",
         "results.example": f"/jobs/{job}/examples/2",
         "studies.show": f"/studies/{first}",
         "attack.trigger": f"/jobs/{attack}/triggers/0",

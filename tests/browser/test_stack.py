@@ -10,6 +10,8 @@ from urllib.error import URLError
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from tests.browser.page import Page
 from tests.helpers.stack import Stack, exactly_once
@@ -89,6 +91,45 @@ def test_a_text_is_explained(stack: Stack, page: Page, tmp_path: Path) -> None:
     assert page.one(".column ins").text == "new"
     assert page.driver.current_url.endswith("/lab?jobs=1,2&base=1")
     page.until(lambda: page.count("[data-arcs] svg .arc") > 0)
+    assert page.complaints() == []
+
+
+def test_a_head_opens_its_matrix(stack: Stack, page: Page) -> None:
+    """From the column of a text, with one click, on a worker that is up."""
+    job = stack.submit(1)
+    stack.wait_for(f"SELECT state FROM jobs WHERE job_id = {job}", "succeeded")
+    page.open(f"/lab?jobs={job}")
+    page.click(".column [data-matrix]")
+    page.until(lambda: "/heads/" in page.driver.current_url)
+    page.click("#matrix form[method=post] button")
+    # The section that waits goes on by itself.
+    page.one("#matrix [data-drawn] svg")
+    figure = page.one("#matrix .chart")
+    page.script("arguments[0].focus()", figure)
+    page.until(lambda: "attribution" in page.one("#cell").text)
+    before = page.one("#cell").text
+    at_key = int(before.split("(")[2].split(")")[0])
+    arrow = Keys.ARROW_RIGHT if at_key == 0 else Keys.ARROW_LEFT
+    page.driver.switch_to.active_element.send_keys(arrow)
+    there = at_key + (1 if at_key == 0 else -1)
+    page.until(lambda: f"({there}): attention" in page.one("#cell").text)
+    # The numbers are those of the table.
+    query = before.split("(")[1].split(")")[0]
+    page.click("#row summary")
+    Select(page.one("#row select")).select_by_value(query)
+    page.click("#row button")
+    page.until(lambda: "row=" in page.driver.current_url)
+    column = "#row tbody td:nth-child(3)"
+    cells = page.until(
+        lambda: [one.text for one in page.driver.find_elements(By.CSS_SELECTOR, column)]
+    )
+    assert float(cells[at_key]) == float(before.split("attention ")[1].split(",")[0])
+    # The whole layer was stored, and nothing is asked for again.
+    stored = "SELECT COUNT(*) FROM head_matrix WHERE attention IS NOT NULL"
+    assert stack.rows(stored) == [(4,)]
+    page.open(page.driver.current_url.removeprefix(page.address))
+    assert page.count("#matrix form[method=post]") == 0
+    assert stack.rows("SELECT COUNT(*) FROM jobs") == [(2,)]
     assert page.complaints() == []
 
 

@@ -13,8 +13,9 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results import rankings
 from db.results.rankings import Ranked
-from headwise.naming import head_name
 from jobs.errors import NotFoundError
+from scheduler.submission.matrices import HeadOnExample, compute, look_up
+from webui import heads
 from webui.api.models.heads import (
     AlikeAnswer,
     AlikeExample,
@@ -26,6 +27,7 @@ from webui.api.models.heads import (
     CorrelationQuery,
     HeadQuery,
     HeadTokensAnswer,
+    MatrixAnswer,
     OneHeadAnswer,
     SiteCompletenessAnswer,
     StrongExample,
@@ -35,7 +37,7 @@ from webui.api.models.heads import (
 )
 from webui.api.models.results import HeadAnswer
 from webui.api.results import TAG, placed
-from webui.context import database
+from webui.context import database, settings
 from webui.contract.operations import operation
 from webui.pages import trees
 from webui.pages.correlation import correlated
@@ -146,6 +148,55 @@ def get_head_tokens(
     return HeadTokensAnswer(attribution=[None if math.isnan(one) else one for one in values])
 
 
+@blueprint.get(f"{EXAMPLE}/heads/{PLACE}/matrix")
+@operation(TAG, MatrixAnswer)
+def get_matrix(
+    job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
+) -> MatrixAnswer:
+    """Get a head's whole attention and attribution on an example, if they are stored.
+
+    `compute_matrix` computes them.
+    """
+    return _matrix(_on_example(job_id, example_no, layer, head, query))
+
+
+@blueprint.post(f"{EXAMPLE}/heads/{PLACE}/matrix")
+@operation(TAG, MatrixAnswer, statuses=(HTTPStatus.OK, HTTPStatus.CREATED))
+def compute_matrix(
+    job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
+) -> tuple[MatrixAnswer, int]:
+    """Compute a head's whole attention and attribution on an example, ahead of all waiting work.
+
+    201 with the number of the job that computes them; 200 where they are stored, or on their way.
+    """
+    where = _on_example(job_id, example_no, layer, head, query)
+    _, new = compute(where, settings(), database())
+    return _matrix(where), 201 if new else 200
+
+
+def _on_example(
+    job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
+) -> HeadOnExample:
+    job = job_reads.get_job(database(), job_id)
+    results.get_example(database(), job_id, example_no)
+    site = find_site(job, layer, head, query.attention_type)
+    return HeadOnExample(job=job, example=example_no, site=site, head=head)
+
+
+def _matrix(where: HeadOnExample) -> MatrixAnswer:
+    found = look_up(where, database())
+    example = results.get_example(database(), where.job.id, where.example)
+    return MatrixAnswer(
+        head=where.name,
+        state=found.state.value,
+        job=found.job,
+        message=found.message,
+        tokens=example.tokens,
+        attention=None if found.attention is None else found.attention.tolist(),
+        attribution=None if found.attribution is None else found.attribution.tolist(),
+    )
+
+
 @blueprint.get(f"{EXAMPLE}/tree.json")
 @operation(TAG, TreeAnswer, errors=(HTTPStatus.NOT_FOUND,))
 def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
@@ -164,12 +215,7 @@ def draw_tree(job_id: int, example_no: int, query: TreeQuery) -> object:
 def find_site(job: Job, layer: int, head: int, attention_type: str | None) -> Site:
     """The site of a head. Raises NotFoundError."""
     sites = results.list_sites(database(), job.id)
-    types = [site.attention_type for site in sites] or ["encoder"]
-    chosen = attention_type or ("encoder" if "encoder" in types else types[0])
-    for site in sites:
-        if (site.layer, site.attention_type) == (layer, chosen) and head < site.heads:
-            return site
-    raise NotFoundError(f"Job {job.id} has no results for head {head_name(layer, head, chosen)}.")
+    return heads.find_site(sites, job.id, layer, head, attention_type)
 
 
 def _first_source(job: Job) -> str:

@@ -22,6 +22,11 @@ FILES = {"svg": "SVG", "png": "PNG", "pdf": "PDF", "csv": "CSV", "json": "Vega-L
 """Formats that a figure is offered in, with their names."""
 
 
+_CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 122
+"""Pixels of two maps beside each other, or below each other: of a cell, of all cells of a map, and
+of its title, axis and legend; `charts.js` draws them so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """A choice of a figure: its values as links."""
@@ -50,6 +55,8 @@ class Shown:
     """Names of formats with their addresses."""
     picture: str | None = None
     """The address of the picture for browsers without scripts."""
+    address: str | None = None
+    """The address that its specification is read from, where it is too large for the page."""
     links: Mapping[str, str] | None = None
     """Addresses to which marks lead, by their `name`."""
 
@@ -57,11 +64,15 @@ class Shown:
     def height(self) -> int:
         """At least as many pixels as the chart will take, so that nothing moves when it appears."""
         chart = self.figure.chart
+        if "hconcat" in chart:
+            return self._maps(_LARGEST)
         return self._height(-(-self._panels // chart["columns"]) if "facet" in chart else 1)
 
     @property
     def narrow_height(self) -> int:
         """The same where panels stand below each other, and the legends below the chart."""
+        if "hconcat" in self.figure.chart:
+            return 2 * self._maps(_LARGEST_NARROW)
         legends = [28 + 14 * rows for rows in _legends(self.figure.chart).values()]
         return self._height(self._panels) + (20 + sum(legends) if legends else 0)
 
@@ -69,6 +80,12 @@ class Shown:
     def _panels(self) -> int:
         facet = self.figure.chart.get("facet")
         return len(facet["sort"]) if facet else 1
+
+    def _maps(self, largest: int) -> int:
+        """Pixels of a map of tokens, of at most `largest` for its cells."""
+        tokens = {row["query"]: row["query_token"] for row in self.figure.rows}
+        labels = min(92, 7 * max(map(len, tokens.values()), default=0))
+        return min(_CELL * len(tokens), largest) + labels + _AROUND
 
     def _height(self, rows: int) -> int:
         """Pixels of rows of panels."""

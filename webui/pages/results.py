@@ -17,8 +17,8 @@ from headwise.naming import head_name
 from jobs.errors import NotFoundError
 from webui.context import attachment, choice, database, optional_integer
 from webui.figures.shown import show
-from webui.heads import url_values
-from webui.pages import trees, words
+from webui.heads import find_site, url_values
+from webui.pages import matrices, trees, words
 from webui.pages.explained import (
     chosen_head,
     grid_of,
@@ -40,15 +40,9 @@ def head(job_id: int, layer: int, head: int) -> str:
     opened = database()
     job = job_reads.get_job(opened, job_id)
     sites = results.list_sites(opened, job_id)
-    types = [site.attention_type for site in sites] or ["encoder"]
-    usual = "encoder" if "encoder" in types else types[0]
-    earlier = choice("kind", set(types), usual)  # in addresses of version 0.1
-    chosen = choice("attention_type", set(types), earlier)
-    site = next((s for s in sites if s.layer == layer and s.attention_type == chosen), None)
-    if site is None or head >= site.heads:
-        raise NotFoundError(
-            f"Job {job_id} has no results for head {head_name(layer, head, chosen)}."
-        )
+    types = {site.attention_type for site in sites}
+    earlier = choice("kind", types)  # in addresses of version 0.1
+    site = find_site(sites, job_id, layer, head, choice("attention_type", types, earlier))
     importance = results.get_importance(opened, job_id)
     own = next((h for h in importance.heads if (h.site, h.head) == (site.site, head)), None)
     place = {"site": site.site, "head": head, "examples": job.examples}
@@ -58,15 +52,18 @@ def head(job_id: int, layer: int, head: int) -> str:
         job=job,
         site=site,
         head=head,
-        name=head_name(layer, head, chosen),
+        name=head_name(layer, head, site.attention_type),
         own=own,
         heads_total=len(importance.heads),
         provisional=importance.provisional,
         scores_figure=show(
-            job, "scores", {"layer": str(layer), "head": str(head), "attention_type": chosen}
+            job,
+            "scores",
+            {"layer": str(layer), "head": str(head), "attention_type": site.attention_type},
         ),
         strongest=[_strong(row) for row in strongest],
         searched=searched,
+        matrix=matrices.section(job, site, head, strongest),
         pairs=results.frequent_pairs(opened, job_id, **place),
         previous=_neighbour(sites, site, head, -1),
         next=_neighbour(sites, site, head, +1),

@@ -9,6 +9,10 @@ const BESIDE = 260; // a legend and labels
 const MARGIN = 50; // between panels
 const PANEL = 270; // the narrowest one beside another
 const PAPER = 640;
+const CELL_OF_MATRIX = 26;
+const MATRIX = 430; // all cells of one of two maps beside each other
+const LABELS = 125; // the tokens left of them
+const MOST_SHAPES = 4000; // above it pixels are faster
 
 /** The specification of a figure: its text in the page, or the address that it is read from. */
 const source = (element) => element.dataset.from ?? document.getElementById(element.dataset.figure)?.textContent;
@@ -32,6 +36,17 @@ function panelled(spec, width, config) {
   return { ...spec, columns, spec: { ...inner, width: each }, config };
 }
 
+/** Two maps side by side, or below each other on a phone; cells stay small. */
+function beside(spec, width, config) {
+  const { hconcat, ...rest } = spec;
+  const cells = new Set(spec.data.values.map((row) => row.query)).size;
+  const across = width >= 2 * (LABELS + PANEL / 2);
+  const each = across ? (width - spec.spacing) / 2 - LABELS : width - LABELS;
+  const size = Math.min(MATRIX, CELL_OF_MATRIX * cells, Math.max(120, each));
+  const maps = hconcat.map((map) => ({ ...map, width: size, height: size }));
+  return { ...rest, [across ? 'hconcat' : 'vconcat']: maps, config: { axis: config.axis } };
+}
+
 /** The specification as wide as its place; cells of a grid stay small. */
 function fitted(spec, width) {
   const narrow = width < NARROW;
@@ -43,6 +58,7 @@ function fitted(spec, width) {
   const below = { orient: 'bottom', direction: 'horizontal', columns: 2, layout: { bottom: { direction: 'vertical' } } };
   const legend = narrow ? below : {};
   const config = { legend, axis: narrow ? { labelLimit: 110 } : {} };
+  if (spec.hconcat) return beside(spec, width, config);
   if (spec.facet) return panelled(spec, width, config);
   return {
     ...spec,
@@ -61,7 +77,7 @@ async function embed(host, spec, theme, width) {
     ast: true,
     actions: false,
     defaultStyle: false,
-    renderer: 'svg',
+    renderer: spec.data.values.length > MOST_SHAPES ? 'canvas' : 'svg',
     logLevel: 1,
     tooltip: showTooltip,
     config: { ...theme, background: 'transparent', font },
@@ -108,6 +124,7 @@ async function draw(element) {
     element.style.minHeight ||= `${element.offsetHeight}px`;
     element.replaceChildren(...parts);
     element.dataset.drawn = '';
+    element.dispatchEvent(new CustomEvent('headwise:drawn', { bubbles: true, detail: { view, spec } }));
     const about = spec.usermeta?.headwise;
     const caption = document.querySelector(`[data-caption="${element.dataset.figure}"]`);
     if (caption && about) caption.textContent = about.caption;

@@ -19,10 +19,13 @@ from headwise import Client, JobFailedError, ServerError
 from headwise.client import connection
 from headwise.client.errors import ConflictError, NotFoundError, RefusedError, UnreachableError
 from jobs.settings import load_settings
+from scheduler.loop import Scheduler
 from tests.helpers.apps import new_app
 from tests.helpers.databases import execute, sqlite_database
 from tests.helpers.ports import free_port
+from tests.helpers.scheduling import Quiet
 from tests.helpers.tiny import bert_folder
+from tests.helpers.working import run
 from tests.webui.seed import seed_job
 
 
@@ -51,6 +54,32 @@ def client(tmp_path: Path, store: Database) -> Iterator[Client]:
 def model(tmp_path: Path) -> str:
     bert_folder(tmp_path / "model")
     return str(tmp_path / "model")
+
+
+def test_the_matrix_of_a_head_is_computed_and_drawn(
+    client: Client, store: Database, tmp_path: Path, model: str
+) -> None:
+    """The client waits for the quick job, which a worker computes between two questions."""
+    settings = load_settings({}, home=tmp_path, threads=1, device="cpu")
+    rows = [{"text": "the old cat sings"}]
+    job = client.submit(model, rows, texts=["text"])
+    scheduler = Scheduler(settings, store, Quiet())  # type: ignore[arg-type]
+
+    def work() -> None:
+        scheduler.plan()
+        run(settings, store, 1000.0)
+
+    work()
+    with pytest.raises(TimeoutError):
+        job.matrix(0, layer=1, head=2, timeout=0.1)
+    work()
+    figure = job.matrix(0, layer=1, head=2)
+    assert figure.title == "Attention and attribution of L1 H2 on example 0"
+    assert sum(row["attention"] for row in figure.rows if row["query"] == 1) == pytest.approx(1)
+    (score,) = job.scores().query("layer == 1 and head == 2")["score"]
+    assert max(row["attribution"] for row in figure.rows) == pytest.approx(score, rel=1e-3)
+    with pytest.raises(NotFoundError):
+        job.matrix(0, layer=1, head=9)
 
 
 def test_results_are_data_frames_with_the_columns_of_the_views(

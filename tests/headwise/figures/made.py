@@ -15,6 +15,7 @@ from headwise.figures import (
     completeness,
     curves_of_jobs,
     draw_table,
+    head_matrix,
     heat_map,
     histogram,
     propose,
@@ -164,6 +165,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "completeness of jobs": lambda: completeness(in_jobs(residuals()), [SOURCE]),
     "curves of jobs": lambda: curves_of_jobs(in_jobs(curve(), "job"), ACCURACY, REMOVED, [SOURCE]),
     "qualities": lambda: qualities(accuracies(), ACCURACY, [SOURCE]),
+    "matrix": lambda: head_matrix(
+        [[0.25, 0.75], [0.5, 0.5]],
+        [[0.125, -0.25], [0.0, 0.0625]],
+        ["cat", 'a "quoted" </script> token'],
+        "L3 H7 on example 4",
+        [SOURCE],
+        unit="probability",
+    ),
     **{
         f"table as {kind}": partial(draw_table, CURVE_TABLE, chart, "", [SOURCE])
         for kind, chart in propose(CURVE_TABLE).items()

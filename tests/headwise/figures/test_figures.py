@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import struct
@@ -293,3 +294,25 @@ def test_curves_of_jobs_differ_by_dash_and_random_orders_are_in_both_panels() ->
     svg = figure.svg()
     # Of each job a band of random orders in each of the two panels.
     assert svg.count('aria-roledescription="area mark"') == 4
+
+
+def test_a_matrix_is_two_maps_of_the_same_cells() -> None:
+    figure = FIGURES["matrix"]()
+    maps = figure.chart["hconcat"]
+    assert [one["encoding"]["color"]["field"] for one in maps] == ["attention", "attribution"]
+    # Attention begins at zero; attribution has one colour for each sign.
+    scales = [one["encoding"]["color"]["scale"]["domain"] for one in maps]
+    assert scales == [[0, 0.75], [-0.25, 0.25]]
+    assert [one["encoding"]["color"]["legend"]["title"] for one in maps] == [
+        "Attention, probability",
+        "Attribution, probability",
+    ]
+    assert [(row["query"], row["key"], row["attribution"]) for row in figure.rows] == [
+        (0, 0, 0.125),
+        (0, 1, -0.25),
+        (1, 0, 0.0),
+        (1, 1, 0.0625),
+    ]
+    assert "The largest attribution, 0.125, is cat reading cat." in figure.description
+    # Tokens may hold anything, also what ends a string of an expression.
+    assert html.unescape(figure.svg()).count('a "quoted" </scr') == 4

@@ -36,6 +36,9 @@ class FigureQuery(Query):
     layer: Value | None = None
     head: Value | None = None
     attention_type: Value | None = None
+    example: Value | None = Field(
+        default=None, description="Matrices: an example; `head` is then a name, `L3 H7`."
+    )
 
     @property
     def choices(self) -> dict[str, str]:

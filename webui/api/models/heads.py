@@ -37,6 +37,24 @@ class StrongExample(Answer):
     text_b: str | None
 
 
+class MatrixAnswer(Answer):
+    """A head's whole matrices on an example; rows read columns."""
+
+    head: str
+    """Its name: `L3 H7`."""
+    state: Literal["absent", "computing", "failed", "stored"]
+    job: int | None
+    """The job that computed them, or is about to."""
+    message: str | None
+    """Why the computation failed."""
+    tokens: tuple[str, ...] | None
+    """Null where texts are not kept."""
+    attention: list[list[float]] | None
+    """Probabilities by query and key token; null until they are stored."""
+    attribution: list[list[float]] | None
+    """The share of the output that each cell adds."""
+
+
 class WordPair(Answer):
     """Two words of which one often reads the other in a head's strongest cells."""
 

@@ -1,0 +1,135 @@
+"""A head's matrices on one example: a section of the head's page, and the button that computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Blueprint, Response, request, url_for
+
+from db.reads import jobs as job_reads
+from db.reads import results
+from db.reads.jobs import Job
+from db.reads.results import Example, Site
+from db.reads.status import Status, status_of
+from jobs.errors import InputError
+from jobs.head_matrices import MOST_TOKENS
+from scheduler.submission.matrices import (
+    Found,
+    HeadOnExample,
+    State,
+    check_example,
+    compute,
+    look_up,
+)
+from webui.context import choice, database, integer, optional_integer, redirect, settings
+from webui.figures.shown import FILES, Shown, show
+from webui.heads import find_site, url_values
+
+blueprint = Blueprint("matrices", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell in the row of a token: the token that is read, and the two values."""
+
+    key: int
+    token: str
+    attention: float
+    attribution: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The section of a head's page about one example."""
+
+    example: Example
+    found: Found
+    computing: Job | None
+    """The job that computes the matrices, until they are stored."""
+    status: Status | None
+    """Its status."""
+    figure: Shown | None
+    tokens: tuple[str, ...] = ()
+    row: int = 0
+    """The token whose row is shown as a table."""
+    cells: tuple[Cell, ...] = ()
+    refused: str | None = None
+    """Why the matrices cannot be computed."""
+    most: int = MOST_TOKENS
+
+
+@blueprint.post(
+    "/jobs/<int(max=2147483647):job_id>/heads/<int(max=32767):layer>/<int(max=32767):head>/matrix"
+)
+def compute_matrix(job_id: int, layer: int, head: int) -> Response:
+    """Compute the matrices of a head on an example, and go back to the head's page."""
+    job = job_reads.get_job(database(), job_id)
+    given = request.form.get("attention_type")
+    site = find_site(results.list_sites(database(), job.id), job.id, layer, head, given)
+    example = integer("example", 0, source=request.form)
+    where = HeadOnExample(job=job, example=example, site=site, head=head)
+    compute(where, settings(), database())
+    place = {**url_values(site, head), "example": example, "_anchor": "matrix"}
+    return redirect(url_for("results.head", job_id=job_id, **place))
+
+
+def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | None:
+    """The matrices on ?example=, by default the one where the head is strongest.
+
+    ?row= is the token whose row stands as a table. Raises NotFoundError for an unknown example.
+    """
+    number = optional_integer("example")
+    if number is None:
+        if not strongest:
+            return None
+        number = int(strongest[0]["example_no"])
+    example = results.get_example(database(), job.id, number)
+    where = HeadOnExample(job=job, example=number, site=site, head=head)
+    found = look_up(where, database())
+    computing = None
+    if found.state in (State.COMPUTING, State.FAILED) and found.job is not None:
+        computing = job_reads.get_job(database(), found.job)
+    status = status_of(database(), computing, settings()) if computing else None
+    if found.attention is None or found.attribution is None:
+        return Section(
+            example=example,
+            found=found,
+            computing=computing,
+            status=status,
+            figure=None,
+            refused=_refused(job, example),
+        )
+    n = len(found.attention)
+    tokens = example.tokens or tuple(f"#{position}" for position in range(n))
+    figure = show(job, "matrix", {"example": str(number), "head": where.name})
+    best = int(found.attribution.argmax()) // n
+    row = int(choice("row", [str(position) for position in range(n)], str(best)))
+    return Section(
+        example=example,
+        found=found,
+        computing=None,
+        status=None,
+        # Its thousands of cells are fetched, as the page is to stay small.
+        figure=figure and replace(figure, address=dict(figure.files)[FILES["json"]]),
+        tokens=tokens,
+        row=row,
+        cells=tuple(
+            Cell(
+                key=key,
+                token=tokens[key],
+                attention=float(found.attention[row, key]),
+                attribution=float(found.attribution[row, key]),
+            )
+            for key in range(n)
+        ),
+    )
+
+
+def _refused(job: Job, example: Example) -> str | None:
+    try:
+        check_example(job, example)
+    except InputError as error:
+        (problem,) = error.problems
+        return f"The example {problem.message}. {problem.remedy}"
+    return None
