@@ -10,6 +10,7 @@ from headwise.figures.curves import ORDERS, curves_of_jobs, pruning_curves
 from headwise.figures.encoding import Measure
 from headwise.figures.figure import FORMS, Figure, Source
 from headwise.figures.heads import heat_map, histogram
+from headwise.figures.history import history
 from headwise.figures.matrix import head_matrix
 from headwise.figures.qualities import qualities
 from headwise.figures.rankings import bump, scatter
@@ -32,6 +33,7 @@ __all__ = [
     "head_matrix",
     "heat_map",
     "histogram",
+    "history",
     "propose",
     "pruning_curves",
     "qualities",

@@ -33,6 +33,9 @@ class Source:
     result_hash: str | None = None
     provisional: bool = False
     """Not all shards are done."""
+    worker: str | None = None
+    period: str | None = None
+    """The time up to now that was looked at, in words: `24 hours`."""
 
     def __str__(self) -> str:
         parts = (
@@ -42,6 +45,8 @@ class Source:
             ("rtol", None if self.rtol is None else f"{self.rtol:g}"),
             ("job", self.job),
             ("result", self.result_hash and self.result_hash[:12]),
+            ("worker", self.worker),
+            ("last", self.period),
         )
         found = [f"{name} {value}" for name, value in parts if value is not None]
         return ", ".join([*found, "provisional"] if self.provisional else found)

@@ -59,7 +59,8 @@ def config(palette: Palette) -> dict[str, Any]:
         "rect": {"cornerRadius": 1.5},
         "bar": {"color": palette.categories[0]},
         "point": {"color": palette.categories[0], "size": 44},
-        "line": {"strokeWidth": 1.8},
+        "line": {"color": palette.categories[0], "strokeWidth": 1.8},
+        "area": {"color": palette.categories[0]},
         "style": {
             "square": {"stroke": palette.text},
             "quiet": {"color": palette.muted},

@@ -18,16 +18,19 @@ from scheduler.comparison.sides import (
 from scheduler.comparison.study_figures import figures_of_study
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
+from scheduler.figures.workers import figures_of_worker
 from webui.api.models.figures import (
     ComparedFigureQuery,
     FigureAnswer,
     FigureQuery,
     FiguresAnswer,
     StudiesFigureQuery,
+    WorkerFigureQuery,
 )
 from webui.context import database
 from webui.contract.operations import operation
 from webui.figures.drawing import content
+from webui.pages.operations import PERIODS, read_worker, worker_history
 
 TAG = "Results"
 MEDIA_TYPES = {
@@ -93,6 +96,16 @@ def get_compared_figure(kind: str, query: ComparedFigureQuery) -> Response:
     """Draw a figure of two to eight jobs together; `compare_jobs` lists them."""
     sides = sides_of_jobs(database(), parse_jobs(query.jobs))
     return _drawn(figures_of_comparison(sides), kind, query)
+
+
+@blueprint.get("/operations/worker-figures/<kind>")
+@operation("Operations", **FILE)
+def get_worker_figure(kind: str, query: WorkerFigureQuery) -> Response:
+    """Draw the speed or the memory of a worker over time: `rate`, `memory` or `device-memory`."""
+    period = PERIODS[query.hours]
+    _, series, _ = read_worker(query.worker, period)
+    history = worker_history(query.worker, period, series)
+    return _drawn(figures_of_worker(history), kind, query)
 
 
 def _listed(figures: Figures[Any]) -> FiguresAnswer:

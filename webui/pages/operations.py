@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request, url_for
@@ -20,9 +21,11 @@ from db.reads.operations import Now, Queue, WorkerTotal
 from jobs import formatting
 from jobs.errors import ConflictError, NotFoundError, refuse
 from jobs.space import spaces
+from scheduler.figures.workers import WorkerHistory, figures_of_worker
 from scheduler.submission.control import control
 from webui.accounts import trail
 from webui.context import choice, clean, database, integer, redirect, settings
+from webui.figures.shown import show_of
 from webui.timelines import DURATIONS, Timeline, timeline
 
 HOUR = 3_600
@@ -199,20 +202,30 @@ def show_worker(name: str) -> str:
     period = _asked_period()
     page = integer("page", 1, low=1, high=1_000_000)
     found, series, attempts = read_worker(name, period, page)
-    charts = _worker_charts(series, period)
+    history = worker_history(name, period, series)
+    address = partial(
+        url_for, "figure_api.get_worker_figure", worker=clean(name), hours=period.hours
+    )
+    figures = figures_of_worker(history)
+    shown = [show_of(figures, kind.name, address) for kind in figures.kinds]
     return render_template(
         "worker.html",
         name=name,
         worker=found,
         period=period,
         periods=list(PERIODS.values()),
-        charts=charts,
+        figures=[one for one in shown if one],
         rows=list(table_rows(series, period.row)),
         total=samples.added(series),
         attempts=attempts[:ATTEMPTS_PAGE],
         page=page,
         more=len(attempts) > ATTEMPTS_PAGE,
     )
+
+
+def worker_history(name: str, period: Period, series: Sequence[Sample]) -> WorkerHistory:
+    """The samples of a worker as its figures show them."""
+    return WorkerHistory(name=name, period=period.name, step=period.step, samples=series)
 
 
 def read_worker(
@@ -248,19 +261,6 @@ def _queue_charts(queue: Queue, period: Period) -> list[Timeline]:
         ),
         _chart("Examples per second", queue.samples, period, lambda one: one.examples / step),
     ]
-
-
-def _worker_charts(series: Sequence[Sample], period: Period) -> list[Timeline]:
-    step = period.step
-    charts = [
-        _chart("Examples per second", series, period, lambda one: one.examples / step),
-        _chart("Memory", series, period, lambda one: one.memory, formatting.size),
-    ]
-    if any(one.device_memory for one in series):
-        charts.append(
-            _chart("GPU memory", series, period, lambda one: one.device_memory, formatting.size)
-        )
-    return charts
 
 
 def _chart(

@@ -18,6 +18,7 @@ from headwise.figures import (
     head_matrix,
     heat_map,
     histogram,
+    history,
     propose,
     pruning_curves,
     qualities,
@@ -164,6 +165,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "heat maps": lambda: heat_map(in_jobs(heads()), TOTAL, [SOURCE]),
     "completeness of jobs": lambda: completeness(in_jobs(residuals()), [SOURCE]),
     "curves of jobs": lambda: curves_of_jobs(in_jobs(curve(), "job"), ACCURACY, REMOVED, [SOURCE]),
+    "history": lambda: history(
+        [{"at": at * 600, "rate": at / 4} for at in (0, 1, 2, 5)],
+        Measure(name="rate", title="Examples per second"),
+        600,
+        [SOURCE],
+    ),
     "qualities": lambda: qualities(accuracies(), ACCURACY, [SOURCE]),
     "matrix": lambda: head_matrix(
         [[0.25, 0.75], [0.5, 0.5]],
@@ -183,6 +190,7 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "completeness": lambda: completeness([]),
     "curves": lambda: pruning_curves([], ACCURACY, REMOVED),
     "curves of jobs": lambda: curves_of_jobs([], ACCURACY, REMOVED),
+    "history": lambda: history([], Measure(name="rate", title="Rate"), 600),
     "qualities": lambda: qualities([], ACCURACY),
     "triggers": lambda: trigger_results([], "entailment"),
     "triggers of jobs": lambda: triggers_of_jobs([], "entailment"),

@@ -24,6 +24,7 @@ from headwise.figures import (
     Measure,
     bump,
     heat_map,
+    history,
     pruning_curves,
     rendering,
     trigger_results,
@@ -146,6 +147,18 @@ def test_triggers_of_jobs_share_one_scale_in_a_panel_for_each_kind() -> None:
         *(0.9375 / 2, 0.8125 / 2, 0.125 / 2),
     ]
     assert _compiled(figure)["marks"]
+
+
+def test_a_gap_in_a_history_ends_its_line_and_the_last_step_lasts() -> None:
+    minute = 60
+    rows = [{"at": 0, "rate": 1.5}, {"at": minute, "rate": None}, {"at": 4 * minute, "rate": 2.0}]
+    figure = history(rows, Measure(name="rate", title="Rate"), minute)
+    assert [(row["at"][11:16], row["rate"]) for row in figure.rows] == [
+        *(("00:00", 1.5), ("00:01", None), ("00:02", None), ("00:02", None)),
+        *(("00:04", 2.0), ("00:05", 2.0)),
+    ]
+    assert figure.rows[0]["at"].endswith("+00:00")
+    assert figure.caption.startswith("Rate over time. Steps of 1 min;")
 
 
 def test_lines_differ_by_dash_and_symbol() -> None:

@@ -25,7 +25,7 @@ TWINS: dict[str, tuple[str, ...]] = {
     "operations.show": ("get_operations", "system", "list_workers", "list_sizes"),
     "operations.processes": ("get_operations", "list_workers"),
     "operations.remove": ("control_job", "delete_job"),
-    "operations.show_worker": ("get_worker",),
+    "operations.show_worker": ("get_worker", "get_worker_figure"),
     "watch.notices": ("system",),
     "watch.waiting": ("explain_waiting",),
     "watch.download": ("download_log",),

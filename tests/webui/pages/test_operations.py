@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from db import schema
 from db.database import Database
 from db.ops import retention
+from headwise.figures import Figure
 from tests.helpers.databases import execute, rows
 from tests.webui.seed import clock, seed_job, seed_worker
 from tests.webui.seed_night import seed_night
@@ -69,7 +71,8 @@ def test_every_period(client: FlaskClient, database: Database, hours: int) -> No
     assert re.search(r'class="area" d="M[\d.]+ 110', page)
     name = order(page, r'href="/workers/([^"?]+)')[0]
     worker = client.get(f"/workers/{name}?hours={hours}").text
-    assert re.search(r'class="area" d="M[\d.]+ 110', worker)
+    assert order(worker, r'id="figure-([a-z-]+)"')[:2] == ["rate", "memory"]
+    assert f"hours={hours}&amp;format=csv" in worker
 
 
 def test_workers_by_speed_and_failures(client: FlaskClient, database: Database) -> None:
@@ -152,11 +155,7 @@ def test_a_worker_has_a_page_with_its_history(client: FlaskClient, database: Dat
         database, "SELECT worker, COUNT(*) FROM attempt GROUP BY worker ORDER BY 2 DESC LIMIT 1"
     )
     page = client.get(f"/workers/{name}").text
-    assert order(page, r"<strong>([\w ]+)</strong>")[:3] == [
-        "Examples per second",
-        "Memory",
-        "GPU memory",
-    ]
+    assert order(page, r'id="figure-([a-z-]+)"') == ["rate", "memory", "device-memory"]
     found, number = [], 1
     while True:
         listed = order(
@@ -169,6 +168,31 @@ def test_a_worker_has_a_page_with_its_history(client: FlaskClient, database: Dat
         number += 1
     assert len(found) == len({*found}) == attempts
     assert re.search(r"of \d+ attempts", page)
+
+
+def test_figures_of_a_worker_have_its_samples_as_files(
+    client: FlaskClient, database: Database
+) -> None:
+    seed_night(database)
+    ((name,),) = rows(database, "SELECT MAX(name) FROM sample WHERE subject = 'worker'")
+    samples = client.get(f"/api/v1/workers/{name}?hours=12").json["samples"]
+    address = "/api/v1/operations/worker-figures/{}?worker=" + f"{name}&hours=12&format={{}}"
+    for kind, column, value in (
+        ("rate", "rate", lambda one: one["examples"] / 300),
+        ("memory", "memory", lambda one: one["memory"] and one["memory"] / 1e9),
+    ):
+        drawn = Figure.from_spec(client.get(address.format(kind, "json")).json)
+        shown = {row["at"]: row[column] for row in drawn.rows[:-1]}
+        for one in samples:
+            at = datetime.fromtimestamp(one["starts_at"], UTC).isoformat()
+            assert shown[at] == pytest.approx(value(one)), (kind, at)
+        assert drawn.caption.endswith(f"Worker {name}, last 12 hours.")
+        assert client.get(address.format(kind, "csv")).text.startswith(f"at,{column}")
+    assert client.get(address.format("rate", "svg")).data.startswith(b"<svg")
+    assert client.get(address.format("speed", "svg")).status_code == 404
+    unknown = "/api/v1/operations/worker-figures/rate?worker=nobody"
+    assert client.get(unknown).status_code == 404
+    assert client.get("/api/v1/operations/worker-figures/rate").status_code == 400
 
 
 def test_a_worker_that_is_gone_keeps_its_page(client: FlaskClient, database: Database) -> None:

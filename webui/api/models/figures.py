@@ -61,6 +61,13 @@ class StudiesFigureQuery(FigureQuery):
     b: int = Field(ge=1, le=MAX_ID, description="Another one.")
 
 
+class WorkerFigureQuery(FigureQuery):
+    """A figure of a worker."""
+
+    worker: str = Field(min_length=1, max_length=300, description="Its name.")
+    hours: Literal["12", "24", "168", "720"] = Field(default="24", description="Hours up to now.")
+
+
 assert set(FORMS) == set(FigureQuery.model_fields["format"].annotation.__args__)  # type: ignore[union-attr]
 
 
