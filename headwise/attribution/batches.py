@@ -63,8 +63,6 @@ class PreparedModel:
     ) -> None:
         """Do the work for all batches, longest first, so that memory runs out early if at all.
 
-        Where several run at a time, those with the most tokens come first.
-
         kind: name of the work, whose memory is measured once per model
         fail: called for an example that the model raises an error for; the others go on
 
@@ -235,7 +233,7 @@ def budget_for(model: PreTrainedModel, options: Options) -> TokenBudget:
 
 
 def batches(encoded: Sequence[Encoded], budget: TokenBudget, parallel: int) -> list[list[int]]:
-    """Group examples of similar length into at least ``parallel`` batches, the first to do last.
+    """Group examples of similar length, shortest first, into at least ``parallel`` batches.
 
     A batch takes a quarter of the budget, since each pass has several points of every example, and
     at most a tenth of it is padding.
@@ -250,8 +248,4 @@ def batches(encoded: Sequence[Encoded], budget: TokenBudget, parallel: int) -> l
             found.append([])
             longest, rows = n, min(share, budget.rows(4 * n))
         found[-1].append(example)
-    found.reverse()
-    if parallel > 1:
-        # Batches of few texts are left for the end, so that all threads end at about the same time.
-        found.sort(key=lambda batch: len(batch) * len(encoded[batch[0]].ids))
-    return found
+    return found[::-1]

@@ -8,10 +8,7 @@ import pytest
 import torch
 
 import headwise
-from headwise.attribution import batches as grouping
 from headwise.attribution import cpu_parallel, engine
-from headwise.attribution.evaluator import TokenBudget
-from headwise.encoding import Encoded
 from headwise.replay import Replay
 from tests.helpers.classifiers import random_inputs, tiny
 
@@ -161,14 +158,3 @@ def test_a_batch_for_every_thread_up_to_a_few(two_threads):
     torch.set_num_threads(9)
     assert cpu_parallel.parallel_batches(torch.device("cpu")) == 4
     torch.set_num_threads(2)
-
-
-def test_threads_take_the_batches_with_the_most_tokens_first() -> None:
-    """A long text is less work than several short ones; the least is left for the end."""
-    lengths = [91, 64, 30, 30, 30, 29, 29, 29, 20, 8]
-    encoded = [Encoded(ids=(1,) * n) for n in lengths]
-    budget = TokenBudget(480)
-    side_by_side = grouping.batches(encoded, budget, 2)[::-1]
-    assert side_by_side == [[2, 3, 4, 5], [0], [1], [6, 7], [8], [9]]
-    alone = grouping.batches(encoded, budget, 1)[::-1]
-    assert alone == [[0], [1], [2, 3, 4, 5], [6, 7], [8], [9]]
