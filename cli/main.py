@@ -11,7 +11,7 @@ import typer
 from cli.context import fail, out
 from cli.lazy import LazyGroup
 from cli.store.chosen import Choice, choice
-from jobs.errors import HeadwiseError, refuse
+from jobs.errors import HeadwiseError, refuse, shorten
 
 COMMANDS = {
     "Jobs": {
@@ -135,8 +135,7 @@ def main() -> None:
     except typer.Abort:
         status = 130
     except typer.TyperException as error:
-        worded = getattr(error, "format_message", error.__str__)().rstrip(".")
-        status = fail(HeadwiseError(f"{worded}. See `headwise --help`."))
+        status = fail(HeadwiseError(f"{_in_words(error)}. See `headwise --help`."))
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -145,6 +144,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status or 0)
+
+
+def _in_words(error: typer.TyperException) -> str:
+    """The fault of a command line. Typer hands on what pydantic says of a value."""
+    from pydantic import ValidationError
+
+    from jobs.specs.validation import message_of
+
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        first = cause.errors()[0]
+        error.message = f"{message_of(first)} (given: {shorten(first['input'])})"
+    return error.format_message().rstrip(".")
 
 
 def _absent(error: ModuleNotFoundError) -> HeadwiseError:

@@ -193,7 +193,7 @@ def test_results_that_are_there_already_are_offered(
     ("spec", "field", "words"),
     [
         ({"kind": "magic"}, "kind", "is no kind of job"),
-        ({"kind": "importance"}, "method", "field required"),
+        ({"kind": "importance"}, "method", "is missing"),
         ({"kind": "importance", "method": "taylor", "rtol": 1}, "rtol", "unknown key"),
         ({"kind": "importance", "method": "tailor"}, "method", "taylor"),
     ],
