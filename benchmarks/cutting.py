@@ -24,7 +24,7 @@ from headwise.errors import OptionError
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import Attention, attend, handling
 from headwise.targets import TargetFunction, model_outputs
-from headwise.trees import RULES, TAU, TAU_LAST
+from headwise.trees import TAU, TAU_LAST
 
 Cut = Sequence[tuple[int, int, int]]
 """(site, query, key) of the cells that are cut."""
@@ -66,7 +66,7 @@ def cut_experiment(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text],
     *,
-    root: str | int = RULES[0],
+    root: str | int = "classifier",
     tau: float = TAU,
     tau_last: float = TAU_LAST,
     draws: int = 4,

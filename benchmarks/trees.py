@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="JSON lines")
     parser.add_argument("--columns", default="premise,hypothesis", help="one or two text columns")
     parser.add_argument("--examples", type=int, default=100)
-    parser.add_argument("--root", choices=RULES, default=RULES[0])
+    parser.add_argument("--root", choices=RULES, default="classifier")
     parser.add_argument("--tau", type=float, default=TAU)
     parser.add_argument("--tau-last", type=float, default=TAU_LAST)
     parser.add_argument("--draws", type=int, default=4, help="of random edges for each text")

@@ -17,8 +17,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headwise.figures import Source
+from headwise.figures import sentence as figures
 from headwise.figures.palette import LIGHT, channels
+from headwise.figures.sentence import SentenceFigure
+from headwise.naming import head_name
 from headwise.replay import Site
+from headwise.sentences import Sentence, Word
 from headwise.wordpieces import Words
 
 _RAISES, _LOWERS = (", ".join(map(str, channels(one))) for one in (LIGHT.raises, LIGHT.lowers))
@@ -33,10 +38,8 @@ _STYLE = """
   print-color-adjust: exact; }
 .headwise th { font-weight: 500; }
 .headwise .text { text-align: left; }
-.headwise .words { margin: 0.5em 0; line-height: 2.6; }
-.headwise .word { display: inline-block; margin: 0.1em; padding: 0 0.3em; line-height: 1.3;
-  border-radius: 3px; text-align: center; print-color-adjust: exact; }
-.headwise .word small { display: block; font-size: 10px; }
+.headwise figure { margin: 0.5em 0; }
+.headwise svg { max-width: 100%; height: auto; }
 """
 
 _PAGE = """<!DOCTYPE html>
@@ -89,32 +92,40 @@ class Pair(Protocol):
 class Explanation:
     """The content of one example's section; of a failed example, ``error`` alone.
 
+    example: its number
     prediction: in words, with its probability
     target: the name of what is attributed
     words: with their attribution
+    written: the same words as they are drawn
     head: the site and number of the head that colours the words; by default all do
     pairs: the strongest, strongest first; query and key index ``texts``
+    places: the number of the word of each of ``texts``
     unit: ``words`` or ``tokens``, the elements of ``texts``
     """
 
+    example: int
     error: str | None = None
     prediction: str = ""
     target: str = ""
     words: Words | None = None
+    written: Sequence[Word] = ()
     head: tuple[Site, int] | None = None
     pairs: Sequence[Pair] = ()
     texts: Sequence[str] = ()
+    places: Sequence[int] = ()
     unit: str = "words"
 
 
-def section(example: int, shown: Explanation) -> str:
+def section(shown: Explanation) -> str:
     """One example: prediction, words and strongest pairs, or its error."""
-    title = f"<p><strong>Example {example}</strong>"
+    title = f"<p><strong>Example {shown.example}</strong>"
     if shown.error is not None:
         return f"{title} failed: {escape(shown.error)}</p>"
     prediction = f" {escape(shown.prediction)}, attributed {escape(shown.target)}</p>"
     assert shown.words is not None
-    return title + prediction + _words(shown.words, shown.head) + _pairs(shown, shown.words.sites)
+    drawn = words_figure(shown)
+    table = f"<details><summary>Words as a table</summary>{drawn.table()}</details>"
+    return f"{title}{prediction}{drawn._repr_html_()}{table}{_pairs(shown, shown.words.sites)}"
 
 
 def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) -> str:
@@ -138,23 +149,33 @@ def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) 
     )
 
 
-def _words(words: Words, head: tuple[Site, int] | None) -> str:
+def words_figure(shown: Explanation) -> SentenceFigure:
     """Every word, coloured by its attribution as a key: of one head, or of all heads and sites."""
-    title = ""
-    if head is None or words.by_head is None:
-        totals = np.nan_to_num(words.attribution).sum(axis=0, dtype=np.float64)
+    assert shown.words is not None
+    if shown.head is None or shown.words.by_head is None:
+        measure = "read by any head, sum over all layers"
+        values = np.nan_to_num(shown.words.attribution).sum(axis=0, dtype=np.float64)
     else:
-        site, number = head
-        totals = words.by_head[site.index, number].astype(np.float64)
-        several = len({other.attention_type for other in words.sites}) > 1
-        title = f"<p>Words that head {number} of layer {escape(_layer(site, several))} reads</p>"
-    largest = _largest(totals)
-    spans = " ".join(
-        f'<span class="word" style="{_colour(value, largest)}">{escape(text)}'
-        f"<small>{_number(value)}</small></span>"
-        for text, value in zip(words.texts, totals.tolist(), strict=True)
-    )
-    return f'{title}<div class="words">{spans}</div>'
+        site, number = shown.head
+        measure = f"read by head {head_name(site.layer, number, site.attention_type)}"
+        values = shown.words.by_head[site.index, number].astype(np.float64)
+    sentence = Sentence(words=shown.written, values=values.tolist())
+    return figures.words(sentence, measure, sources=[Source(example=shown.example)])
+
+
+def arcs_figure(shown: Explanation) -> SentenceFigure:
+    """The strongest pairs over the words."""
+    pairs = [
+        figures.Pair(
+            rank=rank,
+            query=shown.places[pair.query],
+            key=shown.places[pair.key],
+            head=head_name(pair.site.layer, pair.head, pair.site.attention_type),
+            attribution=pair.value,
+        )
+        for rank, pair in enumerate(shown.pairs, 1)
+    ]
+    return figures.arcs(shown.written, pairs, [Source(example=shown.example)])
 
 
 def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:
@@ -171,6 +192,7 @@ def _pairs(shown: Explanation, sites: Sequence[Site]) -> str:
         for pair in shown.pairs
     )
     return (
+        f"{arcs_figure(shown)._repr_html_()}"
         f"<table><caption>Strongest pairs of {shown.unit}</caption>"
         '<thead><tr><th scope="col" class="text">query</th><th scope="col" class="text">key</th>'
         '<th scope="col">layer</th><th scope="col">head</th><th scope="col">attribution</th></tr>'

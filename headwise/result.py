@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
-from headwise.html import Explanation, Picture, heat_map, section
+from headwise.figures.sentence import SentenceFigure
+from headwise.html import Explanation, Picture, arcs_figure, heat_map, section, words_figure
 from headwise.models.labels import Outputs
 from headwise.naming import head_name
 from headwise.replay import Site
-from headwise.segmentation import Span
+from headwise.segmentation import Segmentation, Span
+from headwise.sentences import words_of_spans
 from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
 from headwise.wordpieces import Words, merge_pieces
 
@@ -271,8 +273,8 @@ class Attribution:
 
         A notebook draws it.
 
-        root: ``classifier``, the token that the classifier reads, as in the paper; ``outgoing``,
-            the rule of the paper's code; or a position. See ``headwise.trees.build``.
+        root: ``outgoing``, the rule of the paper's code; ``classifier``, the token that the
+            classifier reads; or a position. See ``headwise.trees.build``.
         tau: threshold of edges, relative to the largest cell of their layer; below 0.2 only if
             matrices were kept
         tau_last: the same for the last layer
@@ -309,15 +311,45 @@ class Attribution:
         Raises OptionError for an example or head that does not exist, for one of layer and head
         without the other, and if what heads read was not kept.
         """
+        shown = self._shown(example, layer, head, attention_type)
+        body = section(shown)
+        if shown.error is None:
+            body += heat_map("Scores: largest cell", self.sites, self.scores[shown.example])
+        return Picture(title=f"Attribution of example {shown.example}", body=body)
+
+    def figure(
+        self,
+        kind: str,
+        example: int,
+        layer: int | None = None,
+        head: int | None = None,
+        attention_type: str | None = None,
+    ) -> SentenceFigure:
+        """Return ``words``, ``arcs`` or ``tree`` of one example as a figure.
+
+        A notebook displays it, and ``save`` writes it as SVG, PNG, PDF or CSV.
+
+        layer, head, attention_type: for ``words``, as for ``picture``
+
+        Raises OptionError for another kind, an example that failed, and as ``picture`` does.
+        """
+        if kind == "tree":
+            return self.tree(example).figure()
+        if kind not in ("words", "arcs"):
+            raise OptionError(f"there is no figure {kind!r}; use words, arcs or tree")
+        shown = self._shown(example, layer, head, attention_type)
+        if shown.error is not None:
+            raise OptionError(f"example {example} failed: {shown.error}")
+        return words_figure(shown) if kind == "words" else arcs_figure(shown)
+
+    def _shown(
+        self, example: int, layer: int | None, head: int | None, attention_type: str | None
+    ) -> Explanation:
         self._check_example(example)
-        number = example % len(self)
-        shown = self._explanation(number)
-        if layer is not None or head is not None:
-            shown = self._of_head(shown, layer, head, attention_type)
-        body = section(number, shown)
-        if self.errors[number] is None:
-            body += heat_map("Scores: largest cell", self.sites, self.scores[number])
-        return Picture(title=f"Attribution of example {number}", body=body)
+        shown = self._explanation(example % len(self))
+        if layer is None and head is None:
+            return shown
+        return self._of_head(shown, layer, head, attention_type)
 
     def _of_head(
         self, shown: Explanation, layer: int | None, head: int | None, attention_type: str | None
@@ -336,21 +368,27 @@ class Attribution:
         body = [
             f"<p>Attribution by {escape(self.method)}: {len(self)} examples, {failed} failed</p>",
             heat_map("Importance I_h: mean score", self.sites, self.importance()),
-            *(section(e, self._explanation(e)) for e in range(min(_SHOWN_EXAMPLES, len(self)))),
+            *(section(self._explanation(e)) for e in range(min(_SHOWN_EXAMPLES, len(self)))),
         ]
         return Picture(title="Attribution", body="".join(body))._repr_html_()
 
     def _explanation(self, example: int) -> Explanation:
         words = self.words_of(example)
         if words is None:
-            return Explanation(error=self.errors[example])
+            return Explanation(example=example, error=self.errors[example])
         by_words = words.matrix is not None
+        segmentation = Segmentation(
+            word_index=self.word_index[example], spans=self.token_spans[example]
+        )
         return Explanation(
+            example=example,
             prediction=self._prediction(example),
             target=self.labels[int(self.target[example])],
             words=words,
+            written=words_of_spans(self.word_texts[example], segmentation),
             pairs=words.pairs(_SHOWN_PAIRS) if by_words else self.edges_of(example, _SHOWN_PAIRS),
             texts=words.texts if by_words else self.tokens[example],
+            places=range(len(words.texts)) if by_words else self.word_index[example],
             unit="words" if by_words else "tokens",
         )
 

@@ -125,7 +125,7 @@ def _begins(text: str, word: Span, span: Span, *, other: bool) -> bool:
     last, next_ = before.rstrip()[-1], text[first]
     if is_mark(next_) or last == _JOINER:
         return False
-    if _is_unspaced(last) or _is_unspaced(next_):
+    if is_unspaced(last) or is_unspaced(next_):
         return True
     return other and not (is_mark(last) and next_.isalpha())
 
@@ -159,5 +159,6 @@ def is_mark(character: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_unspaced(character: str) -> bool:
+def is_unspaced(character: str) -> bool:
+    """Return whether a character is of a script that puts no spaces between words."""
     return unicodedata.name(character, "").startswith(_UNSPACED)

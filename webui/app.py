@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from db.database import Database
 from db.views import VIEWS
-from headwise.naming import head_name
+from headwise.naming import head_name, site_label
 from jobs import formatting
 from jobs.errors import (
     ConflictError,
@@ -41,10 +41,9 @@ from webui.contract import deprecation
 from webui.contract.idempotency import KeyReusedError
 from webui.contract.problems import MEDIA_TYPE, RETRY_SECONDS
 from webui.contract.problems import body as problem_body
-from webui.filters import FILTERS
+from webui.filters import FILTERS, level
 from webui.heads import site_name
 from webui.kinds import PAGES
-from webui.pages import words
 from webui.polling import add_tag, live_tag
 from webui.server.request_log import REQUEST
 from webui.server.routes import SMALL_BODY, WITH_FILES, limit_body
@@ -100,8 +99,9 @@ def create_app(settings: Settings) -> Flask:
         counted=formatting.counted,
         head_name=head_name,
         same_page=same_page,
+        site_label=site_label,
         site_name=site_name,
-        level=words.level,
+        level=level,
         ranking_source=ranking_source,
         live_tag=live_tag,
         upload_name=original_name,

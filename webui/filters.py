@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
+from headwise.figures import palette
 from jobs import formatting
 from jobs.errors import as_written
 from webui.terms import term
@@ -44,3 +45,9 @@ FILTERS = {
     "term": term,
     "versions": formatting.versions,
 }
+
+
+def level(value: float, scale: float) -> str:
+    """CSS class of a value on the diverging scale: 'p1'..'p10', 'n1'..'n10', or 'z' near zero."""
+    step = palette.level(value, scale)
+    return f"{'p' if step > 0 else 'n'}{abs(step)}" if step else "z"

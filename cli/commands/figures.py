@@ -18,22 +18,25 @@ from jobs.errors import refuse
 def figure(
     job: JobId,
     kind: Annotated[str | None, typer.Option(help="Name of the figure.")] = None,
-    to: Annotated[
-        Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json (Vega-Lite).")
+    to: Annotated[Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json.")] = None,
+    example: Annotated[
+        int | None, typer.Option(min=0, help="Number of an example: words, arcs, tree.")
     ] = None,
     choices: Assignments = None,
 ) -> None:
-    """Write a figure of a job to a file; without --kind and --to, list its figures.
+    """Write a figure of a job or of one example to a file; without --kind and --to, list them.
 
     headwise figure 5 --kind heads --to heads.pdf --set measure=mean_total
+
+    headwise figure 5 --example 3 --kind tree --to tree.svg --set root=classifier
     """
     given = dict(map(assigned, choices or ()))
     if kind is None or to is None:
-        _list_figures(job)
+        _list_figures(job, example)
         return
     form = form_of(to)
     with connected() as store:
-        content = store.figure(job, kind, form, given)
+        content = store.figure(job, kind, form, given, example)
     write_file(to, content)
 
 
@@ -62,12 +65,12 @@ def assigned(given: str) -> tuple[str, str]:
     return name, value
 
 
-def _list_figures(job: int) -> None:
+def _list_figures(job: int, example: int | None) -> None:
     with connected() as store:
-        found = store.figures(job)
+        found = store.figures(job, example)
     rows = [
         (one["name"], one["title"], name, ", ".join(value["value"] for value in values))
         for one in found
         for name, values in (one["choices"] or {"": []}).items()
     ]
-    print_table(("FIGURE", "TITLE", "--set", "VALUES"), rows, "This job has no figures.")
+    print_table(("FIGURE", "TITLE", "--set", "VALUES"), rows, "It has no figures.")

@@ -32,6 +32,7 @@ from scheduler.comparison.figures import figures_of_comparison
 from scheduler.comparison.sides import sides_of
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
+from scheduler.figures.examples import figures_of_example, shown_of
 from scheduler.notifications.sending import describe
 from scheduler.report import study_report
 from scheduler.report.pdf import to_pdf
@@ -224,14 +225,25 @@ class LocalStore(Store):
         note(self.database, "export", f"job {number}", name=view)
         return exports.chunks(self.database, exports.EXPORTED[view], number)
 
-    def figures(self, number: int) -> list[Facts]:
-        """The figures of a job, with their choices."""
-        return figures_of(job_reads.get_job(self.database, number)).json(self.database)
+    def figures(self, number: int, example: int | None) -> list[Facts]:
+        """The figures of a job or of one example, with their choices."""
+        return self._figures(number, example).json(self.database)
 
-    def figure(self, number: int, kind: str, form: str, choices: Mapping[str, str]) -> bytes:
+    def figure(
+        self,
+        number: int,
+        kind: str,
+        form: str,
+        choices: Mapping[str, str],
+        example: int | None,
+    ) -> bytes:
         """A figure as a file."""
-        job = job_reads.get_job(self.database, number)
-        return self._drawn(figures_of(job), kind, form, choices)
+        return self._drawn(self._figures(number, example), kind, form, choices)
+
+    def _figures(self, number: int, example: int | None) -> Figures[Any]:
+        if example is None:
+            return figures_of(job_reads.get_job(self.database, number))
+        return figures_of_example(shown_of(self.database, number, example))
 
     def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
         """Jobs, or two studies, side by side."""

@@ -214,14 +214,21 @@ class RemoteStore(Store):
                 message = f"{self.address} broke off in the middle: {error}. Try again."
                 raise HeadwiseError(message) from None
 
-    def figures(self, number: int) -> list[Facts]:
-        """The figures of a job, with their choices."""
-        return list(self._get(f"/jobs/{number}/figures")["figures"])
+    def figures(self, number: int, example: int | None) -> list[Facts]:
+        """The figures of a job or of one example, with their choices."""
+        return list(self._get(_figures(number, example))["figures"])
 
-    def figure(self, number: int, kind: str, form: str, choices: Mapping[str, str]) -> bytes:
+    def figure(
+        self,
+        number: int,
+        kind: str,
+        form: str,
+        choices: Mapping[str, str],
+        example: int | None,
+    ) -> bytes:
         """A figure as a file; the server draws it."""
         query = {**choices, "format": form}
-        answer = self._answered("GET", f"/jobs/{number}/figures/{kind}", query=query)
+        answer = self._answered("GET", f"{_figures(number, example)}/{kind}", query=query)
         return bytes(answer.content)
 
     def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
@@ -332,3 +339,12 @@ def _compared(numbers: Sequence[int], studies: bool) -> tuple[str, dict[str, str
     if not studies:
         return "/compare", {"jobs": ",".join(map(str, numbers))}
     return "/studies/compare", dict(zip("ab", map(str, numbers), strict=True))
+
+
+def _figures(number: int, example: int | None) -> str:
+    """The path of the figures of a job, or of one example."""
+    return (
+        f"/jobs/{number}/figures"
+        if example is None
+        else f"/jobs/{number}/examples/{example}/figures"
+    )

@@ -142,20 +142,25 @@ class Job:
         """The strongest pairs of tokens of every example."""
         return self.table("token_edges")
 
-    def figures(self) -> pd.DataFrame:
-        """The figures that the job has: names, titles, and what can be chosen of each."""
-        return listed(self._connection.json("GET", f"{self._path()}/figures")["figures"])
+    def figures(self, example: int | None = None) -> pd.DataFrame:
+        """The figures that the job, or an example of it, has, and what can be chosen of each."""
+        return listed(self._connection.json("GET", self._figures(example))["figures"])
 
-    def figure(self, kind: str, **choices: Any) -> Figure:
+    def figure(self, kind: str, *, example: int | None = None, **choices: Any) -> Figure:
         """A figure of the job, which a notebook displays and `save` writes to a file.
 
-        kind: one of `figures`, such as "heads" or "curve"
+        kind: one of `figures`, such as "heads" or "curve"; of an example "words", "arcs" or "tree"
+        example: the number of the example
         choices: such as `measure="mean_total"`; by default the first of each
 
         Raises NotFoundError for an unknown figure and without results, RefusedError for a choice
         that it does not have.
         """
-        return drawn(self._connection, f"{self._path()}/figures/{kind}", choices)
+        return drawn(self._connection, f"{self._figures(example)}/{kind}", choices)
+
+    def _figures(self, example: int | None) -> str:
+        place = "" if example is None else f"/examples/{example}"
+        return f"{self._path()}{place}/figures"
 
     def matrix(
         self,

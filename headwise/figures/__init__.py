@@ -1,8 +1,9 @@
-"""Figures: one definition of each chart for dashboard, notebook, command line and report.
+"""Figures: one definition of each for dashboard, notebook, command line and report.
 
-Each function makes a `Figure` of plain rows: a Vega-Lite specification, the table of its numbers
-and a caption. Colours are in `palette`. Needs neither torch nor a plotting library; pictures are
-drawn by vl-convert (extra `figures`).
+Each function makes a `Figure` of plain rows: a picture, the table of its numbers and a caption. A
+chart is a Vega-Lite specification; the figures of one example, in `sentence`, are SVG of our own.
+Colours are in `palette`. Needs neither torch nor a plotting library; PNG, PDF and pictures of
+charts are drawn by vl-convert (extra `figures`).
 """
 
 from headwise.figures.completeness import completeness
@@ -16,6 +17,7 @@ from headwise.figures.qualities import qualities
 from headwise.figures.rankings import bump, scatter
 from headwise.figures.tables import CHARTS, Chart, Table, draw_table, propose
 from headwise.figures.triggers import trigger_results, triggers_of_jobs
+from headwise.figures.vega import VegaFigure
 
 __all__ = [
     "CHARTS",
@@ -26,6 +28,7 @@ __all__ = [
     "Measure",
     "Source",
     "Table",
+    "VegaFigure",
     "bump",
     "completeness",
     "curves_of_jobs",

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwise.figures.encoding import NUMBER, WIDTH, in_panels, panels_of, series, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 
 _QUANTILES = {"median": "median", "p95": "95 %", "worst": "worst"}
 
 
-def completeness(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = ()) -> Figure:
+def completeness(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = ()) -> VegaFigure:
     """The residual of completeness by site: median, 95th percentile and worst.
 
     rows: of each site, in the order of the model, `site` (its name), `median`, `p95`, `worst`, and
@@ -66,7 +67,7 @@ def completeness(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = 
     }
     worst = max((row["worst"] for row in rows), default=0.0)
     title = "Completeness by layer"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Residual of completeness by layer: median, 95th percentile and worst. "
         f"The largest is {worst:.2g}.",

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwise.figures.encoding import WIDTH, Measure, ends, in_panels, quantity, series, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
 from headwise.figures.theme import DASHES, SHAPES
+from headwise.figures.vega import VegaFigure
 
 ORDERS = {
     "least": "least important first",
@@ -23,7 +24,7 @@ def pruning_curves(
     measure: Measure,
     removed: Measure,
     sources: Sequence[Source] = (),
-) -> Figure:
+) -> VegaFigure:
     """A measure of the model against the heads that are removed, a line per ranking and order.
 
     rows: of each point `ranking` (its name), `direction` (a key of ORDERS), `removed` (the number
@@ -87,7 +88,7 @@ def curves_of_jobs(
     measure: Measure,
     removed: Measure,
     sources: Sequence[Source] = (),
-) -> Figure:
+) -> VegaFigure:
     """The curves of several jobs: a panel per order, a hue per ranking and a dash per job.
 
     rows: as those of `pruning_curves` without the notebook's rule, and the name of each one's `job`
@@ -202,13 +203,13 @@ def _figure(
     shown: Sequence[Mapping[str, Any]],
     measure: Measure,
     sources: Sequence[Source],
-) -> Figure:
+) -> VegaFigure:
     note = "Vertical bars are 95 % intervals over the examples."
     if ORDERS["any"] in _orders(shown):
         note += " Random order: the line is the mean over the orders, the band their range."
     lines = len({(row.get("job"), row["ranking"], row["order"]) for row in shown})
     title = f"{measure.title} by heads removed"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"{lines} curves of {measure.title.lower()} against heads removed.",
         chart=chart,

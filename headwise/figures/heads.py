@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwise.figures.encoding import WIDTH, Measure, ends, in_panels, panels_of, present, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 from headwise.naming import head_name, site_label
 
 _CELL, _LARGEST, _BESIDE = 27, 780, 330
@@ -16,7 +17,7 @@ layers each has fewer."""
 
 def heat_map(
     rows: Sequence[Mapping[str, Any]], measure: Measure, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """A value per head, by layer and head.
 
     rows: of each head, in the order of the model's sites, `layer`, `head` and the measure; where
@@ -68,7 +69,7 @@ def heat_map(
     largest = f" The largest magnitude is that of {where}." if where else ""
     title = f"{measure.title} by layer and head"
     maps = "Heat map" if len(panels) < 2 else f"{len(panels)} heat maps on one scale"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"{maps} of {len(values):,} heads: {measure.title.lower()}.{largest}",
         chart=in_panels(chart, "panel", panels) if panels else chart,
@@ -83,7 +84,7 @@ def heat_map(
 
 def histogram(
     rows: Sequence[Mapping[str, Any]], measure: Measure, title: str, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """Counts of examples in equal bins of a score.
 
     rows: of each bin, `low`, `high` and `count`
@@ -105,7 +106,7 @@ def histogram(
             ),
         },
     }
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Histogram of {measure.title.lower()} over {total:,} examples.",
         chart=chart,

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headwise.figures.encoding import WIDTH, Measure, quantity, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 
 
 def history(
@@ -15,7 +16,7 @@ def history(
     measure: Measure,
     step: int,
     sources: Sequence[Source] = (),
-) -> Figure:
+) -> VegaFigure:
     """A measure in equal steps of time, as a line of stairs with a gap where nothing is known.
 
     rows: of each step its beginning `at`, seconds since 1970, and the measure, ascending; steps
@@ -62,7 +63,7 @@ def history(
     most = f" The most is {max(known):.3g}." if known else ""
     title = f"{measure.title} over time"
     note = f"Steps of {step / 60:g} min; a gap is a time without a sample."
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"{measure.axis}, in {len(known):,} steps of time.{most}",
         chart=chart,

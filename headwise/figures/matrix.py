@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from headwise.figures.encoding import NUMBER, Measure, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
 from headwise.figures.heads import colours
+from headwise.figures.vega import VegaFigure
 
 _CELL, _LARGEST = 18, 420
 """Pixels of a cell, and of the cells of one map together."""
@@ -23,7 +24,7 @@ def head_matrix(
     sources: Sequence[Source] = (),
     *,
     unit: str = "",
-) -> Figure:
+) -> VegaFigure:
     """Two heat maps of one head, by query token and key token.
 
     attention, attribution: [n, n]; rows are queries
@@ -46,7 +47,7 @@ def head_matrix(
     best = max(rows, key=lambda row: row["attribution"])
     title = f"Attention and attribution of {name}"
     shown = (ATTENTION, Measure(name="attribution", title="Attribution", unit=unit))
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Two heat maps of {len(tokens)} by {len(tokens)} tokens: what each token "
         f"attends to, and what that adds to the output. The largest attribution, "

@@ -57,6 +57,22 @@ DARK = Palette(
 )
 
 
+def level(value: float, scale: float) -> int:
+    """The step of a value on the diverging scale, from -LEVELS to LEVELS; 0 near zero, and of NaN.
+
+    scale: the magnitude that gets the strongest colour
+    """
+    if not (scale > 0 and abs(value) > 0):
+        return 0
+    step = min(LEVELS, round(LEVELS * abs(value) / scale))
+    return step if value > 0 else -step
+
+
+def opacity(step: int) -> int:
+    """The opacity of a step's colour, in percent."""
+    return _OPACITIES[abs(step) - 1] if step else 0
+
+
 def channels(colour: str) -> tuple[int, int, int]:
     """Red, green and blue of #rrggbb, 0 to 255."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))

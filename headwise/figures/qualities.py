@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwise.figures.encoding import WIDTH, Measure, ends, quantity, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 
 
 def qualities(
     rows: Sequence[Mapping[str, Any]], measure: Measure, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """A measure of several jobs as points with their intervals, on one axis.
 
     rows: of each job its name `job`, the measure, the ends of its interval (`accuracy_low` and
@@ -51,7 +52,7 @@ def qualities(
         ],
     }
     title = f"{measure.title} by job"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"{measure.title} of {len(shown)} jobs with 95 % intervals.",
         chart=chart,

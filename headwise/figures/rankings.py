@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwise.figures.encoding import NUMBER, WIDTH, Measure, ends, present, quantity, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 
 NAMED = 8
 """Heads of a scatter plot whose names are written: the largest by either ranking."""
@@ -16,7 +17,7 @@ TOP = 5
 
 def scatter(
     rows: Sequence[Mapping[str, Any]], x: Measure, y: Measure, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """Heads by two measures.
 
     rows: of each head its `name`, both measures, and where known the ends of their intervals, such
@@ -62,7 +63,7 @@ def scatter(
         "layer": layers,
     }
     title = f"{x.title} and {y.title}"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Scatter plot of {len(rows):,} heads: {x.title} against {y.title}.",
         chart=chart,
@@ -76,7 +77,7 @@ def scatter(
     )
 
 
-def bump(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = ()) -> Figure:
+def bump(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = ()) -> VegaFigure:
     """The rank of every head by several rankings; the first ones of each stand out.
 
     rows: of each head and ranking, in the order of the rankings, `name`, `ranking`, `rank`, and
@@ -157,7 +158,7 @@ def bump(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = ()) -> F
         ),
     ]
     title = f"Ranks of heads by {len(rankings)} rankings"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"The ranks of {len({row['name'] for row in rows}):,} heads by "
         f"{', '.join(rankings)}.",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headwise.figures.encoding import NUMBER, WIDTH, Measure, quantity, series, tooltip
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
 from headwise.figures.heads import heat_map
+from headwise.figures.vega import VegaFigure
 
 CHARTS = {"heads": "Heat map of heads", "line": "Line", "bars": "Bars", "points": "Points"}
 """The charts of a table, with their titles."""
@@ -101,7 +102,7 @@ FRAME = {
 
 def draw_table(
     table: Table, chart: Chart, note: str = "", sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """A chart of a table.
 
     note: a sentence for the caption
@@ -126,7 +127,7 @@ def draw_table(
         for row in rows:
             row[name] = str(row[name])
         by_series = series(name, chart.series, (row[name] for row in rows))
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"{_WORDS[chart.kind]} of {len(rows):,} rows: {title}.",
         chart=_MARKS[chart.kind](x, y, by_series, numeric) | FRAME,
@@ -138,7 +139,7 @@ def draw_table(
 
 def _heads(
     rows: Sequence[Mapping[str, Any]], y: Measure, note: str, sources: Sequence[Source]
-) -> Figure:
+) -> VegaFigure:
     known = [
         {"attention_type": row.get("kind") or "encoder", **row}
         for row in rows

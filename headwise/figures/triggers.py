@@ -15,7 +15,8 @@ from headwise.figures.encoding import (
     series,
     tooltip,
 )
-from headwise.figures.figure import Figure, Source, caption
+from headwise.figures.figure import Source, caption
+from headwise.figures.vega import VegaFigure
 
 SUCCESS = Measure(
     name="success",
@@ -27,7 +28,7 @@ SUCCESS = Measure(
 
 def trigger_results(
     rows: Sequence[Mapping[str, Any]], label: str, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """The success of triggers against one class, all on one scale from 0 to 100 %.
 
     rows: of each trigger, best first, its `number`, `trigger` (its words), `kind`, `success`, the
@@ -84,7 +85,7 @@ def trigger_results(
     }
     best = shown[0] if shown else None
     title = f"Triggers against {label}"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Success of {len(shown)} triggers against {label}."
         + (f" The first is {best['trigger']}." if best else ""),
@@ -97,7 +98,7 @@ def trigger_results(
 
 def triggers_of_jobs(
     rows: Sequence[Mapping[str, Any]], label: str, sources: Sequence[Source] = ()
-) -> Figure:
+) -> VegaFigure:
     """The success of the triggers of several jobs against one class, a panel for each kind.
 
     rows: of each trigger its `job`, `trigger`, `kind`, `success`, the ends of its interval and `n`
@@ -143,7 +144,7 @@ def triggers_of_jobs(
         ],
     }
     title = f"Triggers against {label} by job"
-    return Figure(
+    return VegaFigure(
         title=title,
         description=f"Success of {len(shown)} triggers against {label}, of {len(jobs)} jobs.",
         chart=in_panels(chart, "kind", [row["kind"] for row in shown], across=1),

@@ -19,7 +19,9 @@ from headwise.trees.cells import Interactions, SiteCells, SiteLike, is_last, sid
 from headwise.trees.nodes import Node
 from headwise.trees.tree import Tree
 
-RULES = ("classifier", "outgoing")
+RULES = ("outgoing", "classifier")
+"""How a root is chosen; the first one is used everywhere where none is asked for. In the last layer
+the classifier's token reads nearly every other one: from there a tree is a star."""
 TAU, TAU_LAST = 0.4, 0.0
 """Thresholds of the paper, for all layers but the last and for the last."""
 
@@ -38,9 +40,9 @@ def build(
     In an encoder-decoder model the root is a token of the decoder, cross-attention leads to the
     tokens of the encoder, and a token may join once on either side.
 
-    root: ``classifier``, the token that the classifier reads, [CLS] in the paper; ``outgoing``,
-        the rule of the paper's code: the token with the most outgoing attribution, without the
-        last layer and without edges from the classifier token; or a position
+    root: ``outgoing``, the rule of the paper's code: the token with the most outgoing attribution,
+        without the last layer and without edges from the classifier token; ``classifier``, the
+        token that the classifier reads, [CLS] in the paper; or a position
     tau, tau_last: edges are cells above this share of the maximum of their site; ``tau_last``
         applies to the last layer
 

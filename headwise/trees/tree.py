@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from headwise.figures.sentence import SentenceFigure, tree
 from headwise.trees.nodes import Node, children
-from headwise.trees.picture import draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,13 @@ class Tree:
         values: dict[str, Any] = json.loads(stored)
         return cls(nodes=tuple(Node.from_json(node) for node in values.pop("nodes")), **values)
 
+    def figure(self) -> SentenceFigure:
+        """Return the tree as a figure, with the root at the left."""
+        return tree(self)
+
     def to_svg(self) -> str:
-        """Draw the tree, with the root at the left; see ``headwise.trees.picture``."""
-        return draw(self.nodes, self.tau, self.tau_last)
+        """Draw the tree; see ``figure``."""
+        return self.figure().svg()
 
     def _repr_svg_(self) -> str:
         return self.to_svg()

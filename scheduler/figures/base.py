@@ -115,12 +115,15 @@ class Figures(Generic[Subject]):
         )
 
 
-def source(job: Job, examples: int | None, *, provisional: bool = False) -> Source:
-    """The origin of the numbers of a job's figure."""
+def source(
+    job: Job, examples: int | None, *, example: int | None = None, provisional: bool = False
+) -> Source:
+    """The origin of the numbers of a job's figure: of so many examples, or of a single one."""
     return Source(
         model=model_title(job),
         data=data_title(job),
         examples=examples,
+        example=example,
         rtol=job.spec.get("rtol") if job.spec.get("integration", "auto") == "auto" else None,
         job=job.id,
         result_hash=job.result_hash,

@@ -94,13 +94,13 @@ def test_the_change_is_that_of_the_target_without_the_tree(tokenizer):
         whole, cut = cut_logits(
             replay,
             {name: tensor.expand(2, -1) for name, tensor in inputs.items()},
-            [[], result.tree(0).edges()],
+            [[], result.tree(0, root="classifier").edges()],
         ).softmax(-1)
     target = int(result.target[0])
     found = cut_experiment(model, tokenizer, [" ".join(WORDS)])
     assert found.change["tree"][0] == pytest.approx(float(cut[target] - whole[target]))
     assert found.probability[0] == pytest.approx(float(whole[target]))
-    assert found.edges.tolist() == [len(result.tree(0).edges())]
+    assert found.edges.tolist() == [len(result.tree(0, root="classifier").edges())]
     assert np.isnan(found.mean("tree")[1]), "one text has no interval"
 
 
@@ -148,7 +148,7 @@ def test_an_encoder_decoder_model_has_a_tree_of_both():
     model = BartForSequenceClassification(config).eval()
     ids = [0, 10, 11, 12, 13, 14, 2]
     result = headwise.attribute_encoded(model, [{"input_ids": ids}], rtol=1e-2)
-    tree = result.tree(0)
+    tree = result.tree(0, root="classifier")
     assert (tree.nodes[0].side, tree.nodes[0].position) == ("decoder", 6), "it reads the last </s>"
     assert {node.side for node in tree.nodes} == {"encoder", "decoder"}
     crossing = [n for n in tree.nodes if n.attention_type == "cross"]

@@ -75,7 +75,6 @@ NO_PAGES = {
         "console.draw_chart",
         "watch.download",
         "results.export",
-        "trees.export",
         "lab.export",
     ),  # files
     # Parts of pages.

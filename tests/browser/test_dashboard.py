@@ -39,7 +39,7 @@ def test_from_the_list_to_a_head_and_an_example(page: Page, stage: SimpleNamespa
     page.one("body").send_keys(Keys.ARROW_LEFT)
     page.until(lambda: page.one("h1").text != first)
     page.click(".examples th a")
-    page.until(lambda: page.count(".arcs-stage path.arc") == 16)
+    page.until(lambda: page.count("#pairs .if-wide .arc") == 16)
     assert page.complaints() == []
 
 
@@ -66,19 +66,20 @@ def test_a_click_in_the_heat_map_opens_the_head(page: Page, stage: SimpleNamespa
 def test_layers_and_heads_of_an_example(page: Page, stage: SimpleNamespace) -> None:
     job = stage.seed.seed_job(stage.database)
     page.open(f"/jobs/{job}/examples/2")
-    before = page.one("#words .sentence").get_attribute("innerHTML")
-    page.click("#words .tabs a[href*='site=3']")
-    page.until(lambda: page.one("#words .tabs [aria-current]").text == "L3")
-    assert page.one("#words .sentence").get_attribute("innerHTML") != before
-    before = page.one("[data-head-words]").get_attribute("innerHTML")
+    before = page.one("#words .drawing").get_attribute("innerHTML")
+    page.click("#words .segmented a[href*='site=3']")
+    page.until(lambda: page.one("#words .segmented [aria-current]").text == "L3")
+    assert page.one("#words .drawing").get_attribute("innerHTML") != before
+    before = page.one("#figure-head-words .drawing").get_attribute("innerHTML")
     page.click("#grid .grid tbody tr:nth-child(2) td:nth-of-type(3) a")
     page.until(lambda: "L1 H2" in page.one("#grid h3").text)
-    assert page.one("#grid > .head-row h3").text == "Words that head L1 H2 reads"
-    assert page.one("[data-head-words]").get_attribute("innerHTML") != before
+    assert page.one("#grid > h3").text == "Words that head L1 H2 reads"
+    assert page.one("#figure-head-words .drawing").get_attribute("innerHTML") != before
     row = page.one("#pairs tbody tr")
     page.script("arguments[0].scrollIntoView({block: 'center'})", row)
     webdriver.ActionChains(page.driver).move_to_element(row).perform()
-    page.until(lambda: page.count(".arcs.singled path.arc.on") == 1)
+    page.until(lambda: page.count(".singled .if-wide .arc.on") == 1)
+    assert page.count(".singled .if-wide .word.on") in (1, 2)
     assert page.complaints() == []
 
 
@@ -156,8 +157,8 @@ def test_a_tree_can_be_walked_by_keyboard(page: Page, stage: SimpleNamespace) ->
         tx.execute(update(schema.example_result).values(interactions=cells))
     page.open(f"/jobs/{job}/examples/0#tree")
     assert page.count("#tree svg .tree-node") == 2
-    page.script("document.querySelector('.tree-form [name=root]').value = 'classifier'")
-    page.click(".tree-form button")
+    page.script("document.querySelector('#tree [name=root]').value = 'classifier'")
+    page.click("#tree form button")
     page.until(lambda: "root=classifier" in page.driver.current_url)
     page.until(lambda: page.count("#tree svg .tree-node") == 3)
     page.script("document.querySelector('.tree-node').focus()")

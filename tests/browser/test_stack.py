@@ -81,16 +81,17 @@ def test_a_text_is_explained(stack: Stack, page: Page, tmp_path: Path) -> None:
     page.one("[name=text]").send_keys("the old cat sings")
     page.click("form.editor button.primary")
     # The column that waits goes on by itself.
-    page.until(lambda: page.count(".column .sentence"))
-    assert "old cat sings" in page.one(".column .sentence").text
+    page.until(lambda: page.count(".column svg.words"))
+    assert "the old cat sings" in page.one(".column svg.words desc").get_attribute("textContent")
     text = page.one("[name=text]")
     text.clear()
     text.send_keys("the new cat sings")
     page.click("form.editor button.primary")
-    page.until(lambda: page.count(".column .sentence:not(.wide)") == 2)
+    page.until(lambda: page.count(".column svg.words") == 2)
     assert page.one(".column ins").text == "new"
     assert page.driver.current_url.endswith("/lab?jobs=1,2&base=1")
-    page.until(lambda: page.count("[data-arcs] svg .arc") > 0)
+    assert page.count(".column svg.arcs .arc") > 0
+    assert page.count(".column svg.words .mark") == 1
     assert page.complaints() == []
 
 

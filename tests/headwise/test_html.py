@@ -53,7 +53,8 @@ def test_texts_and_labels_are_escaped(result):
         tags = {tag for tag, _ in Reader(html).tags}
         assert tags <= {
             "div", "style", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td",
-            "span", "small",
+            "figure", "figcaption", "details", "summary",
+            "svg", "title", "desc", "g", "rect", "text", "path", "circle",
         }  # fmt: skip
 
 
@@ -62,7 +63,8 @@ def test_nothing_is_loaded_from_elsewhere(result, tmp_path):
     result.picture(0).save(path)
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
-    assert not re.search(r"https?:|\bsrc=|\bhref=|url\(|@import", page)
+    named = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"https?:|\bsrc=|\bhref=|url\(|@import", named)
     tags = Reader(page).tags
     assert ("html", {"lang": "en"}) in tags
     assert ("meta", {"charset": "utf-8"}) in tags
@@ -76,27 +78,54 @@ def test_every_head_has_its_number(result):
     assert len(cells) > 12
 
 
+def words_of(html):
+    """Words with their values, of the picture and of the table."""
+    html = html.replace("\u2212", "-")
+    drawn = re.findall(r'<g class="word"[^>]*><title>(\S*?): (\S*?)</title>', html)
+    rows = re.findall(r"<td>([^<]+)</td><td>(?:True|False)</td><td>([^<]+)</td></tr>", html)
+    return drawn, rows
+
+
 def test_words_have_what_is_attributed_to_them(result):
-    html = result.picture(2)._repr_html_().replace("&minus;", "-")
     totals = result.token_attribution[2].sum(0)
     assert len(totals) == 3
-    found = re.findall(r'<span class="word"[^>]*>(.*?)<small>(.*?)</small>', html)
-    assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
-    for (_, number), total in zip(found, totals, strict=True):
-        assert float(number) == pytest.approx(total, abs=5e-4)
+    for found in words_of(result.picture(2)._repr_html_()):
+        assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
+        assert [float(number) for _, number in found] == pytest.approx(totals.tolist(), rel=6e-3)
 
 
 def test_words_that_one_head_reads(result):
-    html = result.picture(2, layer=1, head=3)._repr_html_().replace("&minus;", "-")
-    assert "Words that head 3 of layer 1 reads" in html
-    found = re.findall(r'<span class="word"[^>]*>(.*?)<small>(.*?)</small>', html)
+    html = result.picture(2, layer=1, head=3)._repr_html_()
+    assert "Attribution of words read by head L1 H3" in html
     wanted = result.matrices[2][1, 3].sum(0)
-    assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
-    assert [float(number) for _, number in found] == pytest.approx(wanted.tolist(), abs=5e-4)
+    for found in words_of(html):
+        assert [word for word, _ in found] == ["[CLS]", "so", "[SEP]"]
+        assert [float(number) for _, number in found] == pytest.approx(wanted.tolist(), rel=6e-3)
     by_head = tuple(None if m is None else m.sum(2) for m in result.matrices)
     plain = dataclasses.replace(result, matrices=None, head_token_attribution=by_head)
-    words = "".join(re.findall(r'<div class="words">.*?</div>', html))
-    assert words in plain.picture(2, layer=1, head=3)._repr_html_().replace("&minus;", "-")
+    assert words_of(plain.picture(2, layer=1, head=3)._repr_html_()) == words_of(html)
+
+
+def test_figures_are_those_of_the_picture(result, tmp_path):
+    words = result.figure("words", 2)
+    assert words.caption.endswith("Example 2.")
+    assert words.svg() in result.picture(2)._repr_html_()
+    assert [row["word"] for row in words.rows] == ["[CLS]", "so", "[SEP]"]
+    arcs = result.figure("arcs", 2)
+    assert arcs.svg() in result.picture(2)._repr_html_()
+    best = result.words()[2].pairs(1)[0]
+    assert (arcs.rows[0]["query_word"], arcs.rows[0]["key_word"]) == (best.query, best.key)
+    assert arcs.rows[0]["attribution"] == best.value
+    tokens = dataclasses.replace(result, matrices=None)
+    edge = tokens.edges()[1][0]
+    place = tokens.word_index[1]
+    row = tokens.figure("arcs", 1).rows[0]
+    assert (row["query_word"], row["key_word"]) == (place[edge.query], place[edge.key])
+    assert result.figure("tree", 2).svg() == result.tree(2).to_svg()
+    words.save(tmp_path / "words.pdf")
+    assert (tmp_path / "words.pdf").read_bytes().startswith(b"%PDF-")
+    with pytest.raises(OptionError, match="words, arcs or tree"):
+        result.figure("heads", 2)
 
 
 def test_heads_that_cannot_be_shown(result):
@@ -133,6 +162,8 @@ def test_failed_and_no_examples(result):
     failed = headwise.attribute_encoded(model, random_inputs(model, [3]))
     assert "failed: the model&#x27;s output" in failed._repr_html_()
     assert "failed" in failed.picture(0)._repr_html_()
+    with pytest.raises(OptionError, match="example 0 failed"):
+        failed.figure("words", 0)
     none = headwise.attribute_encoded(tiny(), [])
     assert "0 examples" in none._repr_html_()
     with pytest.raises(OptionError, match="no example 4"):

@@ -25,7 +25,8 @@ def test_a_tree_is_built_from_the_matrices_summed_over_heads(result):
         for root in ("classifier", "outgoing", 2):
             expected = build(interactions(summed, result.sites), result.sites, tokens, root=root)
             assert result.tree(example, root=root) == expected
-        tree = result.tree(example)
+        assert result.tree(example) == result.tree(example, root="outgoing")
+        tree = result.tree(example, root="classifier")
         assert tree.nodes[0].position == 0, "[CLS], which alone reads in the last layer"
         (site, query, key), *_ = tree.edges()
         assert tree.nodes[1].value == pytest.approx(summed[site, query, key], rel=1e-4)
@@ -62,7 +63,9 @@ def test_a_causal_model_reads_its_last_token_and_no_later_one():
     )  # fmt: skip
     torch.manual_seed(0)
     model = GPT2ForSequenceClassification(config).eval()
-    tree = headwise.attribute_encoded(model, random_inputs(model, [6, 9])).tree(1)
+    tree = headwise.attribute_encoded(model, random_inputs(model, [6, 9])).tree(
+        1, root="classifier"
+    )
     assert tree.nodes[0].position == 8
     assert len(tree.nodes) > 2
     assert all(query > key for _, query, key in tree.edges())

@@ -18,12 +18,15 @@ from scheduler.comparison.sides import (
 from scheduler.comparison.study_figures import figures_of_study
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
+from scheduler.figures.examples import figures_of_example, shown_of
 from scheduler.figures.workers import figures_of_worker
 from webui.api.models.figures import (
     ComparedFigureQuery,
+    ExampleFigureQuery,
     FigureAnswer,
     FigureQuery,
     FiguresAnswer,
+    FileQuery,
     StudiesFigureQuery,
     WorkerFigureQuery,
 )
@@ -33,6 +36,7 @@ from webui.figures.drawing import content
 from webui.pages.operations import PERIODS, read_worker, worker_history
 
 TAG = "Results"
+EXAMPLE = "/jobs/<int(max=2147483647):job_id>/examples/<int(max=2147483647):example_no>"
 MEDIA_TYPES = {
     "svg": "image/svg+xml",
     "png": "image/png",
@@ -66,6 +70,25 @@ def get_figure(job_id: int, kind: str, query: FigureQuery) -> Response:
     The answer is a file of the `format` that was asked for.
     """
     return _drawn(figures_of(job_reads.get_job(database(), job_id)), kind, query)
+
+
+@blueprint.get(f"{EXAMPLE}/figures")
+@operation(TAG, FiguresAnswer)
+def list_example_figures(job_id: int, example_no: int) -> FiguresAnswer:
+    """List the figures of an example, and what can be chosen of each."""
+    return _listed(figures_of_example(shown_of(database(), job_id, example_no)))
+
+
+@blueprint.get(f"{EXAMPLE}/figures/<kind>")
+@operation(TAG, **FILE)
+def get_example_figure(
+    job_id: int, example_no: int, kind: str, query: ExampleFigureQuery
+) -> Response:
+    """Draw words, arcs or the tree of an example, in light colours; 404 where nothing is stored.
+
+    The answer is a file of the `format` that was asked for.
+    """
+    return _drawn(figures_of_example(shown_of(database(), job_id, example_no)), kind, query)
 
 
 @blueprint.get("/studies/<int(max=2147483647):study>/figures")
@@ -112,7 +135,7 @@ def _listed(figures: Figures[Any]) -> FiguresAnswer:
     return FiguresAnswer(figures=[FigureAnswer(**one) for one in figures.json(database())])
 
 
-def _drawn(figures: Figures[Any], kind: str, query: FigureQuery) -> Response:
+def _drawn(figures: Figures[Any], kind: str, query: FileQuery) -> Response:
     """The file of a figure with the choices of a query."""
     drawn = figures.draw(database(), kind, query.choices)
     response = Response(content(drawn.figure, query.format), mimetype=MEDIA_TYPES[query.format])

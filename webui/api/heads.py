@@ -13,9 +13,12 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results import rankings
 from db.results.rankings import Ranked
-from jobs.errors import NotFoundError
+from headwise.trees import RULES, build
+from jobs.errors import NotFoundError, refuse
+from scheduler.figures.examples import numbered, shown_of, stored_cells
 from scheduler.submission.matrices import HeadOnExample, compute, look_up
 from webui import heads
+from webui.api.figures import EXAMPLE
 from webui.api.models.heads import (
     AlikeAnswer,
     AlikeExample,
@@ -39,11 +42,9 @@ from webui.api.models.results import HeadAnswer
 from webui.api.results import TAG, placed
 from webui.context import database, settings
 from webui.contract.operations import operation
-from webui.pages import trees
 from webui.pages.correlation import correlated
 
 JOB = "/jobs/<int(max=2147483647):job_id>"
-EXAMPLE = f"{JOB}/examples/<int(max=2147483647):example_no>"
 PLACE = "<int(max=32767):layer>/<int(max=32767):head>"
 
 blueprint = Blueprint("head_api", __name__, url_prefix="/api/v1")
@@ -201,21 +202,32 @@ def _matrix(where: HeadOnExample) -> MatrixAnswer:
 @operation(TAG, TreeAnswer, errors=(HTTPStatus.NOT_FOUND,))
 def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
     """Build the attribution tree of an example; 404 where the job stored none."""
-    tree = trees.stored_tree(job_id, example_no, as_written=False)
+    shown = shown_of(database(), job_id, example_no)
+    stored = stored_cells(database(), shown)
+    tree = build(
+        stored,
+        shown.sites,
+        shown.example.tokens or numbered(stored.length),
+        root=_root(query.root, stored.length),
+        tau=query.tau,
+        tau_last=query.tau_last,
+    )
     return TreeAnswer(**vars(tree))
-
-
-@blueprint.get(f"{EXAMPLE}/tree.svg")
-@operation(TAG, media_types=["image/svg+xml"])
-def draw_tree(job_id: int, example_no: int, query: TreeQuery) -> object:
-    """Draw the attribution tree of an example; 404 where the job stored none."""
-    return trees.export(job_id, example_no, "svg")
 
 
 def find_site(job: Job, layer: int, head: int, attention_type: str | None) -> Site:
     """The site of a head. Raises NotFoundError."""
     sites = results.list_sites(database(), job.id)
     return heads.find_site(sites, job.id, layer, head, attention_type)
+
+
+def _root(given: str, length: int) -> str | int:
+    if given in RULES:
+        return given
+    if given.isdecimal() and int(given) < length:
+        return int(given)
+    known = f"{', '.join(RULES)} or a position below {length}"
+    raise refuse("root", given, "is neither a rule nor a token", f"Use {known}.")
 
 
 def _first_source(job: Job) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwise.figures import Figure
-from headwise.figures.rendering import FORMS
+from headwise.figures.rendering import FORMS, is_drawn
 from jobs.errors import UnavailableError
 from jobs.inputs.limited_process import ask, end, start
 
@@ -31,9 +31,10 @@ _lock = threading.Lock()
 
 def content(figure: Figure, form: str) -> bytes:
     """A figure as a file of one of the formats. Raises UnavailableError if it cannot be drawn."""
-    if form not in FORMS:
+    drawing = figure.drawing
+    if form not in FORMS or is_drawn(drawing, form):
         return figure.content(form)
-    request = {"spec": figure.spec, "form": form}
+    request = {"drawing": drawing, "form": form}
     key = hashlib.sha256(json.dumps(request).encode()).hexdigest()
     with _lock:
         if key in _kept:

@@ -3,7 +3,7 @@
 `webui.figures.drawing` starts it: drawing takes 150 MB, which the dashboard does not keep. It reads
 one request, a JSON object, from standard input, and answers with the bytes of the picture:
 
-    {"spec": a specification, "form": "svg", "png" or "pdf", "seconds": limit}
+    {"drawing": a specification or an SVG, "form": "svg", "png" or "pdf", "seconds": limit}
     {"bundle": a script to put at the end, "seconds": limit}
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
     else:
         from headwise.figures.rendering import render
 
-        drawn = render(request["spec"], request["form"])
+        drawn = render(request["drawing"], request["form"])
     sys.stdout.buffer.write(drawn)
     sys.stdout.buffer.flush()
     # Not sys.exit: V8 takes its time to end.

@@ -12,14 +12,19 @@ from flask import request, url_for
 from markupsafe import Markup
 
 from db.reads.jobs import Job
-from headwise.figures import Figure
+from headwise.figures import VegaFigure
+from headwise.figures.sentence import SentenceFigure
 from jobs.errors import NotFoundError
 from scheduler.figures import figures_of
-from scheduler.figures.base import Figures
+from scheduler.figures.base import Drawn, Figures
 from webui.context import database, same_page
 
-FILES = {"svg": "SVG", "png": "PNG", "pdf": "PDF", "csv": "CSV", "json": "Vega-Lite"}
+FILES = {"svg": "SVG", "png": "PNG", "pdf": "PDF", "csv": "CSV"}
 """Formats that a figure is offered in, with their names."""
+SPECIFICATION = {"json": "Vega-Lite"}
+"""The same of a chart alone."""
+ROW = 40
+"""Letters of the titles of a choice that stand in a row."""
 
 
 _CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 122
@@ -40,7 +45,7 @@ class Choice:
     @property
     def long(self) -> bool:
         """True where there are too many values to stand in a row."""
-        return len(self.values) > 5
+        return len(self.values) > 5 and sum(len(title) for _, title, _, _ in self.values) > ROW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +54,34 @@ class Shown:
 
     key: str
     """Its id on the page."""
-    figure: Figure
     choices: tuple[Choice, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     """Names of formats with their addresses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSentence(Shown):
+    """A figure of one example on a page, as it was drawn."""
+
+    figure: SentenceFigure
+
+    @property
+    def wide(self) -> Markup:
+        """The picture where there is room for it."""
+        return Markup(self.figure.drawing)  # noqa: S704 - its texts are escaped
+
+    @property
+    def narrow(self) -> Markup | None:
+        """The picture for phones and columns; None where it is the same."""
+        narrow = self.figure.narrow
+        return None if narrow == self.figure.drawing else Markup(narrow)  # noqa: S704
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownChart(Shown):
+    """A chart on a page, which a script draws."""
+
+    figure: VegaFigure
     picture: str | None = None
     """The address of the picture for browsers without scripts."""
     address: str | None = None
@@ -131,6 +160,9 @@ TITLES = {
     "ranking": "Ranks by",
     "x": "Across",
     "y": "Upwards",
+    "site": "Layer",
+    "tau": "Threshold",
+    "tau_last": "In the last layer",
 }
 
 
@@ -141,9 +173,8 @@ def show(
     *,
     key: str = "",
     link: Callable[[Mapping[str, Any]], str] | None = None,
-) -> Shown | None:
-    """A figure of a job, see `show_of`."""
-
+) -> ShownChart | None:
+    """A chart of a job, see `show_of`."""
     address = partial(url_for, "figure_api.get_figure", job_id=job.id)
     return show_of(figures_of(job), name, address, given, key=key, link=link)
 
@@ -156,8 +187,8 @@ def show_of(
     *,
     key: str = "",
     link: Callable[[Mapping[str, Any]], str] | None = None,
-) -> Shown | None:
-    """A figure with the choices of the query string; None while it has no results.
+) -> ShownChart | None:
+    """A chart with the choices of the query string; None while it has no results.
 
     address: of its files in the API, given its `kind`, its choices and a `format`
     given: choices that the page makes itself
@@ -166,29 +197,68 @@ def show_of(
 
     Raises InputError for a value that cannot be chosen.
     """
-    fixed = given or {}
+    drawn = _drawn(figures, name, given)
+    if drawn is None:
+        return None
+    assert isinstance(drawn.figure, VegaFigure)
+    files = _files(drawn, address, FILES | SPECIFICATION)
+    return ShownChart(
+        key=key or name,
+        figure=drawn.figure,
+        choices=_choices(drawn, key or name, given or {}),
+        files=tuple(files.items()),
+        picture=files["SVG"],
+        links={row["name"]: link(row) for row in drawn.figure.rows} if link else None,
+    )
+
+
+def show_example(
+    figures: Figures[Any],
+    name: str,
+    address: Callable[..., str],
+    given: Mapping[str, str] | None = None,
+    *,
+    key: str = "",
+) -> ShownSentence | None:
+    """A figure of one example; all else as for `show_of`."""
+    drawn = _drawn(figures, name, given)
+    if drawn is None:
+        return None
+    assert isinstance(drawn.figure, SentenceFigure)
+    return ShownSentence(
+        key=key or name,
+        figure=drawn.figure,
+        choices=_choices(drawn, key or name, given or {}),
+        files=tuple(_files(drawn, address, FILES).items()),
+    )
+
+
+def _drawn(figures: Figures[Any], name: str, given: Mapping[str, str] | None) -> Drawn | None:
     try:
-        drawn = figures.draw(database(), name, fixed, offered=request.args)
+        return figures.draw(database(), name, given or {}, offered=request.args)
     except NotFoundError:
         return None
-    key = key or name
-    files = {form: address(kind=name, **drawn.chosen, format=form) for form in FILES}
-    return Shown(
-        key=key,
-        figure=drawn.figure,
-        choices=tuple(
-            Choice(
-                name=choice,
-                title=TITLES.get(choice, choice.capitalize()),
-                values=tuple(
-                    (value, title, same_page(key, **{choice: value}), value == drawn.chosen[choice])
-                    for value, title in values.items()
-                ),
-            )
-            for choice, values in drawn.choices.items()
-            if choice not in fixed and len(values) > 1
-        ),
-        files=tuple((title, files[form]) for form, title in FILES.items()),
-        picture=files["svg"],
-        links={row["name"]: link(row) for row in drawn.figure.rows} if link else None,
+
+
+def _files(drawn: Drawn, address: Callable[..., str], forms: Mapping[str, str]) -> dict[str, str]:
+    """Addresses of a figure's files, by the names of the formats."""
+    return {
+        title: address(kind=drawn.name, **drawn.chosen, format=form)
+        for form, title in forms.items()
+    }
+
+
+def _choices(drawn: Drawn, key: str, fixed: Mapping[str, str]) -> tuple[Choice, ...]:
+    """The choices that the page leaves to its readers."""
+    return tuple(
+        Choice(
+            name=choice,
+            title=TITLES.get(choice, choice.capitalize()),
+            values=tuple(
+                (value, title, same_page(key, **{choice: value}), value == drawn.chosen[choice])
+                for value, title in values.items()
+            ),
+        )
+        for choice, values in drawn.choices.items()
+        if choice not in fixed and len(values) > 1
     )

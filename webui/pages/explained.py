@@ -1,22 +1,19 @@
-"""One example as pages show it: words, pairs, heads."""
+"""One example as pages show it: pairs and heads; `scheduler.figures.examples` has its figures."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from flask import request
 
-from db.reads import results
 from db.reads.jobs import Job
-from db.reads.results import Example, Site
+from db.reads.results import Site
 from headwise.naming import head_name
+from headwise.sentences import Piece, Word, piece_at, word_at
 from jobs.errors import NotFoundError
-from jobs.head_tokens import STRONGEST
-from webui.context import database, integer
+from webui.context import integer
 from webui.heads import site_name, url_values
-from webui.pages import words
 
 OWN_NAMES = {"text": "first text", "second": "second text"}
 """The columns of a pair that was typed, in words."""
@@ -28,59 +25,23 @@ def text_names(job: Job) -> list[str]:
     return [OWN_NAMES.get(name, name) for name in columns] if len(columns) > 1 else []
 
 
-def _text_of(read: Sequence[words.Word], index: int | None, names: Sequence[str]) -> str:
+def _text_of(read: Sequence[Word], index: int | None, names: Sequence[str]) -> str:
     """The name of the text that a word belongs to; empty for separators and single texts."""
     if index is None or read[index].special or read[index].segment >= len(names):
         return ""
     return names[read[index].segment]
 
 
-def words_of(found: Example) -> list[words.Word]:
-    """The words of an example; positions where texts were not kept."""
-    length = len(found.token_attribution[0]) if found.token_attribution else 0
-    tokens = found.tokens or tuple(f"#{i}" for i in range(length))
-    return words.read_words(tokens, found.texts, found.words)
-
-
-def sentence_of(
-    found: Example, sites: list[Site], read: list[words.Word], site_no: int | None
-) -> words.Sentence:
-    """The words with their values at one site, or on average over all."""
-    attribution = found.token_attribution or []
-    if site_no is not None and site_no >= len(sites):
-        raise NotFoundError(f"The model has {len(sites)} sites: there is no site {site_no}.")
-    if attribution and site_no is not None:
-        return words.by_word(read, attribution[site_no])
-    mean = [sum(column) / len(attribution) for column in zip(*attribution, strict=True)]
-    return words.by_word(read, mean)
-
-
-def head_words(
-    job_id: int, example_no: int, read: list[words.Word], row: Any
-) -> dict[str, Any] | None:
-    """The words with the attribution that one head reads of them; None if it is not stored."""
-    place = {"example": example_no, "site": row["site"], "head": row["head"]}
-    values = results.example_head_tokens(database(), job_id, **place)
-    if values is None:
-        return None
-    known = [0.0 if math.isnan(value) else value for value in values]
-    return {
-        "sentence": words.by_word(read, known),
-        "partial": any(map(math.isnan, values)),
-        "strongest": STRONGEST,
-    }
-
-
 def pair_of(
     edge: Any,
     sites: list[Site],
-    read: list[words.Word],
-    pieces: list[words.Piece],
+    read: list[Word],
+    pieces: list[Piece],
     names: Sequence[str],
 ) -> dict[str, Any]:
     """A strong cell of the example; names: those of the texts, see `text_names`."""
     site = sites[edge["site"]] if edge["site"] < len(sites) else None
-    query, key = words.word_at(read, edge["query"]), words.word_at(read, edge["key"])
+    query, key = word_at(read, edge["query"]), word_at(read, edge["key"])
     return {
         "rank": edge["rank"],
         "name": head_name(site.layer, edge["head"], site.attention_type) if site else "?",
@@ -88,8 +49,8 @@ def pair_of(
         "place": (edge["site"], edge["head"]),
         "q": query,
         "k": key,
-        "query": words.piece_at(pieces, edge["query"]),
-        "key": words.piece_at(pieces, edge["key"]),
+        "query": piece_at(pieces, edge["query"]),
+        "key": piece_at(pieces, edge["key"]),
         "query_text": _text_of(read, query, names),
         "key_text": _text_of(read, key, names),
         "value": edge["attribution"],
@@ -97,7 +58,7 @@ def pair_of(
     }
 
 
-def grid_of(sites: list[Site], scores: list[Any], pieces: list[words.Piece]) -> dict[str, Any]:
+def grid_of(sites: list[Site], scores: list[Any], pieces: list[Piece]) -> dict[str, Any]:
     """Scores of the example as rows of cells, one row per site."""
     by_place = {(row["site"], row["head"]): row for row in scores}
     top = max((abs(row["score"]) for row in scores), default=0.0)
@@ -106,9 +67,7 @@ def grid_of(sites: list[Site], scores: list[Any], pieces: list[words.Piece]) -> 
         cells = []
         for head in range(site.heads):
             row = by_place.get((site.site, head))
-            ends = (
-                [words.piece_at(pieces, row[end]).text for end in ("query", "key")] if row else []
-            )
+            ends = [piece_at(pieces, row[end]).text for end in ("query", "key")] if row else []
             pair = " reads ".join(ends)
             cells.append({"head": head, "row": row, "pair": pair})
         lines.append({"site": site, "name": site_name(site), "cells": cells})
@@ -119,8 +78,8 @@ def chosen_head(
     sites: list[Site],
     scores: list[Any],
     edges: list[dict[str, Any]],
-    pieces: list[words.Piece],
-    read: Sequence[words.Word] = (),
+    pieces: list[Piece],
+    read: Sequence[Word] = (),
     names: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """The head chosen in the grid (?at=site.head), by default the example's strongest."""
@@ -140,10 +99,10 @@ def chosen_head(
         "row": row,
         "name": head_name(site.layer, head, site.attention_type),
         "url_values": url_values(site, head),
-        "query": words.piece_at(pieces, row["query"]),
-        "key": words.piece_at(pieces, row["key"]),
+        "query": piece_at(pieces, row["query"]),
+        "key": piece_at(pieces, row["key"]),
         **{
-            f"{end}_text": _text_of(read, words.word_at(read, row[end]), names)
+            f"{end}_text": _text_of(read, word_at(read, row[end]), names)
             for end in ("query", "key")
         },
         "edges": [edge for edge in edges if edge["place"] == (site_no, head)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -11,12 +11,15 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example
 from db.reads.status import Status, status_of
+from headwise.figures.sentence import underlined
 from headwise.naming import head_name
+from headwise.sentences import Sentence, read_pieces
 from jobs.errors import NotFoundError
+from scheduler.figures.examples import shown_of
 from webui.context import database, settings
-from webui.pages import trees, words
-from webui.pages.explained import chosen_head, grid_of, pair_of, sentence_of, text_names, words_of
-from webui.pages.words import Sentence
+from webui.figures.examples import show_arcs, show_tree, show_words
+from webui.figures.shown import ShownSentence
+from webui.pages.explained import chosen_head, grid_of, pair_of, text_names
 
 PAIRS, HEADS = 6, 6
 """Strongest pairs of a column, and heads of a comparison."""
@@ -30,16 +33,32 @@ class Column:
     status: Status
     example: Example | None = None
     sentence: Sentence | None = None
+    words: ShownSentence | None = None
     pairs: Sequence[dict[str, Any]] = ()
-    arcs: Sequence[dict[str, Any]] = ()
+    arcs: ShownSentence | None = None
     grid: dict[str, Any] | None = None
     chosen: dict[str, Any] | None = None
-    tree: dict[str, Any] | None = None
+    tree: ShownSentence | None = None
 
     @property
     def ready(self) -> bool:
         """True once nothing more will come: there are results, or the job has ended."""
         return self.example is not None or self.job.final
+
+    def new_words(self, difference: Difference | None) -> list[int]:
+        """The numbers of the words that the pinned text does not have, without separators."""
+        if difference is None or self.sentence is None:
+            return []
+        words = self.sentence.words
+        return [number for number in sorted(difference.changed) if not words[number].special]
+
+    def marked(self, difference: Difference | None) -> ShownSentence | None:
+        """Its words, with those underlined that the pinned text does not have."""
+        numbers = self.new_words(difference)
+        if self.words is None or self.sentence is None or not numbers:
+            return self.words
+        figure = underlined(self.words.figure, self.sentence, numbers)
+        return replace(self.words, figure=figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,30 +97,26 @@ def column_of(job: Job) -> Column:
     status = status_of(opened, job, settings())
     if not job.examples_done:
         return Column(job=job, status=status)
-    found = results.get_example(opened, job.id, 0)
-    sites = results.list_sites(opened, job.id)
+    shown = shown_of(opened, job.id, 0)
+    found, sites = shown.example, shown.sites
     scores = results.example_scores(opened, job.id, 0)
-    read = words_of(found)
-    pieces = words.read_pieces(found.tokens or (), found.texts, found.words)
+    pieces = read_pieces(found.tokens or (), found.texts, found.words)
     names = text_names(job)
     pairs = [
-        pair_of(edge, sites, read, pieces, names)
+        pair_of(edge, sites, shown.words, pieces, names)
         for edge in results.example_edges(opened, job.id, 0)
     ]
     return Column(
         job=job,
         status=status,
         example=found,
-        sentence=sentence_of(found, sites, read, None) if found.token_attribution else None,
+        sentence=shown.sentence() if found.token_attribution else None,
+        words=show_words(shown, f"words-{job.id}"),
         pairs=pairs[:PAIRS],
-        arcs=[
-            {key: pair[key] for key in ("rank", "q", "k", "value", "name")}
-            for pair in pairs
-            if pair["q"] is not None and pair["k"] is not None
-        ],
+        arcs=show_arcs(shown, f"arcs-{job.id}"),
         grid=grid_of(sites, scores, pieces) if scores else None,
-        chosen=_chosen(sites, scores, pairs, pieces, read, names),
-        tree=trees.section(job.id, found, sites),
+        chosen=_chosen(sites, scores, pairs, pieces, shown.words, names),
+        tree=show_tree(shown, f"tree-{job.id}"),
     )
 
 

@@ -14,20 +14,15 @@ from db.results import export as exports
 from db.results.words import from_columns
 from db.views.parts import View
 from headwise.naming import head_name
+from headwise.sentences import Piece, piece_at, read_pieces
 from jobs.errors import NotFoundError
-from webui.context import attachment, choice, database, optional_integer
+from scheduler.figures.examples import shown_of
+from webui.context import attachment, choice, database
+from webui.figures.examples import show_arcs, show_head_words, show_tree, show_words
 from webui.figures.shown import show
 from webui.heads import find_site, url_values
-from webui.pages import matrices, trees, words
-from webui.pages.explained import (
-    chosen_head,
-    grid_of,
-    head_words,
-    pair_of,
-    sentence_of,
-    text_names,
-    words_of,
-)
+from webui.pages import matrices
+from webui.pages.explained import chosen_head, grid_of, pair_of, text_names
 
 blueprint = Blueprint("results", __name__)
 
@@ -74,31 +69,22 @@ def head(job_id: int, layer: int, head: int) -> str:
 def example(job_id: int, example_no: int) -> str:
     """One example: its words coloured, its pairs, its heads."""
     opened = database()
-    job = job_reads.get_job(opened, job_id)
-    found = results.get_example(opened, job_id, example_no)
-    sites = results.list_sites(opened, job_id)
+    shown = shown_of(opened, job_id, example_no)
+    job, found, sites = shown.job, shown.example, shown.sites
     scores = results.example_scores(opened, job_id, example_no)
-    edges = results.example_edges(opened, job_id, example_no)
-    site_no = optional_integer("site")
-    read = words_of(found)
-    pieces = words.read_pieces(found.tokens or (), found.texts, found.words)
+    pieces = read_pieces(found.tokens or (), found.texts, found.words)
     names = text_names(job)
-    edge_rows = [pair_of(edge, sites, read, pieces, names) for edge in edges]
-    chosen = chosen_head(sites, scores, edge_rows, pieces, read, names)
+    edges = [
+        pair_of(edge, sites, shown.words, pieces, names)
+        for edge in results.example_edges(opened, job_id, example_no)
+    ]
+    chosen = chosen_head(sites, scores, edges, pieces, shown.words, names)
     return render_template(
         "example.html",
         job=job,
         example=found,
         sites=sites,
-        site_no=site_no,
-        edges=edge_rows,
-        arcs={
-            "edges": [
-                {k: e[k] for k in ("rank", "q", "k", "value", "name")}
-                for e in edge_rows
-                if e["q"] is not None and e["k"] is not None
-            ]
-        },
+        edges=edges,
         grid=grid_of(sites, scores, pieces),
         completeness=[
             (sites[row["site"]], row)
@@ -107,10 +93,11 @@ def example(job_id: int, example_no: int) -> str:
         ],
         chosen=chosen,
         selection={name: request.args[name] for name in ("at", "site") if name in request.args},
-        head_words=chosen and head_words(job_id, example_no, read, chosen["row"]),
-        tree=trees.section(job_id, found, sites),
+        words=show_words(shown),
+        arcs=show_arcs(shown),
+        head_words=chosen and show_head_words(shown, chosen["row"]["site"], chosen["row"]["head"]),
+        tree=show_tree(shown),
         alike=results.alike_examples(opened, job_id, example_no, job.examples),
-        sentence=sentence_of(found, sites, read, site_no),
         **_neighbours(job, example_no),
     )
 
@@ -161,9 +148,9 @@ def _neighbour(sites: list[Site], site: Site, head: int, step: int) -> dict[str,
     return {"name": name, "url_values": url_values(other, number)}
 
 
-def _strong(row: Any) -> tuple[Any, words.Piece, words.Piece]:
+def _strong(row: Any) -> tuple[Any, Piece, Piece]:
     """An example of a head, and the tokens of the head's largest cell."""
     texts = [text for name in ("text_a", "text_b") if (text := row[name]) is not None]
     known = from_columns(row["word_index"], row["token_spans"]) if texts else None
-    pieces = words.read_pieces(results.parse_list(row["tokens"]), texts, known)
-    return row, words.piece_at(pieces, row["query"]), words.piece_at(pieces, row["key"])
+    pieces = read_pieces(results.parse_list(row["tokens"]), texts, known)
+    return row, piece_at(pieces, row["query"]), piece_at(pieces, row["key"])

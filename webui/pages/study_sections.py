@@ -11,18 +11,19 @@ from typing import Any
 from flask import url_for
 
 from db.reads import jobs as job_reads
-from db.reads import results, studies
+from db.reads import studies
 from db.reads.jobs import Job
 from db.reads.studies import StudyRow
 from headwise.stats.ranking import correlation
 from jobs.states import JobState
 from scheduler.comparison.sides import side_of_study
 from scheduler.comparison.study_figures import figures_of_study
+from scheduler.figures.examples import shown_of
 from scheduler.findings import findings, ranked
 from webui.context import database
+from webui.figures.examples import show_tree
 from webui.figures.shown import show_of
 from webui.kinds import attack, attribution, pruning
-from webui.pages import trees
 
 
 def jobs_of(study: StudyRow) -> dict[str, Job]:
@@ -36,9 +37,8 @@ def sections(study: int, jobs: Mapping[str, Job]) -> dict[str, Any]:
     opened = database()
     found: dict[str, Any] = {"findings": findings(opened, jobs), "done": done}
     if job := done.get("attribution"):
-        sites = results.list_sites(opened, job.id)
         found["heads_figure"] = attribution.heads_figure(job)
-        found |= _example(job, sites)
+        found |= _example(job)
     if job := done.get("pruning"):
         found["pruning"] = pruning.section(job)
     if job := done.get("attack"):
@@ -67,10 +67,10 @@ def succeeded(jobs: Mapping[str, Job]) -> dict[str, Job]:
     return found
 
 
-def _example(job: Job, sites: list[results.Site]) -> dict[str, Any]:
+def _example(job: Job) -> dict[str, Any]:
     """The example with the strongest token pair among those predicted right, and its tree."""
     number = studies.strongest_example(database(), job.id)
     if number is None:
         return {}
-    example = results.get_example(database(), job.id, number)
-    return {"example": example, "tree": trees.section(job.id, example, sites)}
+    shown = shown_of(database(), job.id, number)
+    return {"example": shown.example, "tree": show_tree(shown)}

@@ -222,6 +222,12 @@ def test_figures_have_the_numbers_of_the_server(client: Client, store: Database)
         job.figure("heads", measure="weight")
     with pytest.raises(NotFoundError, match="no figure 'curve'"):
         job.figure("curve")
+    words = job.figure("words", example=2, site=1)
+    assert f"job {job.id}" in words.caption
+    assert words.svg().startswith("<svg")
+    assert "tau_last" in job.figures(example=2).set_index("name").loc["tree", "choices"]
+    with pytest.raises(RefusedError, match="site"):
+        job.figure("words", example=2, site="x")
 
 
 def test_jobs_are_compared(client: Client, store: Database) -> None:

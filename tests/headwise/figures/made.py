@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from headwise.figures import (
-    Figure,
     Measure,
     Source,
     Table,
+    VegaFigure,
     bump,
     completeness,
     curves_of_jobs,
@@ -140,7 +140,7 @@ CURVE_TABLE = Table(
     types=("text", "real", "real"),
     rows=[(source, n / 4, 0.9 - n / 8) for source in ("taylor", "attattr") for n in range(3)],
 )
-FIGURES: dict[str, Callable[[], Figure]] = {
+FIGURES: dict[str, Callable[[], VegaFigure]] = {
     "heat map": lambda: heat_map(heads(), TOTAL, [SOURCE]),
     "unsigned heat map": lambda: heat_map(heads(1), TOTAL, [SOURCE]),
     "histogram": lambda: histogram(
@@ -185,7 +185,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         for kind, chart in propose(CURVE_TABLE).items()
     },
 }
-EMPTY: dict[str, Callable[[], Figure]] = {
+EMPTY: dict[str, Callable[[], VegaFigure]] = {
     "heat map": lambda: heat_map([], TOTAL),
     "completeness": lambda: completeness([]),
     "curves": lambda: pruning_curves([], ACCURACY, REMOVED),

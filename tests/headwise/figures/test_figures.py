@@ -20,8 +20,8 @@ import pytest
 
 from headwise.errors import OptionError
 from headwise.figures import (
-    Figure,
     Measure,
+    VegaFigure,
     bump,
     heat_map,
     history,
@@ -57,11 +57,11 @@ def schema() -> Any:
 
 
 @pytest.fixture(params=FIGURES)
-def figure(request: pytest.FixtureRequest) -> Figure:
+def figure(request: pytest.FixtureRequest) -> VegaFigure:
     return FIGURES[request.param]()
 
 
-def test_specifications_are_vega_lite(figure: Figure) -> None:
+def test_specifications_are_vega_lite(figure: VegaFigure) -> None:
     for spec in (figure.spec, figure.themed(DARK)):
         schema().validate(json.loads(json.dumps(spec, allow_nan=False)))
     assert figure.spec["$schema"] == altair.Chart("x").mark_bar().to_dict()["$schema"].replace(
@@ -80,14 +80,14 @@ def test_figures_of_nothing(name: str) -> None:
     assert figure.svg().startswith("<svg")
 
 
-def test_altair_takes_specifications(figure: Figure) -> None:
+def test_altair_takes_specifications(figure: VegaFigure) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, about a newer schema
         chart = altair.Chart.from_dict(figure.spec)
     assert chart.to_dict()["description"] == figure.description
 
 
-def test_the_table_and_the_data_are_the_same(figure: Figure) -> None:
+def test_the_table_and_the_data_are_the_same(figure: VegaFigure) -> None:
     rows = list(csv.DictReader(io.StringIO(figure.csv(), newline="")))
     values = figure.spec["data"]["values"]
     assert rows
@@ -179,11 +179,11 @@ def test_heads_that_are_first_somewhere_stand_out() -> None:
     assert tops == {f"L0 H{head}" for head in (*range(5), *range(7, 12))}
 
 
-def test_captions_say_where_numbers_come_from(figure: Figure) -> None:
+def test_captions_say_where_numbers_come_from(figure: VegaFigure) -> None:
     assert figure.caption.startswith(f"{figure.title}. ")
     assert CAPTION in figure.caption
     assert figure.spec["usermeta"]["headwise"]["caption"] == figure.caption
-    assert Figure.from_spec(json.loads(figure.json())) == figure
+    assert VegaFigure.from_spec(json.loads(figure.json())) == figure
     assert figure.description
 
 
@@ -192,7 +192,7 @@ def test_unknown_parts_of_a_caption_are_left_out() -> None:
     assert heat_map(heads(), TOTAL).caption == "Total by layer and head. Colour: mean of the sum."
 
 
-def test_pictures(figure: Figure) -> None:
+def test_pictures(figure: VegaFigure) -> None:
     svg = figure.svg()
     assert svg.startswith("<svg")
     assert "http://" not in svg.replace("http://www.w3.org/", "")
@@ -212,7 +212,7 @@ def test_the_words_of_a_picture() -> None:
     assert [word for word in words if f">{word}<" not in svg] == []
 
 
-def test_files(figure: Figure, tmp_path: Path) -> None:
+def test_files(figure: VegaFigure, tmp_path: Path) -> None:
     for form, start in (("svg", b"<svg"), ("PNG", b"\x89PNG"), ("pdf", b"%PDF")):
         path = tmp_path / f"figure.{form}"
         figure.save(path)
@@ -228,19 +228,19 @@ def test_files(figure: Figure, tmp_path: Path) -> None:
 
 
 def test_notebooks_show_the_figure_and_its_caption(
-    figure: Figure, monkeypatch: pytest.MonkeyPatch
+    figure: VegaFigure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = figure._repr_mimebundle_()
     assert bundle["application/vnd.vegalite.v6+json"] == figure.spec
     assert "<figure><svg" in bundle["text/html"]
     assert CAPTION in bundle["text/html"]
-    monkeypatch.setattr(rendering, "available", lambda: False)
+    monkeypatch.setattr(rendering, "available", lambda _drawing, _form: False)
     table = figure._repr_html_()
     assert table.count("<tr>") == len(figure.rows) + 1
     assert "<svg" not in table
 
 
-def test_themes_differ_in_colours_alone(figure: Figure) -> None:
+def test_themes_differ_in_colours_alone(figure: VegaFigure) -> None:
     light, dark = figure.themed(LIGHT), figure.themed(DARK)
     assert light.pop("config") != dark.pop("config")
     assert light == dark
@@ -265,7 +265,7 @@ def test_figures_need_no_libraries() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def _compiled(figure: Figure) -> Any:
+def _compiled(figure: VegaFigure) -> Any:
     import vl_convert
 
     return vl_convert.vegalite_to_vega(figure.spec)
@@ -279,7 +279,7 @@ def test_a_measure_names_its_unit() -> None:
 @pytest.mark.parametrize("spec", [{}, {"usermeta": 3}, {"usermeta": {"headwise": {}}, "data": {}}])
 def test_other_specifications_are_no_figures(spec: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="not one that a figure wrote"):
-        Figure.from_spec(spec)
+        VegaFigure.from_spec(spec)
 
 
 def test_maps_of_several_jobs_share_one_scale() -> None:

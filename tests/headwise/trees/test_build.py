@@ -23,7 +23,7 @@ def shape(tree: Tree) -> list[tuple[int, int | None, int | None]]:
 
 
 def test_the_paper_s_root() -> None:
-    tree = build(interactions(KNOWN, THREE), THREE, TOKENS)
+    tree = build(interactions(KNOWN, THREE), THREE, TOKENS, root="classifier")
     assert shape(tree) == [(0, None, None), (1, 0, 2), (2, 1, 1), (3, 1, 0)]
     assert [node.token for node in tree.nodes] == ["[CLS]", "so", "it", "is"]
     assert (tree.nodes[2].value, tree.nodes[2].share) == (0.5, 0.5)
@@ -32,7 +32,8 @@ def test_the_paper_s_root() -> None:
 
 def test_the_root_of_the_paper_s_code() -> None:
     """Token 3 gives most; the last layer is left out, and so are edges from [CLS]."""
-    tree = build(interactions(KNOWN, THREE), THREE, TOKENS, root="outgoing")
+    tree = build(interactions(KNOWN, THREE), THREE, TOKENS)
+    assert tree.root == "outgoing", "the rule where none is asked for"
     assert shape(tree) == [(3, None, None), (1, 3, 1), (4, 3, 0)]
     other = matrices({(1, 2): 0.4, (0, 1): 9.0}, {(1, 2): -0.3, (2, 1): 0.2}, {(0, 1): 1.0})
     found = interactions(other, THREE)
@@ -52,25 +53,25 @@ def test_any_token_as_the_root() -> None:
     ("tau", "positions"), [(0.39, {0, 1, 2, 3}), (0.38, {0, 1, 2, 3, 4}), (0.5, {0, 1, 3})]
 )
 def test_tau_is_a_strict_limit(tau: float, positions: set[int]) -> None:
-    tree = build(interactions(KNOWN, THREE), THREE, TOKENS, tau=tau)
+    tree = build(interactions(KNOWN, THREE), THREE, TOKENS, tau=tau, root="classifier")
     assert {node.position for node in tree.nodes} == positions
 
 
 def test_tau_of_the_last_layer() -> None:
     found = interactions(KNOWN, THREE)
-    assert build(found, THREE, TOKENS, tau_last=0.4).nodes[1].layer == 1
-    assert 4 not in [n.position for n in build(found, THREE, TOKENS).nodes]
+    assert build(found, THREE, TOKENS, tau_last=0.4, root="classifier").nodes[1].layer == 1
+    assert 4 not in [n.position for n in build(found, THREE, TOKENS, root="classifier").nodes]
 
 
 def test_the_strongest_of_a_layer_is_the_parent_and_of_equal_ones_the_first() -> None:
     layers = ({(1, 3): 0.5, (2, 3): 0.6, (1, 4): 0.6, (2, 4): 0.6}, {(0, 2): 1.0, (0, 1): 1.0})
-    tree = build(interactions(matrices(*layers), THREE[:2]), THREE[:2], TOKENS)
+    tree = build(interactions(matrices(*layers), THREE[:2]), THREE[:2], TOKENS, root="classifier")
     assert shape(tree) == [(0, None, None), (1, 0, 1), (2, 0, 1), (4, 1, 0), (3, 2, 0)]
 
 
 def test_who_joins_in_a_layer_reads_below_it_only() -> None:
     layers = ({(2, 3): 1.0}, {(0, 1): 1.0, (1, 2): 1.0}, {(0, 4): 1.0})
-    tree = build(interactions(matrices(*layers), THREE), THREE, TOKENS)
+    tree = build(interactions(matrices(*layers), THREE), THREE, TOKENS, root="classifier")
     assert [n.position for n in tree.nodes] == [0, 4, 1]
 
 
@@ -96,7 +97,7 @@ def test_decoders_and_cross_attention() -> None:
         {(4, 3): 0.1, (4, 4): 1.0},
         {(4, 4): 0.1, (4, 2): 0.2},
     )
-    tree = build(interactions(values, sites), sites, TOKENS)
+    tree = build(interactions(values, sites), sites, TOKENS, root="classifier")
     found = [(n.side, n.position, n.site) for n in tree.nodes]
     assert found == [
         ("decoder", 4, None),
@@ -125,7 +126,7 @@ def test_what_is_kept_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"root": "cls"}, "root 'cls' is unknown; use classifier, outgoing or a position"),
+        ({"root": "cls"}, "root 'cls' is unknown; use outgoing, classifier or a position"),
         ({"root": 5}, "root 5 is not a position in a text of 5 tokens"),
         ({"root": -1}, "root -1"),
         ({"tau": 0.1}, "tau must be from 0.2, which is what was kept, to 1, not 0.1"),
@@ -139,7 +140,12 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
 
 
 def test_json_round_trip() -> None:
-    tree = build(interactions(KNOWN, THREE), THREE, ("[CLS]", "sö", '"', "\n", "</script>"))
+    tree = build(
+        interactions(KNOWN, THREE),
+        THREE,
+        ("[CLS]", "sö", '"', "\n", "</script>"),
+        root="classifier",
+    )
     assert Tree.from_json(tree.to_json()) == tree
     assert Tree.from_json(tree.to_json().replace('"attention_type"', '"kind"')) == tree
     assert json.loads(tree.to_json())["nodes"][3]["layer"] == 0

@@ -9,13 +9,18 @@ import struct
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
+from db import schema
 from db.database import Database
 from db.reads import results
 from db.results import rankings
-from headwise.figures import FORMS, Figure
+from headwise.figures import FORMS, VegaFigure
+from headwise.figures.sentence import SentenceFigure
+from headwise.trees import interactions
 from jobs.errors import UnavailableError
 from tests.helpers.attack_jobs import attack_spec, finished_attack, source_job
 from tests.helpers.pruning_jobs import source_job as ranked_job
@@ -37,11 +42,11 @@ def job(database: Database, seeding: SimpleNamespace) -> int:
     return found
 
 
-def figure(client: FlaskClient, job: int, name: str, query: str = "") -> Figure:
+def figure(client: FlaskClient, job: int, name: str, query: str = "") -> VegaFigure:
     """A figure as a client reads it."""
     answer = client.get(f"{API}/{job}/figures/{name}?format=json{query}")
     assert answer.status_code == 200, answer.text
-    return Figure.from_spec(answer.json)
+    return VegaFigure.from_spec(answer.json)
 
 
 def test_every_figure_that_is_listed_can_be_drawn(client: FlaskClient, ranked: int) -> None:
@@ -182,3 +187,110 @@ def test_pictures_are_kept_within_a_limit(
             client.get(f"{API}/{job}/figures/scores?layer={layer}&head={head}")
     kept = sum(map(len, drawing._kept.values()))
     assert 50_000 < kept <= 100_000
+
+
+EXAMPLE_FIGURES = ("words", "arcs", "tree")
+
+
+@pytest.fixture
+def example(database: Database, job: int) -> str:
+    """The path of an example with everything that its figures show."""
+    length = len((results.get_example(database, job, 2).token_attribution or [])[0])
+    sites = results.list_sites(database, job)
+    summed = np.random.default_rng(0).random((len(sites), length, length)) ** 5
+    r = schema.example_result.c
+    mine = (r.job_id == job) & (r.example_no == 2)
+    with database.write() as tx:
+        cells = interactions(summed, sites).to_json()
+        tx.execute(update(schema.example_result).where(mine).values(interactions=cells))
+    return f"{API}/{job}/examples/2"
+
+
+def of_example(client: FlaskClient, example: str, query: str) -> SentenceFigure:
+    answer = client.get(f"{example}/figures/{query}")
+    assert answer.status_code == 200, answer.text
+    return SentenceFigure.from_json(answer.json)
+
+
+def test_figures_of_an_example_are_drawn_with_every_choice(
+    client: FlaskClient, example: str, job: int
+) -> None:
+    listed = client.get(f"{example}/figures").json["figures"]
+    assert tuple(one["name"] for one in listed) == EXAMPLE_FIGURES
+    for one in listed:
+        figure = of_example(client, example, f"{one['name']}?format=json")
+        assert figure.svg().startswith("<svg")
+        assert figure.caption.endswith(
+            "Model demo-nli, data pairs.jsonl, example 2, rtol 0.001, "
+            f"job {job}, result 121212121212."
+        )
+        for name, values in one["choices"].items():
+            if name == "head":
+                continue
+            for value in {values[0]["value"], values[-1]["value"]}:
+                query = f"{one['name']}?format=json&{name}={value}"
+                assert of_example(client, example, query).rows
+
+
+@pytest.mark.parametrize("name", EXAMPLE_FIGURES)
+def test_an_examples_figure_is_a_file_in_every_format(
+    client: FlaskClient, example: str, job: int, name: str
+) -> None:
+    starts = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF-", "json": b"{"}
+    for form in FORMS:
+        answer = client.get(f"{example}/figures/{name}?format={form}")
+        assert answer.status_code == 200
+        assert answer.data.startswith(starts.get(form, b""))
+        file_name = f"headwise-job-{job}-example-2-{name}.{form}"
+        assert file_name in answer.headers["Content-Disposition"]
+
+
+def test_the_words_have_the_stored_values(
+    client: FlaskClient, database: Database, example: str, job: int
+) -> None:
+    found = results.get_example(database, job, 2)
+    assert found.token_attribution is not None
+    rows = of_example(client, example, "words?format=json&site=3").rows
+    assert sum(row["attribution"] for row in rows) == pytest.approx(sum(found.token_attribution[3]))
+    mean = [row["attribution"] for row in of_example(client, example, "words?format=json").rows]
+    every = [sum(site) for site in found.token_attribution]
+    assert sum(mean) == pytest.approx(sum(every) / len(every))
+    place = {"example": 2, "site": 3, "head": 5}
+    stored = results.example_head_tokens(database, job, **place)
+    assert stored is not None
+    head = of_example(client, example, "words?format=json&site=3&head=5")
+    assert sum(row["attribution"] for row in head.rows) == pytest.approx(sum(stored))
+    assert "read by head L3 H5" in head.caption
+    edges = results.example_edges(database, job, 2)
+    rows = of_example(client, example, "arcs?format=json").rows
+    assert [row["attribution"] for row in rows] == [edge["attribution"] for edge in edges]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("words?head=3", "head"),
+        ("words?site=99", "site"),
+        ("words?root=1", "root"),
+        ("tree?tau=0.123", "tau"),
+        ("arcs?site=1", "site"),
+        ("arcs?measure=mean", "measure"),
+    ],
+)
+def test_bad_choices_of_an_examples_figure(
+    client: FlaskClient, example: str, query: str, field: str
+) -> None:
+    answer = client.get(f"{example}/figures/{query}")
+    assert [one["field"] for one in problems(answer, 400)] == [field]
+
+
+def test_examples_and_figures_that_are_not_there(
+    client: FlaskClient, example: str, job: int
+) -> None:
+    for path in (f"{API}/{job}/examples/999/figures", f"{example}/figures/heads"):
+        assert client.get(path).status_code == 404
+    other = f"{API}/{job}/examples/1"
+    answer = client.get(f"{other}/figures/tree")
+    assert answer.status_code == 404
+    assert f"Job {job} has no tree of example 1." in answer.text
+    assert client.get(f"{other}/figures").status_code == 200

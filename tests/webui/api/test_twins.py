@@ -39,9 +39,11 @@ TWINS: dict[str, tuple[str, ...]] = {
     "lab.export": ("get_example", "get_head_tokens"),
     "results.head": ("get_head", "get_matrix"),
     "matrices.compute_matrix": ("compute_matrix",),
-    "results.example": ("get_example", "list_alike", "get_head_tokens"),
+    "results.example": (
+        *("get_example", "list_alike", "get_head_tokens", "get_tree"),
+        *("list_example_figures", "get_example_figure"),
+    ),
     "results.export": ("get_csv_table", "get_arrow_table"),
-    "trees.export": ("get_tree", "draw_tree"),
     "rankings.compare": ("get_correlation", "list_rankings"),
     "console.show": ("run_sql", "list_views", "list_saved_queries"),
     "console.run": ("run_sql", "explain_sql"),

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from db.database import Database
 from db.kinds import pruning
 from db.results import rankings
-from headwise.figures import Figure
+from headwise.figures import VegaFigure
 from jobs.settings import Settings
 from tests.helpers.attack_jobs import attack_spec, finished_attack
 from tests.helpers.attack_jobs import source_job as mined_job
@@ -34,10 +34,10 @@ def pair(database: Database) -> str:
     return f"{first},{source_job(database, {**SPEC, 'rtol': 0.01}, examples=6)}"
 
 
-def figure(client: FlaskClient, path: str) -> Figure:
+def figure(client: FlaskClient, path: str) -> VegaFigure:
     answer = client.get(path)
     assert answer.status_code == 200, answer.text
-    return Figure.from_spec(answer.json)
+    return VegaFigure.from_spec(answer.json)
 
 
 def test_what_differs_and_nothing_else(client: FlaskClient, pair: str) -> None:

@@ -119,7 +119,10 @@ def test_a_job_of_many_texts_is_no_column(
     # Tokens of a pair say which text they belong to.
     assert "(premise)" in page
     assert "(hypothesis)" in page
-    assert "data-arcs" in page
+    for name in ("words", "arcs"):
+        figure = f"/api/v1/jobs/{one}/examples/0/figures/{name}?"
+        assert page.count(figure) == 4, "SVG, PNG, PDF and CSV"
+        assert f'id="figure-{name}-{one}"' in page
 
 
 def test_addresses_of_earlier_releases_lead_there(client: FlaskClient) -> None:

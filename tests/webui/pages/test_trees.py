@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from db import schema
 from db.database import Database
-from headwise.trees import Tree, interactions
+from headwise.trees import Node, Tree, interactions
 from tests.helpers.trees import KNOWN, THREE
 
 TEXT = (("so it", "is"),)
@@ -43,8 +43,8 @@ def stored(database: Database, seeding: SimpleNamespace, **values: object) -> st
 
 def drawn(page: str) -> ElementTree.Element:
     """The only tree of a page."""
-    (found,) = re.findall(r'<svg [^>]*class="tree".*?</svg>', page, re.DOTALL)
-    return ElementTree.fromstring(html.unescape(found) if "&nbsp;" in found else found)
+    (found,) = re.findall(r'<svg [^>]*class="drawn tree".*?</svg>', page, re.DOTALL)
+    return ElementTree.fromstring(found)
 
 
 def labels(picture: ElementTree.Element) -> list[str]:
@@ -67,7 +67,7 @@ def test_root_and_thresholds_can_be_chosen(client: FlaskClient, place: str) -> N
         ("root=outgoing", ["[SEP]", "so", "is"]),
         ("root=2", ["it", "[CLS]", "[SEP]"]),
         ("tau=0.5", ["[CLS]", "so", "[SEP]"]),
-        ("tau=0.38", ["[CLS]", "so", "it", "[SEP]", "is"]),
+        ("tau=0.35", ["[CLS]", "so", "it", "[SEP]", "is"]),
     ):
         root = "" if query.startswith("root") else "&root=classifier"
         page = client.get(f"{place}?{query}{root}").text
@@ -76,41 +76,30 @@ def test_root_and_thresholds_can_be_chosen(client: FlaskClient, place: str) -> N
         select = page[page.index(f'<select name="{name}">') :].split("</select>")[0]
         assert f'value="{value}" selected' in select
         # The files are of the same tree.
-        link = html.unescape(re.findall(r'href="([^"]*tree\.svg[^"]*)"', page)[0])
+        link = html.unescape(re.findall(r'href="([^"]*tree\?[^"]*format=svg)"', page)[0])
         assert labels(ElementTree.fromstring(client.get(link).data)) == expected
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("root=top", "root"),
-        ("root=6", "root"),
-        ("root=-1", "root"),
-        ("tau=0.1", "tau"),
-        ("tau=nan", "tau"),
-        ("tau=x", "tau"),
-        ("tau_last=1.5", "tau_last"),
+        *(("root=top", "root"), ("root=6", "root"), ("root=-1", "root"), ("tau=0.1", "tau")),
+        *(("tau=nan", "tau"), ("tau=x", "tau"), ("tau_last=1.5", "tau_last")),
     ],
 )
 def test_bad_choices_are_named(client: FlaskClient, place: str, query: str, field: str) -> None:
-    for path in (place, f"{place}/tree.json"):
+    for path in (place, f"/api/v1{place}/figures/tree", f"/api/v1{place}/tree.json"):
         refused = client.get(f"{path}?{query}", headers={"Accept": "application/json"})
-        assert refused.status_code == 400
+        assert refused.status_code == 400, path
         assert [p["field"] for p in refused.json["problems"]] == [field]
 
 
-def test_files(client: FlaskClient, place: str) -> None:
-    answer = client.get(f"{place}/tree.json?root=classifier")
-    assert answer.mimetype == "application/json"
-    assert "attachment" in answer.headers["Content-Disposition"]
-    tree = Tree.from_json(answer.text)
-    assert [node.token for node in tree.nodes] == ["[CLS]", "so", "it", "[SEP]"]
-    assert json.loads(answer.text)["tau"] == 0.4
-    picture = client.get(f"{place}/tree.svg")
-    assert picture.mimetype == "image/svg+xml"
-    assert picture.headers["Content-Security-Policy"]
-    missing = client.get(f"{place}/tree.png")
-    assert missing.status_code == 404
+def test_the_tree_is_read_with_any_threshold(client: FlaskClient, place: str) -> None:
+    answer = client.get(f"/api/v1{place}/tree.json?root=classifier&tau=0.38")
+    tree = Tree(**{**answer.json, "nodes": tuple(Node(**one) for one in answer.json["nodes"])})
+    assert [node.token for node in tree.nodes] == ["[CLS]", "so", "it", "[SEP]", "is"]
+    assert answer.json["tau"] == 0.38
+    assert client.get(f"/api/v1{place}/tree.json").json["root"] == "outgoing"
 
 
 def test_an_example_without_a_tree(client: FlaskClient, place: str) -> None:
@@ -119,7 +108,7 @@ def test_an_example_without_a_tree(client: FlaskClient, place: str) -> None:
     page = client.get(other)
     assert page.status_code == 200
     assert 'id="tree"' not in page.text
-    missing = client.get(f"{other}/tree.svg")
+    missing = client.get(f"/api/v1{other}/figures/tree")
     assert missing.status_code == 404
     assert "has no tree of example 1" in missing.text
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,11 +17,14 @@ from sqlalchemy import insert, update
 from db import schema
 from db.database import Database
 from db.results.words import to_columns
+from headwise.figures.palette import LEVELS
 from headwise.segmentation import Segmentation
+from headwise.sentences import Word, by_word, read_pieces, read_words, word_at
 from jobs.head_tokens import pack
 from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
-from webui.pages.words import LEVELS, Word, by_word, level, read_pieces, read_words, word_at
+from webui.filters import level
 
+SVG = "{http://www.w3.org/2000/svg}"
 TOKENIZERS = {
     "WordPiece": word_piece("un", "##believ", "##able", "so", "cafe"),
     "byte-level BPE": byte_level(("c", "a"), ("ca", "f")),
@@ -69,24 +72,27 @@ def place(database: Database, seeding: SimpleNamespace, name: str, *texts: str) 
     return f"/jobs/{job}/examples/0"
 
 
-def paragraphs(page: str, within: str) -> list[list[tuple[str, str]]]:
-    """The words of a card of sentences by paragraph, each with its classes."""
-    card = page[page.index(within) :].split("</div>")[0]
-    return [
-        [
-            (html.unescape(text), classes)
-            for classes, text in re.findall(r'<span class="w([^"]*)"[^>]*>([^<]*)</span>', line)
-        ]
-        for line in card.split("<p ")[1:]
-    ]
+def picture(page: str, key: str) -> ElementTree.Element:
+    """The wide picture of a figure of a page."""
+    figure = page[page.index(f'id="figure-{key}"') :]
+    return ElementTree.fromstring(re.findall(r"<svg .*?</svg>", figure, re.DOTALL)[0])
 
 
-def read(page: str, within: str) -> list[str]:
-    """The same as a reader sees them, without special tokens."""
-    card = page[page.index(within) :].split("</div>")[0]
-    plain = re.sub(r'<span class="w[^"]* special"[^>]*>[^<]*</span>', "", card)
-    lines = plain.split("<p ")[1:]
-    return [" ".join(html.unescape(re.sub(r"<[^>]*>", "", "<p " + line)).split()) for line in lines]
+def drawn(page: str, key: str) -> list[tuple[str, int]]:
+    """The words of a figure, each with the opacity of its colour, below zero for blue."""
+    found = []
+    for word in picture(page, key).iterfind(f".//{SVG}g[@class='word']"):
+        grounds = word.findall(f"{SVG}rect")
+        opacity = sum(round(100 * float(one.get("fill-opacity", 0))) for one in grounds)
+        sign = -1 if grounds and grounds[0].get("class") == "lowers-fill" else 1
+        found.append((word.findtext(f"{SVG}text", ""), sign * opacity))
+    return found
+
+
+def separators(page: str, key: str) -> list[str]:
+    """The separators of a figure, which are quiet."""
+    texts = picture(page, key).iterfind(f".//{SVG}g[@class='word']/{SVG}text[@class='quiet']")
+    return [one.text or "" for one in texts]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +120,13 @@ def test_the_page_shows_the_text_as_it_was_written(
     wanted: list[str],
 ) -> None:
     page = client.get(place(database, seeding, name, text, f"{text} {text}")).text
-    for within in ("data-words", 'class="sentence wide"'):
-        first, second = paragraphs(page, within)
-        assert [word for word, classes in first if "special" not in classes] == wanted
-        assert [word for word, classes in second if "special" not in classes] == wanted * 2
-        special = [word for word, classes in first + second if "special" in classes]
-        assert special == ["[CLS]", "[SEP]", "[SEP]"]
-        assert read(page, within) == [" ".join(text.split()), " ".join(f"{text} {text}".split())]
+    both = f"{text} {text} {text}"
+    for key in ("words", "arcs"):
+        words = [word for word, _ in drawn(page, key)]
+        assert [word for word in words if word not in ("[CLS]", "[SEP]")] == wanted * 3
+        assert separators(page, key) == ["[CLS]", "[SEP]", "[SEP]"]
+        said = picture(page, key).findtext(f"{SVG}desc", "")
+        assert said.startswith(" ".join(both.split()) + "."), "with the blanks of the text"
 
 
 def test_token_pairs_and_tree_show_what_was_written(
@@ -142,18 +148,16 @@ def test_a_chosen_head_colours_the_words(
 ) -> None:
     address = place(database, seeding, "byte-level BPE", "Café so")
     page = client.get(address).text
-    assert "data-head-words" not in page, "it is a result from before"
+    assert "figure-head-words" not in page, "it is a result from before"
     by_head = np.zeros((1, 2, 10), dtype=np.float32)
     by_head[0, 1] = [9, 0.1, 0, 0, 0.1, 0.1, -0.4, -0.2, 0, 0]
     with database.write() as tx:
         values = {"head_token_attribution": pack(by_head)}
         tx.execute(update(schema.example_result).values(**values))
-    (words,) = paragraphs(client.get(f"{address}?at=0.1").text, "data-head-words")
-    assert [word for word, _ in words] == ["[CLS]", "Café", "so", "[SEP]"]
-    assert [classes for _, classes in words] == [" p10 special", " p5", " n10", " z special"]
+    page = client.get(f"{address}?at=0.1").text
+    assert drawn(page, "head-words") == [("[CLS]", 100), ("Café", 46), ("so", -100), ("[SEP]", 0)]
     page = client.get(f"{address}?at=0.0&site=0").text
-    (words,) = paragraphs(page, "data-head-words")
-    assert {classes.split()[0] for _, classes in words} == {"z"}
+    assert {opacity for _, opacity in drawn(page, "head-words")} == {0}
     assert f'href="{address}?at=0.1&amp;site=0#grid"' in page, "heads can be chosen without scripts"
 
 
@@ -164,16 +168,16 @@ def test_results_from_before_words_were_stored(
     unknown = {"word_index": None, "token_spans": None}
     with database.write() as tx:
         tx.execute(update(schema.example_result).values(**unknown))
-    (words,) = paragraphs(client.get(address).text, "data-words")
+    words = drawn(client.get(address).text, "words")
     tokens = ["[CLS]", "un", "##believ", "##able", "[SEP]", "so", "[SEP]"]
-    assert words == [(token, " p10") for token in tokens]
+    assert words == [(token, 100) for token in tokens]
 
 
 def test_texts_that_are_not_kept_are_positions(
     client: FlaskClient, database: Database, seeding: SimpleNamespace
 ) -> None:
     job = seeding.seed_job(database, keep_text=False)
-    (words,) = paragraphs(client.get(f"/jobs/{job}/examples/0").text, "data-words")
+    words = drawn(client.get(f"/jobs/{job}/examples/0").text, "words")
     assert [word for word, _ in words][:3] == ["#0", "#1", "#2"]
 
 
@@ -218,10 +222,8 @@ def test_separators_do_not_set_the_scale() -> None:
 def test_values_of_words_are_sums_by_text() -> None:
     tokens, words = stored("WordPiece", "unbelievable so", "so")
     sentence = by_word(read_words(tokens, ("unbelievable so", "so"), words), list(range(8)))
-    assert [[value for _, _, value in line] for line in sentence.segments] == [
-        *([0, 1 + 2 + 3, 4, 5], [6, 7])
-    ]
-    assert [number for line in sentence.segments for number, _, _ in line] == list(range(6))
+    assert sentence.values == [0, 1 + 2 + 3, 4, 5, 6, 7]
+    assert [word.segment for word in sentence.words] == [0, 0, 0, 0, 1, 1]
     assert by_word(sentence.words, []).values == [0] * 6
 
 

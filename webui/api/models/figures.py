@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -13,12 +13,27 @@ from webui.contract.models import Answer, Query
 Value = Annotated[str, StringConstraints(max_length=200)]
 
 
-class FigureQuery(Query):
+class FileQuery(Query):
     """The format of a figure, and its choices; those that it does not have are refused."""
 
     format: Literal["svg", "png", "pdf", "csv", "json"] = Field(
-        default="svg", description="`csv` is the table, `json` the Vega-Lite specification."
+        default="svg", description="`csv` is the table, `json` what a client makes the figure of."
     )
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The choices that were given."""
+        names = type(self).model_fields.keys() - self.no_choices
+        found = self.model_dump(exclude_none=True, by_alias=True, include=set(names))
+        return {name: value for name, value in found.items() if value}
+
+    no_choices: ClassVar[frozenset[str]] = frozenset({"format"})
+    """Names of parameters that choose something else."""
+
+
+class FigureQuery(FileQuery):
+    """The format of a figure of jobs, and its choices."""
+
     measure: Value | None = Field(default=None, description="The number that colours show.")
     metric: Value | None = Field(default=None, description="accuracy, macro_f1 or loss.")
     direction: Value | None = Field(default=None, description="both, least or most.")
@@ -40,23 +55,37 @@ class FigureQuery(Query):
         default=None, description="Matrices: an example; `head` is then a name, `L3 H7`."
     )
 
-    @property
-    def choices(self) -> dict[str, str]:
-        """The choices that were given."""
-        names = FigureQuery.model_fields.keys() - {"format"}
-        found = self.model_dump(exclude_none=True, by_alias=True, include=names)
-        return {name: value for name, value in found.items() if value}
+
+class ExampleFigureQuery(FileQuery):
+    """The format of a figure of one example, and its choices."""
+
+    site: Value | None = Field(
+        default=None, description="Words: the number of a site, or `all` for their mean."
+    )
+    head: Value | None = Field(default=None, description="Words: a head of the site, or `all`.")
+    root: Value | None = Field(
+        default=None,
+        description="The tree: outgoing (the default), classifier, or the position of a token.",
+    )
+    tau: Value | None = Field(
+        default=None, description="The tree: share of the largest cell that an edge needs."
+    )
+    tau_last: Value | None = Field(
+        default=None, description="The tree: the same in the last layer."
+    )
 
 
 class ComparedFigureQuery(FigureQuery):
     """A figure of jobs that are compared."""
 
+    no_choices = FileQuery.no_choices | {"jobs"}
     jobs: str = Field(default="", max_length=200, description="Two to eight jobs: `5,42,43`.")
 
 
 class StudiesFigureQuery(FigureQuery):
     """A figure of two studies."""
 
+    no_choices = FileQuery.no_choices | {"a", "b"}
     a: int = Field(ge=1, le=MAX_ID, description="A study.")
     b: int = Field(ge=1, le=MAX_ID, description="Another one.")
 
@@ -64,11 +93,12 @@ class StudiesFigureQuery(FigureQuery):
 class WorkerFigureQuery(FigureQuery):
     """A figure of a worker."""
 
+    no_choices = FileQuery.no_choices | {"worker", "hours"}
     worker: str = Field(min_length=1, max_length=300, description="Its name.")
     hours: Literal["12", "24", "168", "720"] = Field(default="24", description="Hours up to now.")
 
 
-assert set(FORMS) == set(FigureQuery.model_fields["format"].annotation.__args__)  # type: ignore[union-attr]
+assert set(FORMS) == set(FileQuery.model_fields["format"].annotation.__args__)  # type: ignore[union-attr]
 
 
 class FigureChoice(Answer):

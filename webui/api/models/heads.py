@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from headwise.trees import FLOOR, TAU, TAU_LAST, Node
+from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Node
 from webui.api.models.jobs import MAX_ID
 from webui.api.models.results import HeadAnswer, Placed
 from webui.contract.models import Answer, Query
@@ -177,9 +177,9 @@ class TreeQuery(Query):
     """Options of an attribution tree."""
 
     root: str = Field(
-        default="",
+        default=RULES[0],
         max_length=20,
-        description="outgoing (the default), classifier, or the position of a token.",
+        description="outgoing, classifier, or the position of a token.",
     )
     tau: float = Field(
         default=TAU, ge=FLOOR, le=1, description="Share of the largest cell that an edge needs."

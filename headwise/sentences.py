@@ -1,4 +1,7 @@
-"""The words of an example as they were written, with one attribution each, and their colours."""
+"""The words of an example as they were written, with one value each.
+
+Needs neither torch nor NumPy.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 from headwise.segmentation import Segmentation, Span, written
-
-LEVELS = 10
-"""Steps of the colour scale on either side of zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,6 @@ class Sentence:
 
     words: Sequence[Word]
     values: Sequence[float]
-
-    @property
-    def segments(self) -> list[list[tuple[int, Word, float]]]:
-        """By text, the number, word and value of each of its words."""
-        found: dict[int, list[tuple[int, Word, float]]] = {}
-        for index, (word, value) in enumerate(zip(self.words, self.values, strict=True)):
-            found.setdefault(word.segment, []).append((index, word, value))
-        return list(found.values())
 
     @property
     def scale(self) -> float:
@@ -93,6 +85,34 @@ def read_words(
     return found
 
 
+def words_of_spans(texts: Sequence[str], words: Segmentation) -> list[Word]:
+    """The words of an example whose texts are not kept, from the place of each in them.
+
+    texts: the words as they were written
+    """
+    found: list[Word] = []
+    end, segment = -1, 0
+    spans = words.word_spans()
+    known = any(span is not None for span in spans)
+    runs = groupby(range(len(words.word_index)), key=words.word_index.__getitem__)
+    for text, span, (_, run) in zip(texts, spans, runs, strict=True):
+        first, *rest = run
+        end_token = first + 1 + len(rest)
+        if span is None:
+            found.append(
+                Word(first=first, end=end_token, text=text, special=known, segment=segment)
+            )
+            end = -1
+            continue
+        # Of a word that a blank belongs to, the text is shorter than its place.
+        whole = len(text) >= span.end - span.start
+        glued = whole and span.segment == segment and span.start <= end
+        segment, _, end = span
+        before = "" if glued else " "
+        found.append(Word(first=first, end=end_token, text=text, before=before, segment=segment))
+    return found
+
+
 def read_pieces(
     tokens: Sequence[str], texts: Sequence[str], words: Segmentation | None
 ) -> list[Piece]:
@@ -128,12 +148,6 @@ def by_word(words: Sequence[Word], values: Sequence[float]) -> Sentence:
     """The words with the attribution of each: the sum over its tokens; zero without values."""
     sums = [float(sum(values[word.first : word.end])) for word in words]
     return Sentence(words=words, values=sums)
-
-
-def level(value: float, scale: float) -> str:
-    """CSS class of a value on the diverging scale: 'p1'..'p10', 'n1'..'n10', or 'z' near zero."""
-    step = min(LEVELS, round(LEVELS * abs(value) / scale)) if scale > 0 else 0
-    return "z" if step == 0 else f"{'p' if value > 0 else 'n'}{step}"
 
 
 def word_at(words: Sequence[Word], position: int) -> int | None:

@@ -16,7 +16,7 @@ EVIL = "<script>alert('1')</script>&\x00\ud800"
 
 def drawn(tokens: tuple[str, ...] = TOKENS) -> tuple[Tree, ElementTree.Element]:
     """A known tree and its picture."""
-    tree = build(interactions(KNOWN, THREE), THREE, tokens)
+    tree = build(interactions(KNOWN, THREE), THREE, tokens, root="classifier")
     return tree, ElementTree.fromstring(tree.to_svg())
 
 
@@ -53,7 +53,7 @@ def test_nothing_overlaps() -> None:
     generator = np.random.default_rng(3)
     values = generator.random((3, 30, 30)) ** 6
     tokens = [f"token{i}" for i in range(30)]
-    tree = build(interactions(values, THREE), THREE, tokens, tau=0.2)
+    tree = build(interactions(values, THREE), THREE, tokens, root="classifier", tau=0.2)
     picture = ElementTree.fromstring(tree.to_svg())
     circles = picture.findall(f"{SVG}g/{SVG}circle")
     places = [(float(c.get("cx")), float(c.get("cy"))) for c in circles]
