@@ -66,9 +66,10 @@ def test_submit_watch_and_click_through(stack: Stack, page: Page, tmp_path: Path
     page.driver.back()
     page.click("a[href*='/jobs/1/examples/3']")
     page.until(lambda: "/examples/3" in page.driver.current_url)
-    text = page.one("main").text
     premise = stack.rows("SELECT text_a FROM examples WHERE example = 3")[0][0]
-    assert premise in text
+    text = page.one("main").text
+    said = page.one("#words desc").get_attribute("textContent")
+    assert premise in said
     assert "Strongest token pairs" in text
     assert page.complaints() == []
 

@@ -225,10 +225,11 @@ def test_parts_of_a_job_that_are_not_there(
         "heads/0/12",
         "examples/12",
         "export/secrets.csv",
-        "examples/0?site=6",
         "examples/0?at=9.9",
     ):
         assert client.get(f"/jobs/{job}/{path}").status_code == 404, path
+    # As any choice of a figure that there is not.
+    assert client.get(f"/jobs/{job}/examples/0?site=6").status_code == 400
     assert client.get(f"/jobs/{job}/examples/0?at=x.y").status_code == 400
     assert client.get(f"/jobs/{job}/heads/0/0?kind=cross").status_code == 400
 
