@@ -16,6 +16,9 @@ from headwise.figures import Figure
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_EXAMPLES = ("words", "arcs", "tree")
+"""Figures that examples have."""
+
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 3.0
 
 
@@ -146,16 +149,17 @@ class Job:
         """The figures that the job, or an example of it, has, and what can be chosen of each."""
         return listed(self._connection.json("GET", self._figures(example))["figures"])
 
-    def figure(self, kind: str, *, example: int | None = None, **choices: Any) -> Figure:
+    def figure(self, kind: str, **choices: Any) -> Figure:
         """A figure of the job, which a notebook displays and `save` writes to a file.
 
-        kind: one of `figures`, such as "heads" or "curve"; of an example "words", "arcs" or "tree"
-        example: the number of the example
+        kind: one of `figures`, such as "heads" or "curve"; with the number of an `example`, also
+            its "words", "arcs" or "tree"
         choices: such as `measure="mean_total"`; by default the first of each
 
         Raises NotFoundError for an unknown figure and without results, RefusedError for a choice
         that it does not have.
         """
+        example = choices.pop("example", None) if kind in OF_EXAMPLES else None
         return drawn(self._connection, f"{self._figures(example)}/{kind}", choices)
 
     def _figures(self, example: int | None) -> str:
