@@ -14,7 +14,7 @@ from headwise.figures.tables import HEIGHT
 from jobs.errors import nearest, refuse
 from jobs.formatting import counted
 from webui.console.asked import AXES, Asked
-from webui.figures.shown import FILES
+from webui.figures.shown import FILES, SPECIFICATION
 
 TITLES = {"x": "Across", "y": "Up", "series": "Colours"}
 """The choices of a chart, as its form names them."""
@@ -72,7 +72,7 @@ def menu(result: QueryResult, asked: Asked) -> Menu:
         spec=address("json"),
         picture=address("svg"),
         caption=draw_table(table, chart).caption,
-        files=tuple((title, address(form)) for form, title in FILES.items()),
+        files=tuple((title, address(form)) for form, title in (FILES | SPECIFICATION).items()),
     )
 
 

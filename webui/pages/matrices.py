@@ -23,7 +23,7 @@ from scheduler.submission.matrices import (
     look_up,
 )
 from webui.context import choice, database, integer, optional_integer, redirect, settings
-from webui.figures.shown import FILES, Shown, show
+from webui.figures.shown import SPECIFICATION, ShownChart, show
 from webui.heads import find_site, url_values
 
 blueprint = Blueprint("matrices", __name__)
@@ -49,7 +49,7 @@ class Section:
     """The job that computes the matrices, until they are stored."""
     status: Status | None
     """Its status."""
-    figure: Shown | None
+    figure: ShownChart | None
     tokens: tuple[str, ...] = ()
     row: int = 0
     """The token whose row is shown as a table."""
@@ -111,7 +111,7 @@ def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | 
         computing=None,
         status=None,
         # Its thousands of cells are fetched, as the page is to stay small.
-        figure=figure and replace(figure, address=dict(figure.files)[FILES["json"]]),
+        figure=figure and replace(figure, address=dict(figure.files)[SPECIFICATION["json"]]),
         tokens=tokens,
         row=row,
         cells=tuple(
