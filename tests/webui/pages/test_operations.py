@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from db import schema
 from db.database import Database
 from db.ops import retention
-from headwise.figures import Figure
+from headwise.figures import VegaFigure
 from tests.helpers.databases import execute, rows
 from tests.webui.seed import clock, seed_job, seed_worker
 from tests.webui.seed_night import seed_night
@@ -181,7 +181,7 @@ def test_figures_of_a_worker_have_its_samples_as_files(
         ("rate", "rate", lambda one: one["examples"] / 300),
         ("memory", "memory", lambda one: one["memory"] and one["memory"] / 1e9),
     ):
-        drawn = Figure.from_spec(client.get(address.format(kind, "json")).json)
+        drawn = VegaFigure.from_spec(client.get(address.format(kind, "json")).json)
         shown = {row["at"]: row[column] for row in drawn.rows[:-1]}
         for one in samples:
             at = datetime.fromtimestamp(one["starts_at"], UTC).isoformat()
