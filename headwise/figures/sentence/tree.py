@@ -62,7 +62,7 @@ class TreeLike(Protocol):
 
 
 def tree(shown: TreeLike, sources: Sequence[Source] = ()) -> SentenceFigure:
-    """How information flows into the root, layer by layer from the top."""
+    """The flow of information into the root, layer by layer from the top."""
     nodes = shown.nodes
     title = f"Attribution tree of {len(nodes)} tokens, root {nodes[0].token}"
     how = (
