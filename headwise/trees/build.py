@@ -20,8 +20,8 @@ from headwise.trees.nodes import Node
 from headwise.trees.tree import Tree
 
 RULES = ("outgoing", "classifier")
-"""Rules that choose a root; the first one is used everywhere where none is asked for. In the last layer
-the classifier's token reads nearly every other one: from there a tree is a star."""
+"""Rules that choose a root; the first one is used wherever none is asked for. In the last layer the
+classifier's token reads nearly every other one: from there a tree is a star."""
 TAU, TAU_LAST = 0.4, 0.0
 """Thresholds of the paper, for all layers but the last and for the last."""
 
