@@ -37,6 +37,7 @@ def test_every_address_declares_its_permission(app: Flask) -> None:
     may_read = {name for name in changing if declared[name].permission is Permission.READ}
     assert may_read == {
         *("console.run", "console.cell", "console.download", "tables_api.run_sql"),
+        "tables_api.explain_sql",
         *(f"tables_api.run_sql_as_{form}" for form in ("csv", "json", "parquet")),
         "comparison.choose",  # leads to a page
     }
