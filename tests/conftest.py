@@ -7,9 +7,11 @@ on free ports, and every test has a database of its own.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ from tests.helpers.environment import missing
 # the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# A shell ignores Ctrl+C in what it runs in the background; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Nobody's own login: commands and processes that tests start would speak to that server.
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
@@ -43,6 +47,13 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         missing("the shared datasets and models")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pango() -> None:
+    """The library that lays out the PDFs of reports."""
+    if find_library("pangoft2-1.0") is None:
+        missing("Pango (libpangoft2-1.0-0)")
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from tests.cli.conftest import Headwise
 from tests.webui.pages.test_studies import finished_study
 
 
+@pytest.mark.usefixtures("pango")
 def test_a_report_is_written(headwise: Headwise, store: Database, tmp_path: Path) -> None:
     study, *_ = finished_study(store, "paper")
     for name in ("report.html", "report.PDF"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -310,7 +311,9 @@ def test_every_command_says_the_same_on_both(
     assert not (folders[0] / "none.csv").exists()
     pages = [(folder / "report.html").read_text("utf-8") for folder in folders]
     assert all("This study is not complete." in page for page in pages)
-    assert all((folder / "report.pdf").read_bytes().startswith(b"%PDF-") for folder in folders)
+    pdfs = [folder / "report.pdf" for folder in folders if (folder / "report.pdf").exists()]
+    assert len(pdfs) == (0 if find_library("pangoft2-1.0") is None else 2)
+    assert all(pdf.read_bytes().startswith(b"%PDF-") for pdf in pdfs)
     assert (folders[1] / "half/config.json").is_file()
     assert audited(store, "command line") == [
         one for one in audited(sides.lab.database, "127.0.0.1") if one[1] != "upload"

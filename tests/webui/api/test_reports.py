@@ -199,6 +199,7 @@ def test_the_citation_is_that_of_the_repository() -> None:
     }
 
 
+@pytest.mark.usefixtures("pango")
 def test_a_study_without_results_says_what_is_missing(
     client: FlaskClient, study: dict[str, Any], database: Database
 ) -> None:
@@ -215,6 +216,7 @@ def test_a_study_without_results_says_what_is_missing(
     assert "This study is not complete." in words
 
 
+@pytest.mark.usefixtures("pango")
 def test_the_pdf_says_the_same(client: FlaskClient, database: Database) -> None:
     study, *_ = finished_study(database, "paper")
     answer = client.get(f"{API}/{study}/report.pdf")
@@ -248,6 +250,7 @@ def test_a_study_that_is_not_there(client: FlaskClient) -> None:
     problems(client.get(f"{API}/99/report.doc"), 404)
 
 
+@pytest.mark.usefixtures("pango")
 def test_a_pdf_takes_nothing_from_elsewhere(tmp_path: Path) -> None:
     picture = tmp_path / "pixel.png"
     picture.write_bytes(base64.b64decode(PIXEL))
