@@ -112,7 +112,7 @@ def test_the_wheel_holds_the_library_alone(wheel: Path) -> None:
 def test_the_library_works_beside_modules_of_the_same_names(python: Path, folder: Path) -> None:
     where, result = run(python, ATTRIBUTE, folder)
     assert Path(where).is_relative_to(python.parents[1])
-    assert result == "(2, 2) [CLS]"
+    assert result == "(2, 2) [SEP]"
 
 
 def test_the_application_is_not_there(python: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.11.99"
-"""What only earlier patches of Python need is left out, so that the list is one."""
+"""The version that markers are evaluated for, so that the list is the same on every patch."""
 OWN = {"headwise", "headwise-server"}
 ACCELERATORS = ("cuda-", "nvidia-", "triton")
 """Packages that depend on the build of torch; NVIDIA's have a licence of its own."""

@@ -129,16 +129,16 @@ def test_a_heads_page_shows_its_own_numbers(client: FlaskClient, job: int) -> No
 
 def test_an_examples_page_tells_sites_apart(client: FlaskClient, job: int) -> None:
     page = client.get(f"/jobs/{job}/examples/0").text
-    tabs = re.search(r'aria-label="Layer">(.*?)</nav>', page, re.DOTALL)
-    assert tabs is not None
-    assert re.findall(r">([^<>]+)</a>", tabs[1]) == ["all layers", *NAMES]
+    choice = re.search(r'<select name="site".*?</select>', page, re.DOTALL)
+    assert choice is not None
+    assert re.findall(r">([^<>]+)</option>", choice[0]) == ["all layers", *NAMES]
     assert row_names(page, "grid") == NAMES
     assert {"decoder L0 H0", "decoder L1 H0", "cross L0 H0", "cross L1 H0"} <= set(
         re.findall(r">([a-z]+ L\d H\d)</a>", page)
     )
     assert row_names(page, "completeness") == NAMES
     one = client.get(f"/jobs/{job}/examples/0?site=5").text
-    assert "cross L1: the attribution of each word" in one
+    assert "read by any head of cross L1" in one
     chosen = client.get(f"/jobs/{job}/examples/0?at=3.1").text
     assert "Head decoder L1 H1</a>" in chosen
 
