@@ -19,6 +19,12 @@ def test_every_endpoint_of_a_room_is_there(app: Flask) -> None:
     assert set(ROOMS) | WITH_FILES <= app.view_functions.keys()
 
 
+def test_everything_that_draws_a_figure_shares_a_room(app: Flask) -> None:
+    draws = {name for name in app.view_functions if name.startswith("figure_api.get_")}
+    assert "figure_api.get_example_figure" in draws
+    assert {ROOMS.get(name) for name in draws} == {RoomName.FIGURES}
+
+
 def test_a_full_room_refuses_at_once_and_no_other_room_notices(
     make_site: Callable[..., Site],
 ) -> None:
