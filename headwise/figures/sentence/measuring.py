@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+from itertools import accumulate, takewhile
 
 from headwise.segmentation import is_mark
 
@@ -51,10 +52,9 @@ def shortened(text: str, most: float, size: float) -> str:
     """A text that is not wider than that, with an ellipsis in place of its end."""
     if text_width(text, size) <= most:
         return text
-    kept = list(text)
-    while kept and text_width("".join(kept) + "…", size) > most:
-        kept.pop()
-    return "".join(kept) + "…"
+    room = most - text_width("…", size)
+    ends = accumulate(text_width(character, size) for character in text)
+    return text[: sum(1 for _ in takewhile(lambda end: end <= room, ends))] + "…"
 
 
 @lru_cache(maxsize=4096)

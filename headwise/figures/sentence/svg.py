@@ -43,14 +43,16 @@ def document(
     )
 
 
-def word_text(box: Box, *, halo: bool = False) -> str:
+def word_text(box: Box, *, halo: bool = False, on_colour: bool = False) -> str:
     """The letters of a word, exactly as wide as they were measured.
 
     halo: drawn over lines
+    on_colour: drawn on a coloured ground, where grey letters would be hard to read
     """
-    marks = ' class="quiet"' if box.word.special else ""
+    marks = ""
     if box.word.special:
-        marks += f' font-family="{_MONOSPACED}" font-size="{SMALL}" fill="{LIGHT.muted}"'
+        name, fill = ("", "") if on_colour else (" quiet", f' fill="{LIGHT.muted}"')
+        marks = f' class="separator{name}" font-family="{_MONOSPACED}" font-size="{SMALL}"{fill}'
     if box.backwards:
         marks += ' direction="rtl"'
     if halo:
@@ -121,4 +123,4 @@ def signed(value: float) -> str:
 
 def safe(text: str) -> str:
     """Escape text, and replace the characters that XML does not allow."""
-    return escape(_FORBIDDEN.sub("\ufffd", " ".join(re.split(r"\s", text))))
+    return escape(_FORBIDDEN.sub("\ufffd", re.sub(r"\s", " ", text)))

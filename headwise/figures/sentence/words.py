@@ -121,8 +121,9 @@ def _word(box: Box, value: float, scale: float, marked: Collection[int]) -> str:
             f'<path class="mark" d="M{box.text_left:.1f},{y:.1f}h{box.text_width:.1f}"'
             f' stroke="{LIGHT.text}" stroke-width="2" stroke-dasharray="3 2"/>'
         )
+    ground = word_ground(box, value, scale)
     return (
         f'<g class="word" data-word="{box.index}">'
         f"<title>{safe(box.word.text)}: {signed(value)}</title>"
-        f"{word_ground(box, value, scale)}{word_text(box)}{line}</g>"
+        f"{ground}{word_text(box, on_colour=bool(ground))}{line}</g>"
     )

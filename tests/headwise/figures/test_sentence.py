@@ -126,6 +126,8 @@ def test_long_words_are_shortened() -> None:
     assert box.text.endswith("x…")
     assert box.word.text == "x" * 500
     assert shortened("short", 200, 15) == "short"
+    assert shortened("WiWiWi", 3.4, 1) == "WiWi…"
+    assert shortened("WiWiWi", 0.5, 1) == "…"
 
 
 def test_widths_are_those_of_arial() -> None:
@@ -149,6 +151,11 @@ def test_colours_are_those_of_the_signed_scale(sentence: Sentence) -> None:
     assert [word.findtext(f"{SVG}title") for word in found][:5] == [
         *("[CLS]: +9", "John: +0.4", "is: −0.2", "poor: 0", ",: –")
     ]
+    texts = [word.find(f"{SVG}text") for word in found]
+    assert [None if text is None else text.get("class") for text in texts] == [
+        *("separator", None, None, None, None, "separator quiet"),
+        *(None, None, "separator"),
+    ], "separators are grey, except on a colour"
 
 
 def test_words_of_zeros_have_no_colours_and_a_scale() -> None:

@@ -90,9 +90,9 @@ def drawn(page: str, key: str) -> list[tuple[str, int]]:
 
 
 def separators(page: str, key: str) -> list[str]:
-    """The separators of a figure, which are quiet."""
-    texts = picture(page, key).iterfind(f".//{SVG}g[@class='word']/{SVG}text[@class='quiet']")
-    return [one.text or "" for one in texts]
+    """The separators of a figure."""
+    texts = picture(page, key).iterfind(f".//{SVG}g[@class='word']/{SVG}text")
+    return [one.text or "" for one in texts if "separator" in one.get("class", "")]
 
 
 @pytest.mark.parametrize(
