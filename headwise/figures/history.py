@@ -59,8 +59,8 @@ def history(
             },
         ],
     }
-    known = [value for _, value in steps if value is not None]
-    most = f" The most is {max(known):.3g}." if known else ""
+    known = [row[measure.name] for row in rows if row[measure.name] is not None]
+    most = f" The largest value is {max(known):.3g}." if known else ""
     title = f"{measure.title} over time"
     note = f"Steps of {step / 60:g} min; a gap is a time without a sample."
     return VegaFigure(

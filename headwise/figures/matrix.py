@@ -78,7 +78,7 @@ def _map(measure: Measure, rows: Sequence[dict[str, Any]], tokens: Sequence[str]
     step = min(_CELL, round(_LARGEST / len(tokens), 2))
     # Tokens repeat, so that the axis is by position and its labels are looked up.
     axis = {
-        "labelExpr": f"{json.dumps(list(tokens), ensure_ascii=False)}[datum.value]",
+        "labelExpr": f"{json.dumps(list(tokens))}[datum.value]",
         "labelOverlap": True,
         "labelLimit": 90,
     }

@@ -23,6 +23,7 @@ from headwise.figures import (
     Measure,
     VegaFigure,
     bump,
+    head_matrix,
     heat_map,
     history,
     pruning_curves,
@@ -159,6 +160,13 @@ def test_a_gap_in_a_history_ends_its_line_and_the_last_step_lasts() -> None:
     ]
     assert figure.rows[0]["at"].endswith("+00:00")
     assert figure.caption.startswith("Rate over time. Steps of 1 min;")
+    assert figure.description == "Rate, in 2 steps of time. The largest value is 2."
+
+
+def test_labels_of_a_matrix_may_hold_any_character() -> None:
+    """Some end a string of the language that looks them up."""
+    figure = head_matrix([[1.0]], [[0.5]], ["a\u2028b'\"\\"], "L0 H0")
+    assert figure.svg().startswith("<svg")
 
 
 def test_lines_differ_by_dash_and_symbol() -> None:
