@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class WorkerHistory:
 def figures_of_worker(worker: WorkerHistory) -> Figures[WorkerHistory]:
     """The figures that a worker has in a time."""
     has_device = any(one.device_memory for one in worker.samples)
-    safe = "".join(one if one.isalnum() or one in "-_." else "-" for one in worker.name)
+    safe = re.sub("[^A-Za-z0-9_.-]", "-", worker.name)
     return Figures(
         subject=worker,
         title=f"Worker {worker.name[:100]}",

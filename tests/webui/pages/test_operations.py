@@ -13,6 +13,7 @@ from db import schema
 from db.database import Database
 from db.ops import retention
 from headwise.figures import VegaFigure
+from scheduler.figures.workers import WorkerHistory, figures_of_worker
 from tests.helpers.databases import execute, rows
 from tests.webui.seed import clock, seed_job, seed_worker
 from tests.webui.seed_night import seed_night
@@ -193,6 +194,12 @@ def test_figures_of_a_worker_have_its_samples_as_files(
     unknown = "/api/v1/operations/worker-figures/rate?worker=nobody"
     assert client.get(unknown).status_code == 404
     assert client.get("/api/v1/operations/worker-figures/rate").status_code == 400
+    assert client.get(address.format("rate", "csv") + "&measure=mean").status_code == 400
+
+
+def test_the_names_of_a_workers_files_are_plain() -> None:
+    history = WorkerHistory(name="gpu é/1", period="24 hours", step=60, samples=())
+    assert figures_of_worker(history).file_name == "worker-gpu---1"
 
 
 def test_a_worker_that_is_gone_keeps_its_page(client: FlaskClient, database: Database) -> None:

@@ -90,8 +90,8 @@ class StudiesFigureQuery(FigureQuery):
     b: int = Field(ge=1, le=MAX_ID, description="Another one.")
 
 
-class WorkerFigureQuery(FigureQuery):
-    """A figure of a worker."""
+class WorkerFigureQuery(FileQuery):
+    """The format of a figure of a worker, which has no choices."""
 
     no_choices = FileQuery.no_choices | {"worker", "hours"}
     worker: str = Field(min_length=1, max_length=300, description="Its name.")
