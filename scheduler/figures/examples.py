@@ -73,7 +73,7 @@ class Shown:
         )
 
     def nothing(self) -> NotFoundError:
-        """The error for a figure that the example has not."""
+        """The error for a figure that the example does not have."""
         return NotFoundError(
             f"Job {self.job.id} has nothing to draw for this figure of example "
             f"{self.example.example}."
@@ -136,7 +136,7 @@ def _words_of_head(
 ) -> SentenceFigure:
     """The words with the attribution that one head reads of them."""
     if site is None:
-        raise refuse("head", str(head), "is a head of no layer", "Choose a site, too.")
+        raise refuse("head", str(head), "needs a site", "Choose one, such as `site=0`.")
     number = shown.example.example
     place = {"example": number, "site": site.site, "head": head}
     values = results.example_head_tokens(database, shown.job.id, **place)

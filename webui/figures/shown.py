@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from flask import request, url_for
@@ -65,16 +65,16 @@ class ShownSentence(Shown):
 
     figure: SentenceFigure
 
-    @property
+    @cached_property
     def wide(self) -> Markup:
         """The picture where there is room for it."""
         return Markup(self.figure.drawing)  # noqa: S704 - its texts are escaped
 
-    @property
+    @cached_property
     def narrow(self) -> Markup | None:
         """The picture for phones and columns; None where it is the same."""
-        narrow = self.figure.narrow
-        return None if narrow == self.figure.drawing else Markup(narrow)  # noqa: S704
+        narrow = Markup(self.figure.narrow)  # noqa: S704 - as above
+        return None if narrow == self.wide else narrow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,8 +47,6 @@ def pair_of(
         "name": head_name(site.layer, edge["head"], site.attention_type) if site else "?",
         "url_values": url_values(site, edge["head"]) if site else None,
         "place": (edge["site"], edge["head"]),
-        "q": query,
-        "k": key,
         "query": piece_at(pieces, edge["query"]),
         "key": piece_at(pieces, edge["key"]),
         "query_text": _text_of(read, query, names),
