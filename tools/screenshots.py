@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
 
+from headwise import Client
 from tests.browser.chromium import chromium
 
 ROOT = Path(__file__).parents[1]
@@ -35,12 +36,20 @@ PAGES = {
     "pruning": "/jobs/3",
     "triggers": "/jobs/4",
     "study": "/studies/1",
+    "compare": "/compare?jobs=1,2",
     "sql": "/sql?q=SELECT+layer,+head,+mean,+low,+high+FROM+head_importance"
     "+WHERE+job_id+%3D+1+ORDER+BY+rank+LIMIT+10",
     "workers": "/workers",
     "operations": "/operations",
     "new-job": "/jobs/new",
 }
+HEAD = (2, 9)
+"""The head whose matrix is computed: of the demo's heads the one that matters most."""
+PAIRS = (
+    ("The shop sells nothing made of plastic.", "You can buy plastic bags at the shop."),
+    ("The shop sells nothing made of plastic.", "You can buy paper bags at the shop."),
+)
+"""Texts of the lab."""
 MOST = 150_000
 """Bytes of a picture."""
 SIZE = (1280, 960)
@@ -84,14 +93,30 @@ def dashboard(home: Path) -> Iterator[str]:
         server.wait()
 
 
-def take(address: str, folder: Path) -> None:
+def pages_of_quick_jobs(address: str) -> dict[str, str]:
+    """Compute what the demo leaves out, and return the pages that show it."""
+    layer, head = HEAD
+    with Client(address) as client:
+        demo = client.job(1)
+        demo.matrix(0, layer, head, timeout=SECONDS)
+        model, columns = demo.facts["spec"]["model"]["name"], ("premise", "hypothesis")
+        rows = [dict(zip(columns, pair, strict=True)) for pair in PAIRS]
+        jobs = [client.submit(model, [row], texts=columns) for row in rows]
+        numbers = [str(job.wait(SECONDS, progress=False).id) for job in jobs]
+    return {
+        "head": f"/jobs/1/heads/{layer}/{head}?example=0#matrix",
+        "lab": f"/lab?jobs={','.join(numbers)}&base={numbers[0]}",
+    }
+
+
+def take(address: str, folder: Path, pages: Mapping[str, str]) -> None:
     """Take a picture of every page."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as browser:
         width, height = SIZE
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        for name, path in PAGES.items():
+        for name, path in pages.items():
             browser.get(address + path)
             time.sleep(5)  # figures are drawn after the page has loaded
             if re.match(r"(404|Not found)", browser.title):
@@ -120,7 +145,8 @@ def main() -> None:
             command = [sys.executable, "-m", "demo", "--exit"]
             subprocess.run(command, cwd=ROOT, env=environment, check=True)
         with dashboard(home) as address:
-            take(address, chosen.to)
+            take(address, chosen.to, PAGES)
+            take(address, chosen.to, pages_of_quick_jobs(address))
         figure(home, chosen.to / "figure.png")
 
 
