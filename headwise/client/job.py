@@ -187,13 +187,17 @@ class Job:
         """
         path = f"{self._path()}/examples/{example}/heads/{layer}/{head}/matrix"
         query = {"attention_type": attention_type}
-        found = self._connection.json("POST", path, query=query)
+        found = self._connection.json("GET", path, query=query)
+        if found["state"] in ("absent", "failed"):
+            # Viewers may not start it, but they may read what is stored.
+            found = self._connection.json("POST", path, query=query)
         if found["state"] == "computing":
             quick = Job(self._connection, self._connection.json("GET", f"/jobs/{found['job']}"))
             quick.wait(timeout, progress=False)
             found = self._connection.json("GET", path, query=query)
         if found["state"] != "stored":
-            raise JobFailedError(str(found["message"]), int(found["job"]), str(found["state"]))
+            message = found["message"] or "The matrix was deleted while it was being computed."
+            raise JobFailedError(message, found["job"] or self.id, found["state"])
         return self.figure("matrix", example=example, head=found["head"])
 
     def table(self, view: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example, Site
 from db.results import matrices
-from db.results.matrices import Asked
+from db.results.matrices import Asked, Matrix
 from db.transaction import Transaction
 from headwise.naming import head_name
 from jobs.errors import ConflictError, NotFoundError, refuse
@@ -103,21 +103,29 @@ def look_up(where: HeadOnExample, database: Database) -> Found:
     matrix = matrices.read_matrix(database, where.asked)
     if matrix is None:
         return Found(state=State.ABSENT)
-    number = matrix.computed_by
     if matrix.attention is not None:
-        return Found(
-            state=State.STORED,
-            job=number,
-            attention=matrix.attention,
-            attribution=matrix.attribution,
-        )
+        return _stored(matrix)
+    number = matrix.computed_by
     try:
         job = job_reads.get_job(database, number)
     except NotFoundError:
         return Found(state=State.ABSENT)
     if not job.final:
         return Found(state=State.COMPUTING, job=number)
+    # The job may have stored it, and ended, since it was looked for.
+    matrix = matrices.read_matrix(database, where.asked)
+    if matrix is not None and matrix.attention is not None:
+        return _stored(matrix)
     return Found(state=State.FAILED, job=number, message=_reason(job, database))
+
+
+def _stored(matrix: Matrix) -> Found:
+    return Found(
+        state=State.STORED,
+        job=matrix.computed_by,
+        attention=matrix.attention,
+        attribution=matrix.attribution,
+    )
 
 
 def _reason(job: Job, database: Database) -> str:

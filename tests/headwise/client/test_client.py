@@ -57,7 +57,11 @@ def model(tmp_path: Path) -> str:
 
 
 def test_the_matrix_of_a_head_is_computed_and_drawn(
-    client: Client, store: Database, tmp_path: Path, model: str
+    client: Client,
+    store: Database,
+    tmp_path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The client waits for the quick job, which a worker computes between two questions."""
     settings = load_settings({}, home=tmp_path, threads=1, device="cpu")
@@ -80,6 +84,15 @@ def test_the_matrix_of_a_head_is_computed_and_drawn(
     assert max(row["attribution"] for row in figure.rows) == pytest.approx(score, rel=1e-3)
     with pytest.raises(NotFoundError):
         job.matrix(0, layer=1, head=9)
+    # What is stored is only read, so that those who may not submit jobs can have it.
+    methods, send = [], client._connection.send
+    monkeypatch.setattr(
+        client._connection,
+        "send",
+        lambda method, *path, **more: methods.append(method) or send(method, *path, **more),
+    )
+    assert job.matrix(0, layer=1, head=3).title.endswith("of L1 H3 on example 0")
+    assert set(methods) == {"GET"}
 
 
 def test_results_are_data_frames_with_the_columns_of_the_views(

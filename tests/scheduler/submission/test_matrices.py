@@ -177,6 +177,28 @@ def test_a_job_that_failed_says_why_and_another_is_tried(
     assert "earlier release" in (found.message or "")
 
 
+def test_a_matrix_that_is_stored_between_two_questions_has_not_failed(
+    database: Database,
+    settings: Settings,
+    scheduler: Scheduler,
+    job: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where = place(database, job)
+    quick, _ = compute(where, settings, database)
+    scheduler.tick()
+    get_job = job_reads.get_job
+
+    def meanwhile(opened: Database, number: int) -> Any:
+        store(database, 1, range(HEADS))
+        scheduler.tick()
+        return get_job(opened, number)
+
+    monkeypatch.setattr(job_reads, "get_job", meanwhile)
+    found = look_up(where, database)
+    assert (found.state, found.job) == (State.STORED, quick)
+
+
 def test_what_has_no_matrices_is_refused(
     database: Database, settings: Settings, scheduler: Scheduler, job: int
 ) -> None:
