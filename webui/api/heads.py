@@ -162,7 +162,12 @@ def get_matrix(
 
 
 @blueprint.post(f"{EXAMPLE}/heads/{PLACE}/matrix")
-@operation(TAG, MatrixAnswer, statuses=(HTTPStatus.OK, HTTPStatus.CREATED))
+@operation(
+    TAG,
+    MatrixAnswer,
+    statuses=(HTTPStatus.OK, HTTPStatus.CREATED),
+    errors=(HTTPStatus.CONFLICT,),
+)
 def compute_matrix(
     job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
 ) -> tuple[MatrixAnswer, int]:

@@ -10,6 +10,7 @@ from flask import Flask
 
 from tests.webui.server.conftest import Site
 from tests.webui.server.raw_requests import head, wait_until
+from webui.accounts.permissions import RULES
 from webui.server.gateway import Gateway
 from webui.server.rooms import Room
 from webui.server.routes import ROOMS, WITH_FILES, RoomName
@@ -23,6 +24,12 @@ def test_everything_that_draws_a_figure_shares_a_room(app: Flask) -> None:
     draws = {name for name in app.view_functions if name.startswith("figure_api.get_")}
     assert "figure_api.get_example_figure" in draws
     assert {ROOMS.get(name) for name in draws} == {RoomName.FIGURES}
+
+
+def test_every_submission_shares_a_room(app: Flask) -> None:
+    """It reads a model and tokenizes texts."""
+    submitting = {name for name, rule in RULES.items() if rule.action == "submit"}
+    assert {ROOMS.get(name) for name in submitting} == {RoomName.CHECKS}
 
 
 def test_a_full_room_refuses_at_once_and_no_other_room_notices(
