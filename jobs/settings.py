@@ -378,7 +378,7 @@ class Settings(BaseModel):
             try:
                 found.append(str(ip_network(network)))
             except ValueError:
-                raise ValueError(f"{network!r} is no network, such as 10.0.0.0/8") from None
+                raise ValueError(f"{network!r} is not a network, such as 10.0.0.0/8") from None
         return " ".join(found)
 
     @field_validator("user_weights")

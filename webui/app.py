@@ -211,7 +211,7 @@ def _on_headwise_error(error: HeadwiseError) -> Response:
     elif isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)
         title = f"{error.what} unavailable"
-        remedy = "Try again in a moment; if it stays, `headwise doctor` and the logs say why."
+        remedy = "Try again in a moment; if it persists, `headwise doctor` and the logs say why."
         problems = [Problem(field="server", value=None, message=str(error), remedy=remedy)]
     return _error(status, title, problems)
 

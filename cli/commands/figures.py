@@ -73,4 +73,4 @@ def _list_figures(job: int, example: int | None) -> None:
         for one in found
         for name, values in (one["choices"] or {"": []}).items()
     ]
-    print_table(("FIGURE", "TITLE", "--set", "VALUES"), rows, "It has no figures.")
+    print_table(("FIGURE", "TITLE", "--set", "VALUES"), rows, "There are no figures.")

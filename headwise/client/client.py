@@ -125,7 +125,7 @@ class Client:
         numbers: of the jobs or studies
 
         Raises RefusedError where they have nothing to compare, NotFoundError for one that does
-        not exist.
+        not exist, ValueError unless there are two studies.
         """
         return Comparison(self._connection, numbers, studies=studies)
 

@@ -68,6 +68,8 @@ def _triggers(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure
         raise no_results(job)
     gold, model = int(chosen["label"]), int(chosen["model"])
     rows = trigger_rows(database, job, gold, model, MOST)
+    if not rows:
+        raise no_results(job)
     origin = source(job, max(row["n"] for row in rows), provisional=not job.final)
     return trigger_results(rows, job.labels[gold], [origin])
 
