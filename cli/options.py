@@ -23,7 +23,9 @@ Queue = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CheckOnly = Annotated[bool, typer.Option("--check", help="Check and estimate; submit nothing.")]
-JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB")]
+MAX_ID = 2**31 - 1
+"""The largest number of a job, an example or anything else; SQLite fails at more than 64 bits."""
+JobId = Annotated[int, typer.Argument(help="Number of the job.", metavar="JOB", max=MAX_ID)]
 Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any other key: data.sample=500."),

@@ -10,7 +10,7 @@ import typer
 
 from cli.commands.figures import assigned, form_of, write_file
 from cli.context import out, print_json, print_table
-from cli.options import AsJson, Assignments
+from cli.options import MAX_ID, AsJson, Assignments
 from cli.store.chosen import connected
 from jobs.errors import refuse
 from jobs.formatting import MISSING, number, percent
@@ -18,7 +18,8 @@ from jobs.formatting import MISSING, number, percent
 
 def compare(
     numbers: Annotated[
-        list[int], typer.Argument(help="Two to eight jobs, or two studies.", metavar="NUMBER...")
+        list[int],
+        typer.Argument(help="Two to eight jobs, or two studies.", metavar="NUMBER...", max=MAX_ID),
     ],
     studies: Annotated[
         bool, typer.Option("--studies", help="The numbers are those of two studies.")

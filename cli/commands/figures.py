@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.context import print_table
-from cli.options import Assignments, JobId
+from cli.options import MAX_ID, Assignments, JobId
 from cli.store.chosen import connected
 from headwise.figures import FORMS
 from jobs.errors import refuse
@@ -20,7 +20,8 @@ def figure(
     kind: Annotated[str | None, typer.Option(help="Name of the figure.")] = None,
     to: Annotated[Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json.")] = None,
     example: Annotated[
-        int | None, typer.Option(min=0, help="Number of an example: words, arcs, tree.")
+        int | None,
+        typer.Option(min=0, max=MAX_ID, help="Number of an example: words, arcs, tree."),
     ] = None,
     choices: Assignments = None,
 ) -> None:

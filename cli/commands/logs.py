@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import out, print_json
-from cli.options import AsJson, JobId
+from cli.options import MAX_ID, AsJson, JobId
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
@@ -23,7 +23,9 @@ def logs(
         bool, typer.Option("--watch", help="Print new lines until the job has ended.")
     ] = False,
     level: Annotated[str, typer.Option(help="This level and above: info, warning, error.")] = "",
-    shard: Annotated[int | None, typer.Option(min=0, help="Only lines of this shard.")] = None,
+    shard: Annotated[
+        int | None, typer.Option(min=0, max=MAX_ID, help="Only lines of this shard.")
+    ] = None,
     as_json: AsJson = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", hidden=True)] = False,
 ) -> None:

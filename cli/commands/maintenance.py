@@ -15,7 +15,7 @@ import typer
 
 from cli.context import make_home, opened, out, print_json
 from cli.doctor import examine
-from cli.options import AsJson, with_groups
+from cli.options import MAX_ID, AsJson, with_groups
 from db.console.role import console_role, create_console_role
 from db.database import Database
 from db.ops import deletion, retention
@@ -129,7 +129,7 @@ def console_login(settings: Settings) -> tuple[str, str]:
 def purge(
     limits: LimitOptions,
     job: Annotated[
-        int | None, typer.Option(help="Purge the details of this job, due or not.")
+        int | None, typer.Option(help="Purge the details of this job, due or not.", max=MAX_ID)
     ] = None,
     yes: Annotated[
         bool,

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from cli.context import out, print_json
-from cli.options import AsJson, with_groups
+from cli.options import MAX_ID, AsJson, with_groups
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import HeadwiseError, nearest, refuse
@@ -55,7 +55,7 @@ class PointOptions:
 
 @with_groups
 def prune(
-    job: Annotated[int, typer.Argument(help="Number of a pruning job.", metavar="JOB")],
+    job: Annotated[int, typer.Argument(help="Number of a pruning job.", metavar="JOB", max=MAX_ID)],
     point: PointOptions,
     to: Annotated[Path, typer.Option("--out", help="Folder to write: new, or empty.")],
     form: Annotated[str, typer.Option("--format", help="masked, smaller or onnx.")] = "smaller",

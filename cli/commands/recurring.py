@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.context import out, print_json, print_table
-from cli.options import AsJson, StartOptions, with_groups
+from cli.options import MAX_ID, AsJson, StartOptions, with_groups
 from cli.store.base import Facts
 from cli.store.chosen import connected
 from jobs.formatting import utc
@@ -15,7 +15,9 @@ from jobs.formatting import utc
 COPIED = ("spec", "name", "priority", "queue")
 """Keys of a job that its copies have, too."""
 
-Number = Annotated[int, typer.Argument(help="Number of the recurring job.", metavar="NUMBER")]
+Number = Annotated[
+    int, typer.Argument(help="Number of the recurring job.", metavar="NUMBER", max=MAX_ID)
+]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -29,7 +31,7 @@ def add(
     ],
     zone: Annotated[str, typer.Option(help="Time zone, e.g. Europe/Berlin.")] = "UTC",
     name: Annotated[str, typer.Option(help="Name shown in lists.")] = "",
-    job: Annotated[int | None, typer.Option(help="Submit a copy of this job.")] = None,
+    job: Annotated[int | None, typer.Option(help="Submit a copy of this job.", max=MAX_ID)] = None,
 ) -> None:
     """Check a submission, which the scheduler submits whenever it is due."""
     from cli.submission import complete, start_from

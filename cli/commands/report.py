@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.commands.figures import form_of, write_file
+from cli.options import MAX_ID
 from cli.store.chosen import connected
 from jobs.errors import refuse
 
@@ -16,7 +17,7 @@ FORMS = ("html", "pdf")
 
 
 def report(
-    study: Annotated[int, typer.Argument(help="Number of the study.", metavar="STUDY")],
+    study: Annotated[int, typer.Argument(help="Number of the study.", metavar="STUDY", max=MAX_ID)],
     to: Annotated[Path, typer.Option(help="File: .html or .pdf.")],
 ) -> None:
     """Write a study as one attaches it to a paper: question, method, findings, figures, tables.

@@ -9,7 +9,7 @@ import typer
 
 from cli.audit import note
 from cli.context import opened, out, print_json, print_table
-from cli.options import AsJson
+from cli.options import MAX_ID, AsJson
 from db.accounts import accounts, tokens
 from db.accounts.tokens import DEFAULT_DAYS, Scope
 from jobs.formatting import utc
@@ -62,7 +62,9 @@ def list_command(
 
 @app.command()
 def revoke(
-    number: Annotated[int, typer.Argument(help="Number of the token.", metavar="NUMBER")],
+    number: Annotated[
+        int, typer.Argument(help="Number of the token.", metavar="NUMBER", max=MAX_ID)
+    ],
 ) -> None:
     """Revoke a token: it is refused from now on."""
     with opened() as (_, database):
