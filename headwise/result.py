@@ -72,8 +72,10 @@ def find_head(sites: Sequence[Site], name: str) -> HeadPlace:
         for head in range(site.heads)
     }
     if name not in names:
-        first, *_, last = names
-        raise OptionError(f"the model has no head {name!r}; its heads are {first} to {last}")
+        known = list(names)
+        raise OptionError(
+            f"the model has no head {name!r}; its heads are {known[0]} to {known[-1]}"
+        )
     return names[name]
 
 
