@@ -110,15 +110,25 @@ def _expect_cold_shutdown(announce: Callable[[], None]) -> None:
     Celery's handlers close the pool and talk to the broker: they wait for locks that the code they
     interrupted holds, for a child that does not start, for a broker that does not answer. And
     a handler does not begin before the main thread has left the library that it is in, such as an
-    SQLite that waits for a lock. So the signal is blocked, also for children, and a thread waits
-    for it: it only leaves word, and the loop ends the worker as it always does.
+    SQLite that waits for a lock. So a thread waits for the byte that Python writes to a pipe at
+    once, whichever thread takes the signal: it only leaves word, and the loop ends the worker as it
+    always does. Blocking the signal would not do: NumPy has started threads before, which take it.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT})
-    threading.Thread(target=_end_on_sigquit, args=(announce,), daemon=True).start()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    _handle_sigquit_in_thread()
+    threading.Thread(target=_end_on_sigquit, args=(read, announce), daemon=True).start()
 
 
-def _end_on_sigquit(announce: Callable[[], None]) -> None:
-    signal.sigwait({signal.SIGQUIT})
+def _handle_sigquit_in_thread() -> None:
+    """Leave nothing to do for the main thread; with a handler, Python writes the byte."""
+    signal.signal(signal.SIGQUIT, lambda *_: None)
+
+
+def _end_on_sigquit(read: int, announce: Callable[[], None]) -> None:
+    while os.read(read, 1) != bytes([signal.SIGQUIT]):
+        pass
     announce()
     state.should_terminate = 1
     time.sleep(COLD_SECONDS)
@@ -137,8 +147,9 @@ class _Parent(WorkController):  # type: ignore[misc]
         return False
 
     def install_platform_tweaks(self, worker: Any) -> None:
-        """Make the second SIGINT a SIGQUIT, which Celery would handle by itself."""
+        """Make the second SIGINT a SIGQUIT, and handle that in place of Celery."""
         super().install_platform_tweaks(worker)
+        _handle_sigquit_in_thread()
         warm = signal.getsignal(signal.SIGINT)
 
         def interrupted(*arguments: Any) -> None:
@@ -175,6 +186,7 @@ class _Child:
         """Load torch, register the worker, and listen for the parent's shutdown."""
         from workers.worker import Worker  # imports torch, so only in the child
 
+        signal.set_wakeup_fd(-1)  # the parent's: a terminal signals both
         configure_logs(self.settings)
         self._worker = worker = Worker(self.settings)
         worker.start()

@@ -91,6 +91,7 @@ def test_a_cold_shutdown_waits_for_nothing_that_stands_still(
 
 WAITS_FOR_A_LOCK = """
 import sqlite3, sys
+import cli.commands.processes  # as `headwise worker`: with NumPy, which starts threads
 from workers import celery_worker
 
 celery_worker.COLD_SECONDS = 0.1
