@@ -42,7 +42,7 @@ def words(
     about = _description(sentence)
     how = (
         "Orange words raise the output, blue words lower it; the scale ends at the strongest word "
-        "of the text. Grey words in brackets are separators."
+        "of the text. Small words are separators."
     )
     return SentenceFigure(
         title=title,
