@@ -21,6 +21,7 @@ PROGRAMS = {
     "chromium": ("the pages in a browser", "chromium"),
     "chromedriver": ("the pages in a browser", "chromium-driver"),
     "promtool": ("the rules of alerts", "prometheus"),
+    "curl": ("the blocks of code on pages", "curl"),
     "git": ("the history of the repository", "git"),
 }
 

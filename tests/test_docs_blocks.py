@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from typer.core import TyperGroup
 import headwise
 from cli.main import app
 from demo.model import build
+from tests.helpers.environment import missing
 from tests.helpers.stack import Stack
 from tests.helpers.warm import Command
 
@@ -238,6 +240,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running system whose jobs 1 to 13 have succeeded: 12 attribution, 13 pruning by it."""
+    if shutil.which("curl") is None:
+        missing("curl")
     home = tmp_path_factory.mktemp("docs")
     made = Place(home)
     try:

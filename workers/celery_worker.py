@@ -150,12 +150,13 @@ class _Parent(WorkController):  # type: ignore[misc]
         """Make the second SIGINT a SIGQUIT, and handle that in place of Celery."""
         super().install_platform_tweaks(worker)
         _handle_sigquit_in_thread()
-        warm = signal.getsignal(signal.SIGINT)
+        warm = signal.getsignal(signal.SIGTERM)
 
         def interrupted(*arguments: Any) -> None:
+            # First, since the second may come at once.
+            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGQUIT))
             if callable(warm):
                 warm(*arguments)
-            signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGQUIT))
 
         signal.signal(signal.SIGINT, interrupted)
 
