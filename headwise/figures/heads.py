@@ -90,7 +90,12 @@ def histogram(
     rows: of each bin, `low`, `high` and `count`
     """
     total = sum(row["count"] for row in rows)
-    axis = {"title": measure.axis, "format": measure.format}
+    # Each bin has a tick, and their labels run together.
+    thinned = {"labelOverlap": "greedy", "labelSeparation": 8}
+    axis = {"title": measure.axis, "format": measure.format, **thinned}
+    most = max((row["count"] for row in rows), default=0)
+    whole = list(range(0, most + 1, max(1, -(-most // 5))))
+    counts = {"title": "Examples", "values": whole, "format": ",d"}
     chart = {
         "width": WIDTH,
         "height": 220,
@@ -98,7 +103,7 @@ def histogram(
         "encoding": {
             "x": {"field": "low", "type": "quantitative", "bin": "binned", "axis": axis},
             "x2": {"field": "high"},
-            "y": {"field": "count", "type": "quantitative", "axis": {"title": "Examples"}},
+            "y": {"field": "count", "type": "quantitative", "axis": counts},
             "tooltip": tooltip(
                 ("low", "From", measure.format),
                 ("high", "To", measure.format),

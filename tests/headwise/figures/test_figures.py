@@ -25,6 +25,7 @@ from headwise.figures import (
     bump,
     head_matrix,
     heat_map,
+    histogram,
     history,
     pruning_curves,
     rendering,
@@ -337,3 +338,12 @@ def test_a_matrix_is_two_maps_of_the_same_cells() -> None:
     assert "The largest attribution, 0.125, is cat reading cat." in figure.description
     # Tokens may hold anything, also what ends a string of an expression.
     assert html.unescape(figure.svg()).count('a "quoted" </scr') == 4
+
+
+@pytest.mark.parametrize(
+    ("counts", "marks"), [([1, 2], [0, 1, 2]), ([40, 7], [0, 8, 16, 24, 32, 40]), ([], [0])]
+)
+def test_counts_of_examples_are_whole(counts: list[int], marks: list[int]) -> None:
+    rows = [{"low": n, "high": n + 1, "count": count} for n, count in enumerate(counts)]
+    chart = histogram(rows, TOTAL, "Scores").chart
+    assert chart["encoding"]["y"]["axis"]["values"] == marks
