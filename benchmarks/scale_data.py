@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.page import say
-from benchmarks.store import HEADS, LAYERS, TOKENS, WHO, made_up_result
+from benchmarks.store import HEADS, LAYERS, TOKENS, WHO, job_row, made_up_result
 from db.database import Database
 from db.kinds.attack import PlannedTrigger
 from db.ops import fleet
@@ -178,23 +178,9 @@ def planned(
     """A running job, the only one with ready shards, and its shards' bounds."""
     raw = {"spec": {"kind": kind, "model": MODEL, "data": DATA, **spec}, "name": f"{examples:,}"}
     checked = parse_submission(raw)
-    values = {
-        "kind": kind,
-        "name": checked.name,
-        "spec": canonical_json(checked.spec),
-        "spec_hash": "",
-        "user_name": "bench",
-        "priority": 0,
-        "queue": queue,
-        "state": "queued",
-        "control": "run",
-        "dedupe_key": None,
-        "idempotency_key": None,
-        "labels": '["contradiction", "neutral", "entailment"]',
-        "layers": LAYERS,
-        "heads": HEADS,
-        "examples": examples,
-    }
+    values = job_row(
+        canonical_json(checked.spec), examples, kind=kind, name=checked.name, queue=queue
+    )
     rows = [
         ExampleRow(
             n, f"The text number {n} of the corpus.", f"Another text, {n}.", f"{n:064x}", gold_of(n)

@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.scale_fleet import timed
-from benchmarks.store import HEADS, LAYERS, made_up_result
+from benchmarks.store import HEADS, LAYERS, job_row, made_up_result
 from db.database import Database
 from db.queue import new_jobs, planning
 from db.queue.examples import ExampleRow
@@ -136,23 +136,7 @@ def _job(database: Database, model: Path, examples: int) -> None:
     """Plan a job of so many pairs of texts."""
     data = {"path": "/data/dev.jsonl", "text_columns": ["premise", "hypothesis"]}
     spec = parse_submission({"spec": {"model": {"name": str(model)}, "data": data}}).spec
-    values = {
-        "kind": "attribution",
-        "name": "device",
-        "spec": canonical_json(spec),
-        "spec_hash": "",
-        "user_name": "bench",
-        "priority": 0,
-        "queue": "default",
-        "state": "queued",
-        "control": "run",
-        "dedupe_key": None,
-        "idempotency_key": None,
-        "labels": '["contradiction", "neutral", "entailment"]',
-        "layers": LAYERS,
-        "heads": HEADS,
-        "examples": examples,
-    }
+    values = job_row(canonical_json(spec), examples, name="device")
     rows = (ExampleRow(n, f"{WORDS} {n}", WORDS, f"{n:064x}", None) for n in range(examples))
     job = new_jobs.create_job(database, values, list(rows))
     planning.take_plans(database)

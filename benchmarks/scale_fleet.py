@@ -40,7 +40,7 @@ from workers import worker
 from workers.executor import Attempt
 
 PROCESSES = 2
-"""That hold the workers' threads."""
+"""Processes that hold the workers' threads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from sqlalchemy import insert
@@ -90,25 +91,37 @@ def made_up_result(
     )
 
 
-def make_job(database: Database, examples: int, shards: int) -> int:
-    """A running job with the given numbers of examples and shards."""
-    values = {
-        "kind": "attribution",
-        "name": "bench",
-        "spec": json.dumps({"keep_text": True}),
+def job_row(
+    spec: str,
+    examples: int,
+    *,
+    kind: str = "attribution",
+    name: str = "bench",
+    queue: str = "default",
+) -> dict[str, Any]:
+    """The row of a queued job on a model of BERT-base's shape with three labels."""
+    return {
+        "kind": kind,
+        "name": name,
+        "spec": spec,
         "spec_hash": "",
         "user_name": "bench",
         "priority": 0,
-        "queue": "default",
+        "queue": queue,
         "state": "queued",
         "control": "run",
         "dedupe_key": None,
         "idempotency_key": None,
-        "labels": '["a", "b", "c"]',
+        "labels": '["contradiction", "neutral", "entailment"]',
         "layers": LAYERS,
         "heads": HEADS,
         "examples": examples,
     }
+
+
+def make_job(database: Database, examples: int, shards: int) -> int:
+    """A running job with the given numbers of examples and shards."""
+    values = job_row(json.dumps({"keep_text": True}), examples)
     rows = [ExampleRow(number, "a text", "another text", "", None) for number in range(examples)]
     job_id = new_jobs.create_job(database, values, rows)
     planning.take_plans(database)

@@ -83,7 +83,7 @@ class Database:
         self.dialect = parsed.get_backend_name()
         self.url = url
         self.write_error: UnwritableError | None = None
-        """Why the last write transaction of this process stored nothing; None if it did."""
+        """The reason the last write transaction of this process stored nothing; None if it did."""
         self._missed_at = -math.inf
         self._process = ""
         if self.dialect == "sqlite":

@@ -134,7 +134,12 @@ def read_pieces(
 
 def piece_at(pieces: Sequence[Piece], position: int) -> Piece:
     """The token at a position; its number where tokens were not kept."""
-    return pieces[position] if 0 <= position < len(pieces) else Piece(f"#{position}")
+    return pieces[position] if 0 <= position < len(pieces) else Piece(numbered(position))
+
+
+def numbered(position: int) -> str:
+    """The name of a token whose text was not kept: its position."""
+    return f"#{position}"
 
 
 def _trimmed(span: Span, texts: Sequence[str]) -> Span:

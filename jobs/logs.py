@@ -56,7 +56,7 @@ class Line:
     shard: int | None
     attempt: int | None
     emitted: float
-    """When, by this process's monotonic clock."""
+    """The time by this process's monotonic clock."""
     level: int
     event: str
     details: str

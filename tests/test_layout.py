@@ -85,7 +85,7 @@ def test_no_two_tracked_names_differ_in_case_only() -> None:
 
 def test_docstrings_name_things() -> None:
     """A docstring opens with a verb or a noun; the document of the API is made of many of them."""
-    openings = re.compile(r'"""(?:What|How|Whether|Who)\b.*')
+    openings = re.compile(r'"""(?:What|How|Whether|Who|Which|Where|When|Why|That)\b.*')
     found = [
         f"{name}: {opening}"
         for name, text in tracked().items()

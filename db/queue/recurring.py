@@ -74,7 +74,7 @@ class RecurringJob:
     created_at: float
     next_at: float | None
     error: str | None
-    """Why the occurrence that is due was postponed."""
+    """The reason the occurrence that is due was postponed."""
     runs: tuple[Run, ...] = ()
     """The last runs, newest first."""
 

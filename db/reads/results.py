@@ -20,6 +20,7 @@ from db.results import digest, rankings
 from db.results.digest import PICK, SiteCompleteness
 from db.results.words import from_columns
 from headwise.segmentation import Segmentation
+from headwise.sentences import numbered
 from headwise.trees import Interactions
 from jobs.errors import NotFoundError
 from jobs.head_tokens import unpack_head
@@ -194,6 +195,10 @@ class Example:
     def texts(self) -> tuple[str, ...]:
         """The text, or the two of a pair; none where texts are not kept."""
         return tuple(text for text in (self.text_a, self.text_b) if text is not None)
+
+    def named_tokens(self, length: int) -> tuple[str, ...]:
+        """Its tokens; so many positions where texts are not kept."""
+        return self.tokens or tuple(map(numbered, range(length)))
 
     @property
     def wrong(self) -> bool:

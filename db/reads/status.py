@@ -64,7 +64,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why a job waits."""
+    """The reason a job waits."""
 
     cause: Cause
     message: str

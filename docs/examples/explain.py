@@ -1,4 +1,4 @@
-"""Which heads and word pairs a classifier's predictions rest on; cells for a notebook or editor.
+"""The heads and word pairs a classifier's predictions rest on; cells for a notebook or editor.
 
 python docs/examples/explain.py [MODEL]
 

@@ -111,7 +111,7 @@ class Job:
         self._connection.send("DELETE", self._path())
 
     def why(self) -> str | None:
-        """Why it waits, in a sentence; None if it does not."""
+        """The reason it waits, in a sentence; None if it does not."""
         found = self._connection.json("GET", f"{self._path()}/why")
         message: str | None = found["message"]
         return message

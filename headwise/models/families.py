@@ -64,5 +64,5 @@ NOT_COMPUTED = {
 
 
 def reason_against(family: str) -> str:
-    """Why a model type is not computed from texts; empty where that is not known."""
+    """The reason a model type is not computed from texts; empty where that is not known."""
     return NOT_FROM_TEXT.get(family) or NOT_COMPUTED.get(family, "")

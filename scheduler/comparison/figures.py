@@ -39,8 +39,7 @@ FIRST = "first"
 
 def figures_of_comparison(sides: Sides) -> Figures[Sides]:
     """The figures that the sides have together."""
-    noun, numbers = sides[0].noun, [str(side.number) for side in sides]
-    plural = {"job": "jobs", "study": "studies"}[noun]
+    plural, numbers = sides[0].nouns, [str(side.number) for side in sides]
     return Figures(
         subject=sides,
         title=f"The comparison of {plural} {', '.join(numbers)}",

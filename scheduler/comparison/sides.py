@@ -33,6 +33,11 @@ class Side:
     created_at: float
 
     @property
+    def nouns(self) -> str:
+        """The plural of its noun."""
+        return {"job": "jobs", "study": "studies"}[self.noun]
+
+    @property
     def name(self) -> str:
         """Its name in figures: `job 5 (base)`."""
         given = f" ({self.given})" if self.given else ""

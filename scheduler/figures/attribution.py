@@ -136,11 +136,11 @@ def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
         some = ", ".join(f"{one.name} on example {one.example}" for one in stored[:5])
         message = f"Job {job.id} has no such matrix. {MORE_MATRICES}"
         raise NotFoundError(f"{message} Stored: {some}." if some else message)
-    tokens = results.get_example(database, job.id, place.example).tokens
+    example = results.get_example(database, job.id, place.example)
     return head_matrix(
         found.attention.tolist(),
         found.attribution.tolist(),
-        tokens or [f"#{position}" for position in range(len(found.attention))],
+        example.named_tokens(len(found.attention)),
         f"{place.name} on example {place.example}",
         [source(job, None)],
         unit=_unit(job),

@@ -36,7 +36,7 @@ assert tuple(ROOTS) == RULES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownExample:
     """An example with what its figures are made of."""
 
     job: Job
@@ -53,9 +53,8 @@ class Shown:
         """Its words; positions where texts were not kept."""
         attribution = self.example.token_attribution
         length = len(attribution[0]) if attribution else 0
-        return read_words(
-            self.example.tokens or numbered(length), self.example.texts, self.example.words
-        )
+        tokens = self.example.named_tokens(length)
+        return read_words(tokens, self.example.texts, self.example.words)
 
     def sentence(self, site: int | None = None) -> Sentence:
         """Its words with their values at one site, or on average over all."""
@@ -67,7 +66,7 @@ class Shown:
 
     def names(self, length: int) -> tuple[str, ...]:
         """Its tokens as they were written; their numbers where texts were not kept."""
-        tokens = self.example.tokens or numbered(length)
+        tokens = self.example.named_tokens(length)
         return tuple(
             one.text for one in read_pieces(tokens, self.example.texts, self.example.words)
         )
@@ -80,16 +79,16 @@ class Shown:
         )
 
 
-def shown_of(database: Database, job_id: int, example_no: int) -> Shown:
+def shown_of(database: Database, job_id: int, example_no: int) -> ShownExample:
     """An example of a job. Raises NotFoundError."""
-    return Shown(
+    return ShownExample(
         job=job_reads.get_job(database, job_id),
         example=results.get_example(database, job_id, example_no),
         sites=results.list_sites(database, job_id),
     )
 
 
-def figures_of_example(shown: Shown) -> Figures[Shown]:
+def figures_of_example(shown: ShownExample) -> Figures[ShownExample]:
     """The figures that an example has, or would have if its job had stored them."""
     job, example = shown.job.id, shown.example.example
     return Figures(
@@ -100,7 +99,7 @@ def figures_of_example(shown: Shown) -> Figures[Shown]:
     )
 
 
-def stored_cells(database: Database, shown: Shown) -> Interactions:
+def stored_cells(database: Database, shown: ShownExample) -> Interactions:
     """The cells that the example's trees are built from. Raises NotFoundError."""
     found = results.read_interactions(database, shown.job.id, shown.example.example)
     if found is None:
@@ -108,7 +107,7 @@ def stored_cells(database: Database, shown: Shown) -> Interactions:
     return found
 
 
-def _places(_database: Database, shown: Shown) -> Choices:
+def _places(_database: Database, shown: ShownExample) -> Choices:
     sites = {str(site.site): site_label(site.layer, site.attention_type) for site in shown.sites}
     heads = range(max((site.heads for site in shown.sites), default=0))
     return {
@@ -117,7 +116,7 @@ def _places(_database: Database, shown: Shown) -> Choices:
     }
 
 
-def _words(database: Database, shown: Shown, chosen: Mapping[str, str]) -> SentenceFigure:
+def _words(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> SentenceFigure:
     site = None if chosen["site"] == ALL else shown.sites[int(chosen["site"])]
     if chosen["head"] != ALL:
         return _words_of_head(database, shown, site, int(chosen["head"]))
@@ -132,7 +131,7 @@ def _words(database: Database, shown: Shown, chosen: Mapping[str, str]) -> Sente
 
 
 def _words_of_head(
-    database: Database, shown: Shown, site: Site | None, head: int
+    database: Database, shown: ShownExample, site: Site | None, head: int
 ) -> SentenceFigure:
     """The words with the attribution that one head reads of them."""
     if site is None:
@@ -153,7 +152,7 @@ def _words_of_head(
     )
 
 
-def _arcs(database: Database, shown: Shown, _chosen: Mapping[str, str]) -> SentenceFigure:
+def _arcs(database: Database, shown: ShownExample, _chosen: Mapping[str, str]) -> SentenceFigure:
     found = []
     for edge in results.example_edges(database, shown.job.id, shown.example.example):
         ends = [word_at(shown.words, edge[end]) for end in ("query", "key")]
@@ -175,7 +174,7 @@ def _arcs(database: Database, shown: Shown, _chosen: Mapping[str, str]) -> Sente
     return arcs(shown.words, found, [shown.source])
 
 
-def _tree_choices(database: Database, shown: Shown) -> Choices:
+def _tree_choices(database: Database, shown: ShownExample) -> Choices:
     found = results.read_interactions(database, shown.job.id, shown.example.example)
     names = shown.names(found.length) if found else ()
     return {
@@ -191,11 +190,11 @@ def _shares(default: float, low: float) -> dict[str, str]:
     return {f"{share:g}": f"{share:.0%}" for share in (default, *shares)}
 
 
-def _tree(database: Database, shown: Shown, chosen: Mapping[str, str]) -> SentenceFigure:
+def _tree(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> SentenceFigure:
     return tree(tree_of(database, shown, chosen), [shown.source])
 
 
-def tree_of(database: Database, shown: Shown, chosen: Mapping[str, str]) -> Tree:
+def tree_of(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> Tree:
     """The tree of the choices `root`, `tau` and `tau_last`. Raises NotFoundError."""
     stored = stored_cells(database, shown)
     root = chosen["root"]
@@ -209,12 +208,7 @@ def tree_of(database: Database, shown: Shown, chosen: Mapping[str, str]) -> Tree
     )
 
 
-def numbered(length: int) -> tuple[str, ...]:
-    """Names of tokens where texts were not kept: their positions."""
-    return tuple(f"#{position}" for position in range(length))
-
-
-FIGURES: tuple[FigureKind[Shown], ...] = (
+FIGURES: tuple[FigureKind[ShownExample], ...] = (
     FigureKind(name="words", title="Words", draw=_words, choices=_places),
     FigureKind(name="arcs", title="Strongest pairs", draw=_arcs),
     FigureKind(name="tree", title="Attribution tree", draw=_tree, choices=_tree_choices),

@@ -68,7 +68,7 @@ class Found:
     job: int | None = None
     """The job that computed them, or is about to."""
     message: str | None = None
-    """Why that failed."""
+    """The reason for that failure."""
     attention: Floats | None = None
     """[n, n]"""
     attribution: Floats | None = None
@@ -129,7 +129,7 @@ def _stored(matrix: Matrix) -> Found:
 
 
 def _reason(job: Job, database: Database) -> str:
-    """Why a job that has ended computed no matrix."""
+    """The reason a job that has ended computed no matrix."""
     if job.state is JobState.CANCELLED:
         return f"Job {job.id} was cancelled."
     if job.error is not None:

@@ -71,7 +71,7 @@ class Checked:
     same_as: int | None = None
     """A succeeded job with the same results, used instead unless `again` is set."""
     unserved: str | None = None
-    """That no worker serves its queue, in words."""
+    """A sentence that no worker serves its queue."""
 
     @property
     def data_notes(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def watch(app: Flask) -> None:
 def undescribed(
     described: dict[str, Any], path: str | None, method: str, answer: Response
 ) -> str | None:
-    """Why the document does not describe an answer to a request; None if it does.
+    """The reason the document does not describe an answer to a request; None if it does.
 
     path: as in the document; None for an address that it does not have
     """

@@ -1,4 +1,4 @@
-"""Which leases are shortened, and where."""
+"""The leases that are shortened, and where."""
 
 from __future__ import annotations
 

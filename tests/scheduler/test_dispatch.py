@@ -1,4 +1,4 @@
-"""Which workers are woken, and what happens while the broker is away."""
+"""The workers that are woken, and what happens while the broker is away."""
 
 from __future__ import annotations
 

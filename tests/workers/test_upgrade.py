@@ -44,7 +44,7 @@ def oldest() -> str:
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """That code, unpacked."""
+    """The other code, unpacked."""
     try:
         commit = oldest()
         packed = git("archive", commit) if commit else b""

@@ -38,7 +38,7 @@ class Errand:
     nonce: str
     verifier: str
     there: str
-    """Where to go afterwards."""
+    """The address to go to afterwards."""
     account: int | None = None
     """The account that the identity is linked to; None to sign in."""
 

@@ -1,4 +1,4 @@
-"""Which host names are ours, and which requests a page of another site has made."""
+"""Our own host names, and the requests that a page of another site has made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a request comes from: the client's address and scheme, behind proxies that are trusted."""
+"""The origin of a request: the client's address and scheme, behind proxies that are trusted."""
 
 from __future__ import annotations
 

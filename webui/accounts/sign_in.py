@@ -214,7 +214,7 @@ def signed_in(account: Account, way: str, there: str) -> Response:
 
 
 def target() -> str:
-    """Where to go after signing in: an address of the dashboard, by default the list of jobs."""
+    """The address to go to after signing in, of the dashboard; by default the list of jobs."""
     given = request.values.get("next", "")
     return given if is_own(given) else url_for("jobs.index")
 

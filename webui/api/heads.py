@@ -15,7 +15,7 @@ from db.results import rankings
 from db.results.rankings import Ranked
 from headwise.trees import RULES, build
 from jobs.errors import NotFoundError, refuse
-from scheduler.figures.examples import numbered, shown_of, stored_cells
+from scheduler.figures.examples import shown_of, stored_cells
 from scheduler.submission.matrices import HeadOnExample, compute, look_up
 from webui import heads
 from webui.api.figures import EXAMPLE
@@ -212,7 +212,7 @@ def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
     tree = build(
         stored,
         shown.sites,
-        shown.example.tokens or numbered(stored.length),
+        shown.example.named_tokens(stored.length),
         root=_root(query.root, stored.length),
         tau=query.tau,
         tau_last=query.tau_last,

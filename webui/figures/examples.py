@@ -6,31 +6,31 @@ from functools import partial
 
 from flask import url_for
 
-from scheduler.figures.examples import ALL, Shown, figures_of_example
+from scheduler.figures.examples import ALL, ShownExample, figures_of_example
 from webui.figures.shown import ShownSentence, show_example
 
 
-def show_words(shown: Shown, key: str = "words") -> ShownSentence | None:
+def show_words(shown: ShownExample, key: str = "words") -> ShownSentence | None:
     """Its words, by the layer that was chosen; None where nothing is stored."""
     return _show(shown, "words", key, head=ALL)
 
 
-def show_head_words(shown: Shown, site: int, head: int) -> ShownSentence | None:
+def show_head_words(shown: ShownExample, site: int, head: int) -> ShownSentence | None:
     """Its words by what one head reads; None where that is not stored."""
     return _show(shown, "words", "head-words", site=str(site), head=str(head))
 
 
-def show_arcs(shown: Shown, key: str = "arcs") -> ShownSentence | None:
+def show_arcs(shown: ShownExample, key: str = "arcs") -> ShownSentence | None:
     """Its strongest pairs; None without any."""
     return _show(shown, "arcs", key)
 
 
-def show_tree(shown: Shown, key: str = "tree") -> ShownSentence | None:
+def show_tree(shown: ShownExample, key: str = "tree") -> ShownSentence | None:
     """Its tree; None where the job stored none."""
     return _show(shown, "tree", key)
 
 
-def _show(shown: Shown, name: str, key: str, **given: str) -> ShownSentence | None:
+def _show(shown: ShownExample, name: str, key: str, **given: str) -> ShownSentence | None:
     address = partial(
         url_for,
         "figure_api.get_example_figure",

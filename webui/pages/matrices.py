@@ -55,7 +55,7 @@ class Section:
     """The token whose row is shown as a table."""
     cells: tuple[Cell, ...] = ()
     refused: str | None = None
-    """Why the matrices cannot be computed."""
+    """The reason the matrices cannot be computed."""
     most: int = MOST_TOKENS
 
 
@@ -101,7 +101,7 @@ def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | 
             refused=_refused(job, example),
         )
     n = len(found.attention)
-    tokens = example.tokens or tuple(f"#{position}" for position in range(n))
+    tokens = example.named_tokens(n)
     figure = show(job, "matrix", {"example": str(number), "head": where.name})
     best = int(found.attribution.argmax()) // n
     row = int(choice("row", [str(position) for position in range(n)], str(best)))

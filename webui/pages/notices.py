@@ -42,7 +42,7 @@ def notices() -> str:
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/waiting")
 def waiting(job_id: int) -> str:
-    """Why a job waits, with which its page renews that."""
+    """The reason a job waits, with which its page renews that."""
     return render_template("waiting.html", job=job_reads.get_job(database(), job_id))
 
 

@@ -1,4 +1,4 @@
-"""Which uploads jobs refer to."""
+"""The uploads that jobs refer to."""
 
 from __future__ import annotations
 

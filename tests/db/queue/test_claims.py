@@ -1,4 +1,4 @@
-"""Which shard a worker gets."""
+"""The shard a worker gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which job a worker gets a shard of, and how much of it."""
+"""The job a worker gets a shard of, and how much of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where triggers go in a text, and what comes out again."""
+"""The places of triggers in a text, and what comes out again."""
 
 import pytest
 

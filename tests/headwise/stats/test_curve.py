@@ -1,4 +1,4 @@
-"""Which heads go, by share, by number, within layers, and by the notebook's rule."""
+"""The heads that go, by share, by number, within layers, and by the notebook's rule."""
 
 import math
 

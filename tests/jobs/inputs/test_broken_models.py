@@ -176,7 +176,7 @@ def test_loading_refuses_for_good(folder: Path, kind: str) -> None:
 def test_a_configuration_of_more_parts_than_the_weights_is_not_built(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the names of sizes are unknown to the first look, building itself is bounded."""
+    """Building itself is bounded where the names of sizes are unknown to the first look."""
     monkeypatch.setattr("headwise.models.files.LAYER_NAMES", ())
     config(num_hidden_layers=10_000_000)(folder)
     with pytest.raises(ModelError, match="more parts than the 41 tensors in the weights"):

@@ -1,4 +1,4 @@
-"""Which heads go at which point, and which specifications of pruning are refused."""
+"""The heads that go at each point, and the specifications of pruning that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites and host names the API answers."""
+"""The sites and host names that the API answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_other_host_names_are_refused(empty: SimpleNamespace) -> None:
 
 
 def hosts_answered(settings: Settings, **changes: str) -> set[str]:
-    """Which of HOSTS get an answer with these settings; the others get a problem with a remedy."""
+    """Those of HOSTS that get an answer with these settings; others get a problem with a remedy."""
     app = new_app(settings.model_copy(update=changes))
     client = app.test_client()
     answered = set()

@@ -16,7 +16,7 @@ Source = Annotated[str, StringConstraints(max_length=100)]
 
 
 class HeadQuery(Query):
-    """Which of the heads of this layer and number."""
+    """The one of the heads of this layer and number."""
 
     attention_type: AttentionType | None = Field(
         default=None, description="Default: encoder where the model has one."
@@ -46,7 +46,7 @@ class MatrixAnswer(Answer):
     job: int | None
     """The job that computed them, or is about to."""
     message: str | None
-    """Why the computation failed."""
+    """The reason the computation failed."""
     tokens: tuple[str, ...] | None
     """Null where texts are not kept."""
     attention: list[list[float]] | None
@@ -121,7 +121,7 @@ class ConfusionAnswer(Answer):
 
 
 class CorrelationQuery(Query):
-    """Which two rankings to compare."""
+    """The two rankings to compare."""
 
     source: Source = Field(default="", description="A ranking of the job. Default: its first.")
     job: int | None = Field(

@@ -25,7 +25,7 @@ MAX_ID = 2**31 - 1
 
 
 class JobQuery(PageQuery):
-    """Which jobs to list."""
+    """The jobs to list."""
 
     state: ShownState | None = Field(  # type: ignore[valid-type]
         default=None, description="Only jobs in this state."
@@ -61,7 +61,7 @@ class JobQuery(PageQuery):
 
 
 class ShardQuery(PageQuery):
-    """Which shards to list."""
+    """The shards to list."""
 
     state: Literal[tuple(one.value for one in ShardState)] | None = Field(  # type: ignore[valid-type]
         default=None, description="Only shards in this state."
@@ -76,7 +76,7 @@ class ShardQuery(PageQuery):
 
 
 class LogQuery(PageQuery):
-    """Which lines of a log to list."""
+    """The lines of a log to list."""
 
     limit: int = Field(default=200, ge=1, le=500, description="Most lines of the page.")
     level: Level | None = Field(  # type: ignore[valid-type]
@@ -97,7 +97,7 @@ class LogQuery(PageQuery):
 
 
 class LogFilter(Query):
-    """Which lines of a whole log."""
+    """The lines of a whole log."""
 
     level: Level | None = Field(  # type: ignore[valid-type]
         default=None, description="Lines of this level or above."
@@ -201,9 +201,9 @@ class JobAnswer(Answer):
     keep_details_days: float | None
     """Days from its end until its details are purged, likewise."""
     purged_at: float | None
-    """When its details were purged: texts and rows per example."""
+    """The time its details were purged: texts and rows per example."""
     plan_at: float | None
-    """When planning is tried again, if the hub did not answer."""
+    """The time planning is tried again, if the hub did not answer."""
     plan_tries: int
     created_at: float
     """Times are seconds since 1970 (UTC), by the database's clock."""
@@ -265,7 +265,7 @@ class ManyAnswer(Answer):
 
 
 class WaitingAnswer(Answer):
-    """Why a job waits; both are null where it runs or has ended."""
+    """The reason a job waits; both are null where it runs or has ended."""
 
     cause: Cause | None
     message: str | None

@@ -47,7 +47,7 @@ class RecipientsAnswer(Answer):
 
 
 class NotificationQuery(Query):
-    """Which notifications to list."""
+    """The notifications to list."""
 
     limit: int = Field(default=50, ge=1, le=MOST_ROWS, description="Most notifications.")
 

@@ -60,7 +60,7 @@ class WorkerAnswer(Answer):
 
 
 class SizeQuery(PageQuery):
-    """Which sizes to list."""
+    """The sizes to list."""
 
     order: Literal["size", "details", "age", "examples", "user"] = Field(
         default="size",

@@ -12,7 +12,7 @@ from webui.contract.models import DEPRECATED, Answer, Page, PageQuery
 
 
 class ExampleQuery(PageQuery):
-    """Which examples to list."""
+    """The examples to list."""
 
     only: Literal[tuple(ONLY)] | None = Field(  # type: ignore[valid-type]
         default=None, description="Only wrongly or rightly predicted, failed or truncated ones."

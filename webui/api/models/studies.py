@@ -11,7 +11,7 @@ from webui.contract.models import DEPRECATED, Answer, Page, PageQuery, Query
 
 
 class StudyQuery(PageQuery):
-    """Which studies to list."""
+    """The studies to list."""
 
     offset: int = Field(
         default=0,
@@ -23,7 +23,7 @@ class StudyQuery(PageQuery):
 
 
 class CompareQuery(Query):
-    """Which two studies to compare."""
+    """The two studies to compare."""
 
     a: int = Field(ge=1, le=MAX_ID, description="A study.")
     b: int = Field(ge=1, le=MAX_ID, description="Another one.")

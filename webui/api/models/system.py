@@ -105,7 +105,7 @@ class RecurringJobAnswer(Answer):
     created_at: float
     next_at: float | None
     error: str | None
-    """Why the time that is due waits."""
+    """The reason the time that is due waits."""
     runs: tuple[Run, ...]
     """Newest first."""
 
