@@ -23,7 +23,7 @@ from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.results import commit
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
-from jobs.logs import configure_logs
+from jobs.processes.logs import configure_logs
 from jobs.settings import Settings
 from jobs.specs.submission import canonical_json, parse_submission
 from workers.block import Block

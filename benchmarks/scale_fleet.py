@@ -32,7 +32,7 @@ from db.queue import claims
 from db.reads import jobs as job_reads
 from db.results import commit
 from db.results.commit import ShardInput
-from jobs.logs import configure_logs
+from jobs.processes.logs import configure_logs
 from jobs.settings import Settings, load_settings
 from scheduler.broker import make_app
 from scheduler.loop import Scheduler

@@ -127,7 +127,7 @@ def fail(error: HeadwiseError) -> int:
     """Report an error on one line; returns the exit status."""
     import structlog
 
-    from jobs.logs import logs_are_captured
+    from jobs.processes.logs import logs_are_captured
 
     message = " ".join(str(error).split())
     if logs_are_captured():

@@ -18,7 +18,7 @@ from db.ops.conditions import Level, Subject
 from db.ops.fleet import ProcessState, Role
 from db.ops.heartbeat import process_identity
 from jobs.errors import HeadwiseError, UnavailableError
-from jobs.report import Report, measure
+from jobs.processes.report import Report, measure
 from jobs.settings import Settings
 from scheduler.broker import ping
 

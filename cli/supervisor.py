@@ -17,7 +17,7 @@ from typing import IO
 
 import structlog
 
-from jobs import systemd
+from jobs.processes import systemd
 from jobs.settings import FAILURES, SETTLED_SECONDS
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from db.ops import fleet
 from db.ops.fleet import ProcessState, SchedulerIdentity
 from db.ops.heartbeat import Reporter
 from jobs.errors import UnavailableError
-from jobs.logs import redact
+from jobs.processes.logs import redact
 from jobs.settings import Settings
 from scheduler.broker import shown_address, try_broker
 

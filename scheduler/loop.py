@@ -29,16 +29,16 @@ from db.ops.logs import LogShipper
 from db.queue import fair_share, lifecycle, planning, usage
 from db.queue.planning import Plan
 from db.queue.rebalance import balance
-from jobs import systemd
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import open_rows
 from jobs.inputs.understood import Understood
 from jobs.inputs.uploads import remove_unused
-from jobs.logs import bind_process, contained
 from jobs.plan import block_size, first_ranges
+from jobs.processes import systemd
+from jobs.processes.logs import bind_process, contained
+from jobs.processes.traces import configure_traces, end_traces, span
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
-from jobs.traces import configure_traces, end_traces, span
 from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake
 from scheduler.heartbeat import SchedulerHeartbeat
 from scheduler.notifications.delivery import Notifier

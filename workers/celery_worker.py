@@ -30,7 +30,7 @@ from celery.signals import (
 from celery.worker import state
 from celery.worker.request import Request
 
-from jobs.logs import configure_logs
+from jobs.processes.logs import configure_logs
 from jobs.settings import Settings
 from scheduler.broker import WAKE, make_app
 

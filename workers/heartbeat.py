@@ -23,9 +23,9 @@ from db.ops.fleet import ProcessState, Vitals
 from db.ops.heartbeat import Reporter
 from db.queue import claims, lifecycle
 from db.queue.claims import Claim, WorkerIdentity
-from jobs import systemd
 from jobs.errors import UnavailableError
 from jobs.outcome import Stage, StopReason
+from jobs.processes import systemd
 from jobs.settings import Settings
 from jobs.states import Control
 from workers.resource_usage import ResourceUsage

@@ -33,10 +33,10 @@ from db.upgrades import code_revision
 from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
 from jobs.inputs.tokenizing import TextError
-from jobs.logs import about_attempt, bind_process
 from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
+from jobs.processes.logs import about_attempt, bind_process
+from jobs.processes.traces import configure_traces, end_traces, span
 from jobs.settings import Settings
-from jobs.traces import configure_traces, end_traces, span
 from workers.executor import Attempt, BlockError
 from workers.heartbeat import Stopped, WorkerHeartbeat
 from workers.model_cache import ModelCache

@@ -12,7 +12,7 @@ from cli.options import MAX_ID, AsJson, JobId
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
-from jobs.logs import LEVELS, SETTLE_SECONDS, as_text
+from jobs.processes.logs import LEVELS, SETTLE_SECONDS, as_text
 
 POLL_SECONDS = 1.0
 

@@ -27,9 +27,9 @@ from db.ops.fleet import Role
 from db.ops.heartbeat import ProcessHeartbeat
 from db.upgrades import SchemaState
 from jobs.errors import InputError, UnavailableError, refuse
-from jobs.logs import configure_service_logs
+from jobs.processes.logs import configure_service_logs
+from jobs.processes.traces import check_traces
 from jobs.settings import Settings, load_settings
-from jobs.traces import check_traces
 
 if TYPE_CHECKING:
     from workers.stop_conditions import StopConditions

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from db.console.formats import FORMATS
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 CHUNK_BYTES = 64 << 10
 MAX_FILE = 64 << 20

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 from db.console.formats import unique
 from jobs.errors import UnavailableError
-from jobs.inputs.limited_process import ask, end, start
-from jobs.process_limits import limit_process
+from jobs.processes.limited_process import ask, end, start
+from jobs.processes.limits import limit_process
 
 SECONDS = 120
 """Time for a file; 100 MB take ten seconds on an idle machine."""

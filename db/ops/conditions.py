@@ -19,9 +19,9 @@ from db.queue.sql import FINAL
 from db.upgrades import SchemaState
 from jobs.errors import UnavailableError, UnwritableError
 from jobs.formatting import size
-from jobs.report import Report, measure
+from jobs.processes.report import Report, measure
+from jobs.processes.space import Space
 from jobs.settings import Settings
-from jobs.space import Space
 
 FAILING = 3
 """Ends in a row right after its start that make a crash loop."""

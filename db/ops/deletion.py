@@ -19,7 +19,7 @@ from db.results import partitions
 from db.schema.lifetimes import Lifetime, tables
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
-from jobs.logs import contained
+from jobs.processes.logs import contained
 
 STEP_SECONDS = 0.25
 """Time for which one call removes rows: what a scheduler spends per tick."""

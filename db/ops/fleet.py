@@ -18,8 +18,8 @@ from typing import Any
 from db.database import Database
 from db.queue.claims import Claim, WorkerIdentity
 from db.reads.jobs import Shard
-from jobs import report
-from jobs.report import Report
+from jobs.processes import report
+from jobs.processes.report import Report
 from jobs.settings import Settings
 
 WORKERS = """
@@ -349,7 +349,7 @@ def delete_unseen(database: Database, age: float) -> None:
 
 
 def trace_seed(database: Database) -> Callable[[int], str]:
-    """Make the seed for `jobs.traces`, the time at which a job was submitted."""
+    """Make the seed for `jobs.processes.traces`, the time at which a job was submitted."""
     created = "SELECT created_at FROM job WHERE id = :id"
     return lambda job_id: repr(database.value(created, id=job_id))
 

@@ -18,7 +18,7 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessIdentity, ProcessState, Role
 from jobs.errors import UnavailableError
-from jobs.report import Report, measure
+from jobs.processes.report import Report, measure
 from jobs.settings import SETTLED_SECONDS, Settings
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from db.database import Database
 from db.schema import job_log
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
-from jobs.logs import LEVELS, SETTLE_SECONDS, Line, Pending, as_text, pending
+from jobs.processes.logs import LEVELS, SETTLE_SECONDS, Line, Pending, as_text, pending
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from db.database import Database
 from db.ops import attempt_counts, conditions
 from db.ops.attempt_counts import Total
 from db.ops.conditions import Level, Seen, Subject
-from jobs.report import measure
+from jobs.processes.report import measure
 from jobs.settings import Settings
 
 RECENT_SECONDS = 3_600.0

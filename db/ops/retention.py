@@ -21,7 +21,7 @@ from db.results import partitions
 from db.schema.lifetimes import Lifetime, cleared_columns, tables
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
-from jobs.logs import contained
+from jobs.processes.logs import contained
 from jobs.settings import Retention
 
 

@@ -13,7 +13,7 @@ from db.database import Database
 from db.queue import claims
 from db.queue.lifecycle import take_back
 from db.queue.sql import RUNNING, TYPICAL, WAITING_QUEUES
-from jobs.logs import contained
+from jobs.processes.logs import contained
 from jobs.rebalance import HeldLease, room, tails, too_slow
 
 TOO_SLOW = "its worker was far slower than the job's others"

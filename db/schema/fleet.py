@@ -33,7 +33,7 @@ scheduler = Table(
     info=kept(Lifetime.INSTALLATION),
 )
 """Scheduler processes at their last heartbeat; `moved_at` is the end of the last round, `report`
-a `jobs.report.Report`."""
+a `jobs.processes.report.Report`."""
 
 process = Table(
     "process",
@@ -129,7 +129,7 @@ worker = Table(
 )
 """Worker processes at their last heartbeat. `beat_seconds` is the time between heartbeats,
 `resource_usage` a JSON object, `moved_at` when its loop last went on, `report` a
-`jobs.report.Report`."""
+`jobs.processes.report.Report`."""
 
 published = Table(
     "published",

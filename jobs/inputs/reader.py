@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs.errors import InputError, Problem, UnavailableError, refuse
-from jobs.inputs.limited_process import ask, end, start
 from jobs.inputs.rows import LongText, SelectedRow, Summary
+from jobs.processes.limited_process import ask, end, start
 
 MEMORY = 1 << 30
 """Bytes of address space of the reading process."""

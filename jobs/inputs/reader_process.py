@@ -30,7 +30,7 @@ from typing import Any
 from jobs.errors import InputError, nearest, refuse, shorten
 from jobs.inputs.formats import Row, Table, open_table
 from jobs.inputs.rows import SelectedRow, Summarizer, drawn
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 PREVIEW_CHARACTERS = 300
 STORED_BYTES = 8

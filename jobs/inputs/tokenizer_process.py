@@ -23,7 +23,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 
 def main() -> None:

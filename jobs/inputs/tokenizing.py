@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headwise.errors import TokenizerError
-from jobs.inputs.limited_process import ask, end, start
+from jobs.processes.limited_process import ask, end, start
 
 MEMORY = 1 << 30
 """Bytes that the trying process may use."""

@@ -15,7 +15,7 @@ from db.ops.fleet import ProcessState
 from db.ops.notifications import Delivery
 from headwise.errors import in_words
 from jobs.errors import UnavailableError
-from jobs.logs import contained
+from jobs.processes.logs import contained
 from jobs.settings import Settings
 from scheduler.notifications.messages import message
 from scheduler.notifications.sending import Outcome, send

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jobs.errors import UnavailableError, refuse
-from jobs.inputs.limited_process import ask, end, start
 from jobs.notifications import NewRecipient, is_webhook
+from jobs.processes.limited_process import ask, end, start
 from jobs.settings import Settings
 
 SECONDS = 45.0

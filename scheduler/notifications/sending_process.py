@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 MEMORY = 1 << 30
 _LOCAL = {"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"}

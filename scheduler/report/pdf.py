@@ -8,7 +8,7 @@ import subprocess
 from importlib.util import find_spec
 
 from jobs.errors import InputError, UnavailableError, refuse
-from jobs.inputs.limited_process import start
+from jobs.processes.limited_process import start
 from scheduler.report.pdf_process import NO_LIBRARY
 
 log = logging.getLogger(__name__)

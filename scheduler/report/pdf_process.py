@@ -13,7 +13,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any
 
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 MEMORY = 1 << 30
 """Bytes of data."""

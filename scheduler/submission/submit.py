@@ -38,12 +38,12 @@ from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
 from jobs.people import highest_priority, priority_problems
 from jobs.plan import Estimate, estimate
+from jobs.processes.traces import span_of_past
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec, read_strictly
 from jobs.specs.submission import Submission, canonical_json, parse_submission, spec_hash
 from jobs.states import Control, JobState
 from jobs.titles import data_name, model_name
-from jobs.traces import span_of_past
 from scheduler.submission.overlap import count_overlap
 from scheduler.submission.quick_jobs import is_one_text
 from scheduler.submission.references import Parent, check_references

@@ -11,8 +11,8 @@ from redis import Redis
 from db.database import Database
 from db.ops import conditions, fleet
 from db.ops.fleet import ProcessState, Vitals
-from jobs import space
-from jobs.report import Report
+from jobs.processes import space
+from jobs.processes.report import Report
 from jobs.settings import load_settings
 from tests.cli.conftest import Headwise
 from tests.helpers.fleet import SAID, WHO

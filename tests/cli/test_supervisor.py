@@ -12,7 +12,7 @@ import pytest
 from cli import supervisor
 from cli.supervisor import Child, Supervisor
 from db.views import schema_page
-from jobs import systemd
+from jobs.processes import systemd
 from jobs.settings import FAILURES
 
 

@@ -24,9 +24,9 @@ from db.ops.fleet import ProcessIdentity, ProcessState, Role, Vitals
 from db.queue import claims, lifecycle
 from jobs.errors import UnavailableError
 from jobs.outcome import AttemptEnd, AttemptOutcome
-from jobs.report import Report
+from jobs.processes.report import Report
+from jobs.processes.space import Space
 from jobs.settings import load_settings
-from jobs.space import Space
 from tests.helpers.apps import new_app
 from tests.helpers.databases import execute, sqlite_database
 from tests.helpers.environment import missing

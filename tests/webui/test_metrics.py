@@ -21,8 +21,8 @@ from db.ops.fleet import ProcessState
 from db.queue import claims
 from db.results import commit
 from jobs.errors import UnavailableError
-from jobs.report import Report
-from jobs.space import Space
+from jobs.processes.report import Report
+from jobs.processes.space import Space
 from tests.helpers.fleet import SAID, WHO
 from tests.helpers.jobs import ALICE, completed, planned_job
 

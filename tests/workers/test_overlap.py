@@ -18,9 +18,9 @@ from db.queue import claims, lifecycle
 from db.queue.claims import Claim
 from db.results import commit
 from db.results.commit import ChangedModelError, ShardInput
-from jobs import logs
 from jobs.errors import UnavailableError
 from jobs.outcome import Stage, StopReason
+from jobs.processes import logs
 from jobs.settings import Settings
 from tests.helpers.databases import execute, rows
 from tests.helpers.jobs import planned_job, result_of

@@ -13,8 +13,8 @@ import pytest
 
 from db.database import Database
 from db.queue import claims
-from jobs import systemd
 from jobs.errors import UnavailableError
+from jobs.processes import systemd
 from jobs.settings import load_settings
 from scheduler.broker import make_app
 from scheduler.loop import Scheduler

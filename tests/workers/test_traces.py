@@ -14,10 +14,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from db.database import Database
 from db.ops import fleet
-from jobs import traces
 from jobs.errors import UnavailableError
+from jobs.processes import traces
+from jobs.processes.traces import configure_traces, end_traces, span
 from jobs.settings import Settings, load_settings
-from jobs.traces import configure_traces, end_traces, span
 from scheduler.loop import Scheduler
 from tests.helpers.jobs import planned_job
 from tests.helpers.stack import Stack
@@ -89,7 +89,7 @@ def test_other_jobs_have_other_traces(
 
 def test_without_the_setting_nothing_is_imported() -> None:
     code = (
-        "import sys; from jobs import traces; from jobs.settings import Settings;"
+        "import sys; from jobs.processes import traces; from jobs.settings import Settings;"
         "traces.configure_traces(Settings(), 'worker', str)\n"
         "with traces.span('shard', 1): pass\n"
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"

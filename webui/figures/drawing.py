@@ -13,7 +13,7 @@ from typing import Any
 from headwise.figures import Figure
 from headwise.figures.rendering import FORMS, is_drawn
 from jobs.errors import UnavailableError
-from jobs.inputs.limited_process import ask, end, start
+from jobs.processes.limited_process import ask, end, start
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 
-from jobs.process_limits import limit_process
+from jobs.processes.limits import limit_process
 
 MEMORY = 2 << 30
 """Bytes of data. Not of addresses, of which V8 reserves more than machines have."""

@@ -12,7 +12,7 @@ from db.reads import jobs as job_reads
 from db.reads import status
 from db.reads.jobs import Job, Shard
 from db.reads.status import Status
-from jobs.logs import LEVELS
+from jobs.processes.logs import LEVELS
 from webui.context import attachment, choice, database, optional_integer, settings, words
 
 SHOWN = 200

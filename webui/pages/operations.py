@@ -20,7 +20,7 @@ from db.reads.errors import read_errors
 from db.reads.operations import Now, Queue, WorkerTotal
 from jobs import formatting
 from jobs.errors import ConflictError, NotFoundError, refuse
-from jobs.space import spaces
+from jobs.processes.space import spaces
 from scheduler.figures.workers import WorkerHistory, figures_of_worker
 from scheduler.submission.control import control
 from webui.accounts import trail

@@ -17,8 +17,8 @@ from db.console.console import find_fault
 from db.ops import fleet
 from db.ops.fleet import Role
 from db.ops.heartbeat import ProcessHeartbeat
+from jobs.processes.traces import configure_traces, end_traces
 from jobs.settings import Settings
-from jobs.traces import configure_traces, end_traces
 from webui.app import create_app
 from webui.server.connections import MOST_CONNECTIONS, MOST_HEAD, Connection
 from webui.server.gateway import Gateway

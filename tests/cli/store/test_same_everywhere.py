@@ -28,7 +28,7 @@ from db.database import Database
 from db.ops.logs import LogShipper
 from db.queue import lifecycle
 from jobs.kinds.attack import AttackSpec
-from jobs.logs import Pending
+from jobs.processes.logs import Pending
 from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_spec
 from scheduler.loop import Scheduler

@@ -20,9 +20,9 @@ from db.ops.conditions import Level, Subject
 from db.ops.fleet import ProcessIdentity, ProcessState, Role, Vitals
 from db.ops.heartbeat import ProcessHeartbeat
 from jobs.errors import UnwritableError
-from jobs.report import Report, measure, parse
+from jobs.processes.report import Report, measure, parse
+from jobs.processes.space import Space
 from jobs.settings import Settings, load_settings
-from jobs.space import Space
 from scheduler.broker import make_app
 from scheduler.heartbeat import SchedulerHeartbeat
 from tests.helpers import services

@@ -9,7 +9,7 @@ from db.ops import conditions, fleet
 from db.ops.fleet import ProcessState, SchedulerIdentity, Vitals
 from db.queue import claims
 from db.reads import jobs as job_reads
-from jobs.report import Report
+from jobs.processes.report import Report
 from jobs.settings import Settings
 from tests.helpers.fleet import SAID, WHO, shift
 from tests.helpers.jobs import ALICE, planned_job

@@ -13,7 +13,7 @@ from db.ops.logs import LogShipper
 from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.errors import InputError, UnavailableError
-from jobs.logs import Pending
+from jobs.processes.logs import Pending
 from tests.helpers.jobs import ALICE, completed, planned_job
 
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import InputError, UnavailableError
-from jobs.inputs import limited_process
 from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
+from jobs.processes import limited_process
 
 
 def request(path: Path, **changes: Any) -> ReadRequest:
@@ -176,7 +176,7 @@ def test_the_signal_that_ended_a_reader_says_whether_the_file_is_at_fault(
 
 def test_processor_time_ends_a_process_by_a_signal_of_its_own() -> None:
     burn = (
-        "import resource; from jobs.process_limits import limit_process; "
+        "import resource; from jobs.processes.limits import limit_process; "
         "limit_process({resource.RLIMIT_CPU: 2})\nwhile True: pass"
     )
     assert subprocess.run([sys.executable, "-c", burn]).returncode == -signal.SIGXCPU

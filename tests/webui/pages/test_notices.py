@@ -13,7 +13,7 @@ from db import schema
 from db.database import Database
 from db.ops import fleet
 from db.ops.logs import LogShipper
-from jobs.logs import Pending
+from jobs.processes.logs import Pending
 from tests.helpers.fleet import SAID, WHO, shift
 
 HOSTILE = "<script>alert(1)</script>"

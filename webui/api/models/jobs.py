@@ -12,7 +12,7 @@ from db.reads.job_list import SORTS
 from db.reads.jobs import Attempt
 from db.reads.status import Cause, Phase
 from jobs.kinds import NAMES
-from jobs.logs import LEVELS
+from jobs.processes.logs import LEVELS
 from jobs.specs.base import Frozen
 from jobs.states import SHOWN_JOB_STATES, JobState, ShardState
 from scheduler.submission.many import MOST_JOBS, ManyAction, Outcome

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from jobs import logs
-from jobs.logs import Pending, about_attempt, bind_process, configure_logs, redact
+from jobs.processes import logs
+from jobs.processes.logs import Pending, about_attempt, bind_process, configure_logs, redact
 from jobs.settings import Settings
 
 PASSWORD = 'p"ss\\w0rd'

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BEGIN = """
 import logging, sys, threading, traceback, warnings
-from jobs.logs import configure_service_logs
+from jobs.processes.logs import configure_service_logs
 from jobs.settings import load_settings
 configure_service_logs(load_settings())
 """

@@ -1,7 +1,7 @@
 """Limits of the operating system, for processes that work on what others supply.
 
-Kept apart from `jobs.inputs.limited_process`, which starts such processes and imports more: a query
-of the SQL console waits for its process to import this.
+Kept apart from `jobs.processes.limited_process`, which starts such processes and imports more: a
+query of the SQL console waits for its process to import this.
 """
 
 from __future__ import annotations

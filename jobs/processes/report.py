@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.processes.space import Space, spaces
 from jobs.settings import FAILURES, Settings
-from jobs.space import Space, spaces
 
 
 @dataclass(frozen=True, kw_only=True)

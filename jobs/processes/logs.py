@@ -23,8 +23,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import structlog
 
-from jobs.captured import Lines, capture
 from jobs.errors import UnavailableError
+from jobs.processes.captured import Lines, capture
 from jobs.settings import Settings
 
 PENDING_LINES = 2_000

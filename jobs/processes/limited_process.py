@@ -1,6 +1,6 @@
 """Processes that read what others supply: their start, their request and their end.
 
-They limit themselves, see `jobs.process_limits`.
+They limit themselves, see `jobs.processes.limits`.
 """
 
 from __future__ import annotations
