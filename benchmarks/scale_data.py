@@ -34,7 +34,7 @@ from jobs.kinds.importance import ImportanceResult
 from jobs.kinds.pruning import PruningResult
 from jobs.kinds.triggers import TriggerToken
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, ShardResult
+from jobs.results.base import ExampleResult, ShardResult
 from jobs.specs.submission import canonical_json, parse_submission
 
 DATA = {

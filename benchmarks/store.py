@@ -26,10 +26,10 @@ from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.results import commit
 from headwise.segmentation import Segmentation, Span
-from jobs.head_tokens import pack
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results.base import ExampleResult, SiteInfo
+from jobs.results.head_tokens import pack
 
 LAYERS, HEADS, TOKENS, EDGES = 12, 12, 39, 16
 WHO = WorkerIdentity(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 
 
 class AttemptOutcome(StrEnum):

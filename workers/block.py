@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from db.results.commit import ShardInput
 from headwise import LoadedModel, Site
 from headwise.options import Partial
-from jobs.results import SiteInfo
+from jobs.results.base import SiteInfo
 from jobs.specs.base import JobSpec
 from workers.model_cache import ModelCache
 

@@ -15,7 +15,7 @@ from headwise.options import Partial
 from jobs.errors import UnavailableError
 from jobs.outcome import Completed, PartialBlock, Stage, StopReason
 from jobs.plan import blocks
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 from jobs.specs.base import JobSpec
 from jobs.specs.submission import parse_spec
 from workers.block import Block, Progress

@@ -27,7 +27,7 @@ from jobs.kinds.head_importance import (
     importance_hash,
 )
 from jobs.plan import blocks
-from jobs.results import HeadRank
+from jobs.results.base import HeadRank
 
 _MEANS = {
     "attattr": "mean",

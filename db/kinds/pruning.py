@@ -24,7 +24,7 @@ from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import InputError, NotFoundError, refuse
 from jobs.kinds.pruning import Direction, PruningResult, PruningSpec, Scope, curves
-from jobs.results import SiteInfo
+from jobs.results.base import SiteInfo
 
 MEASURES = ("accuracy", "macro_f1", "loss")
 

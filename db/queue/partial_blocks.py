@@ -10,10 +10,10 @@ import json
 import structlog
 
 from db.transaction import Transaction
-from jobs import result_bytes
 from jobs.kinds import RESULTS
 from jobs.outcome import PartialBlock
 from jobs.plan import Lease
+from jobs.results import serialization
 
 log = structlog.get_logger()
 
@@ -39,8 +39,8 @@ def read(tx: Transaction, kind: str, held: Lease) -> PartialBlock | None:
     if row is None:
         return None
     try:
-        result = result_bytes.from_bytes(RESULTS[kind], row.results)
-    except result_bytes.UnreadableError as error:
+        result = serialization.from_bytes(RESULTS[kind], row.results)
+    except serialization.UnreadableError as error:
         log.warning("what was computed of a block cannot be read: once more", error=str(error))
         return None
     return PartialBlock(
@@ -60,7 +60,7 @@ def write(tx: Transaction, job_id: int, partial: PartialBlock) -> None:
         "hi": partial.hi,
         "finished": len(partial.finished),
         "numbers": json.dumps(partial.finished),
-        "results": result_bytes.to_bytes(partial.result),
+        "results": serialization.to_bytes(partial.result),
         "seconds": partial.seconds,
         "fingerprint": partial.fingerprint,
     }

@@ -23,8 +23,8 @@ from headwise.segmentation import Segmentation
 from headwise.sentences import numbered
 from headwise.trees import Interactions
 from jobs.errors import NotFoundError
-from jobs.head_tokens import unpack_head
 from jobs.kinds.head_importance import HeadImportance, HeadSums, head_importance
+from jobs.results.head_tokens import unpack_head
 
 PAIRED = 4_000
 """Examples whose strongest cells are searched for frequent pairs."""

@@ -25,7 +25,7 @@ from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
 from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack, PartialBlock
-from jobs.results import ShardResult, SiteInfo
+from jobs.results.base import ShardResult, SiteInfo
 
 _EXAMPLES_AT_ONCE = 500
 """Examples whose rows are made at a time: a row has some ten kilobytes."""

@@ -28,7 +28,7 @@ from headwise.stats.ranking import ImportanceSums
 from jobs.errors import UnavailableError
 from jobs.outcome import HandedBack, PartialBlock, StopReason
 from jobs.plan import Lease
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 
 log = structlog.get_logger()
 

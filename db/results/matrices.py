@@ -14,8 +14,8 @@ from db.database import Database
 from db.queue.sql import FINAL
 from db.transaction import Transaction
 from headwise.naming import head_name
-from jobs.head_matrices import HeadMatrix, pack, unpack
-from jobs.results import Floats
+from jobs.results.base import Floats
+from jobs.results.head_matrices import HeadMatrix, pack, unpack
 
 HOLD_JOB = """
 SELECT model_fingerprint FROM job

@@ -19,7 +19,7 @@ from db.transaction import Transaction
 from headwise.stats import exact
 from headwise.stats.ranking import Importance, ImportanceSums
 from jobs.errors import NotFoundError
-from jobs.results import HeadRank, ranking_hash
+from jobs.results.base import HeadRank, ranking_hash
 
 RANKING = """
 SELECT source, site, head, n, mean, standard_error, rank, rank_low, rank_high

@@ -92,7 +92,7 @@ partial_block = Table(
 )
 """The finished batches of blocks whose attempt was stopped, see `jobs.outcome.PartialBlock`: one
 row at most per ready shard, which begins at `lo`. `numbers` is JSON, `results` are of
-`jobs.result_bytes`."""
+`jobs.results.serialization`."""
 
 job_log = Table(
     "job_log",

@@ -135,7 +135,7 @@ head_matrix = Table(
     info=kept(Lifetime.DETAILS),
 )
 """Few rows, since each is asked for by somebody; `computed_by` is the job that fills it, which may
-be deleted afterwards. The bytes are those of `jobs.head_matrices`."""
+be deleted afterwards. The bytes are those of `jobs.results.head_matrices`."""
 
 shard_sum = Table(
     "shard_sum",

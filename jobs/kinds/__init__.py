@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 from jobs.specs.base import JobSpec, RankingSource
 
 NAMES = ("attribution", "importance", "pruning", "attack")

@@ -25,7 +25,7 @@ from headwise.stats.attack import AttackSums
 from headwise.stats.shares import share
 from jobs.errors import Problem
 from jobs.kinds.triggers import TriggerRule, TriggerToken
-from jobs.results import Floats, Ints, ShardResult
+from jobs.results.base import Floats, Ints, ShardResult
 from jobs.specs.base import ROW_BYTES, Frozen, JobNumber, JobSpec, ModelSpec, Reference, at
 
 CLASSES_ASSUMED = 3

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
-from jobs.head_matrices import HeadMatrix
-from jobs.results import Bools, Floats, Ints, ShardResult
+from jobs.results.base import Bools, Floats, Ints, ShardResult
+from jobs.results.head_matrices import HeadMatrix
 from jobs.specs.base import ROW_BYTES, JobSpec, RankingSource
 
 _RULE = re.compile(r"^(auto|(gauss-legendre|left-riemann):(\d{1,4}))$")

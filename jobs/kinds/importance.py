@@ -11,7 +11,7 @@ from pydantic import Field
 
 from headwise.models.labels import Outputs
 from jobs.errors import Problem
-from jobs.results import Floats, ShardResult
+from jobs.results.base import Floats, ShardResult
 from jobs.specs.base import ROW_BYTES, JobSpec, RankingSource
 
 

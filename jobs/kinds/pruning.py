@@ -20,7 +20,7 @@ from headwise.models.labels import Outputs
 from headwise.stats.curve import Bools, Floats, curve_masks, notebook_mask
 from headwise.stats.sums import MaskSums
 from jobs.errors import InputError, Problem, refuse
-from jobs.results import ShardResult, SiteInfo
+from jobs.results.base import ShardResult, SiteInfo
 from jobs.specs.base import Frozen, JobNumber, JobSpec, Reference, at
 
 RANDOM = "random"

@@ -21,7 +21,7 @@ from headwise.naming import head_name, site_label
 from headwise.sentences import Sentence, Word, by_word, read_pieces, read_words, word_at
 from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build
 from jobs.errors import NotFoundError, refuse
-from jobs.head_tokens import STRONGEST
+from jobs.results.head_tokens import STRONGEST
 from scheduler.figures.base import Choices, FigureKind, Figures, source
 
 ALL = "all"

@@ -9,7 +9,7 @@ from db.results import rankings
 from headwise.naming import head_name
 from jobs.formatting import MISSING, count
 from jobs.kinds import ranking_source
-from jobs.results import HeadRank
+from jobs.results.base import HeadRank
 from jobs.specs.submission import parse_spec
 from scheduler.report.base import Part, Table, with_interval
 

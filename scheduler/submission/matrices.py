@@ -23,8 +23,8 @@ from db.results.matrices import Asked, Matrix
 from db.transaction import Transaction
 from headwise.naming import head_name
 from jobs.errors import ConflictError, NotFoundError, refuse
-from jobs.head_matrices import MOST_TOKENS, stored_heads
-from jobs.results import Floats
+from jobs.results.base import Floats
+from jobs.results.head_matrices import MOST_TOKENS, stored_heads
 from jobs.settings import Settings
 from jobs.states import JobState
 from scheduler.submission.quick_jobs import FIRST, row_again

@@ -42,7 +42,7 @@ import workers.worker
 from db.queue import claims, lifecycle, planning
 from db.results import bulk, commit
 from jobs.kinds.attribution import AttributionResult
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results.base import ExampleResult, SiteInfo
 from scheduler.broker import WAKE
 
 STEPPED: dict[str, tuple[Any, str]] = {

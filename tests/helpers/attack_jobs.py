@@ -18,7 +18,7 @@ from headwise.stats.attack import AttackSums
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome
 from jobs.kinds.triggers import TriggerToken
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results.base import ExampleResult, SiteInfo
 from jobs.specs.submission import canonical_json, parse_spec
 from tests.helpers.jobs import ALICE, job_values
 from tests.helpers.trigger_jobs import attributed_job

@@ -14,7 +14,7 @@ from db.queue.planning import Plan
 from jobs.kinds.attribution import AttributionResult
 from jobs.kinds.importance import ImportanceResult
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results.base import ExampleResult, SiteInfo
 
 ALICE = WorkerIdentity(
     name="alice",

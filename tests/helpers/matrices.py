@@ -13,8 +13,8 @@ from db.queue import claims
 from db.queue.claims import Claim
 from db.reads import results
 from db.results import commit
-from jobs.head_matrices import HeadMatrix, pack
 from jobs.outcome import Completed
+from jobs.results.head_matrices import HeadMatrix, pack
 from tests.helpers.jobs import ALICE, result_of
 
 TOKENS = 4

@@ -16,7 +16,7 @@ from db.results import commit
 from headwise.stats.sums import MaskSums
 from jobs.kinds.pruning import PruningResult
 from jobs.outcome import Completed
-from jobs.results import ExampleResult, SiteInfo
+from jobs.results.base import ExampleResult, SiteInfo
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.submit import check, submit

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from jobs.results import Floats, ShardResult
+from jobs.results.base import Floats, ShardResult
 from jobs.specs.base import JobSpec, RankingSource
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.results import ExampleResult
+from jobs.results.base import ExampleResult
 from tests.toy_kind.jobs import ToyResult, ToySpec
 from workers.block import Block
 

@@ -15,8 +15,8 @@ from db import schema
 from db.database import Database
 from db.results.words import to_columns
 from headwise.segmentation import Segmentation, Span
-from jobs.head_tokens import pack
 from jobs.kinds.head_importance import HeadSums, head_importance
+from jobs.results.head_tokens import pack
 
 
 def word_pieces(texts: Sequence[str]) -> tuple[list[str], Segmentation]:

@@ -11,7 +11,7 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results import rankings
 from headwise.naming import head_name
-from jobs.results import HeadRank
+from jobs.results.base import HeadRank
 from webui.context import choice, database
 from webui.figures.shown import show
 from webui.heads import SHOWN

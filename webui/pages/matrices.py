@@ -13,7 +13,7 @@ from db.reads.jobs import Job
 from db.reads.results import Example, Site
 from db.reads.status import Status, status_of
 from jobs.errors import InputError
-from jobs.head_matrices import MOST_TOKENS
+from jobs.results.head_matrices import MOST_TOKENS
 from scheduler.submission.matrices import (
     Found,
     HeadOnExample,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobs.kinds import modules
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 from workers.block import Block
 
 COMPUTE: dict[str, Callable[[Block[Any]], ShardResult]] = {

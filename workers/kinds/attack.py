@@ -13,7 +13,7 @@ from headwise.stats.attack import AttackSums
 from jobs.inputs.models import label_order
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, TriggerKind
 from jobs.kinds.triggers import Candidate, Cell, TextTokens, TriggerToken, merge
-from jobs.results import ExampleResult
+from jobs.results.base import ExampleResult
 from workers.block import Block
 
 _SPARE = 4

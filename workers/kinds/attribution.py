@@ -5,10 +5,10 @@ from __future__ import annotations
 import headwise
 from headwise import Attribution
 from headwise.segmentation import Segmentation
-from jobs.head_matrices import HeadMatrix
-from jobs.head_tokens import pack
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
-from jobs.results import ExampleResult
+from jobs.results.base import ExampleResult
+from jobs.results.head_matrices import HeadMatrix
+from jobs.results.head_tokens import pack
 from workers.block import Block, site_infos
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import headwise
 from headwise.pruning.importance import leave_one_out, taylor
 from jobs.kinds.importance import ImportanceResult, ImportanceSpec
-from jobs.results import ExampleResult, Floats
+from jobs.results.base import ExampleResult, Floats
 from workers.block import Block
 
 FAILED = "the loss or its gradient is not a finite number"

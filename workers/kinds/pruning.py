@@ -7,7 +7,7 @@ import numpy as np
 from headwise.pruning.masking import MaskEvaluation, evaluate_masks
 from headwise.stats.sums import MaskSums
 from jobs.kinds.pruning import PruningResult, PruningSpec
-from jobs.results import ExampleResult
+from jobs.results.base import ExampleResult
 from workers.block import Block
 
 FAILED = "the model's output is not a finite number"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jobs.kinds.pruning import Curves, PruningSpec, curves
-from jobs.results import SiteInfo
+from jobs.results.base import SiteInfo
 from jobs.specs.submission import parse_spec
 from tests.helpers.inputs import raw_submission, refused
 

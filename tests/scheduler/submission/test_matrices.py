@@ -17,7 +17,7 @@ from db.reads import results
 from db.results import commit
 from db.results.matrices import list_stored, read_matrix
 from jobs.errors import ConflictError, NotFoundError
-from jobs.head_matrices import MOST_TOKENS
+from jobs.results.head_matrices import MOST_TOKENS
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control

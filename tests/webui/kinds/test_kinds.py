@@ -19,7 +19,7 @@ from db.queue import claims, lifecycle
 from db.results import commit
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
-from jobs.results import SiteInfo
+from jobs.results.base import SiteInfo
 from tests.helpers.jobs import ALICE, EDGES, planned_job, result_of
 
 KINDS = (("encoder", 3), ("decoder", 2), ("cross", 2))

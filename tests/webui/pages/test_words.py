@@ -20,7 +20,7 @@ from db.results.words import to_columns
 from headwise.figures.palette import LEVELS
 from headwise.segmentation import Segmentation
 from headwise.sentences import Word, by_word, read_pieces, read_words, word_at
-from jobs.head_tokens import pack
+from jobs.results.head_tokens import pack
 from tests.helpers.tokenizers import byte_fallback, byte_level, encoded, unigram, word_piece
 from webui.filters import level
 

@@ -11,8 +11,8 @@ from db.database import Database
 from db.queue import claims
 from db.reads.results import example_head_tokens, get_example
 from db.results import commit
-from jobs.head_tokens import STEPS
 from jobs.outcome import Completed
+from jobs.results.head_tokens import STEPS
 from tests.helpers.classifiers import random_inputs, tiny
 from tests.helpers.jobs import ALICE, planned_job
 from tests.helpers.tokenizers import byte_level, classifier

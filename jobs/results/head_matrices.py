@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.results import Floats
+from jobs.results.base import Floats
 
 MOST_TOKENS = 128
 """Tokens of the longest text whose matrices are stored: a head takes 8 bytes for each pair of them,

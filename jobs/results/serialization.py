@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from jobs.results import ShardResult
+from jobs.results.base import ShardResult
 
 R = TypeVar("R", bound=ShardResult)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs.head_tokens import STEPS, STRONGEST, WHOLE, pack, unpack_head
+from jobs.results.head_tokens import STEPS, STRONGEST, WHOLE, pack, unpack_head
 
 
 def assert_near(found: object, want: np.ndarray) -> None:

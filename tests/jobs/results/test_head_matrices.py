@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.head_matrices import LAYER_BYTES, MOST_TOKENS, HeadMatrix, pack, stored_heads, unpack
 from jobs.kinds.attribution import AttributionResult
-from jobs.result_bytes import from_bytes, to_bytes
+from jobs.results.head_matrices import (
+    LAYER_BYTES,
+    MOST_TOKENS,
+    HeadMatrix,
+    pack,
+    stored_heads,
+    unpack,
+)
+from jobs.results.serialization import from_bytes, to_bytes
 from tests.helpers.jobs import result_of
 
 

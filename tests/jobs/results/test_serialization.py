@@ -18,8 +18,8 @@ from jobs.kinds.attribution import AttributionResult
 from jobs.kinds.importance import ImportanceResult
 from jobs.kinds.pruning import PruningResult
 from jobs.kinds.triggers import TriggerToken
-from jobs.result_bytes import UnreadableError, from_bytes, to_bytes
-from jobs.results import ExampleResult, ShardResult
+from jobs.results.base import ExampleResult, ShardResult
+from jobs.results.serialization import UnreadableError, from_bytes, to_bytes
 from tests.helpers.jobs import importance_of, result_of
 
 

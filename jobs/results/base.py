@@ -44,7 +44,7 @@ class ExampleResult:
     token_attribution: list[list[float]] | None = None
     """[site, key token]: attribution summed over the site's heads and queries."""
     head_token_attribution: bytes | None = None
-    """The same by head, [site, head, key token], packed by `jobs.head_tokens`."""
+    """The same by head, [site, head, key token], packed by `jobs.results.head_tokens`."""
     interactions: str | None = None
     """The cells for the example's attribution tree: JSON of `headwise.trees.Interactions`."""
     truncated: bool = False

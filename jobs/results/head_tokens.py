@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.results import Floats
+from jobs.results.base import Floats
 
 WHOLE = 128
 """Up to this many tokens, all are kept."""
