@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from jobs.errors import InputError, Problem, nearest, refuse
-from jobs.fair_share import FairShare, parse_weights
 from jobs.people import HIGHEST_PRIORITY, LOWEST_PRIORITY, Role
+from jobs.scheduling.fair_share import FairShare, parse_weights
 from jobs.specs.validation import message_of
 
 PREFIX = "HEADWISE_"

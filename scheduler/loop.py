@@ -33,10 +33,10 @@ from jobs.errors import HubUnavailableError, InputError, UnavailableError
 from jobs.inputs.data import open_rows
 from jobs.inputs.understood import Understood
 from jobs.inputs.uploads import remove_unused
-from jobs.plan import block_size, first_ranges
 from jobs.processes import systemd
 from jobs.processes.logs import bind_process, contained
 from jobs.processes.traces import configure_traces, end_traces, span
+from jobs.scheduling.plan import block_size, first_ranges
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec
 from scheduler.broker import ANNOUNCE_SECONDS, delete_delivered, make_app, wake

@@ -14,8 +14,8 @@ from headwise.errors import ModelError, OptionError
 from headwise.options import Partial
 from jobs.errors import UnavailableError
 from jobs.outcome import Completed, PartialBlock, Stage, StopReason
-from jobs.plan import blocks
 from jobs.results.base import ShardResult
+from jobs.scheduling.plan import blocks
 from jobs.specs.base import JobSpec
 from jobs.specs.submission import parse_spec
 from workers.block import Block, Progress

@@ -26,8 +26,8 @@ from jobs.kinds.head_importance import (
     head_importance,
     importance_hash,
 )
-from jobs.plan import blocks
 from jobs.results.base import HeadRank
+from jobs.scheduling.plan import blocks
 
 _MEANS = {
     "attattr": "mean",

@@ -41,7 +41,7 @@ from db.queue.sql import (
 )
 from db.transaction import Transaction
 from jobs.outcome import AttemptEnd, AttemptOutcome, PartialBlock, Stage
-from jobs.plan import Lease, take
+from jobs.scheduling.plan import Lease, take
 from jobs.states import Control
 
 CLAIM_TRIES = 6

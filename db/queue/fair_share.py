@@ -5,7 +5,7 @@ from __future__ import annotations
 from db.database import Database
 from db.queue.sql import FINAL
 from db.transaction import Transaction
-from jobs.fair_share import FairShare
+from jobs.scheduling.fair_share import FairShare
 
 WRITE = """
 INSERT INTO fair_share (id, half_life, ageing) VALUES (1, :half_life, :ageing)

@@ -55,7 +55,7 @@ from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.inputs.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
-from jobs.plan import Lease
+from jobs.scheduling.plan import Lease
 from jobs.states import FINAL_JOB_STATES, JobState, ShardState
 
 log = structlog.get_logger()

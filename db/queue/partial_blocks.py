@@ -12,8 +12,8 @@ import structlog
 from db.transaction import Transaction
 from jobs.kinds import RESULTS
 from jobs.outcome import PartialBlock
-from jobs.plan import Lease
 from jobs.results import serialization
+from jobs.scheduling.plan import Lease
 
 log = structlog.get_logger()
 

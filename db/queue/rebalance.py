@@ -1,7 +1,7 @@
 """Shortening leases, so that idle workers get shards and urgent jobs start soon.
 
-`jobs.rebalance` decides which. The holder learns of it within seconds, and stores what is left to
-it.
+`jobs.scheduling.rebalance` decides which. The holder learns of it within seconds, and stores what
+is left to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from db.queue import claims
 from db.queue.lifecycle import take_back
 from db.queue.sql import RUNNING, TYPICAL, WAITING_QUEUES
 from jobs.processes.logs import contained
-from jobs.rebalance import HeldLease, room, tails, too_slow
+from jobs.scheduling.rebalance import HeldLease, room, tails, too_slow
 
 TOO_SLOW = "its worker was far slower than the job's others"
 

@@ -31,7 +31,7 @@ from db.queue.sql import DONE, FAIL_READY, RETRY, STAGE, SUSPECTS
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from jobs.outcome import Errored, HandedBack, Stage
-from jobs.plan import block_end, halves
+from jobs.scheduling.plan import block_end, halves
 
 MAX_ERRORS = 3
 """A shard that raised this many errors is halved, or fails."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from db.queue.sql import CUT_OFF, HOLD, HOLD_IF_FREE, SHORTEN
 from db.transaction import Transaction
-from jobs.plan import Lease
+from jobs.scheduling.plan import Lease
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 
 from db.database import Database
-from jobs.estimates import PastJob
+from jobs.scheduling.estimates import PastJob
 
 MOST_JOBS = 100
 """Jobs that are looked at; the newest."""

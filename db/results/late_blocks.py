@@ -27,8 +27,8 @@ from db.transaction import Transaction
 from headwise.stats.ranking import ImportanceSums
 from jobs.errors import UnavailableError
 from jobs.outcome import HandedBack, PartialBlock, StopReason
-from jobs.plan import Lease
 from jobs.results.base import ShardResult
+from jobs.scheduling.plan import Lease
 
 log = structlog.get_logger()
 

@@ -91,7 +91,7 @@ fair_share = Table(
     Column("ageing", Integer, nullable=False),
     info=kept(Lifetime.INSTALLATION),
 )
-"""One row: the rules of `jobs.fair_share`, as the scheduler was started with."""
+"""One row: the rules of `jobs.scheduling.fair_share`, as the scheduler was started with."""
 
 claim_count = Table(
     "claim_count",

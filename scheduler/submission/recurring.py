@@ -19,7 +19,7 @@ from jobs.errors import (
     nearest,
     refuse,
 )
-from jobs.recurring import last_time, next_time, parse_recurring
+from jobs.scheduling.recurring import last_time, next_time, parse_recurring
 from jobs.settings import Settings
 from scheduler.submission.submit import Checked, check, new_job, read_submission, rows_of
 

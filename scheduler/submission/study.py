@@ -24,7 +24,7 @@ from jobs.formatting import counted, time_range
 from jobs.inputs.data import Rows
 from jobs.inputs.models import model_facts
 from jobs.people import user_of
-from jobs.plan import Estimate
+from jobs.scheduling.plan import Estimate
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 from jobs.specs.submission import parse_spec

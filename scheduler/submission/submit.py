@@ -26,7 +26,6 @@ from db.reads import past_jobs
 from db.reads.jobs import Job
 from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
-from jobs.estimates import experience
 from jobs.formatting import counted
 from jobs.inputs.data import Rows, data_file, open_rows
 from jobs.inputs.hub import dataset_address
@@ -37,8 +36,9 @@ from jobs.inputs.texts import try_texts
 from jobs.inputs.understood import Understood
 from jobs.kinds import DEFAULT, SPECS
 from jobs.people import highest_priority, priority_problems
-from jobs.plan import Estimate, estimate
 from jobs.processes.traces import span_of_past
+from jobs.scheduling.estimates import experience
+from jobs.scheduling.plan import Estimate, estimate
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec, read_strictly
 from jobs.specs.submission import Submission, canonical_json, parse_submission, spec_hash

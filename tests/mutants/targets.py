@@ -15,6 +15,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "db/queue/splitting.py": (*_QUEUE, _MODEL),
     "db/queue/limits.py": (*_SQLITE, "tests/scheduler/submission/test_limits.py"),
     "jobs/kinds/head_importance.py": ("tests/jobs/kinds/test_head_importance.py",),
-    "jobs/plan.py": ("tests/jobs/test_plan.py",),
+    "jobs/scheduling/plan.py": ("tests/jobs/scheduling/test_plan.py",),
     "headwise/attribution/quadrature.py": ("tests/headwise/attribution/test_quadrature.py",),
 }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 import webui.api
 from jobs.kinds import SPECS
 from jobs.notifications import NewRecipient
-from jobs.recurring import Recurring
+from jobs.scheduling.recurring import Recurring
 from jobs.settings import Settings
 from jobs.specs.base import inner_model, read_strictly
 from jobs.specs.submission import Changes, Submission

@@ -13,7 +13,7 @@ from jobs.errors import InputError, LimitError, Problem, nearest, refuse
 from jobs.inputs.uploads import save_upload
 from jobs.kinds import DEFAULT, SPECS
 from jobs.people import highest_priority
-from jobs.recurring import Recurring
+from jobs.scheduling.recurring import Recurring
 from jobs.specs.fields import SpecField, fields_of
 from jobs.specs.submission import Submission
 from scheduler.serializers import checked_json

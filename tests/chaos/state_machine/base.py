@@ -8,7 +8,7 @@ from db.database import Database
 from db.queue import lifecycle
 from db.queue.recovery import MAX_LOADING_LOSSES, MAX_LOSSES
 from jobs.outcome import Stage
-from jobs.plan import block_end, halves
+from jobs.scheduling.plan import block_end, halves
 from tests.chaos.state_machine.model import BLOCK, Job, Shard
 
 

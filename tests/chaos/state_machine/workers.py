@@ -12,7 +12,7 @@ from db.queue.claims import ANYTHING, Ask, Claim
 from db.queue.recovery import MAX_ERRORS
 from db.results import commit
 from jobs.outcome import Completed, Errored, HandedBack, Stage
-from jobs.plan import block_end, blocks, halves
+from jobs.scheduling.plan import block_end, blocks, halves
 from tests.chaos.state_machine.base import Base
 from tests.chaos.state_machine.model import BLOCK, LEASE, ONE_BLOCK, Shard, backoff
 from tests.helpers.jobs import ALICE, BOB, result_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobs.kinds.attribution import shard_sums
 from jobs.kinds.head_importance import SUM_NAMES, Z95, HeadSums, head_importance, importance_hash
-from jobs.plan import blocks
+from jobs.scheduling.plan import blocks
 from tests.helpers.jobs import result_of
 
 

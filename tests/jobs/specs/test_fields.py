@@ -12,7 +12,7 @@ from jobs.errors import InputError
 from jobs.kinds import SPECS
 from jobs.kinds.pruning import PruningSpec
 from jobs.notifications import parse_recipient
-from jobs.recurring import parse_recurring
+from jobs.scheduling.recurring import parse_recurring
 from jobs.specs.fields import fields_of, from_text
 from jobs.specs.submission import Submission, parse_changes, parse_submission
 from jobs.study import parse_study

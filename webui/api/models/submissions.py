@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, JsonValue, create_model
 
 from jobs.kinds import SPECS
-from jobs.plan import Estimate
+from jobs.scheduling.plan import Estimate
 from jobs.settings import QUEUE_NAME
 from jobs.specs import submission
 from jobs.specs.base import Frozen, JobSpec, ModelSpec

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from db.ops.conditions import Notice
 from db.ops.fleet import ProcessState, Scheduler, Worker
 from db.queue.recurring import Run
-from jobs import recurring
+from jobs.scheduling import recurring
 from webui.contract.models import Answer, RawBody
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jobs.estimates import Experience
 from jobs.formatting import time_range
+from jobs.scheduling.estimates import Experience
 
 MAX_SHARD_EXAMPLES = 20_000
 MAX_RANGES = 64

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.rebalance import WORTH_SECONDS, HeldLease, room, tails, too_slow
+from jobs.scheduling.rebalance import WORTH_SECONDS, HeldLease, room, tails, too_slow
 
 
 def lease(**changes: Any) -> HeldLease:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.plan import Lease, block_end
+from jobs.scheduling.plan import Lease, block_end
 
 WORTH_SECONDS = 5.0
 """A tail shorter than this is not worth another shard."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.estimates import Experience, Range
-from jobs.plan import (
+from jobs.scheduling.estimates import Experience, Range
+from jobs.scheduling.plan import (
     MAX_SHARD_EXAMPLES,
     Estimate,
     block_size,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.recurring import last_time, next_time, parse_recurring
+from jobs.scheduling.recurring import last_time, next_time, parse_recurring
 from tests.helpers.inputs import refused
 
 BERLIN = "Europe/Berlin"

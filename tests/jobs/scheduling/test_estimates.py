@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.estimates import (
+from jobs.scheduling.estimates import (
     MOST_SPREAD,
     RATE_WINDOW,
     PastJob,
