@@ -227,7 +227,7 @@ def _on_http_error(error: HTTPException) -> Response:
         message, remedy = _REFUSALS[status]
     elif status is HTTPStatus.NOT_FOUND:
         message, remedy = "nothing has this address", "Start from the list of jobs."
-        if request.path.startswith("/api/"):
+        if wants_json():
             remedy = "GET /api/v1/openapi.json lists every address."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
         known = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
@@ -287,7 +287,7 @@ def _on_bug(error: Exception) -> Response:
 def wants_json() -> bool:
     """True if the client wants errors as JSON: under /api, or where it does not accept HTML."""
     best: Callable[..., str | None] = request.accept_mimetypes.best_match
-    return request.path.startswith("/api/") or (
+    return f"{request.path}/".startswith("/api/") or (
         best(["text/html", "application/json"], default="text/html") == "application/json"
     )
 

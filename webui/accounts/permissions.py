@@ -117,7 +117,9 @@ RULES: dict[str, Rule] = {
     "new_job.create": _submits("submit"),
     **dict.fromkeys(("lab.show", "lab.old_form", "lab.old_result"), READS),
     "lab.create": _submits("submit"),
-    **dict.fromkeys(("matrices.compute_matrix", "head_api.compute_matrix"), _submits("submit")),
+    **dict.fromkeys(
+        ("matrices.compute_matrix", "head_api.compute_matrix"), _submits("compute matrix")
+    ),
     "first_visit.run_demo": _submits("submit"),
     "lab.export": _EXPORT,
     **dict.fromkeys(("studies.index", "studies.show", "studies.compare"), READS),

@@ -15,6 +15,7 @@ from webui.accounts.permissions import OWNED, Rule
 from webui.accounts.person import person
 from webui.accounts.proxies import client_address
 from webui.context import database
+from webui.contract.idempotency import REPLAYED
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ def of_request(rule: Rule, response: Response) -> None:
     """Write what the request did, or was refused."""
     refused = response.status_code == 403
     if not rule.action or (response.status_code >= 400 and not refused):
+        return
+    if REPLAYED in response.headers:  # it did nothing
         return
     given = request.view_args or {}
     action = rule.action.format_map(_Named(given))

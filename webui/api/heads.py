@@ -167,6 +167,7 @@ def get_matrix(
     MatrixAnswer,
     statuses=(HTTPStatus.OK, HTTPStatus.CREATED),
     errors=(HTTPStatus.CONFLICT,),
+    creates=True,
 )
 def compute_matrix(
     job_id: int, example_no: int, layer: int, head: int, query: HeadQuery

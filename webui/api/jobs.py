@@ -43,7 +43,7 @@ from webui.api.models.submissions import (
 )
 from webui.context import database, settings
 from webui.contract import cursors
-from webui.contract.operations import operation
+from webui.contract.operations import operation, streams
 from webui.pages import many_jobs, notices
 from webui.polling import conditional, job_version
 
@@ -159,7 +159,7 @@ def control_job(job_id: int, action: str) -> JobAnswer:
 
 
 @blueprint.post("/jobs/actions")
-@operation(TAG, ManyAnswer)
+@operation(TAG, ManyAnswer, creates=True)
 def act_on_jobs(json: ManyBody) -> ManyAnswer:
     """Pause, resume, cancel, retry, change the priority of, purge or delete many jobs.
 
@@ -221,6 +221,7 @@ def read_log(job_id: int, query: LogQuery) -> LogPage:
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/log.txt")
 @operation(TAG, media_types=["text/plain"])
+@streams
 def download_log(job_id: int, query: LogFilter) -> Response:
     """Download the whole log of a job as text."""
     job_reads.get_job(database(), job_id)

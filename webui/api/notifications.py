@@ -59,7 +59,7 @@ def delete_recipient(number: int) -> RemovedAnswer:
 
 
 @blueprint.post("/recipients/<int(max=2147483647):number>/test")
-@operation(TAG, RecipientAnswer)
+@operation(TAG, RecipientAnswer, creates=True)
 def test_recipient(number: int) -> RecipientAnswer:
     """Send a recipient a test."""
     one = notifications.get(database(), number)

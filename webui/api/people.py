@@ -33,7 +33,7 @@ from webui.api.models.people import (
 from webui.api.models.system import RemovedAnswer
 from webui.context import database, settings
 from webui.contract import cursors
-from webui.contract.operations import operation
+from webui.contract.operations import forgets, operation
 
 TAG = "People"
 _CONFLICT = (HTTPStatus.CONFLICT,)
@@ -65,7 +65,8 @@ def list_tokens() -> TokensAnswer:
 
 
 @blueprint.post("/tokens")
-@operation(TAG, NewTokenAnswer, statuses=(HTTPStatus.CREATED,))
+@operation(TAG, NewTokenAnswer, statuses=(HTTPStatus.CREATED,), creates=True)
+@forgets("secret")
 def create_token(json: TokenBody) -> tuple[NewTokenAnswer, int]:
     """Make a token; its secret is in this answer, and nowhere else."""
     number, secret = tokens.make(database(), own(), json.name, json.scope, json.days)
@@ -93,7 +94,7 @@ def list_accounts() -> AccountsAnswer:
 
 
 @blueprint.post("/accounts")
-@operation(TAG, AccountAnswer, statuses=(HTTPStatus.CREATED,), errors=_CONFLICT)
+@operation(TAG, AccountAnswer, statuses=(HTTPStatus.CREATED,), errors=_CONFLICT, creates=True)
 def create_account(json: AccountBody) -> tuple[AccountAnswer, int]:
     """Add an account without a way in: make a link for it."""
     added = accounts.add(database(), json.name, json.role)
@@ -133,7 +134,8 @@ def delete_account(account: int) -> RemovedAnswer:
 
 
 @blueprint.post("/accounts/<int(max=2147483647):account>/link")
-@operation(TAG, LinkAnswer)
+@operation(TAG, LinkAnswer, creates=True)
+@forgets("url")
 def create_link(account: int) -> LinkAnswer:
     """Make a one-time link, with which they choose a password; earlier links are dead."""
     if "password" not in settings().ways:

@@ -10,7 +10,7 @@ from webui.accounts import trail
 from webui.accounts.person import client
 from webui.api.models.tables import SqlAnswer, SqlBody, SqlPlanAnswer
 from webui.context import attachment, database, settings
-from webui.contract.operations import operation
+from webui.contract.operations import operation, streams
 from webui.pages.console import MEDIA_TYPES, as_file
 from webui.pages.results import csv_table, find_table
 
@@ -23,6 +23,7 @@ blueprint = Blueprint("tables_api", __name__, url_prefix="/api/v1")
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/tables/<name>.arrow")
 @operation(TAG, media_types=[ARROW])
+@streams
 def get_arrow_table(job_id: int, name: str) -> Response:
     """Stream all rows of a published view that belong to a job, as an Arrow IPC stream."""
     view = find_table(job_id, name)
@@ -32,6 +33,7 @@ def get_arrow_table(job_id: int, name: str) -> Response:
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/tables/<name>.csv")
 @operation(TAG, media_types=[CSV])
+@streams
 def get_csv_table(job_id: int, name: str) -> Response:
     """Stream the same as CSV (RFC 4180)."""
     return csv_table(job_id, name)

@@ -13,6 +13,7 @@ from flask import Flask
 from pydantic import TypeAdapter
 
 from webui.accounts.cookies import SESSION
+from webui.contract.idempotency import REPLAYED
 from webui.contract.operations import JSON, OPERATIONS, Operation, api
 from webui.contract.problems import KINDS, MEDIA_TYPE, REFERENCE, RETRY_SECONDS, ProblemDetails
 
@@ -158,7 +159,7 @@ def _answers(
         if method == "get" and operation.conditional:
             headers["ETag"] = _header("Version of the answer, for `If-None-Match`.")
         if operation.creates:
-            headers["Idempotency-Replayed"] = _header(
+            headers[REPLAYED] = _header(
                 "`true` where this is the kept answer of an earlier request with the same key."
             )
         yield code, {**one, "content": content, **({"headers": headers} if headers else {})}

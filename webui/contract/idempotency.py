@@ -23,6 +23,8 @@ from webui.accounts.person import person
 from webui.context import database
 
 HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+"""Header of a kept answer that is sent again."""
 _KEY = re.compile(r"[!-~]{1,200}")
 
 
@@ -30,8 +32,11 @@ class KeyReusedError(InputError):
     """A key that belongs to another request."""
 
 
-def once(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Carry out requests with the same key once."""
+def once(view: Callable[..., Response], secret: str | None = None) -> Callable[..., Response]:
+    """Carry out requests with the same key once.
+
+    secret: field of the answer that is not kept, and null when it is sent again
+    """
 
     @wraps(view)
     def answer(*args: Any, **kwargs: Any) -> Response:
@@ -41,12 +46,12 @@ def once(view: Callable[..., Response]) -> Callable[..., Response]:
         if not _KEY.fullmatch(key):
             message = "must be 1 to 200 visible ASCII characters"
             raise refuse(HEADER, key, message, "A UUID will do.")
-        return _once(key, lambda: view(*args, **kwargs))
+        return _once(key, lambda: view(*args, **kwargs), secret)
 
     return answer
 
 
-def _once(key: str, carry_out: Callable[[], Response]) -> Response:
+def _once(key: str, carry_out: Callable[[], Response], secret: str | None) -> Response:
     opened, owner, digest = database(), _owner(), _request_hash()
     if found := replies.reserve(opened, owner, key, digest):
         return _again(key, digest, found)
@@ -56,7 +61,7 @@ def _once(key: str, carry_out: Callable[[], Response]) -> Response:
         with suppress(UnavailableError):
             replies.release(opened, owner, key)
         raise
-    replies.keep(opened, owner, key, response.status_code, response.get_data())
+    replies.keep(opened, owner, key, response.status_code, _kept(response, secret))
     return response
 
 
@@ -75,8 +80,14 @@ def _again(key: str, digest: str, found: replies.Reply) -> Response:
             "Send it again in a moment; if this stays, look whether it was carried out."
         )
     response = Response(found.body, status=found.status, mimetype="application/json")
-    response.headers["Idempotency-Replayed"] = "true"
+    response.headers[REPLAYED] = "true"
     return response
+
+
+def _kept(response: Response, secret: str | None) -> bytes:
+    """The body of an answer without its secret."""
+    body = response.get_data()
+    return body if secret is None else json.dumps({**json.loads(body), secret: None}).encode()
 
 
 def _owner() -> str:

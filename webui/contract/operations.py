@@ -41,6 +41,7 @@ class Operation:
     creates: bool
     """True where `Idempotency-Key` is understood."""
     conditional: bool
+    """True if a GET is answered with an `ETag`."""
     files: Mapping[str, str]
     """Files of a multipart body: a field and its description."""
 
@@ -115,13 +116,12 @@ def operation(
         answers = Answers(**{f"HTTP_{one.value}": answer for one in statuses})
         described = api.validate(resp=answers, tags=[tag], operation_id=view.__name__)(view)
         if creates:
-            described = once(described)
+            described = once(described, _SECRETS.get(view))
         OPERATIONS[described] = Operation(
             errors=tuple(errors),
             media_types=tuple(media_types),
             creates=creates,
-            conditional=answer is not None
-            or any(kind.startswith("image/") for kind in media_types),
+            conditional=view not in _STREAMED,
             files=_FILES.get(view, {}),
         )
         return cast(Callable[..., Response], described)
@@ -139,4 +139,22 @@ def takes_files(**files: str) -> Callable[[View], View]:
     return decorate
 
 
+def forgets(field: str) -> Callable[[View], View]:
+    """Decorate a view, below `operation`, whose kept answer goes without this field: a secret."""
+
+    def decorate(view: View) -> View:
+        _SECRETS[view] = field
+        return view
+
+    return decorate
+
+
+def streams(view: View) -> View:
+    """Decorate a view, below `operation`, that answers in pieces: without an `ETag`."""
+    _STREAMED.add(view)
+    return view
+
+
 _FILES: dict[Callable[..., Any], Mapping[str, str]] = {}
+_SECRETS: dict[Callable[..., Any], str] = {}
+_STREAMED: set[Callable[..., Any]] = set()

@@ -60,3 +60,24 @@ def test_tokens_make_tokens_with_the_scope_admin_only(lab: Lab) -> None:
     assert browser.delete(f"/api/v1/tokens/{number}").json() == {"removed": number}
     assert lab.program(made.json()["secret"]).get("/api/v1/jobs").status_code == 401
     assert browser.post("/api/v1/tokens", json={"name": "n", "scope": "admin"}).status_code == 400
+
+
+def test_what_is_made_once_is_logged_once_and_its_secret_is_not_kept(lab: Lab) -> None:
+    admin = program_of(lab, "root", Scope.ADMIN)
+    account = admin.post("/api/v1/accounts", json={"name": "Zed"}).json()["id"]
+    for path, body, secret, action in (
+        ("/api/v1/tokens", {"name": "once"}, "secret", "create token"),
+        (f"/api/v1/accounts/{account}/link", None, "url", "link account"),
+    ):
+        logged = len(lab.log(action))
+        headers = {"Idempotency-Key": f"made-{secret}"}
+        first, again = (admin.post(path, json=body, headers=headers) for _ in range(2))
+        assert first.json()[secret]
+        assert again.status_code == first.status_code
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert again.json() == {**first.json(), secret: None}
+        assert len(lab.log(action)) == logged + 1
+        kept = lab.stack.rows("SELECT body FROM reply")
+        assert not any(first.json()[secret].encode() in bytes(one["body"]) for one in kept)
+    names = [one["name"] for one in admin.get("/api/v1/tokens").json()["tokens"]]
+    assert names.count("once") == 1

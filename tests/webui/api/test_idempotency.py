@@ -17,6 +17,7 @@ from db.database import Database
 from db.ops import replies
 from jobs.errors import UnavailableError
 from tests.webui.api.answers import problems
+from webui.contract.operations import OPERATIONS
 
 KEY = {"Idempotency-Key": "0b8e6a5e-1"}
 
@@ -149,3 +150,20 @@ def test_uploads_are_known_by_their_content(empty: SimpleNamespace) -> None:
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json["path"] == first.json["path"]
     problems(send(b'{"text": "two"}\n'), 422)
+
+
+CREATES_NOTHING = {
+    *("check_job", "check", "preview_file"),
+    *("run_sql", "explain_sql", "run_sql_as_csv", "run_sql_as_json", "run_sql_as_parquet"),
+    *("control_job", "control", "control_recurring"),
+}
+"""Operations that only answer, or ask for a state: sent twice, they do the same as once."""
+
+
+def test_whatever_creates_something_takes_a_key(app: Flask) -> None:
+    posts = {
+        app.view_functions[rule.endpoint].__name__: OPERATIONS[app.view_functions[rule.endpoint]]
+        for rule in app.url_map.iter_rules()
+        if "POST" in (rule.methods or ()) and app.view_functions[rule.endpoint] in OPERATIONS
+    }
+    assert {name for name, one in posts.items() if not one.creates} == CREATES_NOTHING

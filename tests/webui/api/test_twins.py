@@ -255,6 +255,28 @@ def test_every_get_can_be_asked_again(
 
 
 @pytest.mark.parametrize(
+    ("path", "status"),
+    [("jobs", 304), ("jobs/1", 304), ("jobs/99", 404), ("openapi.json", 304), ("sql/views", 304)],
+)
+def test_any_version_of_what_is_there(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace, path: str, status: int
+) -> None:
+    seeding.seed_job(database)
+    assert client.get(f"/api/v1/{path}", headers={"If-None-Match": "*"}).status_code == status
+
+
+def test_other_conditions_are_not_read(empty: SimpleNamespace) -> None:
+    for header in ("If-Match", "If-Range", "Range"):
+        answer = empty.client.get("/api/v1/jobs", headers={header: '"other"'})
+        assert (answer.status_code, answer.json["jobs"]) == (200, [])
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/jobs"])
+def test_no_address_of_the_api_answers_with_a_page(empty: SimpleNamespace, path: str) -> None:
+    problems(empty.client.get(path, headers={"Accept": "text/html"}), 404)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"path": NaN}',

@@ -158,3 +158,20 @@ def test_what_is_wrong_names_the_remedy(
     assert "not stored any more" in page.text
     assert client.post(f"{PAGE}/matrix", data={"example": "x"}).status_code == 400
     assert client.post(f"{PAGE}/matrix", data={"attention_type": "sideways"}).status_code == 404
+
+
+def test_a_request_that_is_sent_again_submits_nothing(
+    client: FlaskClient, database: Database, job: int
+) -> None:
+    key = {"Idempotency-Key": "matrix-of-2"}
+    first, again = (client.post(ADDRESS, headers=key) for _ in range(2))
+    assert (first.status_code, first.json["state"], first.json["job"]) == (201, "computing", 2)
+    assert (again.status_code, again.json) == (201, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert client.post(ADDRESS).status_code == 200  # another request: it is on its way
+    asked = database.rows("SELECT action, object, detail FROM audit ORDER BY id")[-2:]
+    assert [(one["action"], one["object"]) for one in asked] == [
+        ("compute matrix", "job 2"),
+        ("compute matrix", "job 1"),
+    ]
+    assert json.loads(asked[0]["detail"]) == {"example_no": 2, "layer": 1, "head": 0}

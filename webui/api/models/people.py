@@ -68,7 +68,8 @@ class AccountChangesBody(BaseModel):
 class LinkAnswer(Answer):
     """A one-time link, with which a person chooses a password; shown only now."""
 
-    url: str
+    url: str | None
+    """Null where this is the kept answer to a request that was sent again."""
     hours: int
     """The time for which it works."""
 
@@ -103,8 +104,9 @@ class TokenAnswer(Answer):
 class NewTokenAnswer(TokenAnswer):
     """A token that was just made."""
 
-    secret: str
-    """The secret that programs send; shown only now."""
+    secret: str | None
+    """The secret that programs send; shown only now, and null in the kept answer to a request that
+    was sent again."""
 
 
 class TokensAnswer(Answer):
