@@ -71,5 +71,5 @@ def connected() -> Iterator[Store]:
         return
     from cli.store.remote import RemoteStore
 
-    with closing(RemoteStore(server.address, server.token)) as store:
+    with closing(RemoteStore(server.address, server.token)) as store, store.translated():
         yield store

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,7 @@ from jobs.errors import HeadwiseError, InputError, Problem, SignInError, refuse
 TIMEOUT_SECONDS = 120.0
 """Longest wait for an answer: checking a submission may read a large file."""
 PAGE = 500
-NO_ADDRESS = "nothing has this address"
-"""The server's words for a request that it does not know."""
 API = "/api/v1"
-
-
-class Answer(dict[str, Any]):
-    """An object of an answer. What it lacks, a server of another release does not know yet."""
-
-    def __missing__(self, key: str) -> Any:
-        raise HeadwiseError(
-            f"The server's answer has no {key!r}: it runs an older release than this command, "
-            f"{version('headwise')}. Use the same release on both sides."
-        )
 
 
 class RemoteStore(Store):
@@ -156,7 +143,7 @@ class RemoteStore(Store):
 
     def recurring(self) -> list[Facts]:
         """Recurring jobs with their last runs."""
-        return list(self._get("/recurring")["recurring"])
+        return self._rows("/recurring", "recurring")
 
     def add_recurring(self, raw: Raw) -> Facts:
         """Check and store a recurring job."""
@@ -171,7 +158,7 @@ class RemoteStore(Store):
 
     def recipients(self) -> list[Facts]:
         """Recipients of notifications."""
-        return list(self._get("/recipients")["recipients"])
+        return self._rows("/recipients", "recipients")
 
     def add_recipient(self, raw: Raw, user: str) -> Facts:
         """Add a recipient of one's own, and send it a test."""
@@ -273,6 +260,10 @@ class RemoteStore(Store):
             page = self._get(page["next"].removeprefix(API))
             yield page
 
+    def _rows(self, path: str, name: str) -> list[Facts]:
+        """All rows of a list, `name` in its answers."""
+        return [row for page in self._pages(path, {}) for row in page[name]]
+
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Facts:
         return self._decoded(self._answered("GET", path, query=query))
 
@@ -280,26 +271,26 @@ class RemoteStore(Store):
         return self._decoded(self._answered(method, path, **given))
 
     def _decoded(self, answer: Any) -> Facts:
-        with self._translated():
-            found: Facts = self._connection.decoded(answer, Answer)
+        with self.translated():
+            found: Facts = self._connection.decoded(answer)
         return found
 
     def _answered(self, method: str, path: str, **given: Any) -> Any:
         """The answer to a request. Raises the errors of `jobs.errors`."""
         patient = self._reached and method == "GET"
         self._connection.retry_seconds = RETRY_SECONDS if patient else 0.0
-        with self._translated():
+        with self.translated():
             answer = self._connection.send(method, path, **given)
         self._reached = True
         return answer
 
     @contextmanager
     def _stream(self, path: str, **given: Any) -> Iterator[Iterator[bytes]]:
-        with self._translated(), self._connection.stream(path, **given) as pieces:
+        with self.translated(), self._connection.stream(path, **given) as pieces:
             yield pieces
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Raise the client's errors as ours, as the same mistake on this machine would be told."""
         try:
             yield
@@ -315,23 +306,9 @@ class RemoteStore(Store):
                 f"{self.address}: {said}. Make a token on your account's page there, and "
                 f"`headwise login {self.address}`."
             )
-        unknown = any(problem.message == NO_ADDRESS for problem in found)
-        if unknown or error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            return self._other_release()
         if not found or found[0].field not in ("request", "server"):
             return InputError(found) if found else HeadwiseError(str(error))
         return HeadwiseError(" ".join(f"{one.message} {one.remedy}".strip() for one in found))
-
-    def _other_release(self) -> HeadwiseError:
-        """The error for an address that the server does not have."""
-        try:
-            there = self._connection.json("GET", "/openapi.json")["info"]["version"]
-        except (ServerError, KeyError, TypeError):
-            there = "another release"
-        return HeadwiseError(
-            f"{self.address} does not know this request: it runs Headwise {there}, and this is "
-            f"{version('headwise')}. Use the same release on both sides."
-        )
 
 
 def _compared(numbers: Sequence[int], studies: bool) -> tuple[str, dict[str, str]]:

@@ -23,7 +23,7 @@ from db.results.rankings import Ranked
 from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import InputError, NotFoundError, refuse
-from jobs.kinds.pruning import Direction, PruningResult, PruningSpec, Scope, curves
+from jobs.kinds.pruning import Direction, PruningResult, PruningScope, PruningSpec, curves
 from jobs.results.base import SiteInfo
 
 MEASURES = ("accuracy", "macro_f1", "loss")
@@ -82,7 +82,7 @@ class Point:
     source: str
     draw: int
     direction: Direction
-    scope: Scope
+    scope: PruningScope
     share: float
     removed: int
     mask_no: int
@@ -203,7 +203,7 @@ def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
 
 
 def _point(row: RowMapping, result: MaskResult | None) -> Point:
-    typed = {"direction": Direction(row["direction"]), "scope": Scope(row["scope"])}
+    typed = {"direction": Direction(row["direction"]), "scope": PruningScope(row["scope"])}
     return Point(**{**row, **typed}, result=result)
 
 
@@ -290,7 +290,7 @@ def _choose(tx: Transaction, job_id: int, halves: tuple[MaskSums, MaskSums]) -> 
     spec = json.loads(tx.execute(select(j.spec).where(j.id == job_id)).scalar_one())
     tried = (
         select(p.mask_no)
-        .where(p.job_id == job_id, p.scope == Scope.CHOICE.value)
+        .where(p.job_id == job_id, p.scope == PruningScope.CHOICE.value)
         .order_by(p.removed)
     )
     masks = list(tx.execute(tried).scalars())

@@ -129,8 +129,10 @@ _LIST = """
 SELECT n.id, n.event, n.message, n.state, n.tries, n.due_at, n.error, n.created_at, n.ended_at,
     r.name AS recipient, {clock} AS now
 FROM notification n JOIN recipient r ON r.id = n.recipient_id
-WHERE :user = '' OR r.user_name = :user ORDER BY n.id DESC LIMIT :limit
+WHERE (:user = '' OR r.user_name = :user) AND n.id < :before ORDER BY n.id DESC LIMIT :limit
 """
+_PAST_ALL = 2**31 - 1
+"""No row has a greater number."""
 _ENDED_SINCE = f"""
 SELECT id, name, kind, state, finished_at FROM job
 WHERE finished_at > :after AND state IN {FINAL} AND (:user = '' OR user_name = :user)
@@ -386,9 +388,16 @@ def not_delivered(database: Database, one: Delivery, error: str, *, final: bool)
         return wait
 
 
-def list_notifications(database: Database, user: str = "", limit: int = 50) -> list[Notification]:
-    """List notifications, the newest first."""
-    return [Notification(**row) for row in database.rows(_LIST, user=user, limit=limit)]
+def list_notifications(
+    database: Database, user: str = "", limit: int = 50, *, before: int | None = None
+) -> list[Notification]:
+    """List notifications, the newest first.
+
+    before: number of the one before the first
+    """
+    start = _PAST_ALL if before is None else before
+    found = database.rows(_LIST, user=user, limit=limit, before=start)
+    return [Notification(**row) for row in found]
 
 
 def ended_since(database: Database, after: float, user: str = "") -> list[EndedJob]:

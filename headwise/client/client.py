@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headwise.client.comparison import Comparison
 from headwise.client.connection import Connection
 from headwise.client.job import Job
-from headwise.client.tables import INLINE, Data, json_lines, rows_of
+from headwise.client.tables import INLINE, Data, columns_of, json_lines, parquet, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class Client:
 
     def submit(
         self,
-        model: str,
+        model: str | Path,
         data: Data,
         *,
         texts: Sequence[str] = (),
@@ -67,9 +67,11 @@ class Client:
     ) -> Job:
         """Submit a job; the same work that is there already is taken instead.
 
-        model: a folder on the server, or a name on the hub
-        data: a path on the server as text, a local file as Path, a list of texts, a list of rows,
-            or a data frame; what is not on the server is uploaded
+        model: a folder on the server, or a name on the hub; a Path is a folder of this machine,
+            which the server must be able to read in the same place
+        data: a path on the server as text, a local file as Path, texts (a list or a column), a list
+            of rows, or a data frame of pandas, polars or Arrow; what is not on the server is
+            uploaded
         texts: columns of the text, or of a pair; by default the only column, or `text`
         label: column of the labels
         select: other keys of the data, such as the rows to take: `{"sample": 500, "seed": 1}`
@@ -83,7 +85,7 @@ class Client:
 
     def check(
         self,
-        model: str,
+        model: str | Path,
         data: Data,
         *,
         texts: Sequence[str] = (),
@@ -133,7 +135,7 @@ class Client:
         """The workers as last heard of."""
         import pandas as pd
 
-        return pd.DataFrame(self._connection.json("GET", "/workers")["workers"])
+        return pd.DataFrame(self._connection.rows("/workers", "workers", {}))
 
     def sql(self, query: str, *, max_rows: int | None = None) -> pd.DataFrame:
         """The rows of a query on the published views; `attrs["cut_by"]` names a limit that was met.
@@ -158,7 +160,7 @@ class Client:
 
     def _submission(
         self,
-        model: str,
+        model: str | Path,
         data: Data,
         source: dict[str, Any],
         keys: dict[str, Any],
@@ -175,14 +177,21 @@ class Client:
             source["path"] = self._upload(data, rows)
         if "text_columns" not in source:
             source["text_columns"] = _guessed(data, rows, source.get("label_column"))
-        return {"spec": {**keys, "model": {"name": model}, "data": source}, **beside}
+        return {
+            "spec": {
+                **keys,
+                "model": {"name": str(model.absolute() if isinstance(model, Path) else model)},
+                "data": source,
+            },
+            **beside,
+        }
 
     def _upload(self, data: Any, rows: list[dict[str, Any]] | None) -> str:
         if rows is not None:
             return self.upload("rows.jsonl", json_lines(rows))
         if isinstance(data, Path):
             return self.upload(data.name, data.read_bytes())
-        return self.upload("frame.parquet", data.to_parquet(index=False))
+        return self.upload("frame.parquet", parquet(data))
 
 
 _BESIDE = frozenset(
@@ -201,6 +210,6 @@ def _source(
 
 def _guessed(data: Any, rows: list[dict[str, Any]] | None, label: str | None) -> list[str]:
     """The only column besides the label, else `text`: the server says what it does not find."""
-    known = list(rows[0]) if rows else list(map(str, getattr(data, "columns", ())))
+    known = list(rows[0]) if rows else columns_of(data)
     others = [column for column in known if column != label]
     return others if len(others) == 1 else ["text"]

@@ -7,8 +7,9 @@ import socket
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 import httpx2
@@ -23,6 +24,9 @@ from headwise.client.errors import (
     UnreachableError,
 )
 
+NO_ADDRESS = "nothing has this address"
+"""The server's words for a request that it does not know."""
+SAME_RELEASE = "Use the same release on both sides."
 RETRY_SECONDS = 60.0
 """Time for which a request is tried again: a server may be restarting."""
 CONNECT_SECONDS = 10.0
@@ -35,6 +39,16 @@ _ERRORS: dict[int, type[ServerError]] = {
     404: NotFoundError,
     409: ConflictError,
 }
+
+
+class Answer(dict[str, Any]):
+    """An object of an answer. What it lacks, a server of another release does not know yet."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ServerError(
+            f"The server's answer has no {key!r}: it runs an older release than this one, "
+            f"{version('headwise')}. {SAME_RELEASE}"
+        )
 
 
 class Connection:
@@ -69,12 +83,10 @@ class Connection:
         """Send a request, and return the decoded answer. Raises ServerError."""
         return self.decoded(self.send(method, path, body=body, query=query, files=files))
 
-    def decoded(
-        self, response: httpx2.Response, hook: Callable[[dict[str, Any]], Any] | None = None
-    ) -> Any:
-        """Decode an answer; `hook` makes its objects. Raises ServerError where it is no JSON."""
+    def decoded(self, response: httpx2.Response) -> Any:
+        """Decode an answer, with `Answer` for its objects. Raises ServerError if it is no JSON."""
         try:
-            return json.loads(response.content, object_hook=hook)
+            return json.loads(response.content, object_hook=Answer)
         except ValueError:
             raise self._error(response) from None
 
@@ -161,7 +173,22 @@ class Connection:
                 "Check the address, and what is between here and there.",
                 status,
             )
+        if status == 405 or any(one.message == NO_ADDRESS for one in problems):
+            there = self._release()
+            if there != version("headwise"):
+                return ServerError(
+                    f"{self.address} does not know this request: it runs Headwise {there}, and "
+                    f"this is {version('headwise')}. {SAME_RELEASE}",
+                    status,
+                )
         return kind(" ".join(map(str, problems)) or body["detail"], status, problems)
+
+    def _release(self) -> str:
+        """The release of the server."""
+        try:
+            return str(self._http.get("/openapi.json").json()["info"]["version"])
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            return "another release"
 
     def _unreachable(self, failed: httpx2.TransportError) -> UnreachableError:
         return UnreachableError(f"{self.address} does not answer: {_reason(failed)}")

@@ -67,7 +67,10 @@ class Job:
         headers = {"If-None-Match": self._etag} if self._etag else {}
         answer = self._connection.send("GET", self._path(), headers=headers)
         if answer.status_code != 304:
-            self.facts, self._etag = answer.json(), answer.headers.get("ETag", "")
+            self.facts, self._etag = (
+                self._connection.decoded(answer),
+                answer.headers.get("ETag", ""),
+            )
         return self
 
     def wait(self, timeout: float | None = None, *, progress: bool = True) -> Job:

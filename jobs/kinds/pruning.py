@@ -39,7 +39,7 @@ class Direction(StrEnum):
     """Either: a random order has no least important heads."""
 
 
-class Scope(StrEnum):
+class PruningScope(StrEnum):
     """The rule by which a point of a curve removes heads."""
 
     GLOBAL = "global"
@@ -225,7 +225,7 @@ class Order:
 class CurvePoint(Order):
     """One point of a curve: the heads that are removed, and the rule that chose them."""
 
-    scope: Scope
+    scope: PruningScope
     share: float
     removed: int
     mask_no: int
@@ -266,7 +266,7 @@ def curves(spec: PruningSpec, means: Sequence[Floats], sites: Sequence[SiteInfo]
         for direction in spec.directions:
             found.curve(spec, mean, replace(order, direction=Direction(direction)))
         if spec.preset:
-            found.add(notebook_mask(mean)[None], order, Scope.NOTEBOOK)
+            found.add(notebook_mask(mean)[None], order, PruningScope.NOTEBOOK)
     for draw in range(spec.random):
         # The same draws as `headwise.pruning.importance.random_importance`.
         values = np.random.default_rng([spec.seed, draw]).random(means[0].shape)
@@ -277,7 +277,7 @@ def curves(spec: PruningSpec, means: Sequence[Floats], sites: Sequence[SiteInfo]
         found.curve(spec, mean, order)
     if spec.within is not None:
         masks, _ = curve_masks(means[0], steps=range(found.total + 1))
-        found.add(masks, Order(source_no=0, source=spec.sources[0].source), Scope.CHOICE)
+        found.add(masks, Order(source_no=0, source=spec.sources[0].source), PruningScope.CHOICE)
     return found.merged(means[0].shape)
 
 
@@ -304,7 +304,7 @@ class _Collected:
         """Add the curve over all heads, and the one within each layer."""
         way = "least" if order.direction is Direction.ANY else order.direction.value
         masks, _ = curve_masks(mean, shares=spec.fractions, direction=way)
-        self.add(masks, order, Scope.GLOBAL)
+        self.add(masks, order, PruningScope.GLOBAL)
         if not spec.within_layer:
             return
         try:
@@ -313,9 +313,9 @@ class _Collected:
             most = int((~np.isnan(mean)).sum(1).max())
             given, remedy = spec.within_layer[-1], f"Give at most {most}."
             raise refuse("within_layer", given, "no layer has so many heads", remedy) from None
-        self.add(masks, order, Scope.LAYER)
+        self.add(masks, order, PruningScope.LAYER)
 
-    def add(self, masks: Bools, order: Order, scope: Scope) -> None:
+    def add(self, masks: Bools, order: Order, scope: PruningScope) -> None:
         """Add a point for each mask."""
         for mask in masks:
             removed = int(mask.sum())

@@ -14,7 +14,7 @@ from db.reads.jobs import Job
 from db.reads.results import Site
 from headwise.figures import ORDERS, Figure, Measure, pruning_curves
 from jobs.kinds import ranking_source
-from jobs.kinds.pruning import RANDOM, PruningSpec, Scope
+from jobs.kinds.pruning import RANDOM, PruningScope, PruningSpec
 from jobs.specs.submission import parse_spec
 from scheduler.figures.base import Choices, FigureKind, no_results, source
 
@@ -52,7 +52,7 @@ class Line:
     rows: tuple[Row, ...]
 
 
-def lines(job: Job, points: Iterable[Point], scope: Scope) -> list[Line]:
+def lines(job: Job, points: Iterable[Point], scope: PruningScope) -> list[Line]:
     """The curves of a scope that have results."""
     grouped: dict[str, list[Point]] = {}
     for point in points:
@@ -95,7 +95,11 @@ def reached(job: Job, sites: Sequence[Site]) -> list[Site]:
 
 
 def curve_rows(
-    database: Database, job: Job, metric: str, scope: Scope = Scope.GLOBAL, prefix: str = ""
+    database: Database,
+    job: Job,
+    metric: str,
+    scope: PruningScope = PruningScope.GLOBAL,
+    prefix: str = "",
 ) -> list[dict[str, Any]]:
     """The rows of a figure of a job's curves.
 
@@ -104,15 +108,15 @@ def curve_rows(
     points, _ = pruning.get_points(database, job.id)
     sites = reached(job, results.list_sites(database, job.id))
     found = [(line, str(line.direction)) for line in lines(job, points, scope)]
-    if scope is Scope.GLOBAL:
-        found += [(line, "notebook") for line in lines(job, points, Scope.NOTEBOOK)]
+    if scope is PruningScope.GLOBAL:
+        found += [(line, "notebook") for line in lines(job, points, PruningScope.NOTEBOOK)]
     return [
         {
             "ranking": prefix + line.name,
             "direction": direction,
             "share": row.point.share,
             "removed": row.point.removed,
-            **({"per_layer": per_layer(row.point, sites)} if scope is Scope.LAYER else {}),
+            **({"per_layer": per_layer(row.point, sites)} if scope is PruningScope.LAYER else {}),
             **dict(zip(_columns(metric), row.values[metric], strict=True)),
         }
         for line, direction in found
@@ -134,14 +138,14 @@ def curve_choices(_database: Database, _subject: object) -> Choices:
 
 
 def _curve(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
-    return _drawn(database, job, chosen, Scope.GLOBAL)
+    return _drawn(database, job, chosen, PruningScope.GLOBAL)
 
 
 def _layers(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
-    return _drawn(database, job, chosen, Scope.LAYER)
+    return _drawn(database, job, chosen, PruningScope.LAYER)
 
 
-def _drawn(database: Database, job: Job, chosen: Mapping[str, str], scope: Scope) -> Figure:
+def _drawn(database: Database, job: Job, chosen: Mapping[str, str], scope: PruningScope) -> Figure:
     wanted = (chosen["direction"], "any", "notebook")
     rows = [
         row
@@ -150,7 +154,7 @@ def _drawn(database: Database, job: Job, chosen: Mapping[str, str], scope: Scope
     ]
     if not rows:
         raise no_results(job)
-    removed = PER_LAYER if scope is Scope.LAYER else SHARE
+    removed = PER_LAYER if scope is PruningScope.LAYER else SHARE
     origin = source(job, job.examples_ok, provisional=not job.final)
     return pruning_curves(rows, METRICS[chosen["metric"]], removed, [origin])
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 import json
 import logging
 import resource
 import smtplib
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from jobs.processes.limits import limit_process
@@ -24,6 +24,10 @@ from jobs.processes.limits import limit_process
 MEMORY = 1 << 30
 _LOCAL = {"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"}
 """Services of Apprise that would speak to this machine itself."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""Its addresses end with the IPv4 address that a gateway sends their packets to."""
+_LOCAL_NETWORKS = tuple(map(IPv6Network, ("::/96", "64:ff9b:1::/48", "fec0::/10")))
+"""Local networks of earlier standards, and one for gateways, which `is_global` does not know."""
 _PERMANENT = frozenset({*range(300, 400), 400, 401, 403, 404, 405, 410})
 """Answers of a webhook that another try does not help against."""
 
@@ -37,7 +41,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     limit_process({resource.RLIMIT_DATA: MEMORY, resource.RLIMIT_FSIZE: 0})
     if request.get("networks") is not None:
-        guard([ipaddress.ip_network(network) for network in request["networks"]])
+        guard([ip_network(network) for network in request["networks"]])
     try:
         answer = _check(request) if request.get("check") else _send(request)
     except RefusedError as error:
@@ -48,33 +52,52 @@ def main() -> None:
     sys.stdout.flush()
 
 
-def guard(allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
+def guard(allowed: Sequence[IPv4Network | IPv6Network]) -> None:
     """Refuse connections of this process to private addresses outside `allowed`, and programs."""
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "syslog.syslog"):
             raise RefusedError("the service needs a program of this machine")
-        if event in ("socket.connect", "socket.sendto"):
-            _refuse_private(arguments[1], allowed)
+        connects = event in ("socket.connect", "socket.sendto", "socket.sendmsg")
+        if connects and arguments[1] is not None:  # none is given for a socket that is connected
+            refuse_private(arguments[1], allowed)
 
     sys.addaudithook(watch)
 
 
-def _refuse_private(
-    place: object, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
-) -> None:
+def refuse_private(place: object, allowed: Sequence[IPv4Network | IPv6Network]) -> None:
+    """Refuse an address that a connection is about to be made to. Raises RefusedError."""
     if not isinstance(place, tuple):
         raise RefusedError("the service needs a socket of this machine")
     try:
-        found = ipaddress.ip_address(str(place[0]).partition("%")[0])
+        found = ip_address(str(place[0]).partition("%")[0])
     except ValueError:
         raise RefusedError(f"{place[0]} was not resolved") from None
-    found = getattr(found, "ipv4_mapped", None) or found
-    if not found.is_global and not any(found in network for network in allowed):
+    reached = _reached(found)
+    is_allowed = any(found in network or reached in network for network in allowed)
+    if not _is_public(reached) and not is_allowed:
         raise RefusedError(
             f"{found} is a private address; an administrator may allow it with "
             "HEADWISE_NOTIFY_NETWORKS"
         )
+
+
+def _reached(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The address that a connection reaches: the IPv4 address within one of IPv6, if it has one."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    """True for an address of one machine of the internet."""
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not any(address in network for network in _LOCAL_NETWORKS)
+    )
 
 
 def _check(request: dict[str, Any]) -> dict[str, Any]:

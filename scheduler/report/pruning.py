@@ -9,7 +9,7 @@ from db.kinds import pruning
 from db.reads.jobs import Job
 from jobs.formatting import MISSING, count, counted, percent
 from jobs.kinds import ranking_source
-from jobs.kinds.pruning import RANDOM, Direction, PruningSpec, Scope
+from jobs.kinds.pruning import RANDOM, Direction, PruningScope, PruningSpec
 from jobs.specs.submission import parse_spec
 from scheduler.figures.pruning import Line, lines
 from scheduler.report.base import Part, Table, with_interval
@@ -43,7 +43,7 @@ def method(job: Job) -> list[str]:
 def tables(database: Database, job: Job) -> list[Table]:
     """Accuracy by the share of removed heads, in both orders, and the chosen cut."""
     points, _ = pruning.get_points(database, job.id)
-    curves = lines(job, points, Scope.GLOBAL)
+    curves = lines(job, points, PruningScope.GLOBAL)
     found = [
         _curve(title, [line for line in curves if line.direction in (order, Direction.ANY)])
         for order, title in ORDERS.items()

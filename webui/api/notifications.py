@@ -15,7 +15,6 @@ from webui.api.models.notifications import (
     JobRecipients,
     NewRecipientAnswer,
     NotificationAnswer,
-    NotificationQuery,
     NotificationsAnswer,
     RecipientAnswer,
     RecipientBody,
@@ -23,6 +22,8 @@ from webui.api.models.notifications import (
 )
 from webui.api.models.system import RemovedAnswer
 from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.models import PageQuery, WholePageQuery
 from webui.contract.operations import operation
 from webui.pages.notifications import recipients, user
 
@@ -33,10 +34,11 @@ blueprint = Blueprint("notifications_api", __name__, url_prefix="/api/v1")
 
 @blueprint.get("/recipients")
 @operation(TAG, RecipientsAnswer)
-def list_recipients() -> RecipientsAnswer:
+def list_recipients(query: WholePageQuery) -> RecipientsAnswer:
     """List the recipients of notifications."""
-    found = [RecipientAnswer(**recipient_json(one)) for one in recipients()]
-    return RecipientsAnswer(recipients=found)
+    shown, following = cursors.page_after(recipients(), query, lambda one: one.id)
+    found = [RecipientAnswer(**recipient_json(one)) for one in shown]
+    return RecipientsAnswer(recipients=found, next=following)
 
 
 @blueprint.post("/recipients")
@@ -69,11 +71,15 @@ def test_recipient(number: int) -> RecipientAnswer:
 
 @blueprint.get("/notifications")
 @operation(TAG, NotificationsAnswer)
-def list_notifications(query: NotificationQuery) -> NotificationsAnswer:
-    """List the last notifications and what became of them."""
-    found = notifications.list_notifications(database(), user(), query.limit)
-    rows = [NotificationAnswer(**notification_json(one)) for one in found]
-    return NotificationsAnswer(notifications=rows)
+def list_notifications(query: PageQuery) -> NotificationsAnswer:
+    """List the notifications of the last month and what became of them."""
+    before = cursors.number(query.cursor)
+    found = notifications.list_notifications(database(), user(), query.limit + 1, before=before)
+    shown = found[: query.limit]
+    return NotificationsAnswer(
+        notifications=[NotificationAnswer(**notification_json(one)) for one in shown],
+        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
+    )
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/recipients")

@@ -33,6 +33,7 @@ from webui.api.models.people import (
 from webui.api.models.system import RemovedAnswer
 from webui.context import database, settings
 from webui.contract import cursors
+from webui.contract.models import WholePageQuery
 from webui.contract.operations import forgets, operation
 
 TAG = "People"
@@ -59,9 +60,10 @@ def get_person() -> PersonAnswer:
 
 @blueprint.get("/tokens")
 @operation(TAG, TokensAnswer, errors=_REFUSED)
-def list_tokens() -> TokensAnswer:
+def list_tokens(query: WholePageQuery) -> TokensAnswer:
     """List your tokens, without their secrets."""
-    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in _tokens()])
+    shown, following = cursors.page_after(_tokens(), query, lambda one: one.id)
+    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in shown], next=following)
 
 
 @blueprint.post("/tokens")
@@ -86,11 +88,12 @@ def delete_token(number: int) -> RemovedAnswer:
 
 @blueprint.get("/accounts")
 @operation(TAG, AccountsAnswer, errors=_REFUSED)
-def list_accounts() -> AccountsAnswer:
+def list_accounts(query: WholePageQuery) -> AccountsAnswer:
     """List accounts; for administrators, as all that follows."""
     linked = accounts.with_identity(database())
-    found = accounts.list_accounts(database())
-    return AccountsAnswer(accounts=[_answer(one, linked) for one in found])
+    found = sorted(accounts.list_accounts(database()), key=lambda one: one.folded)
+    shown, following = cursors.page_after(found, query, lambda one: one.folded, texts=True)
+    return AccountsAnswer(accounts=[_answer(one, linked) for one in shown], next=following)
 
 
 @blueprint.post("/accounts")

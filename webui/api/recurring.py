@@ -16,6 +16,8 @@ from webui.api.models.system import (
     RemovedAnswer,
 )
 from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.models import WholePageQuery
 from webui.contract.operations import operation
 
 TAG = "Recurring jobs"
@@ -25,9 +27,11 @@ blueprint = Blueprint("recurring_api", __name__, url_prefix="/api/v1")
 
 @blueprint.get("/recurring")
 @operation(TAG, RecurringAnswer)
-def list_recurring() -> RecurringAnswer:
-    """List all recurring jobs with their last runs."""
-    return RecurringAnswer(recurring=[_answer(one) for one in recurring.find(database())])
+def list_recurring(query: WholePageQuery) -> RecurringAnswer:
+    """List recurring jobs with their last runs."""
+    found = recurring.find(database())
+    shown, following = cursors.page_after(found, query, lambda one: one.id)
+    return RecurringAnswer(recurring=[_answer(one) for one in shown], next=following)
 
 
 @blueprint.post("/recurring")

@@ -9,6 +9,8 @@ from flask import Blueprint
 from db.ops import conditions, fleet
 from webui.api.models.system import SystemAnswer, WorkersAnswer
 from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.models import WholePageQuery
 from webui.contract.operations import operation
 
 TAG = "Operations"
@@ -30,6 +32,8 @@ def system() -> SystemAnswer:
 
 @blueprint.get("/workers")
 @operation(TAG, WorkersAnswer)
-def list_workers() -> WorkersAnswer:
+def list_workers(query: WholePageQuery) -> WorkersAnswer:
     """List worker processes, last seen first."""
-    return WorkersAnswer(workers=fleet.list_workers(database(), settings()))
+    found = fleet.list_workers(database(), settings())
+    shown, following = cursors.slice_rows(found, query.cursor, query.limit)
+    return WorkersAnswer(workers=list(shown), next=following)

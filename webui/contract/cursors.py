@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from flask import request, url_for
 
 from jobs.errors import InputError, refuse
+from webui.contract.models import PageQuery
 
 Row = TypeVar("Row")
 
@@ -102,6 +103,21 @@ def slice_rows(rows: Sequence[Row], cursor: str, limit: int) -> tuple[Sequence[R
     start = max(0, number(cursor) or 0)
     end = start + limit
     return rows[start:end], next_page(end) if end < len(rows) else None
+
+
+def page_after(
+    rows: Sequence[Row], query: PageQuery, key: Callable[[Row], str | int], *, texts: bool = False
+) -> tuple[Sequence[Row], str | None]:
+    """The page of rows in the order of their keys, and the address of the next one.
+
+    It holds its place while rows come and go.
+
+    key: of a row; a number, or a text where `texts` is true
+    """
+    after = text(query.cursor) if texts else number(query.cursor)
+    rest = [row for row in rows if not after or key(row) > after]  # type: ignore[operator]
+    shown = rest[: query.limit]
+    return shown, next_page(key(shown[-1])) if len(rest) > len(shown) else None
 
 
 def first_page() -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -36,10 +37,15 @@ WITH_BODY = (HTTPStatus.FORBIDDEN, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 KEYED = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Those of operations with an Idempotency-Key."""
 REF = "#/components/schemas/"
+EXAMPLES: Mapping[str, Any] = json.loads(
+    Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
+)
+"""An example of a body by the name of its model; lists are cut to two items."""
 
 _DESCRIPTION = """\
 Everything that the dashboard can do. Times are seconds since 1970 (UTC) by the database's clock.
-Lists come in pages: `next` is the address of the next one. See docs/api.md for the ideas.\
+Lists come in pages: `next` is the address of the next one; in examples they are cut to two items.
+See docs/api.md for the ideas.\
 """
 _ERROR_EXAMPLE = {
     "type": f"{REFERENCE}#invalid-request",
@@ -84,7 +90,7 @@ def document(app: Flask) -> dict[str, Any]:
                 "with `__Host-`. Changes must come from a page of the dashboard.",
             },
         },
-        "schemas": _used(paths, {name: _tidied(one) for name, one in schemas.items()}),
+        "schemas": _used(paths, {name: _exemplified(name, one) for name, one in schemas.items()}),
         "responses": {_response(status): _problem(status) for status in KINDS},
     }
     return {
@@ -235,6 +241,12 @@ def _schemas(model: Any) -> dict[str, Any]:
     """A model and those within it, by name."""
     found = TypeAdapter(model).json_schema(ref_template=REF + "{model}", mode="serialization")
     return {**found.pop("$defs", {}), model.__name__: found}
+
+
+def _exemplified(name: str, schema: Any) -> dict[str, Any]:
+    """A model's schema with its example; that of a submission is in the model."""
+    example = {"examples": [EXAMPLES[name]]} if name in EXAMPLES else {}
+    return {**_tidied(schema), **example}
 
 
 def _tidied(value: Any) -> Any:

@@ -44,6 +44,12 @@ class PageQuery(Query):
     )
 
 
+class WholePageQuery(PageQuery):
+    """The page of a list that is whole on its first page, as a rule."""
+
+    limit: int = Field(default=MOST_ROWS, ge=1, le=MOST_ROWS, description="Most rows of the page.")
+
+
 class Page(Answer):
     """A page of a list."""
 

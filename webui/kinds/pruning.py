@@ -22,7 +22,7 @@ from headwise.naming import head_name
 from headwise.stats.curve import notebook_levels
 from jobs.errors import NotFoundError, refuse
 from jobs.kinds import ranking_source
-from jobs.kinds.pruning import PruningSource, Scope
+from jobs.kinds.pruning import PruningScope, PruningSource
 from jobs.specs.fields import fields_of, from_text
 from jobs.specs.submission import parse_spec
 from scheduler.figures import pruning as curves
@@ -92,7 +92,7 @@ def section(job: Job) -> dict[str, Any]:
     reached = curves.reached(job, sites)
     if not any(point.result for point in points):
         return {"sites": []}
-    found_lines = curves.lines(job, points, Scope.GLOBAL)
+    found_lines = curves.lines(job, points, PruningScope.GLOBAL)
     keys = [line.key for line in found_lines]
     shown = found_lines[keys.index(choice("line", keys, keys[0]))]
     found = pruning.get_choice(database(), job.id)
@@ -108,8 +108,8 @@ def section(job: Job) -> dict[str, Any]:
         "provisional": provisional,
         "lines": found_lines,
         "line": shown,
-        "layer_lines": curves.lines(job, points, Scope.LAYER),
-        "preset_lines": curves.lines(job, points, Scope.NOTEBOOK),
+        "layer_lines": curves.lines(job, points, PruningScope.LAYER),
+        "preset_lines": curves.lines(job, points, PruningScope.NOTEBOOK),
         "directions": ORDERS,
         "draws": job.spec["random"],
         "choice": found,
@@ -145,10 +145,14 @@ def _ranked_jobs(model: str = "") -> list[dict[str, Any]]:
 def _first_shown(points: Sequence[Point], found: Choice | None) -> int:
     """The chosen mask's point, or the notebook's, or the middle of the first curve."""
     chosen = [
-        p for p in points if found and p.scope == Scope.CHOICE and p.mask_no == found.chosen_mask
+        p
+        for p in points
+        if found and p.scope == PruningScope.CHOICE and p.mask_no == found.chosen_mask
     ]
-    preset = [p for p in points if p.scope == Scope.NOTEBOOK]
-    first = [p for p in points if p.scope == Scope.GLOBAL and p.source_no == points[0].source_no]
+    preset = [p for p in points if p.scope == PruningScope.NOTEBOOK]
+    first = [
+        p for p in points if p.scope == PruningScope.GLOBAL and p.source_no == points[0].source_no
+    ]
     return (chosen or preset or [min(first, key=lambda p: abs(p.share - 0.5))])[0].point_no
 
 
@@ -167,7 +171,7 @@ def _mask(
 ) -> list[tuple[str, list[MaskHead]]]:
     """The name of every site, and its heads."""
     removed = {tuple(place) for place in pruning.get_removed(database(), job.id, point.mask_no)}
-    levels = _levels(job, point, reached) if point.scope == Scope.NOTEBOOK else {}
+    levels = _levels(job, point, reached) if point.scope == PruningScope.NOTEBOOK else {}
     return [
         (
             site_name(site),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,13 @@ def _model(schema: Mapping[str, Any]) -> dict[str, Any]:
         "meaning": schema.get("description", ""),
         "fields": fields,
         "type": None if fields else type_of(schema),
+        "examples": [_written(one) for one in schema.get("examples", ())],
     }
+
+
+def _written(example: object) -> str:
+    """An example as JSON."""
+    return json.dumps(example, indent=2, ensure_ascii=False)
 
 
 def type_of(schema: Mapping[str, Any]) -> Markup:

@@ -46,6 +46,14 @@ def test_sql_shows_texts_as_they_are(headwise: Headwise) -> None:
     assert "[/b] [unused1] :cat:" in ran.out
 
 
+@pytest.mark.parametrize("other", [("--json",), ("--csv",), ("--to", "rows.csv")])
+def test_sql_has_one_form(headwise: Headwise, other: tuple[str, ...]) -> None:
+    ran = headwise("sql", "SELECT 1", "--explain", *other)
+    assert (ran.status, ran.out) == (2, "")
+    assert f"{other[0]}: is given beside --explain" in ran.err
+    assert headwise("sql", "SELECT 1", "--json", "--csv").status == 2
+
+
 def test_sql_reads_standard_input(headwise: Headwise, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT 7 AS seven"))
     assert headwise("sql", "-", "--json").json == [{"seven": 7}]

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_a_server_of_an_older_release(
         for arguments in (("recurring", "list"), ("notify", "list")):
             assert refused(headwise, address, *arguments) == (
                 f"headwise: {address} does not know this request: it runs Headwise 0.0.9, and this "
-                f"is {remote.version('headwise')}. Use the same release on both sides.\n"
+                f"is {version('headwise')}. Use the same release on both sides.\n"
             )
         line = refused(headwise, address, "why", str(job))
         assert "The server's answer has no 'message': it runs an older release" in line

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from werkzeug.serving import make_server
 
@@ -18,6 +22,7 @@ from db.results import export as exports
 from headwise import Client, JobFailedError, ServerError
 from headwise.client import connection
 from headwise.client.errors import ConflictError, NotFoundError, RefusedError, UnreachableError
+from headwise.client.tables import parquet
 from jobs.settings import load_settings
 from scheduler.loop import Scheduler
 from tests.helpers.apps import new_app
@@ -129,7 +134,7 @@ def test_jobs_are_listed_page_by_page(client: Client, store: Database) -> None:
     assert list(client.jobs(state="failed")) == []
 
 
-@pytest.mark.parametrize("form", ["texts", "rows", "frame", "file", "many"])
+@pytest.mark.parametrize("form", ["texts", "column", "rows", "frame", "arrow", "file", "many"])
 def test_data_of_every_form_is_submitted(
     client: Client, store: Database, model: str, tmp_path: Path, form: str
 ) -> None:
@@ -138,12 +143,14 @@ def test_data_of_every_form_is_submitted(
     frame.to_csv(outside, index=False)
     forms = {
         "texts": ["so it is", "it is so"],
+        "column": frame["sentence"],
         "rows": frame.to_dict("records"),
         "frame": frame,
+        "arrow": pa.Table.from_pandas(frame),
         "file": outside,
         "many": ["so it is"] * 1_001,
     }
-    label = "label" if form in ("rows", "frame") else None
+    label = "label" if form in ("rows", "frame", "arrow") else None
     texts = ["sentence"] if form == "file" else []
     job = client.submit(
         *(model, forms[form]),
@@ -156,6 +163,81 @@ def test_data_of_every_form_is_submitted(
     assert job.facts["examples"] == (1_001 if form == "many" else 2)
     again = client.submit(*(model, forms[form]), texts=texts, label=label)
     assert again.id == job.id
+
+
+def test_every_library_of_data_frames_makes_the_same_file() -> None:
+    table = pa.table({"text": ["a", None], "label": [1, 2]})
+
+    class Polars:
+        """Its data frames write themselves."""
+
+        def write_parquet(self, file: BinaryIO) -> None:
+            pq.write_table(table, file)
+
+    class Other:
+        """A data frame that speaks Arrow alone."""
+
+        def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+            return table.__arrow_c_stream__(requested_schema)
+
+    for frame in (table.to_pandas(), Polars(), Other(), table):
+        assert pq.read_table(io.BytesIO(parquet(frame))).to_pydict() == table.to_pydict()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (5, "not int"),
+        ((one for one in "ab"), "not generator"),
+        ([["a"]], "list of texts"),
+        ([{"text": "a", "label": float("inf")}], "row 0 of the data cannot be sent"),
+        ([{"text": "a"}, {"text": b"a"}], "row 1 of the data cannot be sent"),
+    ],
+)
+def test_data_of_other_forms_is_refused_before_it_is_sent(
+    client: Client, data: Any, words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        client.submit("org/model", data)
+
+
+def test_a_missing_label_is_missing(client: Client, model: str) -> None:
+    rows = [{"text": "so it is", "label": "0"}, {"text": "is it", "label": float("nan")}]
+    found = client.check(model, rows, texts=["text"], label="label")
+    assert found["estimate"]["examples"] == 2
+
+
+def test_a_folder_of_this_machine_must_be_one_of_the_server(
+    client: Client, model: str, tmp_path: Path
+) -> None:
+    assert client.submit(Path(model), ["so it is"]).facts["examples"] == 1
+    with pytest.raises(RefusedError) as refused:
+        client.submit(tmp_path / "nothing", ["so it is"])
+    assert refused.value.problems[0].field == "model.name"
+
+
+def test_a_server_of_another_release(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ServerError, match="has no 'newer': it runs an older release"):
+        client._connection.json("GET", "/presets")["newer"]
+    with pytest.raises(NotFoundError, match="nothing has this address"):
+        client._connection.json("GET", "/newer")
+    monkeypatch.setattr(connection, "version", lambda _name: "9.0")
+    with pytest.raises(ServerError, match="does not know this request"):
+        client._connection.json("GET", "/newer")
+
+
+def test_ctrl_c_leaves_the_job_running(
+    client: Client, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = client.job(seed_job(store, state="running", done=2))
+
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    assert client.job(job.id).state == "running"
 
 
 def test_a_check_writes_nothing(client: Client, model: str) -> None:

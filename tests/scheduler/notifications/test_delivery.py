@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.notifications.delivery import Notifier
 from scheduler.notifications.sending import describe
-from scheduler.notifications.sending_process import sign
+from scheduler.notifications.sending_process import RefusedError, refuse_private, sign
 from scheduler.submission.control import control
 from scheduler.submission.submit import check, submit
 from tests.helpers.databases import execute, rows
@@ -48,6 +50,17 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def notifier(settings: Settings, database: Database) -> Notifier:
     return Notifier(settings, database)
+
+
+PRIVATE = (
+    *("127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1"),
+    *("169.254.169.254", "224.0.0.1", "255.255.255.255", "198.18.0.1"),
+    *("::", "::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1"),
+    # IPv4 within IPv6: mapped, compatible, 6to4, NAT64, its local form, Teredo.
+    *("::ffff:10.1.2.3", "::10.1.2.3", "2002:a01:203::1", "64:ff9b::10.1.2.3"),
+    *("64:ff9b:1::10.1.2.3", "2001:0:a01:203::1"),
+)
+PUBLIC = ("93.184.215.14", "2606:2800:21f::1", "::ffff:93.184.215.14", "64:ff9b::93.184.215.14")
 
 
 def recipient(database: Database, receiver: Receiver, user: str = "", **changes: Any) -> int:
@@ -294,6 +307,24 @@ def test_private_addresses_are_refused_unless_allowed(
     assert receiver.requests == []
     [row] = notifications.list_notifications(database)
     assert "is a private address" in (row.error or "")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "passes"),
+    [
+        *((address, "", False) for address in PRIVATE),
+        *((address, "", True) for address in PUBLIC),
+        ("::1", "::1/128", True),
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("::ffff:10.1.2.3", "10.0.0.0/8", True),
+        ("64:ff9b::10.1.2.3", "10.0.0.0/8", True),
+        ("192.168.0.1", "10.0.0.0/8", False),
+    ],
+)
+def test_addresses_that_are_private_in_any_form(address: str, allowed: str, passes: bool) -> None:
+    networks = [ip_network(one) for one in allowed.split()]
+    with nullcontext() if passes else pytest.raises(RefusedError, match="is a private address"):
+        refuse_private((address, 443, 0, 0), networks)
 
 
 def test_other_services_are_guarded_alike(

@@ -78,6 +78,24 @@ def test_what_is_made_once_is_logged_once_and_its_secret_is_not_kept(lab: Lab) -
         assert again.json() == {**first.json(), secret: None}
         assert len(lab.log(action)) == logged + 1
         kept = lab.stack.rows("SELECT body FROM reply")
-        assert not any(first.json()[secret].encode() in bytes(one["body"]) for one in kept)
+        assert not any(first.json()[secret].encode() in bytes(one[0]) for one in kept)
     names = [one["name"] for one in admin.get("/api/v1/tokens").json()["tokens"]]
     assert names.count("once") == 1
+
+
+def test_accounts_and_tokens_come_in_pages(lab: Lab) -> None:
+    admin = program_of(lab, "root", Scope.ADMIN)
+    for path, name, key in (
+        ("/api/v1/accounts", "accounts", "user"),
+        ("/api/v1/tokens", "tokens", "id"),
+    ):
+        admin.post(path, json={"name": "more"})
+        whole = [one[key] for one in admin.get(path).json()[name]]
+        assert whole == sorted(whole)
+        assert len(whole) >= 2
+        found, address = [], f"{path}?limit=1"
+        while address:
+            page = admin.get(address).json()
+            found += [one[key] for one in page[name]]
+            address = page["next"]
+        assert found == whole

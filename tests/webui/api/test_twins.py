@@ -228,6 +228,55 @@ def test_pages_lead_through_a_list(
         assert found == whole
 
 
+BOUNDED = {
+    *("compare_jobs", "compare", "get_operations", "get_worker", "get_head", "get_example"),
+    *("get_completeness", "get_confusion", "get_correlation", "list_alike", "get_tree"),
+    *("list_figures", "list_example_figures", "list_study_figures", "get_pruning", "get_trigger"),
+    *("list_own_queries", "list_saved_queries", "list_views", "get_recurring", "system"),
+}
+"""Operations with lists that do not grow with use: of a model, a text, a release or a limit."""
+
+
+def test_lists_come_in_pages(empty: SimpleNamespace) -> None:
+    document = empty.client.get("/api/v1/openapi.json").json
+    whole = set()
+    for methods in document["paths"].values():
+        found = methods.get("get", {})
+        contents = found.get("responses", {}).get("200", {}).get("content", {})
+        reference = contents.get("application/json", {}).get("schema", {}).get("$ref", "")
+        schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+        fields = schema.get("properties", {})
+        rows = [one for one in fields.values() if "$ref" in one.get("items", {})]
+        named = {one["name"] for one in found.get("parameters", ())}
+        if rows and not ("next" in fields and {"cursor", "limit"} <= named):
+            whole.add(found["operationId"])
+    assert whole == BOUNDED
+
+
+def test_short_lists_lead_through_their_pages(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace, submission: dict[str, Any]
+) -> None:
+    for number in range(3):
+        seeding.seed_worker(database, f"worker-{number}", silent=number)
+        address = f"https://hooks.example.org/{number}"
+        client.post("/api/v1/recipients", json={"name": f"to {number}", "address": address})
+        client.post("/api/v1/recurring", json={"cron": "30 2 * * *", "submission": submission})
+    for name, key in (
+        ("workers", "name"),
+        ("recipients", "id"),
+        ("notifications", "id"),  # the tests of the recipients
+        ("recurring", "id"),
+    ):
+        whole = [one[key] for one in client.get(f"/api/v1/{name}").json[name]]
+        assert len(whole) == 3
+        found, address = [], f"/api/v1/{name}?limit=2"
+        while address:
+            page = client.get(address).json
+            found += [one[key] for one in page[name]]
+            address = page["next"]
+        assert found == whole
+
+
 @pytest.mark.parametrize("cursor", ["x", "W10", "WyJhIl0", "WzFd%00", "W3RydWVd", "a" * 601])
 def test_what_is_no_cursor(empty: SimpleNamespace, cursor: str) -> None:
     for path in ("/api/v1/jobs", "/api/v1/studies"):

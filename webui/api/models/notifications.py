@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from jobs.notifications import JobEvents, NewRecipient
-from webui.contract.models import MOST_ROWS, Answer, Query, RawBody
+from webui.contract.models import MOST_ROWS, Answer, Page, RawBody
 
 
 class RecipientBody(RawBody):
@@ -40,16 +40,10 @@ class NewRecipientAnswer(RecipientAnswer):
     """The key that a webhook's receiver checks signatures with; shown only now."""
 
 
-class RecipientsAnswer(Answer):
+class RecipientsAnswer(Page):
     """Recipients, the oldest first."""
 
     recipients: list[RecipientAnswer]
-
-
-class NotificationQuery(Query):
-    """The notifications to list."""
-
-    limit: int = Field(default=50, ge=1, le=MOST_ROWS, description="Most notifications.")
 
 
 class NotificationAnswer(Answer):
@@ -70,7 +64,7 @@ class NotificationAnswer(Answer):
     ended_at: float | None
 
 
-class NotificationsAnswer(Answer):
+class NotificationsAnswer(Page):
     """Notifications, the newest first."""
 
     notifications: list[NotificationAnswer]

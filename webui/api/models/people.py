@@ -41,7 +41,7 @@ class AccountAnswer(Answer):
     signed_in_at: float | None
 
 
-class AccountsAnswer(Answer):
+class AccountsAnswer(Page):
     """Accounts, by name."""
 
     accounts: list[AccountAnswer]
@@ -109,7 +109,7 @@ class NewTokenAnswer(TokenAnswer):
     was sent again."""
 
 
-class TokensAnswer(Answer):
+class TokensAnswer(Page):
     """Tokens, the oldest first."""
 
     tokens: list[TokenAnswer]

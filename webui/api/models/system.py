@@ -10,7 +10,7 @@ from db.ops.conditions import Notice
 from db.ops.fleet import ProcessState, Scheduler, Worker
 from db.queue.recurring import Run
 from jobs.scheduling import recurring
-from webui.contract.models import Answer, RawBody
+from webui.contract.models import Answer, Page, RawBody
 
 
 class SystemAnswer(Answer):
@@ -23,7 +23,7 @@ class SystemAnswer(Answer):
     """Workers by condition."""
 
 
-class WorkersAnswer(Answer):
+class WorkersAnswer(Page):
     """Worker processes, last seen first."""
 
     workers: list[Worker]
@@ -110,7 +110,7 @@ class RecurringJobAnswer(Answer):
     """Newest first."""
 
 
-class RecurringAnswer(Answer):
+class RecurringAnswer(Page):
     """Recurring jobs, the oldest first."""
 
     recurring: list[RecurringJobAnswer]
