@@ -70,11 +70,11 @@ check: lint  ## The same, and generated pages: what CI runs before the tests
 
 .PHONY: docs
 docs: install  ## Write the generated pages anew
-	$(BIN)/headwise schema > docs/schema.md
-	$(BIN)/headwise schema --settings > docs/settings.md
-	$(BIN)/headwise schema --api > docs/openapi.json
+	$(BIN)/headwise schema > docs/reference/schema.md
+	$(BIN)/headwise schema --settings > docs/reference/settings.md
+	$(BIN)/headwise schema --api > docs/reference/openapi.json
 	$(BIN)/python -m tools.notebook
-	$(BIN)/python -m tools.licences > docs/licences.md
+	$(BIN)/python -m tools.licences > docs/reference/licences.md
 
 .PHONY: docs-site
 docs-site: install  ## Build the documentation site into dist/site (a broken link fails)
@@ -82,7 +82,7 @@ docs-site: install  ## Build the documentation site into dist/site (a broken lin
 	@echo "Open dist/site/index.html"
 
 .PHONY: screenshots
-screenshots: install  ## Take the pictures of docs/tour.md again (runs the demo; ARGS="--home data")
+screenshots: install  ## Take the pictures of docs/tutorials/tour.md again (runs the demo; ARGS="--home data")
 	$(BIN)/python -m tools.screenshots $(ARGS)
 
 .PHONY: release
@@ -98,7 +98,7 @@ images: install  ## Build the images without a container engine, and run a job t
 	$(BIN)/python -m tools.image_check $(ARGS)
 
 .PHONY: bench
-bench: install  ## Measure, print a table and write docs/benchmarks.md (some minutes)
+bench: install  ## Measure, print a table and write docs/explanation/benchmarks.md (some minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos
@@ -118,7 +118,7 @@ mutants: install  ## Change the code a little and see that tests fail (ARGS="--c
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: scale
-scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/scale.md (hours; ARGS=--quick)
+scale: install  ## Measure fleets, 10^7 scores and pages; writes docs/explanation/scale.md (hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 .PHONY: clean

@@ -1,4 +1,4 @@
-"""Run every benchmark on the bundled model and data, print the tables, write docs/benchmarks.md.
+"""Run the benchmarks on the bundled model and data; writes docs/explanation/benchmarks.md.
 
     python -m benchmarks [--only engine|pruning|jobs|store] [--model FOLDER] [--data FILE.jsonl]
     python -m benchmarks --only engine --device cuda --precision bf16  # printed, not written

@@ -3,8 +3,8 @@
     python -m benchmarks.architectures
 
 tries a tiny random model of every class that transformers lists as a sequence classifier,
-compares it in double precision with the naive reference and writes docs/architectures.md. It
-needs no network and writes the same page every time.
+compares it in double precision with the naive reference and writes
+docs/reference/architectures.md. It needs no network and writes the same page every time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headwise.attribution.quadrature import Rule, gauss_legendre
 from headwise.errors import FAILURES
 from headwise.models.families import reason_against
 
-PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "architectures.md"
 LENGTHS = (20, 18)  # near enough to share a batch, with padding
 _POINTS, _MANY_POINTS = 8, 32
 _MAX_PARAMETERS = 5_000_000

@@ -1,4 +1,4 @@
-"""Rules of claiming compared on a simulated fleet; writes docs/scheduling.md.
+"""Rules of claiming compared on a simulated fleet; writes docs/explanation/scheduling.md.
 
 50 users share 20 workers for two hours. 30 of them have a job of heavy-tailed size and want more
 than the fleet can do; the others have a small job now and then. Every user has a model. Runs on
@@ -26,7 +26,7 @@ from db.database import Database
 from db.queue import claims
 from db.queue.sql import RANKED, SHARES
 
-PAGE = Path(__file__).parents[1] / "docs/scheduling.md"
+PAGE = Path(__file__).parents[1] / "docs/explanation/scheduling.md"
 MODEL_OR_OLDEST = SHARES.partition("CASE WHEN o.model")
 ORDERS = {
     "fair shares, as described": SHARES,

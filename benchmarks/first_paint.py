@@ -1,4 +1,4 @@
-"""First paint of the pages of a running dashboard, in a headless Chromium, for docs/benchmarks.md.
+"""First paint of a dashboard's pages in Chromium, for docs/explanation/benchmarks.md.
 
     python -m benchmarks.first_paint http://127.0.0.1:8600 / /jobs/1 /studies/1 /operations /help
 
@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("address", help="of the dashboard")
     parser.add_argument("paths", nargs="+", help="pages, from /")
     parser.add_argument("--repeats", type=int, default=11)
-    parser.add_argument("--print", action="store_true", help="do not write docs/benchmarks.md")
+    parser.add_argument(
+        "--print", action="store_true", help="do not write docs/explanation/benchmarks.md"
+    )
     options = parser.parse_args()
     with browser() as driver:
         driver.execute_cdp_cmd("Network.enable", {})

@@ -13,7 +13,7 @@ import psycopg
 import torch
 import transformers
 
-PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
+PAGE = Path(__file__).parents[1] / "docs/explanation/benchmarks.md"
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 MARK = "<!-- {}: written by `benchmarks` -->"
 

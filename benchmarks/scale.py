@@ -1,4 +1,4 @@
-"""Measure the job system at scale, print the tables, write docs/scale.md.
+"""Measure the job system at scale, print the tables, write docs/explanation/scale.md.
 
     python -m benchmarks.scale [--quick] [--only fleet|scores|device|workers]
 
@@ -39,7 +39,7 @@ from db.ops import deletion
 from demo.model import build
 from scheduler.submission.control import control
 
-PAGE = Path(__file__).parents[1] / "docs/scale.md"
+PAGE = Path(__file__).parents[1] / "docs/explanation/scale.md"
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 _KEPT = ("binding", "binding_permanent")
 """Parts of the names under which kombu keeps a queue's bindings."""

@@ -2,8 +2,8 @@
 
 Importance of heads by several sources, pruning curves on other examples, triggers mined from
 training texts and tried on others, each against controls. The numbers go to a JSON file
-(``--results``), docs/study.md and its pictures are written from it. The results of each finished
-task are kept, so that an interrupted run continues with the next task.
+(``--results``), docs/explanation/study.md and its pictures are written from it. The results of
+each finished task are kept, so that an interrupted run continues with the next task.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, help="folder with models/ and datasets/")
     parser.add_argument("--results", type=Path, default=Path("study.json"))
-    parser.add_argument("--page", type=Path, default=Path("docs/study.md"))
+    parser.add_argument("--page", type=Path, default=Path("docs/explanation/study.md"))
     for name, default in asdict(Sizes()).items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     given = vars(parser.parse_args())

@@ -1,4 +1,4 @@
-"""docs/study.md and its pictures, from the numbers of ``benchmarks.study``.
+"""docs/explanation/study.md and its pictures, from the numbers of ``benchmarks.study``.
 
 The part above the page's mark is written by hand and kept.
 """

@@ -4,7 +4,7 @@
 
 Cuts each text's tree, and as many other cells in the same layers, out of the attention, and
 compares the probabilities of the predicted class (``benchmarks.cutting``). The table is
-printed and put into docs/benchmarks.md, under the name of the model's folder.
+printed and put into docs/explanation/benchmarks.md, under the name of the model's folder.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _absent(error: ModuleNotFoundError) -> HeadwiseError:
         raise error
     return HeadwiseError(
         f"This installation has no {name}, which the command needs: run it in the image of "
-        "the role that it belongs to (docs/deploy.md), or install all of ./cli."
+        "the role that it belongs to (docs/howto/deploy.md), or install all of ./cli."
     )
 
 

@@ -123,7 +123,7 @@ def _put(raw: Raw, key: str, value: object, spec: type[BaseModel] | None) -> Non
     for part in path:
         place = place.setdefault(part, {})
         if not isinstance(place, dict):
-            raise refuse("--set", key, f"{part!r} holds no keys", "See docs/jobs.md.")
+            raise refuse("--set", key, f"{part!r} holds no keys", "See docs/reference/jobs.md.")
     field = _fields(raw, spec).get(key)
     place[last] = from_text(field, value) if field and isinstance(value, str) else value
 

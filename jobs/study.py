@@ -180,7 +180,7 @@ class StudySpec(Frozen):
 
 def parse_study(raw: object) -> StudySpec:
     """Parse a study from decoded JSON. Raises InputError with every problem found."""
-    return parsed(StudySpec, raw, "spec", "docs/studies.md")
+    return parsed(StudySpec, raw, "spec", "docs/howto/studies.md")
 
 
 def own_problems(spec: StudySpec, problems: Sequence[Problem]) -> list[Problem]:

@@ -1,6 +1,6 @@
 """Jobs, studies and checks as JSON objects: the same from the API and from `--json`.
 
-Times are seconds since 1970 by the database's clock. docs/api.md says what the keys mean.
+Times are seconds since 1970 by the database's clock. docs/howto/api.md says what the keys mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adding a kind of job as docs/architecture.md says: the files of tests/toy_kind, end to end."""
+"""A kind of job added as docs/explanation/architecture.md says: tests/toy_kind, end to end."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ PAGES = [
     ("page", "text"), [("schema.md", schema_page()), ("settings.md", settings_page())]
 )
 def test_generated_pages_are_current(page: str, text: str) -> None:
-    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text, "run `make docs`"
+    assert (ROOT / "docs/reference" / page).read_text(encoding="utf-8") == text, "run `make docs`"
 
 
 def test_the_document_of_the_api_is_current() -> None:
     # In a process of its own: here a test may have added a kind of job.
     command = [sys.executable, "-m", "cli.main", "schema", "--api"]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    written = (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8")
+    written = (ROOT / "docs/reference/openapi.json").read_text(encoding="utf-8")
     assert written == made, "run `make docs`"
 
 
@@ -109,7 +109,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", sorted((ROOT / "docs").glob("decisions*.md")), ids=lambda p: p.name
+    "page", sorted((ROOT / "docs/explanation").glob("decisions*.md")), ids=lambda p: p.name
 )
 def test_every_decision_has_a_date(page: Path) -> None:
     _, *records = page.read_text(encoding="utf-8").split("\n## ")

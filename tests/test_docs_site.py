@@ -51,7 +51,7 @@ def test_generated_pages_have_every_name(site: Path) -> None:
     assert all(f"headwise {name}" in commands for name in ("submit", "study", "user add", "up"))
     api = (site / "reference/api.html").read_text(encoding="utf-8")
     assert "POST /api/v1/jobs" in api
-    notebook = (site / "examples/notebook.html").read_text(encoding="utf-8")
+    notebook = (site / "tutorials/notebook.html").read_text(encoding="utf-8")
     assert "<math" in notebook
     assert 'class="headwise"' in notebook
 

@@ -75,8 +75,8 @@ def follow(lines: Iterable[str], bar: Bar) -> list[str]:
 
 
 def expected(words: Sequence[str]) -> int:
-    """Return about how many packages pip will name, by the lists of docs/licences.md."""
-    page = (Path(__file__).parents[1] / "docs/licences.md").read_text(encoding="utf-8")
+    """Return about how many packages pip will name, by the lists of docs/reference/licences.md."""
+    page = (Path(__file__).parents[1] / "docs/reference/licences.md").read_text(encoding="utf-8")
     runs, _, development = page.partition("## For development")
     return f"{runs}{development if '--group' in words else ''}".count("\n| ") or 1
 

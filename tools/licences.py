@@ -1,4 +1,4 @@
-"""List the licences of everything that is installed: `make docs` writes docs/licences.md.
+"""List the licences of everything that is installed: `make docs` writes docs/reference/licences.md.
 
 What a package says of itself is read: its licence expression, else its classifiers, else the first
 line of its licence field.

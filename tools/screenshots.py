@@ -1,4 +1,4 @@
-"""Take the pictures of docs/tour.md from a dashboard that has run the demo: `make screenshots`.
+"""Take the pictures of docs/tutorials/tour.md from the demo's dashboard: `make screenshots`.
 
 Runs the demo in a folder of its own (or takes one where it has run), serves its dashboard, and
 takes each page in a window of 1280 x 960. Needs Chromium and its driver.

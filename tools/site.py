@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,23 +24,20 @@ from typer.core import TyperGroup
 ROOT = Path(__file__).parents[1]
 OUTSIDE = {
     "README.md": "index.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "CHANGELOG.md": "changelog.md",
-    "SECURITY.md": "vulnerabilities.md",
+    "CONTRIBUTING.md": "howto/contributing.md",
+    "CHANGELOG.md": "reference/changelog.md",
+    "SECURITY.md": "howto/vulnerabilities.md",
+    "docs/examples/notebook.ipynb": "tutorials/notebook.md",
 }
-"""Files beside docs/ that are pages of the site."""
+"""Pages of the site that are elsewhere in the repository."""
 CLIENT = {"headwise.client.client.Client", "headwise.client.job.Job"}
 _LINK = re.compile(r"(\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _FORMULA = re.compile(r"\$\$(.+?)\$\$", flags=re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are not in docs/."""
-    made = {new: (ROOT / old).read_text(encoding="utf-8") for old, new in OUTSIDE.items()}
-    made |= {
-        f"examples/{path.stem}.md": notebook_page(path)
-        for path in (ROOT / "docs/examples").glob("*.ipynb")
-    }
+    """Add the pages that are elsewhere, and those that are made from the code."""
+    made = {new: outside_page(ROOT / old) for old, new in OUTSIDE.items()}
     made["reference/library.md"] = names_page("The library", public_names())
     made["reference/client.md"] = names_page("The client", CLIENT)
     made["reference/commands.md"] = commands_page()
@@ -51,32 +49,33 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Write formulas as MathML, and lead links to the site's own pages."""
-    depth = page.file.src_uri.count("/")
-    here = Path(page.file.src_uri).parent
 
     def inside(link: re.Match[str]) -> str:
         before, target, after = link.groups()
         if ":" in target:
             return link[0]
-        return before + site_link(target, here, depth, page.file.src_uri) + after
+        return before + site_link(target, page.file.src_uri) + after
 
     text = _LINK.sub(inside, markdown)
     return _FORMULA.sub(lambda found: mathml(found[1]), text)
 
 
-def site_link(target: str, here: Path, depth: int, source: str) -> str:
-    """Return where a link leads on the site, relative to a page.
+def site_link(target: str, page: str) -> str:
+    """Return where a link leads on the site, relative to its page.
 
-    here: the folder of the page, within docs/
-    depth: the number of folders that it is in
-    source: the page; those beside docs/ see docs/ as a folder
+    target: as the page's file has it, relative to that file
+    page: the page, as the site names it
     """
-    if source in OUTSIDE.values():
-        target = OUTSIDE.get(target, target.removeprefix("docs/"))
-    elif target.startswith("../" * (depth + 1)):
-        outside = target.removeprefix("../" * (depth + 1))
-        target = "../" * depth + OUTSIDE.get(outside, outside)
-    return re.sub(r"\.ipynb$", ".md", target)
+    source = {new: old for old, new in OUTSIDE.items()}.get(page, f"docs/{page}")
+    led = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+    return posixpath.relpath(
+        OUTSIDE.get(led, led.removeprefix("docs/")), posixpath.dirname(page) or "."
+    )
+
+
+def outside_page(path: Path) -> str:
+    """Return the text of a page that is not in docs/ or is a notebook."""
+    return notebook_page(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
 
 
 def mathml(formula: str) -> str:
@@ -149,8 +148,8 @@ def _cell(text: str) -> str:
 
 def api_page() -> str:
     """Return a page with every operation of the API's document."""
-    document = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))
-    lines = ["# The JSON API", "", "Every operation of [openapi.json](../openapi.json).", ""]
+    document = json.loads((ROOT / "docs/reference/openapi.json").read_text(encoding="utf-8"))
+    lines = ["# The JSON API", "", "Every operation of [openapi.json](openapi.json).", ""]
     for path, item in document["paths"].items():
         shared = item.get("parameters", [])
         for method, operation in item.items():

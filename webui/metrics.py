@@ -1,4 +1,4 @@
-"""The metric families of /metrics, for Prometheus; docs/operations.md describes them."""
+"""The metric families of /metrics, for Prometheus; docs/howto/operations.md describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms of docs/glossary.md: listed on the help page, and explained where pages use them."""
+"""Terms of docs/reference/glossary.md, for the help page and wherever pages use them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from flask import url_for
 from markupsafe import Markup
 
-FILE = Path(__file__).parents[1] / "docs" / "glossary.md"
+FILE = Path(__file__).parents[1] / "docs/reference/glossary.md"
 _ROW = re.compile(r"^\| (?P<name>[^|]+) \| (?P<meaning>.+) \|$")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 

@@ -22,7 +22,7 @@ NO_ROLE = f"The SQL console is off: on PostgreSQL it needs a role of its own. {_
 
 _COMMENTS = re.compile(r"(\s|\(|;|--[^\n]*(\n|$)|/\*.*?(\*/|$))*", re.DOTALL)
 _QUERY = re.compile(r"(select|values|with|table)\b", re.IGNORECASE)
-_SIMPLER = "docs/security.md lists what a query may consist of."
+_SIMPLER = "docs/explanation/security.md lists what a query may consist of."
 _ONLY_SELECT = "Write one SELECT (or WITH ... SELECT) on the published views."
 
 

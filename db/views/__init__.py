@@ -1,7 +1,8 @@
-"""The published views: the public contract of the database. docs/schema.md is generated from them.
+"""The published views: the public contract of the database.
 
-Every view is one SELECT that both SQLite and PostgreSQL understand, and every column has a
-description; tests compare both with the database and with the page.
+docs/reference/schema.md is generated from them. Every view is one SELECT that both SQLite and
+PostgreSQL understand, and every column has a description; tests compare both with the database
+and with the page.
 """
 
 from __future__ import annotations
@@ -382,7 +383,7 @@ def views_hash() -> str:
 
 
 def schema_page() -> str:
-    """Render docs/schema.md: every view, column by column."""
+    """Render docs/reference/schema.md: every view, column by column."""
     lines = [
         "# Published views",
         "",

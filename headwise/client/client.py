@@ -76,7 +76,7 @@ class Client:
         label: column of the labels
         select: other keys of the data, such as the rows to take: `{"sample": 500, "seed": 1}`
         keys: everything else of a submission (`name="mine"`, `notify=["team"]`) or of its
-            specification (`kind="importance"`, `rtol=1e-2`); docs/jobs.md lists them
+            specification (`kind="importance"`, `rtol=1e-2`); docs/reference/jobs.md lists them
 
         Raises RefusedError with the server's problems.
         """
@@ -99,7 +99,7 @@ class Client:
         return found
 
     def submit_raw(self, submission: Mapping[str, Any]) -> Job:
-        """Submit a job as the API takes it: docs/jobs.md."""
+        """Submit a job as the API takes it: docs/reference/jobs.md."""
         return self._job(self._connection.json("POST", "/jobs", body=submission)["job"])
 
     def job(self, number: int) -> Job:
@@ -117,7 +117,7 @@ class Client:
         return found
 
     def submit_study(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        """Submit a study as the API takes it: docs/studies.md."""
+        """Submit a study as the API takes it: docs/howto/studies.md."""
         found: dict[str, Any] = self._connection.json("POST", "/studies", body=study)
         return found
 

@@ -25,7 +25,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.25, 3.0
 class Job:
     """A job as the server last described it; `refresh` asks again.
 
-    Results are data frames with the columns of the published views (docs/schema.md).
+    Results are data frames with the columns of the published views (docs/reference/schema.md).
     """
 
     def __init__(self, connection: Connection, facts: dict[str, Any]) -> None:

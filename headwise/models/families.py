@@ -1,8 +1,8 @@
 """The model types that are computed: what library, jobs and documentation agree on.
 
 Needs no torch. The engine itself accepts any model that passes its check; this list is of the
-types of transformers that do, as docs/architectures.md measures, so that a job of another type is
-refused when it is submitted, with the reason.
+types of transformers that do, as docs/reference/architectures.md measures, so that a job of another
+type is refused when it is submitted, with the reason.
 """
 
 from __future__ import annotations

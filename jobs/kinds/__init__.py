@@ -2,7 +2,7 @@
 
 A kind has a module of the same name in every layer: here its specification and the result of a
 shard, in `db.kinds` what it stores, in `workers.kinds` what computes it, in `webui.kinds` its form
-and its part of a job's page. See docs/architecture.md, "Adding a kind".
+and its part of a job's page. See docs/explanation/architecture.md, "Adding a kind".
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ class Recurring(Frozen):
         description="Time zone of the expression, such as Europe/Berlin.",
     )
     name: str = Field(default="", max_length=200, description="Shown in lists.")
-    submission: dict[str, Any] = Field(description="The submission to repeat, see docs/jobs.md.")
+    submission: dict[str, Any] = Field(
+        description="The submission to repeat, see docs/reference/jobs.md."
+    )
 
     @field_validator("cron")
     @classmethod

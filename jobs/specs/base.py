@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_ROWS = 10_000_000
 ROW_BYTES = 127.0
-"""Bytes that a small row takes with its part of the indexes, about; measured in docs/scale.md."""
+"""About the bytes of a small row with its part of the indexes; see docs/explanation/scale.md."""
 _HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
 _FOLDER = ("/", "./", "../", "~")
 

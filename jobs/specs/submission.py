@@ -186,7 +186,9 @@ def parse_changes(raw: object) -> Changes:
     return parsed(Changes, raw, "changes")
 
 
-def parsed(model: type[Model], raw: object, what: str, page: str = "docs/jobs.md") -> Model:
+def parsed(
+    model: type[Model], raw: object, what: str, page: str = "docs/reference/jobs.md"
+) -> Model:
     """A model from decoded JSON. Raises InputError with every problem."""
     if not isinstance(raw, Mapping):
         raise _no_object(what, raw, page)
@@ -210,7 +212,7 @@ def unlabelled(
     return [Problem(field=LABEL_COLUMN, value=None, message=message, remedy=NAME_THE_LABELS)]
 
 
-def _no_object(what: str, raw: object, page: str = "docs/jobs.md") -> InputError:
+def _no_object(what: str, raw: object, page: str = "docs/reference/jobs.md") -> InputError:
     return refuse(what, raw, "must be a JSON object", f"See {page}.")
 
 

@@ -235,7 +235,7 @@ def control_study(database: Database, study: int, action: str) -> None:
 
 def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
     if not isinstance(raw, Mapping):
-        raise refuse("study", raw, "must be a JSON object", "See docs/jobs.md.")
+        raise refuse("study", raw, "must be a JSON object", "See docs/reference/jobs.md.")
     for key in raw.keys() - _KEYS:
         raise refuse(str(key), None, "unknown key", nearest(str(key), _KEYS))
     name, user, jobs = raw.get("name", ""), user_of(raw.get("user")), raw.get("jobs")
@@ -244,10 +244,10 @@ def _envelope(raw: object) -> tuple[str, str, dict[str, dict[str, Any]]]:
             raise refuse(key, value, "must be a text of at most 100 characters", "Shorten it.")
     if not isinstance(jobs, Mapping) or not 1 <= len(jobs) <= MOST_JOBS:
         message = f"must hold 1 to {MOST_JOBS} submissions by key"
-        raise refuse("jobs", None, message, "See docs/jobs.md.")
+        raise refuse("jobs", None, message, "See docs/reference/jobs.md.")
     for key, job in jobs.items():
         if not isinstance(job, Mapping):
-            raise refuse(f"jobs.{key}", job, "must be a JSON object", "See docs/jobs.md.")
+            raise refuse(f"jobs.{key}", job, "must be a JSON object", "See docs/reference/jobs.md.")
     common = {"user": user, **({"queue": raw["queue"]} if "queue" in raw else {})}
     return name, user, {str(key): {**common, **job} for key, job in jobs.items()}
 

@@ -1,7 +1,8 @@
 """The long run: `make chaos ARGS="--minutes 25 --seed 1"`.
 
 All stacks at once, each with its own servers and its own chance. Prints every round and a table,
-and with --write puts it into docs/reliability.md. Ends with status 1 where an invariant broke.
+and with --write puts it into docs/explanation/reliability.md. Ends with status 1 where an invariant
+broke.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.chaos.forge import ROOT, Forge
 from tests.chaos.runner import Report, Tally, run
 from tests.chaos.stacks import STACKS, arena, missing_for, seeded, undisturbed
 
-PAGE = ROOT / "docs/reliability.md"
+PAGE = ROOT / "docs/explanation/reliability.md"
 START, END = "<!-- table: written by `make chaos` -->", "<!-- end of table -->"
 
 
@@ -33,7 +34,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stack", choices=STACKS, action="append", help="one or more; all else")
     parser.add_argument("--only", default="", help="faults whose name has this in it")
-    parser.add_argument("--write", action="store_true", help="the table, into docs/reliability.md")
+    parser.add_argument(
+        "--write", action="store_true", help="the table, into docs/explanation/reliability.md"
+    )
     options = parser.parse_args()
     wanted = options.stack or list(STACKS)
     absent = {name: lacks for name in wanted if (lacks := missing_for(name))}

@@ -1,7 +1,8 @@
 """The drill: a backup in the middle of a job, its restore elsewhere, and the same results.
 
-It does what docs/backup.md says, with real processes: a role that can only read makes the backup of
-a database that has the SQL console's role, and an ordinary role restores it in a new cluster.
+It does what docs/howto/backup.md says, with real processes: a role that can only read makes the
+backup of a database that has the SQL console's role, and an ordinary role restores it in a new
+cluster.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.helpers.databases import execute
 from tests.helpers.jobs import planned_job
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs/deploy/kubernetes.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs/howto/kubernetes.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "deploy/kubernetes").rglob("*.yaml"))
 RESOURCES = [one for file in FILES for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
 

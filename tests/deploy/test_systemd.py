@@ -1,4 +1,4 @@
-"""The units and docs/deploy.md agree: users, folders and commands exist before they are needed."""
+"""The units agree with docs/howto/deploy.md: users, folders, commands exist before their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from jobs.settings import load_settings
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 SECTION = (
-    (ROOT / "docs/deploy.md").read_text(encoding="utf-8").split("## One machine, with systemd")[1]
+    (ROOT / "docs/howto/deploy.md")
+    .read_text(encoding="utf-8")
+    .split("## One machine, with systemd")[1]
 )
 STEPS = SECTION.split("```sh\n")[1].split("```")[0].splitlines()
 ENVIRONMENT = dict(

@@ -1,4 +1,4 @@
-"""docs/deploy/timeouts.md says what the code does."""
+"""docs/reference/timeouts.md says what the code does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROW = re.compile(r"^\| ([^|]+) \| ([\d, ]+) \|([^|]*)\| [^|]+ \|$", re.MULTILINE
 ROWS = {
     what: (found, setting.strip())
     for what, found, setting in ROW.findall(
-        (ROOT / "docs/deploy/timeouts.md").read_text(encoding="utf-8")
+        (ROOT / "docs/reference/timeouts.md").read_text(encoding="utf-8")
     )
 }
 

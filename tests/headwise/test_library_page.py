@@ -27,7 +27,7 @@ def classifier(tmp_path_factory):
 
 
 def blocks():
-    text = (DOCS / "library.md").read_text(encoding="utf-8")
+    text = (DOCS / "howto/library.md").read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 

@@ -50,4 +50,6 @@ def test_every_licence_is_allowed() -> None:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the list is that of Python 3.11")
 def test_the_page_is_current() -> None:
-    assert (ROOT / "docs/licences.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+    assert (ROOT / "docs/reference/licences.md").read_text(encoding="utf-8") == page(), (
+        "run `make docs`"
+    )

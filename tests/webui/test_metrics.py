@@ -205,7 +205,7 @@ def test_labels_of_dashboard_and_alerts_exist(busy: None, client: FlaskClient) -
 
 
 def test_every_metric_and_alert_is_explained(busy: None, client: FlaskClient) -> None:
-    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/howto/operations.md").read_text(encoding="utf-8")
     for family in text_string_to_metric_families(client.get("/metrics").text):
         assert f"`{family.name}" in page, family.name
     rules = (ROOT / "docs/monitoring/alerts.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Terms on the pages: their definitions are those of docs/glossary.md."""
+"""Terms on the pages: their definitions are those of docs/reference/glossary.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_help_has_every_term_of_the_glossary(empty: SimpleNamespace) -> None:
     page = unescape(empty.client.get("/help").text)
-    rows = re.findall(r"^\| ([^|`]+) \| (.+) \|$", (ROOT / "docs/glossary.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| ([^|`]+) \| (.+) \|$", (ROOT / "docs/reference/glossary.md").read_text(), re.M
+    )
     names = [name for name, _ in rows if name not in ("term", "---")]
     assert len(names) > 70
     assert names == [one.name for terms in glossary().values() for one in terms]

@@ -1,7 +1,7 @@
 """Every model type through every step of jobs: `make zoo`, or `make zoo ARGS="bert t5"`.
 
 Prints what became of each, and ends with status 1 where anything failed or differed. A run over
-all types writes the table of jobs in docs/architectures.md.
+all types writes the table of jobs in docs/reference/architectures.md.
 """
 
 from __future__ import annotations

@@ -92,7 +92,9 @@ def own() -> Account:
     """The account of the person. Raises NotFoundError without sign-in."""
     found = person()
     if found is None or found.account is None:
-        message = "There are no accounts without sign-in: set HEADWISE_AUTH (docs/accounts.md)."
+        message = (
+            "There are no accounts without sign-in: set HEADWISE_AUTH (docs/howto/accounts.md)."
+        )
         raise NotFoundError(message)
     return found.account
 

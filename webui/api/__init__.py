@@ -1,1 +1,1 @@
-"""The JSON API, a module for each resource; docs/api.md describes it for its users."""
+"""The JSON API, a module for each resource; docs/howto/api.md describes it for its users."""

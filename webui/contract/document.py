@@ -45,7 +45,7 @@ EXAMPLES: Mapping[str, Any] = json.loads(
 _DESCRIPTION = """\
 Everything that the dashboard can do. Times are seconds since 1970 (UTC) by the database's clock.
 Lists come in pages: `next` is the address of the next one; in examples they are cut to two items.
-See docs/api.md for the ideas.\
+See docs/howto/api.md for the ideas.\
 """
 _ERROR_EXAMPLE = {
     "type": f"{REFERENCE}#invalid-request",
@@ -111,7 +111,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def as_text(app: Flask) -> str:
-    """The document as docs/openapi.json has it."""
+    """The document as docs/reference/openapi.json has it."""
     return json.dumps(document(app), indent=1, ensure_ascii=False) + "\n"
 
 

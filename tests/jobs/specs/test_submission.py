@@ -134,7 +134,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize("raw", [None, 3, "spec", [], [GOOD]])
 def test_only_an_object_is_a_spec(raw: object) -> None:
-    refused(lambda: parse_spec(raw), "spec: must be a JSON object", "docs/jobs.md")
+    refused(lambda: parse_spec(raw), "spec: must be a JSON object", "docs/reference/jobs.md")
 
 
 def test_fields_of_a_submission_are_named_as_the_user_wrote_them() -> None:

@@ -87,7 +87,7 @@ class Study(Frozen):
         pattern=QUEUE_NAME,
         description="Of the jobs that name none: lower-case letters, digits, - and _.",
     )
-    spec: StudySpec | None = Field(default=None, description="See docs/studies.md.")
+    spec: StudySpec | None = Field(default=None, description="See docs/howto/studies.md.")
     jobs: dict[str, SubmissionBody] | None = Field(
         default=None,
         min_length=1,
