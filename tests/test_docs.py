@@ -89,6 +89,10 @@ def test_views_have_other_names_than_tables() -> None:
     assert not set(VIEW_NAMES) & set(metadata.tables)
 
 
+def test_the_readme_fits_on_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 100
+
+
 # Links.
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -7,6 +7,7 @@ scheduler and a worker, on the bundled model. A comment before a block says why 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -111,6 +112,19 @@ def test_a_command_that_is_not_run_is_one_of_the_command_line(block: Block) -> N
         if words.count("'") % 2:  # the command is within quotes
             words = words.removesuffix("'")
         with_context(typer.main.get_command(app), shlex.split(words))
+
+
+INLINE = re.compile(r"(?<!`)`headwise (?P<words>[a-z-][^`]*)`")
+
+
+@pytest.mark.parametrize("path", sorted(PAGES), ids=lambda path: path.name)
+def test_a_command_in_a_sentence_is_one_of_the_command_line(path: Path) -> None:
+    """A sentence may leave out what a command needs; the changelog tells of commands that were."""
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    for found in INLINE.finditer(text if path.name != "CHANGELOG.md" else ""):
+        words = shlex.split(found["words"].replace("COMMAND", "jobs").replace("…", ""))
+        with contextlib.suppress(typer.BadParameter, typer.Exit):
+            with_context(typer.main.get_command(app), words)
 
 
 def compile_shell(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-import headwise
-from headwise.client.job import Job
-from tools.site import public_names
+from tools.site import CLIENT, public_names
 
 ROOT = Path(__file__).parents[1]
 LOADED = re.compile(
@@ -43,10 +43,26 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
     assert found == []
 
 
+def test_the_folders_are_the_menu() -> None:
+    """Tutorials, how-tos, reference and explanation lie apart, each page where the menu has it."""
+    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    folders = {"Tutorials": "tutorials", "How to": "howto"}
+    kinds = {name: pages for entry in menu for name, pages in entry.items() if name != "Headwise"}
+    assert list(kinds) == ["Tutorials", "How to", "Reference", "Explanation"]
+    astray = [
+        page
+        for kind, entries in kinds.items()
+        for entry in entries
+        for page in (entry.values() if isinstance(entry, dict) else [entry])
+        if Path(page).parent.as_posix() != folders.get(kind, kind.lower())
+    ]
+    assert astray == []
+
+
 def test_generated_pages_have_every_name(site: Path) -> None:
-    library = (site / "reference/library.html").read_text(encoding="utf-8")
-    for name in public_names():
-        assert f'id="{name}"' in library, name
+    for page, names in (("library", public_names()), ("client", CLIENT)):
+        text = (site / f"reference/{page}.html").read_text(encoding="utf-8")
+        assert [name for name in sorted(names) if f'id="{name}"' not in text] == []
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert all(f"headwise {name}" in commands for name in ("submit", "study", "user add", "up"))
     api = (site / "reference/api.html").read_text(encoding="utf-8")
@@ -67,8 +83,9 @@ def members(kind: type) -> Iterator[tuple[str, object]]:
 
 def test_every_public_name_is_documented() -> None:
     missing = []
-    for name in [*headwise.__all__, "Job"]:
-        value = Job if name == "Job" else getattr(headwise, name)
+    for path in sorted(public_names() | CLIENT):
+        value = pkgutil.resolve_name(path)
+        name = path.rpartition(".")[2]
         if not (inspect.isclass(value) or inspect.isfunction(value)):
             continue
         if not value.__doc__ or value.__doc__.startswith(f"{name}("):

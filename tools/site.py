@@ -30,7 +30,19 @@ OUTSIDE = {
     "docs/examples/notebook.ipynb": "tutorials/notebook.md",
 }
 """Pages of the site that are elsewhere in the repository."""
-CLIENT = {"headwise.client.client.Client", "headwise.client.job.Job"}
+CLIENT = {
+    "headwise.client.client.Client",
+    "headwise.client.comparison.Comparison",
+    "headwise.client.errors.ConflictError",
+    "headwise.client.errors.NotFoundError",
+    "headwise.client.errors.Problem",
+    "headwise.client.errors.RefusedError",
+    "headwise.client.errors.SignInError",
+    "headwise.client.errors.UnreachableError",
+    "headwise.client.job.Job",
+    "headwise.figures.figure.Figure",
+}
+"""What a client returns or raises, beside what `import headwise` offers."""
 _LINK = re.compile(r"(\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _FORMULA = re.compile(r"\$\$(.+?)\$\$", flags=re.DOTALL)
 
