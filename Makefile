@@ -20,8 +20,7 @@ $(VENV)/.runs: pyproject.toml cli/pyproject.toml constraints.txt
 		apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || \
 		{ echo "python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV): torch, transformers and a hundred others, some minutes the first time."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) tools/install.py $(BIN)/python
 ifdef TORCH_INDEX
 	@$(PYTHON) tools/install.py $(BIN)/python -c constraints.txt torch --index-url $(TORCH_INDEX)
 endif

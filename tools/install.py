@@ -1,7 +1,8 @@
-"""Install packages with pip, behind a bar: `python tools/install.py PYTHON ARGUMENTS-OF-PIP`.
+"""Install packages with pip, behind a bar: `python tools/install.py PYTHON [ARGUMENTS-OF-PIP]`.
 
 Runs before anything is installed, so it uses the standard library alone. Where the output is no
 terminal, a line every ten seconds takes the place of the bar. What pip says is shown if it fails.
+Without arguments of pip it makes the environment of PYTHON.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from pathlib import Path
 WIDTH = 30
 LINES = 30
 """The number of pip's last lines that a failure shows."""
+PIP = ("-m", "pip", "install", "--disable-pip-version-check")
 
 
-_PACKAGE = re.compile(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)")
+_PACKAGE = re.compile(
+    r"(?:Collecting |Requirement already satisfied: )([\w.-]+)|Processing \S*/([\w.]+)-\S+\.whl"
+)
 
 
 class Bar:
     """A bar in the last line of a terminal, or a line now and then."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.what = total, 0, "looking for packages"
+    def __init__(self, total: int, what: str = "looking for packages") -> None:
+        self.total, self.done, self.what = total, 0, what
         self._began = time.monotonic()
         self._terminal = sys.stdout.isatty()
         self._ended = threading.Event()
@@ -66,7 +70,7 @@ def follow(lines: Iterable[str], bar: Bar) -> list[str]:
         said.append(line)
         if found := _PACKAGE.match(line):
             bar.done = min(bar.done + 1, bar.total)
-            bar.what = found[1]
+            bar.what = found[1] or found[2]
         elif line.startswith("Installing"):
             bar.what = "unpacking"
     bar.done = bar.total
@@ -81,11 +85,26 @@ def expected(words: Sequence[str]) -> int:
     return f"{runs}{development if '--group' in words else ''}".count("\n| ") or 1
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run pip of an environment with the given words; returns its status."""
-    python, *words = arguments
-    quiet = ("--disable-pip-version-check", "--progress-bar", "off")
-    command = [python, "-m", "pip", "install", *quiet, *words]
+def make_environment(python: Path) -> int:
+    """Make the environment of a python, with a new pip; returns the status of what failed, or 0."""
+    steps = {
+        "environment": [sys.executable, "-m", "venv", str(python.parents[1])],
+        "pip": [str(python), *PIP, "--upgrade", "pip"],
+    }
+    with Bar(len(steps), next(iter(steps))) as bar:
+        for bar.what, command in steps.items():
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                break
+            bar.done += 1
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+    return done.returncode
+
+
+def install(python: str, words: Sequence[str]) -> int:
+    """Run pip with the given words; returns its status."""
+    command = [python, *PIP, "--progress-bar", "off", *words]
     with (
         Bar(expected(words)) as bar,
         subprocess.Popen(
@@ -100,4 +119,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    python, *words = sys.argv[1:]
+    sys.exit(install(python, words) if words else make_environment(Path(python)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 SAID = """Obtaining file:///home/ann/headwise
 Collecting numpy>=2 (from headwise==0.1.0)
   Downloading numpy-2.4.0.whl (16 MB)
-Collecting torch
-Installing collected packages: numpy, torch
+Processing /wheels/lazy_loader-0.6-py3-none-any.whl (from headwise==0.1.0)
+Installing collected packages: numpy, lazy_loader
 """.splitlines(keepends=True)
 
 
@@ -33,7 +34,7 @@ def test_the_bar_moves_with_every_package_and_never_past_the_end() -> None:
 
     assert install.follow(lines(), bar) == SAID  # type: ignore[arg-type]
     assert [done for done, _ in seen] == [0, 1, 1, 2, 2]
-    assert [what for _, what in seen][1:] == ["numpy", "numpy", "torch", "unpacking"]
+    assert [what for _, what in seen][1:] == ["numpy", "numpy", "lazy_loader", "unpacking"]
     assert bar.line().startswith(f"Installing [{'#' * install.WIDTH}] 2/2 ")
 
 
@@ -62,6 +63,21 @@ def test_a_failure_shows_what_pip_said(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No matching distribution found for no-such-package-1" in done.stderr
     assert done.stdout.startswith("Installing [")
+
+
+def test_it_makes_the_environment(tmp_path: Path) -> None:
+    python = tmp_path / "new/bin/python"
+    command = [sys.executable, install.__file__, str(python)]
+    done = subprocess.run(
+        command,
+        env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"Installing \[\.+\] 0/2 +\d+ s  environment\n", done.stdout)
+    subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=True)
 
 
 def test_it_needs_nothing_that_is_installed() -> None:
