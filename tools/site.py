@@ -42,7 +42,7 @@ CLIENT = {
     "headwise.client.job.Job",
     "headwise.figures.figure.Figure",
 }
-"""What a client returns or raises, beside what `import headwise` offers."""
+"""Classes that a client returns or raises, beside what `import headwise` offers."""
 _LINK = re.compile(r"(\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _FORMULA = re.compile(r"\$\$(.+?)\$\$", flags=re.DOTALL)
 
