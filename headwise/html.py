@@ -23,7 +23,7 @@ from headwise.figures.palette import LIGHT, channels
 from headwise.figures.sentence import SentenceFigure
 from headwise.naming import head_name
 from headwise.replay import Site
-from headwise.sentences import Sentence, Word
+from headwise.sentences import Sentence, Word, mean_over_layers
 from headwise.wordpieces import Words
 
 _RAISES, _LOWERS = (", ".join(map(str, channels(one))) for one in (LIGHT.raises, LIGHT.lowers))
@@ -150,16 +150,16 @@ def heat_map(caption: str, sites: Sequence[Site], values: NDArray[np.floating]) 
 
 
 def words_figure(shown: Explanation) -> SentenceFigure:
-    """Every word, coloured by its attribution as a key: of one head, or of all heads and sites."""
+    """Every word, coloured by its attribution as a key: of one head, or of all over all layers."""
     assert shown.words is not None
     if shown.head is None or shown.words.by_head is None:
-        measure = "read by any head, sum over all layers"
-        values = np.nan_to_num(shown.words.attribution).sum(axis=0, dtype=np.float64)
+        measure = figures.ALL_LAYERS
+        values = mean_over_layers(shown.words.attribution.astype(np.float64).tolist())
     else:
         site, number = shown.head
         measure = f"read by head {head_name(site.layer, number, site.attention_type)}"
-        values = shown.words.by_head[site.index, number].astype(np.float64)
-    sentence = Sentence(words=shown.written, values=values.tolist())
+        values = shown.words.by_head[site.index, number].astype(np.float64).tolist()
+    sentence = Sentence(words=shown.written, values=values)
     return figures.words(sentence, measure, sources=[Source(example=shown.example)])
 
 

@@ -17,14 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headwise.errors import OptionError
-from headwise.figures.sentence import SentenceFigure
+from headwise.figures.sentence import KINDS, SentenceFigure
 from headwise.html import Explanation, Picture, arcs_figure, heat_map, section, words_figure
 from headwise.models.labels import Outputs
 from headwise.naming import head_name
 from headwise.replay import Site
 from headwise.segmentation import Segmentation, Span
 from headwise.sentences import words_of_spans
-from headwise.trees import RULES, TAU, TAU_LAST, Interactions, Tree, build, interactions
+from headwise.trees import ROOT, TAU, TAU_LAST, Interactions, Tree, build, interactions
 from headwise.wordpieces import Words, merge_pieces
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Attribution:
         self,
         example: int,
         *,
-        root: str | int = RULES[0],
+        root: str | int = ROOT,
         tau: float = TAU,
         tau_last: float = TAU_LAST,
     ) -> Tree:
@@ -337,8 +337,8 @@ class Attribution:
         """
         if kind == "tree":
             return self.tree(example).figure()
-        if kind not in ("words", "arcs"):
-            raise OptionError(f"there is no figure {kind!r}; use words, arcs or tree")
+        if kind not in KINDS:
+            raise OptionError(f"there is no figure {kind!r}; use {', '.join(KINDS)}")
         shown = self._shown(example, layer, head, attention_type)
         if shown.error is not None:
             raise OptionError(f"example {example} failed: {shown.error}")

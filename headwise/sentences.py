@@ -5,6 +5,7 @@ Needs neither torch nor NumPy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -153,6 +154,20 @@ def by_word(words: Sequence[Word], values: Sequence[float]) -> Sentence:
     """The words with the attribution of each: the sum over its tokens; zero without values."""
     sums = [float(sum(values[word.first : word.end])) for word in words]
     return Sentence(words=words, values=sums)
+
+
+def mean_over_layers(by_site: Sequence[Sequence[float]]) -> list[float]:
+    """The attribution of each token over all layers: the mean of those of its sites.
+
+    The attributions of every site alone add up to the change of the output. Their mean does, too;
+    their sum would count it once per layer, and grow with the depth of a model.
+
+    by_site: the attribution of each token, of each site; NaN, a site without it, counts as zero
+    """
+    return [
+        sum(value for value in column if not math.isnan(value)) / len(by_site)
+        for column in zip(*by_site, strict=True)
+    ]
 
 
 def word_at(words: Sequence[Word], position: int) -> int | None:

@@ -29,17 +29,6 @@ ORDER BY s.id DESC, t.position
 COUNT = "SELECT COUNT(*) FROM study"
 NEWEST_JOB = "SELECT COALESCE(MAX(id), 0) FROM job"
 PLACE = "UPDATE job SET place = :place WHERE id IN :jobs"
-STRONGEST_EXAMPLE = """
-SELECT t.example_no FROM edge t
-JOIN example_result r ON r.job_id = t.job_id AND r.example_no = t.example_no
-JOIN example e ON e.job_id = t.job_id AND e.example_no = t.example_no
-WHERE t.job_id = :job_id AND t.example_no < 1000 AND r.predicted = e.gold
-  AND (t.query_word IS NOT NULL AND t.key_word IS NOT NULL
-    OR r.word_index IS NULL AND t.query_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>')
-      AND t.key_token NOT IN ('[CLS]', '[SEP]', '<s>', '</s>'))
-ORDER BY t.attribution DESC, t.example_no LIMIT 1
-"""
-"""Of special tokens only their names are known where words are not stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +106,6 @@ def get_study(database: Database, study: int) -> StudyRow:
     if not found:
         raise NotFoundError(f"There is no study {study}.")
     return found[0]
-
-
-def strongest_example(database: Database, job_id: int) -> int | None:
-    """Find the example with the strongest pair of words, of the first thousand.
-
-    Only correctly predicted examples count. None if there are none, or no tokens were kept.
-    """
-    found: int | None = database.value(STRONGEST_EXAMPLE, job_id=job_id)
-    return found
 
 
 def set_control(database: Database, study: int, action: str) -> None:

@@ -12,12 +12,10 @@ from headwise.client.errors import JobFailedError
 from headwise.client.figures import drawn, listed
 from headwise.client.tables import read_arrow
 from headwise.figures import Figure
+from headwise.figures.sentence import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OF_EXAMPLES = ("words", "arcs", "tree")
-"""Figures that examples have."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 3.0
 
@@ -162,7 +160,7 @@ class Job:
         Raises NotFoundError for an unknown figure and without results, RefusedError for a choice
         that it does not have.
         """
-        example = choices.pop("example", None) if kind in OF_EXAMPLES else None
+        example = choices.pop("example", None) if kind in KINDS else None
         return drawn(self._connection, f"{self._figures(example)}/{kind}", choices)
 
     def _figures(self, example: int | None) -> str:

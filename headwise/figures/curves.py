@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwise.figures.encoding import WIDTH, Measure, ends, in_panels, quantity, series, tooltip
+from headwise.figures.encoding import (
+    WIDTH,
+    Measure,
+    dashed,
+    ends,
+    in_panels,
+    quantity,
+    series,
+    tooltip,
+)
 from headwise.figures.figure import Source, caption
 from headwise.figures.theme import DASHES, SHAPES
 from headwise.figures.vega import VegaFigure
@@ -102,8 +111,7 @@ def curves_of_jobs(
     rankings = [row["ranking"] for row in rows if row["direction"] != "any"]
     jobs = list(dict.fromkeys(row["job"] for row in rows))
     orders = [order for order in _orders(shown) if order != ORDERS["any"]]
-    by_ranking, by_job = series("ranking", "Ranking", rankings), series("job", "Job", jobs)
-    by_job["scale"]["range"] = [DASHES[place % len(DASHES)] for place in range(len(jobs))]
+    by_ranking, by_job = series("ranking", "Ranking", rankings), dashed(series("job", "Job", jobs))
     shape = {**by_job, "scale": {**by_job["scale"], "range": list(SHAPES)}}
     random = {"field": "order", "equal": ORDERS["any"]}
     ranked = {"filter": {"not": random}}

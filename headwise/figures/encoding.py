@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headwise.figures.theme import DASHES
+
 NUMBER, SHARE = ".3~g", ".1%"
 """Formats of numbers and of shares, in the syntax of d3."""
 WIDTH = 560
@@ -67,6 +69,13 @@ def series(name: str, title: str, values: Iterable[str]) -> dict[str, Any]:
     """A field that tells lines apart. Colours, dashes and symbols with it share a legend."""
     domain = list(dict.fromkeys(values))
     return {"field": name, "type": "nominal", "title": title, "scale": {"domain": domain}}
+
+
+def dashed(field: Mapping[str, Any]) -> dict[str, Any]:
+    """A field of `series` as dashes, one for each of its values."""
+    scale = field["scale"]
+    dashes = [DASHES[place % len(DASHES)] for place in range(len(scale["domain"]))]
+    return {**field, "scale": {**scale, "range": dashes}}
 
 
 def panels_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,11 +17,8 @@ from collections.abc import Mapping, Sequence
 
 from headwise.trees.cells import Interactions, SiteCells, SiteLike, is_last, side_of
 from headwise.trees.nodes import Node
-from headwise.trees.tree import Tree
+from headwise.trees.tree import ROOT, RULES, Tree
 
-RULES = ("outgoing", "classifier")
-"""Rules that choose a root; the first one is used wherever none is asked for. In the last layer the
-classifier's token reads nearly every other one: from there a tree is a star."""
 TAU, TAU_LAST = 0.4, 0.0
 """Thresholds of the paper, for all layers but the last and for the last."""
 
@@ -31,7 +28,7 @@ def build(
     sites: Sequence[SiteLike],
     tokens: Sequence[str],
     *,
-    root: str | int = RULES[0],
+    root: str | int = ROOT,
     tau: float = TAU,
     tau_last: float = TAU_LAST,
 ) -> Tree:

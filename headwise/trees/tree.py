@@ -9,6 +9,15 @@ from typing import Any
 from headwise.figures.sentence import SentenceFigure, tree
 from headwise.trees.nodes import Node, children
 
+RULES = {
+    "outgoing": "the token with the most outgoing attribution; the last layer is left out",
+    "classifier": "the token that the classifier reads",
+}
+"""Rules that choose a root, with the token that each chooses. In the last layer the classifier's
+token reads nearly every other one: from there a tree is a star."""
+ROOT = "outgoing"
+"""The rule that is used wherever none is asked for, that of the paper's code."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
@@ -27,6 +36,11 @@ class Tree:
     def children(self, parent: int) -> list[int]:
         """Return the indices of a node's children, by position."""
         return children(self.nodes, parent)
+
+    @property
+    def rule(self) -> str:
+        """The root in words: the token that a rule chose, or one chosen by its position."""
+        return RULES.get(str(self.root), "a token chosen by its position")
 
     def edges(self) -> list[tuple[int, int, int]]:
         """Return (site, query, key) of every edge."""

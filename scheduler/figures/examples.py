@@ -16,9 +16,17 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example, Site
 from headwise.figures import Source
-from headwise.figures.sentence import Pair, SentenceFigure, arcs, tree, words
+from headwise.figures.sentence import ALL_LAYERS, KINDS, Pair, SentenceFigure, arcs, tree, words
 from headwise.naming import head_name, site_label
-from headwise.sentences import Sentence, Word, by_word, read_pieces, read_words, word_at
+from headwise.sentences import (
+    Sentence,
+    Word,
+    by_word,
+    mean_over_layers,
+    read_pieces,
+    read_words,
+    word_at,
+)
 from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build
 from jobs.errors import NotFoundError, refuse
 from jobs.results.head_tokens import STRONGEST
@@ -27,12 +35,6 @@ from scheduler.figures.base import Choices, FigureKind, Figures, source
 ALL = "all"
 STEPS = 20
 """Thresholds that can be chosen are multiples of 1/STEPS."""
-ROOTS = {
-    "outgoing": "most outgoing attribution, as the paper's code",
-    "classifier": "the classifier's token",
-}
-"""The rules in words."""
-assert tuple(ROOTS) == RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,7 @@ class ShownExample:
         attribution = self.example.token_attribution or []
         if attribution and site is not None:
             return by_word(self.words, attribution[site])
-        mean = [sum(column) / len(attribution) for column in zip(*attribution, strict=True)]
-        return by_word(self.words, mean)
+        return by_word(self.words, mean_over_layers(attribution))
 
     def names(self, length: int) -> tuple[str, ...]:
         """Its tokens as they were written; their numbers where texts were not kept."""
@@ -123,9 +124,7 @@ def _words(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -
     if not shown.example.token_attribution:
         raise shown.nothing()
     if site is None:
-        return words(
-            shown.sentence(), "read by any head, mean over all layers", sources=[shown.source]
-        )
+        return words(shown.sentence(), ALL_LAYERS, sources=[shown.source])
     name = site_label(site.layer, site.attention_type)
     return words(shown.sentence(site.site), f"read by any head of {name}", sources=[shown.source])
 
@@ -178,7 +177,7 @@ def _tree_choices(database: Database, shown: ShownExample) -> Choices:
     found = results.read_interactions(database, shown.job.id, shown.example.example)
     names = shown.names(found.length) if found else ()
     return {
-        "root": {**ROOTS, **{str(i): f"{i}: {name}" for i, name in enumerate(names)}},
+        "root": {**RULES, **{str(i): f"{i}: {name}" for i, name in enumerate(names)}},
         "tau": _shares(TAU, FLOOR),
         "tau_last": _shares(TAU_LAST, 0.0),
     }
@@ -213,3 +212,4 @@ FIGURES: tuple[FigureKind[ShownExample], ...] = (
     FigureKind(name="arcs", title="Strongest pairs", draw=_arcs),
     FigureKind(name="tree", title="Attribution tree", draw=_tree, choices=_tree_choices),
 )
+assert tuple(one.name for one in FIGURES) == KINDS

@@ -32,9 +32,11 @@ from jobs.kinds import NAMES, SPECS, ranking_source
 from jobs.states import FINAL_JOB_STATES, JobState
 from scheduler.comparison.sides import Side, side_of_study
 from scheduler.comparison.study_figures import figures_of_study
+from scheduler.figures.telling import RULE
 from scheduler.findings import findings, ranked
 from scheduler.report import importance
 from scheduler.report.base import Part, Table
+from scheduler.report.examples import ShownExample, examples_of
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The content security policy of the file: it brings everything that it shows."""
@@ -112,6 +114,8 @@ def study_report(database: Database, number: int, draw: Callable[[Figure], bytes
         steps=_steps(database, jobs, found),
         agreement=found.get("agreement", ()),
         figures=[_picture(figure, draw) for figure in _figures(database, side)],
+        examples=list(_examples(database, jobs, draw)),
+        rule=RULE,
         tables=list(_tables(database, jobs)),
         bibtex=BIBTEX,
         version=version("headwise"),
@@ -173,13 +177,23 @@ def _figures(database: Database, side: Side) -> Iterator[Figure]:
                 continue
 
 
-def _picture(figure: Figure, draw: Callable[[Figure], bytes]) -> Drawn:
+def _examples(
+    database: Database, jobs: Mapping[str, Job], draw: Callable[[Figure], bytes]
+) -> Iterator[tuple[ShownExample, list[Drawn]]]:
+    """The telling examples of the attribution jobs with their pictures."""
+    for job in jobs.values():
+        if job.kind == "attribution" and job.state is JobState.SUCCEEDED:
+            for one in examples_of(database, job):
+                yield one, [_picture(figure, draw, one.reason) for figure in one.figures]
+
+
+def _picture(figure: Figure, draw: Callable[[Figure], bytes], more: str = "") -> Drawn:
     # In an element of its own: identifiers of several SVGs on a page would be the same.
     encoded = base64.b64encode(draw(figure)).decode()
     return Drawn(
         picture=f"data:image/svg+xml;base64,{encoded}",
         description=figure.description,
-        caption=figure.caption,
+        caption=f"{figure.caption} {more}".strip(),
     )
 
 

@@ -176,6 +176,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("system_api.system", "system_api.list_workers"), READS),
     **dict.fromkeys(("operations_api.get_operations", "operations_api.list_sizes"), READS),
     "operations_api.get_worker": READS,
+    "figure_api.get_queue_figure": READS,
     "figure_api.get_worker_figure": READS,
     **dict.fromkeys(("document_api.get_document", "api_reference.show"), READS),
     **dict.fromkeys(

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from db.reads import jobs as job_reads
+from db.reads import operations
 from scheduler.comparison.figures import figures_of_comparison
 from scheduler.comparison.sides import (
     parse_jobs,
@@ -19,7 +20,7 @@ from scheduler.comparison.study_figures import figures_of_study
 from scheduler.figures import figures_of
 from scheduler.figures.base import Figures
 from scheduler.figures.examples import figures_of_example, shown_of
-from scheduler.figures.workers import figures_of_worker
+from scheduler.figures.over_time import figures_of_queues, figures_of_worker
 from webui.api.models.figures import (
     ComparedFigureQuery,
     ExampleFigureQuery,
@@ -27,13 +28,15 @@ from webui.api.models.figures import (
     FigureQuery,
     FiguresAnswer,
     FileQuery,
+    QueueFigureQuery,
     StudiesFigureQuery,
     WorkerFigureQuery,
 )
-from webui.context import database
+from webui.context import database, settings
 from webui.contract.operations import operation
 from webui.figures.drawing import content
-from webui.pages.operations import PERIODS, read_worker, worker_history
+from webui.pages.operations import queue_history, read_worker, worker_history
+from webui.periods import PERIODS
 
 TAG = "Results"
 EXAMPLE = "/jobs/<int(max=2147483647):job_id>/examples/<int(max=2147483647):example_no>"
@@ -129,6 +132,15 @@ def get_worker_figure(kind: str, query: WorkerFigureQuery) -> Response:
     _, series, _ = read_worker(query.worker, period)
     history = worker_history(query.worker, period, series)
     return _drawn(figures_of_worker(history), kind, query)
+
+
+@blueprint.get("/operations/queue-figures/<kind>")
+@operation("Operations", **FILE)
+def get_queue_figure(kind: str, query: QueueFigureQuery) -> Response:
+    """Draw what the busiest queues did over time: `waiting`, `wait` or `rate`."""
+    period, now = PERIODS[query.hours], operations.read_now(database(), settings())
+    queues = operations.read_queues(database(), now, period.span[0], period.step)
+    return _drawn(figures_of_queues(queue_history(queues, period)), kind, query)
 
 
 def _listed(figures: Figures[Any]) -> FiguresAnswer:

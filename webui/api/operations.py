@@ -20,7 +20,8 @@ from webui.api.models.operations import (
 from webui.context import database, settings
 from webui.contract import cursors
 from webui.contract.operations import operation
-from webui.pages.operations import PERIODS, read_worker
+from webui.pages.operations import read_worker
+from webui.periods import PERIODS
 
 TAG = "Operations"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -27,9 +27,11 @@ ROW = 40
 """Letters of the titles of a choice that stand in a row."""
 
 
-_CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 122
+_CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 136
 """Pixels of two maps beside each other, or below each other: of a cell, of all cells of a map, and
 of its title, axis and legend; `charts.js` draws them so."""
+_LINE, _LETTERS = 14, 22
+"""Pixels of a line of an axis's title, and the letters of one on a phone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,8 @@ class ShownChart(Shown):
         if "hconcat" in self.figure.chart:
             return 2 * self._maps(_LARGEST_NARROW)
         legends = [28 + 14 * rows for rows in _legends(self.figure.chart).values()]
-        return self._height(self._panels) + (20 + sum(legends) if legends else 0)
+        more = _LINE * (max(map(len, _titles(self.figure.chart)), default=0) // _LETTERS)
+        return self._height(self._panels) + more + (20 + sum(legends) if legends else 0)
 
     @property
     def _panels(self) -> int:
@@ -136,6 +139,18 @@ class ShownChart(Shown):
         text = json.dumps(spec, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Nothing ends the script element early.
         return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+def _titles(part: object) -> Iterator[str]:
+    """The titles below the axes of a part of a specification."""
+    if isinstance(part, dict):
+        across = part.get("x")
+        if isinstance(across, dict) and across.get("axis"):
+            yield across["axis"].get("title") or ""
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _titles(one)
 
 
 def _legends(part: object) -> dict[str, int]:

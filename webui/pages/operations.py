@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,17 +19,16 @@ from db.reads.operations import Now, Queue, WorkerTotal
 from jobs import formatting
 from jobs.errors import ConflictError, NotFoundError, refuse
 from jobs.processes.space import spaces
-from scheduler.figures.workers import WorkerHistory, figures_of_worker
+from scheduler.figures.over_time import History, figures_of_queues, figures_of_worker
 from scheduler.submission.control import control
 from webui.accounts import trail
 from webui.context import choice, clean, database, integer, redirect, settings
-from webui.figures.shown import show_of
-from webui.timelines import DURATIONS, Timeline, timeline
+from webui.figures.shown import ShownChart, show_of
+from webui.periods import HOURS, PERIODS, Period
 
-HOUR = 3_600
 DISK_PAGE = 25
 MOST_QUEUES = 6
-"""Queues that are drawn; the busiest."""
+"""Queues that are shown; the busiest."""
 MOST_WORKERS = 50
 MOST_ERRORS = 50
 ATTEMPTS_PAGE = 25
@@ -53,39 +50,9 @@ DISK_ORDERS = {
 blueprint = Blueprint("operations", __name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Period:
-    """A time up to now that the page looks at."""
-
-    hours: int
-    name: str
-    step: int
-    """Seconds of a step of the charts."""
-    row: int
-    """Seconds of a row of the tables beside them."""
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """Its beginning, at a step, and its end: seconds since 1970."""
-        end = time.time()
-        return (end - self.hours * HOUR) // self.step * self.step, end
-
-
-PERIODS = {
-    str(period.hours): period
-    for period in (
-        Period(hours=12, name="12 hours", step=300, row=HOUR),
-        Period(hours=24, name="24 hours", step=600, row=HOUR),
-        Period(hours=168, name="7 days", step=HOUR, row=6 * HOUR),
-        Period(hours=720, name="30 days", step=4 * HOUR, row=24 * HOUR),
-    )
-}
-"""By the value of the parameter `hours`."""
-
-
 def _asked_period() -> Period:
     """The period that the query string asks for. Raises InputError."""
-    return PERIODS[choice("hours", PERIODS, "24")]
+    return PERIODS[choice("hours", PERIODS, HOURS)]
 
 
 @blueprint.app_context_processor
@@ -113,7 +80,8 @@ def show() -> str:
         "operations.html",
         periods=list(PERIODS.values()),
         queues=queues,
-        drawn=[(queue, _queue_charts(queue, period)) for queue in queues[:MOST_QUEUES]],
+        shown_queues=queues[:MOST_QUEUES],
+        figures=_queue_figures(queues, period),
         queue_rows=lambda queue: list(table_rows(queue.samples, period.row)),
         errors=errors[:MOST_ERRORS],
         error_count=sum(group.count for group in errors),
@@ -223,9 +191,9 @@ def show_worker(name: str) -> str:
     )
 
 
-def worker_history(name: str, period: Period, series: Sequence[Sample]) -> WorkerHistory:
+def worker_history(name: str, period: Period, series: Sequence[Sample]) -> History:
     """The samples of a worker as its figures show them."""
-    return WorkerHistory(name=name, period=period.name, step=period.step, samples=series)
+    return History(period=period.name, step=period.step, samples={name: series})
 
 
 def read_worker(
@@ -247,38 +215,19 @@ def read_worker(
     return found, series, attempts
 
 
-def _queue_charts(queue: Queue, period: Period) -> list[Timeline]:
-    step = period.step
-    return [
-        _chart("Examples waiting", queue.samples, period, lambda one: one.waiting),
-        _chart(
-            "Longest wait",
-            queue.samples,
-            period,
-            lambda one: one.oldest,
-            formatting.duration,
-            DURATIONS,
-        ),
-        _chart("Examples per second", queue.samples, period, lambda one: one.examples / step),
+def _queue_figures(queues: Sequence[Queue], period: Period) -> list[ShownChart]:
+    figures = figures_of_queues(queue_history(queues, period))
+    address = partial(url_for, "figure_api.get_queue_figure", hours=period.hours)
+    shown = [
+        show_of(figures, kind.name, address, key=f"queue-{kind.name}") for kind in figures.kinds
     ]
+    return [one for one in shown if one]
 
 
-def _chart(
-    title: str,
-    series: Sequence[Sample],
-    period: Period,
-    value: Callable[[Sample], float | None],
-    shown: Callable[[float], str] | None = None,
-    tops: Sequence[float] = (),
-) -> Timeline:
-    points = [(float(one.starts_at), value(one)) for one in series]
-    shown = shown or _plain
-    return timeline(title, points, span=period.span, step=period.step, shown=shown, tops=tops)
-
-
-def _plain(value: float) -> str:
-    """A number without zeros at its end: levels of an axis are round."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def queue_history(queues: Sequence[Queue], period: Period) -> History:
+    """The samples of the busiest queues as their figures show them."""
+    busiest = {queue.name: queue.samples for queue in queues[:MOST_QUEUES]}
+    return History(period=period.name, step=period.step, samples=busiest)
 
 
 def table_rows(series: Iterable[Sample], seconds: int) -> Iterator[dict[str, Any]]:

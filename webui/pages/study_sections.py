@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -11,17 +12,18 @@ from typing import Any
 from flask import url_for
 
 from db.reads import jobs as job_reads
-from db.reads import studies
 from db.reads.jobs import Job
 from db.reads.studies import StudyRow
+from db.reads.telling import telling_examples
 from headwise.stats.ranking import correlation
 from jobs.states import JobState
 from scheduler.comparison.sides import side_of_study
 from scheduler.comparison.study_figures import figures_of_study
 from scheduler.figures.examples import shown_of
+from scheduler.figures.telling import RULE, describe
 from scheduler.findings import findings, ranked
 from webui.context import database
-from webui.figures.examples import show_tree
+from webui.figures.examples import show_tree, show_words
 from webui.figures.shown import show_of
 from webui.kinds import attack, attribution, pruning
 
@@ -38,7 +40,7 @@ def sections(study: int, jobs: Mapping[str, Job]) -> dict[str, Any]:
     found: dict[str, Any] = {"findings": findings(opened, jobs), "done": done}
     if job := done.get("attribution"):
         found["heads_figure"] = attribution.heads_figure(job)
-        found |= _example(job)
+        found |= {"examples": list(_examples(job)), "rule": RULE}
     if job := done.get("pruning"):
         found["pruning"] = pruning.section(job)
     if job := done.get("attack"):
@@ -67,10 +69,15 @@ def succeeded(jobs: Mapping[str, Job]) -> dict[str, Job]:
     return found
 
 
-def _example(job: Job) -> dict[str, Any]:
-    """The example with the strongest token pair among those predicted right, and its tree."""
-    number = studies.strongest_example(database(), job.id)
-    if number is None:
-        return {}
-    shown = shown_of(database(), job.id, number)
-    return {"example": shown.example, "tree": show_tree(shown)}
+def _examples(job: Job) -> Iterator[dict[str, Any]]:
+    """The telling examples of a job, each with its words and its tree."""
+    for one in telling_examples(database(), job.id):
+        shown = shown_of(database(), job.id, one.example)
+        words = show_words(shown, f"words-{one.example}")
+        tree = show_tree(shown, f"tree-{one.example}")
+        # Without choices: they would change those of all examples.
+        yield {
+            "number": one.example,
+            "about": describe(one, job.labels),
+            "figures": [replace(figure, choices=()) for figure in (words, tree) if figure],
+        }

@@ -52,6 +52,7 @@ ROOMS = {
     "figure_api.get_study_figure": RoomName.FIGURES,
     "figure_api.get_compared_figure": RoomName.FIGURES,
     "figure_api.get_figure_of_studies": RoomName.FIGURES,
+    "figure_api.get_queue_figure": RoomName.FIGURES,
     "figure_api.get_worker_figure": RoomName.FIGURES,
     "report_api.get_report": RoomName.FIGURES,
     "report_api.get_pdf_report": RoomName.FIGURES,

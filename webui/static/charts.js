@@ -8,10 +8,13 @@ const CELL = 46;
 const BESIDE = 260; // a legend and labels
 const MARGIN = 50; // between panels
 const PANEL = 270; // the narrowest one beside another
-const PAPER = 640;
+const PAPER = 640; // pixels across on paper, whatever the screen has
 const CELL_OF_MATRIX = 26;
 const MATRIX = 430; // all cells of one of two maps beside each other
 const LABELS = 125; // the tokens left of them
+const TITLE = 140; // a title beside a small one
+const SIDE = 60; // numbers and the title left of an axis
+const NAMES = 150; // names and the title left of an axis
 const MOST_SHAPES = 4000; // above it pixels are faster
 
 /** The specification of a figure: its text in the page, or the address that it is read from. */
@@ -25,6 +28,33 @@ async function read(element) {
   return found;
 }
 
+const pen = document.createElement('canvas').getContext('2d');
+
+/** A title in lines of at most so many pixels. */
+function inLines(title, room) {
+  const lines = [];
+  for (const word of title.split(' ')) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length && pen.measureText(longer).width <= room) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.join('\n');
+}
+
+/** A part of a specification whose axes have room for titles of so many pixels. */
+function withTitles(part, room) {
+  if (part === null || typeof part !== 'object') return part;
+  if (Array.isArray(part)) return part.map((one) => withTitles(one, room));
+  const found = {};
+  for (const [name, value] of Object.entries(part)) {
+    const title = room[name] && value?.axis?.title;
+    found[name] = title
+      ? { ...value, axis: { ...value.axis, title: inLines(title, room[name]) } }
+      : name === 'data' ? value : withTitles(value, room);
+  }
+  return found;
+}
+
 /** Panels side by side where there is room for them; Vega-Lite fits no panels by itself. */
 function panelled(spec, width, config) {
   const inner = spec.spec;
@@ -33,7 +63,8 @@ function panelled(spec, width, config) {
   const across = Math.max(120, room / columns - MARGIN);
   const heads = inner.width?.step && new Set(spec.data.values.map((row) => row.head)).size;
   const each = heads ? Math.min(across, heads * inner.width.step) : across;
-  return { ...spec, columns, spec: { ...inner, width: each }, config };
+  const plot = withTitles(inner, { x: each, y: inner.height });
+  return { ...spec, columns, spec: { ...plot, width: each }, config };
 }
 
 /** Two maps side by side, or below each other on a phone; cells stay small. */
@@ -43,7 +74,8 @@ function beside(spec, width, config) {
   const across = width >= 2 * (LABELS + PANEL / 2);
   const each = across ? (width - spec.spacing) / 2 - LABELS : width - LABELS;
   const size = Math.min(MATRIX, CELL_OF_MATRIX * cells, Math.max(120, each));
-  const maps = hconcat.map((map) => ({ ...map, width: size, height: size }));
+  const titles = { x: Math.max(size, TITLE), y: Math.max(size, TITLE) };
+  const maps = hconcat.map((map) => ({ ...withTitles(map, titles), width: size, height: size }));
   return { ...rest, [across ? 'hconcat' : 'vconcat']: maps, config: { axis: config.axis } };
 }
 
@@ -60,10 +92,11 @@ function fitted(spec, width) {
   const config = { legend, axis: narrow ? { labelLimit: 110 } : {} };
   if (spec.hconcat) return beside(spec, width, config);
   if (spec.facet) return panelled(spec, width, config);
+  const height = step ? step * count(spec.encoding.y) : spec.height;
   return {
-    ...spec,
+    ...withTitles(spec, { x: fits ? grid : width - (step ? NAMES : SIDE), y: height }),
     width: fits ? grid : Math.max(160, width),
-    height: step ? step * count(spec.encoding.y) : spec.height,
+    height,
     autosize: spec.autosize ?? (fits ? 'pad' : { type: 'fit-x', contains: 'padding' }),
     config,
   };
@@ -73,6 +106,7 @@ function fitted(spec, width) {
 async function embed(host, spec, theme, width) {
   await import('./vega.js');
   const font = getComputedStyle(document.body).fontFamily;
+  pen.font = `${theme.axis.titleFontSize}px ${font}`;
   return window.vegaEmbed(host, fitted(spec, width), {
     ast: true,
     actions: false,
@@ -80,7 +114,7 @@ async function embed(host, spec, theme, width) {
     renderer: spec.data.values.length > MOST_SHAPES ? 'canvas' : 'svg',
     logLevel: 1,
     tooltip: showTooltip,
-    config: { ...theme, background: 'transparent', font },
+    config: { ...theme, background: 'transparent', font, lineBreak: '\n' },
   });
 }
 
@@ -104,10 +138,11 @@ function showTooltip(_handler, event, _item, value) {
 }
 
 const drawn = new WeakMap();
+const box = (className) => Object.assign(document.createElement('div'), { className });
 
 async function draw(element) {
   drawn.set(element, source(element));
-  const [screen, paper] = ['for-screen', 'for-paper'].map((className) => Object.assign(document.createElement('div'), { className }));
+  const screen = box('for-screen');
   try {
     const spec = await read(element);
     // Beside the old picture until it is there, so that nothing moves.
@@ -115,14 +150,9 @@ async function draw(element) {
     const { view } = await embed(screen, spec, dark.matches ? DARK : LIGHT, width);
     view.addEventListener('click', (_event, item) => item?.datum?.href && location.assign(item.datum.href));
     element.classList.toggle('linked', spec.data.values.some((row) => row.href));
-    const parts = [screen];
-    if (dark.matches) {
-      await embed(paper, spec, LIGHT, PAPER);
-      parts.push(paper);
-    } else screen.classList.add('for-paper');
     // What was kept free for the chart stays so: what follows does not move.
     element.style.minHeight ||= `${element.offsetHeight}px`;
-    element.replaceChildren(...parts);
+    element.replaceChildren(screen);
     element.dataset.drawn = '';
     element.dispatchEvent(new CustomEvent('headwise:drawn', { bubbles: true, detail: { view, spec } }));
     const about = spec.usermeta?.headwise;
@@ -134,13 +164,23 @@ async function draw(element) {
   }
 }
 
+/** Draw a figure as it is printed: in light colours, as wide as paper. */
+async function drawForPaper(element) {
+  if (!('drawn' in element.dataset) || element.querySelector('.for-paper')) return;
+  const paper = box('for-paper');
+  await embed(paper, await read(element), LIGHT, PAPER);
+  element.append(paper);
+}
+
 let turn = Promise.resolve();
 
 /** Draw every figure of the page, one after the other, and those again whose numbers changed. */
 function drawAll(again) {
-  for (const element of document.querySelectorAll('[data-figure]')) {
+  const figures = document.querySelectorAll('[data-figure]');
+  for (const element of figures) {
     turn = turn.then(() => (again || drawn.get(element) !== source(element) ? draw(element) : null));
   }
+  for (const element of figures) turn = turn.then(() => drawForPaper(element));
 }
 
 export function showCharts() {

@@ -84,19 +84,10 @@ function format(date) {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())} ${zone.length > 4 ? '' : zone}`.trim();
 }
 
-const axis = {
-  time: new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }),
-  day: new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' }),
-};
-
-/** Times of the server (UTC) in the reader's time zone, also those at the axes of charts. */
+/** Times of the server (UTC) in the reader's time zone. */
 export function prepare(root) {
   for (const element of root.querySelectorAll('time[datetime]')) {
     element.title = element.textContent;
     element.textContent = format(new Date(element.dateTime));
-  }
-  for (const label of root.querySelectorAll('text[data-at]')) {
-    const { at, byDay } = label.dataset;
-    label.textContent = axis[byDay === undefined ? 'time' : 'day'].format(new Date(at * 1000));
   }
 }

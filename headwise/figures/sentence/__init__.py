@@ -7,6 +7,19 @@ is the same. A page's style sheet may give the classes other colours; without on
 from headwise.figures.sentence.arcs import Pair, arcs
 from headwise.figures.sentence.figure import SentenceFigure
 from headwise.figures.sentence.tree import describe_node, tree
-from headwise.figures.sentence.words import underlined, words
+from headwise.figures.sentence.words import ALL_LAYERS, underlined, words
 
-__all__ = ["Pair", "SentenceFigure", "arcs", "describe_node", "tree", "underlined", "words"]
+KINDS = ("words", "arcs", "tree")
+"""The names of the figures of an example."""
+
+__all__ = [
+    "ALL_LAYERS",
+    "KINDS",
+    "Pair",
+    "SentenceFigure",
+    "arcs",
+    "describe_node",
+    "tree",
+    "underlined",
+    "words",
+]

@@ -55,13 +55,25 @@ def word_text(box: Box, *, halo: bool = False, on_colour: bool = False) -> str:
         marks = f' class="separator{name}" font-family="{_MONOSPACED}" font-size="{SMALL}"{fill}'
     if box.backwards:
         marks += ' direction="rtl"'
-    if halo:
-        marks += f' stroke="{LIGHT.surface}" stroke-width="3" paint-order="stroke"'
-    return (
-        f'<text x="{box.middle:.1f}" y="{box.base:.1f}" text-anchor="middle"{marks}'
-        f' textLength="{box.text_width:.1f}" lengthAdjust="spacingAndGlyphs">'
-        f"{safe(box.text)}</text>"
+    attributes = (
+        f'x="{box.middle:.1f}" y="{box.base:.1f}" text-anchor="middle"{marks}'
+        f' textLength="{box.text_width:.1f}" lengthAdjust="spacingAndGlyphs"'
     )
+    return (outline(attributes, box.text) if halo else "") + letters(attributes, box.text)
+
+
+def letters(attributes: str, text: str) -> str:
+    """A text with its attributes."""
+    return f"<text {attributes}>{safe(text)}</text>"
+
+
+def outline(attributes: str, text: str) -> str:
+    """The wide outline, in the colour of the page, that keeps a text readable over lines.
+
+    An element of its own below the letters: not every renderer knows `paint-order`.
+    """
+    stroke = f'stroke="{LIGHT.surface}" stroke-width="3" stroke-linejoin="round"'
+    return letters(f'{attributes} {stroke} aria-hidden="true"', text)
 
 
 def word_ground(box: Box, value: float, scale: float) -> str:

@@ -13,7 +13,7 @@ from headwise.figures.figure import Source, caption
 from headwise.figures.palette import LIGHT
 from headwise.figures.sentence.figure import SentenceFigure
 from headwise.figures.sentence.measuring import text_width
-from headwise.figures.sentence.svg import coloured, document, safe
+from headwise.figures.sentence.svg import coloured, document, letters, outline, safe
 from headwise.naming import site_label
 
 COLUMNS = (
@@ -51,7 +51,7 @@ class TreeLike(Protocol):
     """A tree and what it was built with, as `headwise.trees.Tree`."""
 
     @property
-    def root(self) -> str | int: ...
+    def rule(self) -> str: ...
     @property
     def tau(self) -> float: ...
     @property
@@ -69,22 +69,14 @@ def tree(shown: TreeLike, sources: Sequence[Source] = ()) -> SentenceFigure:
         "Each token is read by the one at its left, in the layer above it. Threshold"
         f" {shown.tau:g} of the layer's largest attribution, {shown.tau_last:g} in the last layer."
     )
-    chosen = _ROOTS.get(str(shown.root), "The root was chosen by its position.")
     return SentenceFigure(
         title=title,
         description=how,
         columns=COLUMNS,
         rows=[_as_row(nodes, node) for node in nodes],
-        caption=caption(title, f"{how} {chosen}", sources),
+        caption=caption(title, f"{how} The root is {shown.rule}.", sources),
         picture=lambda _width: _draw(shown, title, how),
     )
-
-
-_ROOTS = {
-    "outgoing": "The root has the most outgoing attribution, without the last layer, as in the "
-    "paper's code.",
-    "classifier": "The root is the token that the classifier reads.",
-}
 
 
 def describe_node(nodes: Sequence[NodeLike], node: NodeLike) -> str:
@@ -181,13 +173,12 @@ def _edge(start: tuple[float, float], end: tuple[float, float], share: float) ->
 
 
 def _node(nodes: Sequence[NodeLike], node: NodeLike, x: float, y: float) -> str:
-    words = safe(describe_node(nodes, node))
+    words, name = safe(describe_node(nodes, node)), _short(node.token)
+    place = f'x="{x + 2 * _DOT:.1f}" y="{y + 4.5:.1f}" font-size="{_SIZE}"'
     return (
         f'<g class="tree-node" tabindex="0" role="img" aria-label="{words}"><title>{words}</title>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_DOT}"/>'
-        f'<text x="{x + 2 * _DOT:.1f}" y="{y + 4.5:.1f}" font-size="{_SIZE}"'
-        f' stroke="{LIGHT.surface}" stroke-width="3" paint-order="stroke">'
-        f"{safe(_short(node.token))}</text></g>"
+        f"{outline(place, name)}{letters(place, name)}</g>"
     )
 
 

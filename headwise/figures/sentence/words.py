@@ -23,6 +23,8 @@ from headwise.figures.sentence.svg import (
 )
 from headwise.sentences import Sentence, Word
 
+ALL_LAYERS = "read by any head, mean over all layers"
+"""The measure of words by `headwise.sentences.mean_over_layers`."""
 COLUMNS = ("position", "end", "text", "word", "separator", "attribution")
 _LINE, _MOST_NAMED = 27, 3
 
@@ -35,7 +37,7 @@ def words(
 ) -> SentenceFigure:
     """The words with the attribution of each.
 
-    measure: the meaning of a value, such as "read by any head, mean over all layers"
+    measure: the meaning of a value, such as `ALL_LAYERS`
     note: a sentence at the end of the caption's explanation
     """
     title = f"Attribution of words {measure}"

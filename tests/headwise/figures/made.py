@@ -171,6 +171,16 @@ FIGURES: dict[str, Callable[[], VegaFigure]] = {
         600,
         [SOURCE],
     ),
+    "history of queues": lambda: history(
+        [
+            {"queue": queue, "at": at * 600, "rate": at / 4}
+            for queue in ("default", "gpu-a100")
+            for at in (0, 1, 2, 5)
+        ],
+        Measure(name="rate", title="Examples per second"),
+        600,
+        [SOURCE],
+    ),
     "qualities": lambda: qualities(accuracies(), ACCURACY, [SOURCE]),
     "matrix": lambda: head_matrix(
         [[0.25, 0.75], [0.5, 0.5]],

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -151,17 +152,40 @@ def test_triggers_of_jobs_share_one_scale_in_a_panel_for_each_kind() -> None:
     assert _compiled(figure)["marks"]
 
 
-def test_a_gap_in_a_history_ends_its_line_and_the_last_step_lasts() -> None:
-    minute = 60
-    rows = [{"at": 0, "rate": 1.5}, {"at": minute, "rate": None}, {"at": 4 * minute, "rate": 2.0}]
-    figure = history(rows, Measure(name="rate", title="Rate"), minute)
-    assert [(row["at"][11:16], row["rate"]) for row in figure.rows] == [
-        *(("00:00", 1.5), ("00:01", None), ("00:02", None), ("00:02", None)),
-        *(("00:04", 2.0), ("00:05", 2.0)),
+RATE = Measure(name="rate", title="Rate")
+
+
+def test_the_data_of_a_history_are_the_samples_alone() -> None:
+    rows = [{"at": 0, "rate": 1.5}, {"at": 60, "rate": None}, {"at": 240, "rate": 2.0}]
+    figure = history(rows, RATE, 60)
+    assert figure.csv().splitlines() == [
+        "at,rate",
+        "1970-01-01T00:00:00+00:00,1.5",
+        "1970-01-01T00:04:00+00:00,2.0",
     ]
-    assert figure.rows[0]["at"].endswith("+00:00")
+    assert figure.spec["data"]["values"] == figure.rows
     assert figure.caption.startswith("Rate over time. Steps of 1 min;")
     assert figure.description == "Rate, in 2 steps of time. The largest value is 2."
+
+
+def _stairs(figure: VegaFigure) -> list[str]:
+    """The outline of every line of a history."""
+    found = re.findall(r'<path[^>]*"line mark" d="([^"]*)"', figure.svg())
+    return [re.sub(r"\.\d+", "", one) for one in found]
+
+
+def test_a_gap_in_a_history_ends_its_line_and_the_last_step_lasts() -> None:
+    rows = [{"at": 0, "rate": 1.0}, {"at": 240, "rate": 2.0}, {"at": 300, "rate": 1.0}]
+    first, second = "M0,80L93,80L93,80", "M373,0L466,0L466,80L560,80L560,80"
+    assert _stairs(history(rows, RATE, 60)) == [first + second]
+
+
+def test_queues_have_a_line_each() -> None:
+    rows = [{"queue": one, "at": at, "rate": 1.0} for one in ("a", "b") for at in (0, 60)]
+    figure = history(rows, RATE, 60)
+    assert _stairs(figure) == ["M0,0L280,0L280,0L560,0L560,0"] * 2
+    assert figure.columns == ("queue", "at", "rate")
+    assert figure.title == "Rate over time, by queue"
 
 
 def test_labels_of_a_matrix_may_hold_any_character() -> None:

@@ -38,6 +38,16 @@ def test_every_node_and_edge_is_drawn_and_described() -> None:
     assert "Threshold 0.4" in picture.find(f"{SVG}desc").text
 
 
+def test_the_letters_are_drawn_over_their_outline() -> None:
+    """Some renderers, as that of PDF reports, draw a stroke over the letters of its element."""
+    _, picture = drawn()
+    for node in picture.findall(f"{SVG}g"):
+        outline, letters = node.findall(f"{SVG}text")
+        assert (outline.get("aria-hidden"), outline.get("stroke")) == ("true", "#ffffff")
+        assert letters.get("stroke") is None
+        assert letters.text == outline.text
+
+
 def test_tokens_are_escaped() -> None:
     tree, picture = drawn(("[CLS]", EVIL, "x" * 60, "語" * 8, "\u3000"))
     text = tree.to_svg()

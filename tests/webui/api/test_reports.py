@@ -11,15 +11,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from flask.testing import FlaskClient
 from pypdf import PdfReader
 
 from db.database import Database
+from db.reads.results import list_sites
+from db.reads.telling import telling_examples
+from headwise.trees import interactions
 from jobs.errors import InputError, UnavailableError
 from jobs.formatting import number, percent
 from jobs.settings import Settings
+from scheduler.figures.telling import RULE
 from scheduler.report import BIBTEX, pdf
 from tests.helpers.studies import Whole, whole_study
 from tests.webui.api.answers import problems
@@ -118,10 +123,34 @@ def test_its_figures_are_those_of_the_study(client: FlaskClient, whole: Whole) -
             if answer.status_code != 404:
                 expected.append(answer.data)
     page = report(client, whole.study)
-    assert pictures(page) == expected
+    assert pictures(page)[: len(expected)] == expected
     assert len(expected) == 6
     assert all(image["alt"] for image in Elements(page).named("img"))
     assert "Figure 6. Completeness by layer." in text_of(page)
+
+
+def test_its_examples_are_the_telling_ones_with_all_their_figures(
+    client: FlaskClient, database: Database, whole: Whole
+) -> None:
+    job = whole.attribution
+    cells = interactions(np.ones((2, 4, 4)), list_sites(database, job)).to_json()
+    with database.write() as tx:
+        query = "UPDATE example_result SET interactions = :cells WHERE job_id = :job"
+        tx.run(query, cells=cells, job=job)
+    page = report(client, whole.study)
+    chosen = telling_examples(database, job)
+    assert chosen
+    expected = [
+        client.get(f"/api/v1/jobs/{job}/examples/{one.example}/figures/{kind}").data
+        for one in chosen
+        for kind in ("words", "arcs", "tree")
+    ]
+    assert pictures(page)[-len(expected) :] == expected
+    text = text_of(page)
+    assert RULE in text
+    for one in chosen:
+        assert f"Example {one.example} of job {job} {one.reason.capitalize()}: " in text
+        assert text.count(f"Shown as {one.reason}.") == 3
 
 
 def test_its_intervals_are_those_of_the_api(client: FlaskClient, whole: Whole) -> None:
@@ -163,8 +192,8 @@ def test_it_has_question_method_findings_specification_and_hashes(
     api = client.get(f"{API}/{whole.study}").json
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
-        *("Question", "Method", "Findings", "Figures", "Tables", "Specification"),
-        *("Hashes and versions", "Citation of the method"),
+        *("Question", "Method", "Findings", "Figures", "Examples", "Tables"),
+        *("Specification", "Hashes and versions", "Citation of the method"),
     ]
     assert "<title>A &amp; B</title>" in page
     assert "Attr_h(A) = A_h ⊙ ∫" in found

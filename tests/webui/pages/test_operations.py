@@ -13,7 +13,7 @@ from db import schema
 from db.database import Database
 from db.ops import retention
 from headwise.figures import VegaFigure
-from scheduler.figures.workers import WorkerHistory, figures_of_worker
+from scheduler.figures.over_time import History, figures_of_worker
 from tests.helpers.databases import execute, rows
 from tests.webui.seed import clock, seed_job, seed_worker
 from tests.webui.seed_night import seed_night
@@ -46,9 +46,9 @@ def test_a_night_at_a_glance(client: FlaskClient, database: Database) -> None:
     page = client.get("/operations").text
     queues = section(page, "queues")
     assert order(queues, r'<h3 class="break">(\w+)') == ["gpu", "quick"]
-    assert queues.count("<svg") == queues.count("<title") == queues.count("<desc") == 6
+    names = ["queue-waiting", "queue-wait", "queue-rate"]
+    assert order(queues, r'<figure [^>]*id="figure-([a-z-]+)"') == names
     assert queues.count('<table class="dense">') == 2
-    assert len(set(re.findall(r'id="(queue-[^"]+)"', queues))) == 12
     errors = section(page, "errors")
     counts = [int(n) for n in order(errors, r'data-label="Count" class="num">([\d,]+)')]
     assert counts == sorted(counts, reverse=True)
@@ -69,7 +69,7 @@ def test_a_night_at_a_glance(client: FlaskClient, database: Database) -> None:
 def test_every_period(client: FlaskClient, database: Database, hours: int) -> None:
     seed_night(database, jobs=6)
     page = client.get(f"/operations?hours={hours}").text
-    assert re.search(r'class="area" d="M[\d.]+ 110', page)
+    assert f"hours={hours}&amp;format=csv" in page
     name = order(page, r'href="/workers/([^"?]+)')[0]
     worker = client.get(f"/workers/{name}?hours={hours}").text
     assert order(worker, r'id="figure-([a-z-]+)"')[:2] == ["rate", "memory"]
@@ -171,6 +171,41 @@ def test_a_worker_has_a_page_with_its_history(client: FlaskClient, database: Dat
     assert re.search(r"of \d+ attempts", page)
 
 
+def time_of(sample: dict[str, Any]) -> str:
+    """The beginning of a sample as figures write it."""
+    return datetime.fromtimestamp(sample["starts_at"], UTC).isoformat()
+
+
+def test_figures_of_queues_have_their_samples_as_files(
+    client: FlaskClient, database: Database
+) -> None:
+    seed_night(database)
+    queues = client.get("/api/v1/operations?hours=12").json["queues"]
+    address = "/api/v1/operations/queue-figures/{}?hours=12&format={}"
+    for kind, value in (
+        ("waiting", lambda one: one["waiting"]),
+        ("wait", lambda one: None if one["oldest"] is None else one["oldest"] / 60),
+        ("rate", lambda one: one["examples"] / 300),
+    ):
+        drawn = VegaFigure.from_spec(client.get(address.format(kind, "json")).json)
+        shown = {(row["queue"], row["at"]): row[kind] for row in drawn.rows}
+        assert shown == pytest.approx(
+            {
+                (queue["name"], time_of(one)): value(one)
+                for queue in queues
+                for one in queue["samples"]
+                if value(one) is not None
+            }
+        ), kind
+        assert {queue for queue, _ in shown} == {"gpu", "quick"}
+        assert drawn.caption.endswith("Last 12 hours.")
+        assert client.get(address.format(kind, "csv")).text.startswith(f"queue,at,{kind}")
+    assert client.get(address.format("rate", "svg")).data.startswith(b"<svg")
+    assert client.get(address.format("memory", "svg")).status_code == 404
+    refused = client.get("/api/v1/operations/queue-figures/rate?hours=13")
+    assert refused.status_code == 400
+
+
 def test_figures_of_a_worker_have_its_samples_as_files(
     client: FlaskClient, database: Database
 ) -> None:
@@ -183,10 +218,8 @@ def test_figures_of_a_worker_have_its_samples_as_files(
         ("memory", "memory", lambda one: one["memory"] and one["memory"] / 1e9),
     ):
         drawn = VegaFigure.from_spec(client.get(address.format(kind, "json")).json)
-        shown = {row["at"]: row[column] for row in drawn.rows[:-1]}
-        for one in samples:
-            at = datetime.fromtimestamp(one["starts_at"], UTC).isoformat()
-            assert shown[at] == pytest.approx(value(one)), (kind, at)
+        measured = {time_of(one): value(one) for one in samples if value(one) is not None}
+        assert {row["at"]: row[column] for row in drawn.rows} == pytest.approx(measured), kind
         assert drawn.caption.endswith(f"Worker {name}, last 12 hours.")
         assert client.get(address.format(kind, "csv")).text.startswith(f"at,{column}")
     assert client.get(address.format("rate", "svg")).data.startswith(b"<svg")
@@ -198,7 +231,7 @@ def test_figures_of_a_worker_have_its_samples_as_files(
 
 
 def test_the_names_of_a_workers_files_are_plain() -> None:
-    history = WorkerHistory(name="gpu é/1", period="24 hours", step=60, samples=())
+    history = History(period="24 hours", step=60, samples={"gpu é/1": ()})
     assert figures_of_worker(history).file_name == "worker-gpu---1"
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from headwise.figures import FORMS
 from webui.api.models.jobs import MAX_ID
 from webui.contract.models import Answer, Query
+from webui.periods import HOURS, HoursField
 
 Value = Annotated[str, StringConstraints(max_length=200)]
 
@@ -90,12 +91,18 @@ class StudiesFigureQuery(FigureQuery):
     b: int = Field(ge=1, le=MAX_ID, description="Another one.")
 
 
-class WorkerFigureQuery(FileQuery):
-    """The format of a figure of a worker, which has no choices."""
+class QueueFigureQuery(FileQuery):
+    """The format of a figure of queues, which has no choices."""
 
-    no_choices = FileQuery.no_choices | {"worker", "hours"}
+    no_choices = FileQuery.no_choices | {"hours"}
+    hours: HoursField = HOURS
+
+
+class WorkerFigureQuery(QueueFigureQuery):
+    """The format of a figure of a worker."""
+
+    no_choices = QueueFigureQuery.no_choices | {"worker"}
     worker: str = Field(min_length=1, max_length=300, description="Its name.")
-    hours: Literal["12", "24", "168", "720"] = Field(default="24", description="Hours up to now.")
 
 
 assert set(FORMS) == set(FileQuery.model_fields["format"].annotation.__args__)  # type: ignore[union-attr]

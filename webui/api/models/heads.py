@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Node
+from headwise.trees import FLOOR, ROOT, TAU, TAU_LAST, Node
 from webui.api.models.jobs import MAX_ID
 from webui.api.models.results import HeadAnswer, Placed
 from webui.contract.models import Answer, Query
@@ -177,7 +177,7 @@ class TreeQuery(Query):
     """Options of an attribution tree."""
 
     root: str = Field(
-        default=RULES[0],
+        default=ROOT,
         max_length=20,
         description="outgoing, classifier, or the position of a token.",
     )

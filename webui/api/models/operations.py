@@ -14,12 +14,13 @@ from db.reads.operations import Queue, User
 from db.reads.workers import WorkerAttempt
 from jobs.states import JobState
 from webui.contract.models import Answer, Page, PageQuery, Query
+from webui.periods import HOURS, HoursField
 
 
 class PeriodQuery(Query):
     """The time to look at."""
 
-    hours: Literal["12", "24", "168", "720"] = Field(default="24", description="Hours up to now.")
+    hours: HoursField = HOURS
 
 
 class WorkerTotalAnswer(Answer):

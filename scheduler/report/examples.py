@@ -1,0 +1,47 @@
+"""The examples that a report shows: a few that tell much, each with its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from db.database import Database
+from db.reads.jobs import Job
+from db.reads.telling import telling_examples
+from headwise.figures import Figure
+from jobs.errors import NotFoundError
+from scheduler.figures.examples import figures_of_example, shown_of
+from scheduler.figures.telling import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownExample:
+    """An example of a report."""
+
+    title: str
+    about: str
+    """A sentence on the prediction."""
+    reason: str
+    """The reason for which it is shown, at the end of its captions."""
+    figures: list[Figure]
+
+
+def examples_of(database: Database, job: Job) -> Iterator[ShownExample]:
+    """The telling examples of an attribution job; none where no texts are kept."""
+    for one in telling_examples(database, job.id):
+        yield ShownExample(
+            title=f"Example {one.example} of job {job.id}",
+            about=describe(one, job.labels),
+            reason=f"Shown as {one.reason}.",
+            figures=list(_figures(database, job.id, one.example)),
+        )
+
+
+def _figures(database: Database, job: int, example: int) -> Iterator[Figure]:
+    """Words, strongest pairs and tree, as far as they are stored."""
+    figures = figures_of_example(shown_of(database, job, example))
+    for kind in figures.kinds:
+        try:
+            yield figures.draw(database, kind.name, {}).figure
+        except NotFoundError:
+            continue
