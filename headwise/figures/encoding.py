@@ -8,8 +8,8 @@ from typing import Any
 
 from headwise.figures.theme import DASHES
 
-NUMBER, SHARE = ".3~g", ".1%"
-"""Formats of numbers and of shares, in the syntax of d3."""
+NUMBER, SHARE = ",.6~g", ".1%"
+"""Formats of numbers and of shares, in the syntax of d3: 12,345 is no 1.23e+4."""
 WIDTH = 560
 """Width of a figure in pixels, where its marks do not give it one."""
 

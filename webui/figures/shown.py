@@ -27,7 +27,7 @@ ROW = 40
 """Letters of the titles of a choice that stand in a row."""
 
 
-_CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 136
+_CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 150
 """Pixels of two maps beside each other, or below each other: of a cell, of all cells of a map, and
 of its title, axis and legend; `charts.js` draws them so."""
 _LINE, _LETTERS = 14, 22
@@ -126,7 +126,8 @@ class ShownChart(Shown):
         if isinstance(height, dict):
             field = one["encoding"]["y"]["field"]
             height = height["step"] * len({row[field] for row in self.figure.rows})
-        return rows * (int(height) + 60)
+        around = 80 if "facet" in self.figure.chart else 60  # the axes, and the names of panels
+        return rows * (int(height) + around)
 
     @property
     def spec(self) -> Markup:
