@@ -36,7 +36,7 @@ LONG_SECONDS = 600.0
 
 def told_of(jobs: JobEvents, conditions: bool) -> str:
     """The things that a recipient is told of, in words."""
-    return WORDS[jobs] + (", and what operators want to know" if conditions else "")
+    return WORDS[jobs] + (", and problems of the installation" if conditions else "")
 
 
 class NewRecipient(BaseModel):
@@ -53,7 +53,8 @@ class NewRecipient(BaseModel):
     )
     jobs: JobEvents = Field(default=JobEvents.ALL, description="The jobs that it is told of.")
     conditions: bool = Field(
-        default=False, description="Also told of what operators want to know, such as dead workers."
+        default=False,
+        description="Also told of problems of the installation, such as dead workers.",
     )
 
     @field_validator("name", "address")

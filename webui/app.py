@@ -293,10 +293,9 @@ def wants_json() -> bool:
 
 
 def _error(status: HTTPStatus, title: str, problems: list[Problem]) -> Response:
-    if not problems:
-        problems = [Problem(field="request", value=request.path, message=title)]
     if wants_json():
-        response = Response(problem_body(status, title, problems), content_type=MEDIA_TYPE)
+        whole = problems or [Problem(field="request", value=request.path, message=title)]
+        response = Response(problem_body(status, title, whole), content_type=MEDIA_TYPE)
     else:
         page = render_template("error.html", status=status, title=title, problems=problems)
         response = Response(page, mimetype="text/html")

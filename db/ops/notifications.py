@@ -315,7 +315,7 @@ def write_test(database: Database, one: Recipient) -> None:
 
 
 def wants_conditions(database: Database) -> bool:
-    """True if a recipient is told what operators want to know."""
+    """True if a recipient is told of problems of the installation."""
     return any(one.conditions for one in find(database))
 
 

@@ -72,7 +72,7 @@ class Notifier:
         return len(taken)
 
     def _examine(self) -> None:
-        """Write what operators want to know: lasting conditions, and workers that died."""
+        """Write the problems of the installation: lasting conditions, and workers that died."""
         wrong: dict[str, str] = {}
         for one in conditions.notices(self.database, self.settings):
             wrong.setdefault(one.what, f"{one.message} {one.remedy}".strip())

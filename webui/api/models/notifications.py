@@ -29,7 +29,7 @@ class RecipientAnswer(Answer):
     jobs: JobEvents
     """The jobs that it is told of."""
     conditions: bool
-    """True if it is told what operators want to know."""
+    """True if it is told of problems of the installation."""
     created_at: float
 
 
