@@ -54,7 +54,7 @@ class NewRecipient(BaseModel):
     jobs: JobEvents = Field(default=JobEvents.ALL, description="The jobs that it is told of.")
     conditions: bool = Field(
         default=False,
-        description="Also told of problems of the installation, such as dead workers.",
+        description="Also told of problems of the installation: dead workers, ...",
     )
 
     @field_validator("name", "address")

@@ -208,7 +208,7 @@ def _words(
 
 
 def _heads(pinned: Column, column: Column) -> tuple[HeadChange, ...]:
-    """The heads whose scores differ most."""
+    """The heads whose scores differ, the most first."""
     before, after = _scores(pinned), _scores(column)
     if before.keys() != after.keys():
         return ()
@@ -216,7 +216,8 @@ def _heads(pinned: Column, column: Column) -> tuple[HeadChange, ...]:
         HeadChange(name=name, place=place, before=before[place, name], after=score)
         for (place, name), score in after.items()
     ]
-    return tuple(sorted(found, key=lambda one: -abs(one.change))[:HEADS])
+    changed = [one for one in found if one.change]
+    return tuple(sorted(changed, key=lambda one: -abs(one.change))[:HEADS])
 
 
 def _scores(column: Column) -> dict[tuple[str, str], float]:

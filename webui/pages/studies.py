@@ -59,7 +59,7 @@ STUDY_LABELS = {
     "target": "Target label",
     "steps": "Steps",
     "random": "Random orders",
-    "within": "Points of accuracy that may be lost",
+    "within": "Accuracy loss allowed",
     "triggers": "Triggers",
 }
 
