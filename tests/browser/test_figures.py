@@ -135,6 +135,18 @@ return [...document.querySelectorAll('[data-figure]')].flatMap((figure) => {
   }).map((text) => [figure.dataset.figure, text.textContent]);
 });
 """
+OVERLAPS = """
+const over = (one, other) => {
+  const [a, b] = [one, other].map((text) => text.getBoundingClientRect());
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+};
+return [...document.querySelectorAll('.for-screen .role-axis-label')].flatMap((axis) => {
+  const texts = [...axis.querySelectorAll('text')].filter((text) => text.textContent);
+  const shown = texts.filter((text) => getComputedStyle(text).opacity !== '0');
+  return shown.slice(1).map((text, at) => [shown[at], text]).filter((pair) => over(...pair))
+    .map((pair) => pair.map((text) => text.textContent));
+});
+"""
 HEIGHTS = """
 const high = (one) => one.querySelector('.for-screen').firstChild.getBoundingClientRect().height;
 const figures = [...document.querySelectorAll('[data-figure]')];
@@ -151,6 +163,7 @@ def test_no_figure_has_a_text_that_is_cut(page: Page, stage: SimpleNamespace, wi
     page.script(ADDED, [[one.key, str(one.spec).replace("\\u003c", "<")] for one in shown])
     drawn(page, len(shown))
     assert page.script(CUT) == []
+    assert page.script(OVERLAPS) == []
     if width == 800:
         return  # what is kept free for a picture is of a phone's width, or of a desk's
     heights = cast("dict[str, float]", page.script(HEIGHTS))

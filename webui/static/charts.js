@@ -15,6 +15,7 @@ const LABELS = 125; // the tokens left of them
 const TITLE = 140; // a title beside a small one
 const SIDE = 60; // numbers and the title left of an axis
 const NAMES = 150; // names and the title left of an axis
+const APART = 8; // between two names
 const MOST_SHAPES = 4000; // above it pixels are faster
 
 /** The specification of a figure: its text in the page, or the address that it is read from. */
@@ -41,16 +42,28 @@ function inLines(title, room) {
   return lines.join('\n');
 }
 
-/** A part of a specification whose axes have room for titles of so many pixels. */
-function withTitles(part, room) {
+/** An axis with room for its title, and, where it has names, for each of them. */
+function withRoom(axis, room, names) {
+  const found = axis.title ? { ...axis, title: inLines(axis.title, room) } : axis;
+  if (!names.length) return found;
+  const lines = Object.fromEntries(names.map((name) => [name, inLines(name, room / names.length - APART)]));
+  return { ...found, labelExpr: `${quoted(lines)}[datum.value]` };
+}
+
+/** JSON in the language of expressions, in which two more characters end a line. */
+const quoted = (value) => JSON.stringify(value).replace(/[\u2028\u2029]/g, (one) => `\\u${one.codePointAt(0).toString(16)}`);
+
+/** A part of a specification of these rows whose axes have room for so many pixels of text. */
+function withTexts(part, room, rows) {
   if (part === null || typeof part !== 'object') return part;
-  if (Array.isArray(part)) return part.map((one) => withTitles(one, room));
+  if (Array.isArray(part)) return part.map((one) => withTexts(one, room, rows));
   const found = {};
   for (const [name, value] of Object.entries(part)) {
-    const title = room[name] && value?.axis?.title;
-    found[name] = title
-      ? { ...value, axis: { ...value.axis, title: inLines(title, room[name]) } }
-      : name === 'data' ? value : withTitles(value, room);
+    const below = name === 'x' && value?.axis?.labelAngle === 0 && !value.axis.labelOverlap;
+    const names = below ? [...new Set(rows.map((row) => row[value.field]))] : [];
+    found[name] = room[name] && value?.axis
+      ? { ...value, axis: withRoom(value.axis, room[name], names) }
+      : name === 'data' ? value : withTexts(value, room, rows);
   }
   return found;
 }
@@ -63,7 +76,7 @@ function panelled(spec, width, config) {
   const across = Math.max(120, room / columns - MARGIN);
   const heads = inner.width?.step && new Set(spec.data.values.map((row) => row.head)).size;
   const each = heads ? Math.min(across, heads * inner.width.step) : across;
-  const plot = withTitles(inner, { x: each, y: inner.height });
+  const plot = withTexts(inner, { x: each, y: inner.height }, spec.data.values);
   return { ...spec, columns, spec: { ...plot, width: each }, config };
 }
 
@@ -75,7 +88,7 @@ function beside(spec, width, config) {
   const each = across ? (width - spec.spacing) / 2 - LABELS : width - LABELS;
   const size = Math.min(MATRIX, CELL_OF_MATRIX * cells, Math.max(120, each));
   const titles = { x: Math.max(size, TITLE), y: Math.max(size, TITLE) };
-  const maps = hconcat.map((map) => ({ ...withTitles(map, titles), width: size, height: size }));
+  const maps = hconcat.map((map) => ({ ...withTexts(map, titles, []), width: size, height: size }));
   return { ...rest, [across ? 'hconcat' : 'vconcat']: maps, config: { axis: config.axis } };
 }
 
@@ -94,7 +107,7 @@ function fitted(spec, width) {
   if (spec.facet) return panelled(spec, width, config);
   const height = step ? step * count(spec.encoding.y) : spec.height;
   return {
-    ...withTitles(spec, { x: fits ? grid : width - (step ? NAMES : SIDE), y: height }),
+    ...withTexts(spec, { x: fits ? grid : width - (step ? NAMES : SIDE), y: height }, spec.data.values),
     width: fits ? grid : Math.max(160, width),
     height,
     autosize: spec.autosize ?? (fits ? 'pad' : { type: 'fit-x', contains: 'padding' }),

@@ -162,6 +162,9 @@ FIGURES: dict[str, Callable[[], VegaFigure]] = {
         [SOURCE, Source(job=6)],
     ),
     "bump": lambda: bump(ranked(), [SOURCE]),
+    "bump of long names": lambda: bump(
+        [{**row, "ranking": f"Loss without {row['ranking']}, job 6"} for row in ranked()], [SOURCE]
+    ),
     "heat maps": lambda: heat_map(in_jobs(heads()), TOTAL, [SOURCE]),
     "completeness of jobs": lambda: completeness(in_jobs(residuals()), [SOURCE]),
     "curves of jobs": lambda: curves_of_jobs(in_jobs(curve(), "job"), ACCURACY, REMOVED, [SOURCE]),
