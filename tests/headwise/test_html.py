@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_picture(result, tmp_path):
     assert result.figure("tree", 2).svg() == result.tree(2).to_svg()
     words.save(tmp_path / "words.pdf")
     assert (tmp_path / "words.pdf").read_bytes().startswith(b"%PDF-")
-    with pytest.raises(OptionError, match="words, arcs or tree"):
+    with pytest.raises(OptionError, match="words, arcs, tree"):
         result.figure("heads", 2)
 
 
