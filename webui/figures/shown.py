@@ -30,8 +30,8 @@ ROW = 40
 _CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 150
 """Pixels of two maps beside each other, or below each other: of a cell, of all cells of a map, and
 of its title, axis and legend; `charts.js` draws them so."""
-_LINE, _LETTERS = 14, 22
-"""Pixels of a line of an axis's title, and the letters of one on a phone."""
+_LINE, _LETTERS, _NAME_LINES = 14, 22, 2
+"""Pixels of a line below an axis, letters of one of its title on a phone, more lines of its names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class ShownChart(Shown):
         if "hconcat" in self.figure.chart:
             return 2 * self._maps(_LARGEST_NARROW)
         legends = [28 + 14 * rows for rows in _legends(self.figure.chart).values()]
-        more = _LINE * (max(map(len, _titles(self.figure.chart)), default=0) // _LETTERS)
+        more = _LINE * max(_lines(self.figure.chart), default=0)
         return self._height(self._panels) + more + (20 + sum(legends) if legends else 0)
 
     @property
@@ -142,16 +142,17 @@ class ShownChart(Shown):
         return Markup(text.replace("<", "\\u003c"))  # noqa: S704
 
 
-def _titles(part: object) -> Iterator[str]:
-    """The titles below the axes of a part of a specification."""
+def _lines(part: object) -> Iterator[int]:
+    """The lines that titles and names below axes take beside their first, on a phone."""
     if isinstance(part, dict):
         across = part.get("x")
-        if isinstance(across, dict) and across.get("axis"):
-            yield across["axis"].get("title") or ""
+        if isinstance(across, dict) and (axis := across.get("axis")):
+            names = _NAME_LINES if "labelLimit" in axis else 0
+            yield names + len(axis.get("title") or "") // _LETTERS
         part = list(part.values())
     if isinstance(part, list):
         for one in part:
-            yield from _titles(one)
+            yield from _lines(one)
 
 
 def _legends(part: object) -> dict[str, int]:
