@@ -31,7 +31,7 @@ _CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 150
 """Pixels of two maps beside each other, or below each other: of a cell, of all cells of a map, and
 of its title, axis and legend; `charts.js` draws them so."""
 _LINE, _LETTERS, _NAME_LINES = 14, 22, 2
-"""Pixels of a line below an axis, letters of one of its title on a phone, more lines of its names."""
+"""Below an axis: pixels of a line, letters of one of a title on a phone, more lines of names."""
 
 
 @dataclass(frozen=True, kw_only=True)
