@@ -96,7 +96,7 @@ def _bare(settings: Settings, raw: dict[str, object]) -> float:
     assert isinstance(spec, AttributionSpec)
     with open_rows(spec.data, settings) as data:
         texts = [(first, second) for first, second in (row.texts for row in data.rows)]
-    loaded = headwise.load(spec.model.name, device="cpu")
+    loaded = headwise.load(spec.model.name)
     started = time.perf_counter()
     headwise.attribute(
         loaded.model,

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import torch
 import transformers
 
@@ -51,6 +50,8 @@ def _cpu() -> str:
 @contextmanager
 def postgres() -> Iterator[str | None]:
     """A fresh PostgreSQL database; None, with a message printed, where there is no server."""
+    import psycopg  # only here: a GPU's machine may have the library alone
+
     name = f"headwise_bench_{uuid.uuid4().hex[:8]}"
     try:
         admin = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3)

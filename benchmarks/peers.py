@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -66,6 +65,8 @@ def captum_one(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> NDArray[
 
     inputs: [1, n] each, without padding; for models that use transformers' attention interface
     """
+    from captum.attr import IntegratedGradients  # only here: it is for development
+
     with _attention(model, "eager"), torch.no_grad():
         known = model(**inputs, output_attentions=True)
     target = int(known.logits.argmax())
