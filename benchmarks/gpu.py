@@ -275,7 +275,8 @@ def covered(events: Iterable[FunctionEvent]) -> float:
 def job(folder: Path, cuda: bool, examples: int) -> str:
     """Run a job through a worker into SQLite, beside one call, and return a line about it.
 
-    Raises ImportError where the server's packages are missing: the shapes need the library alone.
+    Raises ImportError where packages of the server are missing, as the shapes need the library
+    alone, and RuntimeError where the job fails or one of its processes ends.
     """
     from benchmarks import jobs
 
@@ -326,7 +327,7 @@ def run(measured: Sequence[Shape], job_examples: int, parallel: int, cuda: bool)
     try:
         with tempfile.TemporaryDirectory() as folder:
             say(job(Path(folder), cuda, job_examples))
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
         missed.append(f"the job into SQLite: {error}")
     say("\n".join(f"missed: {text}" for text in missed) or "no target is missed")
     if not cuda:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +52,11 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
         database.migrate()
         processes = [start(command, environment) for command in ("scheduler", "worker")]
         try:
-            job_seconds(settings, database, raw_submission(model, data, 8, rtol))
+            job_seconds(settings, database, raw_submission(model, data, 8, rtol), processes)
             engine = _bare(settings, raw_submission(model, data, examples, rtol))
-            job = job_seconds(settings, database, raw_submission(model, data, examples, rtol))
+            job = job_seconds(
+                settings, database, raw_submission(model, data, examples, rtol), processes
+            )
             again = _bare(settings, raw_submission(model, data, examples, rtol))
         finally:
             for process in processes:
@@ -80,11 +83,22 @@ def start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def job_seconds(settings: Settings, database: Database, raw: dict[str, object]) -> float:
-    """Submit a job and wait for it; seconds. Raises RuntimeError where it fails."""
+def job_seconds(
+    settings: Settings,
+    database: Database,
+    raw: dict[str, object],
+    processes: Sequence[subprocess.Popen[bytes]] = (),
+) -> float:
+    """Submit a job and wait for it; seconds.
+
+    Raises RuntimeError where it fails, or where one of the processes that it needs has ended.
+    """
     started = time.perf_counter()
     job_id = submit(check(raw, settings, database), database)
     while not (job := job_reads.get_job(database, job_id)).final:
+        for process in processes:
+            if process.poll() is not None:
+                raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
         time.sleep(0.5)  # asking more often would take the time that is measured
     if job.error:
         raise RuntimeError(job.error)

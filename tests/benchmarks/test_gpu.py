@@ -1,6 +1,8 @@
 """The GPU's script, as far as a CPU can tell."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 import headwise
-from benchmarks import gpu
+from benchmarks import gpu, jobs
 
 WANTED = gpu.Setting(precision="bf16", rtol=1e-2, wanted=3)
 LINE = gpu.Line(
@@ -96,14 +98,28 @@ def test_a_gpu_gets_both_shapes_and_the_targets():
     assert (base.tokens, large.tokens) == (128, 128)
 
 
-def test_a_missing_package_of_the_server_leaves_the_shapes(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [ModuleNotFoundError("No module named 'celery'"), RuntimeError("the worker ended with 1")],
+)
+def test_a_job_that_cannot_run_leaves_the_shapes(monkeypatch, capsys, error):
     def job(*_):
-        raise ModuleNotFoundError("No module named 'celery'", name="celery")
+        raise error
 
     monkeypatch.setattr(gpu, "measure", lambda shape, log: [LINE])
     monkeypatch.setattr(gpu, "job", job)
     assert gpu.run([gpu.stand_ins()[0]], 8, parallel=1, cuda=True) == 1
-    assert "missed: the job into SQLite: No module named 'celery'" in capsys.readouterr().out
+    assert f"missed: the job into SQLite: {error}" in capsys.readouterr().out
+
+
+def test_a_job_whose_worker_has_ended_is_not_waited_for(monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    ended.wait()
+    monkeypatch.setattr(jobs, "check", lambda raw, settings, database: raw)
+    monkeypatch.setattr(jobs, "submit", lambda checked, database: 1)
+    monkeypatch.setattr(jobs.job_reads, "get_job", lambda *_: SimpleNamespace(final=False))
+    with pytest.raises(RuntimeError, match="ended with status 3"):
+        jobs.job_seconds(None, None, {}, [ended])
 
 
 def test_the_jobs_model_knows_the_words_of_the_pairs(tmp_path):
