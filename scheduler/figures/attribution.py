@@ -8,11 +8,21 @@ from typing import Any
 from db.database import Database
 from db.reads import results
 from db.reads.jobs import Job
+from db.reads.results import Example
 from db.results import matrices
 from db.results.matrices import Asked
-from headwise.figures import Figure, Measure, completeness, head_matrix, heat_map, histogram
+from headwise.figures import (
+    Figure,
+    Measure,
+    VegaFigure,
+    completeness,
+    head_matrix,
+    heat_map,
+    histogram,
+)
 from headwise.naming import head_name, site_label
 from jobs.errors import NotFoundError
+from jobs.results.base import Floats
 from scheduler.figures.base import Choices, FigureKind, no_results, source
 from scheduler.figures.rankings import CORRELATION, RANKS
 
@@ -125,23 +135,39 @@ def _matrices(database: Database, job: Job) -> Choices:
 
 
 def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
-    stored = matrices.list_stored(database, job.id)
-    wanted = (chosen["example"], chosen["head"])
-    place = next((one for one in stored if (str(one.example), one.name) == wanted), None)
+    places = {
+        head_name(site.layer, head, site.attention_type): (site.site, head)
+        for site in results.list_sites(database, job.id)
+        for head in range(site.heads)
+    }
+    name, number = chosen["head"], chosen["example"]
     found = None
-    if place is not None:
-        asked = Asked(job_id=job.id, example=place.example, site=place.site, head=place.head)
+    if name in places and number:
+        site, head = places[name]
+        asked = Asked(job_id=job.id, example=int(number), site=site, head=head)
         found = matrices.read_matrix(database, asked)
-    if place is None or found is None or found.attention is None or found.attribution is None:
-        some = ", ".join(f"{one.name} on example {one.example}" for one in stored[:5])
-        message = f"Job {job.id} has no such matrix. {MORE_MATRICES}"
-        raise NotFoundError(f"{message} Stored: {some}." if some else message)
-    example = results.get_example(database, job.id, place.example)
+    if found is None or found.attention is None or found.attribution is None:
+        raise NotFoundError(_not_stored(database, job))
+    example = results.get_example(database, job.id, int(number))
+    return matrix_figure(job, example, name, found.attention, found.attribution)
+
+
+def _not_stored(database: Database, job: Job) -> str:
+    stored = matrices.list_stored(database, job.id)[:5]
+    some = ", ".join(f"{one.name} on example {one.example}" for one in stored)
+    message = f"Job {job.id} does not have this matrix. {MORE_MATRICES}"
+    return f"{message} Stored: {some}." if some else message
+
+
+def matrix_figure(
+    job: Job, example: Example, name: str, attention: Floats, attribution: Floats
+) -> VegaFigure:
+    """Draw the matrices of a head, [n, n] each, on an example."""
     return head_matrix(
-        found.attention.tolist(),
-        found.attribution.tolist(),
-        example.named_tokens(len(found.attention)),
-        f"{place.name} on example {place.example}",
+        attention.tolist(),
+        attribution.tolist(),
+        example.named_tokens(len(attention)),
+        f"{name} on example {example.example}",
         [source(job, None)],
         unit=_unit(job),
     )

@@ -27,7 +27,7 @@ from headwise.sentences import (
     read_words,
     word_at,
 )
-from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, Tree, build
+from headwise.trees import FLOOR, RULES, TAU, TAU_LAST, Interactions, build
 from jobs.errors import NotFoundError, refuse
 from jobs.results.head_tokens import STRONGEST
 from scheduler.figures.base import Choices, FigureKind, Figures, source
@@ -41,6 +41,7 @@ STEPS = 20
 class ShownExample:
     """An example with what its figures are made of."""
 
+    database: Database
     job: Job
     example: Example
     sites: list[Site]
@@ -57,6 +58,11 @@ class ShownExample:
         length = len(attribution[0]) if attribution else 0
         tokens = self.example.named_tokens(length)
         return read_words(tokens, self.example.texts, self.example.words)
+
+    @cached_property
+    def interactions(self) -> Interactions | None:
+        """The cells that its trees are built from; None where the job stored none."""
+        return results.read_interactions(self.database, self.job.id, self.example.example)
 
     def sentence(self, site: int | None = None) -> Sentence:
         """Its words with their values at one site, or on average over all."""
@@ -83,6 +89,7 @@ class ShownExample:
 def shown_of(database: Database, job_id: int, example_no: int) -> ShownExample:
     """An example of a job. Raises NotFoundError."""
     return ShownExample(
+        database=database,
         job=job_reads.get_job(database, job_id),
         example=results.get_example(database, job_id, example_no),
         sites=results.list_sites(database, job_id),
@@ -100,12 +107,11 @@ def figures_of_example(shown: ShownExample) -> Figures[ShownExample]:
     )
 
 
-def stored_cells(database: Database, shown: ShownExample) -> Interactions:
+def stored_cells(shown: ShownExample) -> Interactions:
     """The cells that the example's trees are built from. Raises NotFoundError."""
-    found = results.read_interactions(database, shown.job.id, shown.example.example)
-    if found is None:
+    if shown.interactions is None:
         raise NotFoundError(f"Job {shown.job.id} has no tree of example {shown.example.example}.")
-    return found
+    return shown.interactions
 
 
 def _places(_database: Database, shown: ShownExample) -> Choices:
@@ -173,9 +179,9 @@ def _arcs(database: Database, shown: ShownExample, _chosen: Mapping[str, str]) -
     return arcs(shown.words, found, [shown.source])
 
 
-def _tree_choices(database: Database, shown: ShownExample) -> Choices:
-    found = results.read_interactions(database, shown.job.id, shown.example.example)
-    names = shown.names(found.length) if found else ()
+def _tree_choices(_database: Database, shown: ShownExample) -> Choices:
+    stored = shown.interactions
+    names = shown.names(stored.length) if stored else ()
     return {
         "root": {**RULES, **{str(i): f"{i}: {name}" for i, name in enumerate(names)}},
         "tau": _shares(TAU, FLOOR),
@@ -189,15 +195,10 @@ def _shares(default: float, low: float) -> dict[str, str]:
     return {f"{share:g}": f"{share:.0%}" for share in (default, *shares)}
 
 
-def _tree(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> SentenceFigure:
-    return tree(tree_of(database, shown, chosen), [shown.source])
-
-
-def tree_of(database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> Tree:
-    """The tree of the choices `root`, `tau` and `tau_last`. Raises NotFoundError."""
-    stored = stored_cells(database, shown)
+def _tree(_database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> SentenceFigure:
+    stored = stored_cells(shown)
     root = chosen["root"]
-    return build(
+    built = build(
         stored,
         shown.sites,
         shown.names(stored.length),
@@ -205,6 +206,7 @@ def tree_of(database: Database, shown: ShownExample, chosen: Mapping[str, str]) 
         tau=float(chosen["tau"]),
         tau_last=float(chosen["tau_last"]),
     )
+    return tree(built, [shown.source])
 
 
 FIGURES: tuple[FigureKind[ShownExample], ...] = (

@@ -36,7 +36,7 @@ class HeadOnExample:
     """A head of an example of a job."""
 
     job: Job
-    example: int
+    example: Example
     site: Site
     head: int
 
@@ -48,7 +48,8 @@ class HeadOnExample:
     @property
     def asked(self) -> Asked:
         """Its place in the database."""
-        return Asked(job_id=self.job.id, example=self.example, site=self.site.site, head=self.head)
+        place = {"site": self.site.site, "head": self.head}
+        return Asked(job_id=self.job.id, example=self.example.example, **place)
 
 
 class State(StrEnum):
@@ -77,21 +78,20 @@ class Found:
 def compute(where: HeadOnExample, settings: Settings, database: Database) -> tuple[int, bool]:
     """Let a quick job compute a head's matrices, unless they are stored or on their way.
 
-    Returns the job that computes them, and whether it is a new one. Raises NotFoundError without a
-    result, InputError for a job or text that has no matrices, ConflictError for a purged job.
+    Returns the job that computes them, and whether it is a new one. Raises InputError for a job or
+    text that has no matrices, ConflictError for a purged job.
     """
-    example = results.get_example(database, where.job.id, where.example)
     with database.read() as tx:
         existing = matrices.computing_job(tx, where.asked)
     if existing is not None:
         return existing, False
-    check_example(where.job, example)
-    checked = check(_submission(where, example), settings, database)
+    check_example(where.job, where.example)
+    checked = check(_submission(where), settings, database)
     with rows_of(checked) as rows:
         job = new_job(checked, rows)
         # Another head of the text is other work.
         job = replace(job, values={**job.values, "dedupe_key": None})
-        heads = stored_heads(where.site.heads, where.head, _length(example))
+        heads = stored_heads(where.site.heads, where.head, _length(where.example))
         found, new = new_jobs.write_jobs(database, lambda tx: _write(tx, where, heads, job))
     if new:
         note_made(f"job {found}")
@@ -178,9 +178,9 @@ def _length(example: Example) -> int:
     return len(example.tokens or (example.token_attribution or ((),))[0])
 
 
-def _submission(where: HeadOnExample, example: Example) -> dict[str, Any]:
+def _submission(where: HeadOnExample) -> dict[str, Any]:
     """The raw submission of the same work on one text."""
-    job, data = where.job, where.job.spec["data"]
+    job, example, data = where.job, where.example, where.job.spec["data"]
     inline = {
         "inline": True,
         "text_columns": data["text_columns"],
@@ -189,7 +189,7 @@ def _submission(where: HeadOnExample, example: Example) -> dict[str, Any]:
     return {
         "spec": {**job.spec, "data": inline, "keep_text": False},
         "rows": [row_again(job, example.text_a, example.text_b, example.gold)],
-        "name": f"Matrix of {where.name}, job {job.id}, example {where.example}",
+        "name": f"Matrix of {where.name}, job {job.id}, example {example.example}",
         "priority": FIRST,
         "queue": job.queue,
         "again": True,

@@ -25,6 +25,7 @@ from jobs.processes.report import Report
 from jobs.processes.space import Space
 from tests.helpers.fleet import SAID, WHO
 from tests.helpers.jobs import ALICE, completed, planned_job
+from tests.helpers.statements import queries
 
 ROOT = Path(__file__).parents[2]
 GPU = json.dumps(
@@ -140,19 +141,9 @@ def test_many_scrapes_cost_one_look(
 
 
 def test_a_scrape_is_a_handful_of_queries(busy: None, app: Flask, client: FlaskClient) -> None:
-    from sqlalchemy import event
-
-    statements: list[str] = []
-    engine = app.extensions["headwise"].database.engine
-
-    def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
-        if statement.lstrip().upper().startswith("SELECT"):
-            statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    client.get("/metrics")
-    event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) <= 7
+    with queries(app.extensions["headwise"].database) as sent:
+        client.get("/metrics")
+    assert 0 < len(sent) <= 7
 
 
 def test_metrics_say_that_the_database_is_away(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +11,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import delete, event, insert, update
+from sqlalchemy import delete, insert, update
 
 from db import schema
 from db.database import Database
 from db.reads import versions
 from db.transaction import Transaction
+from tests.helpers.statements import queries
 
 JOB, SHARD = schema.job, schema.shard
 LOG_LINE = {
@@ -47,32 +47,17 @@ def shown_tag(page: Any) -> str:
     return unescape(found)
 
 
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """The queries that are sent meanwhile."""
-    engine = app.extensions["headwise"].database.engine
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.lstrip().startswith("SELECT"):
-            sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield sent
-    event.remove(engine, "before_cursor_execute", note)
-
-
 def test_no_news_cost_two_queries(client: FlaskClient, app: Flask, running: int) -> None:
     first = client.get(f"/api/v1/jobs/{running}")
     assert first.status_code == 200
     assert first.json["examples_computed"] == 4
     tag = first.headers["ETag"]
     assert tag.startswith("W/")
-    with statements(app) as sent:
+    with queries(app.extensions["headwise"].database) as sent:
         again = client.get(f"/api/v1/jobs/{running}", headers={"If-None-Match": tag})
     assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
     assert len(sent) == 2
-    with statements(app) as sent:
+    with queries(app.extensions["headwise"].database) as sent:
         assert client.get(f"/api/v1/jobs/{running}").status_code == 200
     assert len(sent) > 4
 

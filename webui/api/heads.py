@@ -185,20 +185,19 @@ def _on_example(
     job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
 ) -> HeadOnExample:
     job = job_reads.get_job(database(), job_id)
-    results.get_example(database(), job_id, example_no)
+    example = results.get_example(database(), job_id, example_no)
     site = find_site(job, layer, head, query.attention_type)
-    return HeadOnExample(job=job, example=example_no, site=site, head=head)
+    return HeadOnExample(job=job, example=example, site=site, head=head)
 
 
 def _matrix(where: HeadOnExample) -> MatrixAnswer:
     found = look_up(where, database())
-    example = results.get_example(database(), where.job.id, where.example)
     return MatrixAnswer(
         head=where.name,
         state=found.state.value,
         job=found.job,
         message=found.message,
-        tokens=example.tokens,
+        tokens=where.example.tokens,
         attention=None if found.attention is None else found.attention.tolist(),
         attribution=None if found.attribution is None else found.attribution.tolist(),
     )
@@ -209,7 +208,7 @@ def _matrix(where: HeadOnExample) -> MatrixAnswer:
 def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
     """Build the attribution tree of an example; 404 where the job stored none."""
     shown = shown_of(database(), job_id, example_no)
-    stored = stored_cells(database(), shown)
+    stored = stored_cells(shown)
     tree = build(
         stored,
         shown.sites,

@@ -218,7 +218,7 @@ def show_of(
     if drawn is None:
         return None
     assert isinstance(drawn.figure, VegaFigure)
-    files = _files(drawn, address, FILES | SPECIFICATION)
+    files = _files(name, drawn.chosen, address, FILES | SPECIFICATION)
     return ShownChart(
         key=key or name,
         figure=drawn.figure,
@@ -226,6 +226,22 @@ def show_of(
         files=tuple(files.items()),
         picture=files["SVG"],
         links={row["name"]: link(row) for row in drawn.figure.rows} if link else None,
+    )
+
+
+def show_fetched(job: Job, name: str, figure: VegaFigure, chosen: Mapping[str, str]) -> ShownChart:
+    """A chart of a job that the page has drawn, whose rows are fetched as they are many.
+
+    chosen: the values of all of its choices
+    """
+    address = partial(url_for, "figure_api.get_figure", job_id=job.id)
+    files = _files(name, chosen, address, FILES | SPECIFICATION)
+    return ShownChart(
+        key=name,
+        figure=figure,
+        files=tuple(files.items()),
+        picture=files["SVG"],
+        address=files[SPECIFICATION["json"]],
     )
 
 
@@ -246,7 +262,7 @@ def show_example(
         key=key or name,
         figure=drawn.figure,
         choices=_choices(drawn, key or name, given or {}),
-        files=tuple(_files(drawn, address, FILES).items()),
+        files=tuple(_files(name, drawn.chosen, address, FILES).items()),
     )
 
 
@@ -257,12 +273,11 @@ def _drawn(figures: Figures[Any], name: str, given: Mapping[str, str] | None) ->
         return None
 
 
-def _files(drawn: Drawn, address: Callable[..., str], forms: Mapping[str, str]) -> dict[str, str]:
+def _files(
+    name: str, chosen: Mapping[str, str], address: Callable[..., str], forms: Mapping[str, str]
+) -> dict[str, str]:
     """Addresses of a figure's files, by the names of the formats."""
-    return {
-        title: address(kind=drawn.name, **drawn.chosen, format=form)
-        for form, title in forms.items()
-    }
+    return {title: address(kind=name, **chosen, format=form) for form, title in forms.items()}
 
 
 def _choices(drawn: Drawn, key: str, fixed: Mapping[str, str]) -> tuple[Choice, ...]:

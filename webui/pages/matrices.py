@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
@@ -14,6 +14,7 @@ from db.reads.results import Example, Site
 from db.reads.status import Status, status_of
 from jobs.errors import InputError
 from jobs.results.head_matrices import MOST_TOKENS
+from scheduler.figures.attribution import matrix_figure
 from scheduler.submission.matrices import (
     Found,
     HeadOnExample,
@@ -23,7 +24,7 @@ from scheduler.submission.matrices import (
     look_up,
 )
 from webui.context import choice, database, integer, optional_integer, redirect, settings
-from webui.figures.shown import SPECIFICATION, ShownChart, show
+from webui.figures.shown import ShownChart, show_fetched
 from webui.heads import find_site, url_values
 
 blueprint = Blueprint("matrices", __name__)
@@ -67,10 +68,11 @@ def compute_matrix(job_id: int, layer: int, head: int) -> Response:
     job = job_reads.get_job(database(), job_id)
     given = request.form.get("attention_type")
     site = find_site(results.list_sites(database(), job.id), job.id, layer, head, given)
-    example = integer("example", 0, source=request.form)
+    number = integer("example", 0, source=request.form)
+    example = results.get_example(database(), job.id, number)
     where = HeadOnExample(job=job, example=example, site=site, head=head)
     compute(where, settings(), database())
-    place = {**url_values(site, head), "example": example, "_anchor": "matrix"}
+    place = {**url_values(site, head), "example": number, "_anchor": "matrix"}
     return redirect(url_for("results.head", job_id=job_id, **place))
 
 
@@ -85,7 +87,7 @@ def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | 
             return None
         number = int(strongest[0]["example_no"])
     example = results.get_example(database(), job.id, number)
-    where = HeadOnExample(job=job, example=number, site=site, head=head)
+    where = HeadOnExample(job=job, example=example, site=site, head=head)
     found = look_up(where, database())
     computing = None
     if found.state in (State.COMPUTING, State.FAILED) and found.job is not None:
@@ -102,7 +104,8 @@ def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | 
         )
     n = len(found.attention)
     tokens = example.named_tokens(n)
-    figure = show(job, "matrix", {"example": str(number), "head": where.name})
+    figure = matrix_figure(job, example, where.name, found.attention, found.attribution)
+    chosen = {"example": str(number), "head": where.name}
     best = int(found.attribution.argmax()) // n
     row = int(choice("row", [str(position) for position in range(n)], str(best)))
     return Section(
@@ -110,8 +113,7 @@ def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | 
         found=found,
         computing=None,
         status=None,
-        # Its thousands of cells are fetched, as the page is to stay small.
-        figure=figure and replace(figure, address=dict(figure.files)[SPECIFICATION["json"]]),
+        figure=show_fetched(job, "matrix", figure, chosen),
         tokens=tokens,
         row=row,
         cells=tuple(

@@ -18,6 +18,7 @@ from jobs.errors import InputError
 from tests.helpers.databases import execute, sqlite_database
 from tests.helpers.jobs import job_values, planned_job
 from tests.helpers.queue import claim, finish_all
+from tests.helpers.statements import queries
 
 
 @pytest.fixture
@@ -216,16 +217,10 @@ def test_a_page_takes_the_same_number_of_queries_however_many_jobs(sqlite: Datab
     for more in (3, 40):
         for _ in range(more):
             planned_job(sqlite, 2, 2)
-        ran: list[str] = []
-
-        def note(_c: object, _r: object, statement: str, *_: object, ran: list[str] = ran) -> None:
-            ran.append(statement)
-
-        event.listen(sqlite.engine, "before_cursor_execute", note)
-        job_list.list_jobs(sqlite, limit=25)
-        job_list.read_facets(sqlite)
-        event.remove(sqlite.engine, "before_cursor_execute", note)
-        counts.append(len(ran))
+        with queries(sqlite) as sent:
+            job_list.list_jobs(sqlite, limit=25)
+            job_list.read_facets(sqlite)
+        counts.append(len(sent))
     assert counts[0] == counts[1] < 12
 
 

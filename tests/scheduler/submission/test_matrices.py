@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def finish(database: Database, scheduler: Scheduler) -> None:
 def place(database: Database, job: int, example: int = 1, site: int = 1, head: int = 0) -> Any:
     sites = results.list_sites(database, job)
     opened = job_reads.get_job(database, job)
-    return HeadOnExample(job=opened, example=example, site=sites[site], head=head)
+    found = results.get_example(database, job, example)
+    return HeadOnExample(job=opened, example=found, site=sites[site], head=head)
 
 
 def test_a_quick_job_stores_the_layer_with_the_example(
@@ -223,7 +225,7 @@ def test_what_has_no_matrices_is_refused(
         tx.run("UPDATE job SET kind = 'importance' WHERE id = :job", job=job)
     refused(
         lambda: compute(
-            HeadOnExample(job=job_reads.get_job(database, job), example=1, site=other.site, head=0),
+            replace(other, job=job_reads.get_job(database, job)),
             settings,
             database,
         ),

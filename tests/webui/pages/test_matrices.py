@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from db.database import Database
@@ -20,6 +21,7 @@ from scheduler.loop import Scheduler
 from tests.helpers.jobs import ALICE, HEADS, completed
 from tests.helpers.matrices import TOKENS, matrix_of, store
 from tests.helpers.scheduling import Quiet
+from tests.helpers.statements import queries
 from tests.webui.api.answers import problems
 
 PAGE = "/jobs/1/heads/1/0"
@@ -132,6 +134,18 @@ def test_the_figure_has_every_cell_in_every_format(client: FlaskClient, stored: 
     drawn = json.loads(client.get(f"{address}&format=json").text)
     assert "job 1" in drawn["usermeta"]["headwise"]["caption"].lower()
     assert client.get(f"{address}&format=svg").text.startswith("<svg")
+
+
+def test_a_matrix_is_read_once(client: FlaskClient, app: Flask, stored: int) -> None:
+    database = app.extensions["headwise"].database
+    for address, most in (
+        (f"{PAGE}?example=2", 1),
+        (ADDRESS, 1),
+        ("/api/v1/jobs/1/figures/matrix?example=2&head=L1+H1", 2),  # the choices, and one of them
+    ):
+        with queries(database) as sent:
+            assert client.get(address).status_code == 200
+        assert len([one for one in sent if "FROM head_matrix" in one]) == most, address
 
 
 def test_what_is_wrong_names_the_remedy(

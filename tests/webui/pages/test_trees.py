@@ -10,12 +10,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from db import schema
 from db.database import Database
 from headwise.trees import Node, Tree, interactions
+from tests.helpers.statements import queries
 from tests.helpers.trees import KNOWN, THREE
 
 TEXT = (("so it", "is"),)
@@ -50,6 +52,13 @@ def drawn(page: str) -> ElementTree.Element:
 def labels(picture: ElementTree.Element) -> list[str]:
     svg = "{http://www.w3.org/2000/svg}"
     return [node.find(f"{svg}text").text for node in picture.findall(f"{svg}g")]
+
+
+def test_the_cells_are_read_once(client: FlaskClient, app: Flask, place: str) -> None:
+    for address in (place, f"/api/v1{place}/figures/tree", f"/api/v1{place}/tree.json"):
+        with queries(app.extensions["headwise"].database) as sent:
+            assert client.get(address).status_code == 200
+        assert len([one for one in sent if one.lstrip().startswith("SELECT interactions")]) == 1
 
 
 def test_the_page_draws_the_tree(client: FlaskClient, place: str) -> None:
