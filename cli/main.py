@@ -35,6 +35,7 @@ COMMANDS = {
         "sql": "results.sql",
         "export": "results.export",
         "figure": "figures.figure",
+        "matrix": "figures.matrix",
         "compare": "compare.compare",
         "report": "report.report",
         "schema": "results.schema",

@@ -15,14 +15,40 @@ from db.reads import jobs as job_reads
 from db.reads import studies
 from db.reads.jobs import Job
 from db.reads.status import Status, status_of, statuses
+from db.results.matrices import StoredAt
 from jobs import formatting
 from jobs.inputs.models import ModelFacts
 from jobs.inputs.understood import Understood
 from jobs.settings import Settings
 from jobs.titles import OWN_TEXTS, data_name, model_name
 from scheduler.findings import findings
+from scheduler.submission.matrices import Found, HeadOnExample
 from scheduler.submission.study import CheckedStudy, Study
 from scheduler.submission.submit import Checked
+
+
+def matrix_json(where: HeadOnExample, found: Found) -> dict[str, Any]:
+    """A head's matrices on an example, as far as they are known."""
+    return {
+        "head": where.name,
+        "state": found.state.value,
+        "job": found.job,
+        "message": found.message,
+        "tokens": where.example.tokens,
+        "attention": None if found.attention is None else found.attention.tolist(),
+        "attribution": None if found.attribution is None else found.attribution.tolist(),
+    }
+
+
+def stored_matrix_json(one: StoredAt) -> dict[str, Any]:
+    """The place of a matrix that is stored."""
+    return {
+        "example": one.example,
+        "name": one.name,
+        "layer": one.layer,
+        "attention_type": one.attention_type,
+        "head": one.head,
+    }
 
 
 class Titled(Protocol):

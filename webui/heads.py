@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from db.reads.results import Site
-from headwise.naming import head_name, site_label
-from jobs.errors import NotFoundError
+from headwise.naming import site_label
 
 SHOWN = 20
 """Rows of a table of heads before 'Show all'."""
-
-
-def find_site(
-    sites: Sequence[Site], job_id: int, layer: int, head: int, attention_type: str | None = None
-) -> Site:
-    """The site of a head of a job; encoder attention is meant where a model has it.
-
-    Raises NotFoundError.
-    """
-    types = [site.attention_type for site in sites] or ["encoder"]
-    chosen = attention_type or ("encoder" if "encoder" in types else types[0])
-    for site in sites:
-        if (site.layer, site.attention_type) == (layer, chosen) and head < site.heads:
-            return site
-    raise NotFoundError(f"Job {job_id} has no results for head {head_name(layer, head, chosen)}.")
 
 
 def url_values(site: Site, head: int) -> dict[str, Any]:

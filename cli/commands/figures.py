@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from cli.context import print_table
+from cli.context import out, print_table
 from cli.options import MAX_ID, Assignments, JobId
+from cli.progress import watch as show_progress
 from cli.store.chosen import connected
 from headwise.figures import FORMS
-from jobs.errors import refuse
+from headwise.naming import read_head_name
+from jobs.errors import HeadwiseError, refuse
 
 
 def figure(
@@ -39,6 +41,59 @@ def figure(
     with connected() as store:
         content = store.figure(job, kind, form, given, example)
     write_file(to, content)
+
+
+def matrix(
+    job: JobId,
+    example: Annotated[int | None, typer.Option(min=0, max=MAX_ID, help="Its number.")] = None,
+    head: Annotated[str | None, typer.Option(help='Name of the head: "L3 H7".')] = None,
+    to: Annotated[Path | None, typer.Option(help="File: .svg, .png, .pdf, .csv or .json.")] = None,
+    watch: Annotated[bool, typer.Option(help="Wait for the job that computes it.")] = True,
+) -> int:
+    """Write a head's whole attention beside its attribution on an example; list those stored.
+
+    Where they are not stored, a quick job computes them, ahead of all other work.
+
+    headwise matrix 5 --example 3 --head "L3 H7" --to matrix.pdf
+    """
+    if example is None and head is None and to is None:
+        _list_matrices(job)
+        return 0
+    missing = {"--example": example, "--head": head, "--to": to}
+    for name, given in missing.items():
+        if given is None:
+            raise refuse(name, None, "is missing", "Without any of the three, they are listed.")
+    assert example is not None
+    assert head is not None
+    assert to is not None
+    place = read_head_name(head)
+    if place is None:
+        raise refuse("--head", head, "is no name of a head", 'Write "L3 H7" or "cross L3 H7".')
+    form = form_of(to)
+    with connected() as store:
+        found = store.matrix(job, example, place)
+        if found["state"] in ("absent", "failed"):
+            found = store.compute_matrix(job, example, place)
+        if found["state"] == "computing" and watch:
+            show_progress(store, {f"job {found['job']}": found["job"]})
+            found = store.matrix(job, example, place)
+        if found["state"] == "computing":
+            out.print(f"Job {found['job']} computes it; the same command writes it then.")
+            return 0
+        if found["state"] != "stored":
+            reason = found["message"] or "it was deleted while it was being computed"
+            raise HeadwiseError(f"{found['head']} on example {example}: {reason}")
+        choices = {"example": str(example), "head": found["head"]}
+        write_file(to, store.figure(job, "matrix", form, choices, None))
+    return 0
+
+
+def _list_matrices(job: int) -> None:
+    with connected() as store:
+        found = store.matrices(job)
+    rows = [(one["example"], one["name"]) for one in found]
+    none = 'None is stored: headwise matrix JOB --example 3 --head "L3 H7" --to matrix.pdf'
+    print_table(("EXAMPLE", "HEAD"), rows, none)
 
 
 def form_of(to: Path, forms: Sequence[str] = FORMS) -> str:

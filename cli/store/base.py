@@ -9,6 +9,8 @@ Raw: TypeAlias = Mapping[str, Any]
 """A request as decoded JSON, not validated yet."""
 Facts: TypeAlias = dict[str, Any]
 """An object of the API."""
+Head: TypeAlias = tuple[int, int, str]
+"""Layer, head and type of attention."""
 Rows: TypeAlias = Sequence[Sequence[Any]]
 """Rows of a view, with values in the order of its columns."""
 
@@ -77,6 +79,11 @@ class Store(Protocol):
         choices: Mapping[str, str],
         example: int | None,
     ) -> bytes: ...
+    def matrices(self, number: int) -> list[Facts]: ...
+    def matrix(self, number: int, example: int, head: Head) -> Facts: ...
+    def compute_matrix(self, number: int, example: int, head: Head) -> Facts:
+        """Let a quick job compute a head's matrices, unless they are stored or on their way."""
+
     def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts: ...
     def compared_figure(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.audit import note, user
-from cli.store.base import Facts, Raw, Rows, Store
+from cli.store.base import Facts, Head, Raw, Rows, Store
 from db.accounts.audit import made
 from db.console.console import Console
 from db.database import Database
@@ -23,6 +23,8 @@ from db.reads.attack import Tried
 from db.reads.job_list import JobFilter
 from db.reads.status import status_of
 from db.results import export as exports
+from db.results import matrices
+from db.results.matrices import StoredAt
 from headwise.errors import FigureError
 from jobs.errors import refuse
 from jobs.notifications import parse_recipient
@@ -41,17 +43,23 @@ from scheduler.serializers import (
     checked_study_json,
     jobs_json,
     live_json,
+    matrix_json,
     notification_json,
     recipient_json,
+    stored_matrix_json,
     study_json,
     submitted_json,
     submitted_study_json,
 )
 from scheduler.submission import recurring as recurring_jobs
 from scheduler.submission.control import change, control
+from scheduler.submission.matrices import compute, look_up, on_example
 from scheduler.submission.presets import presets
 from scheduler.submission.study import check_study, submit_study
 from scheduler.submission.submit import check, submit
+
+PAGE = 500
+"""Rows of a list that are read at a time."""
 
 
 class LocalStore(Store):
@@ -244,6 +252,30 @@ class LocalStore(Store):
         if example is None:
             return figures_of(job_reads.get_job(self.database, number))
         return figures_of_example(shown_of(self.database, number, example))
+
+    def matrices(self, number: int) -> list[Facts]:
+        """The heads and examples whose whole matrices are stored."""
+        job_reads.get_job(self.database, number)
+        return [stored_matrix_json(one) for one in self._stored_matrices(number)]
+
+    def _stored_matrices(self, number: int) -> Iterator[StoredAt]:
+        after = None
+        while page := matrices.list_stored(self.database, number, limit=PAGE, after=after):
+            yield from page
+            after = (page[-1].example, page[-1].site, page[-1].head)
+
+    def matrix(self, number: int, example: int, head: Head) -> Facts:
+        """A head's matrices on an example, as far as they are known."""
+        where = on_example(self.database, number, example, head)
+        return matrix_json(where, look_up(where, self.database))
+
+    def compute_matrix(self, number: int, example: int, head: Head) -> Facts:
+        """Let a quick job compute a head's matrices, unless they are stored or on their way."""
+        where = on_example(self.database, number, example, head)
+        place = {"example_no": example, "layer": head[0], "head": head[1]}
+        with self._noted("compute matrix", f"job {number}", **place):
+            compute(where, self.settings, self.database)
+        return matrix_json(where, look_up(where, self.database))
 
     def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
         """Jobs, or two studies, side by side."""

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from cli.store.base import Facts, Raw, Rows, Store
+from cli.store.base import Facts, Head, Raw, Rows, Store
 from headwise.client.connection import RETRY_SECONDS, Connection
 from headwise.client.errors import ServerError
 from headwise.client.tables import Pieces
@@ -218,6 +218,20 @@ class RemoteStore(Store):
         answer = self._answered("GET", f"{_figures(number, example)}/{kind}", query=query)
         return bytes(answer.content)
 
+    def matrices(self, number: int) -> list[Facts]:
+        """The heads and examples whose whole matrices are stored."""
+        return self._rows(f"/jobs/{number}/matrices", "matrices")
+
+    def matrix(self, number: int, example: int, head: Head) -> Facts:
+        """A head's matrices on an example, as far as they are known."""
+        path, query = _matrix(number, example, head)
+        return self._get(path, query)
+
+    def compute_matrix(self, number: int, example: int, head: Head) -> Facts:
+        """Let a quick job compute a head's matrices, unless they are stored or on their way."""
+        path, query = _matrix(number, example, head)
+        return self._send("POST", path, query=query)
+
     def compare(self, numbers: Sequence[int], *, studies: bool) -> Facts:
         """Jobs, or two studies, side by side."""
         path, query = _compared(numbers, studies)
@@ -262,7 +276,7 @@ class RemoteStore(Store):
 
     def _rows(self, path: str, name: str) -> list[Facts]:
         """All rows of a list, `name` in its answers."""
-        return [row for page in self._pages(path, {}) for row in page[name]]
+        return [row for page in self._pages(path, {"limit": PAGE}) for row in page[name]]
 
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Facts:
         return self._decoded(self._answered("GET", path, query=query))
@@ -316,6 +330,13 @@ def _compared(numbers: Sequence[int], studies: bool) -> tuple[str, dict[str, str
     if not studies:
         return "/compare", {"jobs": ",".join(map(str, numbers))}
     return "/studies/compare", dict(zip("ab", map(str, numbers), strict=True))
+
+
+def _matrix(number: int, example: int, head: Head) -> tuple[str, dict[str, str]]:
+    """The address of a head's matrices on an example, and its query."""
+    layer, index, attention_type = head
+    path = f"/jobs/{number}/examples/{example}/heads/{layer}/{index}/matrix"
+    return path, {"attention_type": attention_type}
 
 
 def _figures(number: int, example: int | None) -> str:

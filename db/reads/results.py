@@ -8,6 +8,7 @@ quantiles, frequent pairs) comes from the job's digest or from evenly spaced exa
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from db.reads.jobs import escape_like
 from db.results import digest, rankings
 from db.results.digest import PICK, SiteCompleteness
 from db.results.words import from_columns
+from headwise.naming import head_name
 from headwise.segmentation import Segmentation
 from headwise.sentences import numbered
 from headwise.trees import Interactions
@@ -209,6 +211,21 @@ class Example:
 def list_sites(database: Database, job_id: int) -> list[Site]:
     """List the job's sites; empty before its first shard is done."""
     return [Site(**row) for row in database.rows(SITES, job_id=job_id)]
+
+
+def find_site(
+    sites: Sequence[Site], job_id: int, layer: int, head: int, attention_type: str | None = None
+) -> Site:
+    """The site of a head of a job; encoder attention is meant where a model has it.
+
+    Raises NotFoundError.
+    """
+    types = [site.attention_type for site in sites] or ["encoder"]
+    chosen = attention_type or ("encoder" if "encoder" in types else types[0])
+    for site in sites:
+        if (site.layer, site.attention_type) == (layer, chosen) and head < site.heads:
+            return site
+    raise NotFoundError(f"Job {job_id} has no results for head {head_name(layer, head, chosen)}.")
 
 
 def get_importance(database: Database, job_id: int) -> Importance:

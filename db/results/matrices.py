@@ -67,9 +67,11 @@ WHERE job_id = :job_id AND example_no = :example AND site = :site AND head = :he
 """
 
 STORED = """
-SELECT m.example_no, m.site, m.head, s.layer, s.kind AS attention_type
+SELECT m.example_no AS example, m.site, m.head, s.layer, s.kind AS attention_type
 FROM head_matrix m JOIN site s ON s.job_id = m.job_id AND s.site = m.site
-WHERE m.job_id = :job_id AND m.attention IS NOT NULL ORDER BY m.example_no, m.site, m.head
+WHERE m.job_id = :job_id AND m.attention IS NOT NULL
+    AND (m.example_no, m.site, m.head) > (:example, :site, :head)
+ORDER BY m.example_no, m.site, m.head LIMIT :limit
 """
 
 
@@ -91,8 +93,13 @@ class StoredAt:
     example: int
     site: int
     head: int
-    name: str
-    """Of the head."""
+    layer: int
+    attention_type: str
+
+    @property
+    def name(self) -> str:
+        """The name of the head."""
+        return head_name(self.layer, self.head, self.attention_type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +175,13 @@ def read_matrix(database: Database, asked: Asked) -> Matrix | None:
     return Matrix(computed_by=row["computed_by"], attention=attention, attribution=attribution)
 
 
-def list_stored(database: Database, job_id: int) -> list[StoredAt]:
-    """List the matrices of a job that are stored."""
-    return [
-        StoredAt(
-            example=row["example_no"],
-            site=row["site"],
-            head=row["head"],
-            name=head_name(row["layer"], row["head"], row["attention_type"]),
-        )
-        for row in database.rows(STORED, job_id=job_id)
-    ]
+def list_stored(
+    database: Database, job_id: int, *, limit: int, after: tuple[int, int, int] | None = None
+) -> list[StoredAt]:
+    """List matrices of a job that are stored, by example, site and head.
+
+    after: example, site and head of the one before the first
+    """
+    place = dict(zip(("example", "site", "head"), after or (-1, -1, -1), strict=True))
+    found = database.rows(STORED, job_id=job_id, limit=limit, **place)
+    return [StoredAt(**row) for row in found]

@@ -201,6 +201,10 @@ class Job:
             raise JobFailedError(message, found["job"] or self.id, found["state"])
         return self.figure("matrix", example=example, head=found["head"])
 
+    def matrices(self) -> pd.DataFrame:
+        """The examples and heads whose whole matrices are stored; `matrix` computes others."""
+        return self._frame("matrices")
+
     def table(self, view: str) -> pd.DataFrame:
         """All rows of a published view that belong to the job."""
         with self._connection.stream(f"{self._path()}/tables/{view}.arrow") as pieces:

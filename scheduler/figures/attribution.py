@@ -21,13 +21,15 @@ from headwise.figures import (
     histogram,
 )
 from headwise.naming import head_name, site_label
-from jobs.errors import NotFoundError
+from jobs.errors import NotFoundError, nearest, refuse
 from jobs.results.base import Floats
 from scheduler.figures.base import Choices, FigureKind, no_results, source
 from scheduler.figures.rankings import CORRELATION, RANKS
 
 BINS = 40
-MORE_MATRICES = "Compute it on the head's page, or by POST to the address of its matrix in the API."
+MORE_MATRICES = "`headwise matrix`, the head's page, and POST to its address in the API compute it."
+LISTED = 50
+"""Matrices whose examples and heads are offered; any other can be named."""
 MEASURES = {
     "mean": ("Attribution score", "mean over examples of the head's largest cell"),
     "mean_total": ("Total", "mean of the sum over the head's cells, with sign"),
@@ -127,7 +129,7 @@ def bins(scores: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _matrices(database: Database, job: Job) -> Choices:
-    stored = matrices.list_stored(database, job.id)
+    stored = matrices.list_stored(database, job.id, limit=LISTED)
     examples = dict.fromkeys(str(one.example) for one in stored)
     heads = dict.fromkeys(one.name for one in stored)
     found = {"example": examples, "head": heads}
@@ -141,11 +143,15 @@ def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
         for head in range(site.heads)
     }
     name, number = chosen["head"], chosen["example"]
-    found = None
-    if name in places and number:
-        site, head = places[name]
-        asked = Asked(job_id=job.id, example=int(number), site=site, head=head)
-        found = matrices.read_matrix(database, asked)
+    if not (name and number):
+        raise NotFoundError(_not_stored(database, job))
+    if name not in places:
+        raise refuse("head", name, "is no head of the model", nearest(name, places))
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise refuse("example", number, "is no number", "Give the number of an example.")
+    site, head = places[name]
+    asked = Asked(job_id=job.id, example=int(number), site=site, head=head)
+    found = matrices.read_matrix(database, asked)
     if found is None or found.attention is None or found.attribution is None:
         raise NotFoundError(_not_stored(database, job))
     example = results.get_example(database, job.id, int(number))
@@ -153,7 +159,7 @@ def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
 
 
 def _not_stored(database: Database, job: Job) -> str:
-    stored = matrices.list_stored(database, job.id)[:5]
+    stored = matrices.list_stored(database, job.id, limit=5)
     some = ", ".join(f"{one.name} on example {one.example}" for one in stored)
     message = f"Job {job.id} does not have this matrix. {MORE_MATRICES}"
     return f"{message} Stored: {some}." if some else message
@@ -189,6 +195,6 @@ FIGURES = (
         title="Matrix of a head",
         draw=_matrix,
         choices=_matrices,
-        more=MORE_MATRICES,
+        open=True,
     ),
 )

@@ -33,8 +33,8 @@ class FigureKind(Generic[Subject]):
     draw: Callable[[Database, Subject, Mapping[str, str]], Figure]
     """The figure, given a value for each of the choices. Raises NotFoundError without results."""
     choices: Callable[[Database, Subject], Choices] = _nothing
-    more: str = ""
-    """A sentence on getting more values to choose from."""
+    open: bool = False
+    """True if the choices are the first of many: `draw` takes others, and checks them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,8 @@ class Figures(Generic[Subject]):
             if key not in choices:
                 remedy = f"It has {', '.join(choices)}." if choices else "Leave it out."
                 raise refuse(key, value, f"is no choice of the figure {name}", remedy)
-            if value not in choices[key]:
-                near = nearest(value, choices[key]) if choices[key] or not known[name].more else ""
-                raise refuse(key, value, "unknown value", f"{near} {known[name].more}".strip())
+            if value not in choices[key] and not known[name].open:
+                raise refuse(key, value, "unknown value", nearest(value, choices[key]))
         chosen = {key: given.get(key, next(iter(values), "")) for key, values in choices.items()}
         return Drawn(
             name=name,

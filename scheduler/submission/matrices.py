@@ -75,6 +75,23 @@ class Found:
     attribution: Floats | None = None
 
 
+def on_example(
+    database: Database, job_id: int, example_no: int, head: tuple[int, int, str | None]
+) -> HeadOnExample:
+    """A head on an example of a job.
+
+    head: its layer, its index, and its type of attention; None for the usual one
+
+    Raises NotFoundError for a job, an example or a head that is not there.
+    """
+    layer, index, attention_type = head
+    job = job_reads.get_job(database, job_id)
+    example = results.get_example(database, job_id, example_no)
+    sites = results.list_sites(database, job_id)
+    site = results.find_site(sites, job_id, layer, index, attention_type)
+    return HeadOnExample(job=job, example=example, site=site, head=index)
+
+
 def compute(where: HeadOnExample, settings: Settings, database: Database) -> tuple[int, bool]:
     """Let a quick job compute a head's matrices, unless they are stored or on their way.
 

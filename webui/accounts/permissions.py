@@ -145,7 +145,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("head_api.get_head", "head_api.get_completeness"), READS),
     **dict.fromkeys(("head_api.get_confusion", "head_api.get_correlation"), READS),
     **dict.fromkeys(("head_api.list_alike", "head_api.get_head_tokens"), READS),
-    "head_api.get_matrix": READS,
+    **dict.fromkeys(("head_api.get_matrix", "head_api.list_matrices"), READS),
     **dict.fromkeys(("head_api.get_tree", "job_api.download_log"), _EXPORT),
     **dict.fromkeys(("console_api.list_views", "console_api.list_saved_queries"), READS),
     **dict.fromkeys(("console_api.list_own_queries", "console_api.get_linked_query"), READS),

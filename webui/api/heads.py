@@ -11,13 +11,13 @@ from db.reads import jobs as job_reads
 from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
-from db.results import rankings
+from db.results import matrices, rankings
 from db.results.rankings import Ranked
 from headwise.trees import RULES, build
 from jobs.errors import NotFoundError, refuse
 from scheduler.figures.examples import shown_of, stored_cells
-from scheduler.submission.matrices import HeadOnExample, compute, look_up
-from webui import heads
+from scheduler.serializers import matrix_json, stored_matrix_json
+from scheduler.submission.matrices import HeadOnExample, compute, look_up, on_example
 from webui.api.figures import EXAMPLE
 from webui.api.models.heads import (
     AlikeAnswer,
@@ -31,8 +31,10 @@ from webui.api.models.heads import (
     HeadQuery,
     HeadTokensAnswer,
     MatrixAnswer,
+    MatrixPage,
     OneHeadAnswer,
     SiteCompletenessAnswer,
+    StoredMatrixAnswer,
     StrongExample,
     TreeAnswer,
     TreeQuery,
@@ -41,6 +43,8 @@ from webui.api.models.heads import (
 from webui.api.models.results import HeadAnswer
 from webui.api.results import TAG, placed
 from webui.context import database, settings
+from webui.contract import cursors
+from webui.contract.models import PageQuery
 from webui.contract.operations import operation
 from webui.pages.correlation import correlated
 
@@ -149,6 +153,21 @@ def get_head_tokens(
     return HeadTokensAnswer(attribution=[None if math.isnan(one) else one for one in values])
 
 
+@blueprint.get(f"{JOB}/matrices")
+@operation(TAG, MatrixPage)
+def list_matrices(job_id: int, query: PageQuery) -> MatrixPage:
+    """List the heads and examples whose whole matrices are stored."""
+    job_reads.get_job(database(), job_id)
+    after = cursors.triple(query.cursor)
+    found = matrices.list_stored(database(), job_id, limit=query.limit + 1, after=after)
+    shown = found[: query.limit]
+    last = shown[-1] if len(found) > len(shown) else None
+    return MatrixPage(
+        matrices=[StoredMatrixAnswer(**stored_matrix_json(one)) for one in shown],
+        next=last and cursors.next_page(last.example, last.site, last.head),
+    )
+
+
 @blueprint.get(f"{EXAMPLE}/heads/{PLACE}/matrix")
 @operation(TAG, MatrixAnswer)
 def get_matrix(
@@ -184,23 +203,11 @@ def compute_matrix(
 def _on_example(
     job_id: int, example_no: int, layer: int, head: int, query: HeadQuery
 ) -> HeadOnExample:
-    job = job_reads.get_job(database(), job_id)
-    example = results.get_example(database(), job_id, example_no)
-    site = find_site(job, layer, head, query.attention_type)
-    return HeadOnExample(job=job, example=example, site=site, head=head)
+    return on_example(database(), job_id, example_no, (layer, head, query.attention_type))
 
 
 def _matrix(where: HeadOnExample) -> MatrixAnswer:
-    found = look_up(where, database())
-    return MatrixAnswer(
-        head=where.name,
-        state=found.state.value,
-        job=found.job,
-        message=found.message,
-        tokens=where.example.tokens,
-        attention=None if found.attention is None else found.attention.tolist(),
-        attribution=None if found.attribution is None else found.attribution.tolist(),
-    )
+    return MatrixAnswer(**matrix_json(where, look_up(where, database())))
 
 
 @blueprint.get(f"{EXAMPLE}/tree.json")
@@ -223,7 +230,7 @@ def get_tree(job_id: int, example_no: int, query: TreeQuery) -> TreeAnswer:
 def find_site(job: Job, layer: int, head: int, attention_type: str | None) -> Site:
     """The site of a head. Raises NotFoundError."""
     sites = results.list_sites(database(), job.id)
-    return heads.find_site(sites, job.id, layer, head, attention_type)
+    return results.find_site(sites, job.id, layer, head, attention_type)
 
 
 def _root(given: str, length: int) -> str | int:

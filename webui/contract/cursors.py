@@ -36,6 +36,14 @@ def numbers(cursor: str) -> tuple[int, int] | None:
     return _number(cursor, first), _number(cursor, second)
 
 
+def triple(cursor: str) -> tuple[int, int, int] | None:
+    """The three numbers that a cursor names; None for the start. Raises InputError."""
+    if not cursor:
+        return None
+    first, second, third = _decoded(cursor, 3)
+    return _number(cursor, first), _number(cursor, second), _number(cursor, third)
+
+
 def place(cursor: str, *, texts: bool, name: str = "cursor") -> tuple[str | float, int] | None:
     """The value and the number that a cursor of a sorted list names; None for the start.
 

@@ -25,7 +25,7 @@ from scheduler.submission.matrices import (
 )
 from webui.context import choice, database, integer, optional_integer, redirect, settings
 from webui.figures.shown import ShownChart, show_fetched
-from webui.heads import find_site, url_values
+from webui.heads import url_values
 
 blueprint = Blueprint("matrices", __name__)
 
@@ -67,7 +67,7 @@ def compute_matrix(job_id: int, layer: int, head: int) -> Response:
     """Compute the matrices of a head on an example, and go back to the head's page."""
     job = job_reads.get_job(database(), job_id)
     given = request.form.get("attention_type")
-    site = find_site(results.list_sites(database(), job.id), job.id, layer, head, given)
+    site = results.find_site(results.list_sites(database(), job.id), job.id, layer, head, given)
     number = integer("example", 0, source=request.form)
     example = results.get_example(database(), job.id, number)
     where = HeadOnExample(job=job, example=example, site=site, head=head)

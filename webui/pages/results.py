@@ -20,7 +20,7 @@ from scheduler.figures.examples import shown_of
 from webui.context import attachment, choice, database
 from webui.figures.examples import show_arcs, show_head_words, show_tree, show_words
 from webui.figures.shown import show
-from webui.heads import find_site, url_values
+from webui.heads import url_values
 from webui.pages import matrices
 from webui.pages.explained import chosen_head, grid_of, pair_of, text_names
 
@@ -37,7 +37,7 @@ def head(job_id: int, layer: int, head: int) -> str:
     sites = results.list_sites(opened, job_id)
     types = {site.attention_type for site in sites}
     earlier = choice("kind", types)  # in addresses of version 0.1
-    site = find_site(sites, job_id, layer, head, choice("attention_type", types, earlier))
+    site = results.find_site(sites, job_id, layer, head, choice("attention_type", types, earlier))
     importance = results.get_importance(opened, job_id)
     own = next((h for h in importance.heads if (h.site, h.head) == (site.site, head)), None)
     place = {"site": site.site, "head": head, "examples": job.examples}

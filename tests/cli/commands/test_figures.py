@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import figures
 from db.database import Database
 from db.reads import results
 from headwise.figures import VegaFigure, rendering
 from headwise.figures.sentence import SentenceFigure
+from jobs.settings import load_settings
+from scheduler.loop import Scheduler
 from tests.cli.conftest import Headwise, finished_job
+from tests.helpers.scheduling import Quiet
+from tests.helpers.tiny import bert_folder
+from tests.helpers.working import run
 
 
 def test_figures_are_listed_and_written(
@@ -69,6 +75,43 @@ def test_bad_input_is_one_line(
     assert ran.status == 2
     assert said in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_the_matrix_of_a_head_is_computed_where_it_is_not_stored(
+    headwise: Headwise,
+    store: Database,
+    tmp_path: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bert_folder(home / "tiny", layers=2, heads=4)
+    data = ("--data", str(home / "pairs.jsonl"), "--text", "premise,hypothesis", "--limit", "2")
+    assert headwise("submit", "--model", str(home / "tiny"), *data, "--rtol", "0.1").status == 0
+    settings, job = load_settings(home=home, threads=1, device="cpu"), 1
+    scheduler = Scheduler(settings, store, Quiet())  # type: ignore[arg-type]
+
+    def work(*_: object, **__: object) -> int:
+        scheduler.tick()
+        run(settings, store, 1000.0)
+        return 0
+
+    work()
+    scheduler.tick()
+    assert "None is stored" in headwise("matrix", str(job)).out
+    path = tmp_path / "matrix.json"
+    asked = ("matrix", str(job), "--example", "0", "--head", "L1 H2", "--to", str(path))
+    assert "Job 2 computes it" in headwise(*asked, "--no-watch").out
+    assert not path.exists()
+    monkeypatch.setattr(figures, "show_progress", work)
+    ran = headwise(*asked)
+    assert (ran.status, ran.err) == (0, "")
+    figure = VegaFigure.from_spec(json.loads(path.read_text("utf-8")))
+    assert figure.title == "Attention and attribution of L1 H2 on example 0"
+    assert "L1 H2" in headwise("matrix", str(job)).out
+    same = tmp_path / "same.json"
+    chosen = ("--kind", "matrix", "--set", "example=0", "--set", "head=L1 H2")
+    assert headwise("figure", str(job), *chosen, "--to", str(same)).status == 0
+    assert same.read_bytes() == path.read_bytes()
 
 
 def test_without_vl_convert_numbers_are_written(

@@ -39,6 +39,7 @@ from tests.cli.conftest import Headwise, Ran
 from tests.helpers.attack_jobs import commit_shards, source_job
 from tests.helpers.inputs import model_folder, raw_submission
 from tests.helpers.jobs import planned_job
+from tests.helpers.matrices import seed_matrix
 from tests.helpers.tiny import bert_folder
 from tests.webui.accounts.people import Lab, open_lab
 
@@ -61,6 +62,7 @@ def commands(home: Path) -> list[tuple[str, ...]]:
     tried = ("try-attack", "a cat", "a dog", "--words", "ice", "--model", str(home / "two"))
     nightly = ("recurring", "add", "--cron", "30 2 * * *", "--name", "nightly")
     hook = "https://hooks.example.org/secret-path"
+    matrix = ("matrix", str(SOURCE), "--example", "0")
     scores = "SELECT example, layer, head, score FROM head_scores ORDER BY 1, 2, 3"
     return [
         ("jobs",),
@@ -182,6 +184,15 @@ def commands(home: Path) -> list[tuple[str, ...]]:
         ("figure", str(SOURCE), "--kind", "heads", "--to", "heads.doc"),
         ("figure", str(SOURCE), "--kind", "nothing", "--to", "heads.csv"),
         ("figure", "99", "--kind", "heads", "--to", "heads.csv"),
+        ("matrix", str(TRIED)),
+        ("matrix", str(SOURCE)),
+        (*matrix, "--head", "L0 H0", "--to", "matrix.csv"),
+        (*matrix, "--head", "L0 H1", "--to", "other.csv", "--no-watch"),
+        (*matrix, "--head", "L0 H1", "--to", "other.csv", "--no-watch"),
+        (*matrix, "--head", "L9 H0", "--to", "other.csv"),
+        (*matrix, "--head", "head 3", "--to", "other.csv"),
+        (*matrix, "--head", "L0 H0"),
+        ("matrix", "99"),
         ("export", str(TRIED), "--table", "examples"),
         *(("export", str(PRUNING), "--table", "pruning_points", "--to", f"rows.{suffix}")
           for suffix in ("csv", "jsonl", "parquet")),
@@ -247,6 +258,7 @@ def fill(database: Database, settings: Settings, home: Path) -> None:
         tx.run(f"UPDATE job SET started_at = 9e9, finished_at = 9e9 + 2, {took} WHERE id = {TRIED}")
     assert planned(home, database, np.asarray(MEAN)) == PRUNING
     assert planned_job(database, name="[/b] :cat:") == RUNNING
+    seed_matrix(database, SOURCE, 0, 0, 0)
     lines = Pending()
     for number in range(3):
         about = {"job": RUNNING, "shard": number, "attempt": 1}
@@ -305,6 +317,9 @@ def test_every_command_says_the_same_on_both(
         rows = [(folder / f"rows.{suffix}").read_bytes() for folder in folders]
         assert rows[0] == rows[1]
         assert b"source" in rows[0]
+    drawn = [(folder / "matrix.csv").read_bytes() for folder in folders]
+    assert drawn[0] == drawn[1]
+    assert not (folders[0] / "other.csv").exists()
     for suffix in SQL_FILES:
         files = [(folder / f"scores.{suffix}").read_bytes() for folder in folders]
         assert files[0] == files[1]

@@ -78,8 +78,10 @@ def test_a_quick_job_stores_the_layer_with_the_example(
     want = matrix_of(1, 0)
     assert (found.attention == want.attention).all()
     assert (found.attribution == want.attribution).all()
-    assert [one.name for one in list_stored(database, job)] == [f"L1 H{h}" for h in range(HEADS)]
-    assert list_stored(database, quick) == []
+    assert [one.name for one in list_stored(database, job, limit=99)] == [
+        f"L1 H{h}" for h in range(HEADS)
+    ]
+    assert list_stored(database, quick, limit=99) == []
     assert compute(where, settings, database) == (quick, False)
     # Another layer, and another example, are other work.
     assert compute(place(database, job, site=0), settings, database) == (quick + 1, True)
@@ -126,7 +128,7 @@ def test_they_go_with_the_details_of_their_job(
         store(database, 1, range(HEADS))
     retention.remove_details(database, seconds=60)
     deletion.empty_jobs(database, seconds=60)
-    assert list_stored(database, job) == []
+    assert list_stored(database, job, limit=99) == []
     assert read_matrix(database, where.asked) is None
     with pytest.raises((ConflictError, NotFoundError)):
         compute(where, settings, database)

@@ -17,9 +17,10 @@ from db.database import Database
 from db.queue import claims
 from db.results import commit
 from jobs.settings import Settings
+from scheduler.figures import attribution
 from scheduler.loop import Scheduler
 from tests.helpers.jobs import ALICE, HEADS, completed
-from tests.helpers.matrices import TOKENS, matrix_of, store
+from tests.helpers.matrices import TOKENS, matrix_of, seed_matrix, store
 from tests.helpers.scheduling import Quiet
 from tests.helpers.statements import queries
 from tests.webui.api.answers import problems
@@ -152,9 +153,11 @@ def test_what_is_wrong_names_the_remedy(
     client: FlaskClient, database: Database, job: int, seeding: SimpleNamespace
 ) -> None:
     figure = "/api/v1/jobs/1/figures/matrix?example=2&head=L1+H1"
-    (problem,) = problems(client.get(figure), 400)
-    assert problem["field"] in ("example", "head")
-    assert problem["remedy"].startswith("Compute it on the head's page")
+    (problem,) = problems(client.get(figure), 404)
+    assert "`headwise matrix`, the head's page" in problem["message"]
+    for choices, field in (("example=x&head=L1+H1", "example"), ("example=2&head=L1+H9", "head")):
+        (problem,) = problems(client.get(f"/api/v1/jobs/1/figures/matrix?{choices}"), 400)
+        assert problem["field"] == field
     problems(client.get("/api/v1/jobs/1/figures/matrix"), 404)
     for address in ("1/examples/99/heads/1/0", "1/examples/2/heads/1/9", "9/examples/2/heads/1/0"):
         assert client.post(f"/api/v1/jobs/{address}/matrix").status_code == 404
@@ -189,3 +192,27 @@ def test_a_request_that_is_sent_again_submits_nothing(
         ("compute matrix", "job 1"),
     ]
     assert json.loads(asked[0]["detail"]) == {"example_no": 2, "layer": 1, "head": 0}
+
+
+def test_many_matrices_are_listed_by_pages_and_offered_in_part(
+    client: FlaskClient, database: Database, job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attribution, "LISTED", 2)
+    places = [(example, site, head) for example in (0, 2) for site in (0, 1) for head in (0, 2)]
+    for example, site, head in reversed(places):
+        seed_matrix(database, job, example, site, head)
+    found, address = [], f"/api/v1/jobs/{job}/matrices?limit=3"
+    while address:
+        page = client.get(address).json
+        found += page["matrices"]
+        address = page["next"]
+    assert [(one["example"], one["layer"], one["head"]) for one in found] == places
+    assert [one["name"] for one in found[:3]] == ["L0 H0", "L0 H2", "L1 H0"]
+    listed = client.get(f"/api/v1/jobs/{job}/figures").json["figures"]
+    (choices,) = [one["choices"] for one in listed if one["name"] == "matrix"]
+    values = {name: [value["value"] for value in offered] for name, offered in choices.items()}
+    assert values == {"example": ["0"], "head": ["L0 H0", "L0 H2"]}
+    figure = f"/api/v1/jobs/{job}/figures/matrix?example=2&head=L1+H2&format=csv"
+    assert client.get(figure).status_code == 200
+    problems(client.get("/api/v1/jobs/99/matrices"), 404)
+    problems(client.get(f"/api/v1/jobs/{job}/matrices?cursor=WzFd"), 400)

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from headwise.trees import FLOOR, ROOT, TAU, TAU_LAST, Node
 from webui.api.models.jobs import MAX_ID
 from webui.api.models.results import HeadAnswer, Placed
-from webui.contract.models import Answer, Query
+from webui.contract.models import Answer, Page, Query
 
 AttentionType = Literal["encoder", "decoder", "cross"]
 Source = Annotated[str, StringConstraints(max_length=100)]
@@ -185,6 +185,23 @@ class TreeQuery(Query):
         default=TAU, ge=FLOOR, le=1, description="Share of the largest cell that an edge needs."
     )
     tau_last: float = Field(default=TAU_LAST, ge=0, le=1, description="The same in the last layer.")
+
+
+class StoredMatrixAnswer(Answer):
+    """A head and an example whose matrices are stored."""
+
+    example: int
+    name: str
+    """Of the head, as the figure `matrix` takes it."""
+    layer: int
+    attention_type: str
+    head: int
+
+
+class MatrixPage(Page):
+    """Stored matrices, by example, layer and head."""
+
+    matrices: list[StoredMatrixAnswer]
 
 
 class TreeAnswer(Answer):
