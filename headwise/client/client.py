@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from headwise.client.comparison import Comparison
-from headwise.client.connection import Connection
+from headwise.client.connection import Connection, checked_address, checked_token
 from headwise.client.job import Job
 from headwise.client.tables import INLINE, Data, columns_of, json_lines, parquet, rows_of
 
@@ -29,6 +29,8 @@ class Client:
     address: of the dashboard
     token: a personal token; by default the variable HEADWISE_TOKEN
     timeout: seconds to wait for an answer
+
+    Raises OptionError for what is no address, or no token.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class Client:
         *,
         timeout: float = 60.0,
     ) -> None:
-        self._connection = Connection(address, token or os.environ.get(TOKEN), timeout)
+        self._connection = Connection(
+            checked_address(address), checked_token(token or os.environ.get(TOKEN)), timeout
+        )
 
     def __enter__(self) -> Client:
         return self

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
@@ -23,6 +25,7 @@ from headwise.client.errors import (
     SignInError,
     UnreachableError,
 )
+from headwise.errors import OptionError
 
 NO_ADDRESS = "nothing has this address"
 """The server's words for a request that it does not know."""
@@ -175,7 +178,7 @@ class Connection:
             )
         if status == 405 or any(one.message == NO_ADDRESS for one in problems):
             there = self._release()
-            if there != version("headwise"):
+            if there not in (None, version("headwise")):
                 return ServerError(
                     f"{self.address} does not know this request: it runs Headwise {there}, and "
                     f"this is {version('headwise')}. {SAME_RELEASE}",
@@ -183,15 +186,17 @@ class Connection:
                 )
         return kind(" ".join(map(str, problems)) or body["detail"], status, problems)
 
-    def _release(self) -> str:
-        """The release of the server."""
+    def _release(self) -> str | None:
+        """The release of the server; None if it is no server of ours."""
         try:
             return str(self._http.get("/openapi.json").json()["info"]["version"])
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
-            return "another release"
+            return None
 
     def _unreachable(self, failed: httpx2.TransportError) -> UnreachableError:
-        return UnreachableError(f"{self.address} does not answer: {_reason(failed)}")
+        return UnreachableError(
+            f"{self.address} does not answer: {_reason(failed)}{_by_proxy(self.address)}"
+        )
 
 
 def _being_answered(response: httpx2.Response) -> bool:
@@ -216,6 +221,39 @@ def _reason(failed: httpx2.TransportError) -> str:
     if isinstance(failed, httpx2.TimeoutException):
         return "it takes too long. Try again, and check the address and what is on the way."
     return f"{failed or type(failed).__name__}. Try again, and check the address."
+
+
+def _by_proxy(address: str) -> str:
+    """The proxy that requests to an address take, in a sentence; empty without one."""
+    parts = urlsplit(address)
+    proxy = getproxies().get(parts.scheme)
+    if proxy is None or proxy_bypass(parts.netloc):
+        return ""
+    place = urlsplit(proxy).netloc.rpartition("@")[2] or proxy
+    return f" It is asked through the proxy {place} ({parts.scheme.upper()}_PROXY)."
+
+
+def checked_address(address: object) -> str:
+    """The address of a server. Raises OptionError."""
+    try:
+        parts = urlsplit(str(address))
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise OptionError(
+            f"address: is not the address of a server (given: {address!r}). Write it as "
+            "https://headwise.example.org."
+        )
+    return str(address)
+
+
+def checked_token(token: str | None) -> str | None:
+    """A token without space around it. Raises OptionError, which does not show it."""
+    token = (token or "").strip()
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise OptionError("token: has characters that no token has. Copy it once more.")
+    return token or None
 
 
 def _first_cause(error: BaseException) -> BaseException:

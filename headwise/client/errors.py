@@ -19,7 +19,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}. {self.remedy}".strip()
+        return f"{self.field}: {self.message.rstrip('.')}. {self.remedy}".strip()
 
 
 class ServerError(HeadwiseError):

@@ -23,6 +23,7 @@ from headwise import Client, JobFailedError, ServerError
 from headwise.client import connection
 from headwise.client.errors import ConflictError, NotFoundError, RefusedError, UnreachableError
 from headwise.client.tables import parquet
+from headwise.errors import OptionError
 from jobs.settings import load_settings
 from scheduler.loop import Scheduler
 from tests.helpers.apps import new_app
@@ -280,6 +281,40 @@ def test_control_and_state(client: Client, store: Database) -> None:
     job.delete()
     with pytest.raises(NotFoundError):
         job.refresh()
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "ftp://a", "http://", "http://a:x", None])
+def test_what_is_no_address_is_refused_at_once(address: Any) -> None:
+    with pytest.raises(OptionError, match="address: is not the address of a server"):
+        Client(address)
+
+
+def test_tokens_are_read_as_files_have_them(client: Client) -> None:
+    with Client(client._connection.address, token="hw_read_abc\n") as other:
+        assert other._connection._http.headers["Authorization"] == "Bearer hw_read_abc"
+    for token in ("hw é", "two words", "a\nb"):
+        with pytest.raises(OptionError, match="token: has characters") as refused:
+            Client(token=token)
+        assert token not in str(refused.value)
+
+
+def test_another_path_of_a_server_is_no_other_release(client: Client) -> None:
+    with (
+        Client(f"{client._connection.address}/dashboard") as other,
+        pytest.raises(NotFoundError, match="nothing has this address"),
+    ):
+        other.job(1)
+
+
+def test_the_proxy_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "RETRY_SECONDS", 0)
+    monkeypatch.setenv("http_proxy", f"http://ann:secret@127.0.0.1:{free_port()}")
+    with (
+        Client("http://headwise.example.org") as client,
+        pytest.raises(UnreachableError, match=r"through the proxy 127\.0\.0\.1:") as refused,
+    ):
+        client.job(1)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_server_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
