@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import jsonschema_rs
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask
 from pydantic import BaseModel
 
+from tests.helpers import contract
 from webui.contract.document import EXAMPLES, REF, document
 from webui.contract.models import Answer, Query
 
@@ -72,3 +74,48 @@ def test_examples_of_answers_have_every_field(described: dict[str, Any]) -> None
         schema = described["components"]["schemas"][name]
         (example,) = schema["examples"]
         assert example.keys() == schema["properties"].keys(), name
+
+
+Change = Callable[[dict[str, Any]], object]
+
+CHANGES: dict[str, Change] = {
+    "no such operation": lambda found: found["paths"].pop("/api/v1/jobs"),
+    "no such status": lambda found: _answers(found).pop("200"),
+    "is application/json, and not text/csv": lambda found: _answers(found)["200"].update(
+        content={"text/csv": {}}
+    ),
+    "has a body": lambda found: _answers(found)["200"].pop("content"),
+    "without the header Retry-After": lambda found: _answers(found)["200"]["headers"].update(
+        {"Retry-After": {}}
+    ),
+    "is not of type": lambda found: found["components"]["schemas"]["JobPage"]["properties"].update(
+        total={"type": "string"}
+    ),
+    '"new" is a required property': lambda found: found["components"]["schemas"]["JobPage"][
+        "required"
+    ].append("new"),
+}
+"""What is said of a list of jobs where the document is changed like this."""
+
+
+def _answers(found: dict[str, Any]) -> dict[str, Any]:
+    answers: dict[str, Any] = found["paths"]["/api/v1/jobs"]["get"]["responses"]
+    return answers
+
+
+@pytest.mark.parametrize("said", CHANGES)
+def test_an_answer_that_is_not_described_is_noticed(
+    app: Flask, described: dict[str, Any], monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Every test holds every answer against the document: see `tests.helpers.contract`."""
+    # Its cache knows documents by their addresses, and those of this test go.
+    monkeypatch.setattr(contract, "_validator", contract._validator.__wrapped__)
+    with app.test_client() as client:
+        answer = client.get("/api/v1/jobs")
+        for document_of_test, wanted in ((described, None), (deepcopy(described), said)):
+            if wanted:
+                CHANGES[said](document_of_test)
+            place = (document_of_test, "/api/v1/jobs", "GET", answer)
+            monkeypatch.setitem(contract._documents, id(document_of_test), document_of_test)
+            found = contract.undescribed(*place)
+            assert found is None if wanted is None else wanted in str(found)
