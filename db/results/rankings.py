@@ -28,9 +28,11 @@ FROM ranking WHERE job_id = :job_id ORDER BY source, site, head
 RANKED = """
 SELECT r.job_id, j.name, j.kind, r.source FROM ranking r JOIN job j ON j.id = r.job_id
 WHERE r.site = 0 AND r.head = 0 AND j.layers = :layers AND j.heads = :heads
-ORDER BY r.job_id DESC, r.source LIMIT 1000
+ORDER BY CASE r.job_id WHEN :job_id THEN 0 ELSE 1 END, r.job_id DESC, r.source LIMIT :most
 """
-"""The rankings of models of one shape."""
+"""The rankings of models of one shape: those of a job, and the newest others."""
+MOST_OFFERED = 1_000
+"""Rankings that one can be compared with."""
 
 _SPREAD = """
 SELECT shard_no FROM (
@@ -69,9 +71,14 @@ def get_rankings(database: Database, job_id: int) -> tuple[list[HeadRank], bool]
         return merge(tx, job_id, intervals=False), True
 
 
-def list_rankings(database: Database, layers: int, heads: int) -> list[Ranked]:
-    """List the rankings of finished jobs on models of this shape, newest first."""
-    return [Ranked(**row) for row in database.rows(RANKED, layers=layers, heads=heads)]
+def list_rankings(database: Database, job_id: int, layers: int, heads: int) -> list[Ranked]:
+    """List the rankings of finished jobs on models of a job's shape, its own included.
+
+    The newest come first.
+    """
+    shape = {"layers": layers, "heads": heads}
+    found = database.rows(RANKED, job_id=job_id, most=MOST_OFFERED, **shape)
+    return sorted((Ranked(**row) for row in found), key=lambda one: (-one.job_id, one.source))
 
 
 def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ def _ranks(database: Database, job: Job, _chosen: Mapping[str, str]) -> Figure:
 
 
 def _known(database: Database, job: Job) -> list[Ranked]:
-    return rankings.list_rankings(database, job.layers or 0, job.heads or 0)
+    return rankings.list_rankings(database, job.id, job.layers or 0, job.heads or 0)
 
 
 def _pairs(database: Database, job: Job) -> Choices:

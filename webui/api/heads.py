@@ -243,7 +243,7 @@ def _root(given: str, length: int) -> str | int:
 
 
 def _first_source(job: Job) -> str:
-    known = rankings.list_rankings(database(), job.layers or 0, job.heads or 0)
+    known = rankings.list_rankings(database(), job.id, job.layers or 0, job.heads or 0)
     found = next((one.source for one in known if one.job_id == job.id), None)
     if found is None:
         raise NotFoundError(f"Job {job.id} has no ranking of heads.")

@@ -25,7 +25,7 @@ def compare(job_id: int) -> str:
     """Compare a ranking of the job (?source=) with another one (?with=job.source)."""
     opened = database()
     job = job_reads.get_job(opened, job_id)
-    known = rankings.list_rankings(opened, job.layers or 0, job.heads or 0)
+    known = rankings.list_rankings(opened, job.id, job.layers or 0, job.heads or 0)
     own = [one.source for one in known if one.job_id == job_id]
     source = choice("source", own, own[0] if own else "")
     others = {

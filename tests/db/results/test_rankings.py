@@ -97,7 +97,7 @@ def test_a_running_job_has_provisional_rankings(database: Database) -> None:
     assert provisional
     assert {head.source for head in heads} == set(SOURCES)
     assert {(head.n, head.rank_low) for head in heads} == {(2, None)}
-    assert rankings.list_rankings(database, SITES, HEADS) == []
+    assert rankings.list_rankings(database, job, SITES, HEADS) == []
     with pytest.raises(NotFoundError, match="no ranking by 'attattr'"):
         rankings.get_means(database, job, "attattr")
 
@@ -117,7 +117,7 @@ def test_a_job_with_shards_of_an_older_version_has_ranks_without_intervals(
     ranked = "SELECT layer, head, rank, mean FROM importances WHERE source = 'attattr' ORDER BY 3"
     plain = "SELECT layer, head, rank, mean FROM head_importance ORDER BY 3"
     assert rows(database, ranked) == rows(database, plain)
-    assert len(rankings.list_rankings(database, SITES, HEADS)) == len(SOURCES)
+    assert len(rankings.list_rankings(database, job, SITES, HEADS)) == len(SOURCES)
     assert rankings.get_means(database, job, "attention").shape == (SITES, HEADS)
 
 
@@ -127,3 +127,17 @@ def test_deleting_a_job_deletes_its_rankings_and_values(database: Database) -> N
     lifecycle.set_control(database, job, "delete")
     for table in ("ranking", "head_value", "ranking_sum", "site"):
         assert rows(database, f"SELECT COUNT(*) FROM {table}") == [(0,)]
+
+
+def test_a_job_has_its_own_rankings_however_many_are_newer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+    for _ in range(3):
+        jobs.append(planned_job(database))
+        run(database, "attribution")
+    monkeypatch.setattr(rankings, "MOST_OFFERED", 2 * len(SOURCES))
+    found = rankings.list_rankings(database, jobs[0], SITES, HEADS)
+    assert [(one.job_id, one.source) for one in found] == [
+        (job, source) for job in (jobs[2], jobs[0]) for source in sorted(SOURCES)
+    ]
