@@ -32,11 +32,7 @@ def conditional(version: Callable[P, object]) -> Callable[[View[P]], View[P]]:
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def answer(*args: P.args, **kwargs: P.kwargs) -> Any:
-            # What a person may do is on the page, too.
-            who = person()
-            reader = who and (who.folded, who.role.value)
-            shown = repr((VERSION, reader, request.full_path, version(*args, **kwargs)))
-            g.live_tag = hashlib.sha256(shown.encode()).hexdigest()[:16]
+            note_version(version(*args, **kwargs))
             known = request.if_none_match
             # `*` is any version of what is there, which the view finds out.
             if known.contains_weak(g.live_tag) and not known.star_tag:
@@ -46,6 +42,15 @@ def conditional(version: Callable[P, object]) -> Callable[[View[P]], View[P]]:
         return answer
 
     return decorate
+
+
+def note_version(version: object) -> None:
+    """Let the answer's tag be that of a version, and not of what only the clock changes."""
+    # What a person may do is on the page, too.
+    who = person()
+    reader = who and (who.folded, who.role.value)
+    shown = repr((VERSION, reader, request.full_path, version))
+    g.live_tag = hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def add_tag(response: Response) -> Response:

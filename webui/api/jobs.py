@@ -45,7 +45,7 @@ from webui.context import database, settings
 from webui.contract import cursors
 from webui.contract.operations import operation, streams
 from webui.pages import many_jobs, notices
-from webui.polling import conditional, job_version
+from webui.polling import conditional, job_version, jobs_version, note_version
 
 TAG = "Jobs"
 CONFLICT = (HTTPStatus.CONFLICT,)
@@ -80,6 +80,7 @@ def list_jobs(query: JobQuery) -> JobPage:
     last = shown[-1] if len(places) > len(shown) else None
     jobs = job_reads.get_jobs(opened, [place.job for place in shown])
     facets = vars(job_list.read_facets(opened, wanted))
+    note_version((jobs_version([place.job for place in shown]), facets, last))
     return JobPage(
         total=facets.pop("total"),
         facets=FacetsAnswer(**facets),

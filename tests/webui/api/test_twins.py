@@ -309,6 +309,21 @@ def test_every_get_can_be_asked_again(
         assert (again.status_code, again.data) == (304, b""), path
 
 
+def test_the_clock_alone_changes_no_list_of_jobs(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    job = seeding.seed_job(database, state="running", done=6)
+    with database.write() as tx:  # it moves, so that it is not told to be stalled
+        tx.run("UPDATE shard SET moved_at = {clock} + 1000")
+    first, second = (client.get("/api/v1/jobs") for _ in range(2))
+    assert first.json["jobs"][0]["elapsed_seconds"] < second.json["jobs"][0]["elapsed_seconds"]
+    known = {"If-None-Match": first.headers["ETag"]}
+    assert client.get("/api/v1/jobs", headers=known).status_code == 304
+    client.post(f"/api/v1/jobs/{job}/pause")
+    answer = client.get("/api/v1/jobs", headers=known)
+    assert (answer.status_code, answer.headers["ETag"] != known["If-None-Match"]) == (200, True)
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [("jobs", 304), ("jobs/1", 304), ("jobs/99", 404), ("openapi.json", 304), ("sql/views", 304)],
