@@ -250,7 +250,9 @@ class _Bar:
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self._job.facts["examples"] or None, unit="ex")
+            # What was computed before is no part of its rate.
+            done = self._job.facts["examples_computed"]
+            self._bar = tqdm(total=self._job.facts["examples"] or None, initial=done, unit="ex")
         self._bar.total = self._job.facts["examples"] or None
         self._bar.set_description(f"job {self._job.id} {self._job.status}")
         self._bar.n = self._job.facts["examples_computed"]
