@@ -250,10 +250,10 @@ def checked_address(address: object) -> str:
 
 def checked_token(token: str | None) -> str | None:
     """A token without space around it. Raises OptionError, which does not show it."""
-    token = (token or "").strip()
-    if not (token.isascii() and token.isprintable() and " " not in token):
+    found = (token or "").strip()
+    if not (found.isascii() and found.isprintable() and " " not in found):
         raise OptionError("token: has characters that no token has. Copy it once more.")
-    return token or None
+    return found or None
 
 
 def _first_cause(error: BaseException) -> BaseException:
