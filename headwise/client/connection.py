@@ -177,10 +177,10 @@ class Connection:
                 status,
             )
         if status == 405 or any(one.message == NO_ADDRESS for one in problems):
-            there = self._release()
-            if there not in (None, version("headwise")):
+            release = self._release()
+            if release not in (None, version("headwise")):
                 return ServerError(
-                    f"{self.address} does not know this request: it runs Headwise {there}, and "
+                    f"{self.address} does not know this request: it runs Headwise {release}, and "
                     f"this is {version('headwise')}. {SAME_RELEASE}",
                     status,
                 )
