@@ -95,7 +95,7 @@ CHANGES: dict[str, Change] = {
         "required"
     ].append("new"),
 }
-"""What is said of a list of jobs where the document is changed like this."""
+"""Changes of the document, by the fault of a list of jobs that each makes."""
 
 
 def _answers(found: dict[str, Any]) -> dict[str, Any]:
