@@ -120,7 +120,7 @@ def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
     ]
 
 
-def commit(tx: Transaction, held: Claim, result: AttackResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: AttackResult) -> None:
     """Write a shard's counts and outcomes; the first shard also stores the attention controls."""
     t = schema.attack_trigger
     for number, tokens in result.attention.items():

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, delete, insert, select
 
 from db import schema
 from db.kinds.base import Kind
 from db.queue.claims import Claim
 from db.results import digest, matrices, rankings
-from db.results.bulk import insert_columns
+from db.results.bulk import Columns, insert_columns
 from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
 from jobs.kinds.head_importance import (
@@ -27,7 +28,7 @@ from jobs.kinds.head_importance import (
     importance_hash,
 )
 from jobs.results.base import HeadRank
-from jobs.scheduling.plan import blocks
+from jobs.scheduling.plan import Lease, blocks
 
 _MEANS = {
     "attattr": "mean",
@@ -43,15 +44,39 @@ def inputs(tx: Transaction, job_id: int) -> list[str]:
     return matrices.asked_heads(tx, job_id)
 
 
-def commit(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows of a shard."""
+
+    columns: tuple[tuple[Table, Columns], ...]
+    """Those of tables with many rows per example."""
+    sums: list[dict[str, Any]]
+    strongest: dict[str, Any]
+    matrices: list[dict[str, Any]]
+
+
+def prepare(lease: Lease, result: AttributionResult, keep_text: bool) -> Rows:
+    """Compute a shard's rows."""
+    numbers = lease.lo + np.flatnonzero(result.ok)
+    return Rows(
+        columns=(
+            (schema.head_score, _head_scores(lease.job_id, numbers, result)),
+            (schema.site_result, _site_results(lease.job_id, numbers, result)),
+            (schema.edge, _edges(lease, result, keep_text)),
+        ),
+        sums=_sums(lease, result),
+        strongest=digest.strongest_row(lease, numbers, np.asarray(result.score)[result.ok]),
+        matrices=matrices.rows_of(lease.job_id, chain.from_iterable(result.matrices)),
+    )
+
+
+def commit(tx: Transaction, held: Claim, rows: Rows) -> None:
     """Write a shard's rows."""
-    numbers = held.lo + np.flatnonzero(result.ok)
-    _insert_head_scores(tx, held.job_id, numbers, result)
-    _insert_site_results(tx, held.job_id, numbers, result)
-    _insert_edges(tx, held, result, keep_text)
-    _insert_sums(tx, held, result)
-    matrices.fill(tx, held.job_id, chain.from_iterable(result.matrices))
-    digest.insert_strongest(tx, held, numbers, np.asarray(result.score)[result.ok])
+    for table, columns in rows.columns:
+        insert_columns(tx, table, held.job_id, columns)
+    tx.execute(insert(schema.shard_sum), rows.sums)
+    tx.execute(insert(schema.shard_top), rows.strongest)
+    matrices.fill(tx, held.job_id, rows.matrices)
 
 
 def finish(tx: Transaction, job_id: int) -> str | None:
@@ -106,9 +131,7 @@ def _read_sums(tx: Transaction, job_id: int) -> Iterator[HeadSums]:
         yield HeadSums(**row._mapping)
 
 
-def _insert_head_scores(
-    tx: Transaction, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
-) -> None:
+def _head_scores(job_id: int, numbers: NDArray[np.int64], result: AttributionResult) -> Columns:
     ok = result.ok
     _, sites, heads = result.score.shape
     # Sites with fewer heads than the widest are padded with NaN.
@@ -123,13 +146,10 @@ def _insert_head_scores(
     }
     for name in ("score", "total", "query", "key", "attention_max", "attention_mean"):
         grid[name] = getattr(result, name)[ok].ravel()
-    columns = {name: values[keep] for name, values in grid.items()}
-    insert_columns(tx, schema.head_score, job_id, columns)
+    return {name: values[keep] for name, values in grid.items()}
 
 
-def _insert_site_results(
-    tx: Transaction, job_id: int, numbers: NDArray[np.int64], result: AttributionResult
-) -> None:
+def _site_results(job_id: int, numbers: NDArray[np.int64], result: AttributionResult) -> Columns:
     ok, sites = result.ok, len(result.sites)
     columns: dict[str, NDArray[Any]] = {
         "job_id": np.full(len(numbers) * sites, job_id),
@@ -138,17 +158,17 @@ def _insert_site_results(
     }
     for name in ("f0", "f1", "residual", "points", "converged"):
         columns[name] = getattr(result, name)[ok].ravel()
-    insert_columns(tx, schema.site_result, job_id, columns)
+    return columns
 
 
-def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_text: bool) -> None:
+def _edges(lease: Lease, result: AttributionResult, keep_text: bool) -> Columns:
     # The cells of an example end where there is no site.
     stored = np.logical_and.accumulate(result.edge_site >= 0, axis=1) & result.ok[:, None]
     rows, places = np.nonzero(stored)
     query, key = result.edge_query[stored], result.edge_key[stored]
     columns: dict[str, NDArray[Any] | list[str | None]] = {
-        "job_id": np.full(rows.shape, held.job_id),
-        "example_no": held.lo + rows,
+        "job_id": np.full(rows.shape, lease.job_id),
+        "example_no": lease.lo + rows,
         "rank": places + 1,
         "site": result.edge_site[stored],
         "head": result.edge_head[stored],
@@ -163,19 +183,19 @@ def _insert_edges(tx: Transaction, held: Claim, result: AttributionResult, keep_
             cells = list(zip(owners, tokens.tolist(), strict=True))
             columns[f"{name}_token"] = [e.tokens[at] if e.tokens else None for e, at in cells]
             columns[f"{name}_word"] = [e.word(at) if e.tokens else None for e, at in cells]
-    insert_columns(tx, schema.edge, held.job_id, columns)
+    return columns
 
 
-def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> None:
-    """Insert a sum for each block: the rounding of sums of shards would depend on the cuts."""
-    hi = held.lo + len(result.examples)
+def _sums(lease: Lease, result: AttributionResult) -> list[dict[str, Any]]:
+    """The sums of each block: the rounding of sums of shards would depend on the cuts."""
+    hi = lease.lo + len(result.examples)
     rows = []
-    for lo, end in blocks(held.lo, hi, held.block):
-        count, sums = shard_sums(result, lo - held.lo, end - held.lo)
+    for lo, end in blocks(lease.lo, hi, lease.block):
+        count, sums = shard_sums(result, lo - lease.lo, end - lease.lo)
         rows += [
             {
-                "job_id": held.job_id,
-                "shard_no": lo if held.block else held.shard_no,
+                "job_id": lease.job_id,
+                "shard_no": lo if lease.block else lease.shard_no,
                 "site": site,
                 "head": head,
                 "n": count,
@@ -184,11 +204,12 @@ def _insert_sums(tx: Transaction, held: Claim, result: AttributionResult) -> Non
             for site, info in enumerate(result.sites)
             for head in range(info.heads)
         ]
-    tx.execute(insert(schema.shard_sum), rows)
+    return rows
 
 
 KIND = Kind(
     inputs=inputs,
+    prepare=prepare,
     commit=commit,
     finish=finish,
     large=(schema.head_score, schema.site_result, schema.edge, schema.example_result),

@@ -12,6 +12,7 @@ from db import schema
 from db.queue.claims import Claim
 from db.queue.examples import ExampleRow
 from db.transaction import Transaction
+from jobs.scheduling.plan import Lease
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +39,27 @@ def _no_inputs(tx: Transaction, _job_id: int) -> Any:
     return None
 
 
-def _no_rows(tx: Transaction, _held: Claim, _result: Any, _keep_text: bool) -> None:
+def _as_it_is(_lease: Lease, result: Any, _keep_text: bool) -> Any:
+    return result
+
+
+def _no_rows(tx: Transaction, _held: Claim, _prepared: Any) -> None:
     pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of job in the database. Every function runs in the caller's transaction."""
+    """A kind of job in the database. A function that takes `tx` runs in the caller's transaction,
+    and while it writes others wait: on SQLite every writer of the database does."""
 
     finish: Callable[[Transaction, int], str | None]
     """(tx, job): merge the shards' sums in shard order, write the job's results in place of those
     of an interrupted finish, and return their hash; None if nothing was computed."""
-    commit: Callable[[Transaction, Claim, Any, bool], None] = _no_rows
-    """(tx, held, result, keep_text): write a shard's rows."""
+    prepare: Callable[[Lease, Any, bool], Any] = _as_it_is
+    """(lease, result, keep_text): compute what `commit` writes, before its transaction; by default
+    that is the result itself. The fence of the lease may not be known yet."""
+    commit: Callable[[Transaction, Claim, Any], None] = _no_rows
+    """(tx, held, prepared): write a shard's rows."""
     plan: Callable[[Transaction, int, Any, Sequence[ExampleRow]], Prepared] = _no_plan
     """(tx, job, spec, examples): prepare a job whose parents have all succeeded; reads only. An
     InputError fails the job with its message."""

@@ -13,7 +13,7 @@ from db.transaction import Transaction
 from jobs.kinds.importance import ImportanceResult
 
 
-def commit(tx: Transaction, held: Claim, result: ImportanceResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: ImportanceResult) -> None:
     """Write a shard's values."""
     numbers = held.lo + np.flatnonzero(result.ok)
     names = [column.name for column in schema.head_value.columns]

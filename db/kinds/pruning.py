@@ -154,7 +154,7 @@ def inputs(tx: Transaction, job_id: int) -> list[Removed]:
     return [json.loads(heads) for heads in tx.execute(query).scalars()]
 
 
-def commit(tx: Transaction, held: Claim, result: PruningResult, _keep_text: bool) -> None:
+def commit(tx: Transaction, held: Claim, result: PruningResult) -> None:
     """Write a shard's sums for every mask."""
     names = [column.name for column in schema.mask_sum.columns]
     rows = (

@@ -291,9 +291,10 @@ def hand_back(
 
     partial: what is finished of its first block, for the next attempt
     """
+    packed = None if partial is None else partial_blocks.packed(partial)
     with database.write() as tx:
-        if partial is not None and lock(tx, held.key) is not None:
-            partial_blocks.write(tx, held.job_id, partial)
+        if packed is not None and lock(tx, held.key) is not None:
+            partial_blocks.write(tx, held.job_id, packed)
         released = tx.run(RELEASE, **held.key).rowcount
         outcome = AttemptOutcome.HANDED_BACK if released else AttemptOutcome.LOST
         end_attempt(tx, held.key, AttemptEnd(outcome=outcome, error=reason))

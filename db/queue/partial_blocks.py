@@ -6,6 +6,8 @@ Every function runs in the caller's transaction, which has locked the shard wher
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
@@ -53,9 +55,9 @@ def read(tx: Transaction, kind: str, held: Lease) -> PartialBlock | None:
     )
 
 
-def write(tx: Transaction, job_id: int, partial: PartialBlock) -> None:
-    """Keep what is finished of a block, in place of what was kept of it before."""
-    values = {
+def packed(partial: PartialBlock) -> dict[str, Any]:
+    """The values that `write` stores: packing them takes a while."""
+    return {
         "lo": partial.lo,
         "hi": partial.hi,
         "finished": len(partial.finished),
@@ -64,6 +66,10 @@ def write(tx: Transaction, job_id: int, partial: PartialBlock) -> None:
         "seconds": partial.seconds,
         "fingerprint": partial.fingerprint,
     }
+
+
+def write(tx: Transaction, job_id: int, values: Mapping[str, Any]) -> None:
+    """Keep what is finished of a block, in place of what was kept of it before."""
     tx.run(WRITE, job_id=job_id, **values)
 
 

@@ -26,9 +26,10 @@ from headwise.stats.ranking import ImportanceSums
 from jobs.errors import HeadwiseError
 from jobs.outcome import AttemptEnd, AttemptOutcome, Completed, Errored, HandedBack, PartialBlock
 from jobs.results.base import ShardResult, SiteInfo
+from jobs.scheduling.plan import Lease
 
 _EXAMPLES_AT_ONCE = 500
-"""Examples whose rows are made at a time: a row has some ten kilobytes."""
+"""Examples whose rows are sent at a time: a row has some ten kilobytes."""
 
 
 class ChangedModelError(HeadwiseError):
@@ -98,11 +99,11 @@ def commit_shard(
     if pinned is None:
         return False
     kind, keep_text = pinned
+    packed = None if done.partial is None else partial_blocks.packed(done.partial)
     end = held.hi
     while True:
-        # Outside the transaction: drawing the bootstrap replicates of a large shard takes a while.
         result = _within(done.parts, end - held.lo)
-        sums = ranking_sums(held.lo, result)
+        rows = rows_of(held, result, kind, keep_text)
         computed = held.lo + len(result.examples)
         with database.write() as tx:
             shard = lock(tx, held.key)
@@ -110,10 +111,10 @@ def commit_shard(
                 return False
             if computed <= shard.hi:
                 partial_blocks.delete(tx, held.job_id, held.lo, computed)
-                if done.partial is not None and done.partial.lo == computed:
-                    partial_blocks.write(tx, held.job_id, done.partial)
+                if packed is not None and packed["lo"] == computed:
+                    partial_blocks.write(tx, held.job_id, packed)
                 recovery.release_rest(tx, shard, computed, ending)
-                write_results(tx, held, result, sums, kind, keep_text)
+                write_results(tx, held, rows)
                 end_done(tx, held, result, done.seconds, ending)
                 break
             end = shard.hi  # it was shortened since it was claimed
@@ -165,20 +166,45 @@ def ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
     }
 
 
-def write_results(
-    tx: Transaction,
-    held: Claim,
-    result: ShardResult,
-    sums: Mapping[str, ImportanceSums],
-    kind: str,
-    keep_text: bool,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows of a shard's results."""
+
+    kind: str
+    keep_text: bool
+    computed: int
+    """The example after the last one with a result."""
+    examples: list[Columns]
+    """Of the table of results, without the fence."""
+    sums: Mapping[str, ImportanceSums]
+    own: Any
+    """Those of the kind."""
+
+
+def rows_of(lease: Lease, result: ShardResult, kind: str, keep_text: bool) -> Rows:
+    """Compute the rows of a shard's results, before the transaction that writes them.
+
+    Drawing the bootstrap replicates of a large shard and formatting its numbers take a while.
+    """
+    return Rows(
+        kind=kind,
+        keep_text=keep_text,
+        computed=lease.lo + len(result.examples),
+        examples=_example_results(lease, result, keep_text),
+        sums=ranking_sums(lease.lo, result),
+        own=KINDS[kind].prepare(lease, result, keep_text),
+    )
+
+
+def write_results(tx: Transaction, held: Claim, rows: Rows) -> None:
     """Write the results of a shard that the transaction holds."""
-    _insert_example_results(tx, held, result, keep_text)
-    rankings.insert_sums(tx, held, sums)
-    KINDS[kind].commit(tx, held, result, keep_text)
-    if not keep_text:
-        delete_texts(tx, held.job_id, held.lo, held.lo + len(result.examples))
+    for columns in rows.examples:
+        fence = np.full(len(columns["example_no"]), held.fence)
+        insert_columns(tx, schema.example_result, held.job_id, {**columns, "fence": fence})
+    rankings.insert_sums(tx, held, rows.sums)
+    KINDS[rows.kind].commit(tx, held, rows.own)
+    if not rows.keep_text:
+        delete_texts(tx, held.job_id, held.lo, rows.computed)
 
 
 def _pinned(
@@ -231,17 +257,15 @@ def pin(tx: Transaction, job_id: int, fingerprint: str, sites: Sequence[SiteInfo
     return str(tx.execute(select(job.c.model_fingerprint).where(mine)).scalar_one())
 
 
-def _insert_example_results(
-    tx: Transaction, held: Claim, result: ShardResult, keep_text: bool
-) -> None:
+def _example_results(lease: Lease, result: ShardResult, keep_text: bool) -> list[Columns]:
+    found: list[Columns] = []
     for start in range(0, len(result.examples), _EXAMPLES_AT_ONCE):
         examples = result.examples[start : start + _EXAMPLES_AT_ONCE]
-        numbers = held.lo + start + np.arange(len(examples))
+        numbers = lease.lo + start + np.arange(len(examples))
         shown = [words.to_columns(e.words if keep_text else None) for e in examples]
         columns: Columns = {
-            "job_id": np.full(numbers.shape, held.job_id),
+            "job_id": np.full(numbers.shape, lease.job_id),
             "example_no": numbers,
-            "fence": np.full(numbers.shape, held.fence),
             "truncated": np.array([example.truncated for example in examples]),
             "predicted": [example.predicted for example in examples],
             "target": [example.target for example in examples],
@@ -254,7 +278,8 @@ def _insert_example_results(
             "token_spans": [one["token_spans"] for one in shown],
             "head_token_attribution": [e.head_token_attribution for e in examples],
         }
-        insert_columns(tx, schema.example_result, held.job_id, columns)
+        found.append(columns)
+    return found
 
 
 def _probabilities(values: tuple[float, ...]) -> str:

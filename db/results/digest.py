@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sqlalchemy import RowMapping, Table, delete, insert, select
 
 from db import schema
-from db.queue.claims import Claim
 from db.transaction import Transaction
+from jobs.scheduling.plan import Lease
 from jobs.states import ShardState
 
 SAMPLE = 4_000
@@ -108,15 +108,12 @@ class ScoreSample:
     """[E, S, H]; NaN for heads that a site does not have."""
 
 
-def insert_strongest(
-    tx: Transaction, held: Claim, numbers: NDArray[np.int64], score: Scores
-) -> None:
-    """Store the strongest examples of a shard for each head; score: [E, S, H]."""
+def strongest_row(lease: Lease, numbers: NDArray[np.int64], score: Scores) -> dict[str, Any]:
+    """The row of a shard's strongest examples for each head; score: [E, S, H]."""
     examples, scores = _strongest(
         np.broadcast_to(numbers[:, None, None], score.shape).astype(_NUMBER), score.astype(_SCORE)
     )
-    row = {"job_id": held.job_id, "shard_no": held.shard_no, **_stored(examples, scores)}
-    tx.execute(insert(schema.shard_top), row)
+    return {"job_id": lease.job_id, "shard_no": lease.shard_no, **_stored(examples, scores)}
 
 
 def write(tx: Transaction, job_id: int, examples: int) -> None:

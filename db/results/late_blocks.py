@@ -22,9 +22,8 @@ from db.queue.attempts import begin_attempt
 from db.queue.claims import Claim
 from db.queue.splitting import cut_off, shorten
 from db.queue.sql import HOLD_LATE, LATE_BLOCKS, LEASE, STOPPED_BY
-from db.results.commit import end_done, pin, ranking_sums, write_results
+from db.results.commit import Rows, end_done, pin, rows_of, write_results
 from db.transaction import Transaction
-from headwise.stats.ranking import ImportanceSums
 from jobs.errors import UnavailableError
 from jobs.outcome import HandedBack, PartialBlock, StopReason
 from jobs.results.base import ShardResult
@@ -42,7 +41,7 @@ class Run:
     lo: int
     hi: int
     result: ShardResult
-    sums: Mapping[str, ImportanceSums]
+    rows: Rows
     seconds: float
 
 
@@ -66,9 +65,8 @@ def _store(database: Database, shard: Lease) -> None:
         job = tx.execute(select(j.kind, j.spec).where(j.id == shard.job_id)).one()
         block = partial_blocks.read(tx, job.kind, shard)
         workers = tx.rows(STOPPED_BY, job_id=shard.job_id, lo=shard.lo)
-    # Outside the transaction: drawing the bootstrap replicates takes a while.
-    runs = list(_runs(block)) if block and workers else []
     keep_text = bool(json.loads(job.spec)["keep_text"])
+    runs = list(_runs(shard, block, job.kind, keep_text)) if block and workers else []
     with database.write() as tx:
         if not tx.rows(HOLD_LATE, **shard.key):
             return
@@ -79,22 +77,26 @@ def _store(database: Database, shard: Lease) -> None:
         if pinned != block.fingerprint:
             return  # computed with other files of the model
         for held, run in _leased(tx, shard, runs, dict(workers[0])):
-            write_results(tx, held, run.result, run.sums, job.kind, keep_text)
+            write_results(tx, held, run.rows)
             end_done(tx, held, run.result, run.seconds, LATE)
 
 
-def _runs(block: PartialBlock) -> Iterator[Run]:
+def _runs(shard: Lease, block: PartialBlock, kind: str, keep_text: bool) -> Iterator[Run]:
     numbers = block.finished
     starts = [n for n, number in enumerate(numbers) if not n or number > numbers[n - 1] + 1]
     bounds = list(pairwise([*starts, len(numbers)]))
     results = block.result.divided([end - start for start, end in bounds])
     for (start, end), result in zip(bounds, results, strict=True):
         lo = numbers[start]
+        hi = lo + end - start
+        # The shard that `_leased` makes of the run.
+        number = shard.shard_no if lo == shard.lo else lo
+        lease = replace(shard, shard_no=number, lo=lo, hi=hi)
         yield Run(
             lo=lo,
-            hi=lo + end - start,
+            hi=hi,
             result=result,
-            sums=ranking_sums(lo, result),
+            rows=rows_of(lease, result, kind, keep_text),
             seconds=block.seconds * (end - start) / len(numbers),
         )
 

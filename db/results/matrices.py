@@ -7,8 +7,9 @@ details are purged or that is deleted meanwhile gets no matrix back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from db.database import Database
 from db.queue.sql import FINAL
@@ -146,9 +147,9 @@ def asked_heads(tx: Transaction, computed_by: int) -> list[str]:
     ]
 
 
-def fill(tx: Transaction, computed_by: int, matrices: Iterable[HeadMatrix]) -> None:
-    """Store what a job has computed of what it was asked for."""
-    rows = [
+def rows_of(computed_by: int, matrices: Iterable[HeadMatrix]) -> list[dict[str, Any]]:
+    """The values that `fill` stores of the matrices that a job has computed."""
+    return [
         {
             "computed_by": computed_by,
             "site": one.site,
@@ -158,6 +159,10 @@ def fill(tx: Transaction, computed_by: int, matrices: Iterable[HeadMatrix]) -> N
         }
         for one in matrices
     ]
+
+
+def fill(tx: Transaction, computed_by: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store what a job has computed of what it was asked for."""
     if rows:
         tx.run_each(FILL, rows)
         tx.run(MEASURE_AGAIN, computed_by=computed_by)
