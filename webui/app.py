@@ -13,6 +13,7 @@ from flask_compress import Compress
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from db.database import Database
+from db.reads import jobs as job_reads
 from db.views import VIEWS
 from headwise.naming import head_name, site_label
 from jobs import formatting
@@ -86,9 +87,37 @@ STATUS: dict[type[HeadwiseError], HTTPStatus] = {
 }
 
 
+class Dashboard(Flask):
+    """Flask, with 404 for a job that is deleted while a request reads it.
+
+    A page reads its job, then more of it in transactions of their own. Once the job is deleted that
+    is empty: not the job as it was, and often an error.
+    """
+
+    def dispatch_request(self) -> Response:
+        """Answer a request. Raises NotFoundError for a job that was deleted meanwhile."""
+        try:
+            response: Response = self.make_response(super().dispatch_request())
+        except (NotFoundError, UnavailableError, HTTPException):
+            raise
+        except Exception:
+            _check_job()
+            raise
+        if request.method in ("GET", "HEAD") and response.status_code == HTTPStatus.OK:
+            _check_job()
+        return response
+
+
+def _check_job() -> None:
+    """Raise NotFoundError if there is a job in the address and it is gone."""
+    job_id = (request.view_args or {}).get("job_id")
+    if job_id is not None:
+        job_reads.check_exists(context().database, job_id)
+
+
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Create it after a fork: it opens the database."""
-    app = Flask(__name__, static_folder=None)
+    app = Dashboard(__name__, static_folder=None)
     # An address with "//" would be answered with a redirection, which is a page.
     app.url_map.merge_slashes = False
     app.config["MAX_FORM_MEMORY_SIZE"] = SMALL_BODY

@@ -242,7 +242,9 @@ def _sparse(confusion: NDArray[np.int64]) -> str:
 def _merged(tx: Transaction, job_id: int) -> tuple[MaskSums, MaskSums] | None:
     """Add up both halves over the shards done so far, in shard order; None without any."""
     s, j, m = schema.mask_sum.c, schema.job.c, schema.mask.c
-    labels = tx.execute(select(j.labels).where(j.id == job_id)).scalar_one()
+    labels = tx.execute(select(j.labels).where(j.id == job_id)).scalar()
+    if labels is None:  # it was deleted
+        return None
     classes = len(json.loads(labels))
     masks = len(tx.execute(select(m.mask_no).where(m.job_id == job_id)).all())
     losses = np.zeros((2, 2, masks))

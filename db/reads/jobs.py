@@ -213,6 +213,7 @@ FROM jobs j JOIN job t ON t.id = j.job_id
 """  # noqa: S608 - constants
 JOB = _JOB + "WHERE j.job_id = :job_id"
 JOBS = _JOB + "WHERE j.job_id IN :job_ids"
+EXISTS = "SELECT 1 FROM job WHERE id = :job_id AND state <> 'deleting'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +283,12 @@ def get_job(database: Database, job_id: int) -> Job:
         if not rows:
             raise NotFoundError(f"There is no job {job_id}.")
         return _complete(tx, rows)[0]
+
+
+def check_exists(database: Database, job_id: int) -> None:
+    """Raise NotFoundError for a job that is not there, or no longer."""
+    if database.value(EXISTS, job_id=job_id) is None:
+        raise NotFoundError(f"There is no job {job_id}.")
 
 
 def list_texts(database: Database, job_id: int) -> list[StoredText]:
