@@ -37,6 +37,20 @@ STEPS = 20
 """Thresholds that can be chosen are multiples of 1/STEPS."""
 
 
+def _shares(default: float, low: float) -> dict[str, str]:
+    """Thresholds from the lowest one on, the default first."""
+    shares = [step / STEPS for step in range(STEPS + 1) if step / STEPS >= low]
+    return {f"{share:g}": f"{share:.0%}" for share in (default, *shares)}
+
+
+TREE_CHOICES: Choices = {
+    "root": RULES,
+    "tau": _shares(TAU, FLOOR),
+    "tau_last": _shares(TAU_LAST, 0.0),
+}
+"""The choices of a tree of any text; one of its tokens can be the root, too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShownExample:
     """An example with what its figures are made of."""
@@ -182,17 +196,8 @@ def _arcs(database: Database, shown: ShownExample, _chosen: Mapping[str, str]) -
 def _tree_choices(_database: Database, shown: ShownExample) -> Choices:
     stored = shown.interactions
     names = shown.names(stored.length) if stored else ()
-    return {
-        "root": {**RULES, **{str(i): f"{i}: {name}" for i, name in enumerate(names)}},
-        "tau": _shares(TAU, FLOOR),
-        "tau_last": _shares(TAU_LAST, 0.0),
-    }
-
-
-def _shares(default: float, low: float) -> dict[str, str]:
-    """Thresholds from the lowest one on, the default first."""
-    shares = [step / STEPS for step in range(STEPS + 1) if step / STEPS >= low]
-    return {f"{share:g}": f"{share:.0%}" for share in (default, *shares)}
+    roots = {str(i): f"{i}: {name}" for i, name in enumerate(names)}
+    return {**TREE_CHOICES, "root": {**RULES, **roots}}
 
 
 def _tree(_database: Database, shown: ShownExample, chosen: Mapping[str, str]) -> SentenceFigure:

@@ -101,7 +101,7 @@ def test_a_head_opens_its_matrix(stack: Stack, page: Page) -> None:
     job = stack.submit(1)
     stack.wait_for(f"SELECT state FROM jobs WHERE job_id = {job}", "succeeded")
     page.open(f"/lab?jobs={job}")
-    page.click(".column [data-matrix]")
+    page.click(".column a[href*='#matrix']")
     page.until(lambda: "/heads/" in page.driver.current_url)
     page.click("#matrix form[method=post] button")
     # The section that waits goes on by itself.

@@ -10,9 +10,12 @@ from scheduler.figures.examples import ALL, ShownExample, figures_of_example
 from webui.figures.shown import ShownSentence, show_example
 
 
-def show_words(shown: ShownExample, key: str = "words") -> ShownSentence | None:
-    """Its words, by the layer that was chosen; None where nothing is stored."""
-    return _show(shown, "words", key, head=ALL)
+def show_words(shown: ShownExample, key: str = "words", **given: str) -> ShownSentence | None:
+    """Its words, by the layer that was chosen; None where nothing is stored.
+
+    given: choices that the page makes itself, here and below
+    """
+    return _show(shown, "words", key, head=ALL, **given)
 
 
 def show_head_words(shown: ShownExample, site: int, head: int) -> ShownSentence | None:
@@ -25,9 +28,9 @@ def show_arcs(shown: ShownExample, key: str = "arcs") -> ShownSentence | None:
     return _show(shown, "arcs", key)
 
 
-def show_tree(shown: ShownExample, key: str = "tree") -> ShownSentence | None:
+def show_tree(shown: ShownExample, key: str = "tree", **given: str) -> ShownSentence | None:
     """Its tree; None where the job stored none."""
-    return _show(shown, "tree", key)
+    return _show(shown, "tree", key, **given)
 
 
 def _show(shown: ShownExample, name: str, key: str, **given: str) -> ShownSentence | None:

@@ -178,6 +178,7 @@ TITLES = {
     "x": "Across",
     "y": "Upwards",
     "site": "Layer",
+    "root": "Root",
     "tau": "Threshold",
     "tau_last": "In the last layer",
 }

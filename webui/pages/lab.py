@@ -19,9 +19,11 @@ from db.reads.attack import StoredTrigger
 from db.reads.jobs import Job
 from headwise.attack.placing import words_into
 from jobs.errors import InputError, Problem, refuse
+from scheduler.figures.examples import TREE_CHOICES
 from scheduler.submission.quick_jobs import explain_text, texts_again
 from scheduler.submission.submit import check, submit
-from webui.context import attachment, clean, database, integer, redirect, settings, words
+from webui.context import attachment, choice, clean, database, integer, redirect, settings, words
+from webui.figures.shown import TITLES
 from webui.pages.known_models import known_models
 from webui.pages.lab_columns import Column, column_of, compare, export_of
 from webui.pages.quick_form import typed
@@ -67,7 +69,7 @@ def create() -> Response | tuple[str, int]:
 @blueprint.get("/lab/export.json")
 def export() -> Response:
     """The columns of ?jobs= as a file."""
-    found = [column_of(_one_text(number)) for number in _numbers(words("jobs"))]
+    found = [column_of(_one_text(number), _tree()) for number in _numbers(words("jobs"))]
     body = json.dumps([export_of(column) for column in found], ensure_ascii=False, indent=1)
     return attachment(body, "application/json", "headwise-lab.json")
 
@@ -159,7 +161,8 @@ def _triggers(model: str) -> list[tuple[Job, StoredTrigger]]:
 def _page(
     numbers: Sequence[int], values: Mapping[str, str], problems: Sequence[Problem] = ()
 ) -> str:
-    columns = [column_of(_one_text(number)) for number in numbers]
+    tree = _tree()
+    columns = [column_of(_one_text(number), tree) for number in numbers]
     base = integer("base", numbers[0] if numbers else 0)
     pinned = next((column for column in columns if column.job.id == base), None)
     models = known_models()
@@ -169,6 +172,9 @@ def _page(
         columns=columns,
         waiting=any(not column.ready for column in columns),
         differences=_differences(columns, pinned),
+        tree=tree,
+        tree_choices=TREE_CHOICES,
+        titles=TITLES,
         base=base,
         most=MOST,
         numbers=",".join(map(str, numbers)),
@@ -179,6 +185,11 @@ def _page(
         at_fault={problem.field for problem in problems},
         triggers=_triggers(values["model"]),
     )
+
+
+def _tree() -> dict[str, str]:
+    """The choices for the trees of all columns, which are compared. Raises InputError."""
+    return {name: choice(name, known, next(iter(known))) for name, known in TREE_CHOICES.items()}
 
 
 def _differences(columns: Sequence[Column], pinned: Column | None) -> dict[int, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -15,7 +15,7 @@ from headwise.figures.sentence import underlined
 from headwise.naming import head_name
 from headwise.sentences import Sentence, read_pieces
 from jobs.errors import NotFoundError
-from scheduler.figures.examples import shown_of
+from scheduler.figures.examples import ALL, shown_of
 from webui.context import database, settings
 from webui.figures.examples import show_arcs, show_tree, show_words
 from webui.figures.shown import ShownSentence
@@ -91,8 +91,11 @@ class Difference:
     """Those that differ most; empty for models of another shape."""
 
 
-def column_of(job: Job) -> Column:
-    """The column of a job of one text."""
+def column_of(job: Job, tree: Mapping[str, str]) -> Column:
+    """The column of a job of one text.
+
+    tree: the choices of its tree
+    """
     opened = database()
     status = status_of(opened, job, settings())
     if not job.examples_done:
@@ -111,12 +114,12 @@ def column_of(job: Job) -> Column:
         status=status,
         example=found,
         sentence=shown.sentence() if found.token_attribution else None,
-        words=show_words(shown, f"words-{job.id}"),
+        words=show_words(shown, f"words-{job.id}", site=ALL),
         pairs=pairs[:PAIRS],
         arcs=show_arcs(shown, f"arcs-{job.id}"),
         grid=grid_of(sites, scores, pieces) if scores else None,
         chosen=_chosen(sites, scores, pairs, pieces, shown.words, names),
-        tree=show_tree(shown, f"tree-{job.id}"),
+        tree=show_tree(shown, f"tree-{job.id}", **tree),
     )
 
 

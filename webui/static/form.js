@@ -59,10 +59,19 @@ function sentence({ value, message, remedy }) {
   return `${message}${given}. ${remedy}`.trim();
 }
 
+let shown = '';
+
 function showEstimate({ html, model }) {
-  estimate.innerHTML = html;
+  // Written again it would be announced again.
+  if (shown !== html) estimate.innerHTML = html;
+  shown = html;
   const options = ['predicted', 'gold', ...model.labels].map((value) => make('option', '', { value }));
   document.getElementById('targets')?.replaceChildren(...options);
+}
+
+function showWords(text) {
+  if (shown !== text) estimate.replaceChildren(make('p', text, { className: 'muted' }));
+  shown = text;
 }
 
 function labelOf(name) {
@@ -95,13 +104,13 @@ async function check() {
     else {
       const waiting = problems.filter((problem) => !due(problem)).map((problem) => problem.field);
       const text = problems.some(due) ? 'Known when the problems are solved.' : stillNeeded(waiting);
-      estimate.replaceChildren(make('p', text, { className: 'muted' }));
+      showWords(text);
     }
     card.classList.remove('busy');
   } catch (error) {
     if (error.name === 'AbortError') return;
     card.classList.remove('busy');
-    estimate.replaceChildren(make('p', 'The server does not answer; submitting checks everything again.', { className: 'muted' }));
+    showWords('The server does not answer; submitting checks everything again.');
   }
 }
 

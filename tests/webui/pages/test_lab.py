@@ -20,6 +20,7 @@ from tests.helpers.attack_jobs import attack_spec, finished_attack, source_job
 from tests.helpers.databases import execute
 from tests.helpers.jobs import ALICE, completed
 from tests.helpers.scheduling import Quiet
+from tests.webui.pages.test_trees import stored
 
 
 @pytest.fixture
@@ -231,3 +232,28 @@ def test_a_job_that_ends_without_a_result_says_why(
     page = client.get(f"/lab?jobs={job}").text
     assert "out of memory" in page
     assert 'data-refresh="1"' not in page
+
+
+def test_one_choice_of_trees_is_that_of_all_columns(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace
+) -> None:
+    for words in (("so it", "is"), ("so is", "it")):
+        stored(database, seeding, pairs=(words,), examples=1, done=1)
+    address = "/lab?jobs=1,2"
+    page = client.get(address).text
+    assert page.count('name="root"') == 1
+    assert "in all columns" in page
+    assert page.count('class="drawn tree"') == 2
+    assert '<option value="outgoing" selected>' in page
+    chosen = client.get(f"{address}&root=classifier&tau=0.5&at=1.0").text
+    assert '<option value="classifier" selected>' in chosen
+    assert '<option value="0.5" selected>' in chosen
+    # Nothing else of the address is lost.
+    assert re.findall(r'<input type="hidden" name="(?:jobs|at)" value="([^"]*)">', chosen)[-2:] == [
+        "1,2",
+        "1.0",
+    ]
+    assert chosen.count("root=classifier&amp;tau=0.5") >= 2  # the files of both
+    # A token is one of a single text, and so is a layer of a model.
+    assert client.get(f"{address}&root=2").status_code == 400
+    assert client.get(f"{address}&site=2").status_code == 200
