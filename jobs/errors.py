@@ -155,5 +155,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(map(str, known))
     if not names:
         return "None is known here: leave it out."
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    # A name three times as long has less than half in common; comparing takes its length.
+    near = len(name) <= 3 * max(map(len, names))
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if near else []
     return f"Did you mean {match[0]!r}?" if match else f"Known: {', '.join(names)}."

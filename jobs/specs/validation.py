@@ -77,6 +77,8 @@ _LENGTHS = {
 """By type of error: the words before a limit, its name, and what is counted."""
 _CHOICES = re.compile(r"\^\((\w+(?:\|\w+)+)\)\$$")
 """A pattern that lists words."""
+MOST_SUGGESTED = 20
+"""Unknown keys whose nearest known one is looked for: a body of a megabyte has 100,000."""
 _WITHOUT_VALUE = ("missing", "json_invalid", "at")
 
 
@@ -90,8 +92,12 @@ def own_errors(error: ValidationError) -> Iterator[Any]:
     items = error.errors()
     # A set, because a body may have as many wrong entries as it has bytes.
     refused_within = {item["loc"][:end] for item in items for end in range(len(item["loc"]))}
+    unknown = 0
     for item in items:
-        if item["type"] != "too_short" or item["loc"] not in refused_within:
+        unknown += item["type"] == "extra_forbidden"
+        if item["type"] == "extra_forbidden" and unknown > MOST_SUGGESTED:
+            yield {**item, "ctx": {"remedy": "Leave it out."}}
+        elif item["type"] != "too_short" or item["loc"] not in refused_within:
             yield item
 
 
@@ -102,7 +108,7 @@ def problem(item: Any, model: type[BaseModel]) -> Problem:
         path += item["ctx"]["field"].split(".")
     owner, name = _place(model, path)
     value = None if item["type"] in _WITHOUT_VALUE else item["input"]
-    if item["type"] == "extra_forbidden":
+    if item["type"] == "extra_forbidden" and "ctx" not in item:
         remedy = nearest(path[-1], owner.model_fields if owner else ())
     else:
         info = owner.model_fields.get(name) if owner else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import PydanticKnownError
 
-from jobs.errors import InputError, as_written
+from jobs.errors import InputError, as_written, nearest
 from jobs.specs.base import Frozen, read_strictly
 from jobs.specs.submission import parse_submission
-from jobs.specs.validation import problems
+from jobs.specs.validation import MOST_SUGGESTED, problems
 from tests.helpers.raw_sentences import ERRORS, raw_sentence
 
 NOTHING_RAISED = ("value_error", "assertion_error")
@@ -94,3 +95,26 @@ def test_a_deadline_is_refused_once(deadline: object) -> None:
 def test_values_are_shown_as_their_user_wrote_them() -> None:
     shown = [as_written(value) for value in ("a", True, None, [1, "ä"], {"a": None}, 0.5)]
     assert shown == ["a", "true", "null", '[1, "ä"]', '{"a": null}', "0.5"]
+
+
+def test_the_nearest_key_is_looked_for_of_a_few_unknown_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A body of a megabyte has 100,000 keys, or one of a million letters."""
+    compared: list[str] = []
+
+    def note(name: str, known: Any, **_: Any) -> list[str]:
+        compared.append(name)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", note)
+    raw = {f"k{number}": 1 for number in range(3 * MOST_SUGGESTED)}
+    with pytest.raises(InputError) as caught:
+        parse_submission({"spec": raw})
+    unknown = [one for one in caught.value.problems if one.message == "unknown key"]
+    assert [one.field for one in unknown] == list(raw)
+    assert len(compared) == MOST_SUGGESTED
+    assert unknown[0].remedy.startswith("Known: ")
+    assert unknown[-1].remedy == "Leave it out."
+    assert nearest("k" * 1_000_000, ["kind", "name"]) == "Known: kind, name."
+    assert len(compared) == MOST_SUGGESTED
