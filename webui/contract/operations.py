@@ -71,6 +71,8 @@ class _Plugin(FlaskPlugin):
         self, resp: Any, resp_model: Any, skip_validation: bool, force_resp_serialize: bool
     ) -> tuple[Response, None]:
         """Write an answer; models have checked it when they were made."""
+        if isinstance(resp, Response):  # written already, such as 304
+            return resp, None
         payload, status, headers = flask_response_unpack(resp)
         if isinstance(payload, BaseModel):
             written = payload.model_dump_json().encode()
