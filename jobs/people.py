@@ -14,6 +14,8 @@ from jobs.errors import InputError, Problem, refuse
 LOCAL = "local"
 """The name of the one person of an installation without sign-in."""
 LONGEST_NAME = 100
+LONGEST_TYPED = 4 * LONGEST_NAME
+"""Characters of a name with all that is invisible in it."""
 HIGHEST_PRIORITY = 100
 LOWEST_PRIORITY = -HIGHEST_PRIORITY
 
@@ -43,8 +45,11 @@ class Role(StrEnum):
 def fold(name: str) -> str:
     """`name` as it is compared: NFKC, case folded, blanks joined, without invisible characters.
 
-    "Ada", "ADA" and "ada" with a zero-width space are one person. Folding twice changes nothing.
+    "Ada", "ADA" and "ada" with a zero-width space are one person. Folding twice changes nothing. A
+    text that is too long for a name is left as it is: a megabyte would take half a minute.
     """
+    if len(name) > LONGEST_TYPED:
+        return name
     while (folded := _fold_once(name)) != name:
         name = folded
     return folded

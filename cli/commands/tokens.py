@@ -32,7 +32,8 @@ def create(
     with opened() as (_, database):
         account = accounts.get(database, user)
         number, secret = tokens.make(database, account, name, scope, days or None)
-        note(database, "create token", f"token {number}", of=account.folded, scope=scope.value)
+        about = {"of": account.folded, "name": name, "scope": scope.value}
+        note(database, "create token", f"token {number}", **about)
     out.print(secret)
 
 
@@ -68,6 +69,6 @@ def revoke(
 ) -> None:
     """Revoke a token: it is refused from now on."""
     with opened() as (_, database):
-        tokens.revoke(database, number)
-        note(database, "revoke token", f"token {number}")
+        owner = tokens.revoke(database, number)
+        note(database, "revoke token", f"token {number}", of=owner)
     out.print(f"Token {number} is revoked.")

@@ -10,7 +10,7 @@ import typer
 from cli.audit import note
 from cli.context import opened, out, print_json, print_table
 from cli.options import AsJson
-from db.accounts import accounts, links, sessions
+from db.accounts import accounts, links
 from db.accounts.accounts import Account
 from db.database import Database
 from jobs.errors import ConflictError, refuse
@@ -39,7 +39,7 @@ def add(
     with opened() as (settings, database):
         given = _password() if password else ""
         account = accounts.add(database, name, Role.ADMIN if admin else role)
-        _noted(database, "add account", account)
+        _noted(database, "add account", account, role=account.role.value)
         if given:
             try:
                 accounts.set_password(database, account, given)
@@ -47,7 +47,7 @@ def add(
                 accounts.remove(database, account)
                 raise
         out.print(f"Account {account.name} added, as {account.role.value}.")
-        if not given:
+        if not given and _may_have_password(settings):
             _print_link(settings, database, account)
 
 
@@ -112,12 +112,13 @@ def reset(
         account = accounts.get(database, name)
         if account.disabled:
             raise ConflictError(f"{account.name} is disabled: `headwise user enable` first.")
+        if not _may_have_password(settings):
+            raise ConflictError(f"HEADWISE_AUTH is {settings.auth}: nobody has a password here.")
         _noted(database, "reset account", account)
         if password:
             accounts.set_password(database, account, _password())
             out.print(f"{account.name} has the new password.")
         else:
-            sessions.end(database, account)
             _print_link(settings, database, account)
 
 
@@ -152,6 +153,11 @@ def account_json(account: Account) -> dict[str, object]:
         "created_at": account.created_at,
         "signed_in_at": account.signed_in_at,
     }
+
+
+def _may_have_password(settings: Settings) -> bool:
+    """False where people come in by other ways alone; before it is said how, they may."""
+    return not settings.ways or "password" in settings.ways
 
 
 def _set_disabled(name: str, disabled: bool) -> None:

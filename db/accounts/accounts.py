@@ -26,8 +26,19 @@ SELECT COUNT(*) FROM account a WHERE a.role = 'admin' AND NOT a.disabled
 NAME_IN_USE = """
 SELECT EXISTS (SELECT 1 FROM account WHERE folded = :folded)
     OR EXISTS (SELECT 1 FROM job WHERE user_name = :folded)
+    OR EXISTS (SELECT 1 FROM study WHERE user_name = :folded)
+    OR EXISTS (SELECT 1 FROM recurring WHERE user_name = :folded)
 """
-"""True if somebody has a name, or had it: jobs are theirs."""
+"""True if somebody has a name, or had it: jobs, studies or recurring jobs are theirs."""
+
+PROXY = "proxy"
+"""Stands for the issuer of the names that a trusted proxy gives."""
+
+UNTOLD = """
+DELETE FROM notification WHERE state = 'waiting'
+  AND recipient_id IN (SELECT id FROM recipient WHERE user_name = :folded)
+"""
+"""Notifications that wait for a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,13 +206,19 @@ def _usable(name: str) -> str:
 
 def note_visit(database: Database, account: Account) -> bool:
     """Note that somebody came by a proxy; True if it is the first time within an hour."""
+    query = "SELECT COALESCE(signed_in_at, 0) < {clock} - 3600 FROM account WHERE id = :id"
+    if not database.value(query, id=account.id):
+        return False
     with database.write() as tx:
-        seen = tx.run(
-            "UPDATE account SET signed_in_at = {clock} WHERE id = :id "
-            "AND COALESCE(signed_in_at, 0) < {clock} - 3600",
+        tx.run("UPDATE account SET signed_in_at = {clock} WHERE id = :id", id=account.id)
+        tx.run(
+            "INSERT INTO identity (issuer, subject, account_id) VALUES (:proxy, :name, :id) "
+            "ON CONFLICT (issuer, subject) DO NOTHING",
+            proxy=PROXY,
+            name=account.folded,
             id=account.id,
         )
-    return bool(seen.rowcount)
+    return True
 
 
 def set_role(database: Database, account: Account, role: Role) -> None:
@@ -224,15 +241,19 @@ def set_disabled(database: Database, account: Account, disabled: bool) -> None:
         if disabled:
             tx.run("DELETE FROM session WHERE account_id = :id", id=account.id)
             tx.run("DELETE FROM link WHERE account_id = :id", id=account.id)
+            tx.run(UNTOLD, folded=account.folded)
 
 
 def remove(database: Database, account: Account) -> None:
-    """Remove an account with its sessions and tokens; its jobs stay and go on.
+    """Remove an account with what is its person's alone; its jobs stay and go on.
 
-    Raises ConflictError for the last administrator.
+    Sessions, tokens, recipients of notifications and queries of the console go: somebody who gets
+    the name later must not find them. Raises ConflictError for the last administrator.
     """
     with _keeping_an_administrator(database, account) as tx:
         tx.run("DELETE FROM account WHERE id = :id", id=account.id)
+        for table in ("recipient", "own_query"):
+            tx.run(f"DELETE FROM {table} WHERE user_name = :name", name=account.folded)  # noqa: S608
 
 
 def set_password(

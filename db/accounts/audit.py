@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from db.accounts.failures import WINDOW_SECONDS
 from db.database import Database
 from jobs.people import fold
 
@@ -122,3 +123,4 @@ def remove_old(database: Database, days: float) -> None:
             tx.run("DELETE FROM audit WHERE at < {clock} - 86400 * :days", days=days)
         for table in ("session", "link"):
             tx.run(f"DELETE FROM {table} WHERE expires_at < {{clock}}")  # noqa: S608
+        tx.run("DELETE FROM failed_sign_in WHERE since < {clock} - :window", window=WINDOW_SECONDS)

@@ -21,10 +21,11 @@ WHERE l.hash = :hash AND l.expires_at > {clock} AND NOT a.disabled
 
 
 def make(database: Database, account: Account) -> str:
-    """A link's secret; links that the account had before are dead."""
+    """A link's secret; the account's earlier links are dead, and its sessions have ended."""
     secret = new_secret()
     with database.write() as tx:
-        tx.run("DELETE FROM link WHERE account_id = :id", id=account.id)
+        for table in ("link", "session"):
+            tx.run(f"DELETE FROM {table} WHERE account_id = :id", id=account.id)  # noqa: S608
         tx.run(
             "INSERT INTO link (hash, account_id, expires_at) "
             "VALUES (:hash, :id, {clock} + :seconds)",

@@ -36,6 +36,7 @@ class Scope(StrEnum):
 class Grant:
     """The person and the rights of a valid token."""
 
+    number: int
     account: Account
     scope: Scope
     expires_at: float | None
@@ -69,6 +70,11 @@ SELECT t.id, t.prefix, a.name AS account, t.name, t.scope, t.created_at, t.expir
     COALESCE(t.expires_at <= {clock}, FALSE) AS expired
 FROM token t JOIN account a ON a.id = t.account_id
 WHERE :account IN (0, t.account_id) ORDER BY t.id
+"""
+
+REVOKE = """
+DELETE FROM token WHERE id = :id AND :account IN (0, account_id)
+RETURNING (SELECT folded FROM account WHERE id = account_id)
 """
 
 
@@ -117,7 +123,12 @@ def find(database: Database, secret: str) -> Grant | None:
     if row["stale"]:
         with database.write() as tx:
             tx.run("UPDATE token SET used_at = {clock} WHERE id = :id", id=row["token_id"])
-    return Grant(account=account_of(row), scope=Scope(row["scope"]), expires_at=row["expires_at"])
+    return Grant(
+        number=row["token_id"],
+        account=account_of(row),
+        scope=Scope(row["scope"]),
+        expires_at=row["expires_at"],
+    )
 
 
 def list_tokens(database: Database, account: Account | None = None) -> list[Token]:
@@ -129,13 +140,13 @@ def list_tokens(database: Database, account: Account | None = None) -> list[Toke
     ]
 
 
-def revoke(database: Database, number: int, account: Account | None = None) -> None:
-    """Revoke a token, of the account where one is given. Raises NotFoundError."""
+def revoke(database: Database, number: int, account: Account | None = None) -> str:
+    """Revoke a token, of the account where one is given; returns whose it was.
+
+    Raises NotFoundError.
+    """
     with database.write() as tx:
-        gone = tx.run(
-            "DELETE FROM token WHERE id = :id AND :account IN (0, account_id)",
-            id=number,
-            account=account.id if account else 0,
-        ).rowcount
-    if not gone:
+        owner: str | None = tx.run(REVOKE, id=number, account=account.id if account else 0).scalar()
+    if owner is None:
         raise NotFoundError(f"There is no token {number}.")
+    return owner

@@ -40,12 +40,16 @@ KEPT_SECONDS = 30 * 86_400.0
 _WANTED = f"""(r.jobs = '{JobEvents.ALL}' OR r.jobs = '{JobEvents.FAILED}' AND failed
     OR r.jobs = '{JobEvents.LONG}' AND (failed OR seconds > {LONG_SECONDS}))"""
 
+_TOLD = """(SELECT * FROM recipient o WHERE NOT EXISTS
+    (SELECT 1 FROM account a WHERE a.folded = o.user_name AND a.disabled))"""
+"""Recipients who are told anything: those of a disabled account are not."""
+
 _ENDED_JOBS = f"""
 SELECT r.id AS recipient_id, 'job:' || j.id AS event
 FROM (SELECT id, user_name, finished_at, spec, examples, state = 'failed' AS failed,
         finished_at - COALESCE(started_at, finished_at) AS seconds
       FROM job WHERE finished_at > {{clock}} - {_WINDOW} AND state IN {FINAL}) j
-CROSS JOIN recipient r
+CROSS JOIN {_TOLD} r
 WHERE EXISTS (SELECT 1 FROM job_recipient a WHERE a.job_id = j.id AND a.recipient_id = r.id)
    OR r.user_name IN ('', j.user_name) AND j.finished_at > r.created_at AND {_WANTED}
       AND NOT EXISTS (SELECT 1 FROM study_step t WHERE t.job_id = j.id)
@@ -65,7 +69,7 @@ FROM (SELECT s.id, s.user_name, MAX(j.finished_at) AS finished_at,
       GROUP BY s.id, s.user_name, s.created_at
       HAVING COUNT(*) = SUM(CASE WHEN j.state IN {FINAL} THEN 1 ELSE 0 END)
         AND MAX(j.finished_at) > {{clock}} - {_WINDOW}) s
-CROSS JOIN recipient r
+CROSS JOIN {_TOLD} r
 WHERE r.user_name IN ('', s.user_name) AND s.finished_at > r.created_at AND {_WANTED}
 """  # noqa: S608 - constants of this file
 """Studies that have ended. This is asked every two seconds: it begins with the jobs that ended of
@@ -98,6 +102,7 @@ FROM (SELECT subject, message, since, seen_at < {{clock}} - {OVER_SECONDS} AS ov
       WHERE seen_at - since >= {LASTING_SECONDS} OR seen_at < {{clock}} - {OVER_SECONDS}) c
 """  # noqa: S608 - constants of this file
 """The event is made here alone: databases and Python round differently."""
+_TOLD_CONDITIONS = f"SELECT r.id FROM {_TOLD} r WHERE r.conditions ORDER BY r.id"  # noqa: S608
 _END = "DELETE FROM open_condition WHERE subject = :subject AND since = :since"
 
 _DUE = "SELECT EXISTS (SELECT 1 FROM notification WHERE state = 'waiting' AND due_at <= {clock})"
@@ -327,7 +332,7 @@ def tell_conditions(database: Database, wrong: Mapping[str, str], dead: Mapping[
 
     Any number of schedulers may call this.
     """
-    told = [one.id for one in find(database) if one.conditions]
+    told = [row["id"] for row in database.rows(_TOLD_CONDITIONS)]
     if not told:
         return
     with database.write() as tx:

@@ -22,9 +22,11 @@ PEOPLE: dict[str, dict[str, object]] = {
     "1002": {"preferred_username": "Grace", "groups": ["headwise-admins"]},
     "1003": {"preferred_username": "Mallory", "groups": ["visitors"]},
     "1004": {"preferred_username": "ADA", "groups": ["lab"]},
+    "1005": {"preferred_username": "Kay", "groups": ["lab"]},
     "2001": {"preferred_username": "Zoe", "groups": ["lab"]},
     "2002": {"email": "ivy@example.org", "email_verified": True, "groups": ["lab"]},
     "2003": {"preferred_username": "Nobody", "groups": ["lab"]},
+    "2004": {"preferred_username": "Mallet", "groups": ["lab"]},
 }
 """The people that it knows, by subject."""
 FAULTS = (

@@ -48,6 +48,12 @@ def test_folding_twice_changes_nothing(name: str) -> None:
     assert not any(unicodedata.category(one) in ("Cf", "Cc") for one in once)
 
 
+def test_a_text_that_is_too_long_for_a_name_costs_nothing() -> None:
+    long = "\ufdfa" * 100_000  # each is 18 letters after NFKC
+    assert fold(long) == long
+    assert fold("A" + "\u200b" * 300) == "a"
+
+
 def test_a_submission_has_the_folded_name() -> None:
     assert parse_submission({"spec": SPEC, "user": "A\u200bDA"}).user == "ada"
     assert parse_submission({"spec": SPEC}).user == "local"

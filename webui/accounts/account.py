@@ -10,12 +10,19 @@ from flask.typing import ResponseReturnValue
 from db.accounts import accounts, sessions, tokens
 from db.accounts.accounts import Account
 from db.accounts.audit import note_made
-from db.accounts.passwords import matches
 from db.accounts.tokens import Scope
-from jobs.errors import ConflictError, InputError, NotFoundError, Problem, nearest, refuse
-from webui.accounts import cookies
+from jobs.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    Problem,
+    TooManyError,
+    nearest,
+    refuse,
+)
+from webui.accounts import cookies, trail
 from webui.accounts.person import person
-from webui.accounts.sign_in import link_page, new_password
+from webui.accounts.sign_in import is_right, link_page, need, new_password
 from webui.context import clean, database, redirect, settings
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -30,15 +37,28 @@ def show() -> ResponseReturnValue:
 @blueprint.post("/password")
 def change_password() -> ResponseReturnValue:
     """Change the password; every other session ends."""
+    need("password")
     account = own()
     try:
-        if account.password and not matches(account.password, request.form.get("current", "")):
-            raise refuse("password", None, "the current password is wrong", "Type it once more.")
+        _prove(account)
         kept = getattr(person(), "session", None)
         accounts.set_password(database(), account, new_password(), keep_session=kept)
+    except TooManyError as error:
+        return _page(account, error.problems), 429, {"Retry-After": str(error.seconds)}
     except InputError as error:
         return _page(account, error.problems), 400
     return redirect(url_for(".show", done="password"))
+
+
+def _prove(account: Account) -> None:
+    """Check the password that the account has so far. Raises InputError, and TooManyError.
+
+    Its tries are not those of the sign-in page, by which others could keep its owner from this.
+    """
+    current = request.form.get("current", "")
+    if account.password and not is_right(f"own account {account.id}", account, current):
+        trail.write("change password", refused=True, reason="wrong password")
+        raise refuse("password", None, "the current password is wrong", "Type it once more.")
 
 
 @blueprint.post("/identity")
@@ -62,6 +82,7 @@ def create_token() -> ResponseReturnValue:
     except InputError as error:
         return _page(account, error.problems), 400
     note_made(f"token {number}")
+    trail.note(name=given["name"], scope=given["scope"])
     return _page(account, secret=secret), 201
 
 

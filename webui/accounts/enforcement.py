@@ -123,14 +123,20 @@ def _of_proxy() -> Account | None:
         return None
     account = accounts.find(database(), name)
     if account is None:
-        with suppress(ConflictError):  # another request of theirs has just added it
-            accounts.add(database(), name, Role(settings().new_role))
-        account = accounts.get(database(), name)
+        account = _new_of_proxy(name)
     if account.disabled:
         raise ForbiddenError(f"The account {account.name} is disabled.")
     if accounts.note_visit(database(), account):
         trail.write("sign in", user=account.folded, way="proxy")
     return account
+
+
+def _new_of_proxy(name: str) -> Account:
+    role = Role(settings().new_role)
+    with suppress(ConflictError):  # another request of theirs has just added it
+        added = accounts.add(database(), name, role)
+        trail.write_account("add account", added, way="proxy", role=role.value)
+    return accounts.get(database(), name)
 
 
 def _says_its_origin() -> bool:

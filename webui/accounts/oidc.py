@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from db.accounts.secret import hashed
 from jobs.errors import ForbiddenError, UnavailableError
 from jobs.settings import Settings
 
@@ -39,8 +40,19 @@ class Errand:
     verifier: str
     there: str
     """The address to go to afterwards."""
-    account: int | None = None
-    """The account that the identity is linked to; None to sign in."""
+    session: str = ""
+    """To link an identity: the proof of the session that asked for it; empty to sign in."""
+
+    def is_of(self, secret: str) -> bool:
+        """True if the session of this secret has asked for it.
+
+        Whoever can set cookies here, such as a sibling host name without TLS, knows none.
+        """
+        return secrets.compare_digest(self.session.encode(), _proof(self.state, secret).encode())
+
+
+def _proof(state: str, secret: str) -> str:
+    return hashed(f"{state} {secret}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +66,19 @@ class Caller:
 
 
 def begin(
-    settings: Settings, redirect_uri: str, there: str, account: int | None = None
+    settings: Settings, redirect_uri: str, there: str, session: str = ""
 ) -> tuple[str, Errand]:
-    """The address at the provider to lead the browser to, and what to keep until it comes back."""
+    """The address at the provider to lead the browser to, and what to keep until it comes back.
+
+    session: the secret of the session whose account the identity is linked to; empty to sign in
+    """
+    state = secrets.token_urlsafe(32)
     errand = Errand(
-        state=secrets.token_urlsafe(32),
+        state=state,
         nonce=secrets.token_urlsafe(32),
         verifier=secrets.token_urlsafe(48),
         there=there,
-        account=account,
+        session=_proof(state, session) if session else "",
     )
     address, _ = _client(settings, redirect_uri).create_authorization_url(
         _described(settings, "authorization_endpoint"),
@@ -145,7 +161,7 @@ def checked_claims(settings: Settings, token: Mapping[str, Any], nonce: str) -> 
 
 def _caller(settings: Settings, claims: Mapping[str, Any]) -> Caller:
     wanted = [claims.get("preferred_username"), claims.get("name")]
-    if claims.get("email_verified"):
+    if claims.get("email_verified") in (True, "true"):  # some providers write a text
         wanted.insert(1, claims.get("email"))
     names = [name for name in (*wanted, claims["sub"]) if isinstance(name, str) and name.strip()]
     groups = claims.get(settings.oidc_groups_claim, ())

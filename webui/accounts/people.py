@@ -5,11 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from db.accounts import accounts, links, sessions
+from db.accounts import accounts, links, sessions, tokens
 from db.accounts.accounts import Account
 from db.accounts.audit import note_made
 from jobs.errors import ConflictError, HeadwiseError, InputError, NotFoundError, nearest, refuse
 from jobs.people import Role
+from webui.accounts import trail
 from webui.accounts.proxies import external
 from webui.context import clean, database, redirect, settings
 
@@ -33,6 +34,7 @@ def add() -> ResponseReturnValue:
     except (InputError, ConflictError) as error:
         return _page(error=error), 400
     note_made(f"account {account.folded}")
+    trail.note(role=role.value)
     return _linked(account)
 
 
@@ -50,10 +52,25 @@ def act(account: int, action: str) -> ResponseReturnValue:
     return _linked(found) if action == "reset" else redirect(url_for(".index"))
 
 
+@blueprint.post("/tokens/<int(max=2147483647):number>/revoke")
+def revoke_token(number: int) -> Response:
+    """Revoke a token of anybody."""
+    revoke(number)
+    return redirect(url_for(".index") + "#tokens")
+
+
+def revoke(number: int, account: Account | None = None) -> None:
+    """Revoke a token, of the account where one is given. Raises NotFoundError."""
+    owner = tokens.revoke(database(), number, account)
+    note_made(f"token {number}")
+    trail.note(of=owner)
+
+
 def change(account: Account, action: str, role: str = "") -> None:
     """Do one of ACTIONS but `reset`. Raises InputError, and ConflictError."""
     if action == "role":
         accounts.set_role(database(), account, role_of(role))
+        trail.note(role=role)
     elif action in ("disable", "enable"):
         accounts.set_disabled(database(), account, action == "disable")
     elif action == "remove":
@@ -82,6 +99,7 @@ def _page(
     return render_template(
         "accounts.html",
         accounts=accounts.list_accounts(database()),
+        tokens=tokens.list_tokens(database()),
         linked_accounts=accounts.with_identity(database()),
         roles=list(Role),
         error=error,

@@ -209,13 +209,17 @@ RULES: dict[str, Rule] = {
     "people_api.create_account": _admin("add account"),
     "people_api.change_account": _admin("change account"),
     "people_api.delete_account": _admin("remove account"),
-    "people_api.create_link": _admin("link account"),
+    "people_api.create_link": _admin("reset account"),
+    "people_api.end_sessions": _admin("sign-out account"),
+    "people_api.list_account_tokens": _ADMINISTERS,
+    "people_api.revoke_account_token": _admin("revoke token"),
     "people_api.unlink_account": _admin("unlink account"),
     "account.create_token": _own("create token"),
     "account.revoke_token": _own("revoke token"),
     "audit.index": _ADMINISTERS,
     "people.index": _ADMINISTERS,
     "people.add": _admin("add account"),
+    "people.revoke_token": _admin("revoke token"),
     "people.act": _admin("{action} account"),
 }
 """Rules of the endpoints that are no kind's; those of a kind are in its `KindPage`."""

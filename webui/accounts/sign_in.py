@@ -30,7 +30,7 @@ from webui.accounts.proxies import client_address, external, network_of
 from webui.context import clean, database, redirect, settings
 
 MOST_OF_ACCOUNT, MOST_OF_ADDRESS = 10, 30
-"""Wrong sign-ins within `failures.WINDOW_SECONDS`; then 429."""
+"""Wrong passwords within `failures.WINDOW_SECONDS`; then 429."""
 
 blueprint = Blueprint("sign_in", __name__)
 
@@ -46,7 +46,7 @@ def show() -> ResponseReturnValue:
 @blueprint.post("/sign-in")
 def enter() -> ResponseReturnValue:
     """Sign in with a password; wrong ones are counted."""
-    _need("password")
+    need("password")
     name, password = clean(request.form.get("name", "")), request.form.get("password", "")
     try:
         account = _checked(name, password)
@@ -62,15 +62,16 @@ def enter() -> ResponseReturnValue:
 @blueprint.get("/sign-in/oidc")
 def begin_oidc() -> Response:
     """Lead the browser to the identity provider."""
-    _need("oidc")
+    need("oidc")
     address, errand = oidc.begin(settings(), _back(), target())
     return _sent_out(redirect(address), errand)
 
 
 def link_page(account: Account) -> Response:
     """The account's page, with the way to the identity provider and back to be linked."""
-    _need("oidc")
-    address, errand = oidc.begin(settings(), _back(), url_for("account.show"), account.id)
+    need("oidc")
+    session = cookies.read() or ""
+    address, errand = oidc.begin(settings(), _back(), url_for("account.show"), session)
     # A redirect after a form would be refused: forms lead to this host alone.
     page = render_template("account_link.html", account=account, address=address)
     return _sent_out(make_response(page), errand)
@@ -84,13 +85,9 @@ def _sent_out(response: Response, errand: oidc.Errand) -> Response:
 @blueprint.get("/sign-in/oidc/callback")
 def finish_oidc() -> Response:
     """Take what the identity provider answers, and sign in."""
-    _need("oidc")
-    try:
-        errand = oidc.Errand(**json.loads(cookies.read(cookies.ERRAND) or ""))
-    except (ValueError, TypeError):
-        message = "This sign-in was not begun in this browser, or too long ago. Begin again."
-        raise ForbiddenError(message) from None
-    if errand.account is not None:
+    need("oidc")
+    errand = _errand()
+    if errand.session:
         return cookies.take(_linked(errand), cookies.ERRAND)
     try:
         account = _arrived(oidc.finish(settings(), _back(), errand, request.args))
@@ -101,6 +98,19 @@ def finish_oidc() -> Response:
     return cookies.take(signed_in(account, "oidc", there), cookies.ERRAND)
 
 
+def _errand() -> oidc.Errand:
+    """The errand of this browser. Raises ForbiddenError."""
+    try:
+        found = oidc.Errand(**json.loads(cookies.read(cookies.ERRAND) or ""))
+        if all(isinstance(value, str) for value in asdict(found).values()):
+            return found
+    except (ValueError, TypeError):
+        pass
+    raise ForbiddenError(
+        "This sign-in was not begun in this browser, or too long ago. Begin again."
+    )
+
+
 def _arrived(caller: oidc.Caller) -> Account:
     """The account of somebody whom the identity provider knows. Raises ForbiddenError."""
     own, opened = settings(), database()
@@ -108,12 +118,15 @@ def _arrived(caller: oidc.Caller) -> Account:
     account = accounts.find_identity(opened, own.oidc_issuer, caller.subject)
     if account is None:
         new = role or Role(own.new_role)
-        return accounts.add_identity(opened, own.oidc_issuer, caller.subject, caller.names, new)
+        added = accounts.add_identity(opened, own.oidc_issuer, caller.subject, caller.names, new)
+        trail.write_account("add account", added, way="oidc", role=new.value)
+        return added
     if account.disabled:
         raise ForbiddenError(f"The account {account.name} is disabled.")
     if role is not None and role is not account.role:
         with suppress(ConflictError):  # the last administrator stays one
             accounts.set_role(opened, account, role)
+            trail.write_account("role account", account, way="oidc", role=role.value)
     return account
 
 
@@ -127,26 +140,25 @@ def _role_of_groups(caller: oidc.Caller) -> Role | None:
 
 
 def _linked(errand: oidc.Errand) -> Response:
-    """Link the identity to the account that is signed in, and was when this was begun.
+    """Link the identity to the account whose session has begun this.
 
     Raises ForbiddenError, and ConflictError for an identity that another account has.
     """
-    secret = cookies.read()
-    found = sessions.find(database(), secret) if secret else None
-    account = found[1] if found else None
+    secret = cookies.read() or ""
+    found = sessions.find(database(), secret)
+    account = found[1] if found and errand.is_of(secret) else None
     try:
-        if account is None or account.id != errand.account:
-            message = "The account that began this is not signed in any more. Begin again."
+        if account is None:
+            message = "The session that began this has ended. Begin again."
             raise ForbiddenError(message)
         caller = oidc.finish(settings(), _back(), errand, request.args)
         _role_of_groups(caller)
         accounts.link_identity(database(), account, settings().oidc_issuer, caller.subject)
     except (ForbiddenError, ConflictError) as error:
-        user = account.folded if account else ""
+        user = found[1].folded if found else ""
         trail.write("link identity", user=user, way="oidc", refused=True, reason=str(error))
         raise
-    about = {"user": account.folded, "object": f"account {account.folded}"}
-    trail.write("link identity", **about, way="oidc")
+    trail.write_account("link identity", account, way="oidc")
     return redirect(url_for("account.show", done="linked"))
 
 
@@ -170,20 +182,20 @@ def leave() -> Response:
 @blueprint.get("/welcome/<secret>")
 def welcome(secret: str) -> ResponseReturnValue:
     """The page of a one-time link: choose a password."""
-    _need("password")
+    need("password")
     return _welcome(links.find(database(), secret), secret)
 
 
 @blueprint.post("/welcome/<secret>")
 def choose_password(secret: str) -> ResponseReturnValue:
     """Set the password, use up the link, and sign in."""
-    _need("password")
+    need("password")
     account = links.find(database(), secret)
     try:
         links.use(database(), secret, new_password())
     except InputError as error:
         return _welcome(account, secret, error.problems), 400
-    trail.write("use one-time link", user=account.folded)
+    trail.write_account("use one-time link", account)
     return signed_in(account, "password", url_for("jobs.index"))
 
 
@@ -231,21 +243,11 @@ def is_own(address: str) -> bool:
 
 def _checked(name: str, password: str) -> Account:
     """The account of a name and its password. Raises InputError, and TooManyError."""
-    keys = {
-        f"account {hashlib.sha256(fold(name).encode()).hexdigest()}": MOST_OF_ACCOUNT,
-        f"address {network_of(client_address())}": MOST_OF_ADDRESS,
-    }
-    if seconds := failures.seconds_blocked(database(), keys):
-        message = "too many wrong sign-ins"
-        remedy = f"Try again in {-(-seconds // 60)} min; an administrator can reset the password."
-        problem = Problem(field="password", value=None, message=message, remedy=remedy)
-        raise TooManyError(problem, seconds)
     account = accounts.find(database(), name)
-    right = matches(account.password if account else None, password)
+    person = f"account {hashlib.sha256(fold(name).encode()).hexdigest()}"
+    right = is_right(person, account, password)
     if account is not None and right and not account.disabled:
-        failures.forget(database(), next(iter(keys)))
         return account
-    failures.count(database(), list(keys))
     reason = "no such account"
     if account is not None:
         reason = "disabled" if right else "wrong password"
@@ -253,7 +255,26 @@ def _checked(name: str, password: str) -> Account:
     raise refuse("password", None, "name or password is wrong", "Or the account is disabled.")
 
 
-def _need(way: str) -> None:
+def is_right(person: str, account: Account | None, password: str) -> bool:
+    """True if a password is the account's. Raises TooManyError after many that were wrong.
+
+    person: the key under which tries are counted, besides that of the address
+    """
+    address = f"address {network_of(client_address())}"
+    limits = {person: MOST_OF_ACCOUNT, address: MOST_OF_ADDRESS}
+    if seconds := failures.claim(database(), limits):
+        message = "too many wrong passwords"
+        remedy = f"Try again in {-(-seconds // 60)} min; an administrator can reset the password."
+        problem = Problem(field="password", value=None, message=message, remedy=remedy)
+        raise TooManyError(problem, seconds)
+    right = matches(account.password if account else None, password)
+    if account is not None and right and not account.disabled:
+        failures.forgive(database(), person, address)
+    return right
+
+
+def need(way: str) -> None:
+    """Raise NotFoundError where nobody signs in by this way."""
     if way not in settings().ways:
         raise NotFoundError(f"Nobody signs in by {way} here.")
 

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, g, request
 
 from db.accounts import audit
+from db.accounts.accounts import Account
 from db.accounts.audit import Event
 from jobs.errors import UnavailableError
 from webui.accounts.permissions import OWNED, Rule
@@ -26,6 +27,8 @@ _OBJECTS = {"job_id": "job", "study": "study", "account": "account"}
 def write(action: str, *, user: str | None = None, object: str = "", **detail: object) -> None:
     """Write an entry now; a database that is away does not keep anybody from an answer."""
     found = person()
+    if found and found.token:
+        detail["token"] = found.token.number
     event = Event(
         user=(found.folded if found else "") if user is None else user,
         action=action,
@@ -37,6 +40,16 @@ def write(action: str, *, user: str | None = None, object: str = "", **detail: o
         audit.write(database(), event)
     except UnavailableError as error:
         log.warning("not in the audit log: %s %s %s: %s", event.user, action, object, error)
+
+
+def write_account(action: str, account: Account, **detail: object) -> None:
+    """Write what somebody who signs in, or their provider, did to their account."""
+    write(action, user=account.folded, object=f"account {account.folded}", **detail)
+
+
+def note(**detail: object) -> None:
+    """Give the entry of the request that is answered a detail: the new role, the token's scope."""
+    g.setdefault("detail", {}).update(detail)
 
 
 def of_request(rule: Rule, response: Response) -> None:
@@ -51,6 +64,7 @@ def of_request(rule: Rule, response: Response) -> None:
     detail: dict[str, Any] = {"refused": True} if refused else {}
     about = OWNED.get(rule.permission)
     names = _OBJECTS | ({about.argument: about.noun} if about else {})
+    detail |= g.get("detail", {})
     detail |= {k: v for k, v in given.items() if k not in names and k not in ("action", "secret")}
     made: list[str] = g.get("made", [])
     write(action, object=", ".join(made) or _object(given, names), **detail)

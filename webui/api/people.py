@@ -8,11 +8,13 @@ from http import HTTPStatus
 
 from flask import Blueprint, url_for
 
-from db.accounts import accounts, audit, links, tokens
+from db.accounts import accounts, audit, links, sessions, tokens
 from db.accounts.accounts import Account
 from db.accounts.audit import AuditFilter, note_made
 from jobs.errors import NotFoundError, refuse
+from webui.accounts import trail
 from webui.accounts.account import own
+from webui.accounts.people import revoke
 from webui.accounts.person import person
 from webui.accounts.proxies import external
 from webui.api.models.people import (
@@ -22,6 +24,7 @@ from webui.api.models.people import (
     AccountsAnswer,
     AuditPage,
     AuditQuery,
+    EndedAnswer,
     EntryAnswer,
     LinkAnswer,
     NewTokenAnswer,
@@ -73,6 +76,7 @@ def create_token(json: TokenBody) -> tuple[NewTokenAnswer, int]:
     """Make a token; its secret is in this answer, and nowhere else."""
     number, secret = tokens.make(database(), own(), json.name, json.scope, json.days)
     note_made(f"token {number}")
+    trail.note(name=json.name, scope=json.scope.value)
     made = next(one for one in _tokens() if one.id == number)
     return NewTokenAnswer(**asdict(made), secret=secret), 201
 
@@ -102,6 +106,7 @@ def create_account(json: AccountBody) -> tuple[AccountAnswer, int]:
     """Add an account without a way in: make a link for it."""
     added = accounts.add(database(), json.name, json.role)
     note_made(f"account {added.folded}")
+    trail.note(role=added.role.value)
     return _answer(added, set()), 201
 
 
@@ -112,6 +117,7 @@ def change_account(account: int, json: AccountChangesBody) -> AccountAnswer:
     found = _found(account)
     if json.role is None and json.disabled is None:
         raise refuse("changes", None, "change nothing", "Give role or disabled.")
+    trail.note(**json.model_dump(mode="json", exclude_none=True))
     if json.role is not None:
         accounts.set_role(database(), found, json.role)
     if json.disabled is not None:
@@ -140,11 +146,34 @@ def delete_account(account: int) -> RemovedAnswer:
 @operation(TAG, LinkAnswer, creates=True)
 @forgets("url")
 def create_link(account: int) -> LinkAnswer:
-    """Make a one-time link, with which they choose a password; earlier links are dead."""
+    """Make a one-time link, with which they choose a password; links and sessions so far end."""
     if "password" not in settings().ways:
         raise NotFoundError("Nobody signs in with a password here.")
     secret = links.make(database(), _found(account))
     return LinkAnswer(url=external(url_for("sign_in.welcome", secret=secret)), hours=links.HOURS)
+
+
+@blueprint.delete("/accounts/<int(max=2147483647):account>/sessions")
+@operation(TAG, EndedAnswer)
+def end_sessions(account: int) -> EndedAnswer:
+    """Sign somebody out everywhere."""
+    return EndedAnswer(ended=sessions.end(database(), _found(account)))
+
+
+@blueprint.get("/accounts/<int(max=2147483647):account>/tokens")
+@operation(TAG, TokensAnswer, errors=_REFUSED)
+def list_account_tokens(account: int) -> TokensAnswer:
+    """List the tokens of an account, without their secrets."""
+    found = tokens.list_tokens(database(), accounts.get_number(database(), account))
+    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in found])
+
+
+@blueprint.delete("/accounts/<int(max=2147483647):account>/tokens/<int(max=2147483647):number>")
+@operation(TAG, RemovedAnswer)
+def revoke_account_token(account: int, number: int) -> RemovedAnswer:
+    """Revoke a token of an account."""
+    revoke(number, accounts.get_number(database(), account))
+    return RemovedAnswer(removed=number)
 
 
 @blueprint.get("/audit")

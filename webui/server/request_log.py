@@ -20,6 +20,8 @@ REQUEST = "headwise.request"
 """Key of a WSGI environment: the request's `RequestLog`; absent under Flask's test client."""
 QUIET = ("/healthz", "/readyz", "/metrics", "/assets/")
 """Addresses that machines and every page ask for: their successes are logged as debug."""
+SECRET = ("/welcome/", "/sql/link/")
+"""Addresses whose last part is a secret."""
 LONGEST_PATH = 500
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -38,8 +40,7 @@ class RequestLog:
         """Set by the application, which alone knows."""
         self._trace = trace[1] if trace else None
         self._method = scope["method"]
-        # Without the query, which may have secrets; encoded, so that it is one line.
-        self._path = scope["raw_path"].decode("latin-1").partition("?")[0][:LONGEST_PATH]
+        self._path = _shown(scope["raw_path"].decode("latin-1"))
         self._client = (scope.get("client") or ("",))[0]
         self._began = time.monotonic()
         self._status: int | None = None
@@ -79,3 +80,12 @@ class RequestLog:
             client=self._client,
             **known,
         )
+
+
+def _shown(path: str) -> str:
+    """A path as it is logged: encoded, so that it is one line, and without its secrets."""
+    path = path.partition("?")[0]  # queries may have some
+    for prefix in SECRET:
+        if path.startswith(prefix):
+            return f"{prefix}…"
+    return path[:LONGEST_PATH]

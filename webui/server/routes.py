@@ -79,6 +79,7 @@ ROOMS = {
     "study_api.restart": RoomName.CHECKS,
     "sign_in.begin_oidc": RoomName.CHECKS,
     "sign_in.finish_oidc": RoomName.CHECKS,
+    "account.link_identity": RoomName.CHECKS,
     "upload_api.preview_file": RoomName.CHECKS,
     "upload_api.upload": RoomName.CHECKS,
 }

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from db.accounts import accounts
 from db.database import Database
 from db.ops import fleet, notifications
 from db.ops.fleet import ProcessState
 from db.queue import claims
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.notifications import JobEvents, parse_recipient
+from jobs.people import Role
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.notifications.delivery import Notifier
@@ -164,6 +166,25 @@ def test_users_are_told_of_their_own_jobs_since_they_asked(
     ended_job(scheduler, database, user_name="ann", name="after")
     assert notifications.write_ended(database) == 1
     assert notifications.write_ended(database) == 0
+
+
+def test_somebody_who_is_disabled_is_told_nothing(
+    database: Database, scheduler: Scheduler, receiver: Receiver
+) -> None:
+    ann = accounts.add(database, "Ann", Role.ADMIN)
+    recipient(database, receiver, user="ann", conditions=True)
+    ended_job(scheduler, database, user_name="ann")
+    assert notifications.write_ended(database) == 1
+    accounts.add_identity(database, "https://login.example", "1", ["Bob"], Role.ADMIN)
+    accounts.set_disabled(database, ann, True)
+    assert rows(database, "SELECT * FROM notification") == []  # what waited is not sent
+    ended_job(scheduler, database, user_name="ann")
+    assert notifications.write_ended(database) == 0
+    notifications.tell_conditions(database, {}, {"w1": "Worker w1 is dead."})
+    assert rows(database, "SELECT * FROM notification") == []
+    accounts.set_disabled(database, ann, False)
+    notifications.tell_conditions(database, {}, {"w2": "Worker w2 is dead."})
+    assert rows(database, "SELECT message FROM notification") == [("Worker w2 is dead.",)]
 
 
 def test_a_job_may_be_asked_for_alone(

@@ -46,7 +46,7 @@ def test_what_people_do_is_written_down(lab: Lab) -> None:
         ("sql", "", {"sql": "SELECT 2 AS two", "download": True}),
         ("sql", "", {"sql": "SELECT nonsense"}),
         ("sql", "", {"sql": "SELECT 3 AS three"}),
-        ("create token", "token 1", {}),
+        ("create token", "token 1", {"name": "n", "scope": "read"}),
         ("wrong sign-in", "", {"reason": "wrong password"}),
         ("sign out", "", {}),
     ]

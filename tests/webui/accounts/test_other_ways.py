@@ -14,11 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from werkzeug.http import dump_cookie, parse_cookie
 
 from db.accounts import accounts
+from db.accounts.secret import hashed
 from jobs.errors import InputError
 from jobs.people import Role
 from jobs.settings import load_settings
+from tests.helpers.databases import execute
 from tests.helpers.identity_provider import CLIENT, FAULTS, SECRET, SKEWS
 from tests.helpers.ports import free_port
 from tests.helpers.services import await_port
@@ -104,6 +107,18 @@ def test_groups_give_roles_at_every_sign_in(lab: Lab) -> None:
                                 "administrator."})) in lab.log("wrong sign-in")  # fmt: skip
 
 
+def test_what_the_provider_changes_is_in_the_audit_log(lab: Lab) -> None:
+    come(lab.browser(), "1005")
+    assert ("kay", "account kay", json.dumps({"way": "oidc", "role": "member"})) in lab.log(
+        "add account"
+    )
+    accounts.set_role(lab.database, accounts.get(lab.database, "kay"), Role.VIEWER)
+    for _ in range(2):  # the second time there is nothing to change
+        come(lab.browser(), "1005")
+    changes = [entry for entry in lab.log("role account") if entry[0] == "kay"]
+    assert changes == [("kay", "account kay", json.dumps({"way": "oidc", "role": "member"}))]
+
+
 def test_a_name_at_the_provider_takes_over_nobody(lab: Lab) -> None:
     come(lab.browser(), "1001")
     lab.job("grace-hopper")
@@ -116,6 +131,12 @@ def test_a_name_at_the_provider_takes_over_nobody(lab: Lab) -> None:
     names = ["\u200b", "Grace-Hopper"]  # jobs of that name are somebody else's
     other = accounts.add_identity(lab.database, "elsewhere", "1", names, Role.VIEWER)
     assert other.name == "Grace-Hopper-2"
+    execute(
+        lab.database,
+        "INSERT INTO study (name, user_name, created_at) VALUES ('s', 'mary', 0)",
+    )
+    other = accounts.add_identity(lab.database, "elsewhere", "2", ["Mary"], Role.VIEWER)
+    assert other.name == "Mary-2"
 
 
 def link(browser: httpx2.Client, subject: str) -> httpx2.Response:
@@ -212,6 +233,21 @@ def test_a_link_is_taken_in_the_session_that_began_it(lab: Lab) -> None:
     assert lab.program(secret).post("/account/identity").status_code == 403
 
 
+def test_a_cookie_that_another_host_has_set_links_nothing(lab: Lab) -> None:
+    """A sibling host name without TLS sets cookies here, and knows its own errand."""
+    victim = lab.add("Una")
+    browser, attacker = lab.signed_in("Una"), lab.browser()
+    there = answer_of(attacker, "2004")
+    name = "headwise-sign-in"
+    errand = json.loads(parse_cookie(f"{name}={attacker.cookies[name]}")[name])
+    for session in (hashed(errand["state"]), str(victim.id), "x", "é", 5, None):
+        planted = {**errand, "session": session}
+        cookie = dump_cookie(name, json.dumps(planted)).partition("; Path")[0].partition("=")[2]
+        browser.cookies.set(name, cookie, domain="127.0.0.1", path="/")
+        assert browser.get(there).status_code == 403, session
+    assert accounts.find_identity(lab.database, lab.stack.settings.oidc_issuer, "2004") is None
+
+
 def test_a_disabled_account_is_refused(lab: Lab) -> None:
     come(lab.browser(), "1001")
     account = accounts.get(lab.database, "ada")
@@ -299,6 +335,8 @@ def test_a_proxy_names_people_and_nobody_else_does(tmp_path: Path) -> None:
             *("ada", "zoë"),
         ]
         assert lab.browser(**{"X-Remote-User": ""}).get("/").status_code == 303
+        added = {"way": "proxy", "role": "member"}
+        assert ("ada", "account ada", json.dumps(added)) in lab.log("add account")
         accounts.set_disabled(lab.database, accounts.get(lab.database, "ada"), True)
         assert ada.get("/").status_code == 403
         lab.close_clients()
@@ -309,6 +347,25 @@ def test_a_proxy_names_people_and_nobody_else_does(tmp_path: Path) -> None:
         forged = lab.browser(**{"X-Remote-User": "Root"})
         assert forged.get("/").status_code == 303
         assert sign_in(forged, "root", PASSWORD).status_code == 303
+        lab.close_clients()
+
+
+def test_the_last_administrator_who_comes_by_a_proxy_stays(tmp_path: Path) -> None:
+    settings = {"auth": "proxy", "trusted_proxies": "127.0.0.1"}
+    with open_lab(tmp_path, **settings) as lab:
+        chief = accounts.add(lab.database, "Chief", Role.ADMIN)
+        browser = lab.browser(**{"X-Remote-User": "chief"})
+        assert browser.get("/accounts").status_code == 200
+        for action, form in (("remove", {}), ("disable", {}), ("role", {"role": "viewer"})):
+            refused = browser.post(f"/accounts/{chief.id}/{action}", data=form)
+            assert (refused.status_code, "last administrator" in refused.text) == (409, True)
+        assert browser.get("/accounts").status_code == 200
+        second = lab.browser(**{"X-Remote-User": "Deputy"})
+        assert second.get("/").status_code == 200
+        deputy = accounts.get(lab.database, "deputy")
+        form = {"role": "admin"}
+        assert browser.post(f"/accounts/{deputy.id}/role", data=form).status_code == 303
+        assert second.post(f"/accounts/{chief.id}/remove").status_code == 303
         lab.close_clients()
 
 

@@ -41,7 +41,26 @@ def test_a_program_looks_after_people(lab: Lab) -> None:
     log = admin.get("/api/v1/audit", params={"object": "account zed", "limit": 2}).json()
     assert [one["action"] for one in log["entries"]] == ["remove account", "change account"]
     older = admin.get(log["next"]).json()["entries"]
-    assert "link account" in [one["action"] for one in older]
+    assert "reset account" in [one["action"] for one in older]
+    assert log["entries"][1]["detail"] == {"token": token.id, "role": "member"}
+
+
+def test_a_program_ends_sessions_and_tokens_of_others(lab: Lab) -> None:
+    lab.add("Nia")
+    admin, own = program_of(lab, "root", Scope.ADMIN), program_of(lab, "nia", Scope.SUBMIT)
+    browsers = [lab.signed_in("Nia") for _ in range(2)]
+    number = accounts.get(lab.database, "nia").id
+    assert admin.delete(f"/api/v1/accounts/{number}/sessions").json() == {"ended": 2}
+    assert {browser.get("/").status_code for browser in browsers} == {303}
+    (token,) = admin.get(f"/api/v1/accounts/{number}/tokens").json()["tokens"]
+    assert (token["account"], token["scope"]) == ("Nia", "submit")
+    root = accounts.get(lab.database, "root").id
+    assert admin.delete(f"/api/v1/accounts/{root}/tokens/{token['id']}").status_code == 404
+    for path in (f"accounts/{number}/tokens", f"accounts/{root}/tokens"):
+        assert own.get(f"/api/v1/{path}").status_code == 403
+    gone = admin.delete(f"/api/v1/accounts/{number}/tokens/{token['id']}")
+    assert gone.json() == {"removed": token["id"]}
+    assert own.get("/api/v1/jobs").status_code == 401
 
 
 def test_tokens_make_tokens_with_the_scope_admin_only(lab: Lab) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
-from db.accounts import accounts
+from db.accounts import accounts, tokens
+from db.accounts.tokens import Scope
+from db.console import own_queries
+from db.ops import notifications
 from db.queue import claims
+from jobs.notifications import NewRecipient
 from jobs.people import Role
 from tests.helpers.apps import new_app
 from tests.helpers.databases import execute, sqlite_database
@@ -159,6 +164,44 @@ def test_the_page_of_accounts_adds_people_by_a_link(lab: Lab) -> None:
     assert (again.status_code, "There is an account" in again.text) == (400, True)
     nothing = admin.post("/accounts", data={"name": "x", "role": "king"})
     assert (nothing.status_code, "is no role" in nothing.text) == (400, True)
+
+
+def test_administrators_end_the_sessions_of_others_and_revoke_their_tokens(lab: Lab) -> None:
+    ivo = lab.add("Ivo")
+    lab.add("Head", "admin")
+    admin = lab.signed_in("Head")
+    number, secret = tokens.make(lab.database, ivo, "notebook", Scope.READ)
+    at_work = lab.signed_in("Ivo")
+    assert admin.post(f"/accounts/{ivo.id}/sign-out").status_code == 303
+    assert at_work.get("/").status_code == 303
+    assert lab.program(secret).get("/api/v1/jobs").status_code == 200
+
+    page = admin.get("/accounts").text
+    assert 'aria-label="Revoke notebook of Ivo"' in page
+    assert secret not in page
+    assert lab.signed_in("Ada").post(f"/accounts/tokens/{number}/revoke").status_code == 403
+    assert admin.post(f"/accounts/tokens/{number}/revoke").status_code == 303
+    assert lab.program(secret).get("/api/v1/jobs").status_code == 401
+    assert admin.post(f"/accounts/tokens/{number}/revoke").status_code == 404
+    ends = ("head", f"token {number}", json.dumps({"of": "ivo", "number": number}))
+    assert ends in lab.log("revoke token")
+
+    at_work = lab.signed_in("Ivo")
+    assert "one-time" not in at_work.get("/").text
+    assert admin.post(f"/accounts/{ivo.id}/reset").status_code == 200
+    assert at_work.get("/").status_code == 303  # whoever was in with the old password
+
+
+def test_what_was_a_persons_alone_goes_with_their_account(lab: Lab) -> None:
+    gone = lab.add("Gone")
+    new = NewRecipient(name="mine", address="json://192.0.2.1/hook")
+    notifications.add(lab.database, new, "gone", "webhook", "json://192.0.2.1")
+    own_queries.save(lab.database, "gone", "SELECT 1 AS one", "a secret of mine")
+    accounts.remove(lab.database, gone)
+    lab.add("Gone")  # another person of this name
+    namesake = lab.signed_in("Gone")
+    assert "a secret of mine" not in namesake.get("/sql/queries").text
+    assert namesake.get("/api/v1/recipients").json()["recipients"] == []
 
 
 def test_the_last_administrator_stays(lab: Lab) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from db.accounts import accounts, failures, links
+from db.accounts import accounts, audit, failures, links
 from jobs.people import Role
 from tests.helpers.databases import execute
 from tests.webui.accounts.people import PASSWORD, Lab, open_lab, sign_in
@@ -141,14 +144,37 @@ def test_ten_thousand_wrong_sign_ins_are_refused_and_cost_little(lab: Lab) -> No
 
 
 def test_several_processes_count_wrong_sign_ins_together(lab: Lab) -> None:
-    address = f"address {127}.0.0.1"
-    keys = {address: 30}
+    limits = {"address 127.0.0.1": 30}
     for _ in range(29):
-        failures.count(lab.database, [address])  # of another process
-    assert failures.seconds_blocked(lab.database, keys) == 0
+        assert failures.claim(lab.database, limits) == 0  # of another process
     browser = lab.browser()
     assert sign_in(browser, "nobody", "a guess of mine").status_code == 403
     assert sign_in(browser, "nobody", "a guess of mine").status_code == 429
+    assert 0 < failures.claim(lab.database, limits) <= failures.WINDOW_SECONDS
+
+
+def test_guesses_that_are_made_at_once_are_counted_like_those_one_after_another(lab: Lab) -> None:
+    browsers = [lab.browser() for _ in range(25)]
+    with ThreadPoolExecutor(len(browsers)) as pool:
+        answers = pool.map(lambda browser: sign_in(browser, "Ada", "a guess of mine"), browsers)
+    assert Counter(answer.status_code for answer in answers) == {403: 10, 429: 15}
+
+
+def test_a_right_password_leaves_the_address_the_tries_that_it_had(lab: Lab) -> None:
+    sign_in(lab.browser(), "nobody", "a guess of mine")
+    for _ in range(40):  # more than an address may be wrong
+        assert sign_in(lab.browser(), "Ada", PASSWORD).status_code == 303
+    left = "SELECT failures FROM failed_sign_in WHERE key LIKE 'address%'"
+    assert lab.stack.rows(left) == [(1,)]
+
+
+def test_tries_are_forgotten_once_they_count_no_more(lab: Lab) -> None:
+    sign_in(lab.browser(), "nobody", "a guess of mine")
+    audit.remove_old(lab.database, 0)
+    assert lab.stack.rows("SELECT COUNT(*) FROM failed_sign_in") == [(2,)]
+    execute(lab.database, f"UPDATE failed_sign_in SET since = since - {failures.WINDOW_SECONDS}")
+    audit.remove_old(lab.database, 0)
+    assert lab.stack.rows("SELECT COUNT(*) FROM failed_sign_in") == [(0,)]
 
 
 def test_a_session_id_that_was_planted_is_never_taken_over(lab: Lab) -> None:
@@ -224,6 +250,21 @@ def test_a_new_password_ends_the_other_sessions(lab: Lab) -> None:
     assert there.get("/").status_code == 303
     assert sign_in(lab.browser(), "Pam", PASSWORD).status_code == 403
     assert sign_in(lab.browser(), "Pam", "another fine phrase").status_code == 303
+
+
+def test_somebody_at_an_open_browser_cannot_guess_the_password(lab: Lab) -> None:
+    lab.add("Kim")
+    browser = lab.signed_in("Kim")
+    new = {"password": "another fine phrase", "again": "another fine phrase"}
+    for number in range(10):
+        form = {"current": f"guess number {number}", **new}
+        assert browser.post("/account/password", data=form).status_code == 400
+    refused = browser.post("/account/password", data={"current": PASSWORD, **new})
+    assert (refused.status_code, "too many wrong passwords" in refused.text) == (429, True)
+    assert 0 < int(refused.headers["Retry-After"]) <= failures.WINDOW_SECONDS
+    assert sign_in(lab.browser(), "Kim", PASSWORD).status_code == 303  # it is counted apart
+    wrong = json.dumps({"refused": True, "reason": "wrong password"})
+    assert lab.log("change password").count(("kim", "", wrong)) == 10
 
 
 def test_a_one_time_link_works_once(lab: Lab) -> None:

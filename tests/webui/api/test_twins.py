@@ -89,7 +89,10 @@ TWINS: dict[str, tuple[str, ...]] = {
     "account.revoke_token": ("delete_token",),
     "people.index": ("list_accounts",),
     "people.add": ("create_account",),
-    "people.act": ("change_account", "delete_account", "create_link", "unlink_account"),
+    "people.act": (
+        *("change_account", "delete_account", "create_link", "unlink_account", "end_sessions"),
+    ),
+    "people.revoke_token": ("list_account_tokens", "revoke_account_token"),
     "audit.index": ("list_audit",),
 }
 """Operations of the API that show or do the same as an endpoint of the dashboard."""

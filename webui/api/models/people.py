@@ -74,6 +74,13 @@ class LinkAnswer(Answer):
     """The time for which it works."""
 
 
+class EndedAnswer(Answer):
+    """Sessions that were ended."""
+
+    ended: int
+    """Their number."""
+
+
 class TokenBody(BaseModel):
     """A token to make."""
 
