@@ -65,8 +65,7 @@ def get_person() -> PersonAnswer:
 @operation(TAG, TokensAnswer, errors=_REFUSED)
 def list_tokens(query: WholePageQuery) -> TokensAnswer:
     """List your tokens, without their secrets."""
-    shown, following = cursors.page_after(_tokens(), query, lambda one: one.id)
-    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in shown], next=following)
+    return _page_of(_tokens(), query)
 
 
 @blueprint.post("/tokens")
@@ -162,10 +161,10 @@ def end_sessions(account: int) -> EndedAnswer:
 
 @blueprint.get("/accounts/<int(max=2147483647):account>/tokens")
 @operation(TAG, TokensAnswer, errors=_REFUSED)
-def list_account_tokens(account: int) -> TokensAnswer:
+def list_account_tokens(account: int, query: WholePageQuery) -> TokensAnswer:
     """List the tokens of an account, without their secrets."""
-    found = tokens.list_tokens(database(), accounts.get_number(database(), account))
-    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in found])
+    found = accounts.get_number(database(), account)
+    return _page_of(tokens.list_tokens(database(), found), query)
 
 
 @blueprint.delete("/accounts/<int(max=2147483647):account>/tokens/<int(max=2147483647):number>")
@@ -195,6 +194,11 @@ def list_audit(query: AuditQuery) -> AuditPage:
 
 def _tokens() -> list[tokens.Token]:
     return tokens.list_tokens(database(), own())
+
+
+def _page_of(found: list[tokens.Token], query: WholePageQuery) -> TokensAnswer:
+    shown, following = cursors.page_after(found, query, lambda one: one.id)
+    return TokensAnswer(tokens=[TokenAnswer(**asdict(one)) for one in shown], next=following)
 
 
 def _found(number: int) -> Account:
