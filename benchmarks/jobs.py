@@ -1,7 +1,8 @@
 """The cost of the job system: a job through queue, worker and database against the bare engine.
 
 Both attribute the same texts with the same model and settings, one after the other, on a warm
-process: the job's clock runs from submit to succeeded.
+process: the job's clock runs from submit to succeeded, whose time the database has. Processor time
+tells on a busy machine, too, that of the worker and of the scheduler against that of the call.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,21 +29,38 @@ from scheduler.submission.submit import check, submit
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a job or a call took."""
+
+    seconds: float
+    processor: float
+    """Seconds of processor time."""
+    first: float = 0.0
+    """Seconds until its first results were stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """Seconds of the bare engine and of the job, and what the job adds as a share."""
+    """The cost of the bare engine and of the job."""
 
     examples: int
-    engine: float
-    job: float
+    engine: Cost
+    job: Cost
 
     @property
     def overhead(self) -> float:
         """The time that the job adds to the bare engine's, as a share of the latter."""
-        return self.job / self.engine - 1
+        return self.job.seconds / self.engine.seconds - 1
+
+    @property
+    def processor_overhead(self) -> float:
+        """The same of processor time."""
+        return self.job.processor / self.engine.processor - 1
 
 
-def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
-    """Measure the bare engine, the job, and the bare engine again: its mean is compared."""
+def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> list[Row]:
+    """Measure a job of one text, then of so many: the bare engine, the job, and the bare engine
+    again, whose mean is compared."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "HEADWISE_HOME": folder,
@@ -52,19 +71,28 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> Row:
         database.migrate()
         processes = [start(command, environment) for command in ("scheduler", "worker")]
         try:
-            job_seconds(settings, database, raw_submission(model, data, 8, rtol), processes)
-            engine = _bare(settings, raw_submission(model, data, examples, rtol))
-            job = job_seconds(
-                settings, database, raw_submission(model, data, examples, rtol), processes
-            )
-            again = _bare(settings, raw_submission(model, data, examples, rtol))
+            job_cost(settings, database, raw_submission(model, data, 8, rtol), processes)
+            rows = []
+            for count in (1, examples):
+                raw = raw_submission(model, data, count, rtol)
+                engine = _bare(settings, raw)
+                job = job_cost(settings, database, raw, processes)
+                again = _bare(settings, raw)
+                rows.append(Row(examples=count, engine=_mean(engine, again), job=job))
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
             for process in processes:
                 process.wait()
             database.close()
-    return Row(examples=examples, engine=(engine + again) / 2, job=job)
+    return rows
+
+
+def _mean(one: Cost, other: Cost) -> Cost:
+    return Cost(
+        seconds=(one.seconds + other.seconds) / 2,
+        processor=(one.processor + other.processor) / 2,
+    )
 
 
 def raw_submission(model: Path, data: Path, examples: int, rtol: float) -> dict[str, object]:
@@ -80,20 +108,24 @@ def start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
-def job_seconds(
+def job_cost(
     settings: Settings,
     database: Database,
     raw: dict[str, object],
     processes: Sequence[subprocess.Popen[bytes]] = (),
-) -> float:
-    """Submit a job and wait for it; seconds.
+) -> Cost:
+    """Submit a job and wait for it.
 
-    Raises RuntimeError where it fails, or where one of the processes that it needs has ended.
+    processes: those that it needs, and whose processor time counts
+
+    Raises RuntimeError where it fails, or where one of the processes has ended.
     """
-    started = time.perf_counter()
+    sessions = [process.pid for process in processes]
+    before, started = _processor_seconds(sessions), time.time()
     job_id = submit(check(raw, settings, database), database)
     while not (job := job_reads.get_job(database, job_id)).final:
         for process in processes:
@@ -102,23 +134,45 @@ def job_seconds(
         time.sleep(0.5)  # asking more often would take the time that is measured
     if job.error:
         raise RuntimeError(job.error)
-    return time.perf_counter() - started
+    first = database.value("SELECT MIN(finished_at) FROM attempt WHERE job_id = :job", job=job_id)
+    return Cost(
+        seconds=(job.finished_at or time.time()) - started,
+        processor=_processor_seconds(sessions) - before,
+        first=first - started,
+    )
 
 
-def _bare(settings: Settings, raw: dict[str, object]) -> float:
+def _processor_seconds(sessions: Sequence[int]) -> float:
+    """Processor time that all processes of some sessions have taken, those that ended included."""
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            values = file.read_text().rpartition(")")[2].split()
+            if int(values[3]) in sessions:
+                ticks += sum(map(int, values[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _bare(settings: Settings, raw: dict[str, object]) -> Cost:
     spec = parse_submission(raw).spec
     assert isinstance(spec, AttributionSpec)
     with open_rows(spec.data, settings) as data:
         texts = [(first, second) for first, second in (row.texts for row in data.rows)]
-    loaded = headwise.load(spec.model.name)
-    started = time.perf_counter()
-    headwise.attribute(
-        loaded.model,
-        loaded.tokenizer,
-        texts,
-        rtol=spec.rtol,
-        max_points=spec.max_points,
-        edges=spec.edges,
-        matrices=False,
-    )
-    return time.perf_counter() - started
+    loaded = headwise.load(spec.model.name, device="cpu")
+
+    def attribute(count: int) -> None:
+        headwise.attribute(
+            loaded.model,
+            loaded.tokenizer,
+            texts[:count],
+            rtol=spec.rtol,
+            max_points=spec.max_points,
+            edges=spec.edges,
+            matrices=False,
+            head_token_attribution=True,
+        )
+
+    attribute(8)  # as the worker's is, the model is warm
+    started, before = time.perf_counter(), time.process_time()
+    attribute(len(texts))
+    return Cost(seconds=time.perf_counter() - started, processor=time.process_time() - before)

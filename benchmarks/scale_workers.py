@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.jobs import job_seconds, raw_submission, start
+from benchmarks.jobs import job_cost, raw_submission, start
 from benchmarks.page import say
 from db.database import Database
 from jobs.settings import load_settings
@@ -76,8 +76,10 @@ def _seconds(model: Path, data: Path, examples: int, workers: int) -> float:
                     raise RuntimeError("a worker took no shard in ten jobs")
                 tries += 1
                 warm = raw_submission(model, data, WARM, RTOL)
-                job_seconds(settings, database, {**warm, "again": True})
-            taken = job_seconds(settings, database, raw_submission(model, data, examples, RTOL))
+                job_cost(settings, database, {**warm, "again": True})
+            taken = job_cost(
+                settings, database, raw_submission(model, data, examples, RTOL)
+            ).seconds
         database.close()
     return taken
 
