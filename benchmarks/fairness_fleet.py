@@ -22,8 +22,9 @@ from sqlalchemy import event
 from db import transaction
 from db.database import Database
 from db.queue import claims, new_jobs, planning
+from db.queue.ask import Ask, WorkerIdentity
 from db.queue.attempts import end_attempt
-from db.queue.claims import Ask, Claim, WorkerIdentity
+from db.queue.claims import Claim
 from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.queue.sql import DONE

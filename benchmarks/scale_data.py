@@ -22,7 +22,7 @@ from db.kinds.attack import PlannedTrigger
 from db.ops import fleet
 from db.ops.fleet import ProcessState
 from db.queue import claims, lifecycle, new_jobs, planning
-from db.queue.claims import WorkerIdentity
+from db.queue.ask import WorkerIdentity
 from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.reads import studies

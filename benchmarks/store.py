@@ -21,7 +21,7 @@ from sqlalchemy import insert
 from db import schema
 from db.database import Database
 from db.queue import claims, new_jobs, planning
-from db.queue.claims import WorkerIdentity
+from db.queue.ask import WorkerIdentity
 from db.queue.examples import ExampleRow
 from db.queue.planning import Plan
 from db.results import commit

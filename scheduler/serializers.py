@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from db.database import Database
-from db.ops.notifications import Notification, Recipient
 from db.reads import jobs as job_reads
-from db.reads import studies
 from db.reads.jobs import Job
 from db.reads.status import Status, status_of, statuses
-from db.results.matrices import StoredAt
 from jobs import formatting
-from jobs.inputs.models import ModelFacts
 from jobs.inputs.understood import Understood
 from jobs.settings import Settings
 from jobs.titles import OWN_TEXTS, data_name, model_name
-from scheduler.findings import findings
-from scheduler.submission.matrices import Found, HeadOnExample
-from scheduler.submission.study import CheckedStudy, Study
-from scheduler.submission.submit import Checked
+
+if TYPE_CHECKING:
+    from db.ops.notifications import Notification, Recipient
+    from db.results.matrices import StoredAt
+    from jobs.inputs.models import ModelFacts
+    from scheduler.submission.matrices import Found, HeadOnExample
+    from scheduler.submission.study import CheckedStudy, Study
+    from scheduler.submission.submit import Checked
 
 
 def matrix_json(where: HeadOnExample, found: Found) -> dict[str, Any]:
@@ -158,6 +158,9 @@ def jobs_json(database: Database, jobs: Sequence[Job], settings: Settings) -> li
 
 def study_json(database: Database, study: int, settings: Settings) -> dict[str, Any]:
     """A study, its jobs by step, and what those that have succeeded found. Raises NotFoundError."""
+    from db.reads import studies  # a list of jobs needs neither
+    from scheduler.findings import findings
+
     found = studies.get_study(database, study)
     jobs = {step: job_reads.get_job(database, number) for step, number in found.steps.items()}
     return {

@@ -22,7 +22,8 @@ from db.ops import fleet
 from db.ops.fleet import ProcessState, Vitals
 from db.ops.heartbeat import Reporter
 from db.queue import claims, lifecycle
-from db.queue.claims import Claim, WorkerIdentity
+from db.queue.ask import WorkerIdentity
+from db.queue.claims import Claim
 from jobs.errors import UnavailableError
 from jobs.outcome import Stage, StopReason
 from jobs.processes import systemd

@@ -26,7 +26,8 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.logs import LogShipper
 from db.queue import claims
-from db.queue.claims import Ask, Claim, Shape, WorkerIdentity
+from db.queue.ask import Ask, Shape, WorkerIdentity
+from db.queue.claims import Claim
 from db.results import commit
 from db.results.commit import ChangedModelError
 from db.upgrades import code_revision

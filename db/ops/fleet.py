@@ -13,14 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db.database import Database
-from db.queue.claims import Claim, WorkerIdentity
+from db.queue.ask import WorkerIdentity
 from db.reads.jobs import Shard
 from jobs.processes import report
 from jobs.processes.report import Report
 from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from db.queue.claims import Claim
 
 WORKERS = """
 SELECT w.name, w.host, w.pid, w.queue, w.device, w.versions, w.state, w.job_id,

@@ -15,7 +15,7 @@ from typing import Any
 from db.database import Database
 from db.ops import conditions, fleet
 from db.ops.conditions import Notice, Subject
-from db.queue.claims import ANYTHING
+from db.queue.ask import ANYTHING
 from db.queue.sql import RANKED
 from db.reads.jobs import Job
 from db.transaction import Transaction

@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headwise.models.labels import Labels
 from jobs.formatting import counted, percent
-from jobs.inputs.rows import Summary
-from jobs.specs.base import DataSpec
+
+if TYPE_CHECKING:
+    from headwise.models.labels import Labels
+    from jobs.inputs.rows import Summary
+    from jobs.specs.base import DataSpec
 
 SHOWN_LABELS = 20
 FEWEST_LABELLED = 10

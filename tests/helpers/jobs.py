@@ -9,7 +9,7 @@ import numpy as np
 
 from db.database import Database
 from db.queue import new_jobs, planning
-from db.queue.claims import WorkerIdentity
+from db.queue.ask import WorkerIdentity
 from db.queue.planning import Plan
 from jobs.kinds.attribution import AttributionResult
 from jobs.kinds.importance import ImportanceResult

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.database import Database
 from db.queue import claims, lifecycle
-from db.queue.claims import WorkerIdentity
+from db.queue.ask import WorkerIdentity
 from db.results import commit
 from headwise.stats.sums import MaskSums
 from jobs.kinds.pruning import PruningResult

@@ -7,7 +7,8 @@ from typing import Any
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs, planning
-from db.queue.claims import Ask, Claim
+from db.queue.ask import ANYTHING, Ask, WorkerIdentity
+from db.queue.claims import Claim
 from db.queue.planning import Plan
 from db.results import commit
 from jobs.outcome import Completed
@@ -43,9 +44,7 @@ def at_pace(pace: float, **changes: Any) -> Ask:
     return Ask(seconds=10.0, paces={SHAPE: pace}, **changes)
 
 
-def claim(
-    database: Database, ask: Ask = claims.ANYTHING, who: claims.WorkerIdentity = ALICE
-) -> Claim:
+def claim(database: Database, ask: Ask = ANYTHING, who: WorkerIdentity = ALICE) -> Claim:
     """Claim a shard, which must be there."""
     held = claims.claim(database, who, LEASE, ask)
     assert held is not None

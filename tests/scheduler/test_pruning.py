@@ -10,6 +10,7 @@ import pytest
 from db.database import Database
 from db.kinds import pruning
 from db.queue import claims, lifecycle
+from db.queue.ask import Ask
 from db.reads import jobs as job_reads
 from db.results import commit
 from jobs.errors import InputError
@@ -112,7 +113,7 @@ def test_results_are_provisional_while_shards_are_missing_and_a_job_goes_as_a_wh
 ) -> None:
     job = submitted(database, settings)
     plan(database, settings)
-    held = claims.claim(database, ALICE, 60, claims.Ask(seconds=1.0))
+    held = claims.claim(database, ALICE, 60, Ask(seconds=1.0))
     assert held is not None
     assert held.hi < ROWS - 4
     assert pruning.get_points(database, job)[0][0].result is None

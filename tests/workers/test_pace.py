@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from db.queue.claims import Claim, Shape
+from db.queue.ask import Shape
+from db.queue.claims import Claim
 from jobs.settings import Settings
 from tests.helpers.databases import sqlite_database
 from workers.worker import Worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from db.queue.claims import Ask
+from db.queue.ask import Ask
 
 EXAMPLES, SIZE, BLOCK = 8, 4, 2
 LEASE = 1000.0

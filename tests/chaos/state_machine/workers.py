@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, multiple, rule
 
 from db.queue import claims, lifecycle
-from db.queue.claims import ANYTHING, Ask, Claim
+from db.queue.ask import ANYTHING, Ask, WorkerIdentity
+from db.queue.claims import Claim
 from db.queue.recovery import MAX_ERRORS
 from db.results import commit
 from jobs.outcome import Completed, Errored, HandedBack, Stage
@@ -29,7 +30,7 @@ class Workers(Base):
         ask=st.sampled_from([ANYTHING, ONE_BLOCK]),
         loads=st.booleans(),
     )
-    def claim(self, who: claims.WorkerIdentity, ask: Ask, loads: bool) -> Any:
+    def claim(self, who: WorkerIdentity, ask: Ask, loads: bool) -> Any:
         held = claims.claim(self.database, who, LEASE, ask)
         waiting = [
             (number, shard_no)

@@ -9,6 +9,7 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState, WorkerCount
 from db.queue import claims
+from db.queue.ask import WorkerIdentity
 from db.queue.sql import CLAIMABLE
 from tests.helpers.jobs import (
     ALICE,
@@ -57,7 +58,7 @@ def test_two_claimers_never_get_the_same_shard(database: Database) -> None:
     taken: list[int] = []
     lock = threading.Lock()
 
-    def take(who: claims.WorkerIdentity) -> None:
+    def take(who: WorkerIdentity) -> None:
         mine = Database(database.url)
         while held := claims.claim(mine, who, LEASE):
             with lock:

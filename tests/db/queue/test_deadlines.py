@@ -8,6 +8,7 @@ import pytest
 
 from db.database import Database
 from db.queue import claims, lifecycle, new_jobs, planning
+from db.queue.ask import WorkerIdentity
 from db.queue.new_jobs import NewJob
 from db.queue.planning import Plan
 from db.reads import jobs as job_reads
@@ -36,7 +37,7 @@ def shard_states(database: Database) -> list[Any]:
         return list(found)
 
 
-def claim(database: Database, who: claims.WorkerIdentity = ALICE) -> claims.Claim:
+def claim(database: Database, who: WorkerIdentity = ALICE) -> claims.Claim:
     held = claims.claim(database, who, 60)
     assert held is not None
     return held

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.fairness_fleet import SHARD, START, Fleet, jain, longest_passes, simulated_clock
 from db.database import Database
 from db.queue import claims, fair_share, lifecycle, usage
-from db.queue.claims import ANYTHING
+from db.queue.ask import ANYTHING
 from jobs.scheduling.fair_share import FairShare, parse_weights
 from tests.helpers.databases import rows, sqlite_database
 from tests.helpers.jobs import ALICE, planned_job

@@ -16,7 +16,8 @@ from db.kinds import KINDS
 from db.ops import fleet
 from db.ops.fleet import ProcessState, SchedulerIdentity
 from db.queue import claims, lifecycle
-from db.queue.claims import Claim, WorkerIdentity
+from db.queue.ask import WorkerIdentity
+from db.queue.claims import Claim
 from db.results import commit
 from jobs.errors import UnavailableError
 from jobs.states import Control

@@ -6,7 +6,7 @@ import json
 
 from db.database import Database
 from db.queue import claims, lifecycle
-from db.queue.claims import Ask
+from db.queue.ask import Ask
 from db.queue.recovery import MAX_ERRORS, MAX_LOSSES, MAX_SUSPECTS
 from db.results import commit
 from jobs.outcome import Errored, Stage

@@ -6,7 +6,8 @@ import pytest
 
 from db.database import Database
 from db.queue import claims
-from db.queue.claims import Ask, LeaseStatus
+from db.queue.ask import Ask
+from db.queue.claims import LeaseStatus
 from db.queue.rebalance import balance
 from db.results import commit
 from jobs.states import Control

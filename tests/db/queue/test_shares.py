@@ -8,7 +8,7 @@ from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
 from db.queue import claims
-from db.queue.claims import Ask
+from db.queue.ask import Ask
 from db.results import commit
 from tests.helpers.databases import execute, rows
 from tests.helpers.jobs import ALICE, BOB, planned_job

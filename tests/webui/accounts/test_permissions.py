@@ -12,7 +12,7 @@ from db.accounts import accounts, tokens
 from db.accounts.tokens import Scope
 from db.console import own_queries
 from db.ops import notifications
-from db.queue import claims
+from db.queue.ask import ANYTHING
 from jobs.notifications import NewRecipient
 from jobs.people import Role
 from tests.helpers.apps import new_app
@@ -236,7 +236,7 @@ def test_jobs_of_somebody_who_was_removed_go_on(lab: Lab) -> None:
     ]
     assert lab.signed_in("Ada").post(f"/jobs/{job}/cancel").status_code == 403
     assert lab.signed_in("Boss").post(f"/jobs/{job}/cancel").status_code == 303
-    assert claims.ANYTHING.user_limit == 0
+    assert ANYTHING.user_limit == 0
 
 
 def test_jobs_are_submitted_in_ones_own_name(lab: Lab) -> None:
