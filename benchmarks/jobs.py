@@ -30,7 +30,7 @@ from scheduler.submission.submit import check, submit
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a job or a call took."""
+    """Time that a job or a call took."""
 
     seconds: float
     processor: float
