@@ -35,9 +35,9 @@ from webui.contract import cursors
 from webui.contract.models import PageQuery
 from webui.contract.operations import operation
 from webui.figures.shown import show
-from webui.forms import Controls
+from webui.forms.controls import Controls
+from webui.forms.quick_form import show_form, submit_form, wait_for
 from webui.kinds.base import KindPage
-from webui.pages.quick_form import show_form, submit_form, wait_for
 
 BEST = 5
 """Triggers of a kind and class that are shown at first."""

@@ -15,7 +15,7 @@ from headwise.naming import head_name
 from jobs.kinds.head_importance import HeadImportance
 from webui.context import choice, database, integer, optional_integer, words
 from webui.figures.shown import Shown, show
-from webui.forms import Controls
+from webui.forms.controls import Controls
 from webui.heads import SHOWN, place_values, url_values
 from webui.kinds.base import KindPage
 

@@ -10,7 +10,7 @@ from flask import Blueprint
 
 from db.reads.jobs import Job
 from webui.accounts.permissions import Rule
-from webui.forms import Controls
+from webui.forms.controls import Controls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class KindPage:
     lead: str
     """A sentence above the form."""
     labels: Mapping[str, str]
-    """The names of its own fields on the form, besides those of all kinds (`webui.labels`)."""
+    """The names of its own fields on the form; those of all kinds are in `webui.forms.labels`."""
     section: Callable[[Job], dict[str, Any]]
     """Values of `job_<kind>.html`; `sites` is empty until there are results."""
     anchors: tuple[str, ...]

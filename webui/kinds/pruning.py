@@ -32,7 +32,7 @@ from webui.api.models.kinds import MaskAnswer, PruningAnswer
 from webui.context import choice, database, optional_integer
 from webui.contract.operations import operation
 from webui.figures.shown import show
-from webui.forms import Controls
+from webui.forms.controls import Controls
 from webui.heads import site_name
 from webui.kinds.base import KindPage
 

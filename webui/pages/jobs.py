@@ -18,7 +18,6 @@ from scheduler.serializers import job_title, progress_words
 from scheduler.specifications import spec_rows
 from scheduler.submission.control import change, control
 from scheduler.submission.many import can_be_retried, retry
-from webui import forms
 from webui.context import (
     choice,
     clean,
@@ -27,6 +26,7 @@ from webui.context import (
     redirect,
     settings,
 )
+from webui.forms import controls
 from webui.kinds import PAGES
 from webui.pages import many_jobs, notices
 from webui.pages.job_list import JobList
@@ -109,7 +109,7 @@ def change_job(job_id: int) -> Response:
     """Change priority and days to keep; an empty field of days is as the settings say."""
     given = {name: clean(value) for name, value in request.form.items()}
     changes = dict.fromkeys(name for name in _DAYS if name in given)
-    change(database(), job_id, changes | forms.read(Changes, given, ("priority", *_DAYS)))
+    change(database(), job_id, changes | controls.read(Changes, given, ("priority", *_DAYS)))
     return redirect(url_for(".show", job_id=job_id) + "#spec")
 
 

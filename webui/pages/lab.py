@@ -24,9 +24,9 @@ from scheduler.submission.quick_jobs import explain_text, texts_again
 from scheduler.submission.submit import check, submit
 from webui.context import attachment, choice, clean, database, integer, redirect, settings, words
 from webui.figures.shown import TITLES
-from webui.pages.known_models import known_models
+from webui.forms.known_models import known_models
+from webui.forms.quick_form import typed
 from webui.pages.lab_columns import Column, column_of, compare, export_of
-from webui.pages.quick_form import typed
 
 MOST = 6
 """Columns side by side."""

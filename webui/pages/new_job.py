@@ -20,15 +20,15 @@ from scheduler.serializers import checked_json
 from scheduler.submission.presets import presets
 from scheduler.submission.recurring import add
 from scheduler.submission.submit import Checked, check, copied, submit
-from webui import forms
 from webui.api.uploads import preview_file
 from webui.context import choice, clean, database, integer, redirect, settings
 from webui.contract.problems import entry
-from webui.forms import problems_by_field
+from webui.forms import controls
+from webui.forms.choices import Filled, carried, open_or_take, with_head, with_preset
+from webui.forms.controls import problems_by_field
+from webui.forms.known_models import known_models
+from webui.forms.labels import LABELS
 from webui.kinds import PAGES, pruning
-from webui.labels import LABELS
-from webui.pages.form_choices import Filled, carried, open_or_take, with_head, with_preset
-from webui.pages.known_models import known_models
 
 HUB_FIELDS = ("data.dataset", "data.config", "data.split", "data.revision")
 MODEL_AND_DATA = (
@@ -95,7 +95,7 @@ def create() -> Response | tuple[str, int]:
             return _page(filled, checked=checked), 200
         checked = check(to_submission(values), settings(), database())
         if values.get("cron", "").strip():
-            times = forms.read(Recurring, values, REPEAT_FIELDS)
+            times = controls.read(Recurring, values, REPEAT_FIELDS)
             repeated = {**times, "submission": to_submission(values)}
             add(repeated, settings(), database())
             return redirect(url_for("recurring.index"))
@@ -177,11 +177,11 @@ def to_submission(values: Mapping[str, str]) -> dict[str, Any]:
     kind = _kind(values.get("kind", DEFAULT))
     unused = other_source(values)
     names = [name for name in spec_fields(kind) if name not in unused]
-    spec = {"kind": kind, **forms.read(SPECS[kind], values, names, PAGES[kind].controls)}
+    spec = {"kind": kind, **controls.read(SPECS[kind], values, names, PAGES[kind].controls)}
     beside: dict[str, Any] = {"again": True} if values.get("again") else {}
     if told := [name.removeprefix(_NOTIFY) for name in values if name.startswith(_NOTIFY)]:
         beside["notify"] = told
-    return {"spec": spec, **forms.read(Submission, values, JOB_FIELDS), **beside}
+    return {"spec": spec, **controls.read(Submission, values, JOB_FIELDS), **beside}
 
 
 def other_source(values: Mapping[str, str]) -> tuple[str, ...]:
@@ -215,8 +215,8 @@ def to_form(raw: Mapping[str, Any]) -> dict[str, str]:
     return {
         "kind": kind,
         "source": "hub" if spec.get("data", {}).get("dataset") else "file",
-        **forms.show(spec, spec_fields(kind), PAGES[kind].controls),
-        **forms.show(raw, JOB_FIELDS),
+        **controls.show(spec, spec_fields(kind), PAGES[kind].controls),
+        **controls.show(raw, JOB_FIELDS),
     }
 
 
@@ -224,16 +224,16 @@ def defaults(kind: str) -> dict[str, str]:
     """The values of an empty form."""
     return {
         "source": "file",
-        **forms.defaults(SPECS[kind], spec_fields(kind), PAGES[kind].controls),
-        **forms.defaults(Submission, JOB_FIELDS),
-        **forms.defaults(Recurring, REPEAT_FIELDS),
+        **controls.defaults(SPECS[kind], spec_fields(kind), PAGES[kind].controls),
+        **controls.defaults(Submission, JOB_FIELDS),
+        **controls.defaults(Recurring, REPEAT_FIELDS),
     }
 
 
 def at_fields(problems: Sequence[Problem], values: Mapping[str, str]) -> list[Problem]:
     """The problems at the fields of the form, in its words."""
     kind = values.get("kind", DEFAULT)
-    return forms.as_shown(of_source(problems, values), _shown(kind), _labels(kind))
+    return controls.as_shown(of_source(problems, values), _shown(kind), _labels(kind))
 
 
 def of_source(problems: Sequence[Problem], values: Mapping[str, str]) -> list[Problem]:

@@ -29,12 +29,12 @@ from scheduler.submission.study import (
     restart_study,
     submit_study,
 )
-from webui import forms
 from webui.context import clean, database, integer, redirect, settings
-from webui.labels import LABELS
+from webui.forms import controls
+from webui.forms.choices import Filled, open_or_take, with_head
+from webui.forms.known_models import known_models
+from webui.forms.labels import LABELS
 from webui.pages import comparison, new_job, study_sections
-from webui.pages.form_choices import Filled, open_or_take, with_head
-from webui.pages.known_models import known_models
 from webui.polling import conditional, jobs_version
 from webui.study_picture import picture
 
@@ -160,7 +160,7 @@ def check_form() -> Response:
         lambda: new_job.checked_answer(
             check_study(to_study(values), settings(), database()), checked_study_json
         ),
-        lambda found: forms.as_shown(new_job.of_source(found, values), SHOWN, STUDY_LABELS),
+        lambda found: controls.as_shown(new_job.of_source(found, values), SHOWN, STUDY_LABELS),
     )
 
 
@@ -177,7 +177,7 @@ def to_study(values: Mapping[str, str]) -> dict[str, Any]:
     """The raw study of a form's values; empty fields mean the default."""
     unused = new_job.other_source(values)
     names = [name for name in (*new_job.MODEL_AND_DATA, *FIELDS) if name not in unused]
-    raw = forms.read(StudySpec, values, names)
+    raw = controls.read(StudySpec, values, names)
     raw["parts"] = [part for part in PARTS if values.get(f"parts.{part}")]
     if path := values.get("evaluation.path", "").strip():
         columns = {key: raw["data"].get(key) for key in ("text_columns", "label_column")}
@@ -194,7 +194,7 @@ def _given() -> dict[str, str]:
 def _defaults() -> dict[str, str]:
     """The values of an empty form: every part but the one that takes long."""
     parts = {f"parts.{part}": "on" for part in PARTS if part != "leave-one-out"}
-    own = forms.defaults(StudySpec, (*new_job.MODEL_AND_DATA, *FIELDS))
+    own = controls.defaults(StudySpec, (*new_job.MODEL_AND_DATA, *FIELDS))
     return {"source": "file", "queue": settings().queue, **own, **parts}
 
 
@@ -207,7 +207,9 @@ def _page(filled: Filled, *, checked: CheckedStudy | None = None) -> str:
         filled=filled,
         carried={},
         models=known_models(),
-        **forms.problems_by_field(new_job.of_source(filled.problems, values), SHOWN, STUDY_LABELS),
+        **controls.problems_by_field(
+            new_job.of_source(filled.problems, values), SHOWN, STUDY_LABELS
+        ),
         checked=checked,
         parts=PARTS,
         uploads_megabytes=settings().upload_megabytes,

@@ -10,7 +10,7 @@ from db.reads.jobs import Job
 from jobs.errors import InputError, Problem
 from scheduler.submission.submit import check, submit
 from webui.context import clean, database, redirect, settings
-from webui.pages.known_models import known_models
+from webui.forms.known_models import known_models
 
 
 def show_form(

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from jobs.errors import Problem
 from jobs.specs.fields import fields_of, from_text
-from webui.labels import in_words
+from webui.forms.labels import in_words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Forms: their controls, labels and choices, and forms of one text."""
