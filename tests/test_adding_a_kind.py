@@ -26,7 +26,7 @@ from tests.toy_kind import db as toy_db
 from tests.toy_kind import jobs as toy_jobs
 from tests.toy_kind import webui as toy_webui
 from tests.toy_kind import workers as toy_workers
-from webui.pages.new_job import defaults
+from webui.pages.jobs.new_job import defaults
 from workers.worker import Worker
 
 TEMPLATES = Path(webui.__file__).parent / "templates"

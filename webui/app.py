@@ -166,8 +166,8 @@ def _register(app: Flask) -> None:
     app.register_blueprint(health.blueprint)
     health.watch(app)
     for package in (pages, api, accounts):
-        for info in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
             if blueprint := getattr(module, "blueprint", None):
                 app.register_blueprint(blueprint)
     for page in PAGES.values():

@@ -24,7 +24,7 @@ from tests.helpers.matrices import seed_matrix
 from tests.helpers.pruning_jobs import plan, run, submitted
 from tests.webui import seed
 from tests.webui.conftest import good_submission
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 
 
 @pytest.fixture(scope="session")

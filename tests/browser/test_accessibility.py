@@ -12,7 +12,7 @@ from selenium_axe_python import Axe
 
 from tests.browser.page import Page
 from tests.webui.accounts.people import PASSWORD, Lab, open_lab
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 from tests.webui.seed_night import seed_night
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]

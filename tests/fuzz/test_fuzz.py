@@ -81,7 +81,7 @@ def test_no_request_breaks_a_route() -> None:
 def test_a_fault_of_a_route_would_be_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.pages.jobs.render_template", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr("webui.pages.jobs.job.render_template", lambda *_, **__: 1 // 0)
     report = Report(part="api")
     with api.made(tmp_path) as app:
         [jobs] = [rule for rule in app.url_map.iter_rules() if rule.rule == "/"]

@@ -10,7 +10,7 @@ from jobs.settings import Settings
 from tests.helpers.attack_jobs import attack_spec, finished_attack, rename_labels
 from tests.helpers.attack_jobs import source_job as mined_job
 from tests.helpers.pruning_jobs import plan, run, submitted
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 
 
 class Whole(NamedTuple):

@@ -26,7 +26,7 @@ from tests.helpers.matrices import seed_matrix
 from tests.helpers.pruning_jobs import plan, run, submitted
 from tests.helpers.trees import KNOWN, THREE
 from tests.webui import seed
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 
 JOB = re.compile(r"<int\(max=\d+\):job_id>")
 NUMBERS = {"example_no": 2, "layer": 2, "head": 3, "mask_no": 0, "trigger_no": 0}

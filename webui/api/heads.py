@@ -46,7 +46,7 @@ from webui.context import database, settings
 from webui.contract import cursors
 from webui.contract.models import PageQuery
 from webui.contract.operations import operation
-from webui.pages.correlation import correlated
+from webui.pages.results.correlation import correlated
 
 JOB = "/jobs/<int(max=2147483647):job_id>"
 PLACE = "<int(max=32767):layer>/<int(max=32767):head>"

@@ -44,7 +44,7 @@ from webui.api.models.submissions import (
 from webui.context import database, settings
 from webui.contract import cursors
 from webui.contract.operations import operation, streams
-from webui.pages import many_jobs, notices
+from webui.pages.jobs import many_jobs, notices
 from webui.polling import conditional, job_version, jobs_version, note_version
 
 TAG = "Jobs"

@@ -11,8 +11,8 @@ from webui.accounts.person import client
 from webui.api.models.tables import SqlAnswer, SqlBody, SqlPlanAnswer
 from webui.context import attachment, database, settings
 from webui.contract.operations import operation, streams
-from webui.pages.console import MEDIA_TYPES, as_file
-from webui.pages.results import csv_table, find_table
+from webui.pages.console.query import MEDIA_TYPES, as_file
+from webui.pages.results.heads_and_examples import csv_table, find_table
 
 TAG = "Tables"
 ARROW = "application/vnd.apache.arrow.stream"

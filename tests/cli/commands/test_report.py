@@ -10,7 +10,7 @@ from pypdf import PdfReader
 from db.database import Database
 from scheduler.report import pdf
 from tests.cli.conftest import Headwise
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 
 
 @pytest.mark.usefixtures("pango")

@@ -28,7 +28,7 @@ from scheduler.figures.telling import RULE
 from scheduler.report import BIBTEX, pdf
 from tests.helpers.studies import Whole, whole_study
 from tests.webui.api.answers import problems
-from tests.webui.pages.test_studies import finished_study, set_state
+from tests.webui.pages.studies.test_studies import finished_study, set_state
 
 API = "/api/v1/studies"
 LOADS = {"script", "link", "iframe", "object", "embed", "video", "audio", "source", "base", "form"}

@@ -32,7 +32,7 @@ from tests.helpers.attack_jobs import (
 from tests.helpers.inputs import model_folder
 from tests.helpers.jobs import ALICE
 from tests.helpers.scheduling import Quiet
-from webui.pages.new_job import defaults, to_form, to_submission
+from webui.pages.jobs.new_job import defaults, to_form, to_submission
 
 
 @pytest.fixture

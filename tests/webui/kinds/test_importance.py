@@ -18,7 +18,7 @@ from db.results import commit
 from jobs.outcome import Completed
 from tests.helpers.jobs import ALICE, HEADS, SITES, completed, importance_of, planned_job
 from webui.kinds import PAGES
-from webui.pages.new_job import defaults, to_form, to_submission
+from webui.pages.jobs.new_job import defaults, to_form, to_submission
 
 
 def finished(database: Database, kind: str) -> int:

@@ -20,7 +20,7 @@ from tests.helpers.attack_jobs import attack_spec, finished_attack, source_job
 from tests.helpers.databases import execute
 from tests.helpers.jobs import ALICE, completed
 from tests.helpers.scheduling import Quiet
-from tests.webui.pages.test_trees import stored
+from tests.webui.pages.results.test_trees import stored
 
 
 @pytest.fixture

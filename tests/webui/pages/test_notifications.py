@@ -11,7 +11,7 @@ from db.database import Database
 from db.ops import notifications
 from tests.helpers.databases import execute
 from tests.webui.seed import seed_job
-from webui.pages.new_job import to_form
+from webui.pages.jobs.new_job import to_form
 
 HOOK = {"name": "team", "address": "https://hooks.example.org/secret-path", "jobs": "failed"}
 

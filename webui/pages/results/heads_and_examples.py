@@ -21,8 +21,8 @@ from webui.context import attachment, choice, database
 from webui.figures.examples import show_arcs, show_head_words, show_tree, show_words
 from webui.figures.shown import show
 from webui.heads import url_values
-from webui.pages import matrices
-from webui.pages.explained import chosen_head, grid_of, pair_of, text_names
+from webui.pages.results import matrices
+from webui.pages.results.explained import chosen_head, grid_of, pair_of, text_names
 
 blueprint = Blueprint("results", __name__)
 

@@ -34,9 +34,11 @@ from webui.forms import controls
 from webui.forms.choices import Filled, open_or_take, with_head
 from webui.forms.known_models import known_models
 from webui.forms.labels import LABELS
-from webui.pages import comparison, new_job, study_sections
+from webui.pages.jobs import new_job
+from webui.pages.results import comparison
+from webui.pages.studies import sections
+from webui.pages.studies.picture import picture
 from webui.polling import conditional, jobs_version
-from webui.study_picture import picture
 
 PAGE = 25
 FIELDS = (
@@ -91,7 +93,7 @@ def _version(study: int) -> object:
 def show(study: int) -> str:
     """A study: its steps, and what they found so far."""
     found = studies.get_study(database(), study)
-    jobs = study_sections.jobs_of(found)
+    jobs = sections.jobs_of(found)
     return render_template(
         "study.html",
         study=found,
@@ -100,7 +102,7 @@ def show(study: int) -> str:
         allowed=allowed(found),
         pdf_reports=pdf.available(),
         others=[one for one in studies.list_studies(database(), 50) if one.id != study],
-        **study_sections.sections(study, jobs),
+        **sections.sections(study, jobs),
     )
 
 

@@ -24,7 +24,7 @@ from scheduler.comparison.sides import Side, parse_jobs, sides_of_jobs
 from webui.context import database, redirect
 from webui.figures.shown import show_of
 from webui.kinds import attack
-from webui.pages.many_jobs import ticked
+from webui.pages.jobs.many_jobs import ticked
 
 OFFERED = 30
 """Jobs that a job's page offers to compare it with, of each kind."""

@@ -21,7 +21,7 @@ from jobs.errors import InputError
 from jobs.inputs import data
 from jobs.settings import Settings
 from scheduler.submission.submit import check, submit
-from webui.pages.new_job import defaults, to_form, to_submission
+from webui.pages.jobs.new_job import defaults, to_form, to_submission
 
 ELSEWHERE = {"Origin": "https://elsewhere.example"}
 HOSTILE = "<b onclick=x>\"'"

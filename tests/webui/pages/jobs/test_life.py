@@ -16,7 +16,7 @@ from db.ops import retention
 from db.reads import jobs as job_reads
 from jobs.settings import load_settings
 from tests.helpers.apps import new_app
-from webui.pages.new_job import defaults, to_form
+from webui.pages.jobs.new_job import defaults, to_form
 
 
 def test_the_form_takes_deadline_priority_and_days(

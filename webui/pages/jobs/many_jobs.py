@@ -12,7 +12,7 @@ from scheduler.submission.many import ManyJobs, Outcome, act_on_many
 from webui.accounts import trail
 from webui.accounts.person import may_change
 from webui.context import MAX_ID, clean, database, integer, settings
-from webui.pages.job_list import PARAMETERS
+from webui.pages.jobs.job_list import PARAMETERS
 
 
 def carry_out(asked: ManyJobs) -> list[Outcome]:

@@ -23,7 +23,7 @@ from webui.console.examples import EXAMPLES, Example
 from webui.console.grid import grid
 from webui.context import attachment, redirect, settings
 from webui.figures.drawing import content
-from webui.pages import own_queries
+from webui.pages.console import own_queries
 
 MEDIA_TYPES = {
     "csv": "text/csv",

@@ -11,7 +11,7 @@ from db.queue import recurring
 from db.reads import job_list
 from jobs.settings import Settings
 from scheduler.submission.recurring import submit_due
-from webui.pages.new_job import defaults, to_form
+from webui.pages.jobs.new_job import defaults, to_form
 
 
 def form(submission: dict[str, Any], **changes: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from jobs.states import SHOWN_JOB_STATES
 from webui.accounts.person import own_name
 from webui.context import choice, database, settings, words
 from webui.contract import cursors
-from webui.pages import notices
+from webui.pages.jobs import notices
 from webui.polling import jobs_version
 
 PAGE = 25

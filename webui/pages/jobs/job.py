@@ -28,8 +28,8 @@ from webui.context import (
 )
 from webui.forms import controls
 from webui.kinds import PAGES
-from webui.pages import many_jobs, notices
-from webui.pages.job_list import JobList
+from webui.pages.jobs import many_jobs, notices
+from webui.pages.jobs.job_list import JobList
 from webui.polling import conditional, job_version
 from webui.terms import glossary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from webui.study_picture import GAP_X, HEIGHT, WIDTH, picture
+from webui.pages.studies.picture import GAP_X, HEIGHT, WIDTH, picture
 
 
 def jobs(**needs: tuple[str, ...]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_the_log_is_on_the_jobs_page(client: FlaskClient, logged: int) -> None:
 def test_older_lines_are_a_link_away(
     client: FlaskClient, logged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.pages.notices.SHOWN", 5)
+    monkeypatch.setattr("webui.pages.jobs.notices.SHOWN", 5)
     seen: list[str] = []
     address: str | None = f"/jobs/{logged}"
     while address:

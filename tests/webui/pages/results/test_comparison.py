@@ -20,7 +20,7 @@ from tests.helpers.attack_jobs import attack_spec, finished_attack
 from tests.helpers.attack_jobs import source_job as mined_job
 from tests.helpers.pruning_jobs import plan, run, source_job, submitted
 from tests.webui.api.answers import problems
-from tests.webui.pages.test_studies import finished_study
+from tests.webui.pages.studies.test_studies import finished_study
 
 API = "/api/v1/compare"
 DATA = {"path": "/d/rows.jsonl", "text_columns": ["text"], "label_column": "label"}

@@ -26,7 +26,7 @@ from webui.context import attachment, choice, clean, database, integer, redirect
 from webui.figures.shown import TITLES
 from webui.forms.known_models import known_models
 from webui.forms.quick_form import typed
-from webui.pages.lab_columns import Column, column_of, compare, export_of
+from webui.pages.lab.columns import Column, column_of, compare, export_of
 
 MOST = 6
 """Columns side by side."""

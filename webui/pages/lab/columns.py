@@ -19,7 +19,7 @@ from scheduler.figures.examples import ALL, shown_of
 from webui.context import database, settings
 from webui.figures.examples import show_arcs, show_tree, show_words
 from webui.figures.shown import ShownSentence
-from webui.pages.explained import chosen_head, grid_of, pair_of, text_names
+from webui.pages.results.explained import chosen_head, grid_of, pair_of, text_names
 
 PAIRS, HEADS = 6, 6
 """Strongest pairs of a column, and heads of a comparison."""

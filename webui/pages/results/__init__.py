@@ -1,0 +1,1 @@
+"""Pages of results: heads, examples, rankings, and jobs compared."""
