@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
     TimeoutError,
 )
 
-from db.console.grants import grant_views
+from db.console.postgresql.grants import grant_views
 from db.schema import published
 from db.transaction import Transaction
 from db.upgrades import (

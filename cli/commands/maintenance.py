@@ -16,7 +16,7 @@ import typer
 from cli.context import make_home, opened, out, print_json
 from cli.doctor import examine
 from cli.options import MAX_ID, AsJson, with_groups
-from db.console.role import console_role, create_console_role
+from db.console.postgresql.role import console_role, create_console_role
 from db.database import Database
 from db.ops import deletion, retention
 from db.ops.conditions import Level

@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 from db.backup import sqlite
 from db.backup.manifest import Manifest, Progress, quoted, read
 from db.backup.postgresql_restore import load
-from db.console.grants import grant_views
+from db.console.postgresql.grants import grant_views
 from db.database import Database
 from db.queue import claims
 from db.upgrades import code_revision, known_revisions

@@ -1,8 +1,9 @@
 """The common part of the processes that run the queries of the SQL console.
 
-`db.console.console` starts one process per query, running `db.console.sqlite` or
-`db.console.postgresql` under the operating system's limits. The process reads one request, a JSON
-object, from standard input, gives up the rights it does not need, and answers in JSON lines:
+`db.console.console` starts one process per query, running `db.console.sqlite_process` or
+`db.console.postgresql.query_process` under the operating system's limits. The process reads one
+request, a JSON object, from standard input, gives up the rights it does not need, and
+answers in JSON lines:
 
     {"ready": true}                          connected; the time limit starts
     {"columns": [...]}                       once

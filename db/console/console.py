@@ -2,8 +2,9 @@
 
 The database enforces what may be read, not a parser: on SQLite names that do not resolve and an
 authorizer, on PostgreSQL a role that owns nothing. The operating system enforces time and memory:
-every query runs in a process of its own (`db.console.sqlite`, `db.console.postgresql`; protocol in
-`db.console.child`). Queries take turns, and results are bounded in bytes where they are made.
+every query runs in a process of its own (`db.console.sqlite_process`,
+`db.console.postgresql.query_process`; protocol in `db.console.child`). Queries take turns, and
+results are bounded in bytes where they are made.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from urllib.parse import quote
 
 from sqlalchemy import make_url
 
-from db.console import bounded, parquet
+from db.console import parquet
 from db.console.downloads import Download, Downloads
 from db.console.messages import CONSOLE, NO_ROLE, check
 from db.console.ordering import ordered
+from db.console.postgresql import bounded
 from db.console.process import Answer
 from db.console.turns import TurnLimits, Turns
 from db.schema import metadata

@@ -21,6 +21,12 @@ START_SECONDS = 15.0
 GRACE_SECONDS = {"sqlite": 0.0, "postgresql": 2.0}
 """Time for PostgreSQL to cancel the query before the child is killed."""
 
+_MODULES = {
+    "sqlite": "db.console.sqlite_process",
+    "postgresql": "db.console.postgresql.query_process",
+}
+"""The modules that run a query, by dialect."""
+
 # Arguments: the module to run, then its import path. Python starts isolated and without site, so
 # nothing is imported that the module does not name.
 _START = (
@@ -135,7 +141,7 @@ def _program(dialect: str) -> list[str]:
     """The module that runs a query, and where it finds its imports."""
     # SQLite needs the standard library and this package alone; psycopg is installed anywhere.
     path = [str(Path(__file__).parents[2])] if dialect == "sqlite" else filter(None, sys.path)
-    return [f"db.console.{dialect}", *path]
+    return [_MODULES[dialect], *path]
 
 
 def _environment() -> dict[str, str]:

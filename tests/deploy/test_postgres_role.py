@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from db.console.console import Console
-from db.console.role import create_console_role
+from db.console.postgresql.role import create_console_role
 from db.database import Database
 from jobs.settings import Settings
 from tests.helpers.services import PostgreSQL, binary, running

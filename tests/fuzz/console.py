@@ -22,11 +22,11 @@ from typing import Any, Protocol
 
 import psycopg
 
-from db.console import bounded, postgresql
 from db.console.child import Refused
 from db.console.console import placed_views
-from db.console.role import console_role, create_console_role
-from db.console.sqlite import Guard
+from db.console.postgresql import bounded, query_process
+from db.console.postgresql.role import console_role, create_console_role
+from db.console.sqlite_process import Guard
 from db.database import Database
 from db.schema import metadata
 from db.views import VIEW_NAMES
@@ -67,7 +67,7 @@ class Session(Protocol):
 
 
 class SqliteSession:
-    """SQLite as `db.console.sqlite` sets it up."""
+    """SQLite as `db.console.sqlite_process` sets it up."""
 
     def __init__(self, database: Database) -> None:
         self._guard = Guard(placed_views())
@@ -89,10 +89,10 @@ class SqliteSession:
 
 
 class PostgresqlSession:
-    """PostgreSQL as `db.console.postgresql` sets it up; queries run in savepoints."""
+    """PostgreSQL as `db.console.postgresql.query_process` sets it up; queries run in savepoints."""
 
     def __init__(self, console_url: str) -> None:
-        self._connection = postgresql.connect(
+        self._connection = query_process.connect(
             {
                 "address": console_url.replace("+psycopg", ""),
                 "seconds": LIMIT_SECONDS,
@@ -107,11 +107,11 @@ class PostgresqlSession:
         connection = self._connection
         connection.execute("SAVEPOINT fuzz")
         try:
-            postgresql.check(connection, sql, VIEW_NAMES)
-            connection.execute((postgresql.DECLARE + sql).encode(), binary=True)
+            query_process.check(connection, sql, VIEW_NAMES)
+            connection.execute((query_process.DECLARE + sql).encode(), binary=True)
             return connection.execute(f"FETCH {ROWS} FROM q".encode()).fetchall()
         except psycopg.Error as error:
-            raise postgresql.translated(error) from None
+            raise query_process.translated(error) from None
         finally:
             connection.execute("ROLLBACK TO SAVEPOINT fuzz")
             connection.execute("DEALLOCATE ALL")

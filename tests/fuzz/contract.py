@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from db.console.role import create_console_role
+from db.console.postgresql.role import create_console_role
 from db.database import Database
 from jobs.settings import load_settings
 from tests.fuzz.report import Report

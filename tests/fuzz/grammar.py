@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from db.console.allowed import AGGREGATES, FUNCTIONS
-from db.console.sqlite import FUNCTIONS as SQLITE_FUNCTIONS
+from db.console.postgresql.allowed import AGGREGATES, FUNCTIONS
+from db.console.sqlite_process import FUNCTIONS as SQLITE_FUNCTIONS
 from db.schema import metadata
 from db.views import VIEWS
 

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 from werkzeug.routing import Rule
 
-from db.console.sqlite import Guard
+from db.console.sqlite_process import Guard
 from tests.fuzz import api, console, contract, data, siege
 from tests.fuzz.grammar import Grammar
 from tests.fuzz.report import Report
@@ -53,7 +53,7 @@ def test_postgresql_keeps_its_secrets(tmp_path: Path, postgres_server: str) -> N
 
 def test_an_escape_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Guard, "__call__", lambda *_: 0)  # an authorizer that allows everything
-    monkeypatch.setattr("db.console.sqlite._SHADOW", "SELECT 1")
+    monkeypatch.setattr("db.console.sqlite_process._SHADOW", "SELECT 1")
     report = Report(part="console")
     with console.made("sqlite", tmp_path, "") as (database, settings):
         one = console.Run(report, database, settings)

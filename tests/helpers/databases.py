@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from db.console.role import console_role
+from db.console.postgresql.role import console_role
 from db.database import Database
 
 

@@ -17,7 +17,7 @@ from db.backup.backup import back_up
 from db.backup.manifest import CopyError
 from db.backup.restore import REASON, restore
 from db.console.console import Console
-from db.console.role import create_console_role
+from db.console.postgresql.role import create_console_role
 from db.database import Database
 from db.queue import claims, lifecycle
 from db.results import commit as results

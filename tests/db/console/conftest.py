@@ -9,7 +9,7 @@ import pytest
 
 import db.console.console
 from db.console.console import Console
-from db.console.role import create_console_role
+from db.console.postgresql.role import create_console_role
 from db.database import Database
 from db.schema import metadata
 from jobs.settings import Settings

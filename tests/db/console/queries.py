@@ -12,10 +12,11 @@ import psycopg
 import pytest
 from sqlalchemy import inspect
 
-from db.console import child, postgresql
+from db.console import child
 from db.console.child import Output, Refused
 from db.console.console import Console
 from db.console.messages import error_of
+from db.console.postgresql import query_process
 from db.database import Database
 from jobs.errors import InputError
 
@@ -60,11 +61,11 @@ class DirectAnswer:
         return [json.loads(line) for line in said]
 
     def _run(self) -> None:
-        with closing(postgresql.connect(self._request)) as connection:
+        with closing(query_process.connect(self._request)) as connection:
             try:
-                postgresql.respond(connection, self._request, Output(self._request))
+                query_process.respond(connection, self._request, Output(self._request))
             except psycopg.Error as error:
-                raise postgresql.translated(error) from None
+                raise query_process.translated(error) from None
 
 
 def children() -> set[str]:

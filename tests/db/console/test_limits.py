@@ -8,7 +8,7 @@ from sqlalchemy import text
 import db.console.console
 import db.console.process
 from db.console.console import Console
-from db.console.role import console_role
+from db.console.postgresql.role import console_role
 from db.database import Database
 from jobs.errors import InputError
 from tests.db.console.queries import COUNTING, children, contents, message_of

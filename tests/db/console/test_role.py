@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from db.console.console import Console
-from db.console.role import LONGEST_NAME, console_role, create_console_role
+from db.console.postgresql.role import LONGEST_NAME, console_role, create_console_role
 from db.database import Database
 from jobs.errors import ConflictError, InputError, UnavailableError
 from jobs.settings import Settings

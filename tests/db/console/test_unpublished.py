@@ -12,7 +12,7 @@ import pytest
 
 from db.console.child import Refused
 from db.console.console import placed_views
-from db.console.sqlite import Guard
+from db.console.sqlite_process import Guard
 from db.database import Database
 from db.schema import metadata
 from db.views import VIEW_NAMES

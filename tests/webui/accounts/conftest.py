@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from db.console.role import create_console_role
+from db.console.postgresql.role import create_console_role
 from tests.helpers.databases import PostgresDatabases, sqlalchemy_url
 from tests.webui.accounts.people import Lab, open_lab
 

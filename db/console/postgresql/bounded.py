@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 
-from db.console.allowed import BOUNDED
+from db.console.postgresql.allowed import BOUNDED
 
 MAX_TEXT = 100_000
 """Longest text that a function or an operator makes, in bytes."""

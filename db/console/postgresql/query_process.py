@@ -1,8 +1,8 @@
 """The process that runs one query of the SQL console on PostgreSQL.
 
-The role limits what may be read (`db.console.role`). The tree that the server makes of the query
-tells what it consists of (`db.console.statement`). The cursor limits the statements: DECLARE takes
-one query and nothing else.
+The role limits what may be read (`db.console.postgresql.role`). The tree that the server makes of
+the query tells what it consists of (`db.console.postgresql.statement`). The cursor limits the
+statements: DECLARE takes one query and nothing else.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import ByteaLoader, StrDumper, TextBinaryLoader, TextLoader
 
-from db.console.bounded import TOO_LONG
 from db.console.child import Output, Refused, answer, limit, say
-from db.console.statement import Catalogue, Checker, References, Routine, parse, references
+from db.console.postgresql.bounded import TOO_LONG
+from db.console.postgresql.statement import (
+    Catalogue,
+    Checker,
+    References,
+    Routine,
+    parse,
+    references,
+)
 
 _ANALYSE = "PREPARE analysed AS\n"
 DECLARE = "DECLARE q NO SCROLL CURSOR FOR\n"

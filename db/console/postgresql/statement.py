@@ -6,7 +6,7 @@ misled by names. It is an allow-list: of nodes, types, functions and operators.
 
 It refuses what the role and the timeouts cannot limit: functions of the catalogue, which every role
 may call, and whatever makes long values or runs long without looking at interrupts. Growing values
-are made by the functions of `db.console.bounded` only.
+are made by the functions of `db.console.postgresql.bounded` only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from db.console.allowed import (
+from db.console.child import Refused
+from db.console.postgresql.allowed import (
     AGGREGATES,
     ANY_TEXT,
     ARRAYS,
@@ -34,7 +35,6 @@ from db.console.allowed import (
     WITHOUT_JSON,
     Type,
 )
-from db.console.child import Refused
 
 LONGEST_TREE = 4_000_000
 """Characters of a tree; a query of a few kB has a hundredth of it."""

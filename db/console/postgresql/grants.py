@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db.console.allowed import BOUNDED
+from db.console.postgresql.allowed import BOUNDED
 from db.transaction import Transaction
 from db.views import VIEW_NAMES
 

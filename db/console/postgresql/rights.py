@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from db.console import bounded
-from db.console.allowed import BOUNDED
-from db.console.grants import console_roles
+from db.console.postgresql import bounded
+from db.console.postgresql.allowed import BOUNDED
+from db.console.postgresql.grants import console_roles
 from db.transaction import Transaction
 
 _SETTINGS = {

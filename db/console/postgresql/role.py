@@ -12,11 +12,11 @@ import time
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from db.console import bounded
-from db.console.allowed import BOUNDED
-from db.console.functions import take_functions
-from db.console.grants import console_roles, grant_views
-from db.console.rights import Plan, plan, settings_of
+from db.console.postgresql import bounded
+from db.console.postgresql.allowed import BOUNDED
+from db.console.postgresql.functions import take_functions
+from db.console.postgresql.grants import console_roles, grant_views
+from db.console.postgresql.rights import Plan, plan, settings_of
 from db.database import Database
 from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse

@@ -2,7 +2,7 @@
 
 A function is here when its result is no longer than its arguments, and when it takes time that is
 about linear in them, or looks at interrupts. Those that make long values have a bounded version in
-`db.console.bounded`, which a query gets by the same name.
+`db.console.postgresql.bounded`, which a query gets by the same name.
 """
 
 from __future__ import annotations
