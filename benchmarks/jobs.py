@@ -21,7 +21,7 @@ from pathlib import Path
 import headwise
 from db.database import Database
 from db.reads import jobs as job_reads
-from jobs.inputs.data import open_rows
+from jobs.inputs.data.examples import open_rows
 from jobs.kinds.attribution import AttributionSpec
 from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_submission

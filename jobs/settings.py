@@ -524,7 +524,7 @@ class Settings(BaseModel):
 
     @property
     def uploads(self) -> Path:
-        """Folder of uploaded data files, see `jobs.inputs.uploads`."""
+        """Folder of uploaded data files, see `jobs.inputs.data.uploads`."""
         return self.home / "uploads"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.inputs.uploads import original_name
+from jobs.inputs.data.uploads import original_name
 
 LONGEST = 100
 """Characters of a name that lists sort by."""

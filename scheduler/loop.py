@@ -30,9 +30,9 @@ from db.queue import fair_share, lifecycle, planning, usage
 from db.queue.planning import Plan
 from db.queue.rebalance import balance
 from jobs.errors import HubUnavailableError, InputError, UnavailableError
-from jobs.inputs.data import open_rows
-from jobs.inputs.understood import Understood
-from jobs.inputs.uploads import remove_unused
+from jobs.inputs.data.examples import open_rows
+from jobs.inputs.data.understood import Understood
+from jobs.inputs.data.uploads import remove_unused
 from jobs.processes import systemd
 from jobs.processes.logs import bind_process, contained
 from jobs.processes.traces import configure_traces, end_traces, span

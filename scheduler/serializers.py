@@ -14,14 +14,14 @@ from db.reads import jobs as job_reads
 from db.reads.jobs import Job
 from db.reads.status import Status, status_of, statuses
 from jobs import formatting
-from jobs.inputs.understood import Understood
+from jobs.inputs.data.understood import Understood
 from jobs.settings import Settings
 from jobs.titles import OWN_TEXTS, data_name, model_name
 
 if TYPE_CHECKING:
     from db.ops.notifications import Notification, Recipient
     from db.results.matrices import StoredAt
-    from jobs.inputs.models import ModelFacts
+    from jobs.inputs.models.configuration import ModelFacts
     from scheduler.submission.matrices import Found, HeadOnExample
     from scheduler.submission.study import CheckedStudy, Study
     from scheduler.submission.submit import Checked

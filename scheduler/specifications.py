@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from jobs.inputs.uploads import original_name
+from jobs.inputs.data.uploads import original_name
 from jobs.kinds import DEFAULT, SPECS
 from jobs.specs.base import inner_model
 

@@ -28,7 +28,7 @@ from jobs.errors import (
     SignInError,
     UnavailableError,
 )
-from jobs.inputs.uploads import original_name
+from jobs.inputs.data.uploads import original_name
 from jobs.kinds import ranking_source
 from jobs.settings import Settings
 from webui import health

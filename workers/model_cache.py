@@ -9,7 +9,7 @@ import headwise
 from headwise import LoadedModel
 from headwise.attribution.memory import is_out_of_memory
 from headwise.errors import ModelNotFoundError
-from jobs.inputs.data import allowed_path
+from jobs.inputs.data.examples import allowed_path
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec
 

@@ -33,7 +33,7 @@ from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
-from jobs.inputs.tokenizing import TextError
+from jobs.inputs.models.tokenizing import TextError
 from jobs.outcome import Ending, Errored, HandedBack, LostLease, StopReason
 from jobs.processes.logs import about_attempt, bind_process
 from jobs.processes.traces import configure_traces, end_traces, span

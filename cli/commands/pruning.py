@@ -16,7 +16,7 @@ from cli.options import MAX_ID, AsJson, with_groups
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import HeadwiseError, nearest, refuse
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings, load_settings
 from jobs.specs.submission import parse_spec
 

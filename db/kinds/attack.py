@@ -17,7 +17,7 @@ from db.queue.examples import ExampleRow
 from db.results.bulk import insert_rows
 from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
-from jobs.inputs.models import label_order
+from jobs.inputs.models.configuration import label_order
 from jobs.kinds.attack import (
     AttackResult,
     AttackSpec,

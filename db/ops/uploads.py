@@ -5,7 +5,7 @@ from __future__ import annotations
 from db.database import Database
 from db.ops.retention import KEEPS_NO_TEXT
 from db.queue.sql import FINAL
-from jobs.inputs.uploads import IN_PATH
+from jobs.inputs.data.uploads import IN_PATH
 
 REFERRING = f"""
 SELECT spec FROM job

@@ -53,7 +53,7 @@ from db.results import digest, late_blocks
 from db.transaction import Transaction
 from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
-from jobs.inputs.understood import Understood, chance_warning
+from jobs.inputs.data.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
 from jobs.scheduling.plan import Lease
 from jobs.states import FINAL_JOB_STATES, JobState, ShardState

@@ -60,7 +60,7 @@ class Plan:
     fingerprint: str | None = None
     """The fingerprint of that data."""
     understood: str | None = None
-    """The reading of that data: JSON of `jobs.inputs.understood.Understood`."""
+    """The reading of that data: JSON of `jobs.inputs.data.understood.Understood`."""
     prepared: Prepared = NOTHING
     """The plan of the job's kind."""
 

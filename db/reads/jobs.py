@@ -20,7 +20,7 @@ from db.queue.sql import COMPUTED, ELAPSED, HELD
 from db.transaction import Transaction
 from headwise.models.labels import Outputs, outputs_of
 from jobs.errors import NotFoundError
-from jobs.inputs.understood import Understood
+from jobs.inputs.data.understood import Understood
 from jobs.outcome import AttemptOutcome
 from jobs.scheduling.estimates import RATE_WINDOW, Pieces, Range, recent_rate, remaining
 from jobs.states import FINAL_JOB_STATES, MAX_PLAN_TRIES, JobState, ShardState

@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from jobs.errors import InputError, refuse
-from jobs.inputs.data import allowed_path
-from jobs.inputs.formats import known_suffix
-from jobs.inputs.uploads import stored_uploads
+from jobs.inputs.data.examples import allowed_path
+from jobs.inputs.data.formats import known_suffix
+from jobs.inputs.data.uploads import stored_uploads
 from jobs.settings import Settings
 
 MOST_ENTRIES = 200

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from db.database import Database
 from db.queue.examples import text_hash, text_hashes
-from jobs.inputs.data import open_rows
-from jobs.inputs.rows import Summary
+from jobs.inputs.data.examples import open_rows
+from jobs.inputs.data.rows import Summary
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from db.database import Database
 from db.reads import jobs as job_reads
 from jobs.errors import NotFoundError, Problem, nearest
-from jobs.inputs.data import allowed_path
+from jobs.inputs.data.examples import allowed_path
 from jobs.kinds import SPECS
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec, Reference

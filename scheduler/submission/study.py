@@ -21,8 +21,8 @@ from db.reads import jobs as job_reads
 from db.reads import studies
 from jobs.errors import ConflictError, InputError, Problem, nearest, refuse
 from jobs.formatting import counted, time_range
-from jobs.inputs.data import Rows
-from jobs.inputs.models import model_facts
+from jobs.inputs.data.examples import Rows
+from jobs.inputs.models.configuration import model_facts
 from jobs.people import user_of
 from jobs.scheduling.plan import Estimate
 from jobs.settings import Settings

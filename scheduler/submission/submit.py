@@ -27,13 +27,13 @@ from db.reads.jobs import Job
 from headwise.models.labels import Labels, Outputs, UnknownLabelError, listed, read_labels
 from jobs.errors import InputError, NotFoundError, Problem, refuse
 from jobs.formatting import counted
-from jobs.inputs.data import Rows, data_file, open_rows
+from jobs.inputs.data.examples import Rows, data_file, open_rows
+from jobs.inputs.data.rows import Summary
+from jobs.inputs.data.summary import summarize
+from jobs.inputs.data.understood import Understood
 from jobs.inputs.hub import dataset_address
-from jobs.inputs.models import ModelFacts, label_order, model_facts
-from jobs.inputs.rows import Summary
-from jobs.inputs.summary import summarize
-from jobs.inputs.texts import try_texts
-from jobs.inputs.understood import Understood
+from jobs.inputs.models.configuration import ModelFacts, label_order, model_facts
+from jobs.inputs.models.texts import try_texts
 from jobs.kinds import DEFAULT, SPECS
 from jobs.people import highest_priority, priority_problems
 from jobs.processes.traces import span_of_past

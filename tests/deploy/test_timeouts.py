@@ -11,7 +11,9 @@ import db.database as database
 from cli import supervisor
 from cli.commands import processes
 from db.console import process as console
-from jobs.inputs import hub, tokenizing, uploads
+from jobs.inputs import hub
+from jobs.inputs.data import uploads
+from jobs.inputs.models import tokenizing
 from jobs.settings import Settings, load_settings
 from scheduler import broker
 from webui.server import bodies, connections, serve

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import InputError
-from jobs.inputs import reader_process
-from jobs.inputs.reader import MEMORY, ReadRequest, StoredRows, read_head, summarize_file
+from jobs.inputs.data import reader_process
+from jobs.inputs.data.reader import MEMORY, ReadRequest, StoredRows, read_head, summarize_file
 from tests.fuzz.memory import peak_mb
 from tests.fuzz.report import Report
 

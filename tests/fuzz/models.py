@@ -18,7 +18,7 @@ from typing import Any
 import headwise
 from headwise.errors import HeadwiseError
 from jobs.errors import InputError
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings, load_settings
 from jobs.specs.base import ModelSpec
 from tests.fuzz.memory import peak_mb

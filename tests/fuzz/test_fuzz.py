@@ -104,7 +104,7 @@ def test_no_data_file_breaks_a_reader() -> None:
 def test_a_fault_of_a_reader_would_be_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.inputs.formats._sniffed", lambda _: 1 // 0)
+    monkeypatch.setattr("jobs.inputs.data.formats._sniffed", lambda _: 1 // 0)
     report = Report(part="data")
     data.fuzz(report, tmp_path, data.Files(1), time.monotonic() + 3)
     assert any(one.startswith("ZeroDivisionError") for one in report.broken)

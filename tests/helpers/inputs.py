@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import InputError, Problem
-from jobs.inputs.data import open_rows
-from jobs.inputs.rows import Summary
+from jobs.inputs.data.examples import open_rows
+from jobs.inputs.data.rows import Summary
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 

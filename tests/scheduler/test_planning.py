@@ -12,8 +12,8 @@ from db.ops import fleet
 from db.ops.fleet import ProcessState
 from db.queue import planning
 from jobs.errors import InputError, Problem
-from jobs.inputs.data import Rows
-from jobs.inputs.rows import SelectedRow, Summarizer
+from jobs.inputs.data.examples import Rows
+from jobs.inputs.data.rows import SelectedRow, Summarizer
 from jobs.settings import Settings
 from scheduler import loop
 from scheduler.loop import Scheduler

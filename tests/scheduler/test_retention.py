@@ -14,7 +14,7 @@ from db.queue import claims, lifecycle
 from db.reads import job_list
 from db.reads import jobs as job_reads
 from db.results import commit
-from jobs.inputs.uploads import save_upload
+from jobs.inputs.data.uploads import save_upload
 from jobs.settings import Settings
 from scheduler.loop import Scheduler
 from scheduler.submission.control import control

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from headwise.errors import TokenizerError
-from jobs.inputs.tokenizing import TextError
+from jobs.inputs.models.tokenizing import TextError
 from workers import tokenizer_trial
 from workers.tokenizer_trial import TokenizerTrial
 

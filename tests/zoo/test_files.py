@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs.data import open_rows
+from jobs.inputs.data.examples import open_rows
 from jobs.kinds.attribution import AttributionSpec
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec

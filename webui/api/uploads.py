@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, cast
 from flask import Blueprint, request
 
 from jobs.errors import refuse
-from jobs.inputs.data import Preview, data_file, preview
-from jobs.inputs.uploads import save_upload
+from jobs.inputs.data.examples import Preview, data_file, preview
+from jobs.inputs.data.uploads import save_upload
 from webui.api.models.system import FileAnswer, FileBody, GuessedColumns, UploadAnswer
 from webui.context import settings
 from webui.contract.operations import operation, takes_files

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from jobs.errors import InputError, Problem
-from jobs.inputs.data import Preview, data_file, preview
+from jobs.inputs.data.examples import Preview, data_file, preview
 from jobs.inputs.folders import Listing, list_folder
 from jobs.settings import Settings
 

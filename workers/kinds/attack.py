@@ -10,7 +10,7 @@ from headwise.attack.evaluation import AttackResult as Predictions
 from headwise.attack.evaluation import evaluate_triggers
 from headwise.encoding import Text, encode
 from headwise.stats.attack import AttackSums
-from jobs.inputs.models import label_order
+from jobs.inputs.models.configuration import label_order
 from jobs.kinds.attack import AttackResult, AttackSpec, ModelOutcome, TriggerKind
 from jobs.kinds.triggers import Candidate, Cell, TextTokens, TriggerToken, merge
 from jobs.results.base import ExampleResult

@@ -23,7 +23,7 @@ from db.queue import claims, lifecycle
 from db.results import commit as results
 from db.upgrades import alembic_config, code_revision
 from jobs.errors import ConflictError, HeadwiseError, InputError, UnavailableError
-from jobs.inputs.data import allowed_path
+from jobs.inputs.data.examples import allowed_path
 from jobs.settings import Settings
 from tests.db.backup.conftest import silent
 from tests.helpers.databases import execute, one, rows

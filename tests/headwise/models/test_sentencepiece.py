@@ -10,7 +10,7 @@ import sentencepiece
 import headwise
 from benchmarks.tiny import tiny_model
 from headwise.errors import TokenizerError
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from tests.helpers.tiny import WORDS

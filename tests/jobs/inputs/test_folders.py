@@ -9,8 +9,8 @@ import pytest
 
 from jobs.errors import InputError
 from jobs.inputs import folders
+from jobs.inputs.data.uploads import save_upload
 from jobs.inputs.folders import list_folder, list_models
-from jobs.inputs.uploads import save_upload
 from jobs.settings import Settings, load_settings
 
 

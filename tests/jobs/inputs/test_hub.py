@@ -19,7 +19,7 @@ from huggingface_hub.errors import HTTPError
 
 from jobs.inputs import hub as hub_calls
 from jobs.inputs.hub import FILE_FORMATS
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
 from tests.helpers.inputs import CONFIG, read_rows, refused
@@ -137,7 +137,7 @@ import sys
 from pathlib import Path
 from jobs.errors import InputError
 from jobs.inputs import hub
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 hub.SECONDS = 1.0
@@ -283,7 +283,7 @@ def test_a_folder_beside_the_process_is_no_dataset(
     (tmp_path / name / "test.csv").write_text("text,label\nnot to be read,0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("jobs.inputs.data.hub_is_away", lambda _: False)
+    monkeypatch.setattr("jobs.inputs.data.examples.hub_is_away", lambda _: False)
     spec = DataSpec(dataset=name, split="test", text_columns=("text",))
     refused(lambda: read_rows(spec, settings), "data.dataset: cannot be loaded", name)
 

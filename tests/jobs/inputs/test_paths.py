@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs.data import allowed_path
-from jobs.inputs.models import model_facts
+from jobs.inputs.data.examples import allowed_path
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec, ModelSpec
 from tests.helpers.inputs import data_file, model_folder, read_rows, refused

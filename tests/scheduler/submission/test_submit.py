@@ -15,7 +15,7 @@ from db.ops import fleet
 from db.ops.fleet import ProcessState
 from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError
-from jobs.inputs.models import ModelFacts
+from jobs.inputs.models.configuration import ModelFacts
 from jobs.settings import Settings
 from jobs.specs.submission import parse_spec, spec_hash
 from scheduler.submission import submit as submit_module

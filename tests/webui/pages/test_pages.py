@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from db import schema
 from db.database import Database
-from jobs.inputs.understood import Understood
+from jobs.inputs.data.understood import Understood
 from jobs.states import SHOWN_JOB_STATES
 from webui.contract import cursors
 

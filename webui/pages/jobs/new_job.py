@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 
 from db.reads import jobs as job_reads
 from jobs.errors import InputError, LimitError, Problem, nearest, refuse
-from jobs.inputs.uploads import save_upload
+from jobs.inputs.data.uploads import save_upload
 from jobs.kinds import DEFAULT, SPECS
 from jobs.people import highest_priority
 from jobs.scheduling.recurring import Recurring

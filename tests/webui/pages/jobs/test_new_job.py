@@ -18,7 +18,7 @@ from db.database import Database
 from db.reads import job_list
 from db.reads import jobs as job_reads
 from jobs.errors import InputError
-from jobs.inputs import data
+from jobs.inputs.data import examples
 from jobs.settings import Settings
 from scheduler.submission.submit import check, submit
 from webui.pages.jobs.new_job import defaults, to_form, to_submission
@@ -282,13 +282,13 @@ def test_the_live_check_reads_a_file_once(
     client: FlaskClient, submission: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = data.summarize_file
+    real = examples.summarize_file
 
     def counted(asked: Any, *into: Any) -> Any:
         read.append(asked.name)
         return real(asked, *into)
 
-    monkeypatch.setattr(data, "summarize_file", counted)
+    monkeypatch.setattr(examples, "summarize_file", counted)
     spec = submission["spec"]
     form = {
         "kind": "attribution",

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwise.models.labels import read_labels
-from jobs.inputs.summary import summarize
-from jobs.inputs.understood import Understood, chance_warning
+from jobs.inputs.data.summary import summarize
+from jobs.inputs.data.understood import Understood, chance_warning
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 

@@ -9,7 +9,7 @@ import pytest
 
 from headwise.models.families import FAMILIES
 from headwise.models.files import MAX_LABELS
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from tests.helpers.inputs import model_folder, refused

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import InputError, UnavailableError
-from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
+from jobs.inputs.data.reader import ReadRequest, StoredRows, read_head, summarize_file
 from jobs.processes import limited_process
 
 

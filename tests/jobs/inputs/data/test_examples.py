@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.inputs.data import preview
+from jobs.inputs.data.examples import preview
 from jobs.settings import Settings
 from tests.helpers.data_files import SUFFIXES, spec_of, table_file, written
 from tests.helpers.inputs import LABELS, data_file, read_rows, refused

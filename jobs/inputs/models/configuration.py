@@ -22,9 +22,9 @@ from headwise.models.files import (
 )
 from headwise.models.labels import Outputs, label_names, label_notes, outputs_of
 from jobs.errors import InputError, refuse
-from jobs.inputs.data import allowed_path
+from jobs.inputs.data.examples import allowed_path
 from jobs.inputs.hub import in_time
-from jobs.inputs.tokenizing import try_file
+from jobs.inputs.models.tokenizing import try_file
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs.errors import InputError, refuse
-from jobs.inputs.data import preview
-from jobs.inputs.formats import SUFFIXES, known_suffix
+from jobs.inputs.data.examples import preview
+from jobs.inputs.data.formats import SUFFIXES, known_suffix
 from jobs.settings import Settings
 
 UNUSED_SECONDS = 86_400.0

@@ -161,7 +161,7 @@ class _Process:
 
     def __enter__(self) -> _Process:
         self._child = start(
-            "jobs.inputs.tokenizer_process",
+            "jobs.inputs.models.tokenizer_process",
             stderr=subprocess.DEVNULL,  # panics write their stacks there
             environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
         )

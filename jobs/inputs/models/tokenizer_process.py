@@ -1,8 +1,8 @@
 """The process that tries a tokenizer, under the operating system's limits.
 
-`jobs.inputs.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern that
-takes for ever, costs this process and no other. It reads one request, a JSON object, from standard
-input and answers in JSON lines:
+`jobs.inputs.models.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern
+that takes for ever, costs this process and no other. It reads one request, a JSON object, from
+standard input and answers in JSON lines:
 
     {"vocabulary": largest id of the vocabulary}        the tokenizer was read
     {"done": count, "largest_type": type, "lengths": [tokens, ...]}

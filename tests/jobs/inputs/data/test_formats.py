@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs.formats import known_suffix, open_table
+from jobs.inputs.data.formats import known_suffix, open_table
 
 TWO = [{"text": "a b", "label": "0"}, {"text": "c", "label": "1"}]
 TWO_JSON = [{"text": "a b", "label": 0}, {"text": "c", "label": 1}]

@@ -1,10 +1,10 @@
 """The process that reads one data file, under the operating system's limits.
 
-`jobs.inputs.reader` starts it: a file that unpacks to gigabytes, or takes minutes, costs this
+`jobs.inputs.data.reader` starts it: a file that unpacks to gigabytes, or takes minutes, costs this
 process and no other. It reads one request, a JSON object, from standard input and answers with one
 in a line:
 
-    {"summary": {...}}                                      what `jobs.inputs.rows` has learnt, or
+    {"summary": {...}}                                      what `.rows` has learnt, or
     {"format": ..., "heads": [{column: value, ...}, ...]}   the first rows, or
     {"problems": [{"field": ..., "value": ..., "message": ..., "remedy": ...}]}, or
     {"memory": true}                                        there was not enough
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import InputError, nearest, refuse, shorten
-from jobs.inputs.formats import Row, Table, open_table
-from jobs.inputs.rows import SelectedRow, Summarizer, drawn
+from jobs.inputs.data.formats import Row, Table, open_table
+from jobs.inputs.data.rows import SelectedRow, Summarizer, drawn
 from jobs.processes.limits import limit_process
 
 PREVIEW_CHARACTERS = 300

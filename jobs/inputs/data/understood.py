@@ -12,7 +12,7 @@ from jobs.formatting import counted, percent
 
 if TYPE_CHECKING:
     from headwise.models.labels import Labels
-    from jobs.inputs.rows import Summary
+    from jobs.inputs.data.rows import Summary
     from jobs.specs.base import DataSpec
 
 SHOWN_LABELS = 20

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import cast
 
 from jobs.errors import HubUnavailableError, refuse
-from jobs.inputs.columns import Columns, guess_columns
-from jobs.inputs.formats import Row
+from jobs.inputs.data.columns import Columns, guess_columns
+from jobs.inputs.data.formats import Row
+from jobs.inputs.data.reader import ReadRequest, StoredRows, read_head, summarize_file
+from jobs.inputs.data.reader_process import selected_row
+from jobs.inputs.data.rows import SelectedRow, Summarizer, Summary, drawn
 from jobs.inputs.hub import dataset_address, hub_is_away
-from jobs.inputs.reader import ReadRequest, StoredRows, read_head, summarize_file
-from jobs.inputs.reader_process import selected_row
-from jobs.inputs.rows import SelectedRow, Summarizer, Summary, drawn
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 
@@ -131,7 +131,7 @@ def preview(path: Path, settings: Settings, name: str = "", rows: int = LOOKED_A
 
 
 def touch_upload(path: Path, settings: Settings) -> None:
-    """Say that an upload is in use, see `jobs.inputs.uploads`; other files stay as they are."""
+    """Say that an upload is in use (`jobs.inputs.data.uploads`); other files stay as they are."""
     if path.is_relative_to(settings.uploads.resolve()):
         with suppress(OSError):
             os.utime(path)

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager
 from headwise.errors import TokenizerError
 from jobs.errors import refuse
 from jobs.formatting import counted
-from jobs.inputs.data import Rows, allowed_path
-from jobs.inputs.models import ModelFacts, unfit
-from jobs.inputs.rows import LongText, Summary
-from jobs.inputs.tokenizing import TextError, Tried, count_longer, try_file
+from jobs.inputs.data.examples import Rows, allowed_path
+from jobs.inputs.data.rows import LongText, Summary
+from jobs.inputs.models.configuration import ModelFacts, unfit
+from jobs.inputs.models.tokenizing import TextError, Tried, count_longer, try_file
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from jobs.inputs import uploads as uploads_module
-from jobs.inputs.uploads import original_name, remove_unused, save_upload
+from jobs.inputs.data import uploads as uploads_module
+from jobs.inputs.data.uploads import original_name, remove_unused, save_upload
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 from tests.helpers.inputs import read_rows, refused

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs.errors import InputError, Problem, UnavailableError, refuse
-from jobs.inputs.rows import LongText, SelectedRow, Summary
+from jobs.inputs.data.rows import LongText, SelectedRow, Summary
 from jobs.processes.limited_process import ask, end, start
 
 MEMORY = 1 << 30
@@ -106,7 +106,7 @@ class _Process:
 
     def answer(self) -> Mapping[str, Any]:
         """Return its answer. Raises InputError and UnavailableError."""
-        child = start("jobs.inputs.reader_process", files=self._files)
+        child = start("jobs.inputs.data.reader_process", files=self._files)
         timer = threading.Timer(self.request.seconds, self._end, (child,))
         timer.daemon = True
         timer.start()

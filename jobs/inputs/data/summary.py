@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import InputError, Problem
-from jobs.inputs.data import allowed_path, summarize_rows, touch_upload
-from jobs.inputs.rows import Summary
+from jobs.inputs.data.examples import allowed_path, summarize_rows, touch_upload
+from jobs.inputs.data.rows import Summary
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 

@@ -14,7 +14,7 @@ from benchmarks.architectures import PAGE
 from benchmarks.tiny import END, tiny_model
 from headwise.models.families import FAMILIES, NOT_COMPUTED, NOT_FROM_TEXT
 from jobs.errors import InputError
-from jobs.inputs.models import model_facts
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from tests.helpers.inputs import TOKENIZER, raw_submission, refused

@@ -18,8 +18,8 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 import headwise
 from db.database import Database
 from headwise.errors import ModelError, ModelNotFoundError
-from jobs.inputs import tokenizing
-from jobs.inputs.models import model_facts
+from jobs.inputs.models import tokenizing
+from jobs.inputs.models.configuration import model_facts
 from jobs.settings import Settings
 from jobs.specs.base import ModelSpec
 from scheduler.submission.submit import check

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from jobs.errors import InputError
-from jobs.inputs import data, summary
-from jobs.inputs.rows import LongText, SelectedRow, Summarizer, Summary
-from jobs.inputs.summary import summarize
-from jobs.inputs.uploads import save_upload
+from jobs.inputs.data import examples, summary
+from jobs.inputs.data.rows import LongText, SelectedRow, Summarizer, Summary
+from jobs.inputs.data.summary import summarize
+from jobs.inputs.data.uploads import save_upload
 from jobs.settings import Settings
 from jobs.specs.base import DataSpec
 
@@ -24,8 +24,8 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self.real = data.summarize_file
-        monkeypatch.setattr(data, "summarize_file", self.read)
+        self.real = examples.summarize_file
+        monkeypatch.setattr(examples, "summarize_file", self.read)
         monkeypatch.setattr(summary, "_memory", summary._Memory())
 
     def read(self, request: Any) -> Any:
@@ -169,13 +169,13 @@ def looked_at(rows: list[SelectedRow]) -> Summary:
 def test_labels_are_remembered_up_to_a_number_and_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [SelectedRow(n, f"line {n}", ("a",), label) for n, label in enumerate("abacd")]
     assert looked_at(rows).all_labels
-    monkeypatch.setattr("jobs.inputs.rows.MOST_LABELS", 2)
+    monkeypatch.setattr("jobs.inputs.data.rows.MOST_LABELS", 2)
     found = looked_at(rows)
     assert (found.labels, found.counts) == (("a", "b"), (2, 1))
     assert (found.examples, found.all_labels) == (5, False)
     assert looked_at(rows[:3]).all_labels
-    monkeypatch.setattr("jobs.inputs.rows.MOST_LABELS", 9)
-    monkeypatch.setattr("jobs.inputs.rows.LABEL_CHARACTERS", 9)
+    monkeypatch.setattr("jobs.inputs.data.rows.MOST_LABELS", 9)
+    monkeypatch.setattr("jobs.inputs.data.rows.LABEL_CHARACTERS", 9)
     assert looked_at(rows).labels == ("a", "b", "c")  # with their quotes
 
 
@@ -188,8 +188,8 @@ def test_rows_of_a_submission_are_not_remembered(settings: Settings, reads: Read
 
 
 def test_the_longest_texts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.inputs.rows.LONGEST_CHARACTERS", 100)
-    monkeypatch.setattr("jobs.inputs.rows.LONGEST_TEXTS", 4)
+    monkeypatch.setattr("jobs.inputs.data.rows.LONGEST_CHARACTERS", 100)
+    monkeypatch.setattr("jobs.inputs.data.rows.LONGEST_TEXTS", 4)
     sizes = (3, 200, 60, 50, 30, 5, 30)
     rows = [
         SelectedRow(n, f"line {n + 1}", ("x" * (size - 1), "y"), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.inputs.columns import guess_columns
+from jobs.inputs.data.columns import guess_columns
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from db.database import Database
 from headwise.models.files import GIVE_TOKEN_TYPES
 from jobs.errors import InputError
-from jobs.inputs import summary, texts
-from jobs.inputs.rows import LONGEST_TEXTS
+from jobs.inputs.data import summary
+from jobs.inputs.data.rows import LONGEST_TEXTS
+from jobs.inputs.models import texts
 from jobs.settings import Settings
 from scheduler.submission import submit
 from scheduler.submission.submit import Checked, check
