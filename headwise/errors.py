@@ -43,7 +43,7 @@ class UnsafeWeightsError(ModelError):
 
 
 class UnsupportedModelError(ModelError):
-    """The model is no sequence classifier, or its architecture is not supported."""
+    """The model is not a sequence classifier, or its architecture is not supported."""
 
 
 class TokenizerError(ModelError):

@@ -71,7 +71,7 @@ def checked_name(name: str, field: str = "user") -> str:
     if max(len(shown), len(folded)) > LONGEST_NAME:
         raise refuse(field, name, f"is longer than {LONGEST_NAME} characters", "Shorten it.")
     if any(unicodedata.category(one) in ("Cc", "Cf", "Cs", "Co", "Cn") for one in shown):
-        raise refuse(field, name, "has invisible characters", "Type it anew.")
+        raise refuse(field, name, "has invisible characters", "Type it again.")
     return shown
 
 
@@ -102,7 +102,7 @@ def user_of(given: Any) -> Any:
         return given
     folded = fold(given)
     if own and not own.for_others and folded != fold(own.name):
-        message = "is somebody else; jobs are submitted in one's own name"
+        message = "is another user; jobs are submitted in your own name"
         raise InputError(
             Problem(field="user", value=given, message=message, remedy="Leave it out.")
         )

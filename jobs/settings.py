@@ -206,12 +206,12 @@ class Settings(BaseModel):
     user_leases: int = Field(
         default=0,
         ge=0,
-        description="Most shards of one user that run at a time in a queue; 0 is no limit.",
+        description="Most shards of one user that run at a time in a queue; 0 means no limit.",
     )
     queue_leases: int = Field(
         default=0,
         ge=0,
-        description="Most shards that run at a time in a queue; 0 is no limit.",
+        description="Most shards that run at a time in a queue; 0 means no limit.",
     )
     user_weights: str = Field(
         default="",
@@ -266,15 +266,15 @@ class Settings(BaseModel):
         default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
     )
     max_jobs_per_user: int = Field(
-        default=0, ge=0, description="Most unfinished jobs of one user; 0 is no limit."
+        default=0, ge=0, description="Most unfinished jobs of one user; 0 means no limit."
     )
     max_examples_per_job: int = Field(
-        default=0, ge=0, description="Most examples of one job; 0 is no limit."
+        default=0, ge=0, description="Most examples of one job; 0 means no limit."
     )
     max_queued_examples_per_user: int = Field(
         default=0,
         ge=0,
-        description="Most examples of one user that wait in unfinished jobs; 0 is no limit.",
+        description="Most examples of one user that wait in unfinished jobs; 0 means no limit.",
     )
     keep_days: float = Field(
         default=0.0,
@@ -402,9 +402,11 @@ class Settings(BaseModel):
         ways = [way.strip().lower() for way in value.split(",") if way.strip()]
         for way in ways:
             if way not in (*WAYS, NO_SIGN_IN):
-                raise ValueError(f"{way!r} is no way to sign in. {nearest(way, (*WAYS, 'none'))}")
+                raise ValueError(
+                    f"{way!r} is not a way to sign in. {nearest(way, (*WAYS, 'none'))}"
+                )
         if NO_SIGN_IN in ways and len(ways) > 1:
-            raise ValueError("names none beside ways to sign in")
+            raise ValueError("combines none with ways to sign in")
         return ",".join(dict.fromkeys(ways))
 
     @field_validator("oidc_issuer")
@@ -431,7 +433,7 @@ class Settings(BaseModel):
             try:
                 ip_network(network.strip(), strict=False)
             except ValueError:
-                raise ValueError(f"{network.strip()!r} is no address or network") from None
+                raise ValueError(f"{network.strip()!r} is not an address or network") from None
         return value
 
     @property
@@ -458,10 +460,10 @@ class Settings(BaseModel):
         if "oidc" in self.ways and not (self.oidc_issuer and self.oidc_client_id):
             missing = f"HEADWISE_OIDC_{'CLIENT_ID' if self.oidc_issuer else 'ISSUER'}"
             raise refuse(
-                missing, None, "is needed by HEADWISE_AUTH=oidc", "See docs/howto/accounts.md."
+                missing, None, "is required by HEADWISE_AUTH=oidc", "See docs/howto/accounts.md."
             )
         if "proxy" in self.ways and not self.trusted_proxies:
-            message = "is needed by HEADWISE_AUTH=proxy: whose header is believed"
+            message = "is required by HEADWISE_AUTH=proxy: it says whose header is trusted"
             remedy = "Set it to the proxy's address."
             raise refuse("HEADWISE_TRUSTED_PROXIES", None, message, remedy)
         if self.is_local:
@@ -604,8 +606,8 @@ def settings_page() -> str:
         f"Each value may be read from a file, which keeps secrets out of the environment: "
         f"`{PREFIX}DATABASE_URL{FILE}=/run/secrets/database-url`.",
         "",
-        f"`{'` and `'.join(OF_CLIENTS)}` are no settings of an installation but say where it is,",
-        "to the client and the command line ([login.md](../howto/login.md)).",
+        f"`{'` and `'.join(OF_CLIENTS)}` are not settings of an installation: they tell where it",
+        "is, to the client and the command line ([login.md](../howto/login.md)).",
         "",
     ]
     lines += ["| key | default | meaning |", "| --- | --- | --- |"]

@@ -255,7 +255,7 @@ def _on_http_error(error: HTTPException) -> Response:
     elif status in _REFUSALS:
         message, remedy = _REFUSALS[status]
     elif status is HTTPStatus.NOT_FOUND:
-        message, remedy = "nothing has this address", "Start from the list of jobs."
+        message, remedy = "there is nothing at this address", "Start from the list of jobs."
         if wants_json():
             remedy = "GET /api/v1/openapi.json lists every address."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:

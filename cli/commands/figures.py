@@ -117,7 +117,7 @@ def assigned(given: str) -> tuple[str, str]:
     """The choice and the value of `KEY=VALUE`. Raises InputError for anything else."""
     name, equals, value = given.partition("=")
     if not equals:
-        raise refuse("--set", given, "is no assignment", "Write KEY=VALUE.")
+        raise refuse("--set", given, "is not an assignment", "Write KEY=VALUE.")
     return name, value
 
 

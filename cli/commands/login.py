@@ -57,7 +57,7 @@ def logout(
     address = logins.checked_address("URL", url) if url else known.current
     if address is None or address not in known.tokens:
         listed = f"You are logged in to {', '.join(known.tokens)}." if known.tokens else ""
-        message = "is no server that you are logged in to" if url else "you are not logged in"
+        message = "is not a server that you are logged in to" if url else "you are not logged in"
         raise refuse("URL", url or None, message, listed)
     logins.write(known.without(address))
     out.print(f"Logged out of {address}.")
@@ -120,7 +120,7 @@ def _read_token(address: str, from_stdin: bool) -> str:
     if not token:
         raise refuse("token", None, "is missing on standard input", "Write it as one line.")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise refuse("token", None, "has characters that no token has", "Copy it anew.")
+        raise refuse("token", None, "has characters that no token has", "Copy it again.")
     return token
 
 

@@ -119,7 +119,7 @@ def _find(store: Store, name: str, user: str) -> int:
     known = {one["name"]: one for one in store.recipients() if _is_of(store, one, user)}
     if name not in known:
         remedy = nearest(name, known) if known else "`headwise notify list` lists them."
-        raise refuse("NAME", name, "is no recipient", remedy)
+        raise refuse("NAME", name, "is not a recipient", remedy)
     return int(known[name]["id"])
 
 
@@ -130,5 +130,5 @@ def _is_of(store: Store, one: Facts, user: str) -> bool:
 def _check_user(store: Store, user: str) -> None:
     """Raise InputError where a user is given to a server, which knows whose the token is."""
     if store.address is not None and user:
-        message = f"is not for {store.address}: recipients there are of who has the token"
+        message = f"is not for {store.address}: recipients there belong to the owner of the token"
         raise refuse("--user", user, message, "Leave it out.")

@@ -105,7 +105,7 @@ def _chosen(store: Store, job: int) -> int:
     choice = store.pruning(job)["choice"]
     if choice is None or choice["chosen_mask"] is None:
         remedy = "Submit it with `within`, and wait until it has succeeded."
-        raise refuse("--chosen", None, f"job {job} has chosen nothing", remedy)
+        raise refuse("--chosen", None, f"job {job} has not chosen a point", remedy)
     return int(choice["chosen_mask"])
 
 

@@ -103,13 +103,13 @@ def read(folder: Path) -> Manifest:
         raw = json.loads((folder / NAME).read_text(encoding="utf-8"))
         found = Manifest(**{**raw, "content": Content(**raw["content"])})
     except OSError as error:
-        reason = f"is no backup: its {NAME} cannot be read: {error.strerror}"
+        reason = f"is not a backup: its {NAME} cannot be read: {error.strerror}"
         raise refuse("FROM", str(folder), reason, "Name a folder of `headwise backup`.") from None
     except (ValueError, TypeError, KeyError):
-        reason = f"is no backup that this release knows: its {NAME} has another form"
+        reason = f"is not a backup that this release knows: its {NAME} has another form"
         raise refuse("FROM", str(folder), reason, "Use the release that made it.") from None
     if any(".." in Path(path).parts or Path(path).is_absolute() for path in found.files):
-        raise refuse("FROM", str(folder), f"is no backup: its {NAME} names files outside of it")
+        raise refuse("FROM", str(folder), f"is not a backup: its {NAME} names files outside of it")
     if found.format != FORMAT:
         reason = f"has format {found.format}, this release knows {FORMAT}"
         raise refuse("FROM", str(folder), reason, "Use the release that made it.")

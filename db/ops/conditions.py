@@ -354,7 +354,7 @@ def _console(
     broken = {(host, one.console_error) for host, one in reports if one.console_error}
     for host, error in sorted(broken):
         message = f"The SQL console does not work{f' on {host}' if host else ''}: {error}"
-        remedy = "`headwise doctor --create-console-role` makes its role anew."
+        remedy = "`headwise doctor --create-console-role` makes its role again."
         yield _fail(Subject.CONSOLE, _sentence(message), remedy)
     if broken:
         return

@@ -246,7 +246,7 @@ def by_name(database: Database, names: Sequence[str], user: str) -> list[int]:
     unknown = [name for name in names if name not in known]
     if unknown:
         remedy = nearest(unknown[0], known) if known else "`headwise notify add` adds one."
-        raise refuse("notify", unknown[0], "is no recipient", remedy)
+        raise refuse("notify", unknown[0], "is not a recipient", remedy)
     return [known[name] for name in names]
 
 

@@ -128,7 +128,7 @@ class Order:
             return NEWEST
         by = text.removeprefix("-")
         if by not in SORTS:
-            raise refuse("sort", text, "is no column to sort by", nearest(by, SORTS))
+            raise refuse("sort", text, "is not a column to sort by", nearest(by, SORTS))
         return cls(by=by, descending=text.startswith("-"))
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ from headwise.client.errors import (
 )
 from headwise.errors import OptionError
 
-NO_ADDRESS = "nothing has this address"
+NO_ADDRESS = "there is nothing at this address"
 """The server's words for a request that it does not know."""
 SAME_RELEASE = "Use the same release on both sides."
 RETRY_SECONDS = 60.0

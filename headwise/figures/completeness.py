@@ -75,7 +75,9 @@ def completeness(rows: Sequence[Mapping[str, Any]], sources: Sequence[Source] = 
         columns=(*["panel"][: len(panels)], "site", "quantile", "residual", "points"),
         rows=residuals,
         caption=caption(
-            title, "The residual is what an attribution lacks to the change of the target.", sources
+            title,
+            "The residual is the part of the target's change that the attributions miss.",
+            sources,
         ),
     )
 

@@ -143,7 +143,7 @@ def read_labels(values: Iterable[object], names: Sequence[str]) -> Labels:
             # Of a column of names with one typing error, that row is named.
             named = texts[0] in exact or texts[0].casefold() in folded
             at = failed if named else row
-            raise UnknownLabelError(at, column[at], "is no label of the model")
+            raise UnknownLabelError(at, column[at], "is not a label of the model")
     return Labels(indices=tuple(indices), by="index")
 
 
@@ -159,7 +159,7 @@ def label_index(label: object, names: Sequence[str], where: str) -> int:
         number = float(label)
         if number.is_integer() and 0 <= number < len(names):
             return int(number)
-    raise OptionError(f"{where}: {label!r} is no label of the model; it has {listed(names)}")
+    raise OptionError(f"{where}: {label!r} is not a label of the model; it has {listed(names)}")
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

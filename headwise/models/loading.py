@@ -249,7 +249,7 @@ def _read_model(files: ModelFiles, config: Any, dtype: torch.dtype) -> PreTraine
     missing = sorted(report["missing_keys"])
     if missing:
         raise UnsupportedModelError(
-            f"the weights in '{files.folder}' lack {', '.join(missing[:3])}"
+            f"the weights in '{files.folder}' are missing {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}: they would be random; is it a classifier?"
         )
     loaded: PreTrainedModel = model
@@ -274,6 +274,6 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except Exception as error:  # foreign code, and any files
         reason = in_words(error)
         if "tiktoken" in reason:  # what transformers tries after SentencePiece
-            reason = "its .model file is no SentencePiece model; save the tokenizer again"
+            reason = "its .model file is not a SentencePiece model; save the tokenizer again"
         raise TokenizerError(f"the tokenizer in '{folder}' cannot be read: {reason}") from error
     return tokenizer

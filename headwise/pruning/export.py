@@ -165,7 +165,7 @@ def _read_recipe(path: Path) -> tuple[tuple[Site, ...], Mask, list[Cut]]:
             row[heads] = True
         cuts = [_read_cut(cut) for cut in recipe["cuts"]]
     except (*FAILURES, UnicodeDecodeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
         raise ModelError(f"'{path}' cannot be read: {reason}; export the model again") from error
     return sites, removed, cuts
 

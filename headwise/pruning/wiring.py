@@ -132,7 +132,7 @@ class Watch:
             if (columns.sum(1) == 1).all():
                 return name, columns
             raise UnsupportedModelError("its heads are mixed before its output projection")
-        raise UnsupportedModelError("its output projection is no plain linear layer")
+        raise UnsupportedModelError("its output projection is not a plain linear layer")
 
 
 def _is_product(module: nn.Module, given: Tensor, output: object) -> bool:

@@ -94,7 +94,7 @@ class AttributionSpec(JobSpec):
         return Problem(field="target", value="gold", message=message, remedy=remedy)
 
     def misfits(self, labels: tuple[str, ...], outputs: Outputs) -> list[Problem]:
-        """A target that is no label of the model, or what numbers (regression) do not have."""
+        """A target that is not a label of the model, or what numbers (regression) do not have."""
         if outputs is Outputs.NUMBERS:
             return self._misfits_of_numbers(labels)
         if self.target in ("predicted", "gold", *labels):

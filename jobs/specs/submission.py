@@ -121,7 +121,7 @@ class Submission(Kept):
         if not isinstance(value, Mapping):
             return value
         if (kind := _kind_of(value)) not in SPECS:
-            raise PydanticCustomError(UNKNOWN_KIND, "is no kind of job")
+            raise PydanticCustomError(UNKNOWN_KIND, "is not a kind of job")
         return read_strictly(SPECS[kind], value)
 
     @field_validator("deadline", mode="before")

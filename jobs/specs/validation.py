@@ -29,7 +29,7 @@ _TIME = "must be a time with its zone, such as 2026-11-30T08:00+01:00"
 _WORDS = {
     "at": "{message}",
     "value_error": "{error}",
-    UNKNOWN_KIND: "is no kind of job",
+    UNKNOWN_KIND: "is not a kind of job",
     "missing": "is missing",
     "extra_forbidden": "unknown key",
     "invalid_key": "has a key that is not text",

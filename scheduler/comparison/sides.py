@@ -151,14 +151,14 @@ def parse_jobs(text: str) -> tuple[int, ...]:
     wrong = [one for one in parts if not (one.isdecimal() and len(one) < 11 and int(one) < 2**31)]
     if wrong:
         remedy = "Give numbers with commas between them, such as 5,42."
-        raise refuse("jobs", wrong[0], "is no number of a job", remedy)
+        raise refuse("jobs", wrong[0], "is not the number of a job", remedy)
     return tuple(map(int, parts))
 
 
 def _check_count(numbers: Sequence[int]) -> None:
     twice = [number for number in numbers if numbers.count(number) > 1]
     if twice:
-        raise refuse("jobs", twice[0], "is given twice", "Leave it out once.")
+        raise refuse("jobs", twice[0], "is given twice", "Give it once.")
     if len(numbers) < 2:
         message = "names one job" if numbers else "names no job"
         given = numbers[0] if numbers else None

@@ -101,7 +101,7 @@ class Figures(Generic[Subject]):
         for key, value in given.items():
             if key not in choices:
                 remedy = f"It has {', '.join(choices)}." if choices else "Leave it out."
-                raise refuse(key, value, f"is no choice of the figure {name}", remedy)
+                raise refuse(key, value, f"is not a choice of the figure {name}", remedy)
             if value not in choices[key] and not known[name].open:
                 raise refuse(key, value, "unknown value", nearest(value, choices[key]))
         chosen = {key: given.get(key, next(iter(values), "")) for key, values in choices.items()}

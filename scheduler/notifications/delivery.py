@@ -87,7 +87,7 @@ class Notifier:
     def _outcome(self, one: Delivery) -> Outcome:
         words = message(self.database, one, self.settings.address)
         if words is None:
-            return Outcome(error="what it is about was deleted", final=True)
+            return Outcome(error="its job, study or process was deleted", final=True)
         return send(one.address, one.secret, words, one.id, self.settings)
 
     def _deliver(self, one: Delivery) -> None:

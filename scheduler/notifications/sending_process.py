@@ -117,7 +117,7 @@ def _service(address: str) -> Any:
     asset = apprise.AppriseAsset(async_mode=False)
     service = apprise.Apprise.instantiate(address, asset=asset)
     if scheme in _LOCAL or scheme not in NotificationManager():  # type: ignore[no-untyped-call]
-        raise RefusedError(f"{scheme[:40]}:// is no service that can be told")
+        raise RefusedError(f"{scheme[:40]}:// is not a service that can be used")
     if service is None:  # what Apprise says has the whole address in it
         raise RefusedError(
             f"{scheme}:// needs other parts than these; see its page in Apprise's wiki"

@@ -95,8 +95,9 @@ def _completeness(database: Database, job: Job) -> list[Table]:
     return [
         Table(
             title="Completeness by layer",
-            note="Quantiles of the absolute residual: what the attributions of a layer lack to the "
-            "change of F, in units of F. Points are the mean number of integration points.",
+            note="Quantiles of the absolute residual, the part of the change of F that the "
+            "attributions of a layer miss, in units of F. Points are the mean number of "
+            "integration points.",
             columns=("Layer", "Median", "95 %", "Worst", "Points", "n"),
             rows=rows,
         )

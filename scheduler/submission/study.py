@@ -202,7 +202,7 @@ def restart_study(study: int, settings: Settings, database: Database) -> Study:
     found = studies.get_study(database, study)
     jobs = {step: job_reads.get_job(database, number) for step, number in found.steps.items()}
     if any(not job.final for job in jobs.values()):
-        raise ConflictError(f"Study {study} has not ended: cancel it before it starts anew.")
+        raise ConflictError(f"Study {study} has not ended: cancel it before you restart it.")
     done = {step: job.id for step, job in jobs.items() if job.state is JobState.SUCCEEDED}
     anew = {step: job for step, job in jobs.items() if step not in done}
     if not anew:

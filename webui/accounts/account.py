@@ -123,7 +123,7 @@ def own() -> Account:
 def scope_of(given: str) -> Scope:
     """A scope by its name. Raises InputError."""
     if given not in list(Scope):
-        raise refuse("scope", given, "is no scope of tokens", nearest(given, Scope))
+        raise refuse("scope", given, "is not a scope of tokens", nearest(given, Scope))
     return Scope(given)
 
 

@@ -52,5 +52,5 @@ def _day(name: str) -> float:
     try:
         day = datetime.strptime(raw, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise refuse(name, raw, "is no day", "Write it as 2026-11-30.") from None
+        raise refuse(name, raw, "is not a day", "Write it as 2026-11-30.") from None
     return max(0.0, (day - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(seconds=1))

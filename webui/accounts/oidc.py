@@ -155,7 +155,7 @@ def checked_claims(settings: Settings, token: Mapping[str, Any], nonce: str) -> 
     except (JoseError, AuthlibBaseError, ValueError, TypeError) as error:
         raise ForbiddenError(f"The ID token is not valid: {error}.") from error
     if not isinstance(found.claims.get("sub"), str) or not found.claims["sub"]:
-        raise ForbiddenError("The ID token is not valid: it names nobody.")
+        raise ForbiddenError("The ID token is not valid: it names no user.")
     return cast(Mapping[str, Any], found.claims)
 
 

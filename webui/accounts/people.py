@@ -84,7 +84,7 @@ def change(account: Account, action: str, role: str = "") -> None:
 def role_of(given: str) -> Role:
     """A role by its name. Raises InputError."""
     if given not in list(Role):
-        raise refuse("role", given, "is no role", nearest(given, Role))
+        raise refuse("role", given, "is not a role", nearest(given, Role))
     return Role(given)
 
 

@@ -135,7 +135,7 @@ def _role_of_groups(caller: oidc.Caller) -> Role | None:
     own = settings()
     role = own.role_of_groups(caller.groups) if own.oidc_roles else None
     if own.oidc_roles and role is None:
-        raise ForbiddenError("None of your groups may come in. Ask an administrator.")
+        raise ForbiddenError("None of your groups has access. Ask an administrator.")
     return role
 
 
@@ -203,7 +203,7 @@ def new_password() -> str:
     """A new password that was typed twice. Raises InputError."""
     first, second = (request.form.get(name, "") for name in ("password", "again"))
     if first != second:
-        raise refuse("password", None, "is not the same twice", "Type it once more.")
+        raise refuse("password", None, "does not match the first one", "Type it once more.")
     return first
 
 

@@ -100,5 +100,5 @@ def cell_of_request() -> tuple[int, int]:
     given = request.values.get("cell", "")
     row, dot, column = given.partition(".")
     if not (dot and row.isdecimal() and column.isdecimal() and len(given) < 20):
-        raise refuse("cell", given, "is no cell", "Its form is row.column, both from 0.")
+        raise refuse("cell", given, "is not a cell", "Its form is row.column, both from 0.")
     return int(row), int(column)

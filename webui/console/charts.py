@@ -88,7 +88,7 @@ def chosen(table: Table, asked: Asked) -> Chart:
     for name, value in given.items():
         known = table.named("integer", "real") if name == "y" else table.columns
         if value not in known:
-            raise refuse(name, value, "is no such column of the result", nearest(value, known))
+            raise refuse(name, value, "is not a column of the result", nearest(value, known))
     if asked.x and not asked.series:
         given["series"] = ""  # the form sends it empty for none
     return replace(chart, **given)

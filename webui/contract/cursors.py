@@ -103,7 +103,7 @@ def _decoded(cursor: str, length: int, name: str = "cursor") -> list[object]:
 
 def _refused(cursor: str, name: str = "cursor") -> InputError:
     remedy = "Take it from `next` of the page before, or leave it out."
-    return refuse(name, cursor, "is no cursor of this list", remedy)
+    return refuse(name, cursor, "is not a cursor of this list", remedy)
 
 
 def slice_rows(rows: Sequence[Row], cursor: str, limit: int) -> tuple[Sequence[Row], str | None]:

@@ -76,7 +76,7 @@ def _checked(model: type[Model], raw: dict[str, Any]) -> Model:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:

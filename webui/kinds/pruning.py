@@ -101,7 +101,7 @@ def section(job: Job) -> dict[str, Any]:
     if number is None:
         number = _first_shown(points, found)
     if number not in by_number:
-        raise refuse("point", number, "is no point of this job", f"From 0 to {len(points) - 1}.")
+        raise refuse("point", number, "is not a point of this job", f"From 0 to {len(points) - 1}.")
     mask = _mask(job, by_number[number], sites, reached)
     return {
         "sites": sites,

@@ -66,7 +66,7 @@ LONG_HEADERS = whole_answer(
     "Send fewer or shorter ones.",
 )
 MALFORMED = whole_answer(
-    HTTPStatus.BAD_REQUEST, "the request is no HTTP/1.1", "See RFC 9112, or use a library."
+    HTTPStatus.BAD_REQUEST, "the request is not HTTP/1.1", "See RFC 9112, or use a library."
 )
 
 

@@ -61,7 +61,7 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
             path = settings.uploads / upload[1]
         path = (path if path.is_absolute() else settings.home / path).resolve()
     except (RuntimeError, ValueError) as error:  # an unknown ~user, a loop of links, a NUL
-        raise refuse(field, given, f"is no usable path: {error}", "Check the path.") from None
+        raise refuse(field, given, f"is not a usable path: {error}", "Check the path.") from None
     if not any(path.is_relative_to(folder) for folder in settings.readable_folders):
         folders = ", ".join(str(folder) for folder in settings.readable_folders)
         raise refuse(
@@ -73,7 +73,7 @@ def allowed_path(field: str, given: str, settings: Settings) -> Path:
     try:
         unreadable = path.exists() and not os.access(path, os.R_OK)
     except OSError as error:  # a name that is too long, a folder that may not be searched
-        raise refuse(field, given, f"is no usable path: {error}", "Check the path.") from None
+        raise refuse(field, given, f"is not a usable path: {error}", "Check the path.") from None
     if unreadable:
         raise refuse(field, given, "cannot be read", "Give the server's user the permission.")
     return path

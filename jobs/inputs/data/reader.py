@@ -39,7 +39,7 @@ class ReadRequest:
     sample: int | None = None
     seed: int = 0
     max_rows: int = 0
-    """More rows are refused, unless a sample is drawn from them; 0 is no limit."""
+    """More rows are refused, unless a sample is drawn from them; 0 means no limit."""
     max_line_bytes: int = 1 << 20
     max_bytes: int = 256 << 20
     """Characters of all texts of the selected rows together."""

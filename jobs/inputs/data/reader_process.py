@@ -216,7 +216,7 @@ def storable(text: str) -> bool:
 def plain_label(label: object, names: Sequence[str], place: str) -> object:
     """A label as JSON has it; the number of a ClassLabel becomes its name.
 
-    Raises InputError for a nested value and for text that is no label for its length.
+    Raises InputError for a nested value and for text that is not a label for its length.
     """
     if isinstance(label, dict | list):
         message = f"{place} has a nested value as its label"

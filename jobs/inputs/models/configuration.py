@@ -67,8 +67,8 @@ class ModelFacts:
 def model_facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     """Read and check a model's configuration and the presence of its files.
 
-    Raises InputError when the model is unknown, is no classifier, belongs to a family that is not
-    supported, or has no safetensors weights.
+    Raises InputError when the model is unknown, is not a classifier, belongs to a family that is
+    not supported, or has no safetensors weights.
     """
     if spec.is_local:
         folder = allowed_path("model.name", spec.name, settings)
@@ -237,7 +237,7 @@ def _facts(
         raise refuse(
             "model.name",
             spec.name,
-            f"is no sequence classifier (architectures: {', '.join(architectures) or 'none'})",
+            f"is not a sequence classifier (architectures: {', '.join(architectures) or 'none'})",
             "Give a model fine-tuned for sequence classification.",
         )
     if family not in FAMILIES:

@@ -47,7 +47,7 @@ def test_a_backup_is_made_and_restored(
 def test_what_is_no_backup_is_refused(headwise: Headwise, home: Path) -> None:
     ran = headwise("restore", str(home))
     assert (ran.status, ran.out) == (2, "")
-    assert "is no backup: its manifest.json cannot be read: No such file" in ran.err
+    assert "is not a backup: its manifest.json cannot be read: No such file" in ran.err
     ran = headwise("backup", "copy")
     assert ran.err == f"headwise: There is no database {home / 'headwise.sqlite'}.\n"
 

@@ -35,7 +35,7 @@ def test_bad_recipients_are_one_line(headwise: Headwise, store: Database) -> Non
     bad = {
         "ann@example.org": "address: needs a mail server (given: 'ann@example.org'). Set",
         "slack://nope": "address: is not usable: ",
-        "syslog://": "address: is not usable: syslog:// is no service that can be told",
+        "syslog://": "address: is not usable: syslog:// is not a service that can be used",
         "https://u:p@h.example/": "address: must have a host, and no user or password",
     }
     for address, message in bad.items():
@@ -48,7 +48,7 @@ def test_bad_recipients_are_one_line(headwise: Headwise, store: Database) -> Non
         ran = headwise("notify", command, "tema")
         assert (ran.status, ran.err) == (
             2,
-            "headwise: NAME: is no recipient (given: 'tema'). Did you mean 'team'?\n",
+            "headwise: NAME: is not a recipient (given: 'tema'). Did you mean 'team'?\n",
         )
 
 
@@ -59,7 +59,7 @@ def test_submitted_jobs_name_recipients(headwise: Headwise, home: Path, store: D
     )
     ran = headwise(*job, "team")
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith("headwise: notify: is no recipient (given: 'team').")
+    assert ran.err.startswith("headwise: notify: is not a recipient (given: 'team').")
     headwise("notify", "add", "team", HOOK, "--jobs", "asked")
     ran = headwise(*job, "team")
     assert ran.status == 0, ran.err

@@ -192,7 +192,7 @@ def test_what_cannot_be_smaller_becomes_onnx(
         (("--point", "99"), "no such point"),
         (("--point", "1", "--chosen"), "exactly one of"),
         ((), "exactly one of"),
-        (("--chosen",), "has chosen nothing"),
+        (("--chosen",), "has not chosen a point"),
         (("--share", "0.33"), "Known: 0, 0.25, 0.5, 0.75, 1"),
         (("--share", "0.5", "--source", "attatr"), "Did you mean 'attattr'?"),
         (("--share", "0.5", "--direction", "mots"), "Did you mean 'most'?"),

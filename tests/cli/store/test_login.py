@@ -117,7 +117,7 @@ def test_several_servers(
         assert headwise("logout", open_to_all).out == f"Logged out of {open_to_all}.\n"
         assert headwise("whoami", "--json").json["server"] == lab.address
         ran = headwise("logout", open_to_all)
-        assert "is no server that you are logged in to" in ran.err
+        assert "is not a server that you are logged in to" in ran.err
         assert lab.address in ran.err
     app.extensions["headwise"].database.close()
 

@@ -154,7 +154,7 @@ def test_what_is_no_backup_of_this_release_is_refused(
     (copy / "manifest.json").write_text("{}")
     assert "has another form" in refusal()
     (copy / "manifest.json").unlink()
-    assert "is no backup" in refusal()
+    assert "is not a backup" in refusal()
 
 
 def test_an_older_backup_is_migrated(empty: Database, settings: Settings, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ GOOD = {"texts": ["it is"], "labels": [0], "triggers": [[("ice", 0, 0.5, "ice")]
         ({"insertion": "letters"}, "insertion 'letters' is unknown; use one of tokens, text"),
         ({"segments": "first"}, "segments 'first' is unknown; use one of both, premise"),
         ({"labels": [0, 1]}, "labels has 2 entries; it needs 1"),
-        ({"labels": ["fish"]}, r"labels\[0\]: 'fish' is no label"),
+        ({"labels": ["fish"]}, r"labels\[0\]: 'fish' is not a label"),
         ({"examples": []}, "examples has 0 entries; it needs 1"),
         ({"sources": []}, "sources has 0 entries; it needs 1"),
         ({"triggers": [[]]}, r"triggers\[0\] is empty"),

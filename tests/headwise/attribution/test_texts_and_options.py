@@ -55,8 +55,8 @@ def test_long_texts_are_truncated_and_marked(tokenizer):
     [
         ({"target": "gold"}, "gold"),
         ({"target": "nonsense"}, "'nonsense'.*LABEL_0"),
-        ({"target": 3}, "3 is no label"),
-        ({"target": -1}, "-1 is no label"),
+        ({"target": 3}, "3 is not a label"),
+        ({"target": -1}, "-1 is not a label"),
         ({"target": "gold", "gold": ["LABEL_0", "LABEL_1"]}, "2 labels for 1"),
         ({"target": "gold", "gold": ["LABEL_9"]}, r"gold\[0\].*LABEL_9"),
         ({"output": "loss"}, "output 'loss'"),

@@ -220,7 +220,7 @@ def test_a_folder_of_this_machine_must_be_one_of_the_server(
 def test_a_server_of_another_release(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServerError, match="has no 'newer': it runs an older release"):
         client._connection.json("GET", "/presets")["newer"]
-    with pytest.raises(NotFoundError, match="nothing has this address"):
+    with pytest.raises(NotFoundError, match="there is nothing at this address"):
         client._connection.json("GET", "/newer")
     monkeypatch.setattr(connection, "version", lambda _name: "9.0")
     with pytest.raises(ServerError, match="does not know this request"):

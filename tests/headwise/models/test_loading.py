@@ -123,7 +123,7 @@ def test_missing_weights_are_not_made_up(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["classifier.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UnsupportedModelError, match=r"lack classifier\.weight"):
+    with pytest.raises(UnsupportedModelError, match=r"are missing classifier\.weight"):
         headwise.load(folder)
 
 

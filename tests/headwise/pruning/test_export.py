@@ -205,9 +205,9 @@ def change(folder, edit):
 
 
 EDITS = {
-    "no format": (lambda r: r.pop("format"), "lacks 'format'"),
+    "no format": (lambda r: r.pop("format"), "'format' is missing"),
     "other format": (lambda r: r.update(format=2), "format is 2, this version reads 1"),
-    "no cuts": (lambda r: r.pop("cuts"), "lacks 'cuts'"),
+    "no cuts": (lambda r: r.pop("cuts"), "'cuts' is missing"),
     "a site too many": (lambda r: r["removed"].append([]), "cannot be read"),
     "a field too many": (lambda r: r["cuts"][0].update(run="rm"), r"Cut has \['attributes'"),
     "a field of another type": (lambda r: r["cuts"][0].update(empty=1), "empty is 1, not of type"),

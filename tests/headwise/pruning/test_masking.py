@@ -260,7 +260,7 @@ def test_texts_and_their_encodings_give_the_same(tmp_path):
         ({"masks": np.zeros((1, 3, 5), bool)}, r"masks must be bool \[M, 3, 4\]"),
         ({"masks": np.zeros((1, 3, 4))}, "not float64"),
         ({"labels": [0]}, "labels has 1 labels for 2 texts"),
-        ({"labels": [0, 7]}, r"labels\[1\]: 7 is no label"),
+        ({"labels": [0, 7]}, r"labels\[1\]: 7 is not a label"),
         ({"texts": "one"}, "not one string"),
         ({"texts": ["one", "two"]}, "with a tokenizer"),
         ({"precision": "int4"}, "precision 'int4' is unknown"),

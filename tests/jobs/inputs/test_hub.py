@@ -129,7 +129,7 @@ def test_a_hub_model_is_checked_like_a_folder(hub: Hub, settings: Settings) -> N
     hub.files = ["config.json", "pytorch_model.bin", "tokenizer.json"]
     refused(lambda: model_facts(MODEL, settings), "pickle only", "pytorch_model.bin")
     hub.files, hub.config = FILES, {**CONFIG, "architectures": ["BertModel"]}
-    refused(lambda: model_facts(MODEL, settings), "is no sequence classifier", "'org/model'")
+    refused(lambda: model_facts(MODEL, settings), "is not a sequence classifier", "'org/model'")
 
 
 CHECK = """
@@ -231,7 +231,7 @@ def labelled(labels: list[int]) -> datasets.Dataset:
 def test_rows_of_a_dataset_carry_the_names_of_their_labels(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    """The model may number the same labels otherwise; -1 is no label."""
+    """The model may number the same labels otherwise; -1 is not a label."""
     calls = answer(monkeypatch, labelled([2, 0, -1]))
     rows = read_rows(DATA, settings)
     assert rows.text_a == ["text 0", "text 1", "text 2"]

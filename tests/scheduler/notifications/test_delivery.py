@@ -413,12 +413,12 @@ def test_a_submission_names_recipients(
     settings: Settings, database: Database, scheduler: Scheduler, receiver: Receiver
 ) -> None:
     raw = raw_submission(settings.home) | {"user": "ann", "notify": ["mine", "team"]}
-    with pytest.raises(InputError, match=r"notify: is no recipient .*'mine'.*notify add"):
+    with pytest.raises(InputError, match=r"notify: is not a recipient .*'mine'.*notify add"):
         check(raw, settings, database)
     mine = recipient(database, receiver, user="ann", name="mine", jobs=JobEvents.ASKED)
     team = recipient(database, receiver, name="team", jobs=JobEvents.ASKED)
     recipient(database, receiver, user="bob", name="his")
-    with pytest.raises(InputError, match="notify: is no recipient"):
+    with pytest.raises(InputError, match="notify: is not a recipient"):
         check(raw | {"notify": ["his"]}, settings, database)
     job = submit(check(raw, settings, database), database)
     assert notifications.told_of_job(database, job) == {mine, team}

@@ -37,7 +37,7 @@ def test_a_model_outside_the_allowed_folders(database: Database, settings: Setti
 
 def test_a_model_that_is_no_classifier(database: Database, settings: Settings) -> None:
     model_folder(settings.home / "model", architectures=["BertModel"])
-    bad(settings, database, "model.name: is no sequence classifier", "fine-tuned")
+    bad(settings, database, "model.name: is not a sequence classifier", "fine-tuned")
 
 
 def test_a_missing_text_column(database: Database, settings: Settings) -> None:

@@ -103,7 +103,7 @@ def test_groups_give_roles_at_every_sign_in(lab: Lab) -> None:
     refused = come(lab.browser(), "1003")
     assert (refused.status_code, "None of your groups" in refused.text) == (403, True)
     assert accounts.find(lab.database, "mallory") is None
-    assert ("", "", json.dumps({"way": "oidc", "reason": "None of your groups may come in. Ask an "
+    assert ("", "", json.dumps({"way": "oidc", "reason": "None of your groups has access. Ask an "
                                 "administrator."})) in lab.log("wrong sign-in")  # fmt: skip
 
 
@@ -378,7 +378,7 @@ def test_the_last_administrator_who_comes_by_a_proxy_stays(tmp_path: Path) -> No
         ({"OIDC_ISSUER": "http://login.example"}, "must start with https://"),
         ({"OIDC_ROLES": "lab:member"}, "'lab:member' is not GROUP=ROLE"),
         ({"OIDC_ROLES": "lab=king"}, "'lab=king' is not GROUP=ROLE"),
-        ({"TRUSTED_PROXIES": "10.0.0.0/33"}, "is no address or network"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/33"}, "is not an address or network"),
         ({"NEW_ROLE": "admin"}, "HEADWISE_NEW_ROLE"),
     ],
 )

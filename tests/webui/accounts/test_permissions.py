@@ -163,7 +163,7 @@ def test_the_page_of_accounts_adds_people_by_a_link(lab: Lab) -> None:
     again = admin.post("/accounts", data={"name": "zoe", "role": "viewer"})
     assert (again.status_code, "There is an account" in again.text) == (400, True)
     nothing = admin.post("/accounts", data={"name": "x", "role": "king"})
-    assert (nothing.status_code, "is no role" in nothing.text) == (400, True)
+    assert (nothing.status_code, "is not a role" in nothing.text) == (400, True)
 
 
 def test_administrators_end_the_sessions_of_others_and_revoke_their_tokens(lab: Lab) -> None:

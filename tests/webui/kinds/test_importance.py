@@ -192,7 +192,7 @@ def test_results_that_are_there_already_are_offered(
 @pytest.mark.parametrize(
     ("spec", "field", "words"),
     [
-        ({"kind": "magic"}, "kind", "is no kind of job"),
+        ({"kind": "magic"}, "kind", "is not a kind of job"),
         ({"kind": "importance"}, "method", "is missing"),
         ({"kind": "importance", "method": "taylor", "rtol": 1}, "rtol", "unknown key"),
         ({"kind": "importance", "method": "tailor"}, "method", "taylor"),

@@ -53,7 +53,7 @@ def test_the_form_of_a_job_offers_recipients(
     assert 'name="notify.team" checked' not in checked
     refused = client.post("/jobs/new", data={**form, "notify.gone": "on"})
     assert refused.status_code == 400
-    assert "is no recipient" in refused.text
+    assert "is not a recipient" in refused.text
     assert client.post("/jobs/new", data=form).status_code == 303
     assert notifications.told_of_job(database, 1) == {2}
 
@@ -62,7 +62,7 @@ def test_the_form_of_a_job_offers_recipients(
     ("change", "status", "shown"),
     [
         ({"name": ""}, 400, 'id="problem-name"'),
-        ({"address": "syslog://"}, 400, "is no service that can be told"),
+        ({"address": "syslog://"}, 400, "is not a service that can be used"),
         ({"address": "ann@example.org"}, 400, "needs a mail server"),
         ({"jobs": "none"}, 400, "only jobs for which it is asked"),
         ({"more": "x"}, 400, "more"),

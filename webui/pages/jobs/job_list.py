@@ -192,7 +192,7 @@ def _columns() -> tuple[str, ...]:
     given = [value for value in request.args.getlist("column") if value]
     for name in given:
         if name not in COLUMNS:
-            raise refuse("column", name, "is no column of the list", nearest(name, COLUMNS))
+            raise refuse("column", name, "is not a column of the list", nearest(name, COLUMNS))
     own = ("user",) if not settings().ways else ()
     return tuple(given) or tuple(name for name in COLUMNS if name not in (*NOT_AT_FIRST, *own))
 

@@ -264,7 +264,7 @@ def _given() -> dict[str, str]:
 
 def _kind(name: str) -> str:
     if name not in PAGES:
-        raise refuse("kind", name, "is no kind of job that has a form", nearest(name, PAGES))
+        raise refuse("kind", name, "is not a kind of job that has a form", nearest(name, PAGES))
     return name
 
 

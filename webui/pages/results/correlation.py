@@ -35,7 +35,7 @@ def compare(job_id: int) -> str:
     }
     chosen = request.args.get("with", "") or next(iter(others), "")
     if chosen and chosen not in others:
-        raise refuse("with", chosen, "is no ranking of a model of this shape", "See the list.")
+        raise refuse("with", chosen, "is not a ranking of a model of this shape", "See the list.")
     return render_template(
         "correlation.html",
         job=job,

@@ -127,7 +127,7 @@ def test_a_folder_without_tokenizer(settings: Settings) -> None:
     "architectures", [["BertForMaskedLM"], ["BertModel"], [], None, "x", 5, {"a": 1}]
 )
 def test_a_model_that_is_no_classifier(settings: Settings, architectures: object) -> None:
-    refusal(settings, "is no sequence classifier", "fine-tuned", architectures=architectures)
+    refusal(settings, "is not a sequence classifier", "fine-tuned", architectures=architectures)
 
 
 @pytest.mark.parametrize("family", ["fnet", "longformer", "", None])

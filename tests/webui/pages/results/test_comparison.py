@@ -233,8 +233,8 @@ def test_what_cannot_be_compared(client: FlaskClient, database: Database, pair: 
         ("", 400, "jobs", "names no job"),
         (f"{one},{one}", 400, "jobs", "given twice"),
         (",".join(map(str, range(1, 10))), 400, "jobs", "names 9 jobs, and 8 can be compared"),
-        (f"{one},x", 400, "jobs", "is no number of a job"),
-        (f"{one},{10**20}", 400, "jobs", "is no number of a job"),
+        (f"{one},x", 400, "jobs", "is not the number of a job"),
+        (f"{one},{10**20}", 400, "jobs", "is not the number of a job"),
         (f"{one},999", 404, "request", "There is no job 999. Leave it out"),
         (f"{one},{attack}", 400, "jobs", f"job {attack} is of kind attack"),
     ):
