@@ -160,25 +160,3 @@ def jain(received: list[float]) -> float:
     """Jain's fairness index: 1 if all received the same, 1/n if one received everything."""
     values = np.array(received)
     return float(values.sum() ** 2 / (len(values) * (values**2).sum()))
-
-
-def longest_passes(made: list[Claimed], bound: int) -> list[tuple[int, int]]:
-    """Return, for every wait that reached the bound, how often the user was passed over in all, and
-    how many others had then waited for as long."""
-    passed: dict[str, int] = {}
-    reached: dict[str, int] = {}
-    found = []
-    for one in made:
-        for gone in passed.keys() - one.waiting:
-            passed.pop(gone)
-            reached.pop(gone, None)
-        others = one.waiting - {one.user}
-        for user in others:
-            passed[user] = passed.get(user, 0) + 1
-        late = {user for user in others if passed[user] >= bound}
-        for user in late - reached.keys():
-            reached[user] = len(late) - 1
-        if one.user in reached:
-            found.append((passed[one.user], reached.pop(one.user)))
-        passed[one.user] = 0
-    return found

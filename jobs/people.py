@@ -62,16 +62,16 @@ def _fold_once(name: str) -> str:
     return unicodedata.normalize("NFKC", text.casefold())
 
 
-def checked_name(name: str, field: str = "user") -> str:
+def checked_name(name: str) -> str:
     """`name` without blanks around it. Raises InputError where nothing of it can be seen."""
     shown = " ".join(unicodedata.normalize("NFC", name).split())
     folded = fold(shown)
     if not folded:
-        raise refuse(field, name, "has no visible character", "Give a name.")
+        raise refuse("user", name, "has no visible character", "Give a name.")
     if max(len(shown), len(folded)) > LONGEST_NAME:
-        raise refuse(field, name, f"is longer than {LONGEST_NAME} characters", "Shorten it.")
+        raise refuse("user", name, f"is longer than {LONGEST_NAME} characters", "Shorten it.")
     if any(unicodedata.category(one) in ("Cc", "Cf", "Cs", "Co", "Cn") for one in shown):
-        raise refuse(field, name, "has invisible characters", "Type it again.")
+        raise refuse("user", name, "has invisible characters", "Type it again.")
     return shown
 
 

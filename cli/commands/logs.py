@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from typing import Annotated
 
 import typer
@@ -50,23 +50,23 @@ def watch_log(
     level: str = "",
     shard: int | None = None,
     as_json: bool = False,
-    stop: threading.Event | None = None,
 ) -> None:
-    """Print lines as they come, until the job is final and its last lines are stored, or `stop`."""
-    stop, place = stop or threading.Event(), ""
+    """Print lines as they come, until the job is final and its last lines are stored."""
+    place = ""
     while True:
         # Asked before reading, so that lines stored before the end are all read.
         ended = store.job(job_id)["final"]
         if ended:
-            stop.wait(SETTLE_SECONDS + 0.5)
+            time.sleep(SETTLE_SECONDS + 0.5)
         while True:
             found, place = store.log_after(job_id, level, shard, place)
             for line in found:
                 show(line, as_json)
             if not found:
                 break
-        if ended or stop.wait(POLL_SECONDS):
+        if ended:
             return
+        time.sleep(POLL_SECONDS)
 
 
 def show(line: Facts, as_json: bool) -> None:

@@ -218,11 +218,9 @@ def list_page(
     return Listing(places=tuple(taken), before=cursor is not None, after=more)
 
 
-def list_jobs(
-    database: Database, wanted: JobFilter = EVERY, *, limit: int = 50, offset: int = 0
-) -> list[Job]:
+def list_jobs(database: Database, wanted: JobFilter = EVERY, *, limit: int = 50) -> list[Job]:
     """List jobs, newest first, with their rates."""
-    places = list_places(database, wanted, NEWEST, None, limit, offset)
+    places = list_places(database, wanted, NEWEST, None, limit)
     return job_reads.get_jobs(database, [place.job for place in places])
 
 

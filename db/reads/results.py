@@ -30,6 +30,8 @@ from jobs.results.head_tokens import unpack_head
 
 PAIRED = 4_000
 """Examples whose strongest cells are searched for frequent pairs."""
+ALIKE = 5
+"""Examples that are shown as the most similar ones."""
 
 SITES = """
 SELECT site, layer, kind AS attention_type, heads, name
@@ -345,7 +347,7 @@ def frequent_pairs(
 
 
 def alike_examples(
-    database: Database, job_id: int, example: int, examples: int, limit: int = 5
+    database: Database, job_id: int, example: int, examples: int
 ) -> list[tuple[int, float]]:
     """Find the examples with the most similar head scores (cosine) among evenly spaced ones."""
     with database.read() as tx:
@@ -363,7 +365,7 @@ def alike_examples(
         )
         if size and number != example
     ]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:ALIKE]
 
 
 def parse_list(stored: str | None) -> list[Any]:

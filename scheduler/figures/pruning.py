@@ -95,16 +95,9 @@ def reached(job: Job, sites: Sequence[Site]) -> list[Site]:
 
 
 def curve_rows(
-    database: Database,
-    job: Job,
-    metric: str,
-    scope: PruningScope = PruningScope.GLOBAL,
-    prefix: str = "",
+    database: Database, job: Job, metric: str, scope: PruningScope = PruningScope.GLOBAL
 ) -> list[dict[str, Any]]:
-    """The rows of a figure of a job's curves.
-
-    prefix: of the names of the rankings, where several jobs come together
-    """
+    """The rows of a figure of a job's curves."""
     points, _ = pruning.get_points(database, job.id)
     sites = reached(job, results.list_sites(database, job.id))
     found = [(line, str(line.direction)) for line in lines(job, points, scope)]
@@ -112,7 +105,7 @@ def curve_rows(
         found += [(line, "notebook") for line in lines(job, points, PruningScope.NOTEBOOK)]
     return [
         {
-            "ranking": prefix + line.name,
+            "ranking": line.name,
             "direction": direction,
             "share": row.point.share,
             "removed": row.point.removed,

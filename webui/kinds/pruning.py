@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Site
 from db.results import rankings
+from db.results.rankings import Ranked
 from headwise.figures import ORDERS
 from headwise.naming import head_name
 from headwise.stats.curve import notebook_levels
@@ -132,12 +132,15 @@ def _ranked_jobs(model: str = "") -> list[dict[str, Any]]:
 
     model: its name; empty for jobs on any model
     """
+    by_job: dict[int, list[Ranked]] = {}
+    for one in pruning.list_sources(database()):
+        by_job.setdefault(one.job_id, []).append(one)
     found = []
-    for job_id, sources in groupby(pruning.list_sources(database()), key=lambda one: one.job_id):
-        job = job_reads.get_job(database(), job_id)
+    # Jobs that were deleted meanwhile are left out.
+    for job in job_reads.get_jobs(database(), list(by_job)):
         if model and job.spec["model"]["name"].rstrip("/") != model.rstrip("/"):
             continue
-        names = [(one.source, ranking_source(one.source).title) for one in sources]
+        names = [(one.source, ranking_source(one.source).title) for one in by_job[job.id]]
         found.append({"job": job, "title": job_title(job), "sources": names})
     return found
 

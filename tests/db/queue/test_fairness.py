@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fairness_fleet import SHARD, START, Fleet, jain, longest_passes, simulated_clock
+from benchmarks.fairness_fleet import SHARD, START, Claimed, Fleet, jain, simulated_clock
 from db.database import Database
 from db.queue import claims, fair_share, lifecycle, usage
 from db.queue.ask import ANYTHING
@@ -24,6 +24,28 @@ def simulated(tmp_path: Path) -> Iterator[Database]:
     with simulated_clock():
         yield database
         database.close()
+
+
+def longest_passes(made: list[Claimed], bound: int) -> list[tuple[int, int]]:
+    """Return, for every wait that reached the bound, how often the user was passed over in all, and
+    how many others had then waited for as long."""
+    passed: dict[str, int] = {}
+    reached: dict[str, int] = {}
+    found = []
+    for one in made:
+        for gone in passed.keys() - one.waiting:
+            passed.pop(gone)
+            reached.pop(gone, None)
+        others = one.waiting - {one.user}
+        for user in others:
+            passed[user] = passed.get(user, 0) + 1
+        late = {user for user in others if passed[user] >= bound}
+        for user in late - reached.keys():
+            reached[user] = len(late) - 1
+        if one.user in reached:
+            found.append((passed[one.user], reached.pop(one.user)))
+        passed[one.user] = 0
+    return found
 
 
 def rules(ageing: int = 0, weights: str = "", half_life: float = 3600.0) -> FairShare:
