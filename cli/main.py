@@ -112,7 +112,7 @@ def choose(
     """Find out what every attention head of a transformer contributes to its predictions."""
     command = context.invoked_subcommand or ""
     if server is not None and local:
-        raise refuse("--server", server, "is given beside --local", "Give one of the two.")
+        raise refuse("--server", server, "cannot be combined with --local", "Give one of the two.")
     if server is not None and command not in _elsewhere():
         message = f"`headwise {command}` works on this machine alone"
         raise refuse("--server", server, message, "Leave it out, or run the command there.")

@@ -5,7 +5,7 @@
     │   ├── LimitError          good input, but more than its user may have at once (429)
     │   ├── TooManyError        too many wrong sign-ins; says when to try again (429)
     │   └── QueryError          a query in SQL that was refused; names its line
-    ├── SignInError         nobody is signed in, or the token is not valid (401)
+    ├── SignInError         not signed in, or the token is not valid (401)
     ├── ForbiddenError      somebody is, who may not do this (403)
     ├── NotFoundError       no such job, example or page of results
     ├── ConflictError       the request does not fit the job's state
@@ -85,7 +85,7 @@ class QueryError(InputError):
 
 
 class SignInError(HeadwiseError):
-    """Nobody is signed in, or what should prove who somebody is does not."""
+    """A request without a signed-in person, or without valid proof of who they are."""
 
 
 class ForbiddenError(HeadwiseError):

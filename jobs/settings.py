@@ -143,8 +143,8 @@ class Settings(BaseModel):
         default=30.0,
         gt=0,
         le=365,
-        description="Days after which people sign in anew; after 7 days without a request they do "
-        "in any case.",
+        description="Days after which people must sign in again; after 7 days without a request "
+        "they do in any case.",
     )
     audit_days: float = Field(
         default=365.0,
@@ -473,7 +473,7 @@ class Settings(BaseModel):
                 "Set HEADWISE_AUTH=password and run `headwise user add NAME --admin`, or set "
                 "HEADWISE_AUTH=none to let everybody who reaches it do everything."
             )
-            message = "is reachable from elsewhere, and HEADWISE_AUTH does not say who may come in"
+            message = "is reachable from elsewhere, and HEADWISE_AUTH is not set"
             raise refuse("HEADWISE_HOST", self.host, message, remedy)
         if not self.trusted_hosts:
             remedy = "Set HEADWISE_TRUSTED_HOSTS to the name or address that people type."

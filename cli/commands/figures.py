@@ -68,7 +68,7 @@ def matrix(
     assert to is not None
     place = read_head_name(head)
     if place is None:
-        raise refuse("--head", head, "is no name of a head", 'Write "L3 H7" or "cross L3 H7".')
+        raise refuse("--head", head, "is not the name of a head", 'Write "L3 H7" or "cross L3 H7".')
     form = form_of(to)
     with connected() as store:
         found = store.matrix(job, example, place)

@@ -98,7 +98,7 @@ def _here() -> dict[str, Any]:
 
 def _words(address: str, account: Mapping[str, Any]) -> str:
     if account["scope"] is None:
-        return f"{address}: nobody signs in there; you are {account['name']}"
+        return f"{address}: sign-in is not required; you are {account['name']}"
     end = account["expires_at"]
     until = "that does not expire" if end is None else f"until {utc(end)}"
     return (

@@ -42,11 +42,12 @@ class LimitOptions:
     panel: ClassVar[str | None] = None
 
     keep_days: Annotated[
-        float | None, typer.Option(help="Days in place of HEADWISE_KEEP_DAYS; 0 is for ever.")
+        float | None,
+        typer.Option(help="Days in place of HEADWISE_KEEP_DAYS; 0 keeps them for ever."),
     ] = None
     keep_details_days: Annotated[
         float | None,
-        typer.Option(help="Days in place of HEADWISE_KEEP_DETAILS_DAYS; 0 is for ever."),
+        typer.Option(help="Days in place of HEADWISE_KEEP_DETAILS_DAYS; 0 keeps them for ever."),
     ] = None
 
     def on_top_of(self, kept: Retention) -> Retention:

@@ -97,7 +97,7 @@ def _check_one(forms: Iterable[str]) -> None:
     """Check that a result is asked for in one form. Raises InputError."""
     one, *others = [*forms, ""]
     if any(others):
-        raise refuse(others[0], None, f"is given beside {one}", "Give one of the two.")
+        raise refuse(others[0], None, f"cannot be combined with {one}", "Give one of the two.")
 
 
 def _write(to: Path, pieces: Iterator[bytes]) -> None:

@@ -113,7 +113,9 @@ def reset(
         if account.disabled:
             raise ConflictError(f"{account.name} is disabled: `headwise user enable` first.")
         if not _may_have_password(settings):
-            raise ConflictError(f"HEADWISE_AUTH is {settings.auth}: nobody has a password here.")
+            raise ConflictError(
+                f"HEADWISE_AUTH is {settings.auth}: accounts have no passwords here."
+            )
         _noted(database, "reset account", account)
         if password:
             accounts.set_password(database, account, _password())

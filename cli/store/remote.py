@@ -315,7 +315,7 @@ class RemoteStore(Store):
         found = [Problem(**vars(problem)) for problem in error.problems]
         if error.status == HTTPStatus.UNAUTHORIZED:
             said = "the token is unknown, revoked or expired"
-            said = said if self._signed_in else "nobody is signed in"
+            said = said if self._signed_in else "you are not signed in"
             return SignInError(
                 f"{self.address}: {said}. Make a token on your account's page there, and "
                 f"`headwise login {self.address}`."

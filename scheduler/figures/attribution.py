@@ -146,9 +146,9 @@ def _matrix(database: Database, job: Job, chosen: Mapping[str, str]) -> Figure:
     if not (name and number):
         raise NotFoundError(_not_stored(database, job))
     if name not in places:
-        raise refuse("head", name, "is no head of the model", nearest(name, places))
+        raise refuse("head", name, "is not a head of the model", nearest(name, places))
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise refuse("example", number, "is no number", "Give the number of an example.")
+        raise refuse("example", number, "is not a number", "Give the number of an example.")
     site, head = places[name]
     asked = Asked(job_id=job.id, example=int(number), site=site, head=head)
     found = matrices.read_matrix(database, asked)

@@ -111,7 +111,7 @@ def check_study(raw: object, settings: Settings, database: Database) -> CheckedS
     if not isinstance(raw, Mapping) or "spec" not in raw:
         return _check_jobs(raw, settings, database)
     if "jobs" in raw:
-        raise refuse("jobs", None, "is given beside spec", "Give one of the two.")
+        raise refuse("jobs", None, "cannot be combined with spec", "Give one of the two.")
     try:
         spec = parse_study(raw["spec"])
     except InputError as error:

@@ -51,7 +51,7 @@ def _admit(rule: Rule | None) -> ResponseReturnValue | None:
     if g.person is None:
         return _ask_to_sign_in()
     if rule is None:
-        raise ForbiddenError(f"Nobody may use {request.path}: it declares no permission.")
+        raise ForbiddenError(f"{request.path} is closed: it declares no permission.")
     _check(g.person, rule.permission)
     if settings().ways:
         submitter.set(_submitter(g.person))
@@ -151,7 +151,7 @@ def _ask_to_sign_in() -> ResponseReturnValue:
     if request.method == "GET" and opens and page:
         there = request.full_path if request.query_string else request.path
         return redirect(url_for("sign_in.show", next=None if there == "/" else there), 303)
-    raise SignInError("Nobody is signed in. Programs send `Authorization: Bearer TOKEN`.")
+    raise SignInError("You are not signed in. Programs send `Authorization: Bearer TOKEN`.")
 
 
 def _check(found: Person, permission: Permission) -> None:

@@ -274,9 +274,9 @@ def is_right(person: str, account: Account | None, password: str) -> bool:
 
 
 def need(way: str) -> None:
-    """Raise NotFoundError where nobody signs in by this way."""
+    """Raise NotFoundError where this way to sign in is not enabled."""
     if way not in settings().ways:
-        raise NotFoundError(f"Nobody signs in by {way} here.")
+        raise NotFoundError(f"Sign-in by {way} is not enabled here.")
 
 
 def _page(name: str = "", problems: tuple[Problem, ...] = ()) -> str:

@@ -147,7 +147,7 @@ def delete_account(account: int) -> RemovedAnswer:
 def create_link(account: int) -> LinkAnswer:
     """Make a one-time link, with which they choose a password; links and sessions so far end."""
     if "password" not in settings().ways:
-        raise NotFoundError("Nobody signs in with a password here.")
+        raise NotFoundError("Sign-in with a password is not enabled here.")
     secret = links.make(database(), _found(account))
     return LinkAnswer(url=external(url_for("sign_in.welcome", secret=secret)), hours=links.HOURS)
 

@@ -19,7 +19,7 @@ LONGEST = 200
 
 KINDS = {
     HTTPStatus.BAD_REQUEST: ("invalid-request", "the input is not right; each problem names it"),
-    HTTPStatus.UNAUTHORIZED: ("sign-in", "nobody is signed in, or the token is not valid"),
+    HTTPStatus.UNAUTHORIZED: ("sign-in", "you are not signed in, or the token is not valid"),
     HTTPStatus.FORBIDDEN: ("refused", "another site asked, or you may not do it"),
     HTTPStatus.NOT_FOUND: ("not-found", "there is no such job, study, example or address"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method", "the address knows other methods; see `Allow`"),

@@ -61,7 +61,7 @@ def test_figures_of_an_example(headwise: Headwise, store: Database, tmp_path: Pa
         (("--kind", "heads", "--to", "a"), "is of an unknown format"),
         (("--kind", "heads", "--to", "no/a.csv"), "cannot be written"),
         (("--kind", "heads", "--to", "a.csv", "--set", "measure=x"), "measure: unknown value"),
-        (("--kind", "heads", "--to", "a.csv", "--set", "colour=x"), "is no choice"),
+        (("--kind", "heads", "--to", "a.csv", "--set", "colour=x"), "is not a choice"),
         (("--kind", "heads", "--to", "a.csv", "--set", "measure"), "Write KEY=VALUE"),
         (("--kind", "words", "--to", "a.csv"), "has no figure 'words'"),
         (("--kind", "heads", "--to", "a.csv", "--example", "0"), "It has words, arcs, tree."),

@@ -50,7 +50,7 @@ def test_sql_shows_texts_as_they_are(headwise: Headwise) -> None:
 def test_sql_has_one_form(headwise: Headwise, other: tuple[str, ...]) -> None:
     ran = headwise("sql", "SELECT 1", "--explain", *other)
     assert (ran.status, ran.out) == (2, "")
-    assert f"{other[0]}: is given beside --explain" in ran.err
+    assert f"{other[0]}: cannot be combined with --explain" in ran.err
     assert headwise("sql", "SELECT 1", "--json", "--csv").status == 2
 
 

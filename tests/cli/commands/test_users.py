@@ -96,7 +96,7 @@ def test_names_that_cannot_be_seen_are_refused(
         ("192.0.2.1", "none", "", "HEADWISE_TRUSTED_HOSTS"),
         ("lab.example", "password", "", "HEADWISE_TRUSTED_HOSTS"),
         ("127.0.0.1", "passwort", "", "Did you mean 'password'?"),
-        ("127.0.0.1", "none,password", "", "names none beside"),
+        ("127.0.0.1", "none,password", "", "combines none with"),
     ],
 )
 def test_a_bind_that_others_reach_needs_a_word_about_who_may_come_in(

@@ -181,7 +181,7 @@ def test_tokens_that_are_missing_wrong_or_expired(
 ) -> None:
     remedy = f"Make a token on your account's page there, and `headwise login {lab.address}`.\n"
     line = refused(headwise, lab.address, "jobs")
-    assert line == f"headwise: {lab.address}: nobody is signed in. {remedy}"
+    assert line == f"headwise: {lab.address}: you are not signed in. {remedy}"
     expired = token(lab, "read")
     execute(lab.database, "UPDATE token SET expires_at = created_at - 1")
     for given in (expired, "hw_" + "x" * 43):
@@ -323,7 +323,7 @@ def test_commands_of_this_machine_alone(headwise: Headwise, command: str) -> Non
     line = refused(headwise, "http://127.0.0.1:1", command)
     assert f"--server: `headwise {command}` works on this machine alone" in line
     both = headwise("--server", "http://127.0.0.1:1", "--local", "jobs")
-    assert (both.status, "is given beside --local" in both.err) == (2, True)
+    assert (both.status, "cannot be combined with --local" in both.err) == (2, True)
 
 
 def test_a_watched_server_may_restart(

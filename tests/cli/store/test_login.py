@@ -107,7 +107,7 @@ def test_several_servers(
     app = new_app(load_settings())
     with serving(app) as open_to_all:
         ran = headwise("login", open_to_all)  # asks for no token
-        assert ran.out.startswith(f"{open_to_all}: nobody signs in there; you are local.\n")
+        assert ran.out.startswith(f"{open_to_all}: sign-in is not required; you are local.\n")
         assert logins.read().tokens == {lab.address: secret, open_to_all: ""}
         assert f"Also logged in to {lab.address}" in headwise("whoami").out
         assert headwise("jobs", "--json").json == []
