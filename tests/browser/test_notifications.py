@@ -57,7 +57,7 @@ def test_a_recipient_is_added_and_asked_for_a_job(page: Page, stage: SimpleNames
     page.one("#name").send_keys("team")
     page.one("#address").send_keys("syslog://")
     page.click("button.primary")
-    page.until(lambda: "no service that can be told" in page.one("#problem-address").text)
+    page.until(lambda: "not a service that can be used" in page.one("#problem-address").text)
     assert page.one("#name").get_attribute("value") == "team"
     page.one("#address").clear()
     page.one("#address").send_keys("https://hooks.example.org/secret")

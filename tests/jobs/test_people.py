@@ -66,7 +66,7 @@ def test_a_signed_in_person_submits_in_their_own_name() -> None:
     try:
         assert parse_submission({"spec": SPEC}).user == "ada"
         assert parse_submission({"spec": SPEC, "user": "ADA"}).user == "ada"
-        with pytest.raises(InputError, match="somebody else"):
+        with pytest.raises(InputError, match="another user"):
             parse_submission({"spec": SPEC, "user": "bob"})
     finally:
         submitter.reset(held)

@@ -19,7 +19,7 @@ def test_add_list_test_remove(headwise: Headwise, store: Database) -> None:
     [one] = headwise("notify", "list", "--json").json
     assert (one["name"], one["jobs"], one["conditions"]) == ("team", "long", True)
     assert "secret" not in headwise("notify", "list", "--json").out
-    assert "what operators" in " ".join(headwise("notify", "list").out.split())
+    assert "problems of the installation" in " ".join(headwise("notify", "list").out.split())
     execute_past = "UPDATE notification SET event = 'test:1'"
     with store.write() as tx:
         tx.run(execute_past)

@@ -301,7 +301,7 @@ def test_tokens_are_read_as_files_have_them(client: Client) -> None:
 def test_another_path_of_a_server_is_no_other_release(client: Client) -> None:
     with (
         Client(f"{client._connection.address}/dashboard") as other,
-        pytest.raises(NotFoundError, match="nothing has this address"),
+        pytest.raises(NotFoundError, match="there is nothing at this address"),
     ):
         other.job(1)
 

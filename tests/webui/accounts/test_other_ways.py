@@ -372,9 +372,9 @@ def test_the_last_administrator_who_comes_by_a_proxy_stays(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"AUTH": "oidc"}, "HEADWISE_OIDC_ISSUER: is needed"),
+        ({"AUTH": "oidc"}, "HEADWISE_OIDC_ISSUER: is required"),
         ({"AUTH": "oidc", "OIDC_ISSUER": "https://x.example"}, "HEADWISE_OIDC_CLIENT_ID"),
-        ({"AUTH": "proxy"}, "HEADWISE_TRUSTED_PROXIES: is needed"),
+        ({"AUTH": "proxy"}, "HEADWISE_TRUSTED_PROXIES: is required"),
         ({"OIDC_ISSUER": "http://login.example"}, "must start with https://"),
         ({"OIDC_ROLES": "lab:member"}, "'lab:member' is not GROUP=ROLE"),
         ({"OIDC_ROLES": "lab=king"}, "'lab=king' is not GROUP=ROLE"),
