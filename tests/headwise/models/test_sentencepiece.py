@@ -65,5 +65,5 @@ def test_a_model_of_subwords_is_enough(tmp_path: Path, trained: Path, kind: str)
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_none_is_refused(tmp_path: Path, kind: str) -> None:
     folder = folder_of(kind, tmp_path, b"not a model")
-    with pytest.raises(TokenizerError, match="no SentencePiece model; save the tokenizer again"):
+    with pytest.raises(TokenizerError, match="not a SentencePiece model; save the tokenizer again"):
         headwise.load(folder, device="cpu")

@@ -86,7 +86,7 @@ def test_an_allowed_folder_may_itself_be_a_link(settings: Settings, tmp_path: Pa
 
 @pytest.mark.parametrize("given", ["~nobody-of-that-name/a.jsonl", "a\0b.jsonl", "x" * 400])
 def test_a_path_that_is_none(settings: Settings, given: str) -> None:
-    problem = refused(lambda: allowed_path("data.path", given, settings), "no usable path")
+    problem = refused(lambda: allowed_path("data.path", given, settings), "not a usable path")
     assert (problem.field, problem.remedy) == ("data.path", "Check the path.")
 
 

@@ -89,9 +89,9 @@ SEEN: dict[str, tuple[Change, str]] = {
     "config is a list": (write("config.json", "[]"), "is not a JSON object"),
     "unknown family": (config(model_type="nonsense"), "unsupported family 'nonsense'"),
     "no family": (config(model_type=None), "unsupported family"),
-    "no classifier": (config(architectures=["BertModel"]), "no sequence classifier"),
-    "architectures that are numbers": (config(architectures=[2]), "no sequence classifier"),
-    "architectures that are no list": (config(architectures=2), "no sequence classifier"),
+    "no classifier": (config(architectures=["BertModel"]), "not a sequence classifier"),
+    "architectures that are numbers": (config(architectures=[2]), "not a sequence classifier"),
+    "architectures that are no list": (config(architectures=2), "not a sequence classifier"),
     "no tokenizer": (
         lambda folder: [path.unlink() for path in folder.glob("*token*")],
         "has no tokenizer",
