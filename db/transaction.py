@@ -10,6 +10,9 @@ from sqlalchemy import Connection, CursorResult, Executable, RowMapping, TextCla
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 
+CHANNEL = "headwise"
+"""Where `announce` is heard on PostgreSQL."""
+
 _TERMS = {
     "postgresql": {
         # now() would be the beginning of the transaction.
@@ -51,6 +54,14 @@ class Transaction:
     def now(self) -> float:
         """Read the database's clock."""
         return float(self.run("SELECT {clock}").scalar_one())
+
+    def announce(self) -> None:
+        """Tell schedulers, once this is committed, that it left something to do for them.
+
+        On SQLite they hear of every commit. On PostgreSQL such commits wait for each other.
+        """
+        if self.dialect == "postgresql":
+            self.run(f"NOTIFY {CHANNEL}")
 
     def run(self, sql: str, /, **values: object) -> Rows:
         """Run SQL text.

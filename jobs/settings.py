@@ -263,7 +263,11 @@ class Settings(BaseModel):
         "stalled; so is a scheduler whose round takes this long.",
     )
     tick_seconds: float = Field(
-        default=0.5, gt=0, le=60, description="Time between two rounds of the scheduler."
+        default=0.5,
+        gt=0,
+        le=60,
+        description="Longest time between two rounds of the scheduler, which also begins one when "
+        "it hears of a change.",
     )
     max_jobs_per_user: int = Field(
         default=0, ge=0, description="Most unfinished jobs of one user; 0 means no limit."

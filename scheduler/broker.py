@@ -7,6 +7,7 @@ and a wake-up that no worker takes expires.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,14 +22,14 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.sqlalchemy import Channel, Transport
 from kombu.transport.sqlalchemy.models import metadata
 
+from db.changes import FileChanges
 from db.database import WRITTEN_BY_ANOTHER
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
 BROKER = "Broker"
 POLL_SECONDS = 0.25
-"""Time between two polls for a message; the transport's default of one second would dominate the
-latency of a small job. It has no option for it: its options go to create_engine."""
+"""Longest time between two polls for a message of a queue in whose file nothing changes."""
 
 
 class EmbeddedChannel(Channel):
@@ -86,19 +87,29 @@ class EmbeddedChannel(Channel):
 
 
 class EmbeddedBroker(Transport):
-    """kombu's SQL transport, which polls more often and returns to its caller after one poll.
+    """kombu's SQL transport, which polls when the file changes and returns after one poll.
 
-    Celery waits up to two seconds for messages, and once more after it was told to stop, so a
-    worker would react to SIGTERM four seconds late.
+    It slept for a second between polls. Celery waits up to two seconds for messages, and once more
+    after it was told to stop, so a worker would react to SIGTERM four seconds late.
     """
 
     Channel = EmbeddedChannel
-    polling_interval = POLL_SECONDS
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)  # type: ignore[no-untyped-call]
+        self._changes = FileChanges(client.hostname.removeprefix("sqlite:///"))
+        self._never = threading.Event()
 
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
         """Deliver a message; raises TimeoutError if none arrives in time."""
-        soon = None if timeout is None else min(timeout, POLL_SECONDS)
-        super().drain_events(connection, soon, **options)  # type: ignore[no-untyped-call]
+        if timeout != 0:
+            self._changes.wait(min(timeout or POLL_SECONDS, POLL_SECONDS), self._never)
+        super().drain_events(connection, 0.0, **options)  # type: ignore[no-untyped-call]
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels, and the look at the file."""
+        super().close_connection(connection)  # type: ignore[no-untyped-call]
+        self._changes.close()
 
 
 def _identity(address: str) -> tuple[int, int] | None:

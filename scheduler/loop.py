@@ -13,6 +13,7 @@ import structlog
 from celery import Celery
 
 from db.accounts import audit
+from db.changes import changes_of
 from db.database import Database
 from db.ops import (
     attempt_counts,
@@ -49,6 +50,8 @@ log = structlog.get_logger()
 
 PROCESSES_KEPT_SECONDS = 86_400.0
 """Time for which workers and schedulers are listed after their last heartbeat."""
+PAUSE_SECONDS = 0.05
+"""Least time between two rounds, whatever changes meanwhile."""
 BALANCE_SECONDS = 1.0
 BROKER_SECONDS = 2.0
 """Pause after a broker has taken no message."""
@@ -84,7 +87,10 @@ class Scheduler:
         self._shared = False
 
     def run(self, stop: threading.Event) -> None:
-        """Tick until `stop` is set; waits for a database or broker that is unavailable."""
+        """Tick until `stop` is set, at every change that is heard of and once in a while.
+
+        Waits for a database or broker that is unavailable.
+        """
         self.heartbeat = heartbeat = SchedulerHeartbeat(self.settings, self.database, self.app)
         name = heartbeat.identity.name
         self.database.name_sessions(name)
@@ -97,6 +103,7 @@ class Scheduler:
             kept=self.settings.log_lines,
         )
         notifier = Notifier(self.settings, self.database)
+        changes = changes_of(self.database)
         for thread in (heartbeat, shipper, notifier):
             thread.start()
         log.info("scheduler started", database=self.database.dialect)
@@ -109,10 +116,12 @@ class Scheduler:
                 stop.wait(2.0)
             # Also without a database: a restart would not bring it back.
             systemd.went_on()
-            stop.wait(self.settings.tick_seconds)
+            stop.wait(PAUSE_SECONDS)
+            changes.wait(self.settings.tick_seconds - PAUSE_SECONDS, stop)
         log.info("scheduler stopped")
         for thread in (notifier, heartbeat, shipper):
             thread.close()
+        changes.close()
         end_traces()
 
     def tick(self) -> None:

@@ -8,10 +8,10 @@ from sqlalchemy import insert
 
 from db.ops import attempt_counts
 from db.queue import usage
-from db.queue.sql import END_ATTEMPT
+from db.queue.sql import END_ATTEMPT, OTHERS_OPEN
 from db.schema import attempt
 from db.transaction import Transaction
-from jobs.outcome import AttemptEnd
+from jobs.outcome import AttemptEnd, AttemptOutcome
 
 
 def begin_attempt(tx: Transaction, key: dict[str, int], worker: Mapping[str, str]) -> None:
@@ -33,3 +33,5 @@ def end_attempt(tx: Transaction, key: dict[str, int], end: AttemptEnd) -> None:
     if tx.run(END_ATTEMPT, **key, **values).rowcount:
         attempt_counts.add(tx, key, end)
         usage.add(tx, key)
+    if end.outcome is not AttemptOutcome.DONE or not tx.run(OTHERS_OPEN, **key).scalar():
+        tx.announce()  # a worker is to be woken, or the job to be finished

@@ -198,6 +198,7 @@ def _finish(database: Database, job_id: int) -> bool:
         found = {"error": error, "warning": warning, "result_hash": result_hash}
         tx.run(FINISHED, job_id=job_id, state=state.value, **found)
         deletion.end_run(tx, job_id)
+        tx.announce()  # others may have waited for it
         return True
 
 
@@ -274,6 +275,7 @@ def set_control(database: Database, job_id: int, action: str) -> None:
             tx.run(CANCEL_CHILDREN, job_id=job_id)
         elif action == "resume":
             tx.run(WAITS_FROM_NOW, job_id=job_id)
+        tx.announce()
     if action == "delete":
         # A job of usual size is removed at once; a scheduler continues with larger ones.
         deletion.empty_jobs(database, seconds=1.0)

@@ -92,6 +92,7 @@ def write_job(tx: Transaction, job: NewJob) -> int:
         rows = [{"job_id": job_id, "parent_id": parent} for parent in sorted(set(job.parents))]
         tx.execute(insert(schema.job_parent), rows)
     tell(tx, job_id, job.recipients)
+    tx.announce()
     return job_id
 
 

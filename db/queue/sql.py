@@ -124,6 +124,12 @@ LIMIT_LOCK = "SELECT pg_advisory_xact_lock(7230)"
 LEFT = "SELECT SUM(hi - lo) FROM shard WHERE job_id = :job_id AND state = 'ready'"
 """Examples of a job that are not leased."""
 
+OTHERS_OPEN = """
+SELECT 1 FROM shard WHERE job_id = :job_id AND shard_no <> :shard_no
+  AND state IN ('ready', 'leased') LIMIT 1
+"""
+"""Tells if shards of a job are left besides one."""
+
 ALIVE = """
 SELECT COUNT(*) FROM worker
 WHERE state <> 'stopped' AND seen_at > {clock} - :grace

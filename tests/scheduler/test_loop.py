@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +23,29 @@ from tests.helpers.scheduling import commit_everything, states, submitted
 def test_an_idle_tick_does_nothing(scheduler: Scheduler, app: Any) -> None:
     scheduler.tick()
     assert app.sent == []
+
+
+def test_rounds_begin_when_there_is_something_to_do(database: Database, settings: Settings) -> None:
+    """A job is planned, announced and finished long before the next round would be due."""
+    slow = settings.model_copy(update={"tick_seconds": 60.0})
+    scheduler, stop = Scheduler(slow, Database(database.url)), threading.Event()
+    running = threading.Thread(target=scheduler.run, args=(stop,))
+    running.start()
+    try:
+        deadline = time.monotonic() + 30
+        job = submitted(database, settings)
+        while states(database) != ["running"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        commit_everything(database)
+        while states(database) != ["succeeded"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        running.join()
+        scheduler.database.close()
+    assert job == 1
 
 
 # Expire, sweep, finish.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kombu.transport.virtual import base
 from sqlalchemy import event
 
+from db.changes import FileChanges
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 from scheduler.broker import POLL_SECONDS, delete_delivered, make_app, ping, wake
@@ -135,14 +137,8 @@ def test_waiting_on_the_embedded_broker_ends_after_one_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Celery hears of its shutdown between two waits only, however long they may be."""
-    naps: list[float] = []
-
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        assert len(naps) < 3
-        time.sleep(seconds)
-
-    monkeypatch.setattr(base, "sleep", nap)
+    waits: list[float] = []
+    monkeypatch.setattr(FileChanges, "wait", lambda _, seconds, stop: waits.append(seconds))
     app = make_app(Settings(home=tmp_path))
     with (
         app.connection_for_read() as connection,
@@ -150,7 +146,29 @@ def test_waiting_on_the_embedded_broker_ends_after_one_look(
         pytest.raises(TimeoutError),
     ):
         connection.drain_events(timeout=600)
-    assert naps in ([], [POLL_SECONDS])
+    assert waits == [POLL_SECONDS]
+
+
+def test_a_message_ends_a_wait_on_the_embedded_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.broker.POLL_SECONDS", 600.0)
+    app, looked = make_app(Settings(home=tmp_path)), threading.Event()
+    with app.connection_for_read() as connection, connection.SimpleQueue("default") as queue:
+
+        def take() -> None:
+            while not queue.buffer:
+                with suppress(TimeoutError):
+                    connection.drain_events()
+                looked.set()
+
+        taking = threading.Thread(target=take)
+        queue.consumer.consume()
+        taking.start()
+        assert looked.wait(30)  # its next look would be in ten minutes
+        wake(app, "default")
+        taking.join(30)
+        assert len(queue.buffer) == 1
 
 
 def _messages(settings: Settings) -> int:

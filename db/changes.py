@@ -1,0 +1,123 @@
+"""Hearing of what others have committed, so that a loop acts at once and not at its next round."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.database import Database
+from db.transaction import CHANNEL
+
+LOOK_SECONDS = 0.02
+"""Time between two looks at the count of an SQLite file's commits, which take microseconds."""
+LISTEN_SECONDS = 0.25
+"""Time for which nobody looks whether the loop is to stop."""
+
+
+class Changes(Protocol):
+    """Changes that a loop has not seen yet."""
+
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        """Return at the next change or the end of the time, or when `stop` is set.
+
+        A change since the last return counts, and the first call returns at once: nobody has
+        listened before. Where nothing can be heard, the time passes.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def changes_of(database: Database) -> Changes:
+    """Every commit of others in an SQLite file; on PostgreSQL, what `Transaction.announce` did."""
+    if database.dialect == "sqlite":
+        return FileChanges(str(database.engine.url.database))
+    return Announcements(database)
+
+
+class FileChanges:
+    """The commits in an SQLite file, by the count that SQLite keeps of them."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+        self._seen: object = None
+
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        """See `Changes`."""
+        deadline = time.monotonic() + seconds
+        while not self.any() and (left := deadline - time.monotonic()) > 0:
+            if stop.wait(min(left, LOOK_SECONDS)):
+                return
+
+    def any(self) -> bool:
+        """Return True if there was a change since the last call; at the first call there was."""
+        before, self._seen = self._seen, self._state()
+        return self._seen != before
+
+    def close(self) -> None:
+        """See `Changes`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _state(self) -> object:
+        """The file, which may have been replaced, and its number of commits."""
+        try:
+            found = Path(self._file).stat()
+            if self._seen is None or self._seen[0] != found.st_ino:  # type: ignore[index]
+                self.close()
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._file, check_same_thread=False)
+            [count] = self._connection.execute("PRAGMA data_version").fetchone()
+        except (OSError, sqlite3.Error):
+            self.close()
+            return None
+        return found.st_ino, count
+
+
+class Announcements:
+    """What transactions have announced to those who listen on a connection of PostgreSQL.
+
+    A pooler that lends connections for single transactions hands nothing on.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def wait(self, seconds: float, stop: threading.Event) -> None:
+        """See `Changes`."""
+        deadline = time.monotonic() + seconds
+        try:
+            if self._connection is None:
+                self._listening()
+                return
+            while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+                heard = self._listening().notifies(timeout=min(left, LISTEN_SECONDS), stop_after=1)
+                if any(True for _ in heard):
+                    return
+        except (SQLAlchemyError, self._database.engine.dialect.loaded_dbapi.Error):
+            self.close()
+            stop.wait(max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """See `Changes`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # it listens, so the pool cannot lend it
+            connection.close()
+
+    def _listening(self) -> Any:
+        """The driver's connection."""
+        if self._connection is None:
+            connection = self._database.engine.connect()
+            self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        return self._connection.connection.driver_connection
