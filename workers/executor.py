@@ -143,7 +143,7 @@ class Attempt:
         if backend is None:
             return None
         texts = [[a] if b is None else [a, b] for a, b in shard.texts]
-        return TokenizerTrial(backend.to_str(), texts)
+        return TokenizerTrial(backend.to_str(), texts, self.models.trying)
 
     def _report(self, lo: int, finished: Collection[int]) -> None:
         if lo >= self.lease_end():

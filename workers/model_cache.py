@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from jobs.inputs.models.configuration.tokenizing import TryingProcesses
+
 import headwise
 from headwise import LoadedModel
 from headwise.attribution.memory import is_out_of_memory
@@ -25,6 +27,8 @@ class ModelCache:
         self.arrived = arrived
         self.loads: str | None = None
         """The job's model, as in `JobSpec.loads`; None before one is loaded."""
+        self.trying = TryingProcesses()
+        """They try texts with its tokenizer."""
         self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
 
     def clear(self) -> None:

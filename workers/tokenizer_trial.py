@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from jobs.inputs.models.tokenizing import TextError, Texts, try_content
+from jobs.inputs.models.configuration.tokenizing import (
+    TextError,
+    Texts,
+    TryingProcesses,
+    try_content,
+)
 
 
 class TokenizerTrial:
     """Tries texts in a process of their own: those of the first block, and while that is computed
     twice as many, and so on. A device waits for the first ones only."""
 
-    def __init__(self, tokenizer: str, texts: Texts) -> None:
+    def __init__(self, tokenizer: str, texts: Texts, processes: TryingProcesses) -> None:
         """`tokenizer` is the JSON of a tokenizer."""
         self._tokenizer = tokenizer
+        self._processes = processes
         self._texts = texts
         self._tried = 0
         self._failure: TextError | None = None
@@ -37,7 +43,7 @@ class TokenizerTrial:
 
     def _try(self, start: int, end: int) -> TextError | None:
         try:
-            try_content(self._tokenizer, self._texts[start:end])
+            try_content(self._tokenizer, self._texts[start:end], self._processes)
         except TextError as error:
             return TextError(start + error.index, str(error))
         return None

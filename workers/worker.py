@@ -133,6 +133,7 @@ class Worker:
     def close(self) -> None:
         """Stop the threads and record that the worker has stopped."""
         self._storing_thread.shutdown()
+        self.models.trying.close()
         self.heartbeat.close()
         self.shipper.close()
         self.database.close()

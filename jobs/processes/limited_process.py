@@ -42,12 +42,14 @@ def start(
     )
 
 
-def ask(child: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
-    """Write the request as JSON to its standard input, and close it."""
+def ask(child: subprocess.Popen[bytes], request: Mapping[str, Any], *, last: bool = True) -> None:
+    """Write the request as a line of JSON to its standard input, and close it after the last."""
     assert child.stdin is not None
     with contextlib.suppress(BrokenPipeError):
-        child.stdin.write(json.dumps(request).encode())
-        child.stdin.close()
+        child.stdin.write(json.dumps(request).encode() + b"\n")
+        child.stdin.flush()
+        if last:
+            child.stdin.close()
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

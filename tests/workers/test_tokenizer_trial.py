@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from jobs.inputs.models.configuration.tokenizing import TextError, TryingProcesses
 
 from headwise.errors import TokenizerError
-from jobs.inputs.models.tokenizing import TextError
 from workers import tokenizer_trial
 from workers.tokenizer_trial import TokenizerTrial
 
@@ -24,7 +24,7 @@ class Tokenizer:
         self.go = threading.Event()
         self.go.set()
 
-    def try_content(self, content: str, texts: Sequence[Sequence[str]]) -> None:
+    def try_content(self, content: str, texts: Sequence[Sequence[str]], _: object) -> None:
         assert content == "{}"
         assert self.go.wait(SOON)
         self.tried.append(texts)
@@ -35,7 +35,7 @@ class Tokenizer:
 
 def trial(patch: pytest.MonkeyPatch, tokenizer: Tokenizer, count: int) -> TokenizerTrial:
     patch.setattr(tokenizer_trial, "try_content", tokenizer.try_content)
-    return TokenizerTrial("{}", [[str(number)] for number in range(count)])
+    return TokenizerTrial("{}", [[str(number)] for number in range(count)], TryingProcesses())
 
 
 def test_only_the_first_block_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """The process that tries a tokenizer, under the operating system's limits.
 
-`jobs.inputs.models.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern
-that takes for ever, costs this process and no other. It reads one request, a JSON object, from
-standard input and answers in JSON lines:
+`jobs.inputs.models.configuration.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern that
+takes for ever, costs this process and no other. It reads requests, JSON objects, a line each, from
+standard input until that ends. One without a tokenizer is about that of the last one. It answers in
+JSON lines:
 
     {"vocabulary": largest id of the vocabulary}        the tokenizer was read
     {"done": count, "largest_type": type, "lengths": [tokens, ...]}
@@ -10,6 +11,8 @@ standard input and answers in JSON lines:
     {"end": true}                                       or
     {"unreadable": reason}                              or
     {"index": number, "reason": ...}                    a text that cannot be tokenized
+
+and ends, instead of a last answer, where it does not know which text is to blame.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -27,24 +30,41 @@ from jobs.processes.limits import limit_process
 
 
 def main() -> None:
-    """Answer the request on standard input and end the process."""
-    request = json.load(sys.stdin.buffer)
-    limit_process({resource.RLIMIT_DATA: request["memory"], resource.RLIMIT_FSIZE: 0})
-    for message in _answer(request):
-        sys.stdout.buffer.write(json.dumps(message).encode("ascii") + b"\n")
-        sys.stdout.buffer.flush()
+    """Answer the requests on standard input and end the process."""
+    tokenizer = None
+    while line := sys.stdin.buffer.readline():
+        request = json.loads(line)
+        message: Mapping[str, object] = {}
+        if "path" in request:
+            limit_process({resource.RLIMIT_DATA: request["memory"], resource.RLIMIT_FSIZE: 0})
+            tokenizer, message = _read(request)
+            _say(message)
+        if tokenizer is not None:
+            for message in _answer(tokenizer, request["texts"], request["step"]):
+                _say(message)
+        if message.keys().isdisjoint(("end", "index")):
+            break
     os._exit(0)
 
 
-def _answer(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
+def _say(message: Mapping[str, object]) -> None:
+    sys.stdout.buffer.write(json.dumps(message).encode("ascii") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _read(request: Mapping[str, Any]) -> tuple[Tokenizer | None, Mapping[str, object]]:
+    """Read a tokenizer; the answer says its vocabulary, or why there is none."""
     try:
         made = _tokenizer(request)
         words = made.get_vocab(with_added_tokens=False)
     except BaseException as error:  # noqa: BLE001 - Rust panics; the process ends anyway
-        yield {"unreadable": _reason(error)}
-        return
-    yield {"vocabulary": max(words.values(), default=0)}
-    texts, step = request["texts"], request["step"]
+        return None, {"unreadable": _reason(error)}
+    return made, {"vocabulary": max(words.values(), default=0)}
+
+
+def _answer(
+    made: Tokenizer, texts: Sequence[Sequence[str]], step: int
+) -> Iterator[Mapping[str, object]]:
     for lo in range(0, len(texts), step):
         chunk = [tuple(parts) if len(parts) > 1 else parts[0] for parts in texts[lo : lo + step]]
         try:

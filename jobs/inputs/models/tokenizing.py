@@ -6,10 +6,12 @@ ever, normalizers may make gigabytes of a word, and the tokenizers library may p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -111,20 +113,26 @@ def _try_file(identity: _Identity, texts: tuple[tuple[str, ...], ...]) -> Tried:
     return _try({"path": path, "content": None}, texts, f"the tokenizer in '{Path(path).parent}'")
 
 
-def try_content(content: str, texts: Texts) -> Tried:
-    """The same for a tokenizer as JSON."""
-    return _try({"path": None, "content": content}, texts, "the model's tokenizer")
+def try_content(content: str, texts: Texts, processes: TryingProcesses | None = None) -> Tried:
+    """The same for a tokenizer as JSON, perhaps by a process that is kept."""
+    source = {"path": None, "content": content}
+    return _try(source, texts, "the model's tokenizer", processes=processes)
 
 
-def _try(source: Mapping[str, Any], texts: Texts, name: str, limit: int = 0) -> Tried:
+def _try(
+    source: Mapping[str, Any],
+    texts: Texts,
+    name: str,
+    limit: int = 0,
+    processes: TryingProcesses | None = None,
+) -> Tried:
     """Try a tokenizer on texts, up to a batch in which none has more than ``limit`` tokens."""
     tried, lengths = Tried(vocabulary=0), list[int]()
     done, step, killed = 0, BATCH, False
     while True:
-        asked = {**source, "texts": texts[done:], "step": step, "memory": MEMORY}
         offset = done
-        with _Process(asked) as process:
-            for message in process:
+        with (processes or TryingProcesses(0)).one() as process:
+            for message in process.answers(source, texts[done:], step):
                 if "unreadable" in message:
                     raise TokenizerError(f"{name} cannot be read: {message['unreadable']}")
                 if "index" in message:
@@ -152,42 +160,89 @@ def _refuse(index: int, reason: str) -> None:
     raise TextError(index, f"the tokenizer fails on this text: {reason}")
 
 
+class TryingProcesses:
+    """The processes that try tokenizers. Some are kept for further texts: a start takes longer than
+    a block of texts."""
+
+    def __init__(self, kept: int = 1) -> None:
+        """`kept` is the number of processes that may wait for further texts."""
+        self._most = kept
+        self._kept: list[_Process] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[_Process]:
+        """A process that nobody else uses; it ends unless it can answer further requests."""
+        with self._lock:
+            process = self._kept.pop() if self._kept else _Process()
+        try:
+            yield process
+        finally:
+            with self._lock:
+                keep = process.waits and len(self._kept) < self._most
+                if keep:
+                    self._kept.append(process)
+            if not keep:
+                process.end()
+
+    def close(self) -> None:
+        """End those that are kept."""
+        while self._kept:
+            self._kept.pop().end()
+
+
 class _Process:
-    """One run of the trying process; iterate over its messages once."""
+    """A trying process, started by its first request."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
-        self.request = request
+    def __init__(self) -> None:
         self.late = self.answered = self.killed = False
+        self.waits = False
+        """True once it has answered all of a request, and can answer another one."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self._source: Mapping[str, Any] | None = None
+        self.end: Callable[[], object] = lambda: None
+        """Ends it, which also happens once it is forgotten."""
 
-    def __enter__(self) -> _Process:
-        self._child = start(
-            "jobs.inputs.models.tokenizer_process",
-            stderr=subprocess.DEVNULL,  # panics write their stacks there
-            environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        end(self._child)
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        ask(self._child, self.request)
-        while (line := self._line()).endswith(b"\n"):
+    def answers(
+        self, source: Mapping[str, Any], texts: Texts, step: int
+    ) -> Iterator[Mapping[str, Any]]:
+        """Ask for texts to be tried, in batches of ``step``."""
+        self.late = self.answered = self.killed = self.waits = False
+        asked: dict[str, Any] = {"texts": texts, "step": step}
+        if source != self._source:
+            asked |= {**source, "memory": MEMORY}
+        self._source = source
+        ask(child := self._started(), asked, last=False)
+        while (line := self._line(child)).endswith(b"\n"):
             self.answered = True
-            yield json.loads(line)
+            message = json.loads(line)
+            self.waits = not message.keys().isdisjoint(("end", "index"))
+            yield message
+            if self.waits:
+                return
         if not line:
-            self.killed = self._child.wait() == -signal.SIGKILL and not self.late
+            self.killed = child.wait() == -signal.SIGKILL and not self.late
 
-    def _line(self) -> bytes:
-        assert self._child.stdout is not None
-        timer = threading.Timer(SECONDS, self._end)
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            self._child = start(
+                "jobs.inputs.models.configuration.tokenizer_process",
+                stderr=subprocess.DEVNULL,  # panics write their stacks there
+                environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
+            )
+            self.end = weakref.finalize(self, end, self._child)
+        return self._child
+
+    def _line(self, child: subprocess.Popen[bytes]) -> bytes:
+        assert child.stdout is not None
+        timer = threading.Timer(SECONDS, self._end_late, (child,))
         timer.daemon = True
         timer.start()
         try:
-            return self._child.stdout.readline(1 << 16)
+            return child.stdout.readline(1 << 16)
         finally:
             timer.cancel()
 
-    def _end(self) -> None:
+    def _end_late(self, child: subprocess.Popen[bytes]) -> None:
         self.late = True
-        self._child.kill()
+        child.kill()

@@ -260,6 +260,36 @@ def test_a_process_that_was_killed_says_nothing_about_a_tokenizer(
     assert len(started) == 2
 
 
+def test_a_kept_process_tries_further_texts_and_other_tokenizers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (bert_folder(tmp_path / "model") / "tokenizer.json").read_text()
+    real, started = tokenizing.start, []
+
+    def counted(module: str, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real(module, **options))
+        return started[-1]
+
+    monkeypatch.setattr(tokenizing, "start", counted)
+    processes = tokenizing.TryingProcesses()
+    first = tokenizing.try_content(content, [("the cat",)], processes)
+    again = tokenizing.try_content(content, [("the cat",), ("the",)], processes)
+    assert again.lengths == (*first.lengths, first.lengths[0] - 1)
+    bare = json.loads(content) | {"post_processor": None}
+    with pytest.raises(tokenizing.TextError, match="it gives no tokens"):
+        tokenizing.try_content(json.dumps(bare), [("the",), ("",)], processes)
+    assert len(started) == 1
+    # It was in the middle of its answer, so it has ended.
+    assert started[0].returncode is not None
+    assert tokenizing.try_content(content, [("the cat",)], processes).lengths == first.lengths
+    assert len(started) == 2
+    started[1].kill()  # by someone else, between two requests
+    assert tokenizing.try_content(content, [("the cat",)], processes).lengths == first.lengths
+    assert len(started) == 3
+    processes.close()
+    assert started[2].returncode is not None
+
+
 def test_a_tokenizer_that_takes_too_long_is_given_up(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
