@@ -74,7 +74,7 @@ class FileChanges:
             if self._seen is None or self._seen[0] != found.st_ino:  # type: ignore[index]
                 self.close()
             if self._connection is None:
-                self._connection = sqlite3.connect(self._file, check_same_thread=False)
+                self._connection = sqlite3.connect(self._file, timeout=0, check_same_thread=False)
             [count] = self._connection.execute("PRAGMA data_version").fetchone()
         except (OSError, sqlite3.Error):
             self.close()
