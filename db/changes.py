@@ -46,20 +46,18 @@ class FileChanges:
 
     def __init__(self, file: str) -> None:
         self._file = file
+        self._inode: int | None = None
         self._connection: sqlite3.Connection | None = None
-        self._seen: object = None
+        self._count: int | None = None
 
     def wait(self, seconds: float, stop: threading.Event) -> None:
         """See `Changes`."""
         deadline = time.monotonic() + seconds
-        while not self.any() and (left := deadline - time.monotonic()) > 0:
+        changed = self._replaced() | self._written()  # both, whatever the first says
+        while not changed and (left := deadline - time.monotonic()) > 0:
             if stop.wait(min(left, LOOK_SECONDS)):
                 return
-
-    def any(self) -> bool:
-        """Return True if there was a change since the last call; at the first call there was."""
-        before, self._seen = self._seen, self._state()
-        return self._seen != before
+            changed = self._written()
 
     def close(self) -> None:
         """See `Changes`."""
@@ -67,19 +65,28 @@ class FileChanges:
             self._connection.close()
             self._connection = None
 
-    def _state(self) -> object:
-        """The file, which may have been replaced, and its number of commits."""
+    def _replaced(self) -> bool:
+        """Open the file anew if it is another one than before, or the first."""
+        before = self._inode
         try:
-            found = Path(self._file).stat()
-            if self._seen is None or self._seen[0] != found.st_ino:  # type: ignore[index]
+            self._inode = Path(self._file).stat().st_ino
+            if self._connection is None or self._inode != before:
                 self.close()
-            if self._connection is None:
                 self._connection = sqlite3.connect(self._file, timeout=0, check_same_thread=False)
-            [count] = self._connection.execute("PRAGMA data_version").fetchone()
         except (OSError, sqlite3.Error):
-            self.close()
-            return None
-        return found.st_ino, count
+            self._inode = None
+        return self._inode != before
+
+    def _written(self) -> bool:
+        """Return True if others have committed since the last call."""
+        if self._connection is None:
+            return False
+        before = self._count
+        try:
+            [self._count] = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return False  # it is locked, or no database
+        return self._count != before
 
 
 class Announcements:

@@ -85,15 +85,19 @@ def test_a_file_that_takes_the_place_of_another_is_a_change(tmp_path: Path) -> N
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE t (x)")
     changes = FileChanges(str(file))
-    assert changes.any()
-    assert not changes.any()
+    changes.wait(LONG, threading.Event())
     shutil.copy(file, tmp_path / "other.sqlite")
     (tmp_path / "other.sqlite").replace(file)
-    assert changes.any()
-    assert not changes.any()
-    with sqlite3.connect(file) as connection:
-        connection.execute("INSERT INTO t VALUES (1)")
-    assert changes.any()
+    changes.wait(LONG, threading.Event())
+
+    def write() -> None:
+        with sqlite3.connect(file) as other:
+            other.execute("INSERT INTO t VALUES (1)")
+
+    assert heard(changes, write)
+    file.unlink()
+    changes.wait(LONG, threading.Event())
+    changes.wait(0.01, threading.Event())
     changes.close()
 
 
