@@ -49,7 +49,7 @@ def test_a_study_from_submission_to_its_page(stack: Stack) -> None:
     app = new_app(stack.settings)
     client = app.test_client()
     page = client.get(f"/studies/{found.study}").text
-    for part in ("heads", "agreement", "curve", "triggers", "example"):
+    for part in ("heads", "agreement", "curve", "triggers", "examples"):
         assert f'id="{part}"' in page, part
     assert "The whole model is right on" in page
     shown = re.search(r"(\d+) of \d+ heads removed", page)

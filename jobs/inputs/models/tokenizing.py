@@ -207,9 +207,11 @@ class _Process:
         self, source: Mapping[str, Any], texts: Texts, step: int
     ) -> Iterator[Mapping[str, Any]]:
         """Ask for texts to be tried, in batches of ``step``."""
-        self.late = self.answered = self.killed = self.waits = False
+        self.late = self.killed = self.waits = False
+        # One that was kept has read the tokenizer: if it ends now, the texts are to blame.
+        self.answered = source == self._source
         asked: dict[str, Any] = {"texts": texts, "step": step}
-        if source != self._source:
+        if not self.answered:
             asked |= {**source, "memory": MEMORY}
         self._source = source
         ask(child := self._started(), asked, last=False)

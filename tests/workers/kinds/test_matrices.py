@@ -37,7 +37,8 @@ def database(settings: Settings) -> Database:
 def place(database: Database, job: int, example: int, site: int, head: int) -> HeadOnExample:
     sites = results.list_sites(database, job)
     opened = job_reads.get_job(database, job)
-    return HeadOnExample(job=opened, example=example, site=sites[site], head=head)
+    found = results.get_example(database, job, example)
+    return HeadOnExample(job=opened, example=found, site=sites[site], head=head)
 
 
 def ask(settings: Settings, database: Database, where: HeadOnExample) -> int:
