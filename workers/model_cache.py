@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.inputs.models.configuration.tokenizing import TryingProcesses
-
 import headwise
 from headwise import LoadedModel
 from headwise.attribution.memory import is_out_of_memory
 from headwise.errors import ModelNotFoundError
 from jobs.inputs.data.examples import allowed_path
+from jobs.inputs.models.tokenizing import TryingProcesses
 from jobs.settings import Settings
 from jobs.specs.base import JobSpec, ModelSpec
 

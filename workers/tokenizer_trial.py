@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from jobs.inputs.models.configuration.tokenizing import (
+from jobs.inputs.models.tokenizing import (
     TextError,
     Texts,
     TryingProcesses,

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from jobs.inputs.models.configuration.tokenizing import TextError, TryingProcesses
 
 from headwise.errors import TokenizerError
+from jobs.inputs.models.tokenizing import TextError, TryingProcesses
 from workers import tokenizer_trial
 from workers.tokenizer_trial import TokenizerTrial
 

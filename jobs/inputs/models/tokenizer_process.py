@@ -1,9 +1,9 @@
 """The process that tries a tokenizer, under the operating system's limits.
 
-`jobs.inputs.models.configuration.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern that
-takes for ever, costs this process and no other. It reads requests, JSON objects, a line each, from
-standard input until that ends. One without a tokenizer is about that of the last one. It answers in
-JSON lines:
+`jobs.inputs.models.tokenizing` starts it: a normalizer that makes gigabytes of a word, or a pattern
+that takes for ever, costs this process and no other. It reads requests, JSON objects, a line each,
+from standard input until that ends. A request without a tokenizer is about the last one. It answers
+in JSON lines:
 
     {"vocabulary": largest id of the vocabulary}        the tokenizer was read
     {"done": count, "largest_type": type, "lengths": [tokens, ...]}

@@ -228,7 +228,7 @@ class _Process:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             self._child = start(
-                "jobs.inputs.models.configuration.tokenizer_process",
+                "jobs.inputs.models.tokenizer_process",
                 stderr=subprocess.DEVNULL,  # panics write their stacks there
                 environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
             )
