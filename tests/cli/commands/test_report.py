@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,11 @@ def test_a_report_is_written(headwise: Headwise, store: Database, tmp_path: Path
         assert (ran.status, ran.out, ran.err) == (0, "", "")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<title>paper</title>" in page
-    assert page.count("<img src=") == 3
+    pictures = re.findall(r'<img src="[^"]*" alt="([^"]*)"', page)
+    begins = ("Heat map of 6 heads", "The ranks of 6 heads", "Residual of completeness")
+    example = ("[CLS] a b [SEP]. Most raise", "[CLS] a b [SEP]. [CLS] reads [SEP]")
+    assert len(pictures) == len(begins + example)
+    assert all(map(str.startswith, pictures, begins + example))
     assert len(PdfReader(tmp_path / "report.PDF").pages) > 1
 
 

@@ -86,7 +86,7 @@ def test_what_is_made_once_is_logged_once_and_its_secret_is_not_kept(lab: Lab) -
     account = admin.post("/api/v1/accounts", json={"name": "Zed"}).json()["id"]
     for path, body, secret, action in (
         ("/api/v1/tokens", {"name": "once"}, "secret", "create token"),
-        (f"/api/v1/accounts/{account}/link", None, "url", "link account"),
+        (f"/api/v1/accounts/{account}/link", None, "url", "reset account"),
     ):
         logged = len(lab.log(action))
         headers = {"Idempotency-Key": f"made-{secret}"}
