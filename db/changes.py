@@ -90,7 +90,7 @@ class FileChanges:
 
 
 class Announcements:
-    """What transactions have announced to those who listen on a connection of PostgreSQL.
+    """Announcements of transactions to those who listen on a connection of PostgreSQL.
 
     A pooler that lends connections for single transactions hands nothing on.
     """

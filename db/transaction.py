@@ -11,7 +11,7 @@ from sqlalchemy import Connection, CursorResult, Executable, RowMapping, TextCla
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 
 CHANNEL = "headwise"
-"""Where `announce` is heard on PostgreSQL."""
+"""The channel of `announce` on PostgreSQL."""
 
 _TERMS = {
     "postgresql": {
