@@ -259,8 +259,9 @@ def busy_share(device: torch.device, work: Callable[[], object]) -> float:
     activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
     with profile(activities=[activity], acc_events=True) as profiled:
         _, seconds = timed(device, work)
-    kind = torch.autograd.DeviceType.CUDA if cuda else torch.autograd.DeviceType.CPU
-    return covered(e for e in profiled.events() or () if e.device_type == kind) / (1e6 * seconds)
+    kind = "CUDA" if cuda else "CPU"
+    events = (e for e in profiled.events() or () if e.device_type.name == kind)
+    return covered(events) / (1e6 * seconds)
 
 
 def covered(events: Iterable[FunctionEvent]) -> float:
@@ -280,10 +281,10 @@ def job(folder: Path, cuda: bool, examples: int) -> str:
     """
     from benchmarks import jobs
 
-    found = jobs.run(_folder_of_model(folder / "model", cuda), PAIRS, examples=examples)
+    *_, found = jobs.run(_folder_of_model(folder / "model", cuda), PAIRS, examples=examples)
     return (
-        f"job of {found.examples} pairs into SQLite: {found.job:.2f} s, one call "
-        f"{found.engine:.2f} s, overhead {found.overhead:.1%}"
+        f"job of {found.examples} pairs into SQLite: {found.job.seconds:.2f} s, one call "
+        f"{found.engine.seconds:.2f} s, overhead {found.overhead:.1%}"
     )
 
 

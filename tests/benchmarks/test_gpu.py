@@ -119,7 +119,7 @@ def test_a_job_whose_worker_has_ended_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(jobs, "submit", lambda checked, database: 1)
     monkeypatch.setattr(jobs.job_reads, "get_job", lambda *_: SimpleNamespace(final=False))
     with pytest.raises(RuntimeError, match="ended with status 3"):
-        jobs.job_seconds(None, None, {}, [ended])
+        jobs.job_cost(None, None, {}, [ended])
 
 
 def test_the_jobs_model_knows_the_words_of_the_pairs(tmp_path):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 def test_queues_are_drawn_and_workers_are_live(page: Page, stage: SimpleNamespace) -> None:
     seed_night(stage.database)
     page.open("/operations")
-    page.until(lambda: page.count("#queues [data-figure][data-drawn] svg.marks") == 3)
+    page.until(lambda: page.count("#queues [data-figure][data-drawn] .for-screen svg.marks") == 3)
     assert page.count("#workers .chip-running") == 2
     execute(stage.database, "UPDATE worker SET state = 'stopped'")
     page.until(lambda: page.count("#workers .chip-cancelled") == 6)

@@ -46,7 +46,7 @@ def test_a_token_is_shown_once_stored_as_a_hash_and_revoked(lab: Lab) -> None:
     [
         ({"name": "", "scope": "read"}, "1 to 100 characters"),
         ({"name": "x", "scope": "admin"}, "more than a member may do"),
-        ({"name": "x", "scope": "king"}, "is no scope"),
+        ({"name": "x", "scope": "king"}, "is not a scope"),
         ({"name": "x", "scope": "read", "days": "soon"}, "number of days"),
         ({"name": "x", "scope": "read", "days": "nan"}, "number of days"),
         ({"name": "x", "scope": "read", "days": "1e9"}, "number of days"),
