@@ -151,6 +151,7 @@ function showTooltip(_handler, event, _item, value) {
 }
 
 const drawn = new WeakMap();
+const specifications = new WeakMap();
 const box = (className) => Object.assign(document.createElement('div'), { className });
 
 async function draw(element) {
@@ -158,6 +159,7 @@ async function draw(element) {
   const screen = box('for-screen');
   try {
     const spec = await read(element);
+    specifications.set(element, spec);
     // Beside the old picture until it is there, so that nothing moves.
     const width = element.clientWidth;
     const { view } = await embed(screen, spec, dark.matches ? DARK : LIGHT, width);
@@ -173,16 +175,22 @@ async function draw(element) {
     if (caption && about) caption.textContent = about.caption;
     if (spec.description) element.setAttribute('aria-label', spec.description);
   } catch (error) {
+    specifications.delete(element);
     element.textContent = `No chart: ${error.message}`;
   }
 }
 
 /** Draw a figure as it is printed: in light colours, as wide as paper. */
 async function drawForPaper(element) {
-  if (!('drawn' in element.dataset) || element.querySelector('.for-paper')) return;
+  const spec = specifications.get(element);
+  if (!spec || element.querySelector('.for-paper')) return;
   const paper = box('for-paper');
-  await embed(paper, await read(element), LIGHT, PAPER);
-  element.append(paper);
+  try {
+    await embed(paper, spec, LIGHT, PAPER);
+    element.append(paper);
+  } catch {
+    // The picture of the screen is printed; the figures behind this one are drawn all the same.
+  }
 }
 
 let turn = Promise.resolve();
