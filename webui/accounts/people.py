@@ -12,6 +12,7 @@ from jobs.errors import ConflictError, HeadwiseError, InputError, NotFoundError,
 from jobs.people import Role
 from webui.accounts import trail
 from webui.accounts.proxies import external
+from webui.accounts.sign_in import need
 from webui.context import clean, database, redirect, settings
 
 ACTIONS = ("role", "disable", "enable", "reset", "remove", "sign-out", "unlink")
@@ -27,7 +28,7 @@ def index() -> str:
 
 @blueprint.post("")
 def add() -> ResponseReturnValue:
-    """Add an account, and show its one-time link."""
+    """Add an account, and show its one-time link where it may have a password."""
     try:
         name, role = clean(request.form.get("name", "")), role_of(request.form.get("role", ""))
         account = accounts.add(database(), name, role)
@@ -35,7 +36,7 @@ def add() -> ResponseReturnValue:
         return _page(error=error), 400
     note_made(f"account {account.folded}")
     trail.note(role=role.value)
-    return _linked(account)
+    return _linked(account) if "password" in settings().ways else redirect(url_for(".index"))
 
 
 @blueprint.post("/<int(max=2147483647):account>/<action>")
@@ -43,6 +44,8 @@ def act(account: int, action: str) -> ResponseReturnValue:
     """Change an account; `reset` shows a one-time link with which a new password is chosen."""
     if action not in ACTIONS:
         raise NotFoundError(f"There is no action {action[:40]!r} of accounts.")
+    if action == "reset":
+        need("password")
     found = accounts.get_number(database(), account)
     note_made(f"account {found.folded}")
     try:

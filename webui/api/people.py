@@ -11,12 +11,13 @@ from flask import Blueprint, url_for
 from db.accounts import accounts, audit, links, sessions, tokens
 from db.accounts.accounts import Account
 from db.accounts.audit import AuditFilter, note_made
-from jobs.errors import NotFoundError, refuse
+from jobs.errors import refuse
 from webui.accounts import trail
 from webui.accounts.account import own
 from webui.accounts.people import revoke
 from webui.accounts.person import person
 from webui.accounts.proxies import external
+from webui.accounts.sign_in import need
 from webui.api.models.people import (
     AccountAnswer,
     AccountBody,
@@ -34,7 +35,7 @@ from webui.api.models.people import (
     TokensAnswer,
 )
 from webui.api.models.system import RemovedAnswer
-from webui.context import database, settings
+from webui.context import database
 from webui.contract import cursors
 from webui.contract.models import WholePageQuery
 from webui.contract.operations import forgets, operation
@@ -146,8 +147,7 @@ def delete_account(account: int) -> RemovedAnswer:
 @forgets("url")
 def create_link(account: int) -> LinkAnswer:
     """Make a one-time link, with which they choose a password; links and sessions so far end."""
-    if "password" not in settings().ways:
-        raise NotFoundError("Sign-in with a password is not enabled here.")
+    need("password")
     secret = links.make(database(), _found(account))
     return LinkAnswer(url=external(url_for("sign_in.welcome", secret=secret)), hours=links.HOURS)
 

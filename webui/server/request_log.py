@@ -20,7 +20,7 @@ REQUEST = "headwise.request"
 """Key of a WSGI environment: the request's `RequestLog`; absent under Flask's test client."""
 QUIET = ("/healthz", "/readyz", "/metrics", "/assets/")
 """Addresses that machines and every page ask for: their successes are logged as debug."""
-SECRET = ("/welcome/", "/sql/link/")
+SECRET = ("/welcome/", "/sql/link/", "/api/v1/sql/link/")
 """Addresses whose last part is a secret."""
 LONGEST_PATH = 500
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")

@@ -366,6 +366,12 @@ def test_the_last_administrator_who_comes_by_a_proxy_stays(tmp_path: Path) -> No
         form = {"role": "admin"}
         assert browser.post(f"/accounts/{deputy.id}/role", data=form).status_code == 303
         assert second.post(f"/accounts/{chief.id}/remove").status_code == 303
+        # Nobody has a password here, so no link for one is made.
+        added = second.post("/accounts", data={"name": "Zed", "role": "viewer"})
+        assert (added.status_code, added.headers["Location"]) == (303, "/accounts")
+        zed = accounts.get(lab.database, "zed").id
+        assert second.post(f"/accounts/{zed}/reset").status_code == 404
+        assert second.get("/accounts").status_code == 200
         lab.close_clients()
 
 

@@ -39,7 +39,7 @@ def test_a_line_says_what_was_asked_and_answered(site: Site) -> None:
     assert {"user", "trace"} & line.keys() == set()
 
 
-@pytest.mark.parametrize("prefix", ["/welcome/", "/sql/link/"])
+@pytest.mark.parametrize("prefix", ["/welcome/", "/sql/link/", "/api/v1/sql/link/"])
 def test_secrets_of_addresses_are_not_in_the_line(site: Site, prefix: str) -> None:
     _, line = logged(site, f"{prefix}hunter2?next=hunter2", headers={"Accept": "text/html"})
     assert line["path"] == f"{prefix}…"
