@@ -257,3 +257,20 @@ def test_one_choice_of_trees_is_that_of_all_columns(
     # A token is one of a single text, and so is a layer of a model.
     assert client.get(f"{address}&root=2").status_code == 400
     assert client.get(f"{address}&site=2").status_code == 200
+
+
+def test_every_way_on_keeps_the_choice_of_trees(
+    client: FlaskClient, database: Database, seeding: SimpleNamespace, filled: dict[str, str]
+) -> None:
+    for words in (("so it", "is"), ("so is", "it")):
+        stored(database, seeding, pairs=(words,), examples=1, done=1)
+    tree = "root=classifier&tau=0.5"
+    page = html.unescape(client.get(f"/lab?jobs=1,2&base=1&at=1.0&{tree}").text)
+    for link in ("jobs=1,2&base=1&at=1.0", "jobs=1,2&base=1&edit=2", "jobs=1&base=1"):
+        assert f'href="/lab?{link}&{tree}"' in page
+    editor = {**filled, "jobs": "1,2", "base": "1", "root": "classifier", "tau": "0.5"}
+    refused = client.post("/lab", data={**editor, "text": ""})
+    assert refused.status_code == 400
+    form = refused.text.partition('class="filters"')[2].partition("</form>")[0]
+    assert '<input type="hidden" name="jobs" value="1,2">' in form
+    assert client.post("/lab", data=editor).location == f"/lab?jobs=1,2,3&base=1&{tree}"

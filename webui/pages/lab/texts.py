@@ -63,13 +63,15 @@ def create() -> Response | tuple[str, int]:
     if job_id not in numbers:
         numbers = [*_with_place(numbers, base), job_id]
     shown = ",".join(map(str, numbers))
-    return redirect(url_for(".show", jobs=shown, base=base or None, at=values.get("at") or None))
+    place: dict[str, Any] = {"base": base or None, "at": values.get("at") or None, **_chosen_tree()}
+    return redirect(url_for(".show", jobs=shown, **place))
 
 
 @blueprint.get("/lab/export.json")
 def export() -> Response:
     """The columns of ?jobs= as a file."""
-    found = [column_of(_one_text(number), _tree()) for number in _numbers(words("jobs"))]
+    tree = _tree()
+    found = [column_of(_one_text(number), tree) for number in _numbers(words("jobs"))]
     body = json.dumps([export_of(column) for column in found], ensure_ascii=False, indent=1)
     return attachment(body, "application/json", "headwise-lab.json")
 
@@ -173,6 +175,7 @@ def _page(
         waiting=any(not column.ready for column in columns),
         differences=_differences(columns, pinned),
         tree=tree,
+        chosen_tree=_chosen_tree(),
         tree_choices=TREE_CHOICES,
         titles=TITLES,
         base=base,
@@ -185,6 +188,11 @@ def _page(
         at_fault={problem.field for problem in problems},
         triggers=_triggers(values["model"]),
     )
+
+
+def _chosen_tree() -> dict[str, str]:
+    """The choices for trees that the request makes, for the addresses that it leads to."""
+    return {name: value for name in TREE_CHOICES if (value := request.values.get(name))}
 
 
 def _tree() -> dict[str, str]:
