@@ -59,13 +59,10 @@ def matrix(
     if example is None and head is None and to is None:
         _list_matrices(job)
         return 0
-    missing = {"--example": example, "--head": head, "--to": to}
-    for name, given in missing.items():
-        if given is None:
-            raise refuse(name, None, "is missing", "Without any of the three, they are listed.")
-    assert example is not None
-    assert head is not None
-    assert to is not None
+    if example is None or head is None or to is None:
+        given = {"--example": example, "--head": head, "--to": to}
+        missing = next(name for name, one in given.items() if one is None)
+        raise refuse(missing, None, "is missing", "Without any of the three, they are listed.")
     place = read_head_name(head)
     if place is None:
         raise refuse("--head", head, "is not the name of a head", 'Write "L3 H7" or "cross L3 H7".')

@@ -39,7 +39,9 @@ def sql(
 ) -> None:
     """Query the results, read-only. `headwise schema` lists the views."""
     forms = {"--explain": explain, "--to": to is not None, "--csv": as_csv, "--json": as_json}
-    _check_one(name for name, given in forms.items() if given)
+    one, *others = [name for name, given in forms.items() if given] or [""]
+    if others:
+        raise refuse(others[0], None, f"cannot be combined with {one}", "Give one of the two.")
     statement = sys.stdin.read() if query == "-" else query
     if explain:
         with connected() as store:
@@ -91,13 +93,6 @@ def export(
             return
         with _writing(to):
             exports.WRITERS[to.suffix](to, view, rows)
-
-
-def _check_one(forms: Iterable[str]) -> None:
-    """Check that a result is asked for in one form. Raises InputError."""
-    one, *others = [*forms, ""]
-    if any(others):
-        raise refuse(others[0], None, f"cannot be combined with {one}", "Give one of the two.")
 
 
 def _write(to: Path, pieces: Iterator[bytes]) -> None:

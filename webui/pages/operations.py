@@ -19,6 +19,7 @@ from db.reads.operations import Now, Queue, WorkerTotal
 from jobs import formatting
 from jobs.errors import ConflictError, NotFoundError, refuse
 from jobs.processes.space import spaces
+from scheduler.figures.base import Figures
 from scheduler.figures.over_time import History, figures_of_queues, figures_of_worker
 from scheduler.submission.control import control
 from webui.accounts import trail
@@ -175,14 +176,13 @@ def show_worker(name: str) -> str:
         url_for, "figure_api.get_worker_figure", worker=clean(name), hours=period.hours
     )
     figures = figures_of_worker(history)
-    shown = [show_of(figures, kind.name, address) for kind in figures.kinds]
     return render_template(
         "worker.html",
         name=name,
         worker=found,
         period=period,
         periods=list(PERIODS.values()),
-        figures=[one for one in shown if one],
+        figures=_shown(figures, address),
         rows=list(table_rows(series, period.row)),
         total=samples.added(series),
         attempts=attempts[:ATTEMPTS_PAGE],
@@ -218,10 +218,16 @@ def read_worker(
 def _queue_figures(queues: Sequence[Queue], period: Period) -> list[ShownChart]:
     figures = figures_of_queues(queue_history(queues, period))
     address = partial(url_for, "figure_api.get_queue_figure", hours=period.hours)
-    shown = [
-        show_of(figures, kind.name, address, key=f"queue-{kind.name}") for kind in figures.kinds
-    ]
-    return [one for one in shown if one]
+    return _shown(figures, address, "queue-")
+
+
+def _shown(
+    figures: Figures[History], address: Callable[..., str], prefix: str = ""
+) -> list[ShownChart]:
+    """The figures that have something to show. `prefix`: that of their keys on the page."""
+    kinds = [kind.name for kind in figures.kinds]
+    found = [show_of(figures, name, address, key=prefix + name) for name in kinds]
+    return [one for one in found if one]
 
 
 def queue_history(queues: Sequence[Queue], period: Period) -> History:

@@ -22,6 +22,7 @@ from scheduler.submission.matrices import (
     check_example,
     compute,
     look_up,
+    on_example,
 )
 from webui.context import choice, database, integer, optional_integer, redirect, settings
 from webui.figures.shown import ShownChart, show_fetched
@@ -65,15 +66,12 @@ class Section:
 )
 def compute_matrix(job_id: int, layer: int, head: int) -> Response:
     """Compute the matrices of a head on an example, and go back to the head's page."""
-    job = job_reads.get_job(database(), job_id)
-    given = request.form.get("attention_type")
-    site = results.find_site(results.list_sites(database(), job.id), job.id, layer, head, given)
     number = integer("example", 0, source=request.form)
-    example = results.get_example(database(), job.id, number)
-    where = HeadOnExample(job=job, example=example, site=site, head=head)
+    place = (layer, head, request.form.get("attention_type"))
+    where = on_example(database(), job_id, number, place)
     compute(where, settings(), database())
-    place = {**url_values(site, head), "example": number, "_anchor": "matrix"}
-    return redirect(url_for("results.head", job_id=job_id, **place))
+    address = {**url_values(where.site, head), "example": number, "_anchor": "matrix"}
+    return redirect(url_for("results.head", job_id=job_id, **address))
 
 
 def section(job: Job, site: Site, head: int, strongest: list[Any]) -> Section | None:
