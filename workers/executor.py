@@ -139,11 +139,11 @@ class Attempt:
 
     def _tokenizer_trial(self, spec: JobSpec, shard: ShardInput) -> TokenizerTrial | None:
         """Try the tokenizer on the texts, where it can harm nobody; None if it is in Python."""
-        backend = getattr(self.models.get(spec).tokenizer, "backend_tokenizer", None)
-        if backend is None:
+        tokenizer = self.models.tokenizer_json(spec)
+        if tokenizer is None:
             return None
         texts = [[a] if b is None else [a, b] for a, b in shard.texts]
-        return TokenizerTrial(backend.to_str(), texts, self.models.trying)
+        return TokenizerTrial(tokenizer, texts, self.models.trying)
 
     def _report(self, lo: int, finished: Collection[int]) -> None:
         if lo >= self.lease_end():

@@ -29,10 +29,12 @@ class ModelCache:
         self.trying = TryingProcesses()
         """They try texts with its tokenizer."""
         self._models: dict[tuple[str, str | None, str, str], LoadedModel] = {}
+        self._tokenizers: dict[tuple[str, str | None, str, str], str] = {}
 
     def clear(self) -> None:
         """Forget all models."""
         self._models.clear()
+        self._tokenizers.clear()
         self.loads = None
 
     def has(self, spec: JobSpec) -> bool:
@@ -48,6 +50,7 @@ class ModelCache:
         wanted = [self._key(spec, one) for one in (spec.model, *spec.other_models.values())]
         for key in self._models.keys() - wanted:
             del self._models[key]
+            self._tokenizers.pop(key, None)
         key = self._key(spec, model or spec.model)
         if key not in self._models:
             self.loads = None
@@ -61,12 +64,24 @@ class ModelCache:
         self.loads = spec.loads
         return self._models[key]
 
+    def tokenizer_json(self, spec: JobSpec) -> str | None:
+        """The tokenizer of the job's own model as JSON, as it was when this was asked for first:
+        every use changes its truncation and padding. None if it is in Python."""
+        backend = getattr(self.get(spec).tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        key = self._key(spec, spec.model)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = backend.to_str()
+        return self._tokenizers[key]
+
     def _key(self, spec: JobSpec, model: ModelSpec) -> tuple[str, str | None, str, str]:
         device = self.settings.device if spec.device == "auto" else spec.device
         return (model.name, model.revision, spec.dtype, device)
 
     def _load(self, key: tuple[str, str | None, str, str]) -> LoadedModel:
         name, revision, dtype, device = key
+        self._tokenizers.pop(key, None)
         if ModelSpec(name=name, revision=revision).is_local:
             name = str(allowed_path("model.name", name, self.settings))
         elif Path(name).exists():

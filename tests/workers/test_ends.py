@@ -174,6 +174,16 @@ def test_a_name_on_the_hub_is_never_a_folder_beside_the_worker(
         ModelCache(settings).get(spec)
 
 
+def test_the_tokenizer_of_a_model_is_one_text_whatever_it_was_used_for(settings: Settings) -> None:
+    folder = str(settings.home / "model")
+    spec = parse_spec({"model": {"name": folder}, "data": {"path": "x", "text_columns": ["a"]}})
+    models = ModelCache(settings)
+    before = models.tokenizer_json(spec)
+    models.get(spec).tokenizer("one two three", truncation=True, max_length=2)
+    assert models.get(spec).tokenizer.backend_tokenizer.to_str() != before
+    assert models.tokenizer_json(spec) == before
+
+
 def run(program: str, *arguments: str) -> int:
     """Run a program in a process of its own; returns its exit status."""
     return subprocess.run(

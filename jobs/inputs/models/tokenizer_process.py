@@ -31,14 +31,14 @@ from jobs.processes.limits import limit_process
 
 def main() -> None:
     """Answer the requests on standard input and end the process."""
-    tokenizer = None
+    tokenizer: Tokenizer | None = None
+    read: Mapping[str, object] = {}
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
-        message: Mapping[str, object] = {}
         if "path" in request:
             limit_process({resource.RLIMIT_DATA: request["memory"], resource.RLIMIT_FSIZE: 0})
-            tokenizer, message = _read(request)
-            _say(message)
+            tokenizer, read = _read(request)
+        _say(message := read)
         if tokenizer is not None:
             for message in _answer(tokenizer, request["texts"], request["step"]):
                 _say(message)

@@ -131,8 +131,8 @@ def _try(
     done, step, killed = 0, BATCH, False
     while True:
         offset = done
-        with (processes or TryingProcesses(0)).one() as process:
-            for message in process.answers(source, texts[done:], step):
+        with (processes or TryingProcesses(0)).one(source) as process:
+            for message in process.answers(texts[done:], step):
                 if "unreadable" in message:
                     raise TokenizerError(f"{name} cannot be read: {message['unreadable']}")
                 if "index" in message:
@@ -171,10 +171,17 @@ class TryingProcesses:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[_Process]:
-        """A process that nobody else uses; it ends unless it can answer further requests."""
+    def one(self, source: Mapping[str, Any]) -> Iterator[_Process]:
+        """A process for a tokenizer; it ends unless it can answer further requests.
+
+        None tries two tokenizers: each may take all of the memory.
+        """
         with self._lock:
-            process = self._kept.pop() if self._kept else _Process()
+            kept = self._kept.pop() if self._kept else None
+        if kept is not None and kept.source != source:
+            kept.end()
+            kept = None
+        process = kept or _Process(source)
         try:
             yield process
         finally:
@@ -187,35 +194,38 @@ class TryingProcesses:
 
     def close(self) -> None:
         """End those that are kept."""
-        while self._kept:
-            self._kept.pop().end()
+        with self._lock:
+            kept, self._kept, self._most = self._kept, [], 0
+        for process in kept:
+            process.end()
 
 
 class _Process:
-    """A trying process, started by its first request."""
+    """A process that tries one tokenizer."""
 
-    def __init__(self) -> None:
-        self.late = self.answered = self.killed = False
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self.source = source
+        self.late = self.killed = False
+        self.answered = False
+        """True once it has read the tokenizer: if it ends then, the texts are to blame."""
         self.waits = False
         """True once it has answered all of a request, and can answer another one."""
-        self._child: subprocess.Popen[bytes] | None = None
-        self._source: Mapping[str, Any] | None = None
-        self.end: Callable[[], object] = lambda: None
+        self._child = start(
+            "jobs.inputs.models.tokenizer_process",
+            stderr=subprocess.DEVNULL,  # panics write their stacks there
+            environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
+        )
+        self.end = weakref.finalize(self, end, self._child)
         """Ends it, which also happens once it is forgotten."""
 
-    def answers(
-        self, source: Mapping[str, Any], texts: Texts, step: int
-    ) -> Iterator[Mapping[str, Any]]:
+    def answers(self, texts: Texts, step: int) -> Iterator[Mapping[str, Any]]:
         """Ask for texts to be tried, in batches of ``step``."""
         self.late = self.killed = self.waits = False
-        # One that was kept has read the tokenizer: if it ends now, the texts are to blame.
-        self.answered = source == self._source
         asked: dict[str, Any] = {"texts": texts, "step": step}
         if not self.answered:
-            asked |= {**source, "memory": MEMORY}
-        self._source = source
-        ask(child := self._started(), asked, last=False)
-        while (line := self._line(child)).endswith(b"\n"):
+            asked |= {**self.source, "memory": MEMORY}
+        ask(self._child, asked, last=False)
+        while (line := self._line()).endswith(b"\n"):
             self.answered = True
             message = json.loads(line)
             self.waits = not message.keys().isdisjoint(("end", "index"))
@@ -223,28 +233,18 @@ class _Process:
             if self.waits:
                 return
         if not line:
-            self.killed = child.wait() == -signal.SIGKILL and not self.late
+            self.killed = self._child.wait() == -signal.SIGKILL and not self.late
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._child is None:
-            self._child = start(
-                "jobs.inputs.models.tokenizer_process",
-                stderr=subprocess.DEVNULL,  # panics write their stacks there
-                environment={"RAYON_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "2"},
-            )
-            self.end = weakref.finalize(self, end, self._child)
-        return self._child
-
-    def _line(self, child: subprocess.Popen[bytes]) -> bytes:
-        assert child.stdout is not None
-        timer = threading.Timer(SECONDS, self._end_late, (child,))
+    def _line(self) -> bytes:
+        assert self._child.stdout is not None
+        timer = threading.Timer(SECONDS, self._end_late)
         timer.daemon = True
         timer.start()
         try:
-            return child.stdout.readline(1 << 16)
+            return self._child.stdout.readline(1 << 16)
         finally:
             timer.cancel()
 
-    def _end_late(self, child: subprocess.Popen[bytes]) -> None:
+    def _end_late(self) -> None:
         self.late = True
-        child.kill()
+        self._child.kill()
