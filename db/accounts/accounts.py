@@ -209,8 +209,12 @@ def note_visit(database: Database, account: Account) -> bool:
     query = "SELECT COALESCE(signed_in_at, 0) < {clock} - 3600 FROM account WHERE id = :id"
     if not database.value(query, id=account.id):
         return False
+    note = (
+        "UPDATE account SET signed_in_at = {clock} "
+        "WHERE id = :id AND COALESCE(signed_in_at, 0) < {clock} - 3600"
+    )
     with database.write() as tx:
-        tx.run("UPDATE account SET signed_in_at = {clock} WHERE id = :id", id=account.id)
+        first = tx.run(note, id=account.id).rowcount == 1  # another request may have been faster
         tx.run(
             "INSERT INTO identity (issuer, subject, account_id) VALUES (:proxy, :name, :id) "
             "ON CONFLICT (issuer, subject) DO NOTHING",
@@ -218,7 +222,7 @@ def note_visit(database: Database, account: Account) -> bool:
             name=account.folded,
             id=account.id,
         )
-    return True
+    return first
 
 
 def set_role(database: Database, account: Account, role: Role) -> None:

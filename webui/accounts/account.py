@@ -56,7 +56,7 @@ def _prove(account: Account) -> None:
     Its tries are not those of the sign-in page, by which others could keep its owner from this.
     """
     current = request.form.get("current", "")
-    if account.password and not is_right(f"own account {account.id}", account, current):
+    if account.password and not is_right(f"account {account.id} itself", account, current):
         trail.write("change password", refused=True, reason="wrong password")
         raise refuse("password", None, "the current password is wrong", "Type it once more.")
 
