@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.database import Database
+from db.database import Database, inode
 from db.transaction import CHANNEL
 
 LOOK_SECONDS = 0.02
@@ -69,11 +68,11 @@ class FileChanges:
         """Open the file anew if it is another one than before, or the first."""
         before = self._inode
         try:
-            self._inode = Path(self._file).stat().st_ino
-            if self._connection is None or self._inode != before:
+            self._inode = inode(self._file)
+            if self._inode is not None and (self._connection is None or self._inode != before):
                 self.close()
                 self._connection = sqlite3.connect(self._file, timeout=0, check_same_thread=False)
-        except (OSError, sqlite3.Error):
+        except sqlite3.Error:
             self._inode = None
         return self._inode != before
 
@@ -106,9 +105,10 @@ class Announcements:
             if self._connection is None:
                 self._listening()
                 return
-            while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            while not stop.is_set():
+                left = max(0.0, deadline - time.monotonic())
                 heard = self._listening().notifies(timeout=min(left, LISTEN_SECONDS), stop_after=1)
-                if any(True for _ in heard):
+                if any(True for _ in heard) or not left:
                     return
         except (SQLAlchemyError, self._database.engine.dialect.loaded_dbapi.Error):
             self.close()

@@ -309,12 +309,13 @@ def _unavailable(driver: Any, error: BaseException | None) -> bool:
 def _same_file(connection: Any, record: Any, _proxy: Any) -> None:
     """Drop connections to a file that was deleted or replaced, by a restored backup for example."""
     file = connection.execute("PRAGMA database_list").fetchone()[2]
-    now = _inode(file)
+    now = inode(file)
     if record.info.setdefault("inode", now) != now:
         raise DisconnectionError(f"{file} is another file now")
 
 
-def _inode(file: str) -> int | None:
+def inode(file: str) -> int | None:
+    """The number of a file; None if it is not there."""
     try:
         return Path(file).stat().st_ino
     except OSError:

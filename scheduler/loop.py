@@ -108,6 +108,7 @@ class Scheduler:
             thread.start()
         log.info("scheduler started", database=self.database.dialect)
         while not stop.is_set():
+            began = time.monotonic()
             try:
                 self.tick()
                 heartbeat.round_ended()
@@ -116,8 +117,11 @@ class Scheduler:
                 stop.wait(2.0)
             # Also without a database: a restart would not bring it back.
             systemd.went_on()
-            stop.wait(PAUSE_SECONDS)
-            changes.wait(self.settings.tick_seconds - PAUSE_SECONDS, stop)
+            # Rounds take half of the time at most: on SQLite each hears its own commits.
+            tick = self.settings.tick_seconds
+            pause = min(max(PAUSE_SECONDS, time.monotonic() - began), tick)
+            stop.wait(pause)
+            changes.wait(tick - pause, stop)
         log.info("scheduler stopped")
         for thread in (notifier, heartbeat, shipper):
             thread.close()

@@ -252,6 +252,17 @@ def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> No
             tx.run(WAITS_FROM_NOW, job_id=job_id)
 
 
+def control(tx: Transaction, job_id: int, action: str) -> bool:
+    """Pause, resume or cancel a job; returns False if its state does not allow that."""
+    if not tx.run(CONTROLS[action], job_id=job_id).rowcount:
+        return False
+    if action == "cancel":
+        tx.run(CANCEL_CHILDREN, job_id=job_id)
+    elif action == "resume":
+        tx.run(WAITS_FROM_NOW, job_id=job_id)
+    return True
+
+
 def set_control(database: Database, job_id: int, action: str) -> None:
     """Pause, resume, cancel or delete a job.
 
@@ -269,12 +280,8 @@ def set_control(database: Database, job_id: int, action: str) -> None:
             if child is not None:
                 raise ConflictError(f"Job {child} needs job {job_id} and is not finished.")
             deletion.mark(tx, job_id)
-        elif not tx.run(CONTROLS[action], job_id=job_id).rowcount:
+        elif not control(tx, job_id, action):
             raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
-        elif action == "cancel":
-            tx.run(CANCEL_CHILDREN, job_id=job_id)
-        elif action == "resume":
-            tx.run(WAITS_FROM_NOW, job_id=job_id)
         tx.announce()
     if action == "delete":
         # A job of usual size is removed at once; a scheduler continues with larger ones.

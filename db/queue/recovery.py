@@ -119,6 +119,7 @@ def release_rest(
         lo = end
     if lo < hi:
         cut_off(tx, shard.job_id, lo, hi)
+    tx.announce()
 
 
 def _may_split(tx: Transaction, shard: LeasedShard) -> bool:

@@ -10,10 +10,8 @@ from sqlalchemy import insert
 
 from db import schema
 from db.database import Database
-from db.queue import new_jobs
-from db.queue.lifecycle import CONTROLS
+from db.queue import lifecycle, new_jobs
 from db.queue.new_jobs import NewJob
-from db.queue.sql import CANCEL_CHILDREN
 from db.transaction import Transaction
 from jobs.errors import ConflictError, NotFoundError
 from jobs.states import FINAL_JOB_STATES, JobState
@@ -115,13 +113,9 @@ def set_control(database: Database, study: int, action: str) -> None:
     """
     found = get_study(database, study)
     with database.write() as tx:
-        touched = 0
-        for job_id in found.steps.values():
-            values = {"job_id": job_id}
-            touched += tx.run(CONTROLS[action], **values).rowcount
-            if action == "cancel":
-                tx.run(CANCEL_CHILDREN, **values)
-    if not touched:
+        touched = [lifecycle.control(tx, job_id, action) for job_id in found.steps.values()]
+        tx.announce()
+    if not any(touched):
         raise ConflictError(f"Study {study} is {found.state}: it cannot {action} now.")
 
 

@@ -98,6 +98,7 @@ def test_a_file_that_takes_the_place_of_another_is_a_change(tmp_path: Path) -> N
     file.unlink()
     changes.wait(LONG, threading.Event())
     changes.wait(0.01, threading.Event())
+    assert not file.exists()  # it is looked at, not made
     changes.close()
 
 
