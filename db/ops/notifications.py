@@ -321,7 +321,7 @@ def write_test(database: Database, one: Recipient) -> None:
 
 def wants_conditions(database: Database) -> bool:
     """True if a recipient is told of problems of the installation."""
-    return any(one.conditions for one in find(database))
+    return bool(database.rows(_TOLD_CONDITIONS))
 
 
 def tell_conditions(database: Database, wrong: Mapping[str, str], dead: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ from scheduler.figures.telling import RULE
 from scheduler.findings import findings, ranked
 from scheduler.report import importance
 from scheduler.report.base import Part, Table
-from scheduler.report.examples import ShownExample, examples_of
+from scheduler.report.examples import ReportExample, examples_of
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The content security policy of the file: it brings everything that it shows."""
@@ -179,7 +179,7 @@ def _figures(database: Database, side: Side) -> Iterator[Figure]:
 
 def _examples(
     database: Database, jobs: Mapping[str, Job], draw: Callable[[Figure], bytes]
-) -> Iterator[tuple[ShownExample, list[Drawn]]]:
+) -> Iterator[tuple[ReportExample, list[Drawn]]]:
     """The telling examples of the attribution jobs with their pictures."""
     for job in jobs.values():
         if job.kind == "attribution" and job.state is JobState.SUCCEEDED:

@@ -15,7 +15,7 @@ from scheduler.figures.telling import describe
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownExample:
+class ReportExample:
     """An example of a report."""
 
     title: str
@@ -26,10 +26,10 @@ class ShownExample:
     figures: list[Figure]
 
 
-def examples_of(database: Database, job: Job) -> Iterator[ShownExample]:
+def examples_of(database: Database, job: Job) -> Iterator[ReportExample]:
     """The telling examples of an attribution job; none where no texts are kept."""
     for one in telling_examples(database, job.id):
-        yield ShownExample(
+        yield ReportExample(
             title=f"Example {one.example} of job {job.id}",
             about=describe(one, job.labels),
             reason=f"Shown as {one.reason}.",
