@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-
-from cli.context import err
+from cli.context import err, user
 from db.accounts import audit
 from db.accounts.audit import Event
 from db.database import Database
@@ -13,14 +11,6 @@ from jobs.people import fold
 
 PLACE = "command line"
 """Stands where requests have their address."""
-
-
-def user() -> str:
-    """The name of the user who runs the command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "local"
 
 
 def note(database: Database, action: str, about: str = "", **detail: object) -> None:

@@ -6,6 +6,7 @@ they are used.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -30,6 +31,14 @@ out = _console()
 err = _console(stderr=True)
 PIPE_WIDTH = 10_000
 """Characters of a table's line where no window limits it."""
+
+
+def user() -> str:
+    """The name of the user who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "local"
 
 
 @contextmanager

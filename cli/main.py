@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -126,6 +127,10 @@ def _elsewhere() -> set[str]:
 
 def main() -> None:
     """Run a command and end the process with its status."""
+    # Imports make objects by the ten thousand, and no garbage that is worth looking for.
+    gc.set_threshold(50_000)
+    # pydantic would read the metadata of every installed package to find plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()

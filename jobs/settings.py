@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jobs.errors import InputError, Problem, nearest, refuse
 from jobs.people import HIGHEST_PRIORITY, LOWEST_PRIORITY, Role
 from jobs.scheduling.fair_share import FairShare, parse_weights
-from jobs.specs.validation import message_of
 
 PREFIX = "HEADWISE_"
 OF_CLIENTS = ("HEADWISE_SERVER", "HEADWISE_TOKEN")
@@ -592,6 +591,8 @@ def _content(key: str, path: str) -> str:
 
 
 def _problems(error: ValidationError, files: Mapping[str, str | None]) -> Iterator[Problem]:
+    from jobs.specs.validation import message_of  # it builds every model of specifications
+
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else "settings"
         file = files.get(name)

@@ -21,9 +21,7 @@ from cli.options import (
     with_groups,
 )
 from cli.store.chosen import connected
-from cli.submission import complete, submit_raw
 from jobs.errors import HeadwiseError
-from scheduler.submission.quick_jobs import attack_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +58,8 @@ def attack(
 
     Model and data are those of the attribution job unless given.
     """
+    from cli.submission import complete, submit_raw
+
     with connected() as store:
         models = [{"name": store.model_name(name)} for name in transfer or ()]
         spec: dict[str, Any] = {"kind": "attack", "models": models}
@@ -88,6 +88,8 @@ def try_attack(  # noqa: PLR0913 - each option is a parameter
     as_json: AsJson = False,
 ) -> None:
     """Insert words into a text and show the probabilities before and after. Needs a worker."""
+    from scheduler.submission.quick_jobs import attack_text
+
     with connected() as store:
         texts, places = (text, second), (positions, second_positions)
         name = store.model_name(model or "")

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import out, print_json
+from cli.context import out, print_json, user
 from cli.options import AsJson
 from cli.store import logins
 from cli.store.chosen import TOKEN, chosen
 from jobs.errors import SignInError, refuse
 from jobs.formatting import utc
+from jobs.people import fold
 
 Address = Annotated[
     str, typer.Argument(help="Address of the dashboard: https://headwise.example.org.")
@@ -89,9 +90,6 @@ def _account(address: str, token: str) -> dict[str, Any]:
 
 
 def _here() -> dict[str, Any]:
-    from cli.audit import user  # it brings SQLAlchemy
-    from jobs.people import fold
-
     name = user()
     return {"name": name, "user": fold(name), "role": None, "scope": None, "expires_at": None}
 

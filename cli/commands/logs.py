@@ -12,7 +12,6 @@ from cli.options import MAX_ID, AsJson, JobId
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
-from jobs.processes.logs import LEVELS, SETTLE_SECONDS, as_text
 
 POLL_SECONDS = 1.0
 
@@ -33,6 +32,8 @@ def logs(
     if follow:
         remedy = f"Write `headwise logs {job} --watch`."
         raise refuse("--follow", None, "is called --watch, as in `headwise submit`", remedy)
+    from jobs.processes.logs import LEVELS
+
     if level and level not in LEVELS:
         raise refuse("--level", level, "is not a level", nearest(level, LEVELS))
     with connected() as store:
@@ -52,6 +53,8 @@ def watch_log(
     as_json: bool = False,
 ) -> None:
     """Print lines as they come, until the job is final and its last lines are stored."""
+    from jobs.processes.logs import SETTLE_SECONDS
+
     place = ""
     while True:
         # Asked before reading, so that lines stored before the end are all read.
@@ -71,6 +74,8 @@ def watch_log(
 
 def show(line: Facts, as_json: bool) -> None:
     """Print a line."""
+    from jobs.processes.logs import as_text
+
     if as_json:
         print_json(line)
     else:

@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from cli.context import make_home, opened, out, print_json
-from cli.doctor import examine
 from cli.options import MAX_ID, AsJson, with_groups
 from db.console.postgresql.role import console_role, create_console_role
 from db.database import Database
@@ -24,7 +23,6 @@ from db.ops.retention import Due
 from jobs.errors import refuse
 from jobs.formatting import counted, size
 from jobs.settings import Retention, Settings, load_settings
-from scheduler.submission.control import control
 
 MARKS = {
     Level.OK: "[green]ok  [/green]",
@@ -68,6 +66,8 @@ def doctor(
     ] = False,
 ) -> int:
     """Check the installation: settings, folders, database, broker, device, packages."""
+    from cli.doctor import examine
+
     settings = load_settings()
     if create_role:
         name = urlsplit(settings.console_url).username
@@ -146,6 +146,8 @@ def purge(
         else:
             found = retention.find_due(database, kept)
         if yes and job is not None:
+            from scheduler.submission.control import control
+
             control(database, job, "purge")
         if yes:
             _remove(database, kept if job is None else NEVER)

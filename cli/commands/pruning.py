@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 import typer
 
 from cli.context import out, print_json
@@ -16,14 +15,12 @@ from cli.options import MAX_ID, AsJson, with_groups
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
 from jobs.errors import HeadwiseError, nearest, refuse
-from jobs.inputs.models.configuration import model_facts
-from jobs.settings import Settings, load_settings
-from jobs.specs.submission import parse_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from headwise import LoadedModel
+    from jobs.settings import Settings
 
 FORMATS = {
     "masked": "an ordinary Hugging Face folder of the same size, the heads' weights zero",
@@ -74,6 +71,8 @@ def prune(
         mask = _chosen(store, job) if point.chosen else _find(store, job, point)["mask_no"]
         removed = store.removed(job, mask)
         _check_model_is_here(store, found["spec"]["model"]["name"])
+    from jobs.settings import load_settings
+
     written = _write(found, removed, to, form, load_settings())
     if as_json:
         print_json({"job": job, "mask": mask, "removed": removed, **written})
@@ -160,6 +159,8 @@ def _write(
 
         from headwise import HeadwiseError as EngineError
         from headwise.pruning.structure import describe
+        from jobs.inputs.models.configuration import model_facts
+        from jobs.specs.submission import parse_spec
         from workers.model_cache import ModelCache
     except ImportError as error:
         remedy = "Run `make install` in the checkout."
@@ -196,6 +197,8 @@ def _export(
     loaded: LoadedModel, removed: Sequence[Sequence[int]], to: Path, form: str
 ) -> tuple[PreTrainedModel, float | None]:
     """Write the model; returns it as it loads again, and the difference of ONNX from torch."""
+    import numpy as np
+
     import headwise
     from headwise.pruning.export import (
         load_pruned,

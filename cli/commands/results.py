@@ -14,11 +14,7 @@ import typer
 from cli.context import out, print_json, print_table
 from cli.options import AsJson, JobId
 from cli.store.chosen import connected
-from db.console.console import DOWNLOADS
-from db.results import export as exports
-from db.views import schema_page
 from jobs.errors import nearest, refuse
-from jobs.settings import load_settings, settings_page
 
 
 def sql(
@@ -48,6 +44,8 @@ def sql(
             sys.stdout.write(f"{store.sql_plan(statement)}\n")
         return
     if to is not None:
+        from db.console.formats import DOWNLOADS
+
         _check_target(to, [f".{form}" for form in DOWNLOADS])
     with connected() as store:
         if to is not None:
@@ -76,6 +74,8 @@ def export(
 
     CSV is that of RFC 4180: lines end in CR LF.
     """
+    from db.results import export as exports
+
     if to is not None:
         _check_target(to, exports.WRITERS)
     view = exports.EXPORTED.get(table)
@@ -124,6 +124,9 @@ def schema(
     api: Annotated[bool, typer.Option("--api", help="The API's OpenAPI document instead.")] = False,
 ) -> None:
     """Print the published views, or the settings, as Markdown; or the API's document."""
+    from db.views import schema_page
+    from jobs.settings import load_settings, settings_page
+
     if api:
         # Both bring Flask and every view.
         from webui.app import create_app

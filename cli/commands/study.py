@@ -21,9 +21,7 @@ from cli.options import (
 from cli.progress import watch as watch_jobs
 from cli.store.base import Facts, Store
 from cli.store.chosen import connected
-from cli.submission import complete, say_understood
 from jobs.formatting import duration
-from jobs.study import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +109,8 @@ def study(
 
 
 def _show_submitted(submitted: Facts, address: str) -> None:
+    from cli.submission import say_understood
+
     taken = sorted(submitted["reused"].values())
     words = f"; there already: {', '.join(map(str, taken))}" if taken else ""
     listed = ", ".join(f"{job} ({step})" for step, job in submitted["jobs"].items())
@@ -139,6 +139,9 @@ def _raw(
     naming: NamingOptions,
     assignments: Iterable[str] | None,
 ) -> dict[str, Any]:
+    from cli.submission import complete
+    from jobs.study import StudySpec
+
     columns = {"text_columns": ["text"], "label_column": "label"}
     started = {"spec": {"data": dict(columns)}}
     groups = (source, parts, naming)
@@ -151,6 +154,8 @@ def _raw(
 
 
 def _show_checked(checked: Facts, as_json: bool) -> None:
+    from cli.submission import say_understood
+
     estimate = checked["estimate"]
     if as_json:
         print_json({"jobs": list(checked["jobs"]), "reused": checked["reused"], **estimate})

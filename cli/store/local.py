@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.audit import note, user
+from cli.audit import note
+from cli.context import user
 from cli.store.base import Facts, Head, Raw, Rows, Store
 from db.accounts.audit import made
 from db.database import Database

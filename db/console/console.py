@@ -51,8 +51,6 @@ LONGEST_CELL = 50_000
 """Longest text that `Console.cell` returns, in characters."""
 DOWNLOAD_BYTES = 100_000_000
 """Largest result of `Console.download`, in bytes."""
-DOWNLOADS = ("csv", "json", "parquet")
-"""Formats of `Console.download`."""
 LIMITS = TurnLimits(running=4, running_per_client=2, waiting=6, waiting_per_client=2)
 """Together they leave a third of the dashboard's threads to its pages."""
 LONGEST_WAIT = 10.0

@@ -14,6 +14,9 @@ from db.results.csv_text import csv_text
 
 Row = Sequence[object]
 
+DOWNLOADS = ("csv", "json", "parquet")
+"""Formats of `Console.download`."""
+
 
 class Format(Protocol):
     """A format: the texts of a file's beginning, of some rows, and of its end."""

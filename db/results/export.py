@@ -6,14 +6,14 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-
-from db.database import Database
 from db.results.csv_text import csv_text
 from db.views import VIEWS
 from db.views.parts import View
+
+if TYPE_CHECKING:
+    from db.database import Database
 
 CHUNK = 10_000
 
@@ -26,6 +26,8 @@ Chunk = Sequence[Sequence[Any]]
 
 def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
     """The job's rows, up to 10,000 at a time."""
+    from sqlalchemy import text  # not for who writes the rows of a server
+
     names = ", ".join(column.name for column in view.columns)
     statement = text(f"SELECT {names} FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - constants
     flags = [n for n, column in enumerate(view.columns) if column.type == "boolean"]

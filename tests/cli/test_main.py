@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.lazy import load
-from cli.main import COMMANDS
+from cli.main import COMMANDS, ELSEWHERE
 from db.accounts import tokens
 from db.accounts.tokens import Scope
 from tests.cli.conftest import Headwise
@@ -45,11 +45,11 @@ def test_help_says_of_a_command_what_it_says_of_itself(headwise: Headwise, panel
         assert f" {name} {' '.join(said.split())}" in listed
 
 
-def imported(*arguments: str) -> set[str]:
-    """The heavy libraries that a command imports in a process of its own."""
+def imported(*arguments: str, among: str = HEAVY) -> set[str]:
+    """The libraries among these that a command imports in a process of its own."""
     script = (
         "import atexit, sys, cli.main\n"
-        f"found = lambda: sys.modules.keys() & {HEAVY!r}.split()\n"
+        f"found = lambda: sys.modules.keys() & {among!r}.split()\n"
         "atexit.register(lambda: print(*found(), file=sys.stderr))\n"
         "cli.main.main()"
     )
@@ -63,9 +63,21 @@ def test_the_release(headwise: Headwise) -> None:
     assert (ran.status, ran.out) == (0, f"headwise {version('headwise')}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["jobs", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["whoami"]], ids=" ".join)
 def test_help_imports_nothing_heavy(home: Path, arguments: list[str]) -> None:
     assert imported(*arguments) == set()
+    assert "pydantic" not in imported("--help", among="pydantic")  # typer brings it to a command
+
+
+@pytest.mark.parametrize("panel", ELSEWHERE)
+def test_commands_that_work_on_a_server_import_nothing_heavy(home: Path, panel: str) -> None:
+    script = (
+        "import sys\nfrom cli.lazy import load\n"
+        f"for name, place in {COMMANDS[panel]!r}.items(): load(name, place, '')\n"
+        f"print(*sys.modules.keys() & {HEAVY!r}.split())"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
 
 
 def test_a_request_to_a_server_imports_nothing_heavy(

@@ -10,7 +10,8 @@ from operator import attrgetter
 
 from flask import Blueprint, Response, render_template, request
 
-from db.console.console import DOWNLOADS, Console, QueryResult
+from db.console.console import Console, QueryResult
+from db.console.formats import DOWNLOADS
 from db.views import VIEWS
 from jobs.errors import InputError, NotFoundError, Problem, QueryError, UnavailableError
 from webui.accounts import trail
