@@ -1,6 +1,6 @@
 """Run the benchmarks on the bundled model and data; writes docs/explanation/benchmarks.md.
 
-    python -m benchmarks [--only engine|pruning|jobs|store] [--model FOLDER] [--data FILE.jsonl]
+    python -m benchmarks [--only engine|pruning|jobs|store|start] [--model FOLDER] [--data FILE]
     python -m benchmarks --only engine --device cuda --precision bf16  # printed, not written
 
 Takes about a quarter of an hour. Comparisons are ratios within one run.
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import headwise
-from benchmarks import engine, jobs, pruning, store
+from benchmarks import engine, jobs, pruning, start, store
 from benchmarks.page import machine, postgres, publish, say
 from demo.model import build
 from headwise.precision import PRECISIONS
@@ -27,7 +27,7 @@ PAIRS = ROOT / "demo/pairs.jsonl"
 def main() -> None:
     """Run the selected benchmarks and rewrite their sections; keep the others."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--only", choices=("engine", "pruning", "jobs", "store"))
+    parser.add_argument("--only", choices=("engine", "pruning", "jobs", "store", "start"))
     parser.add_argument("--model", type=Path, help="folder; the demo model by default")
     parser.add_argument("--data", type=Path, default=PAIRS, help="premise-hypothesis JSON lines")
     parser.add_argument("--examples", type=int, default=64, help="of the engine's benchmark")
@@ -48,6 +48,9 @@ def main() -> None:
             publish("jobs", jobs_section(model, options.data, options.job_examples))
     if options.only in (None, "store"):
         publish("store", store_section())
+    if options.only in (None, "start"):
+        say("start")
+        publish("start", f"{machine()}\n\n{start.section()}")
 
 
 def engine_section(model: Path, options: argparse.Namespace) -> str:

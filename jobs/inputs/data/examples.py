@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jobs.errors import HubUnavailableError, refuse
 from jobs.inputs.data.columns import Columns, guess_columns
@@ -23,7 +23,9 @@ from jobs.inputs.data.reader_process import selected_row
 from jobs.inputs.data.rows import SelectedRow, Summarizer, Summary, drawn
 from jobs.inputs.hub import dataset_address, hub_is_away
 from jobs.settings import Settings
-from jobs.specs.base import DataSpec
+
+if TYPE_CHECKING:
+    from jobs.specs.base import DataSpec  # building its models takes longer than a list of jobs
 
 
 @dataclass(frozen=True, kw_only=True)
