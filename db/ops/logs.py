@@ -18,6 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
+from db.reads.jobs import EXISTS, check_exists
 from db.schema import job_log
 from db.transaction import Transaction
 from jobs.errors import UnavailableError, refuse
@@ -43,7 +44,6 @@ WHERE job_id = :job_id AND level >= :level AND (:shard < 0 OR shard_no = :shard)
   AND (stored_at, source, line_no) < (:stored_at, :source, :line_no)
 ORDER BY stored_at DESC, source DESC, line_no DESC LIMIT :limit
 """
-KNOWN = "SELECT 1 FROM job WHERE id = :job_id AND state <> 'deleting'"
 _OF_ATTEMPT = """
 job_id = :job_id AND source = :source
   AND COALESCE(shard_no, -1) = :shard AND COALESCE(fence, -1) = :fence
@@ -117,11 +117,15 @@ def lines_so_far(
 def whole_log(
     database: Database, job_id: int, *, level: str, shard: int | None
 ) -> Iterator[list[LogLine]]:
-    """Yield the whole log, some thousand lines at a time."""
+    """Yield the whole log, some thousand lines at a time.
+
+    Raises NotFoundError at the end if its job was deleted meanwhile: lines may be missing.
+    """
     after, wanted = "", _filter(job_id, level, shard)
     while found := _lines_after(database, wanted, after, CHUNK, _END):
         yield found
         after = found[-1].cursor
+    check_exists(database, job_id)
 
 
 def _lines_after(
@@ -220,7 +224,7 @@ class LogShipper:
             self._away = False
 
     def _store(self, tx: Transaction, job_id: int, lines: Sequence[Line]) -> None:
-        if tx.run(KNOWN, job_id=job_id).first() is None:
+        if tx.run(EXISTS, job_id=job_id).first() is None:
             return  # deleted
         now = tx.now()
         here = time.monotonic()

@@ -285,9 +285,9 @@ def get_job(database: Database, job_id: int) -> Job:
         return _complete(tx, rows)[0]
 
 
-def check_exists(database: Database, job_id: int) -> None:
+def check_exists(database: Database | Transaction, job_id: int) -> None:
     """Raise NotFoundError for a job that is not there, or no longer."""
-    if database.value(EXISTS, job_id=job_id) is None:
+    if not database.rows(EXISTS, job_id=job_id):
         raise NotFoundError(f"There is no job {job_id}.")
 
 

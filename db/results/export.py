@@ -25,16 +25,23 @@ Chunk = Sequence[Sequence[Any]]
 
 
 def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
-    """The job's rows, up to 10,000 at a time."""
+    """The job's rows, up to 10,000 at a time, as they are when the first ones are read.
+
+    Raises NotFoundError then if the job is no longer there: its views would be empty.
+    """
     from sqlalchemy import text  # not for who writes the rows of a server
+
+    from db.reads.jobs import check_exists
 
     names = ", ".join(column.name for column in view.columns)
     statement = text(f"SELECT {names} FROM {view.name} WHERE job_id = :job_id")  # noqa: S608 - constants
     flags = [n for n, column in enumerate(view.columns) if column.type == "boolean"]
     with database.read() as tx:
         streamed = statement.execution_options(stream_results=True)
-        for part in tx.execute(streamed, {"job_id": job_id}).partitions(CHUNK):
-            yield [_typed(row, flags) for row in part] if flags else part
+        with tx.execute(streamed, {"job_id": job_id}) as found:
+            check_exists(tx, job_id)
+            for part in found.partitions(CHUNK):
+                yield [_typed(row, flags) for row in part] if flags else part
 
 
 def csv_parts(view: View, rows: Iterator[Chunk]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from db.ops import deletion, logs
 from db.ops.logs import LogShipper
 from db.queue import claims, lifecycle
 from db.results import commit
-from jobs.errors import InputError, UnavailableError
+from jobs.errors import InputError, NotFoundError, UnavailableError
 from jobs.processes.logs import Pending
 from tests.helpers.jobs import ALICE, completed, planned_job
 
@@ -141,9 +141,26 @@ def test_lines_of_a_deleted_job_are_dropped_and_go_with_it(database: Database) -
     add(lines, job, "too late")
     add(lines, other, "of another job")
     ships.ship()
-    assert events(database, job) == []
+    assert database.value("SELECT count(*) FROM job_log WHERE job_id = :job_id", job_id=job) == 0
     assert events(database, other) == ["of another job"]
     assert lines.take(10) == []
+
+
+def test_a_whole_log_that_is_deleted_meanwhile_is_no_whole_log(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "CHUNK", 1)
+    job, lines = planned_job(database), Pending()
+    add(lines, job, "first", "second")
+    shipper(database, lines).ship()
+    lifecycle.set_control(database, job, "cancel")
+    lifecycle.sweep_jobs(database)
+    parts = logs.whole_log(database, job, level="", shard=None)
+    assert [line.event for line in next(parts)] == ["first"]
+    lifecycle.set_control(database, job, "delete")
+    deletion.empty_jobs(database, 60)
+    with pytest.raises(NotFoundError, match=f"no job {job}"):
+        list(parts)
 
 
 def test_a_database_that_is_away_gets_the_lines_later(

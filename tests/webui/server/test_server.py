@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask, Response, request
 
+from jobs.errors import NotFoundError
 from tests.webui.server.conftest import Site
 from tests.webui.server.raw_requests import JSON, chunked, head
 from webui.server.routes import SMALL_BODY
@@ -37,6 +38,24 @@ def test_a_stream_arrives_whole(make_site: Callable[..., Site]) -> None:
             return Response(iter(pieces), mimetype="text/csv")
 
     assert make_site(add, reads=["stream"]).get("/stream").body == b"".join(pieces)
+
+
+def test_a_stream_that_fails_ends_abnormally(make_site: Callable[..., Site]) -> None:
+    """As when its job is deleted meanwhile: what arrived is no whole file."""
+
+    def add(app: Flask) -> None:
+        @app.get("/stream")
+        def stream() -> Response:
+            def pieces() -> Iterator[bytes]:
+                yield b"a,b\r\n" * 20_000
+                raise NotFoundError("There is no job 1.")
+
+            return Response(pieces(), mimetype="text/csv")
+
+    site = make_site(add, reads=["stream"])
+    with pytest.raises(http.client.IncompleteRead):
+        site.get("/stream")
+    assert site.get("/healthz").status == 200
 
 
 def test_what_a_request_says_reaches_the_application(make_site: Callable[..., Site]) -> None:
