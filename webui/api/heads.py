@@ -160,11 +160,12 @@ def list_matrices(job_id: int, query: PageQuery) -> MatrixPage:
     job_reads.get_job(database(), job_id)
     after = cursors.triple(query.cursor)
     found = matrices.list_stored(database(), job_id, limit=query.limit + 1, after=after)
-    shown = found[: query.limit]
-    last = shown[-1] if len(found) > len(shown) else None
+    shown, following = cursors.cut(
+        found, query.limit, lambda one: (one.example, one.site, one.head)
+    )
     return MatrixPage(
         matrices=[StoredMatrixAnswer(**stored_matrix_json(one)) for one in shown],
-        next=last and cursors.next_page(last.example, last.site, last.head),
+        next=following,
     )
 
 

@@ -76,16 +76,15 @@ def list_jobs(query: JobQuery) -> JobPage:
         query.limit + 1,
         query.offset,
     )
-    shown = places[: query.limit]
-    last = shown[-1] if len(places) > len(shown) else None
+    shown, following = cursors.cut(places, query.limit, lambda one: (one.value, one.job))
     jobs = job_reads.get_jobs(opened, [place.job for place in shown])
     facets = vars(job_list.read_facets(opened, wanted))
-    note_version((jobs_version([place.job for place in shown]), facets, last))
+    note_version((jobs_version([place.job for place in shown]), facets, following))
     return JobPage(
         total=facets.pop("total"),
         facets=FacetsAnswer(**facets),
         jobs=[JobAnswer(**one) for one in jobs_json(opened, jobs, settings())],
-        next=last and cursors.next_page(last.value, last.job),
+        next=following,
     )
 
 
@@ -184,12 +183,10 @@ def list_shards(job_id: int, query: ShardQuery) -> ShardPage:
         limit=query.limit + 1,
         offset=query.offset,
     )
-    shown = found[: query.limit]
-    last = shown[-1] if len(found) > len(shown) else None
-    return ShardPage(
-        shards=[_shard(shard) for shard in shown],
-        next=last and cursors.next_page(job_reads.shard_order(last.state), last.shard),
+    shown, following = cursors.cut(
+        found, query.limit, lambda one: (job_reads.shard_order(one.state), one.shard)
     )
+    return ShardPage(shards=[_shard(shard) for shard in shown], next=following)
 
 
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/log")

@@ -75,10 +75,10 @@ def list_notifications(query: PageQuery) -> NotificationsAnswer:
     """List the notifications of the last month and what became of them."""
     before = cursors.number(query.cursor)
     found = notifications.list_notifications(database(), user(), query.limit + 1, before=before)
-    shown = found[: query.limit]
+    shown, following = cursors.cut(found, query.limit, lambda one: (one.id,))
     return NotificationsAnswer(
         notifications=[NotificationAnswer(**notification_json(one)) for one in shown],
-        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
+        next=following,
     )
 
 

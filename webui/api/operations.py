@@ -55,15 +55,13 @@ def get_operations(query: PeriodQuery) -> OperationsAnswer:
 @operation(TAG, SizePage)
 def list_sizes(query: SizeQuery) -> SizePage:
     """List the space that jobs take."""
-    offset = cursors.number(query.cursor) or 0
-    found = job_sizes.list_sizes(
-        database(), query.order, limit=query.limit + 1, offset=max(0, offset)
-    )
-    shown = found[: query.limit]
+    offset = max(0, cursors.number(query.cursor) or 0)
+    found = job_sizes.list_sizes(database(), query.order, limit=query.limit + 1, offset=offset)
+    shown, following = cursors.cut(found, query.limit, lambda _: (offset + query.limit,))
     return SizePage(
         whole=job_sizes.read_whole(database()),
         sizes=[_size(one) for one in shown],
-        next=cursors.next_page(offset + len(shown)) if len(found) > len(shown) else None,
+        next=following,
     )
 
 

@@ -84,12 +84,11 @@ def list_examples(job_id: int, query: ExampleQuery) -> ExamplePage:
         after=next((one for one in (after, query.after) if one is not None), -1),
         limit=query.limit + 1,
     )
-    shown = found[: query.limit]
-    last = shown[-1].example if len(found) > len(shown) else None
+    shown, following = cursors.cut(found, query.limit, lambda one: (one.example,))
     return ExamplePage(
         examples=[ExampleRowAnswer(**_example(one, job.labels)) for one in shown],
-        next=None if last is None else cursors.next_page(last),
-        next_after=last,
+        next=following,
+        next_after=shown[-1].example if following else None,
     )
 
 

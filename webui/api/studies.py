@@ -37,11 +37,11 @@ def list_studies(query: StudyQuery) -> StudyPage:
     """List studies, newest first."""
     before = cursors.number(query.cursor)
     found = studies.list_studies(database(), query.limit + 1, query.offset, before=before)
-    shown = found[: query.limit]
+    shown, following = cursors.cut(found, query.limit, lambda one: (one.id,))
     return StudyPage(
         studies=[_row(one) for one in shown],
         total=studies.count_studies(database()),
-        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
+        next=following,
     )
 
 

@@ -124,8 +124,18 @@ def page_after(
     """
     after = text(query.cursor) if texts else number(query.cursor)
     rest = [row for row in rows if not after or key(row) > after]  # type: ignore[operator]
-    shown = rest[: query.limit]
-    return shown, next_page(key(shown[-1])) if len(rest) > len(shown) else None
+    return cut(rest, query.limit, lambda row: (key(row),))
+
+
+def cut(
+    rows: Sequence[Row], limit: int, place: Callable[[Row], tuple[str | float, ...]]
+) -> tuple[Sequence[Row], str | None]:
+    """The page of rows that were read to one beyond it, and the address of the next one.
+
+    place: the numbers or texts of the cursor behind a row
+    """
+    shown = rows[:limit]
+    return shown, next_page(*place(shown[-1])) if len(rows) > limit else None
 
 
 def first_page() -> str:
