@@ -40,7 +40,7 @@ from webui.assets import VERSION
 from webui.context import Context, context, same_page
 from webui.contract import deprecation
 from webui.contract.idempotency import KeyReusedError
-from webui.contract.problems import MEDIA_TYPE, RETRY_SECONDS
+from webui.contract.problems import MEDIA_TYPE, NO_ADDRESS, RETRY_SECONDS
 from webui.contract.problems import body as problem_body
 from webui.filters import FILTERS, level
 from webui.heads import site_name
@@ -324,7 +324,10 @@ def wants_json() -> bool:
 def _error(status: HTTPStatus, title: str, problems: list[Problem]) -> Response:
     if wants_json():
         whole = problems or [Problem(field="request", value=request.path, message=title)]
-        response = Response(problem_body(status, title, whole), content_type=MEDIA_TYPE)
+        # Where a route matched, something else is not there: a job, or a study.
+        unknown = status is HTTPStatus.NOT_FOUND and request.endpoint is None
+        kind = NO_ADDRESS[0] if unknown else None
+        response = Response(problem_body(status, title, whole, kind=kind), content_type=MEDIA_TYPE)
     else:
         page = render_template("error.html", status=status, title=title, problems=problems)
         response = Response(page, mimetype="text/html")

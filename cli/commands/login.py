@@ -85,7 +85,7 @@ def _account(address: str, token: str) -> dict[str, Any]:
     """The person and the rights of a token. Raises SignInError where it is not valid, or needed."""
     from cli.store.remote import RemoteStore
 
-    with closing(RemoteStore(address, token or None)) as store:
+    with closing(RemoteStore(address, token or None)) as store, store.translated():
         return store.account()
 
 
@@ -117,9 +117,7 @@ def _read_token(address: str, from_stdin: bool) -> str:
         raise refuse("token", None, "is asked for on a terminal", remedy)
     if not token:
         raise refuse("token", None, "is missing on standard input", "Write it as one line.")
-    if not (token.isascii() and token.isprintable() and " " not in token):
-        raise refuse("token", None, "has characters that no token has", "Copy it again.")
-    return token
+    return logins.checked_token("token", token)
 
 
 def _is_this_machine(address: str) -> bool:

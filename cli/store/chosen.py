@@ -53,7 +53,8 @@ def chosen() -> Server | None:
 def _server(address: str) -> Server:
     """A server with its token: that of the environment, unless it belongs to another server."""
     named = os.environ.get(SERVER, "").strip().rstrip("/")
-    token = os.environ.get(TOKEN) if named in ("", address) else None
+    token = os.environ.get(TOKEN, "") if named in ("", address) else ""
+    token = logins.checked_token(TOKEN, token)
     return Server(address=address, token=token or logins.read().tokens.get(address) or None)
 
 

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from platformdirs import user_config_path
 
+from headwise.client.errors import Problem
+from headwise.client.given import address_fault, token_fault
 from jobs.errors import HeadwiseError, refuse
 
 NAME = "servers.json"
@@ -82,19 +83,16 @@ def write(logins: Logins) -> None:
 
 def checked_address(field: str, given: str) -> str:
     """The address of a server without a slash at its end. Raises InputError."""
-    try:
-        parts = urlsplit(given.strip())
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-        valid = valid and parts.port != 0 and given.isprintable() and " " not in given.strip()
-    except ValueError:
-        valid = False
-    if not valid:
-        message = "is not the address of a server"
-        raise refuse(field, given, message, "Write it as https://headwise.example.org.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        message = "has more than host, port and path"
-        shown = f"{parts.scheme}://…"  # it may have a secret
-        raise refuse(
-            field, shown, message, "Leave out user, password, ? and #; the token is asked."
-        )
+    _refuse(address_fault(field, given))
     return given.strip().rstrip("/")
+
+
+def checked_token(field: str, given: str) -> str:
+    """A token without space around it. Raises InputError."""
+    _refuse(token_fault(field, given))
+    return given.strip()
+
+
+def _refuse(fault: Problem | None) -> None:
+    if fault is not None:
+        raise refuse(fault.field, fault.value, fault.message, fault.remedy)

@@ -21,7 +21,7 @@ API = "/api/v1"
 
 
 class RemoteStore(Store):
-    """A server's jobs and results.
+    """A server's jobs and results; use it within `translated`.
 
     A request that it does not answer is an error at once; after the first answer the server may
     be restarting, so that reading goes on for a minute.
@@ -186,14 +186,16 @@ class RemoteStore(Store):
 
     def sql_file(self, query: str, form: str) -> Iterator[bytes]:
         """All rows of a query as a file: csv, json or parquet."""
-        with self._stream(f"/sql.{form}", method="POST", body={"query": query}) as pieces:
+        with self._connection.stream(
+            f"/sql.{form}", method="POST", body={"query": query}
+        ) as pieces:
             yield from pieces
 
     def table(self, number: int, view: str) -> Iterator[Rows]:
         """A job's rows of a published view."""
         import pyarrow as pa  # slow to import
 
-        with self._stream(f"/jobs/{number}/tables/{view}.arrow") as pieces:
+        with self._connection.stream(f"/jobs/{number}/tables/{view}.arrow") as pieces:
             try:
                 for batch in pa.ipc.open_stream(Pieces(pieces)):
                     yield list(zip(*(one.to_pylist() for one in batch.columns), strict=True))
@@ -285,23 +287,15 @@ class RemoteStore(Store):
         return self._decoded(self._answered(method, path, **given))
 
     def _decoded(self, answer: Any) -> Facts:
-        with self.translated():
-            found: Facts = self._connection.decoded(answer)
+        found: Facts = self._connection.decoded(answer)
         return found
 
     def _answered(self, method: str, path: str, **given: Any) -> Any:
-        """The answer to a request. Raises the errors of `jobs.errors`."""
         patient = self._reached and method == "GET"
         self._connection.retry_seconds = RETRY_SECONDS if patient else 0.0
-        with self.translated():
-            answer = self._connection.send(method, path, **given)
+        answer = self._connection.send(method, path, **given)
         self._reached = True
         return answer
-
-    @contextmanager
-    def _stream(self, path: str, **given: Any) -> Iterator[Iterator[bytes]]:
-        with self.translated(), self._connection.stream(path, **given) as pieces:
-            yield pieces
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -9,9 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from headwise.client.comparison import Comparison
-from headwise.client.connection import Connection, checked_address, checked_token
+from headwise.client.connection import Connection
+from headwise.client.errors import Problem
+from headwise.client.given import address_fault, token_fault
 from headwise.client.job import Job
 from headwise.client.tables import INLINE, Data, columns_of, json_lines, parquet, rows_of
+from headwise.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +43,9 @@ class Client:
         *,
         timeout: float = 60.0,
     ) -> None:
-        self._connection = Connection(
-            checked_address(address), checked_token(token or os.environ.get(TOKEN)), timeout
-        )
+        place, secret = str(address), (token or os.environ.get(TOKEN) or "")
+        _refuse(address_fault("address", place) or token_fault("token", secret))
+        self._connection = Connection(place.strip(), secret.strip(), timeout)
 
     def __enter__(self) -> Client:
         return self
@@ -172,13 +175,14 @@ class Client:
         """The submission as the API takes it, its data on the server."""
         beside = {name: keys.pop(name) for name in _BESIDE & keys.keys()}
         rows = rows_of(data)
+        lines = None if rows is None else json_lines(rows)
         if rows is not None and len(rows) <= INLINE:
             source |= {"inline": True}
             beside["rows"] = rows
         elif isinstance(data, str):
             source["path"] = data
         else:
-            source["path"] = self._upload(data, rows)
+            source["path"] = self._upload(data, lines)
         if "text_columns" not in source:
             source["text_columns"] = _guessed(data, rows, source.get("label_column"))
         return {
@@ -190,12 +194,17 @@ class Client:
             **beside,
         }
 
-    def _upload(self, data: Any, rows: list[dict[str, Any]] | None) -> str:
-        if rows is not None:
-            return self.upload("rows.jsonl", json_lines(rows))
+    def _upload(self, data: Any, lines: bytes | None) -> str:
+        if lines is not None:
+            return self.upload("rows.jsonl", lines)
         if isinstance(data, Path):
             return self.upload(data.name, data.read_bytes())
         return self.upload("frame.parquet", parquet(data))
+
+
+def _refuse(fault: Problem | None) -> None:
+    if fault is not None:
+        raise OptionError(str(fault))
 
 
 _BESIDE = frozenset(

@@ -25,10 +25,9 @@ from headwise.client.errors import (
     SignInError,
     UnreachableError,
 )
-from headwise.errors import OptionError
 
-NO_ADDRESS = "there is nothing at this address"
-"""The server's words for a request that it does not know."""
+_UNKNOWN = ("#no-address", "#method")
+"""Ends of the types of errors about requests that a server does not know."""
 SAME_RELEASE = "Use the same release on both sides."
 RETRY_SECONDS = 60.0
 """Time for which a request is tried again: a server may be restarting."""
@@ -168,7 +167,8 @@ class Connection:
         try:
             body = response.json()
             problems = [Problem(**one) for one in body["problems"]]
-        except (ValueError, KeyError, TypeError):
+            is_unknown = body["type"].endswith(_UNKNOWN)
+        except (ValueError, KeyError, TypeError, AttributeError):
             said = " ".join(response.text.split())[:80]
             answer = f"{status} {response.reason_phrase}".rstrip()
             return kind(
@@ -176,7 +176,7 @@ class Connection:
                 "Check the address, and what is between here and there.",
                 status,
             )
-        if status == 405 or any(one.message == NO_ADDRESS for one in problems):
+        if is_unknown:
             release = self._release()
             if release not in (None, version("headwise")):
                 return ServerError(
@@ -231,29 +231,6 @@ def _by_proxy(address: str) -> str:
         return ""
     place = urlsplit(proxy).netloc.rpartition("@")[2] or proxy
     return f" It is asked through the proxy {place} ({parts.scheme.upper()}_PROXY)."
-
-
-def checked_address(address: object) -> str:
-    """The address of a server. Raises OptionError."""
-    try:
-        parts = urlsplit(str(address))
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise OptionError(
-            f"address: is not the address of a server (given: {address!r}). Write it as "
-            "https://headwise.example.org."
-        )
-    return str(address)
-
-
-def checked_token(token: str | None) -> str | None:
-    """A token without space around it. Raises OptionError, which does not show it."""
-    found = (token or "").strip()
-    if not (found.isascii() and found.isprintable() and " " not in found):
-        raise OptionError("token: has characters that no token has. Copy it once more.")
-    return found or None
 
 
 def _first_cause(error: BaseException) -> BaseException:

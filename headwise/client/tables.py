@@ -67,21 +67,16 @@ def rows_of(data: object) -> list[dict[str, Any]] | None:
     if all(isinstance(one, str) for one in data):
         return [{"text": one} for one in data]
     if all(isinstance(one, Mapping) for one in data):
-        return [_row(number, one) for number, one in enumerate(data)]
+        return [_without_nan(one) for one in data]
     raise TypeError(_FORMS)
 
 
-def _row(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON has it: a number that is none is missing. Raises TypeError."""
-    row = {
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row in which a number that is none is missing."""
+    return {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in given.items()
+        for name, value in row.items()
     }
-    try:
-        json.dumps(row, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"row {number} of the data cannot be sent: {error}") from None
-    return row
 
 
 _FORMS = (
@@ -90,8 +85,14 @@ _FORMS = (
 
 
 def json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as a data file."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    """Rows as a data file. Raises TypeError for one that JSON does not have."""
+    lines = []
+    for number, row in enumerate(rows):
+        try:
+            lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"row {number} of the data cannot be sent: {error}") from None
+    return "".join(lines).encode()
 
 
 def columns_of(data: object) -> list[str]:

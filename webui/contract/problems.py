@@ -21,7 +21,7 @@ KINDS = {
     HTTPStatus.BAD_REQUEST: ("invalid-request", "the input is not right; each problem names it"),
     HTTPStatus.UNAUTHORIZED: ("sign-in", "you are not signed in, or the token is not valid"),
     HTTPStatus.FORBIDDEN: ("refused", "another site asked, or you may not do it"),
-    HTTPStatus.NOT_FOUND: ("not-found", "there is no such job, study, example or address"),
+    HTTPStatus.NOT_FOUND: ("not-found", "there is no such job, study or example"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method", "the address knows other methods; see `Allow`"),
     HTTPStatus.REQUEST_TIMEOUT: ("too-slow", "the request did not arrive in time"),
     HTTPStatus.CONFLICT: ("conflict", "the state of the job or study does not allow it"),
@@ -45,6 +45,8 @@ KINDS = {
     ),
 }
 """The name and meaning of every status that an error may have."""
+NO_ADDRESS = ("no-address", "there is no such address: perhaps a newer release has it")
+"""The name and meaning of a 404 that says nothing of a job or study: clients tell them apart."""
 
 RETRY_SECONDS = {HTTPStatus.TOO_MANY_REQUESTS: 30, HTTPStatus.SERVICE_UNAVAILABLE: 5}
 """After how long it makes sense to try again, in seconds."""
@@ -103,11 +105,16 @@ def _shown(value: object) -> str | int | float | bool | None:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def body(status: HTTPStatus, title: str, problems: Sequence[Problem]) -> bytes:
-    """The body of an error."""
+def body(
+    status: HTTPStatus, title: str, problems: Sequence[Problem], *, kind: str | None = None
+) -> bytes:
+    """The body of an error.
+
+    kind: the name of the kind of error; by default that of its status
+    """
     name, _ = KINDS.get(status, ("about", ""))
     details = {
-        "type": f"{REFERENCE}#{name}",
+        "type": f"{REFERENCE}#{kind or name}",
         "title": title,
         "status": status.value,
         "detail": " ".join(map(str, problems)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, render_template
@@ -13,7 +14,7 @@ from markupsafe import Markup, escape
 from webui.api.openapi import described
 from webui.contract import deprecation
 from webui.contract.document import REF
-from webui.contract.problems import KINDS
+from webui.contract.problems import KINDS, NO_ADDRESS
 
 blueprint = Blueprint("api_reference", __name__)
 
@@ -42,9 +43,17 @@ def show() -> str:
         "api_reference.html",
         tags=by_tag,
         models={name: _model(schema) for name, schema in schemas.items()},
-        errors=[(status, name, meaning) for status, (name, meaning) in KINDS.items()],
+        errors=[*_errors()],
         sunset=deprecation.SUNSET,
     )
+
+
+def _errors() -> Iterator[tuple[HTTPStatus, str, str]]:
+    """Status, name and meaning of every kind of error."""
+    for status, kind in KINDS.items():
+        yield (status, *kind)
+        if status is HTTPStatus.NOT_FOUND:
+            yield (status, *NO_ADDRESS)
 
 
 def _operation(path: str, method: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def test_a_server_that_is_away(headwise: Headwise) -> None:
         ("ftp://headwise.example.org", "is not the address of a server"),
         ("http://h:99999", "is not the address of a server"),
         ("https://", "is not the address of a server"),
+        ("htp://ada:secret@h.example", "is not the address of a server"),
         ("https://ada:secret@h.example", "has more than host, port and path"),
         ("https://h.example/?token=secret", "has more than host, port and path"),
     ],

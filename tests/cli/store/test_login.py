@@ -100,6 +100,15 @@ def test_a_wrong_token_is_not_kept(typed: Headwise, lab: Lab) -> None:
     assert "token: is asked for on a terminal. Use --token-stdin" in ran.err
 
 
+def test_a_token_of_the_environment_is_checked(
+    headwise: Headwise, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWISE_TOKEN", "hw_ü")
+    ran = headwise("--server", lab.address, "jobs")
+    assert ran.err.startswith("headwise: HEADWISE_TOKEN: has characters that no token has")
+    assert "hw_" not in ran.err
+
+
 def test_several_servers(
     headwise: Headwise, typed: Headwise, lab: Lab, secret: str, store: Database
 ) -> None:

@@ -289,6 +289,16 @@ def test_what_is_no_address_is_refused_at_once(address: Any) -> None:
         Client(address)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://ada:secret@h", "htp://ada:secret@h", "https://ada:secret@h:x", "http://h/?t=secret"],
+)
+def test_an_address_with_a_secret_is_refused_without_showing_it(address: str) -> None:
+    with pytest.raises(OptionError, match="address: ") as refused:
+        Client(address)
+    assert "secret" not in str(refused.value)
+
+
 def test_tokens_are_read_as_files_have_them(client: Client) -> None:
     with Client(client._connection.address, token="hw_read_abc\n") as other:
         assert other._connection._http.headers["Authorization"] == "Bearer hw_read_abc"

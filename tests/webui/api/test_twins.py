@@ -188,6 +188,14 @@ def test_a_whole_log(client: FlaskClient, database: Database, seeding: SimpleNam
     problems(client.get("/api/v1/jobs/99/log.txt"), 404)
 
 
+def test_an_unknown_address_is_no_unknown_job(client: FlaskClient) -> None:
+    """Clients tell an older server from a job that is not there."""
+    types = [client.get(f"/api/v1/{path}").json["type"] for path in ("jobs/99", "newer")]
+    assert types == ["/help/api#not-found", "/help/api#no-address"]
+    page = client.get("/help/api").text
+    assert all(f'id="{one.partition("#")[2]}"' in page for one in types)
+
+
 def test_what_the_console_offers(empty: SimpleNamespace) -> None:
     views = empty.client.get("/api/v1/sql/views").json["views"]
     assert views[0]["columns"][0]["name"]
