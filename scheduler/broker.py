@@ -97,7 +97,7 @@ class EmbeddedBroker(Transport):
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)  # type: ignore[no-untyped-call]
-        self._changes = FileChanges(client.hostname.removeprefix("sqlite:///"))
+        self._changes = FileChanges(str(_file(client.hostname)))
         self._never = threading.Event()
 
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
@@ -112,9 +112,18 @@ class EmbeddedBroker(Transport):
         self._changes.close()
 
 
+def _file(address: str) -> Path:
+    """The file of the embedded broker, by its address with or without the name of the transport."""
+    return Path(address.removeprefix("sqla+").removeprefix("sqlite:///"))
+
+
+def _is_embedded(broker: str) -> bool:
+    return broker.startswith("sqla+sqlite")
+
+
 def _identity(address: str) -> tuple[int, int] | None:
     try:
-        found = Path(address.removeprefix("sqlite:///")).stat()
+        found = _file(address).stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
@@ -137,10 +146,8 @@ message."""
 def make_app(settings: Settings) -> Celery:
     """Create the Celery app."""
     app = Celery("headwise", broker=settings.broker, set_as_current=False)
-    if settings.broker.startswith("sqla+sqlite"):
-        Path(settings.broker.removeprefix("sqla+sqlite:///")).parent.mkdir(
-            parents=True, exist_ok=True
-        )
+    if _is_embedded(settings.broker):
+        _file(settings.broker).parent.mkdir(parents=True, exist_ok=True)
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=False,
@@ -172,8 +179,8 @@ def _patience(broker: str) -> dict[str, object]:
 
 def delete_delivered(settings: Settings) -> None:
     """Delete delivered messages from the embedded broker, whose transport never does."""
-    file = Path(settings.broker.removeprefix("sqla+sqlite:///"))
-    if not settings.broker.startswith("sqla+sqlite") or not file.exists():
+    file = _file(settings.broker)
+    if not _is_embedded(settings.broker) or not file.exists():
         return
     try:
         with closing(sqlite3.connect(file, timeout=5)) as connection, connection:

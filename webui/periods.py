@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-HOUR = 3_600
+HOUR_SECONDS = 3_600
 
-Hours = Literal["12", "24", "168", "720"]
-HoursField = Annotated[Hours, Field(description="Hours up to now.")]
-HOURS: Hours = "24"
+PeriodName = Literal["12", "24", "168", "720"]
+PeriodField = Annotated[PeriodName, Field(description="Hours up to now.")]
+DEFAULT_PERIOD: PeriodName = "24"
 """The time that is looked at where none is asked for."""
 
 
@@ -31,17 +31,16 @@ class Period:
     def span(self) -> tuple[float, float]:
         """Its beginning, at a step, and its end: seconds since 1970."""
         end = time.time()
-        return (end - self.hours * HOUR) // self.step * self.step, end
+        return (end - self.hours * HOUR_SECONDS) // self.step * self.step, end
 
 
 PERIODS = {
     str(period.hours): period
     for period in (
-        Period(hours=12, name="12 hours", step=300, row=HOUR),
-        Period(hours=24, name="24 hours", step=600, row=HOUR),
-        Period(hours=168, name="7 days", step=HOUR, row=6 * HOUR),
-        Period(hours=720, name="30 days", step=4 * HOUR, row=24 * HOUR),
+        Period(hours=12, name="12 hours", step=300, row=HOUR_SECONDS),
+        Period(hours=24, name="24 hours", step=600, row=HOUR_SECONDS),
+        Period(hours=168, name="7 days", step=HOUR_SECONDS, row=6 * HOUR_SECONDS),
+        Period(hours=720, name="30 days", step=4 * HOUR_SECONDS, row=24 * HOUR_SECONDS),
     )
 }
 """By the value of the parameter `hours`."""
-assert tuple(PERIODS) == get_args(Hours)

@@ -89,9 +89,7 @@ def _runs(shard: Lease, block: PartialBlock, kind: str, keep_text: bool) -> Iter
     for (start, end), result in zip(bounds, results, strict=True):
         lo = numbers[start]
         hi = lo + end - start
-        # The shard that `_leased` makes of the run.
-        number = shard.shard_no if lo == shard.lo else lo
-        lease = replace(shard, shard_no=number, lo=lo, hi=hi)
+        lease = replace(_begun_at(shard, lo), hi=hi)
         yield Run(
             lo=lo,
             hi=hi,
@@ -121,4 +119,9 @@ def _leased(
 def _rest(tx: Transaction, shard: Lease, lo: int) -> Lease:
     """Make the rest of a shard, from example `lo` on, a ready one."""
     cut_off(tx, shard.job_id, lo, shard.hi)
-    return replace(shard, shard_no=lo, fence=0, lo=lo)
+    return _begun_at(shard, lo)
+
+
+def _begun_at(shard: Lease, lo: int) -> Lease:
+    """The lease of a shard from example `lo` on; what is cut off is numbered by its first one."""
+    return shard if lo == shard.lo else replace(shard, shard_no=lo, fence=0, lo=lo)

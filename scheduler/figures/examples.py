@@ -16,7 +16,7 @@ from db.reads import results
 from db.reads.jobs import Job
 from db.reads.results import Example, Site
 from headwise.figures import Source
-from headwise.figures.sentence import ALL_LAYERS, KINDS, Pair, SentenceFigure, arcs, tree, words
+from headwise.figures.sentence import ALL_LAYERS, Pair, SentenceFigure, arcs, tree, words
 from headwise.naming import head_name, site_label
 from headwise.sentences import (
     Sentence,
@@ -102,12 +102,14 @@ class ShownExample:
 
 def shown_of(database: Database, job_id: int, example_no: int) -> ShownExample:
     """An example of a job. Raises NotFoundError."""
-    return ShownExample(
-        database=database,
-        job=job_reads.get_job(database, job_id),
-        example=results.get_example(database, job_id, example_no),
-        sites=results.list_sites(database, job_id),
-    )
+    job = job_reads.get_job(database, job_id)
+    return shown_in(database, job, results.list_sites(database, job_id), example_no)
+
+
+def shown_in(database: Database, job: Job, sites: list[Site], example_no: int) -> ShownExample:
+    """An example of a job that was read with its sites. Raises NotFoundError."""
+    example = results.get_example(database, job.id, example_no)
+    return ShownExample(database=database, job=job, example=example, sites=sites)
 
 
 def figures_of_example(shown: ShownExample) -> Figures[ShownExample]:
@@ -219,4 +221,3 @@ FIGURES: tuple[FigureKind[ShownExample], ...] = (
     FigureKind(name="arcs", title="Strongest pairs", draw=_arcs),
     FigureKind(name="tree", title="Attribution tree", draw=_tree, choices=_tree_choices),
 )
-assert tuple(one.name for one in FIGURES) == KINDS

@@ -25,6 +25,18 @@ class History:
     """Seconds that a sample is of."""
     samples: Mapping[str, Sequence[Sample]]
     """By the name of the worker or of the queue."""
+    of_worker: bool = False
+    """True for the samples of one worker."""
+
+    @property
+    def worker(self) -> str | None:
+        """The name of the worker as figures show it; None for queues."""
+        return next(iter(self.samples))[:100] if self.of_worker else None
+
+    @property
+    def source(self) -> Source:
+        """The origin of its numbers."""
+        return Source(worker=self.worker, period=self.period)
 
 
 def figures_of_worker(worker: History) -> Figures[History]:
@@ -49,35 +61,22 @@ Value = Callable[[Sample, int], float | None]
 """A number of a sample of so many seconds."""
 
 
-def _of_worker(measure: Measure, value: Value) -> FigureKind[History]:
-    def draw(_database: Database, worker: History, _chosen: Mapping[str, str]) -> Figure:
-        ((name, samples),) = worker.samples.items()
-        if not samples:
-            raise NotFoundError(f"Nothing was recorded of worker {name[:100]} in this time.")
-        rows = [{"at": one.starts_at, measure.name: value(one, worker.step)} for one in samples]
-        origin = Source(worker=name[:100], period=worker.period)
-        return history(rows, measure, worker.step, [origin])
-
-    return _kind(measure, draw)
-
-
-def _of_queues(measure: Measure, value: Value) -> FigureKind[History]:
-    def draw(_database: Database, queues: History, _chosen: Mapping[str, str]) -> Figure:
+def _kind(measure: Measure, value: Value) -> FigureKind[History]:
+    def draw(_database: Database, found: History, _chosen: Mapping[str, str]) -> Figure:
         rows = [
-            {"queue": name, "at": one.starts_at, measure.name: value(one, queues.step)}
-            for name, samples in queues.samples.items()
+            {
+                **({} if found.worker else {"queue": name}),
+                "at": one.starts_at,
+                measure.name: value(one, found.step),
+            }
+            for name, samples in found.samples.items()
             for one in samples
         ]
         if not rows:
-            raise NotFoundError("Nothing was recorded of queues in this time.")
-        return history(rows, measure, queues.step, [Source(period=queues.period)])
+            whose = f"worker {found.worker}" if found.worker else "queues"
+            raise NotFoundError(f"Nothing was recorded of {whose} in this time.")
+        return history(rows, measure, found.step, [found.source])
 
-    return _kind(measure, draw)
-
-
-def _kind(
-    measure: Measure, draw: Callable[[Database, History, Mapping[str, str]], Figure]
-) -> FigureKind[History]:
     return FigureKind(name=measure.name.replace("_", "-"), title=measure.title, draw=draw)
 
 
@@ -85,24 +84,23 @@ def _over(value: float | None, unit: float) -> float | None:
     return None if value is None else value / unit
 
 
-RATE = Measure(name="rate", title="Examples per second")
-
+RATE = _kind(
+    Measure(name="rate", title="Examples per second"), lambda one, step: one.examples / step
+)
 WORKER = (
-    _of_worker(RATE, lambda one, step: one.examples / step),
-    _of_worker(
-        Measure(name="memory", title="Memory", unit="GB"), lambda one, _: _over(one.memory, _GB)
-    ),
-    _of_worker(
+    RATE,
+    _kind(Measure(name="memory", title="Memory", unit="GB"), lambda one, _: _over(one.memory, _GB)),
+    _kind(
         Measure(name="device_memory", title="GPU memory", unit="GB"),
         lambda one, _: _over(one.device_memory, _GB),
     ),
 )
 """The figures of a worker; the last one of those with a GPU."""
 QUEUES = (
-    _of_queues(Measure(name="waiting", title="Examples waiting"), lambda one, _: one.waiting),
-    _of_queues(
+    _kind(Measure(name="waiting", title="Examples waiting"), lambda one, _: one.waiting),
+    _kind(
         Measure(name="wait", title="Longest wait", unit="min"), lambda one, _: _over(one.oldest, 60)
     ),
-    _of_queues(RATE, lambda one, step: one.examples / step),
+    RATE,
 )
 """The figures of queues, a line for each."""

@@ -25,7 +25,7 @@ from scheduler.submission.control import control
 from webui.accounts import trail
 from webui.context import choice, clean, database, integer, redirect, settings
 from webui.figures.shown import ShownChart, show_of
-from webui.periods import HOURS, PERIODS, Period
+from webui.periods import DEFAULT_PERIOD, PERIODS, Period
 
 DISK_PAGE = 25
 MOST_QUEUES = 6
@@ -53,7 +53,7 @@ blueprint = Blueprint("operations", __name__)
 
 def _asked_period() -> Period:
     """The period that the query string asks for. Raises InputError."""
-    return PERIODS[choice("hours", PERIODS, HOURS)]
+    return PERIODS[choice("hours", PERIODS, DEFAULT_PERIOD)]
 
 
 @blueprint.app_context_processor
@@ -193,7 +193,7 @@ def show_worker(name: str) -> str:
 
 def worker_history(name: str, period: Period, series: Sequence[Sample]) -> History:
     """The samples of a worker as its figures show them."""
-    return History(period=period.name, step=period.step, samples={name: series})
+    return History(period=period.name, step=period.step, samples={name: series}, of_worker=True)
 
 
 def read_worker(

@@ -19,15 +19,20 @@ from db.database import Database
 from db.reads import results
 from db.results import rankings
 from headwise.figures import FORMS, VegaFigure
-from headwise.figures.sentence import SentenceFigure
+from headwise.figures.sentence import KINDS, SentenceFigure
 from headwise.trees import interactions
 from jobs.errors import UnavailableError
+from scheduler.figures.examples import FIGURES
 from tests.helpers.attack_jobs import attack_spec, finished_attack, source_job
 from tests.helpers.pruning_jobs import source_job as ranked_job
 from tests.webui.api.answers import problems
 from webui.figures import drawing
 
 API = "/api/v1/jobs"
+
+
+def test_every_figure_of_a_sentence_is_one_of_an_example() -> None:
+    assert tuple(one.name for one in FIGURES) == KINDS
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.helpers.databases import execute
 from tests.helpers.jobs import ALICE, completed
 from tests.helpers.scheduling import Quiet
 from tests.webui.pages.results.test_trees import stored
+from webui.pages.lab import columns
 
 
 @pytest.fixture
@@ -97,6 +98,23 @@ def test_an_edit_adds_a_column(
     assert "attachment" in found.headers["Content-Disposition"]
     assert [one["job"] for one in found.json] == [1, 2]
     assert found.json[1]["heads"][0].keys() == {"head", "score"}
+
+
+def test_a_file_of_the_columns_draws_nothing(
+    client: FlaskClient,
+    database: Database,
+    scheduler: Scheduler,
+    filled: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    explained(client, database, scheduler, filled)
+    drawn: list[str] = []
+    for name in ("show_words", "show_arcs", "show_tree"):
+        monkeypatch.setattr(columns, name, lambda *_, name=name, **__: drawn.append(name))
+    assert client.get("/lab/export.json?jobs=1").json[0]["words"]
+    assert drawn == []
+    client.get("/lab?jobs=1")
+    assert sorted(drawn) == ["show_arcs", "show_tree", "show_words"]
 
 
 def test_the_oldest_column_that_is_not_pinned_gives_way(

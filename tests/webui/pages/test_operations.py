@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,6 +18,7 @@ from tests.helpers.databases import execute, rows
 from tests.webui.seed import clock, seed_job, seed_worker
 from tests.webui.seed_night import seed_night
 from tests.webui.seed_results import insert
+from webui.periods import PERIODS, PeriodName
 
 HOSTILE = "<script>alert(1)</script>/%2e?#&'\""
 
@@ -230,8 +231,12 @@ def test_figures_of_a_worker_have_its_samples_as_files(
     assert client.get(address.format("rate", "csv") + "&measure=mean").status_code == 400
 
 
+def test_every_period_can_be_asked_for() -> None:
+    assert tuple(PERIODS) == get_args(PeriodName)
+
+
 def test_the_names_of_a_workers_files_are_plain() -> None:
-    history = History(period="24 hours", step=60, samples={"gpu é/1": ()})
+    history = History(period="24 hours", step=60, samples={"gpu é/1": ()}, of_worker=True)
     assert figures_of_worker(history).file_name == "worker-gpu---1"
 
 

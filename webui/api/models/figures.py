@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from headwise.figures import FORMS
 from webui.api.models.jobs import MAX_ID
 from webui.contract.models import Answer, Query
-from webui.periods import HOURS, HoursField
+from webui.periods import DEFAULT_PERIOD, PeriodField
 
 Value = Annotated[str, StringConstraints(max_length=200)]
 
@@ -95,7 +95,7 @@ class QueueFigureQuery(FileQuery):
     """The format of a figure of queues, which has no choices."""
 
     no_choices = FileQuery.no_choices | {"hours"}
-    hours: HoursField = HOURS
+    hours: PeriodField = DEFAULT_PERIOD
 
 
 class WorkerFigureQuery(QueueFigureQuery):

@@ -14,13 +14,13 @@ from db.reads.operations import Queue, User
 from db.reads.workers import WorkerAttempt
 from jobs.states import JobState
 from webui.contract.models import Answer, Page, PageQuery, Query
-from webui.periods import HOURS, HoursField
+from webui.periods import DEFAULT_PERIOD, PeriodField
 
 
 class PeriodQuery(Query):
     """The time to look at."""
 
-    hours: HoursField = HOURS
+    hours: PeriodField = DEFAULT_PERIOD
 
 
 class WorkerTotalAnswer(Answer):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from functools import cached_property
 from typing import Any
 
 from db.reads import results
@@ -15,7 +16,7 @@ from headwise.figures.sentence import underlined
 from headwise.naming import head_name
 from headwise.sentences import Sentence, read_pieces
 from jobs.errors import NotFoundError
-from scheduler.figures.examples import ALL, shown_of
+from scheduler.figures.examples import ALL, ShownExample, shown_of
 from webui.context import database, settings
 from webui.figures.examples import show_arcs, show_tree, show_words
 from webui.figures.shown import ShownSentence
@@ -31,14 +32,40 @@ class Column:
 
     job: Job
     status: Status
-    example: Example | None = None
-    sentence: Sentence | None = None
-    words: ShownSentence | None = None
+    shown: ShownExample | None = None
     pairs: Sequence[dict[str, Any]] = ()
-    arcs: ShownSentence | None = None
     grid: dict[str, Any] | None = None
     chosen: dict[str, Any] | None = None
-    tree: ShownSentence | None = None
+    tree_choices: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def example(self) -> Example | None:
+        """The text with its results."""
+        return None if self.shown is None else self.shown.example
+
+    @cached_property
+    def sentence(self) -> Sentence | None:
+        """Its words with their values."""
+        if self.shown is None or not self.shown.example.token_attribution:
+            return None
+        return self.shown.sentence()
+
+    @cached_property
+    def words(self) -> ShownSentence | None:
+        """The figure of its words; drawn on demand, as the next two: a file has none."""
+        return show_words(self.shown, f"words-{self.job.id}", site=ALL) if self.shown else None
+
+    @cached_property
+    def arcs(self) -> ShownSentence | None:
+        """The figure of its strongest pairs."""
+        return show_arcs(self.shown, f"arcs-{self.job.id}") if self.shown else None
+
+    @cached_property
+    def tree(self) -> ShownSentence | None:
+        """The figure of its tree."""
+        if self.shown is None:
+            return None
+        return show_tree(self.shown, f"tree-{self.job.id}", **self.tree_choices)
 
     @property
     def ready(self) -> bool:
@@ -91,11 +118,8 @@ class Difference:
     """Those that differ most; empty for models of another shape."""
 
 
-def column_of(job: Job, tree: Mapping[str, str]) -> Column:
-    """The column of a job of one text.
-
-    tree: the choices of its tree
-    """
+def column_of(job: Job, tree_choices: Mapping[str, str]) -> Column:
+    """The column of a job of one text."""
     opened = database()
     status = status_of(opened, job, settings())
     if not job.examples_done:
@@ -112,14 +136,11 @@ def column_of(job: Job, tree: Mapping[str, str]) -> Column:
     return Column(
         job=job,
         status=status,
-        example=found,
-        sentence=shown.sentence() if found.token_attribution else None,
-        words=show_words(shown, f"words-{job.id}", site=ALL),
+        shown=shown,
         pairs=pairs[:PAIRS],
-        arcs=show_arcs(shown, f"arcs-{job.id}"),
         grid=grid_of(sites, scores, pieces) if scores else None,
         chosen=_chosen(sites, scores, pairs, pieces, shown.words, names),
-        tree=show_tree(shown, f"tree-{job.id}", **tree),
+        tree_choices=tree_choices,
     )
 
 

@@ -13,13 +13,14 @@ from flask import url_for
 
 from db.reads import jobs as job_reads
 from db.reads.jobs import Job
+from db.reads.results import list_sites
 from db.reads.studies import StudyRow
 from db.reads.telling import telling_examples
 from headwise.stats.ranking import correlation
 from jobs.states import JobState
 from scheduler.comparison.sides import side_of_study
 from scheduler.comparison.study_figures import figures_of_study
-from scheduler.figures.examples import shown_of
+from scheduler.figures.examples import shown_in
 from scheduler.figures.telling import RULE, describe
 from scheduler.findings import findings, ranked
 from webui.context import database
@@ -71,8 +72,9 @@ def succeeded(jobs: Mapping[str, Job]) -> dict[str, Job]:
 
 def _examples(job: Job) -> Iterator[dict[str, Any]]:
     """The telling examples of a job, each with its words and its tree."""
+    sites = list_sites(database(), job.id)
     for one in telling_examples(database(), job.id):
-        shown = shown_of(database(), job.id, one.example)
+        shown = shown_in(database(), job, sites, one.example)
         words = show_words(shown, f"words-{one.example}")
         tree = show_tree(shown, f"tree-{one.example}")
         # Without choices: they would change those of all examples.
