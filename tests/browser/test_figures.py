@@ -130,7 +130,8 @@ return [...document.querySelectorAll('[data-figure]')].flatMap((figure) => {
   const texts = [...figure.querySelectorAll('.for-screen .mark-text text')];
   return texts.filter((text) => {
     const { left, right } = text.getBoundingClientRect();
-    const short = text.closest('.role-axis-title, .role-legend') && text.textContent.endsWith('…');
+    const axis = figure.dataset.figure === 'matrix' ? '.role-axis-title' : '.role-axis';
+    const short = text.closest(`${axis}, .role-legend`) && text.textContent.endsWith('…');
     return text.textContent && (short || left < room.left || right > room.right);
   }).map((text) => [figure.dataset.figure, text.textContent]);
 });

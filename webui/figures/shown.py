@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -32,6 +32,8 @@ _CELL, _LARGEST, _LARGEST_NARROW, _AROUND = 26, 430, 240, 150
 of its title, axis and legend; `charts.js` draws them so."""
 _LINE, _LETTERS, _NAME_LINES = 14, 22, 2
 """Below an axis: pixels of a line, letters of one of a title on a phone, more lines of names."""
+_LETTERS_OF_NAMES = 14
+"""Letters of a line of a name left of an axis, on a phone, at the least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,8 @@ class ShownChart(Shown):
             return 2 * self._maps(_LARGEST_NARROW)
         legends = [28 + 14 * rows for rows in _legends(self.figure.chart).values()]
         more = _LINE * max(_lines(self.figure.chart), default=0)
-        return self._height(self._panels) + more + (20 + sum(legends) if legends else 0)
+        more += 20 + sum(legends) if legends else 0
+        return self._height(self._panels, narrow=True) + more
 
     @property
     def _panels(self) -> int:
@@ -119,13 +122,15 @@ class ShownChart(Shown):
         labels = min(92, 7 * max(map(len, tokens.values()), default=0))
         return min(_CELL * len(tokens), largest) + labels + _AROUND
 
-    def _height(self, rows: int) -> int:
+    def _height(self, rows: int, *, narrow: bool = False) -> int:
         """Pixels of rows of panels."""
         one = self.figure.chart.get("spec", self.figure.chart)
         height = one.get("height", 0)
         if isinstance(height, dict):
-            field = one["encoding"]["y"]["field"]
-            height = height["step"] * len({row[field] for row in self.figure.rows})
+            y = one["encoding"]["y"]
+            values = {row[y["field"]] for row in self.figure.rows}
+            step = max(height["step"], _row_of_names(y["axis"], values) if narrow else 0)
+            height = step * len(values)
         around = 80 if "facet" in self.figure.chart else 60  # the axes, and the names of panels
         return rows * (int(height) + around)
 
@@ -140,6 +145,15 @@ class ShownChart(Shown):
         text = json.dumps(spec, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Nothing ends the script element early.
         return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+def _row_of_names(axis: Mapping[str, Any], values: Iterable[object]) -> int:
+    """Pixels that a row needs on a phone, where the names left of it break into lines."""
+    if axis.get("labelOverlap"):
+        return 0
+    known = json.loads(axis.get("labelExpr", "{}").removesuffix("[datum.value]"))
+    longest = max((len(str(known.get(str(one), one))) for one in values), default=0)
+    return _LINE * -(-longest // _LETTERS_OF_NAMES) + 8
 
 
 def _lines(part: object) -> Iterator[int]:

@@ -16,6 +16,8 @@ const TITLE = 140; // a title beside a small one
 const SIDE = 60; // numbers and the title left of an axis
 const NAMES = 150; // names and the title left of an axis
 const APART = 8; // between two names
+const WIDEST = 120; // a line of a name left of an axis, on a phone
+const LINE = 13; // of such a name
 const MOST_SHAPES = 4000; // above it pixels are faster
 
 /** The specification of a figure: its text in the page, or the address that it is read from. */
@@ -31,16 +33,18 @@ async function read(element) {
 
 const pen = document.createElement('canvas').getContext('2d');
 
-/** A title in lines of at most so many pixels. */
-function inLines(title, room) {
+/** A text in lines of at most so many pixels, which end after a space or a mark between two words. */
+function inLines(text, room) {
   const lines = [];
-  for (const word of title.split(' ')) {
-    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
-    if (lines.length && pen.measureText(longer).width <= room) lines[lines.length - 1] = longer;
+  for (const word of text.split(/(?<=[ _/-])/)) {
+    const longer = (lines.at(-1) ?? '') + word;
+    if (lines.length && wide(longer.trimEnd()) <= room) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
-  return lines.join('\n');
+  return lines.map((line) => line.trimEnd()).join('\n');
 }
+
+const wide = (text) => pen.measureText(text).width;
 
 /** An axis with room for its title, and, where it has names, for each of them. */
 function withRoom(axis, room, names) {
@@ -52,6 +56,33 @@ function withRoom(axis, room, names) {
 
 /** JSON in the language of expressions, in which two more characters end a line. */
 const quoted = (value) => JSON.stringify(value).replace(/[\u2028\u2029]/g, (one) => `\\u${one.codePointAt(0).toString(16)}`);
+
+/** The names left of a chart's rows, in lines for a phone; null without any. */
+function namesOf(chart, rows) {
+  const { y } = chart.encoding ?? {};
+  if (!chart.height?.step || !y?.axis || y.axis.labelOverlap || !rows.length) return null;
+  const known = y.axis.labelExpr ? JSON.parse(y.axis.labelExpr.replace(/\[datum\.value\]$/, '')) : {};
+  const values = [...new Set(rows.map((row) => row[y.field]))];
+  return Object.fromEntries(values.map((value) => [value, inLines(String(known[value] ?? value), WIDEST)]));
+}
+
+/** A chart with these names, in rows that are high enough for their lines. */
+function withNames(chart, names) {
+  const counts = Object.fromEntries(Object.entries(names).map(([value, name]) => [value, name.split('\n').length]));
+  const most = Math.max(...Object.values(counts));
+  // The first of several lines is where a single one would be.
+  const offset = Array.from({ length: most - 1 }, (_, more) => (
+    { test: `${quoted(counts)}[datum.value] === ${more + 2}`, value: -(LINE * (more + 1)) / 2 }
+  ));
+  const labels = { labelExpr: `${quoted(names)}[datum.value]`, labelLimit: WIDEST };
+  if (offset.length) labels.labelOffset = { condition: offset, value: 0 };
+  const { y } = chart.encoding;
+  return {
+    ...chart,
+    height: { step: Math.max(chart.height.step, most * LINE + APART) },
+    encoding: { ...chart.encoding, y: { ...y, axis: { ...y.axis, ...labels } } },
+  };
+}
 
 /** A part of a specification of these rows whose axes have room for so many pixels of text. */
 function withTexts(part, room, rows) {
@@ -70,8 +101,10 @@ function withTexts(part, room, rows) {
 
 /** Panels side by side where there is room for them; Vega-Lite fits no panels by itself. */
 function panelled(spec, width, config) {
-  const inner = spec.spec;
-  const room = width < NARROW ? width - MARGIN : width - BESIDE;
+  const names = width < NARROW ? namesOf(spec.spec, spec.data.values) : null;
+  const inner = names ? withNames(spec.spec, names) : spec.spec;
+  const left = names ? Math.max(...Object.values(names).flatMap((name) => name.split('\n')).map(wide)) : 0;
+  const room = width - (left || (width < NARROW ? MARGIN : BESIDE));
   const columns = Math.min(spec.facet.sort.length, Math.max(1, Math.floor(room / PANEL)));
   const across = Math.max(120, room / columns - MARGIN);
   const heads = inner.width?.step && new Set(spec.data.values.map((row) => row.head)).size;
@@ -93,8 +126,10 @@ function beside(spec, width, config) {
 }
 
 /** The specification as wide as its place; cells of a grid stay small. */
-function fitted(spec, width) {
+function fitted(given, width) {
   const narrow = width < NARROW;
+  const names = narrow ? namesOf(given, given.data.values) : null;
+  const spec = names ? withNames(given, names) : given;
   const count = ({ field }) => new Set(spec.data.values.map((row) => row[field])).size;
   const grid = spec.width?.step ? count(spec.encoding.x) * CELL : Infinity;
   const fits = grid + BESIDE < width;

@@ -96,6 +96,11 @@ def ranked() -> list[dict[str, Any]]:
     ]
 
 
+def named(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The rows with longer names."""
+    return [{**row, key: f"{row[key]} of a nightly_run-of mnli"} for row in rows]
+
+
 def in_jobs(rows: list[dict[str, Any]], key: str = "panel") -> list[dict[str, Any]]:
     """The rows twice, as those of two jobs; the second one's numbers are half as large."""
     return [
@@ -184,7 +189,14 @@ FIGURES: dict[str, Callable[[], VegaFigure]] = {
         600,
         [SOURCE],
     ),
+    "triggers of long names": lambda: trigger_results(
+        named(triggers(), "trigger"), "entailment", [SOURCE]
+    ),
+    "triggers of jobs of long names": lambda: triggers_of_jobs(
+        named(in_jobs(triggers(), "job"), "job"), "entailment", [SOURCE]
+    ),
     "qualities": lambda: qualities(accuracies(), ACCURACY, [SOURCE]),
+    "qualities of long names": lambda: qualities(named(accuracies(), "job"), ACCURACY, [SOURCE]),
     "matrix": lambda: head_matrix(
         [[0.25, 0.75], [0.5, 0.5]],
         [[0.125, -0.25], [0.0, 0.0625]],
