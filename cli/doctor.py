@@ -41,6 +41,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Run every check."""
     return [
         *(_find(name, check, settings) for name, check in CHECKS.items()),
+        *_sign_in(settings),
         *_conditions(settings),
     ]
 
@@ -50,6 +51,22 @@ def _find(name: str, check: Callable[[Settings], str], settings: Settings) -> Fi
         return Finding(name=name, level=Level.OK, detail=check(settings))
     except (HeadwiseError, OSError) as error:
         return Finding(name=name, level=Level.FAIL, detail=str(error))
+
+
+def _sign_in(settings: Settings) -> list[Finding]:
+    """A warning where others may come, by a proxy, and nobody has said how they sign in."""
+    given = {
+        "HEADWISE_TRUSTED_HOSTS": settings.trusted_hosts,
+        "HEADWISE_TRUSTED_PROXIES": settings.trusted_proxies,
+    }
+    named = " and ".join(name for name, value in given.items() if value)
+    if settings.auth or not named:
+        return []
+    detail = (
+        f"{named} let others come to the dashboard, and HEADWISE_AUTH is not set: they may do "
+        "everything. Set it (docs/howto/accounts.md), or set it to none where that is meant."
+    )
+    return [Finding(name="sign-in", level=Level.WARN, detail=detail)]
 
 
 def _conditions(settings: Settings) -> list[Finding]:

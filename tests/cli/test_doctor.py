@@ -45,6 +45,21 @@ def test_nothing_runs_and_nothing_is_to_do(headwise: Headwise) -> None:
     assert headwise("doctor").status == 0
 
 
+@pytest.mark.usefixtures("store")
+def test_a_dashboard_that_others_reach_without_sign_in_is_a_warning(
+    headwise: Headwise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "sign-in" not in levels(headwise)
+    monkeypatch.setenv("HEADWISE_TRUSTED_HOSTS", "headwise.example.org")
+    monkeypatch.setenv("HEADWISE_TRUSTED_PROXIES", "127.0.0.1")
+    ran = headwise("doctor")
+    named = "HEADWISE_TRUSTED_HOSTS and HEADWISE_TRUSTED_PROXIES"
+    assert f"warn sign-in: {named} let others come" in ran.out
+    for answer in ("none", "password"):
+        monkeypatch.setenv("HEADWISE_AUTH", answer)
+        assert "sign-in" not in levels(headwise)
+
+
 def test_jobs_without_processes_are_a_failure(headwise: Headwise, store: Database) -> None:
     """It said ok to jobs that waited with no scheduler and no worker."""
     planned_job(store)
