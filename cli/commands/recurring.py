@@ -57,7 +57,8 @@ def list_command(as_json: AsJson = False) -> None:
         return
     rows = []
     for one in found:
-        following = "paused" if one["paused"] else one["error"] or utc(one["next_at"])
+        state = filter(None, ("paused" if one["paused"] else "", one["error"]))
+        following = ": ".join(state) or utc(one["next_at"])
         about = (one["id"], one["name"], one["cron"], one["zone"])
         rows.append((*about, following, _last(one)))
     none = "No recurring jobs yet. `headwise recurring add --help` says how to add one."

@@ -87,7 +87,10 @@ def role(
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let somebody in no more, and end their sessions; their tokens are refused."""
+    """Let somebody in no more, and end their sessions; their tokens are refused.
+
+    Their recurring jobs are paused.
+    """
     _set_disabled(name, True)
     out.print(f"{name} cannot sign in any more; `headwise user enable` undoes it.")
 
@@ -126,11 +129,14 @@ def reset(
 
 @app.command()
 def remove(name: Name) -> None:
-    """Remove an account with its sessions and tokens; its jobs stay, and go on."""
+    """Remove an account with its sessions and tokens.
+
+    Its jobs stay, and go on; its recurring jobs stay, and are paused.
+    """
     with opened() as (_, database):
         account = accounts.get(database, name)
-        accounts.remove(database, account)
-        _noted(database, "remove account", account)
+        paused = accounts.remove(database, account)
+        _noted(database, "remove account", account, **_told_paused(paused))
     out.print(f"{account.name} removed.")
 
 
@@ -165,8 +171,18 @@ def _may_have_password(settings: Settings) -> bool:
 def _set_disabled(name: str, disabled: bool) -> None:
     with opened() as (_, database):
         account = accounts.get(database, name)
-        accounts.set_disabled(database, account, disabled)
-        _noted(database, "disable account" if disabled else "enable account", account)
+        paused = accounts.set_disabled(database, account, disabled)
+        action = "disable account" if disabled else "enable account"
+        _noted(database, action, account, **_told_paused(paused))
+
+
+def _told_paused(recurring: list[int]) -> dict[str, object]:
+    """The detail of an entry about recurring jobs that were paused, after saying so."""
+    if not recurring:
+        return {}
+    numbers = ", ".join(map(str, recurring))
+    out.print(f"Paused recurring jobs: {numbers}. `headwise recurring resume` goes on with one.")
+    return {"paused_recurring": recurring}
 
 
 def _password() -> str:

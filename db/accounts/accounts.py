@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from db.accounts.passwords import checked_password
 from db.database import WRITTEN_BY_ANOTHER, Database
+from db.queue.recurring import pause_of
 from db.transaction import Transaction
 from jobs.errors import ConflictError, InputError, NotFoundError
 from jobs.people import LONGEST_NAME, Role, checked_name, fold
@@ -231,10 +232,11 @@ def set_role(database: Database, account: Account, role: Role) -> None:
         tx.run("UPDATE account SET role = :role WHERE id = :id", role=role.value, id=account.id)
 
 
-def set_disabled(database: Database, account: Account, disabled: bool) -> None:
+def set_disabled(database: Database, account: Account, disabled: bool) -> list[int]:
     """Refuse somebody, or let them in again; refusing ends their sessions.
 
-    Raises ConflictError for the last administrator.
+    Returns the recurring jobs that were paused: nobody submits in their name meanwhile. Raises
+    ConflictError for the last administrator.
     """
     with _keeping_an_administrator(database, account) as tx:
         tx.run(
@@ -246,18 +248,22 @@ def set_disabled(database: Database, account: Account, disabled: bool) -> None:
             tx.run("DELETE FROM session WHERE account_id = :id", id=account.id)
             tx.run("DELETE FROM link WHERE account_id = :id", id=account.id)
             tx.run(UNTOLD, folded=account.folded)
+            return pause_of(tx, account.folded, f"the account {account.name} was disabled")
+    return []
 
 
-def remove(database: Database, account: Account) -> None:
+def remove(database: Database, account: Account) -> list[int]:
     """Remove an account with what is its person's alone; its jobs stay and go on.
 
     Sessions, tokens, recipients of notifications and queries of the console go: somebody who gets
-    the name later must not find them. Raises ConflictError for the last administrator.
+    the name later must not find them. Returns the recurring jobs that were paused. Raises
+    ConflictError for the last administrator.
     """
     with _keeping_an_administrator(database, account) as tx:
         tx.run("DELETE FROM account WHERE id = :id", id=account.id)
         for table in ("recipient", "own_query"):
             tx.run(f"DELETE FROM {table} WHERE user_name = :name", name=account.folded)  # noqa: S608
+        return pause_of(tx, account.folded, f"the account {account.name} was removed")
 
 
 def set_password(

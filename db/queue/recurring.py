@@ -31,6 +31,11 @@ UPDATE recurring SET retry_at = {clock} + :wait, error = :error
 WHERE id = :id AND next_at = :due AND NOT paused
 """
 
+PAUSE_OF_USER = """
+UPDATE recurring SET paused = TRUE, next_at = NULL, retry_at = 0, error = :reason
+WHERE user_name = :user AND NOT paused RETURNING id
+"""
+
 RUNS = """
 SELECT r.recurring_id, r.due_at, r.missed_since, r.ran_at, r.job_id, r.error, j.state
 FROM recurring_run r LEFT JOIN job j ON j.id = r.job_id AND j.state <> 'deleting'
@@ -74,7 +79,7 @@ class RecurringJob:
     created_at: float
     next_at: float | None
     error: str | None
-    """The reason the occurrence that is due was postponed."""
+    """The reason the occurrence that is due was postponed, or the job was paused."""
     runs: tuple[Run, ...] = ()
     """The last runs, newest first."""
 
@@ -190,6 +195,11 @@ def set_paused(database: Database, number: int, next_at: float | None) -> None:
     with database.write() as tx:
         if not tx.execute(update(r).where(r.c.id == number).values(values)).rowcount:
             raise NotFoundError(f"There is no recurring job {number}.")
+
+
+def pause_of(tx: Transaction, user: str, reason: str) -> list[int]:
+    """Pause the recurring jobs of a user; returns their numbers."""
+    return sorted(row["id"] for row in tx.rows(PAUSE_OF_USER, user=user, reason=reason))
 
 
 def remove(database: Database, number: int) -> None:

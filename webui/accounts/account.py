@@ -21,6 +21,7 @@ from jobs.errors import (
     refuse,
 )
 from webui.accounts import cookies, trail
+from webui.accounts.people import revoke
 from webui.accounts.person import person
 from webui.accounts.sign_in import is_right, link_page, need, new_password
 from webui.context import clean, database, redirect, settings
@@ -89,8 +90,7 @@ def create_token() -> ResponseReturnValue:
 @blueprint.post("/tokens/<int(max=2147483647):number>/revoke")
 def revoke_token(number: int) -> Response:
     """Revoke one of the tokens."""
-    tokens.revoke(database(), number, own())
-    note_made(f"token {number}")
+    revoke(number, own())
     return redirect(url_for(".show") + "#tokens")
 
 

@@ -75,13 +75,18 @@ def change(account: Account, action: str, role: str = "") -> None:
         accounts.set_role(database(), account, role_of(role))
         trail.note(role=role)
     elif action in ("disable", "enable"):
-        accounts.set_disabled(database(), account, action == "disable")
+        _note_paused(accounts.set_disabled(database(), account, action == "disable"))
     elif action == "remove":
-        accounts.remove(database(), account)
+        _note_paused(accounts.remove(database(), account))
     elif action == "unlink":
         accounts.unlink(database(), account)
     elif action == "sign-out":
         sessions.end(database(), account)
+
+
+def _note_paused(recurring: list[int]) -> None:
+    if recurring:
+        trail.note(paused_recurring=recurring)
 
 
 def role_of(given: str) -> Role:

@@ -14,7 +14,7 @@ from db.accounts.audit import AuditFilter, note_made
 from jobs.errors import refuse
 from webui.accounts import trail
 from webui.accounts.account import own
-from webui.accounts.people import revoke
+from webui.accounts.people import change, revoke
 from webui.accounts.person import person
 from webui.accounts.proxies import external
 from webui.accounts.sign_in import need
@@ -85,8 +85,7 @@ def create_token(json: TokenBody) -> tuple[NewTokenAnswer, int]:
 @operation(TAG, RemovedAnswer)
 def delete_token(number: int) -> RemovedAnswer:
     """Revoke one of your tokens."""
-    tokens.revoke(database(), number, own())
-    note_made(f"token {number}")
+    revoke(number, own())
     return RemovedAnswer(removed=number)
 
 
@@ -113,7 +112,10 @@ def create_account(json: AccountBody) -> tuple[AccountAnswer, int]:
 @blueprint.patch("/accounts/<int(max=2147483647):account>")
 @operation(TAG, AccountAnswer, errors=_CONFLICT)
 def change_account(account: int, json: AccountChangesBody) -> AccountAnswer:
-    """Change a role, or refuse somebody and end their sessions, or let them in again."""
+    """Change a role, or refuse somebody and end their sessions, or let them in again.
+
+    Recurring jobs of somebody who is refused are paused.
+    """
     found = _found(account)
     if json.role is None and json.disabled is None:
         raise refuse("changes", None, "change nothing", "Give role or disabled.")
@@ -121,7 +123,7 @@ def change_account(account: int, json: AccountChangesBody) -> AccountAnswer:
     if json.role is not None:
         accounts.set_role(database(), found, json.role)
     if json.disabled is not None:
-        accounts.set_disabled(database(), found, json.disabled)
+        change(found, "disable" if json.disabled else "enable")
     return _answer(accounts.get_number(database(), account), accounts.with_identity(database()))
 
 
@@ -137,8 +139,11 @@ def unlink_account(account: int) -> AccountAnswer:
 @blueprint.delete("/accounts/<int(max=2147483647):account>")
 @operation(TAG, RemovedAnswer, errors=_CONFLICT)
 def delete_account(account: int) -> RemovedAnswer:
-    """Remove an account with its sessions and tokens; its jobs stay, and go on."""
-    accounts.remove(database(), _found(account))
+    """Remove an account with its sessions and tokens.
+
+    Its jobs stay, and go on; its recurring jobs stay, and are paused.
+    """
+    change(_found(account), "remove")
     return RemovedAnswer(removed=account)
 
 
@@ -185,10 +190,10 @@ def list_audit(query: AuditQuery) -> AuditPage:
         before=cursors.number(query.cursor) or 0,
         limit=query.limit + 1,
     )
-    shown = found[: query.limit]
+    shown, following = cursors.cut(found, query.limit, lambda one: (one.id,))
     return AuditPage(
         entries=[EntryAnswer(**{**vars(one), "detail": dict(one.detail or {})}) for one in shown],
-        next=cursors.next_page(shown[-1].id) if len(found) > len(shown) else None,
+        next=following,
     )
 
 

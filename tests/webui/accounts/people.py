@@ -12,6 +12,7 @@ import httpx2
 from db.accounts import accounts
 from db.accounts.accounts import Account
 from db.database import Database
+from db.queue import recurring
 from jobs.people import Role, fold
 from tests.helpers.databases import execute
 from tests.helpers.services import await_port
@@ -68,6 +69,12 @@ class Lab:
     def job(self, user: str, state: str = "succeeded") -> int:
         """A job of this user."""
         return owned_job(self.database, user, state)
+
+    def recurring(self, user: str) -> int:
+        """A recurring job of this user, which is not due for long."""
+        values = {"name": "r", "user_name": user, "cron": "0 0 1 1 *", "zone": "UTC"}
+        times = {"paused": False, "next_at": 4e9, "retry_at": 0.0}
+        return recurring.add(self.database, {**values, "submission": "{}", **times})
 
     def log(self, action: str) -> list[Any]:
         """User, object and detail of the audit log's entries of an action."""

@@ -12,6 +12,7 @@ from db.accounts import accounts, tokens
 from db.accounts.tokens import Scope
 from db.console import own_queries
 from db.ops import notifications
+from db.queue import recurring
 from db.queue.ask import ANYTHING
 from jobs.notifications import NewRecipient
 from jobs.people import Role
@@ -112,13 +113,8 @@ def test_a_member_changes_their_own_jobs_only(lab: Lab) -> None:
 
 
 def test_studies_and_recurring_jobs_have_owners_too(lab: Lab) -> None:
-    execute(
-        lab.database,
-        "INSERT INTO recurring (name, user_name, cron, zone, submission, paused, created_at, "
-        "retry_at) VALUES ('r', 'root', '0 0 * * *', 'UTC', '{{}}', FALSE, 0, 0)",
-    )
+    number = lab.recurring("root")
     execute(lab.database, "INSERT INTO study (name, user_name, created_at) VALUES ('s', 'root', 0)")
-    ((number,),) = lab.stack.rows("SELECT MAX(id) FROM recurring")
     ((study,),) = lab.stack.rows("SELECT MAX(id) FROM study")
     member = lab.signed_in("Ada")
     for path in (
@@ -237,6 +233,27 @@ def test_jobs_of_somebody_who_was_removed_go_on(lab: Lab) -> None:
     assert lab.signed_in("Ada").post(f"/jobs/{job}/cancel").status_code == 403
     assert lab.signed_in("Boss").post(f"/jobs/{job}/cancel").status_code == 303
     assert ANYTHING.user_limit == 0
+
+
+@pytest.mark.parametrize(("action", "done"), [("remove", "removed"), ("disable", "disabled")])
+def test_recurring_jobs_of_somebody_who_may_not_come_in_are_paused(
+    lab: Lab, action: str, done: str
+) -> None:
+    account = lab.add(f"To be {done}")
+    mine, other = lab.recurring(account.folded), lab.recurring("ada")
+    admin = lab.signed_in("Root")
+    assert admin.post(f"/accounts/{account.id}/{action}").status_code == 303
+    found = {one.id: (one.paused, one.next_at, one.error) for one in recurring.find(lab.database)}
+    reason = f"the account To be {done} was {done}"
+    assert found[mine] == (True, None, reason)
+    assert found[other] == (False, 4e9, None)
+    assert reason in admin.get("/recurring").text
+    (_, what, detail) = lab.log(f"{action} account")[-1]
+    assert what == f"account {account.folded}"
+    assert json.loads(detail) == {"paused_recurring": [mine]}
+    assert admin.post(f"/recurring/{mine}/resume").status_code == 303
+    again = recurring.get(lab.database, mine)
+    assert (again.paused, again.error) == (False, None)
 
 
 def test_jobs_are_submitted_in_ones_own_name(lab: Lab) -> None:

@@ -105,7 +105,7 @@ class RecurringJobAnswer(Answer):
     created_at: float
     next_at: float | None
     error: str | None
-    """The reason the time that is due waits."""
+    """The reason the time that is due waits, or the job was paused by something else."""
     runs: tuple[Run, ...]
     """Newest first."""
 
