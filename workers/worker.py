@@ -29,7 +29,7 @@ from db.queue import claims
 from db.queue.ask import Ask, Shape, WorkerIdentity
 from db.queue.claims import Claim
 from db.results import commit
-from db.results.commit import ChangedModelError
+from db.results.commit import ChangedModelError, ShardInput
 from db.upgrades import code_revision
 from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
@@ -154,11 +154,12 @@ class Worker:
             while True:
                 # Before the results of the last shard are stored: SQLite has one writer at a time.
                 held = self._claim() if attempts != at_most and not self._ended else None
-                self._begin_storing()
                 if held is not None:
                     attempts += 1
                     self._attempt(held)
-                elif not self._wait_until_stored():
+                    continue
+                self._begin_storing()
+                if not self._wait_until_stored():
                     break
                 # Otherwise once more: limits count the lease that has ended, and what that shard
                 # did not compute is ready.
@@ -247,7 +248,7 @@ class Worker:
 
     def _compute(self, attempt: Attempt) -> Ending:
         try:
-            attempt.compute(commit.read_shard(self.database, attempt.held))
+            attempt.compute(self._read(attempt.held))
         except Stopped as stopped:
             if stopped.reason is StopReason.SHORTENED:
                 return None
@@ -259,6 +260,14 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - Rust extensions panic, libraries exit
             return self._errored(error)
         return None
+
+    def _read(self, held: Claim) -> ShardInput:
+        """Read a shard's input, and only then begin to store the last one's results: both at once
+        would keep the device waiting."""
+        try:
+            return commit.read_shard(self.database, held)
+        finally:
+            self._begin_storing()
 
     def _errored(self, error: BaseException) -> Ending:
         cause = (error.__cause__ or error) if isinstance(error, BlockError) else error

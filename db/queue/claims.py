@@ -42,7 +42,7 @@ from db.queue.sql import (
 )
 from db.transaction import Transaction
 from jobs.outcome import AttemptEnd, AttemptOutcome, PartialBlock, Stage
-from jobs.scheduling.plan import Lease, take
+from jobs.scheduling.plan import Lease, take, taken_end
 from jobs.states import Control
 
 CLAIM_TRIES = 6
@@ -171,14 +171,14 @@ def _end(tx: Transaction, ask: Ask, job: Row[Any], lo: int, pace: float | None) 
     """Return where the worker's part of a ready shard ends."""
     alive = tx.run(ALIVE, grace=ask.grace, queue=job.queue)
     left = tx.run(LEFT, job_id=job.job_id)
-    block: int = job.block
-    return lo // block * block + take(
+    count = take(
         left=int(left.scalar_one()),
-        block=block,
+        block=job.block,
         pace=pace,
         seconds=ask.seconds,
         workers=int(alive.scalar_one()),
     )
+    return taken_end(lo, count, job.block)
 
 
 @dataclass(frozen=True, kw_only=True)

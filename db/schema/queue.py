@@ -46,8 +46,8 @@ shard = Table(
     info=kept(Lifetime.JOB),
 )
 """Ranges of a job's examples, which at any time cover all of them. In a job with blocks a shard is
-numbered by its first example, so that a part of it can become a shard with a free number; it begins
-and ends at multiples of `job.block`, except for the parts of a block that raised an error. A ready
+numbered by its first example, so that a part of it can become a shard with a free number; it is of
+whole blocks (`jobs.scheduling.plan`), except for the parts of a block that raised an error. A ready
 shard can be claimed from `available_at` on; `pace` is the seconds per example that its worker
 expects."""
 

@@ -18,7 +18,7 @@ from jobs.scheduling.estimates import Experience
 MAX_SHARD_EXAMPLES = 20_000
 MAX_RANGES = 64
 MIN_BLOCK, MAX_BLOCK = 8, 256
-LEAST_BLOCKS = 16
+LEAST_BLOCKS = 8
 """Even small jobs have about this many blocks, so that several workers can share them."""
 BLOCK_SECONDS = 60.0
 
@@ -77,9 +77,24 @@ def block_size(examples: int, seconds_per_example: float, layers: int | None) ->
     return min(1 << (by_time.bit_length() - 1), 1 << (by_share - 1).bit_length())
 
 
+def block_start(example: int, block: int) -> int:
+    """Start of the block that an example is in.
+
+    The first examples of a job are in smaller blocks, of MIN_BLOCK and then of twice as many each
+    time, so that its first results come soon.
+    """
+    if example >= block:
+        return example // block * block
+    return 0 if example < MIN_BLOCK else 1 << (example.bit_length() - 1)
+
+
 def block_end(lo: int, hi: int, block: int) -> int:
     """End of the first block of lo .. hi - 1. Block size 0 makes the whole range one block."""
-    return min(hi, (lo // block + 1) * block) if block else hi
+    if not block:
+        return hi
+    if lo < block:
+        return min(hi, block, max(MIN_BLOCK, 1 << lo.bit_length()))
+    return min(hi, (lo // block + 1) * block)
 
 
 def blocks(lo: int, hi: int, block: int) -> Iterator[tuple[int, int]]:
@@ -94,12 +109,12 @@ def halves(lo: int, hi: int, block: int) -> int:
     """Middle of a range of at least two examples: between blocks, or within a single block."""
     middle = (lo + hi) // 2
     if block and hi > block_end(lo, hi, block):
-        middle = max(block_end(lo, hi, block), middle // block * block)
+        middle = max(block_end(lo, hi, block), block_start(middle, block))
     return middle
 
 
 def take(*, left: int, block: int, pace: float | None, seconds: float, workers: int) -> int:
-    """Return how many examples of a job a worker takes, in whole blocks.
+    """Return how many examples of a job a worker takes, in multiples of its block size.
 
     As many as it computes in `seconds`, but at most half of its fair share of what is left, so that
     shards become smaller towards the end and all workers finish at about the same time (guided
@@ -109,6 +124,14 @@ def take(*, left: int, block: int, pace: float | None, seconds: float, workers: 
     by_time = seconds / max(pace, 1e-9) if pace else block
     fair = left / (2 * max(1, workers))
     return block * max(1, int(min(by_time, fair, MAX_SHARD_EXAMPLES) / block))
+
+
+def taken_end(lo: int, count: int, block: int) -> int:
+    """Return where the shard of a worker that takes so many examples from `lo` on ends.
+
+    A job's first block is a shard of its own, so that it shows results after a few examples.
+    """
+    return block_start(lo + count, block) if lo else min(block, MIN_BLOCK)
 
 
 def first_ranges(examples: int, block: int, workers: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.scheduling.plan import Lease, block_end
+from jobs.scheduling.plan import Lease, block_end, block_start
 
 WORTH_SECONDS = 5.0
 """A tail shorter than this is not worth another shard."""
@@ -41,7 +41,7 @@ class HeldLease(Lease):
     @property
     def done(self) -> int:
         """End of the last computed block."""
-        return max(self.lo, (self.lo + self.progress) // self.block * self.block)
+        return max(self.lo, block_start(self.lo + self.progress, self.block))
 
     @property
     def left(self) -> float:
@@ -56,7 +56,7 @@ def tails(leases: Iterable[HeldLease], idle: int) -> list[tuple[HeldLease, int]]
     Each gives half of its untouched blocks away.
     """
     long = sorted((lease for lease in leases if lease.left >= WORTH_SECONDS), key=_longest)
-    return [(lease, lease.untouched + _half(lease)) for lease in long[:idle]]
+    return [(lease, _middle(lease)) for lease in long[:idle]]
 
 
 def room(leases: Iterable[HeldLease], priority: int, wanted: int) -> list[tuple[HeldLease, int]]:
@@ -85,7 +85,9 @@ def _lowest(lease: HeldLease) -> tuple[int, float, int, int]:
     return (lease.priority, *_longest(lease))
 
 
-def _half(lease: HeldLease) -> int:
-    """Half of the untouched blocks, rounded down, in examples: the later half is given away."""
-    blocks = -(-(lease.hi - lease.untouched) // lease.block)
-    return blocks // 2 * lease.block
+def _middle(lease: HeldLease) -> int:
+    """Example before which half of the untouched blocks lie, rounded down; the later ones are given
+    away."""
+    left = lease.hi - lease.untouched
+    half = max(left // 2, -(-left // lease.block) // 2 * lease.block)
+    return max(lease.untouched, block_start(lease.untouched + half, lease.block))

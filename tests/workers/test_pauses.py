@@ -43,6 +43,12 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, threads=1, device="cpu")
 
 
+@pytest.fixture(autouse=True)
+def several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of different lengths do not share a batch, however few they are."""
+    monkeypatch.setattr("headwise.attribution.batches._BATCH_COST", 0)
+
+
 class Paused:
     """A worker that somebody stops again and again, and what pages show meanwhile."""
 

@@ -28,9 +28,9 @@ from tests.helpers.queue import (
 
 def test_an_idle_worker_gets_half_of_a_tail(database: Database) -> None:
     blocked_job(database, 80, 8)
-    held = claim(database, at_pace(0.1))  # eight blocks, and two are left
-    rest = claim(database, at_pace(0.1))
-    assert commit.commit_shard(database, rest, compute(rest), "model")
+    first = claim(database, at_pace(0.1))  # one block, then about half of the others
+    held = claim(database, at_pace(0.1))
+    assert commit.commit_shard(database, first, compute(first), "model")
     while (more := claims.claim(database, BOB, LEASE)) is not None:
         assert commit.commit_shard(database, more, compute(more), "model")
     execute(database, "UPDATE shard SET pace = 1.0")
@@ -50,12 +50,13 @@ def test_an_idle_worker_gets_half_of_a_tail(database: Database) -> None:
 
 def test_a_shard_makes_room_for_a_job_of_higher_priority(database: Database) -> None:
     blocked_job(database, 80, 8)
-    held = claim(database, at_pace(0.1))
+    first, held = claim(database, at_pace(0.1)), claim(database, at_pace(0.1))
+    assert commit.commit_shard(database, first, compute(first), "model")
     blocked_job(database, 8, 8, priority=0)
     assert balance(database, {}) == []
     urgent = blocked_job(database, 8, 8, priority=1)
     assert [one.key for one in balance(database, {})] == [held.key]
-    assert claims.poll(database, held) == LeaseStatus(control=Control.RUN, hi=8)
+    assert claims.poll(database, held) == LeaseStatus(control=Control.RUN, hi=16)
     assert balance(database, {}) == []
     assert commit.commit_shard(database, held, compute(held), "model")
     assert claim(database).job_id == urgent

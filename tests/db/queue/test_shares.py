@@ -27,14 +27,18 @@ from tests.helpers.queue import (
 
 def test_a_worker_takes_as_many_blocks_as_it_computes_in_its_time(database: Database) -> None:
     blocked_job(database, 1000, 8)
+    first = claim(database, at_pace(0.05))
+    assert (first.lo, first.hi) == (0, 8)  # however quick: a job shows its first results soon
     quick, slow = claim(database, at_pace(0.05)), claim(database, at_pace(1.0))
-    assert (quick.lo, quick.hi, slow.lo, slow.hi) == (0, 200, 200, 208)
+    assert (quick.lo, quick.hi, slow.lo, slow.hi) == (8, 208, 208, 216)
     assert shards(database) == [
-        (0, 0, 200, "leased"),
-        (200, 200, 208, "leased"),
-        (208, 208, 1000, "ready"),
+        (0, 0, 8, "leased"),
+        (8, 8, 208, "leased"),
+        (208, 208, 216, "leased"),
+        (216, 216, 1000, "ready"),
     ]
-    assert rows(database, "SELECT pace FROM shard ORDER BY lo") == [(0.05,), (1.0,), (None,)]
+    paces = "SELECT pace FROM shard ORDER BY lo"
+    assert rows(database, paces) == [(0.05,), (0.05,), (1.0,), (None,)]
 
 
 def test_one_block_where_nothing_was_measured_and_then_what_others_measured(
@@ -77,7 +81,7 @@ def test_shards_become_smaller_towards_the_end(database: Database) -> None:
     while held := claims.claim(database, ALICE, LEASE, at_pace(0.001)):
         sizes.append(held.hi - held.lo)
         assert held.lo % 2 == 0
-    assert sizes == [16, 12, 8, 6, 4, 4, 2, 2, 2, 2, 2, 2, 2]
+    assert sizes == [2, 14, 12, 8, 6, 4, 4, 2, 2, 2, 2, 2, 2, 2]
 
 
 def test_a_job_without_blocks_keeps_its_shards(database: Database) -> None:

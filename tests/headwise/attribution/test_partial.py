@@ -13,6 +13,12 @@ from tests.helpers.classifiers import random_inputs, tiny
 LENGTHS = (4, 4, 7, 7, 7, 12, 12, 20)
 
 
+@pytest.fixture(autouse=True)
+def several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of different lengths do not share a batch, however few they are."""
+    monkeypatch.setattr("headwise.attribution.batches._BATCH_COST", 0)
+
+
 class Enough(Exception):  # noqa: N818 - a request, not an error
     pass
 

@@ -12,12 +12,15 @@ from jobs.scheduling.estimates import Experience, Range
 from jobs.scheduling.plan import (
     MAX_SHARD_EXAMPLES,
     Estimate,
+    block_end,
     block_size,
+    block_start,
     blocks,
     estimate,
     first_ranges,
     halves,
     take,
+    taken_end,
 )
 
 
@@ -42,7 +45,43 @@ def test_blocks_cover_a_range_and_end_where_those_of_the_whole_do(
     found = list(blocks(lo, lo + size, block))
     assert (found[0][0], found[-1][1]) == (lo, lo + size)
     assert all(before[1] == after[0] for before, after in pairwise(found))
-    assert all(block and end % block == 0 for _, end in found[:-1])
+    whole = {end for _, end in blocks(0, 3000, block)}
+    assert all(end in whole for _, end in found[:-1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(example=st.integers(0, 1000), block=st.integers(1, 256))
+def test_an_example_is_in_the_block_that_starts_before_it(example: int, block: int) -> None:
+    (own,) = [(lo, hi) for lo, hi in blocks(0, 2000, block) if lo <= example < hi]
+    assert block_start(example, block) == own[0]
+    assert block_end(own[0], 2000, block) == own[1]
+
+
+@pytest.mark.parametrize(
+    ("block", "ends"),
+    [
+        (64, [8, 16, 32, 64, 128, 192, 200]),
+        (16, [8, *range(16, 200, 16), 200]),
+        (4, [*range(4, 200, 4), 200]),
+    ],
+)
+def test_the_first_blocks_of_a_job_are_small(block: int, ends: list[int]) -> None:
+    assert [hi for _, hi in blocks(0, 200, block)] == ends
+
+
+@pytest.mark.parametrize(
+    ("lo", "count", "block", "end"),
+    [
+        (0, 640, 64, 8),  # the first results come soon
+        (0, 64, 4, 4),
+        (8, 64, 64, 64),
+        (8, 128, 64, 128),
+        (64, 64, 64, 128),
+        (70, 64, 64, 128),  # a part of a block that raised an error
+    ],
+)
+def test_a_shard_ends_where_a_block_does(lo: int, count: int, block: int, end: int) -> None:
+    assert taken_end(lo, count, block) == end
 
 
 @settings(max_examples=200, deadline=None)
@@ -53,7 +92,7 @@ def test_halves_are_split_between_blocks_while_there_are_several(
     hi = lo + size
     middle = halves(lo, hi, block)
     assert lo < middle < hi
-    assert middle % block == 0 or (lo // block == (hi - 1) // block)
+    assert middle == block_start(middle, block) or block_end(lo, hi, block) == hi
 
 
 @settings(max_examples=200, deadline=None)
@@ -83,7 +122,7 @@ def test_a_worker_takes_whole_blocks_within_its_limits(
         (10_000, 0.015, 6, 256),
         (10_000, 0.25, 12, 32),  # deeper models are wider, too
         (10_000, 1000.0, 6, 1),
-        (200, 0.25, 6, 16),  # about 16 blocks, for several workers
+        (200, 0.25, 6, 32),  # about 8 blocks, for several workers
         (3, 0.25, 6, 8),
     ],
 )

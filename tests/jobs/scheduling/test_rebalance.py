@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,14 @@ def test_a_new_end_is_between_blocks_and_after_what_is_computed(
         assert held.lo + held.progress <= hi < held.hi
         assert hi % block == 0
     assert (not tails([one], 1)) == (one.left < WORTH_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("progress", "hi", "end"),
+    [(0, 64, 32), (0, 192, 64), (8, 192, 64), (20, 192, 64), (40, 192, 128), (64, 192, 128)],
+)
+def test_a_tail_among_the_small_first_blocks_ends_between_two(
+    progress: int, hi: int, end: int
+) -> None:
+    slow = lease(hi=hi, block=64, progress=progress, elapsed=1e3, pace=1.0)
+    assert tails([slow], 1) == [(slow, end)]
