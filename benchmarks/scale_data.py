@@ -189,11 +189,9 @@ def planned(
     ]
     job_id = new_jobs.create_job(database, values, rows)
     (request,) = planning.take_plans(database)
-    prepared = planning.prepare(database, request, checked.spec, None)
+    own = planning.plan_kind(database, request, checked.spec, None)
     bounds = [(lo, min(lo + per_shard, examples)) for lo in range(0, examples, per_shard)]
-    assert planning.write_plan(
-        database, job_id, Plan(bounds=bounds, fingerprint="data", prepared=prepared)
-    )
+    assert planning.write_plan(database, job_id, Plan(bounds=bounds, fingerprint="data", own=own))
     return job_id, bounds
 
 

@@ -116,7 +116,10 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """Begin a read transaction; every statement sees a consistent snapshot."""
+        """Begin a read transaction; every statement sees a consistent snapshot.
+
+        On SQLite it is the same one for all of them, see `Transaction.keep_snapshot`.
+        """
         with self._translated(), self.engine.connect() as connection:
             yield Transaction(connection)
 

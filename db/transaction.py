@@ -55,6 +55,25 @@ class Transaction:
         """Read the database's clock."""
         return float(self.run("SELECT {clock}").scalar_one())
 
+    def keep_snapshot(self) -> None:
+        """Let every statement of a transaction that begins see the same state of the database.
+
+        On SQLite they do anyway.
+        """
+        if self.dialect == "postgresql":
+            self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    def try_lock(self, number: int, key: int = 0) -> bool:
+        """Take a lock that no row has, until the end of the transaction; False if another has it.
+
+        Without effect on SQLite: it saves work of two at once, and must not be what keeps them
+        from writing the same.
+        """
+        if self.dialect == "sqlite":
+            return True
+        query = "SELECT pg_try_advisory_xact_lock(:number, :key)"
+        return bool(self.run(query, number=number, key=key).scalar())
+
     def announce(self) -> None:
         """Tell schedulers, once this is committed, that it left something to do for them.
 

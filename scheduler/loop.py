@@ -219,10 +219,10 @@ class Scheduler:
                 gold = gold_labels(rows.summary, names, spec)
                 understood = Understood.of(rows.summary, gold, names, spec.data)
                 examples = list(Examples(rows, gold))
-        prepared = planning.prepare(self.database, request, spec, examples)
-        if prepared.examples is not None:
-            count = len(prepared.examples)
-        cost = prepared.cost or spec.cost(request.layers, request.heads)
+        own = planning.plan_kind(self.database, request, spec, examples)
+        if own.examples is not None:
+            count = len(own.examples)
+        cost = own.cost or spec.cost(request.layers, request.heads)
         block = block_size(count, spec.unit_seconds * cost, request.layers)
         alive = self._workers().get(request.queue, NO_WORKERS).alive
         plan = Plan(
@@ -231,7 +231,7 @@ class Scheduler:
             examples=examples,
             fingerprint=fingerprint,
             understood=understood.to_json() if understood else None,
-            prepared=prepared,
+            own=own,
         )
         if planning.write_plan(self.database, request.job_id, plan):
             log.info("job planned", job=request.job_id, block=block, examples=count)

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, select, update
 
 from db import schema
-from db.kinds.base import Kind, Prepared
+from db.kinds.base import Kind, KindPlan
 from db.kinds.triggers import mine
 from db.queue.claims import Claim
 from db.queue.examples import ExampleRow
 from db.results.bulk import insert_rows
+from db.results.job_results import JobResults
 from db.transaction import Transaction
 from jobs.errors import ConflictError, refuse
 from jobs.inputs.models.configuration import label_order
@@ -31,6 +32,7 @@ from jobs.kinds.attack import (
     trigger_results,
 )
 from jobs.kinds.triggers import Cell, Trigger, TriggerToken, random_controls
+from jobs.scheduling.plan import Lease
 
 SKIPPED = """
 SELECT DISTINCT s.trigger_no, e.example_no FROM trigger_source s
@@ -69,7 +71,7 @@ class PlannedTrigger:
 
 def plan(
     tx: Transaction, job_id: int, spec: AttackSpec, _examples: Sequence[ExampleRow]
-) -> Prepared:
+) -> KindPlan:
     """Plan triggers: mined, given, and controls. Raises InputError if there are none."""
     mined: list[Trigger] = []
     rows: list[dict[str, Any]] = []
@@ -95,7 +97,7 @@ def plan(
         message = "gives no trigger: no example passes the rule"
         raise refuse("triggers_from", spec.triggers_from, message, "Lower rule.threshold.")
     planned = [{"trigger_no": number, **row} for number, row in enumerate(rows)]
-    return Prepared(
+    return KindPlan(
         rows={schema.attack_trigger: planned, schema.trigger_source: sources},
         cost=spec.passes(len(rows) - len(spec.given)),
         rows_per_example=len(rows) * (1 + len(spec.models)) if spec.outcomes else 1,
@@ -120,25 +122,43 @@ def inputs(tx: Transaction, job_id: int) -> list[PlannedTrigger]:
     ]
 
 
-def commit(tx: Transaction, held: Claim, result: AttackResult) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AttackRows:
+    """An attack job's own rows of a shard."""
+
+    controls: dict[int, dict[str, str]]
+    """Columns of the attention controls that were found, by their numbers."""
+    sums: list[tuple[Any, ...]]
+    outcomes: list[tuple[Any, ...]]
+
+
+def prepare(lease: Lease, result: AttackResult, _keep_text: bool) -> AttackRows:
+    """Compute a shard's rows."""
+    place = (lease.job_id, lease.shard_no)
+    return AttackRows(
+        controls={
+            number: {"parts": _parts(tokens), "text": readable(tokens)}
+            for number, tokens in result.attention.items()
+        },
+        sums=[(*place, *_counts(sums).values()) for sums in shard_sums(result)],
+        outcomes=list(_outcomes(lease, result)),
+    )
+
+
+def commit(tx: Transaction, held: Claim, rows: AttackRows) -> None:
     """Write a shard's counts and outcomes; the first shard also stores the attention controls."""
     t = schema.attack_trigger
-    for number, tokens in result.attention.items():
+    for number, found in rows.controls.items():
         unknown = (t.c.job_id == held.job_id) & (t.c.trigger_no == number) & (t.c.parts == "[]")
-        found = {"parts": _parts(tokens), "text": readable(tokens)}
         tx.execute(update(t).where(unknown).values(found))
-    names = [column.name for column in schema.trigger_sum.columns]
-    rows = ((held.job_id, held.shard_no, *_counts(sums).values()) for sums in shard_sums(result))
-    insert_rows(tx, schema.trigger_sum, held.job_id, names, rows)
-    names = [column.name for column in schema.trigger_outcome.columns]
-    outcomes = _outcomes(held, result)
-    insert_rows(tx, schema.trigger_outcome, held.job_id, names, outcomes)
+    for table, those in ((schema.trigger_sum, rows.sums), (schema.trigger_outcome, rows.outcomes)):
+        insert_rows(tx, table, held.job_id, [column.name for column in table.columns], those)
 
 
-def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the counts into rates.
+def finish(tx: Transaction, job_id: int) -> JobResults | None:
+    """Merge the counts into rates; None if there are no predictions.
 
-    Returns the hash of triggers and counts; None if there are no predictions.
+    The hash is that of triggers and counts.
     """
     e, t = schema.example_result.c, schema.attack_trigger.c
     good = select(e.example_no).where((e.job_id == job_id) & e.error.is_(None)).limit(1)
@@ -149,7 +169,6 @@ def finish(tx: Transaction, job_id: int) -> str | None:
     sums = read_sums(tx, job_id)
     rows = [
         {
-            "job_id": job_id,
             **_counts(one.sums),
             **{
                 rate + end: value
@@ -162,10 +181,7 @@ def finish(tx: Transaction, job_id: int) -> str | None:
             sums, {number: TriggerKind(kind) for number, kind, _ in triggers}
         )
     ]
-    tx.execute(delete(schema.trigger_result).where(schema.trigger_result.c.job_id == job_id))
-    if rows:
-        tx.execute(insert(schema.trigger_result), rows)
-    return attack_hash(triggers, sums)
+    return JobResults(rows={schema.trigger_result: rows}, result_hash=attack_hash(triggers, sums))
 
 
 def read_results(tx: Transaction, job_id: int) -> list[TriggerSums]:
@@ -286,7 +302,7 @@ def _counts(sums: TriggerSums) -> Mapping[str, Any]:
     }
 
 
-def _outcomes(held: Claim, result: AttackResult) -> Iterator[tuple[Any, ...]]:
+def _outcomes(lease: Lease, result: AttackResult) -> Iterator[tuple[Any, ...]]:
     if not result.keep_outcomes:
         return
     for model, outcome in enumerate(result.models):
@@ -295,13 +311,14 @@ def _outcomes(held: Claim, result: AttackResult) -> Iterator[tuple[Any, ...]]:
             for number, label in enumerate(predicted):
                 if label >= 0:
                     shown = [float(f"{p:.5g}") for p in outcome.probabilities[row, number]]
-                    place = (held.job_id, trigger, model, held.lo + number)
+                    place = (lease.job_id, trigger, model, lease.lo + number)
                     yield (*place, label, json.dumps(shown))
 
 
 KIND = Kind(
     plan=plan,
     inputs=inputs,
+    prepare=prepare,
     commit=commit,
     finish=finish,
     large=(schema.trigger_outcome, schema.example_result),

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, insert, select
 
 from db import schema
 from db.kinds.base import Kind
 from db.queue.claims import Claim
 from db.results import digest, matrices, rankings
 from db.results.bulk import Columns, insert_columns
+from db.results.job_results import JobResults
 from db.transaction import Transaction
 from jobs.kinds.attribution import AttributionResult, shard_sums
 from jobs.kinds.head_importance import (
@@ -45,8 +46,8 @@ def inputs(tx: Transaction, job_id: int) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The rows of a shard."""
+class AttributionRows:
+    """An attribution job's own rows of a shard."""
 
     columns: tuple[tuple[Table, Columns], ...]
     """Those of tables with many rows per example."""
@@ -55,10 +56,10 @@ class Rows:
     matrices: list[dict[str, Any]]
 
 
-def prepare(lease: Lease, result: AttributionResult, keep_text: bool) -> Rows:
+def prepare(lease: Lease, result: AttributionResult, keep_text: bool) -> AttributionRows:
     """Compute a shard's rows."""
     numbers = lease.lo + np.flatnonzero(result.ok)
-    return Rows(
+    return AttributionRows(
         columns=(
             (schema.head_score, _head_scores(lease.job_id, numbers, result)),
             (schema.site_result, _site_results(lease.job_id, numbers, result)),
@@ -70,7 +71,7 @@ def prepare(lease: Lease, result: AttributionResult, keep_text: bool) -> Rows:
     )
 
 
-def commit(tx: Transaction, held: Claim, rows: Rows) -> None:
+def commit(tx: Transaction, held: Claim, rows: AttributionRows) -> None:
     """Write a shard's rows."""
     for table, columns in rows.columns:
         insert_columns(tx, table, held.job_id, columns)
@@ -79,22 +80,25 @@ def commit(tx: Transaction, held: Claim, rows: Rows) -> None:
     matrices.fill(tx, held.job_id, rows.matrices)
 
 
-def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into head importance; returns its hash, or None if nothing was computed."""
+def finish(tx: Transaction, job_id: int) -> JobResults | None:
+    """Merge the sums into head importance, with rankings and digest; None without any sums."""
     heads = head_importance(_read_sums(tx, job_id))
-    tx.execute(delete(schema.importance).where(schema.importance.c.job_id == job_id))
     if not heads:
         return None
-    rows = [{"job_id": job_id, **head.__dict__} for head in heads]
-    tx.execute(insert(schema.importance), rows)
     ranked = rankings.merge(tx, job_id)
     # Shards of releases without rankings have no replicates.
-    whole = bool(ranked) and ranked[0].n == heads[0].n
-    rankings.write(tx, job_id, ranked if whole else _ranked_without_intervals(heads))
+    if not ranked or ranked[0].n != heads[0].n:
+        ranked = _ranked_without_intervals(heads)
     j = schema.job.c
     examples = tx.execute(select(j.examples).where(j.id == job_id)).scalar_one()
-    digest.write(tx, job_id, examples)
-    return importance_hash(heads)
+    return JobResults(
+        rows={
+            schema.importance: [head.__dict__ for head in heads],
+            schema.ranking: [head.__dict__ for head in ranked],
+            **digest.rows_of(tx, job_id, examples),
+        },
+        result_hash=importance_hash(heads),
+    )
 
 
 def _ranked_without_intervals(heads: list[HeadImportance]) -> list[HeadRank]:

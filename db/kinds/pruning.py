@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, select
 
 from db import schema
 from db.database import Database
-from db.kinds.base import Kind, Prepared
+from db.kinds.base import Kind, KindPlan
 from db.queue.claims import Claim
 from db.queue.examples import ExampleRow, text_hashes
 from db.results import rankings
 from db.results.bulk import insert_rows
+from db.results.job_results import JobResults
 from db.results.rankings import Ranked
 from db.transaction import Transaction
 from headwise.stats.sums import MaskSums, choose_step
 from jobs.errors import InputError, NotFoundError, refuse
 from jobs.kinds.pruning import Direction, PruningResult, PruningScope, PruningSpec, curves
 from jobs.results.base import SiteInfo
+from jobs.scheduling.plan import Lease
 
 MEASURES = ("accuracy", "macro_f1", "loss")
 
@@ -112,7 +114,7 @@ class Choice:
 
 def plan(
     tx: Transaction, _job_id: int, spec: PruningSpec, examples: Sequence[ExampleRow]
-) -> Prepared:
+) -> KindPlan:
     """Plan the masks of every curve; leave out examples that the heads were ranked with."""
     means = [rankings.read(tx, one.job, one.source) for one in spec.sources]
     for place, (source, mean) in enumerate(zip(spec.sources, means, strict=True)):
@@ -131,7 +133,7 @@ def plan(
     ]
     points = [{"point_no": n, **point.__dict__} for n, point in enumerate(found.points)]
     facts = [{"given": len(examples), "overlap": overlap}]
-    return Prepared(
+    return KindPlan(
         rows={schema.mask: masks, schema.curve_point: points, schema.pruning: facts},
         examples=fresh if overlap and not spec.allow_overlap else None,
         cost=found.cost,
@@ -154,11 +156,10 @@ def inputs(tx: Transaction, job_id: int) -> list[Removed]:
     return [json.loads(heads) for heads in tx.execute(query).scalars()]
 
 
-def commit(tx: Transaction, held: Claim, result: PruningResult) -> None:
-    """Write a shard's sums for every mask."""
-    names = [column.name for column in schema.mask_sum.columns]
-    rows = (
-        (held.job_id, held.shard_no, half, mask, n, loss, squares, _sparse(confusion))
+def prepare(lease: Lease, result: PruningResult, _keep_text: bool) -> list[tuple[Any, ...]]:
+    """Compute the rows of a shard's sums for every mask."""
+    return [
+        (lease.job_id, lease.shard_no, half, mask, n, loss, squares, _sparse(confusion))
         for half, sums in enumerate(result.halves)
         for mask, (n, loss, squares, confusion) in enumerate(
             zip(
@@ -169,25 +170,32 @@ def commit(tx: Transaction, held: Claim, result: PruningResult) -> None:
                 strict=True,
             )
         )
-    )
+    ]
+
+
+def commit(tx: Transaction, held: Claim, rows: list[tuple[Any, ...]]) -> None:
+    """Write a shard's sums for every mask."""
+    names = [column.name for column in schema.mask_sum.columns]
     insert_rows(tx, schema.mask_sum, held.job_id, names, rows)
 
 
-def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into a result for each mask, choose one, and return the results' hash."""
+def finish(tx: Transaction, job_id: int) -> JobResults | None:
+    """Merge the sums into a result for each mask, and choose one; None without any."""
     halves = _merged(tx, job_id)
     if halves is None:
         return None
     results = _results(halves[0] + halves[1])
     choice = _choose(tx, job_id, halves)
-    tx.execute(delete(schema.mask_result).where(schema.mask_result.c.job_id == job_id))
-    rows = [{"job_id": job_id, **result.__dict__} for result in results]
-    tx.execute(insert(schema.mask_result), rows)
-    mine = schema.pruning.c.job_id == job_id
-    if choice:
-        tx.execute(update(schema.pruning).where(mine).values(**choice))
+    p = schema.pruning.c
+    planned = tx.execute(select(p.given, p.overlap).where(p.job_id == job_id)).mappings()
     lines = [*(repr(result) for result in results), repr(sorted(choice.items()))]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return JobResults(
+        rows={
+            schema.mask_result: [result.__dict__ for result in results],
+            schema.pruning: [{**row, **choice} for row in planned],
+        },
+        result_hash=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+    )
 
 
 def get_points(database: Database, job_id: int) -> tuple[list[Point], bool]:
@@ -330,4 +338,4 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-KIND = Kind(plan=plan, inputs=inputs, commit=commit, finish=finish, large=())
+KIND = Kind(plan=plan, inputs=inputs, prepare=prepare, commit=commit, finish=finish, large=())

@@ -67,16 +67,18 @@ GROUP BY a.worker, j.queue, j.user_name
 """
 """The attempts that ended in a step."""
 
-LOCK = "SELECT pg_try_advisory_xact_lock(7231)"
+LOCK = 7231
 """PostgreSQL: only one scheduler writes at a time, and none waits for another."""
 
 OLDEST_FINE = """
 SELECT MIN(starts_at) FROM sample WHERE subject IN :subjects AND starts_at < :until AND step < :hour
 """
-TAKE_FINE = """
-DELETE FROM sample
-WHERE subject IN :subjects AND starts_at >= :lo AND starts_at < :hi AND step < :hour RETURNING *
+_FINE = """
+FROM sample
+WHERE subject IN :subjects AND starts_at >= :lo AND starts_at < :hi AND step < :hour
 """
+FINE = f"SELECT * {_FINE}"
+DELETE_FINE = f"DELETE {_FINE}"
 FORGET = "DELETE FROM sample WHERE subject IN :subjects AND starts_at < :until"
 
 SERIES = f"""
@@ -151,7 +153,7 @@ def take(database: Database, settings: Settings) -> bool:
                 _look(tx, database, settings, found)
             rows += _rows(found, at)
     with database.write() as tx:
-        if not _alone(tx) or tx.run(WRITTEN).scalar() != written:
+        if not tx.try_lock(LOCK) or tx.run(WRITTEN).scalar() != written:
             return False
         tx.execute(insert(sample), rows)
     return len(steps) > STEPS_AT_ONCE
@@ -162,7 +164,7 @@ def thin(database: Database, seconds: float) -> bool:
     until = time.monotonic() + seconds
     with database.write() as tx:
         now = int(tx.now())
-        if not _alone(tx):
+        if not tx.try_lock(LOCK):
             return False
         tx.run(FORGET, subjects=_SUBJECTS, until=now - KEPT_SECONDS)
     fine = {"subjects": _SUBJECTS, "hour": HOUR}
@@ -171,12 +173,14 @@ def thin(database: Database, seconds: float) -> bool:
         if time.monotonic() > until:
             return True
         at = oldest // HOUR * HOUR
+        hour = {**fine, "lo": at, "hi": at + HOUR}
+        rows = _hour(database.rows(FINE, **hour), at)
         with database.write() as tx:
-            if not _alone(tx):
+            if not tx.try_lock(LOCK):
                 return False
-            taken = tx.rows(TAKE_FINE, **fine, lo=at, hi=at + HOUR)
-            if taken:
-                tx.execute(insert(sample), _hour(taken, at))
+            # Steps of so long ago change no more: another scheduler has taken all of them, or none.
+            if tx.run(DELETE_FINE, **hour).rowcount:
+                tx.execute(insert(sample), rows)
     return False
 
 
@@ -277,8 +281,3 @@ def _hour(rows: Iterable[Mapping[Any, Any]], at: int) -> list[dict[str, Any]]:
                 known = [value for value in (columns[name], row[name]) if value is not None]
                 columns[name] = choose(known, default=None)
     return list(_rows(found, at, HOUR))
-
-
-def _alone(tx: Transaction) -> bool:
-    """True if no other scheduler is writing; SQLite has one writer at a time anyway."""
-    return tx.dialect == "sqlite" or bool(tx.run(LOCK).scalar())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import select, update
@@ -38,12 +36,6 @@ def read_examples(tx: Transaction, job_id: int) -> list[ExampleRow]:
     e = schema.example.c
     query = select(*(e[name] for name in ExampleRow._fields)).where(e.job_id == job_id)
     return [ExampleRow(*row) for row in tx.execute(query.order_by(e.example_no))]
-
-
-def text_hash(texts: Sequence[str]) -> str:
-    """SHA-256 of a text, or of a pair."""
-    first, second = (*texts, None)[:2]
-    return hashlib.sha256(json.dumps([first, second]).encode()).hexdigest()
 
 
 def text_hashes(tx: Transaction, jobs: Iterable[int]) -> set[str]:

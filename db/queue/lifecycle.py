@@ -32,10 +32,12 @@ from db.queue.sql import (
     EXPIRED,
     FAIL_CHILDREN,
     FINISH_LATER,
+    FINISH_LOCK,
     FINISHED,
     FINISHING,
     HELD_BY_THE_DEAD,
     HELD_BY_THE_SILENT,
+    HOLD_FINISHING,
     OVERDUE,
     PAUSE,
     PLAN_LATER,
@@ -50,6 +52,7 @@ from db.queue.sql import (
     WORK,
 )
 from db.results import digest, late_blocks
+from db.results.job_results import JobResults, replace_rows
 from db.transaction import Transaction
 from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
@@ -169,7 +172,7 @@ def sweep_jobs(database: Database) -> None:
 def finish_jobs(database: Database) -> list[int]:
     """Merge the shards of finalizing jobs into their results, and end the jobs.
 
-    Each has a transaction of its own, so that an error affects only its job; see `put_off`.
+    Each has transactions of its own, so that an error affects only its job; see `put_off`.
     """
     finished = []
     for job_id in [int(row["id"]) for row in database.rows(TO_FINISH)]:
@@ -184,29 +187,69 @@ def finish_jobs(database: Database) -> list[int]:
     return finished
 
 
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """The end of a job, as it will be written."""
+
+    results: JobResults | None
+    """None if nothing was computed."""
+    error: str | None
+    warning: str | None
+
+
 def _finish(database: Database, job_id: int) -> bool:
+    """Finish a job: merging takes seconds, so only what it gives is written in a transaction.
+
+    Any number of schedulers may do it at once: the first one to write ends the job.
+    """
+    with database.read() as tx:
+        tx.keep_snapshot()
+        end = _read_end(tx, job_id) if tx.try_lock(FINISH_LOCK, job_id) else None
+    if end is None or not _write_end(database, job_id, end):
+        return False
+    if end.warning:
+        log.warning("accuracy at or below chance", job=job_id, warning=end.warning)
+    return True
+
+
+def _read_end(tx: Transaction, job_id: int) -> _End | None:
+    """Compute a job's end; None if it is not to be finished any more."""
+    job = tx.run(FINISHING, job_id=job_id).first()
+    if job is None:
+        return None
+    results = KINDS[job.kind].finish(tx, job_id)
+    return _End(
+        results=results,
+        error=_failures(tx, job_id, job.deadline_at, computed=results is not None),
+        warning=None if results is None else _chance_warning(tx, job_id, job, results),
+    )
+
+
+def _write_end(database: Database, job_id: int, end: _End) -> bool:
+    """End a job; False, and nothing is written, if it has ended or was cancelled meanwhile."""
+    state = JobState.FAILED if end.error else JobState.SUCCEEDED
+    result_hash = end.results.result_hash if end.results else None
+    found = {"error": end.error, "warning": end.warning, "result_hash": result_hash}
     with database.write() as tx:
-        job = tx.run(FINISHING, job_id=job_id).first()
-        if job is None:
+        if tx.run(HOLD_FINISHING, job_id=job_id).first() is None:
             return False
-        result_hash = KINDS[job.kind].finish(tx, job_id)
-        error = _failures(tx, job_id, job.deadline_at, computed=result_hash is not None)
-        state = JobState.FAILED if error else JobState.SUCCEEDED
-        warning = None if result_hash is None else _chance_warning(tx, job_id, job)
-        if warning:
-            log.warning("accuracy at or below chance", job=job_id, warning=warning)
-        found = {"error": error, "warning": warning, "result_hash": result_hash}
+        if end.results:
+            replace_rows(tx, job_id, end.results.rows)
         tx.run(FINISHED, job_id=job_id, state=state.value, **found)
         deletion.end_run(tx, job_id)
         tx.announce()  # others may have waited for it
-        return True
+    return True
 
 
-def _chance_warning(tx: Transaction, job_id: int, job: Any) -> str | None:
+def _chance_warning(tx: Transaction, job_id: int, job: Any, results: JobResults) -> str | None:
     """Return the warning about a job's accuracy, of kinds that store predictions."""
     if job.outputs not in (None, Outputs.CLASSES):
         return None
-    confusion, _ = digest.confusion(tx, job_id, job.examples)
+    counted = results.rows.get(schema.confusion)
+    if counted is None:
+        confusion, _ = digest.confusion(tx, job_id, job.examples)
+    else:
+        confusion = digest.label_counts(counted)
     understood = Understood.from_json(job.understood) if job.understood else None
     return chance_warning(confusion, len(json.loads(job.labels)), understood)
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select
 from db import schema
 from db.database import Database
 from db.kinds import KINDS
-from db.kinds.base import Prepared
+from db.kinds.base import KindPlan
 from db.queue.examples import ExampleRow, insert_examples, read_examples
 from db.queue.sql import (
     PLAN_LATER,
@@ -25,10 +25,11 @@ from db.queue.sql import (
     WAITS_FROM_NOW,
 )
 from db.results import partitions
+from db.results.job_results import add_rows
 from db.transaction import Transaction
 from jobs.states import MAX_PLAN_TRIES, ShardState, plan_backoff_seconds
 
-NOTHING = Prepared()
+NOTHING = KindPlan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ class Plan:
     """The fingerprint of that data."""
     understood: str | None = None
     """The reading of that data: JSON of `jobs.inputs.data.understood.Understood`."""
-    prepared: Prepared = NOTHING
-    """The plan of the job's kind."""
+    own: KindPlan = NOTHING
+    """The part of the job's kind."""
 
     @property
     def count(self) -> int:
@@ -82,9 +83,9 @@ def take_plans(database: Database) -> list[PlanRequest]:
         return [PlanRequest(**row._mapping) for row in tx.execute(query)]
 
 
-def prepare(
+def plan_kind(
     database: Database, request: PlanRequest, spec: Any, loaded: Sequence[ExampleRow] | None
-) -> Prepared:
+) -> KindPlan:
     """Return what the job's kind plans besides shards. Raises InputError if that is impossible."""
     with database.read() as tx:
         examples = read_examples(tx, request.job_id) if loaded is None else loaded
@@ -103,12 +104,10 @@ def write_plan(database: Database, job_id: int, plan: Plan) -> bool:
         if job is None or not _mark_planned(tx, job_id, plan, job.data_fingerprint):
             return False
         _write_examples(tx, job_id, plan)
-        for table, planned in plan.prepared.rows.items():
-            if planned:
-                tx.execute(insert(table), [{"job_id": job_id, **row} for row in planned])
+        add_rows(tx, job_id, plan.own.rows)
         _write_shards(tx, job_id, plan)
         tx.run(WAITS_FROM_NOW, job_id=job_id)
-        per_example = plan.prepared.rows_per_example or job.layers * job.heads
+        per_example = plan.own.rows_per_example or job.layers * job.heads
         largest = plan.count * per_example
         if largest >= partitions.LARGE_JOB_ROWS:
             large = KINDS[job.kind].large
@@ -123,7 +122,7 @@ def _mark_planned(tx: Transaction, job_id: int, plan: Plan, fingerprint: str | N
         examples=plan.count,
         fingerprint=plan.fingerprint or fingerprint,
         understood=plan.understood,
-        cost=plan.prepared.cost,
+        cost=plan.own.cost,
         block=plan.block,
     )
     return planned.rowcount == 1
@@ -131,9 +130,9 @@ def _mark_planned(tx: Transaction, job_id: int, plan: Plan, fingerprint: str | N
 
 def _write_examples(tx: Transaction, job_id: int, plan: Plan) -> None:
     examples = plan.examples
-    if plan.prepared.examples is not None:
+    if plan.own.examples is not None:
         tx.execute(delete(schema.example).where(schema.example.c.job_id == job_id))
-        examples = plan.prepared.examples
+        examples = plan.own.examples
     if examples is not None:
         insert_examples(tx, job_id, examples)
 

@@ -444,12 +444,18 @@ TO_FINISH = """
 SELECT id FROM job WHERE state = 'finalizing' AND plan_at <= {clock} ORDER BY id
 """
 
+FINISH_LOCK = 7232
+"""With the job's number: the lock of the scheduler that computes its results."""
+
 FINISHING = """
 SELECT kind, deadline_at, examples, labels, outputs, understood FROM job
 WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}
-{for_update_skip_locked}
 """
-"""Lock a job to finish it. No row: another scheduler has it."""
+"""A job whose results are to be computed. Nothing of its shards changes any more, and no other
+state leads back to this one."""
+
+HOLD_FINISHING = FINISHING + "{for_update_skip_locked}"
+"""Lock the job to write its results. No row: another scheduler was faster, or it was cancelled."""
 
 FINISH_LATER = """
 UPDATE job SET plan_tries = :tries, plan_at = {clock} + :backoff, error = :error

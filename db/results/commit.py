@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from db import schema
 from db.database import Database
@@ -167,7 +167,7 @@ def ranking_sums(lo: int, result: ShardResult) -> dict[str, ImportanceSums]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class ShardRows:
     """The rows of a shard's results."""
 
     kind: str
@@ -176,32 +176,34 @@ class Rows:
     """The example after the last one with a result."""
     examples: list[Columns]
     """Of the table of results, without the fence."""
-    sums: Mapping[str, ImportanceSums]
+    sums: list[dict[str, Any]]
+    """Of rankings."""
     own: Any
     """Those of the kind."""
 
 
-def rows_of(lease: Lease, result: ShardResult, kind: str, keep_text: bool) -> Rows:
+def rows_of(lease: Lease, result: ShardResult, kind: str, keep_text: bool) -> ShardRows:
     """Compute the rows of a shard's results, before the transaction that writes them.
 
     Drawing the bootstrap replicates of a large shard and formatting its numbers take a while.
     """
-    return Rows(
+    return ShardRows(
         kind=kind,
         keep_text=keep_text,
         computed=lease.lo + len(result.examples),
         examples=_example_results(lease, result, keep_text),
-        sums=ranking_sums(lease.lo, result),
+        sums=rankings.sum_rows(lease, ranking_sums(lease.lo, result)),
         own=KINDS[kind].prepare(lease, result, keep_text),
     )
 
 
-def write_results(tx: Transaction, held: Claim, rows: Rows) -> None:
+def write_results(tx: Transaction, held: Claim, rows: ShardRows) -> None:
     """Write the results of a shard that the transaction holds."""
     for columns in rows.examples:
         fence = np.full(len(columns["example_no"]), held.fence)
         insert_columns(tx, schema.example_result, held.job_id, {**columns, "fence": fence})
-    rankings.insert_sums(tx, held, rows.sums)
+    if rows.sums:
+        tx.execute(insert(schema.ranking_sum), rows.sums)
     KINDS[rows.kind].commit(tx, held, rows.own)
     if not rows.keep_text:
         delete_texts(tx, held.job_id, held.lo, rows.computed)

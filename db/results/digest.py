@@ -8,15 +8,16 @@ so from all examples. While a job runs, its pages compute the same from fewer ex
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import RowMapping, Table, delete, insert, select
+from sqlalchemy import RowMapping, select
 
 from db import schema
+from db.results.job_results import TableRows
 from db.transaction import Transaction
 from jobs.scheduling.plan import Lease
 from jobs.states import ShardState
@@ -116,23 +117,19 @@ def strongest_row(lease: Lease, numbers: NDArray[np.int64], score: Scores) -> di
     return {"job_id": lease.job_id, "shard_no": lease.shard_no, **_stored(examples, scores)}
 
 
-def write(tx: Transaction, job_id: int, examples: int) -> None:
-    """Replace the digest of a job whose shards are all final."""
+def rows_of(tx: Transaction, job_id: int, examples: int) -> TableRows:
+    """Compute the digest of a job whose shards are all final."""
     sample = _read_scores(tx, job_id, examples, SCORED)
     sites, heads = sample.scores.shape[1:]
     stored = {"sites": sites, "heads": heads, **_stored(sample.examples, sample.scores)}
     confusion = tx.rows(CONFUSION, job_id=job_id, **picked(examples, COUNTED))
     completeness = _read_completeness(tx, job_id, examples, SAMPLE)
-    found: Mapping[Table, list[dict[str, Any]]] = {
+    return {
         schema.site_summary: [one.__dict__ for one in completeness],
         schema.confusion: [dict(row) for row in confusion],
         schema.strongest: _merged(tx, job_id, (sites, heads)),
         schema.score_sample: [stored],
     }
-    for table, rows in found.items():
-        tx.execute(delete(table).where(table.c.job_id == job_id))
-        if rows:
-            tx.execute(insert(table), [{"job_id": job_id, **row} for row in rows])
 
 
 def completeness(tx: Transaction, job_id: int, examples: int) -> list[SiteCompleteness]:
@@ -155,7 +152,12 @@ def confusion(
     if not rows and not _has_digest(tx, job_id):
         most = LIVE["confusion"]
         rows = tx.rows(CONFUSION, job_id=job_id, **picked(examples, most))
-    return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}, examples <= most
+    return label_counts(rows), examples <= most
+
+
+def label_counts(rows: Iterable[Mapping[Any, Any]]) -> dict[tuple[int, int], int]:
+    """Return counts of examples by gold and predicted label from rows of `confusion`."""
+    return {(row["gold"], row["predicted"]): int(row["n"]) for row in rows}
 
 
 def score_sample(tx: Transaction, job_id: int, examples: int) -> ScoreSample:

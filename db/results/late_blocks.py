@@ -22,7 +22,7 @@ from db.queue.attempts import begin_attempt
 from db.queue.claims import Claim
 from db.queue.splitting import cut_off, shorten
 from db.queue.sql import HOLD_LATE, LATE_BLOCKS, LEASE, STOPPED_BY
-from db.results.commit import Rows, end_done, pin, rows_of, write_results
+from db.results.commit import ShardRows, end_done, pin, rows_of, write_results
 from db.transaction import Transaction
 from jobs.errors import UnavailableError
 from jobs.outcome import HandedBack, PartialBlock, StopReason
@@ -41,7 +41,7 @@ class Run:
     lo: int
     hi: int
     result: ShardResult
-    rows: Rows
+    rows: ShardRows
     seconds: float
 
 

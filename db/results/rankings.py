@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from operator import add
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, select
 
 from db import schema
 from db.database import Database
-from db.queue.claims import Claim
+from db.results.job_results import JobResults
 from db.transaction import Transaction
 from headwise.stats import exact
 from headwise.stats.ranking import Importance, ImportanceSums
 from jobs.errors import NotFoundError
 from jobs.results.base import HeadRank, ranking_hash
+from jobs.scheduling.plan import Lease
 
 RANKING = """
 SELECT source, site, head, n, mean, standard_error, rank, rank_low, rank_high
@@ -90,10 +92,10 @@ def get_means(database: Database, job_id: int, source: str) -> NDArray[np.float6
     return means
 
 
-def insert_sums(tx: Transaction, held: Claim, sums: Mapping[str, ImportanceSums]) -> None:
-    """Write a shard's sums for the ranking by each source."""
-    place = {"job_id": held.job_id, "shard_no": held.shard_no}
-    rows = [
+def sum_rows(lease: Lease, sums: Mapping[str, ImportanceSums]) -> list[dict[str, Any]]:
+    """Return the rows of a shard's sums for the ranking by each source."""
+    place = {"job_id": lease.job_id, "shard_no": lease.shard_no}
+    return [
         {
             **place,
             "source": source,
@@ -102,8 +104,6 @@ def insert_sums(tx: Transaction, held: Claim, sums: Mapping[str, ImportanceSums]
         }
         for source, part in sums.items()
     ]
-    if rows:
-        tx.execute(insert(schema.ranking_sum), rows)
 
 
 def merge(tx: Transaction, job_id: int, *, intervals: bool = True) -> list[HeadRank]:
@@ -140,19 +140,13 @@ def spread_blocks(tx: Transaction, job_id: int) -> list[int]:
     return list(tx.run(SPREAD_BLOCKS, **values).scalars())
 
 
-def write(tx: Transaction, job_id: int, heads: Iterable[HeadRank]) -> None:
-    """Replace a job's final rankings."""
-    tx.execute(delete(schema.ranking).where(schema.ranking.c.job_id == job_id))
-    rows = [{"job_id": job_id, **head.__dict__} for head in heads]
-    if rows:
-        tx.execute(insert(schema.ranking), rows)
-
-
-def finish(tx: Transaction, job_id: int) -> str | None:
-    """Merge the sums into rankings and return their hash; None if nothing was computed."""
+def finish(tx: Transaction, job_id: int) -> JobResults | None:
+    """Merge the sums into rankings; None if nothing was computed."""
     heads = merge(tx, job_id)
-    write(tx, job_id, heads)
-    return ranking_hash(heads) if heads else None
+    if not heads:
+        return None
+    rows = {schema.ranking: [head.__dict__ for head in heads]}
+    return JobResults(rows=rows, result_hash=ranking_hash(heads))
 
 
 def read(tx: Transaction, job_id: int, source: str) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from db.database import Database
-from db.queue.examples import text_hash, text_hashes
+from db.queue.examples import text_hashes
 from jobs.inputs.data.examples import open_rows
 from jobs.inputs.data.rows import Summary
 from jobs.settings import Settings
@@ -28,7 +28,7 @@ def count_overlap(
         with database.read() as tx:
             used = text_hashes(tx, jobs)
         with open_rows(data, settings) as rows:
-            found = sum(text_hash(row.texts) in used for row in rows.rows)
+            found = sum(row.text_hash in used for row in rows.rows)
         while len(_known) >= MOST_KNOWN:
             _known.pop(next(iter(_known)), None)
         _known[key] = found

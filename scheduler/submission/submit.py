@@ -18,7 +18,7 @@ from db.database import Database
 from db.ops import fleet, notifications
 from db.ops.fleet import NO_WORKERS
 from db.queue import new_jobs
-from db.queue.examples import ExampleRow, text_hash
+from db.queue.examples import ExampleRow
 from db.queue.limits import Limits, enforce
 from db.queue.new_jobs import NO_LIMITS, NewJob
 from db.reads import jobs as job_reads
@@ -362,7 +362,7 @@ class Examples:
         for row in self._rows:
             first, second = (*row.texts, None)[:2]
             gold = self._gold[repr(row.label)]
-            yield ExampleRow(row.number, first, second, text_hash(row.texts), gold)
+            yield ExampleRow(row.number, first, second, row.text_hash, gold)
 
 
 def _own_problems(submission: Submission) -> list[Problem]:

@@ -62,10 +62,10 @@ def planned_attack(database: Database, spec: AttackSpec, size: int = 3) -> int:
     rows = [(n, f"text {n}", f"second {n}", f"hash {n}", n % 2) for n in range(EXAMPLES)]
     job = new_jobs.create_job(database, values, rows)
     request = next(one for one in planning.take_plans(database) if one.job_id == job)
-    prepared = planning.prepare(database, request, spec, None)
+    own = planning.plan_kind(database, request, spec, None)
     bounds = [(lo, min(lo + size, EXAMPLES)) for lo in range(0, EXAMPLES, size)]
     assert planning.write_plan(
-        database, job, Plan(bounds=bounds, fingerprint="fingerprint", prepared=prepared)
+        database, job, Plan(bounds=bounds, fingerprint="fingerprint", own=own)
     )
     return job
 

@@ -84,7 +84,7 @@ def test_planning(
         for edges in (3, 4)
     )
     monkeypatch.setattr(
-        loop.planning, "prepare", raises_for(bad, loop.planning.prepare, position=1)
+        loop.planning, "plan_kind", raises_for(bad, loop.planning.plan_kind, position=1)
     )
     scheduler.tick()
     assert job_reads.get_job(database, good).state is JobState.RUNNING

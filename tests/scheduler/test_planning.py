@@ -13,7 +13,7 @@ from db.ops.fleet import ProcessState
 from db.queue import planning
 from jobs.errors import InputError, Problem
 from jobs.inputs.data.examples import Rows
-from jobs.inputs.data.rows import SelectedRow, Summarizer
+from jobs.inputs.data.rows import HashedRow, SelectedRow, Summarizer
 from jobs.settings import Settings
 from scheduler import loop
 from scheduler.loop import Scheduler
@@ -86,7 +86,8 @@ def hub_data(*labels: str) -> Rows:
     """Good rows with these labels, as the hub would give them."""
     rows = [SelectedRow(n, f"row {n + 1}", (f"text {n}",), label) for n, label in enumerate(labels)]
     summarizer = Summarizer()
-    return Rows(rows=list(summarizer.watch(rows)), summary=summarizer.summary())
+    hashed = [HashedRow.of(row) for row in summarizer.watch(rows)]
+    return Rows(rows=hashed, summary=summarizer.summary())
 
 
 @pytest.fixture

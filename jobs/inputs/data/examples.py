@@ -20,7 +20,7 @@ from jobs.inputs.data.columns import Columns, guess_columns
 from jobs.inputs.data.formats import Row
 from jobs.inputs.data.reader import ReadRequest, StoredRows, read_head, summarize_file
 from jobs.inputs.data.reader_process import selected_row
-from jobs.inputs.data.rows import SelectedRow, Summarizer, Summary, drawn
+from jobs.inputs.data.rows import HashedRow, SelectedRow, Summarizer, Summary, drawn
 from jobs.inputs.hub import dataset_address, hub_is_away
 from jobs.settings import Settings
 
@@ -33,7 +33,7 @@ class Rows:
     """The selected examples, before their labels are matched with a model's."""
 
     summary: Summary
-    rows: Iterable[SelectedRow]
+    rows: Iterable[HashedRow]
     """They may be read several times."""
 
 
@@ -192,10 +192,9 @@ def _rows_elsewhere(
     else:
         found, class_labels = _from_hub(spec, settings)
         rows = [found[place] for place in drawn(len(found), spec.sample, spec.seed)]
-    for _ in summarizer.watch(rows):
-        continue
+    hashed = [HashedRow.of(row) for row in summarizer.watch(rows)]
     summary = summarizer.summary(class_labels=class_labels)
-    return Rows(summary=_not_empty(spec, summary), rows=rows)
+    return Rows(summary=_not_empty(spec, summary), rows=hashed)
 
 
 def _from_submission(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs.errors import InputError, Problem, UnavailableError, refuse
-from jobs.inputs.data.rows import LongText, SelectedRow, Summary
+from jobs.inputs.data.rows import HashedRow, LongText, Summary
 from jobs.processes.limited_process import ask, end, start
 
 MEMORY = 1 << 30
@@ -61,11 +61,11 @@ class StoredRows:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def __iter__(self) -> Iterator[SelectedRow]:
+    def __iter__(self) -> Iterator[HashedRow]:
         self._file.seek(0)
         for line in self._file:
-            number, place, texts, label = json.loads(line)
-            yield SelectedRow(number, place, tuple(texts), label)
+            number, place, texts, label, text_hash = json.loads(line)
+            yield HashedRow(number, place, tuple(texts), label, text_hash)
 
 
 def read_head(request: ReadRequest) -> Head:

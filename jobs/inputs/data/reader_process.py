@@ -29,7 +29,7 @@ from typing import Any
 
 from jobs.errors import InputError, nearest, refuse, shorten
 from jobs.inputs.data.formats import Row, Table, open_table
-from jobs.inputs.data.rows import SelectedRow, Summarizer, drawn
+from jobs.inputs.data.rows import HashedRow, SelectedRow, Summarizer, drawn
 from jobs.processes.limits import limit_process
 
 PREVIEW_CHARACTERS = 300
@@ -124,7 +124,7 @@ def _store(rows: Iterator[SelectedRow], request: Mapping[str, Any]) -> None:
     try:
         with open(request["into"], "wb", closefd=False) as file:
             for row in rows:
-                line = json.dumps(row, ensure_ascii=False)
+                line = json.dumps(HashedRow.of(row), ensure_ascii=False)
                 file.write(line.encode(errors="surrogatepass") + b"\n")
     except OSError as error:
         if error.errno == errno.EFBIG:

@@ -10,7 +10,7 @@ import heapq
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +32,21 @@ class SelectedRow(NamedTuple):
     texts: tuple[str, ...]
     """One, or a pair."""
     label: object
+
+
+class HashedRow(NamedTuple):
+    """A selected row with the hash of its texts."""
+
+    number: int
+    place: str
+    texts: tuple[str, ...]
+    label: object
+    text_hash: str
+
+    @classmethod
+    def of(cls, row: SelectedRow) -> HashedRow:
+        """Hash a row's texts."""
+        return cls(*row, text_hash(row.texts))
 
 
 class LongText(NamedTuple):
@@ -141,6 +156,12 @@ class Summarizer:
             if size <= left:
                 left -= size
                 yield text
+
+
+def text_hash(texts: Sequence[str]) -> str:
+    """SHA-256 of a text, or of a pair."""
+    first, second = (*texts, None)[:2]
+    return hashlib.sha256(json.dumps([first, second]).encode()).hexdigest()
 
 
 def drawn(count: int, sample: int | None, seed: int) -> Iterable[int]:

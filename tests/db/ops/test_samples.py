@@ -127,7 +127,7 @@ def test_two_schedulers_write_a_step_once(
 def test_no_scheduler_waits_for_another(postgres_url: str, settings: Settings) -> None:
     database = Database(postgres_url)
     with database.write() as frozen:
-        assert frozen.run(samples.LOCK).scalar()
+        assert frozen.try_lock(samples.LOCK)
         assert not samples.take(database, settings)
         assert not samples.thin(database, 10)
     assert samples.take(database, settings)

@@ -20,7 +20,7 @@ from jobs.outcome import HandedBack, PartialBlock, StopReason
 from tests.helpers.databases import execute, rows
 from tests.helpers.jobs import result_of
 from tests.helpers.matrices import matrix_of
-from tests.helpers.queue import blocked_job, claim, compute
+from tests.helpers.queue import blocked_job, claim, compute, finish_all
 
 PAUSE = HandedBack(reason=StopReason.PAUSE)
 
@@ -52,8 +52,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     for place, name in ((zlib, "compress"), (np, "savez_compressed"), (commit, "compact")):
         monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
     kind = KINDS["attribution"]
-    prepared = replace(kind, prepare=watched("prepare", kind.prepare))
-    monkeypatch.setitem(KINDS, "attribution", prepared)  # type: ignore[arg-type]
+    seen = {name: watched(name, getattr(kind, name)) for name in ("prepare", "finish")}
+    monkeypatch.setitem(KINDS, "attribution", replace(kind, **seen))
     return done
 
 
@@ -72,6 +72,14 @@ def test_a_commit(database: Database, work: list[tuple[str, bool]]) -> None:
     packed = replace(first, matrices=((matrix_of(0, 0),),) * len(first.examples))
     assert commit.commit_shard(database, held, replace(done, parts=(packed,)), "model", PAUSE)
     assert {name for name, _ in work} == {"compress", "savez_compressed", "compact", "prepare"}
+    assert [name for name, inside in work if inside] == []
+
+
+def test_the_end_of_a_job(database: Database, work: list[tuple[str, bool]]) -> None:
+    blocked_job(database, 4, 4)
+    finish_all(database)
+    assert rows(database, "SELECT state FROM job") == [("succeeded",)]
+    assert ("finish", False) in work
     assert [name for name, inside in work if inside] == []
 
 

@@ -13,6 +13,7 @@ import pytest
 from db.database import Database
 from db.ops import fleet
 from db.ops.fleet import ProcessState
+from db.queue import new_jobs
 from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError
 from jobs.inputs.models.configuration import ModelFacts
@@ -21,7 +22,7 @@ from jobs.specs.submission import parse_spec, spec_hash
 from scheduler.submission import submit as submit_module
 from scheduler.submission.control import control
 from scheduler.submission.presets import DEMO_DATA, DEMO_MODEL, presets
-from scheduler.submission.submit import check, submit
+from scheduler.submission.submit import check, new_job, rows_of, submit
 from tests.helpers.databases import rows
 from tests.helpers.inputs import data_file, model_folder, raw_submission, refused
 from tests.helpers.jobs import ALICE, planned_job
@@ -50,6 +51,22 @@ def test_the_hash_of_a_text_does_not_need_the_text(database: Database, settings:
     submit(check(raw_submission(settings.home, data={"limit": 1}), settings, database), database)
     expected = hashlib.sha256(json.dumps(["text 0", "second 0"]).encode()).hexdigest()
     assert rows(database, "SELECT text_hash FROM example") == [(expected,)]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_texts_are_hashed_before_the_transaction_that_writes_them(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, inline: bool
+) -> None:
+    given = [{"premise": "text 0", "hypothesis": "second 0", "label": "no"}]
+    raw = raw_submission(settings.home, data={"path": None, "inline": True} if inline else {})
+    found = check(raw | ({"rows": given} if inline else {}), settings, database)
+    with rows_of(found) as opened:
+        job = new_job(found, opened)
+        monkeypatch.setattr(hashlib, "sha256", None)
+        new_jobs.write_jobs(database, lambda tx: new_jobs.write_job(tx, job))
+    monkeypatch.undo()
+    expected = hashlib.sha256(json.dumps(["text 0", "second 0"]).encode()).hexdigest()
+    assert rows(database, "SELECT text_hash FROM example WHERE example_no = 0") == [(expected,)]
 
 
 def test_a_row_without_label_is_good_when_the_target_is_another(

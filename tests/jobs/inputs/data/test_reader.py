@@ -21,6 +21,7 @@ import pytest
 
 from jobs.errors import InputError, UnavailableError
 from jobs.inputs.data.reader import ReadRequest, StoredRows, read_head, summarize_file
+from jobs.inputs.data.rows import HashedRow, SelectedRow
 from jobs.processes import limited_process
 
 
@@ -93,7 +94,7 @@ def test_rows_are_stored_as_they_are_and_may_be_read_again(tmp_path: Path) -> No
         stored = StoredRows(file)
         for _ in range(2):
             assert list(stored) == [
-                (n, f"line {n + 1}", (text,), label)
+                HashedRow.of(SelectedRow(n, f"line {n + 1}", (text,), label))
                 for n, (text, label) in enumerate(zip(texts, labels, strict=True))
             ]
     assert found == summarize_file(asked)
