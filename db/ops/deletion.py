@@ -26,6 +26,8 @@ STEP_SECONDS = 0.25
 BATCH_SECONDS = 0.05
 """The target duration of one transaction."""
 FIRST_BATCH, LARGEST_BATCH = 1_000, 100_000
+FIRST_SUMS = 40
+"""The first batch of the sums of shards, which may have half a megabyte each."""
 
 DELETING = """
 UPDATE job SET state = 'deleting', dedupe_key = NULL, idempotency_key = NULL
@@ -54,10 +56,13 @@ def mark(tx: Transaction, job_id: int) -> bool:
     return True
 
 
-def end_run(tx: Transaction, job_id: int) -> None:
-    """Delete what a job needs until its results are merged."""
-    for table in tables(Lifetime.RUN):
-        tx.execute(delete(table).where(table.c.job_id == job_id))
+def end_run(database: Database, job_id: int, seconds: float = STEP_SECONDS) -> bool:
+    """Delete what a job needed until its results were merged; False if some is left by then.
+
+    `retention.retain` deletes the rest.
+    """
+    until = time.monotonic() + seconds
+    return remove_rows(database, job_id, tables(Lifetime.RUN), until, first=FIRST_SUMS)
 
 
 def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
@@ -75,13 +80,20 @@ def empty_jobs(database: Database, seconds: float = STEP_SECONDS) -> list[int]:
 
 
 def remove_rows(
-    database: Database, job_id: int, from_tables: tuple[Table, ...], until: float
+    database: Database,
+    job_id: int,
+    from_tables: tuple[Table, ...],
+    until: float,
+    first: int | None = None,
 ) -> bool:
-    """Remove a job's rows until that time; False if some are left."""
+    """Remove a job's rows until that time; False if some are left.
+
+    first: rows of the first transaction on SQLite; later ones adapt
+    """
     if not _drop_partitions(database, job_id, from_tables):
         return False
     # Writers wait for each other on SQLite only.
-    size = FIRST_BATCH if database.dialect == "sqlite" else LARGEST_BATCH
+    size = first or FIRST_BATCH if database.dialect == "sqlite" else LARGEST_BATCH
     while True:
         started = time.monotonic()
         with database.write() as tx:

@@ -83,6 +83,17 @@ KEEPS_NO_TEXT = '%"keep_text":false%'
 """Matches the specifications of jobs that keep no text."""
 
 
+_HAS_SUMS = " OR ".join(
+    f"EXISTS (SELECT 1 FROM {table.name} t WHERE t.job_id = j.id)"  # noqa: S608 - a table's name
+    for table in tables(Lifetime.RUN)
+)
+MERGED = f"""
+SELECT j.id FROM job j
+WHERE j.state IN ('succeeded', 'failed') AND j.finished_at > {{clock}} - 86400 AND ({_HAS_SUMS})
+ORDER BY j.id
+"""  # noqa: S608 - constants of this file
+"""Jobs whose results are merged, and which still have what that took."""
+
 _MARKED_AT_ONCE = 20
 
 
@@ -137,7 +148,12 @@ def retain(database: Database, kept: Retention, seconds: float = deletion.STEP_S
             rows = tx.run(DUE_DETAILS, **asdict(kept)).all()
             for row in rows[:_MARKED_AT_ONCE]:
                 marked += _mark(tx, row.id)
-    return not (remove_details(database, seconds) and remove_texts(database, seconds)) or marked > 0
+    removed = (
+        remove_details(database, seconds)
+        and remove_texts(database, seconds)
+        and remove_sums(database, seconds)
+    )
+    return not removed or marked > 0
 
 
 def purge(database: Database, job_id: int) -> None:
@@ -182,6 +198,16 @@ def remove_texts(database: Database, seconds: float) -> bool:
     until = time.monotonic() + seconds
     ended = database.rows(TEXTS_NOT_KEPT, keeps_no_text=KEEPS_NO_TEXT)
     return all(_clear_columns(database, row["id"], until) for row in ended)
+
+
+def remove_sums(database: Database, seconds: float) -> bool:
+    """Remove what jobs needed until their results were merged, where their end left some.
+
+    Returns False if some is left after that time.
+    """
+    until = time.monotonic() + seconds
+    ended = database.rows(MERGED)
+    return all(deletion.end_run(database, row["id"], until - time.monotonic()) for row in ended)
 
 
 def _clear_columns(database: Database, job_id: int, until: float) -> bool:

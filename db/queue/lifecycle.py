@@ -32,7 +32,6 @@ from db.queue.sql import (
     EXPIRED,
     FAIL_CHILDREN,
     FINISH_LATER,
-    FINISH_LOCK,
     FINISHED,
     FINISHING,
     HELD_BY_THE_DEAD,
@@ -58,10 +57,14 @@ from headwise.models.labels import Outputs
 from jobs.errors import ConflictError, NotFoundError, UnavailableError
 from jobs.inputs.data.understood import Understood, chance_warning
 from jobs.outcome import AttemptEnd, AttemptOutcome
+from jobs.processes.logs import contained
 from jobs.scheduling.plan import Lease
 from jobs.states import FINAL_JOB_STATES, JobState, ShardState
 
 log = structlog.get_logger()
+
+FINISH_LOCK = 7232
+"""With a job's number: the lock of the scheduler that merges its shards."""
 
 CONTROLS = {"pause": PAUSE, "resume": RESUME, "cancel": CANCEL}
 
@@ -177,8 +180,11 @@ def finish_jobs(database: Database) -> list[int]:
     finished = []
     for job_id in [int(row["id"]) for row in database.rows(TO_FINISH)]:
         try:
-            if _finish(database, job_id):
-                finished.append(job_id)
+            if not _finish(database, job_id):
+                continue
+            finished.append(job_id)
+            with contained("removing sums", job=job_id):
+                deletion.end_run(database, job_id)
         except UnavailableError:
             raise
         except Exception as error:
@@ -236,7 +242,6 @@ def _write_end(database: Database, job_id: int, end: _End) -> bool:
         if end.results:
             replace_rows(tx, job_id, end.results.rows)
         tx.run(FINISHED, job_id=job_id, state=state.value, **found)
-        deletion.end_run(tx, job_id)
         tx.announce()  # others may have waited for it
     return True
 
@@ -274,7 +279,6 @@ def put_off(database: Database, job_id: int, step: str, error: Exception) -> Non
             state = JobState.FAILED.value
             found = {"error": message, "warning": None, "result_hash": None}
             tx.run(FINISHED, job_id=job_id, state=state, **found)
-            deletion.end_run(tx, job_id)
 
 
 def change_job(database: Database, job_id: int, values: Mapping[str, Any]) -> None:

@@ -444,9 +444,6 @@ TO_FINISH = """
 SELECT id FROM job WHERE state = 'finalizing' AND plan_at <= {clock} ORDER BY id
 """
 
-FINISH_LOCK = 7232
-"""With the job's number: the lock of the scheduler that computes its results."""
-
 FINISHING = """
 SELECT kind, deadline_at, examples, labels, outputs, understood FROM job
 WHERE id = :job_id AND state = 'finalizing' AND plan_at <= {clock}

@@ -33,8 +33,9 @@ from jobs.inputs.data.rows import HashedRow, SelectedRow, Summarizer, drawn
 from jobs.processes.limits import limit_process
 
 PREVIEW_CHARACTERS = 300
-STORED_BYTES = 8
-"""A file with rows has at most so many bytes per character that texts may have."""
+STORED_BYTES = 16
+"""A file with rows has at most so many bytes per character that texts may have. A row has a hundred
+besides its texts."""
 
 
 def main() -> None:

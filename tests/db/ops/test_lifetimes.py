@@ -126,8 +126,7 @@ def test_deleting_leaves_the_rows_of_the_installation(filled: Database) -> None:
 
 
 def test_merged_results_need_no_partial_sums(filled: Database) -> None:
-    with filled.write() as tx:
-        deletion.end_run(tx, GONE)
+    assert deletion.end_run(filled, GONE, seconds=60)
     assert left(filled, GONE) == ALL - PARTIAL_SUMS
     assert left(filled, KEPT) == ALL
 

@@ -58,6 +58,24 @@ def settle(database: Database, kept: Retention) -> list[int]:
     return [row[0] for row in rows(database, "SELECT job_id FROM jobs ORDER BY job_id")]
 
 
+def test_sums_that_the_end_of_a_job_left_are_removed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(deletion, "end_run", lambda *_: None)
+        planned_job(database)
+        finish_all(database)
+    planned_job(database)
+    sums = "SELECT DISTINCT job_id FROM ranking_sum"
+    assert rows(database, sums) == [(1,)]
+    held = claims.claim(database, ALICE, 60)
+    assert held is not None
+    assert commit.commit_shard(database, held, completed(held.lo, held.hi), "model")
+    settle(database, NEVER)
+    assert rows(database, sums) == [(2,)]
+    assert rows(database, "SELECT DISTINCT job_id FROM shard_top") == [(2,)]
+
+
 def test_days_of_the_job_come_before_those_of_the_settings(database: Database) -> None:
     plain, short = old_job(database), old_job(database, keep_days=2.0)
     forever, young = old_job(database, keep_days=0.0), old_job(database, days=1)
