@@ -6,6 +6,7 @@ on free ports, and every test has a database of its own.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -38,6 +39,12 @@ ROOT = Path(__file__).parents[1]
 def pytest_xdist_auto_num_workers() -> int:
     """One more than the cores: tests of processes wait much of the time."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What the run has imported and collected stays: a collection need not look at it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

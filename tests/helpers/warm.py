@@ -17,6 +17,7 @@ from pathlib import Path
 PRELOADED = (
     *("cli.main", "scheduler.loop", "workers.batch", "workers.celery_worker", "workers.worker"),
     *("celery.concurrency.prefork", "transformers.models.bert.modeling_bert"),
+    "tests.helpers.warm_dashboard",
 )
 _context = multiprocessing.get_context("forkserver")
 

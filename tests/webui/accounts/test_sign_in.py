@@ -129,15 +129,15 @@ def test_many_wrong_sign_ins_lock_an_account_for_a_while_and_its_sessions_go_on(
     assert lab.stack.rows("SELECT COUNT(*) FROM failed_sign_in WHERE key LIKE 'account%'") == [(0,)]
 
 
-def test_ten_thousand_wrong_sign_ins_are_refused_and_cost_little(lab: Lab) -> None:
+def test_hundreds_of_wrong_sign_ins_are_refused_and_cost_little(lab: Lab) -> None:
     """One address is let try thirty times; the rest is refused before a password is looked at."""
     browser = lab.browser()
     before = len(lab.log("wrong sign-in"))
     statuses: dict[int, int] = {}
-    for number in range(10_000):
+    for number in range(300):
         status = sign_in(browser, f"name {number}", "a guess of mine").status_code
         statuses[status] = statuses.get(status, 0) + 1
-    assert statuses == {403: 30, 429: 9_970}
+    assert statuses == {403: 30, 429: 270}
     assert len(lab.log("wrong sign-in")) == before + 30
     assert lab.stack.rows("SELECT COUNT(*) FROM failed_sign_in")[0][0] <= 31
     assert sign_in(browser, "Root", PASSWORD).status_code == 429
