@@ -1,9 +1,9 @@
-"""An OpenID Connect provider in a process of its own: oidc-provider-mock, right or with a fault.
+"""An OpenID Connect provider in a process of its own: oidc-provider-mock, with faults for some.
 
-    python -m tests.helpers.identity_provider PORT FAULT
+    python -m tests.helpers.identity_provider PORT
 
-The library makes, signs and serves everything; FAULT, if it is not empty, changes a claim or the
-key of the ID tokens that it signs.
+The library makes, signs and serves everything; a fault changes a claim or the key of the ID tokens
+of the person whose subject is its name.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ FAULTS = (
 )
 SKEWS = ("behind", "ahead")
 """Clocks that differ by less than is tolerated."""
+PEOPLE |= {one: {"preferred_username": f"of {one}", "groups": ["lab"]} for one in FAULTS + SKEWS}
 
 
-def main(port: int, fault: str) -> None:
+def main(port: int) -> None:
     """Serve until the process is ended."""
     warnings.simplefilter("ignore")
     from authlib.oidc.core.grants import code
     from oidc_provider_mock import _app
     from werkzeug.serving import make_server
 
-    if fault:
-        code.jwt = SimpleNamespace(encode=_with(fault, code.jwt.encode))
+    code.jwt = SimpleNamespace(encode=_with_faults(code.jwt.encode))
     people = [_app.User(sub=sub, claims=claims) for sub, claims in PEOPLE.items()]
     make_server("127.0.0.1", port, _app.app(user_claims=people), threaded=True).serve_forever()
 
 
-def _with(fault: str, encode: Any) -> Any:
+def _with_faults(encode: Any) -> Any:
     from joserfc.jwk import OctKey, RSAKey
 
     def encoded(header: dict[str, Any], claims: dict[str, Any], key: Any, _: list[str]) -> str:
+        fault = claims["sub"]
         claims = {k: v for k, v in (claims | _claims(fault)).items() if v is not None}
         if fault == "unsigned":
             parts = (json.dumps(one).encode() for one in ({"alg": "none"}, claims))
@@ -84,4 +85,4 @@ def _claims(fault: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]))
