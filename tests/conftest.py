@@ -19,9 +19,10 @@ import pytest
 
 from db import transaction
 from db.database import Database
-from tests.helpers import contract, services
+from tests.helpers import services
 from tests.helpers.databases import PostgresDatabases, sqlalchemy_url, sqlite_database
 from tests.helpers.environment import missing
+from tests.helpers.violations import violations
 
 # Tiny models: a second thread only waits for the first, and a test that wants two gets threads that
 # sleep while they wait, as the machine has other tests to run. Read when torch is imported, also by
@@ -66,9 +67,9 @@ def pango() -> None:
 @pytest.fixture(autouse=True)
 def _described_answers() -> Iterator[None]:
     """Fail a test whose requests to the API got an answer that its document does not describe."""
-    contract.violations.clear()
+    violations.clear()
     yield
-    assert contract.violations == []
+    assert violations == []
 
 
 # Servers: those that the environment names, or started here.

@@ -9,11 +9,9 @@ from typing import Any
 import jsonschema_rs
 from flask import Flask, Response, current_app, request
 
+from tests.helpers.violations import violations
 from webui.contract.document import document, path_of
 from webui.contract.problems import MEDIA_TYPE
-
-violations: list[str] = []
-"""Answers that tests of this process provoked and the document does not describe."""
 
 
 def watch(app: Flask) -> None:
