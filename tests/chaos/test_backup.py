@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,13 +31,6 @@ from tests.helpers.environment import missing
 WITH_PROGRAMS = os.pathsep.join(
     [str(Path(services.binary("pg_dump") or "/").parent), os.environ["PATH"]]
 )
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = Forge(tmp_path_factory.mktemp("forge"))
-    yield forge
-    forge.close()
 
 
 @pytest.mark.parametrize(

@@ -52,13 +52,6 @@ SHORT = {
 }
 
 
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = Forge(tmp_path_factory.mktemp("forge"))
-    yield forge
-    forge.close()
-
-
 @pytest.fixture(
     params=[STACKS[0], *(pytest.param(name, marks=pytest.mark.services) for name in STACKS[1:])]
 )

@@ -106,7 +106,7 @@ def test_sigterm_stops_everything_and_hands_the_shard_back(stack: Stack) -> None
     # What it had computed is stored, unless it was in the first block of its shard.
     ended = "SELECT COUNT(*) FROM attempts WHERE error LIKE '%the worker is shutting down'"
     assert stack.rows(ended) == [(1,)]
-    stack.start("up")
+    stack.start_scheduler_and_worker()
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, EXAMPLES)
     assert stack.rows("SELECT SUM(errors), SUM(losses) FROM shards") == [(0, 0)]
