@@ -43,7 +43,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """What the run has imported and collected stays: a collection need not look at it each time."""
+    """Keep what was imported out of garbage collections: each looked at all of it, for 0.8 s."""
     gc.collect()
     gc.freeze()
 
