@@ -275,6 +275,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         made.close()
 
 
+@pytest.mark.timeout(600)  # a hundred commands, one after the other
 def test_the_blocks_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """All in one, so that tests side by side need no second system."""
     monkeypatch.chdir(place.work)

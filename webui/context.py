@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import flask
@@ -102,7 +103,21 @@ def same_page(anchor: str, **changed: str | int | None) -> str:
 
 
 def attachment(body: str | Iterable[str] | Iterable[bytes], kind: str, name: str) -> Response:
-    """A response that browsers save as a file of this name."""
-    response = Response(body, mimetype=kind)
+    """A response that browsers save as a file of this name.
+
+    The first part is made before the response begins, so that what is not there is 404.
+    """
+    response = Response(body if isinstance(body, str) else _begun(iter(body)), mimetype=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def _begun(parts: Iterator[str] | Iterator[bytes]) -> Iterator[str | bytes]:
+    """The same parts, of which the first is made now."""
+    first = list(islice(parts, 1))
+
+    def all_of_them() -> Iterator[str | bytes]:
+        yield from first
+        yield from parts  # a generator, which is closed with this one
+
+    return all_of_them()

@@ -45,10 +45,13 @@ def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
 
 
 def csv_parts(view: View, rows: Iterator[Chunk]) -> Iterator[str]:
-    """The rows as CSV, header first, in pieces."""
-    yield csv_text([[column.name for column in view.columns]])
+    """The rows as CSV, header first, in pieces; what fails at once fails before the header."""
+    header = csv_text([[column.name for column in view.columns]])
     for chunk in rows:
-        yield csv_text(chunk)
+        yield header + csv_text(chunk)
+        header = ""
+    if header:
+        yield header
 
 
 def arrow_parts(view: View, rows: Iterator[Chunk]) -> Iterator[bytes]:
