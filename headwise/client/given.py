@@ -21,7 +21,9 @@ def address_fault(field: str, given: str) -> Problem | None:
         return _problem(field, message, "Write it as https://headwise.example.org.")
     if parts.username or parts.password or parts.query or parts.fragment:
         message = "has more than host, port and path"
-        return _problem(field, message, "Leave out user, password, ? and #; give a token apart from it.")
+        return _problem(
+            field, message, "Leave out user, password, ? and #; give a token apart from it."
+        )
     return None
 
 
