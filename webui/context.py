@@ -107,16 +107,18 @@ def attachment(body: str | Iterable[str] | Iterable[bytes], kind: str, name: str
 
     The first part is made before the response begins, so that what is not there is 404.
     """
-    response = Response(body if isinstance(body, str) else _begun(iter(body)), mimetype=kind)
+    given: str | Iterable[Any] = body if isinstance(body, str) else _begun(body)
+    response = Response(given, mimetype=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
-def _begun(parts: Iterator[str] | Iterator[bytes]) -> Iterator[str | bytes]:
+def _begun(body: Iterable[Any]) -> Iterator[Any]:
     """The same parts, of which the first is made now."""
+    parts = iter(body)
     first = list(islice(parts, 1))
 
-    def all_of_them() -> Iterator[str | bytes]:
+    def all_of_them() -> Iterator[Any]:
         yield from first
         yield from parts  # a generator, which is closed with this one
 
