@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, cast
 
 import flask
@@ -102,24 +102,19 @@ def same_page(anchor: str, **changed: str | int | None) -> str:
     return flask.url_for(request.endpoint, **arguments)
 
 
-def attachment(body: str | Iterable[str] | Iterable[bytes], kind: str, name: str) -> Response:
+def attachment(
+    body: str | Generator[str, None, None] | Generator[bytes, None, None], kind: str, name: str
+) -> Response:
     """A response that browsers save as a file of this name.
 
-    The first part is made before the response begins, so that what is not there is 404.
+    The first part is made now, while an error can still be told.
     """
-    given: str | Iterable[Any] = body if isinstance(body, str) else _begun(body)
-    response = Response(given, mimetype=kind)
+    if isinstance(body, str):
+        response = Response(body, mimetype=kind)
+    else:
+        parts: Iterable[Any] = chain(list(islice(body, 1)), body)
+        response = Response(parts, mimetype=kind)
+        # A body that is never read (HEAD, or a reader that left) must give its space back, too.
+        response.call_on_close(body.close)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
-
-
-def _begun(body: Iterable[Any]) -> Iterator[Any]:
-    """The same parts, of which the first is made now."""
-    parts = iter(body)
-    first = list(islice(parts, 1))
-
-    def all_of_them() -> Iterator[Any]:
-        yield from first
-        yield from parts  # a generator, which is closed with this one
-
-    return all_of_them()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def chunks(database: Database, view: View, job_id: int) -> Iterator[Chunk]:
                 yield [_typed(row, flags) for row in part] if flags else part
 
 
-def csv_parts(view: View, rows: Iterator[Chunk]) -> Iterator[str]:
+def csv_parts(view: View, rows: Iterator[Chunk]) -> Generator[str, None, None]:
     """The rows as CSV, header first, in pieces; what fails at once fails before the header."""
     header = csv_text([[column.name for column in view.columns]])
     for chunk in rows:
@@ -54,7 +54,7 @@ def csv_parts(view: View, rows: Iterator[Chunk]) -> Iterator[str]:
         yield header
 
 
-def arrow_parts(view: View, rows: Iterator[Chunk]) -> Iterator[bytes]:
+def arrow_parts(view: View, rows: Iterator[Chunk]) -> Generator[bytes, None, None]:
     """The rows as an Arrow IPC stream, in pieces; a reader sees an end that is cut off."""
     import pyarrow as pa  # slow to import, needed for this format and Parquet only
 

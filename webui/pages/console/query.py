@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -133,17 +133,7 @@ def as_file(sql: str, form: str, *, sort: int = 0) -> Response:
     """The whole result of a query, streamed. Raises InputError and UnavailableError."""
     trail.write("sql", sql=sql, download=True)
     rows = Console(settings(), client()).download(sql, form, sort=sort)
-    # The first piece is made now, while an error can still be told.
-    first = next(rows)
-
-    def body() -> Iterator[bytes]:
-        yield first
-        yield from rows
-
-    response = attachment(body(), MEDIA_TYPES[form], f"headwise-query.{form}")
-    # A body that is never read (HEAD, or a reader that left) must give its space back, too.
-    response.call_on_close(rows.close)
-    return response
+    return attachment(rows, MEDIA_TYPES[form], f"headwise-query.{form}")
 
 
 def _ran(asked: Asked) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from flask import Blueprint, Response, render_template, url_for
 
@@ -91,7 +91,7 @@ def whole_log(job_id: int, level: str, shard: int | None) -> Response:
     """The log of a job as plain text, streamed."""
     opened = database()
 
-    def lines() -> Iterator[str]:
+    def lines() -> Generator[str, None, None]:
         for part in logs.whole_log(opened, job_id, level=level, shard=shard):
             yield "".join(f"{line.as_text()}\n" for line in part)
 
