@@ -77,24 +77,27 @@ def block_size(examples: int, seconds_per_example: float, layers: int | None) ->
     return min(1 << (by_time.bit_length() - 1), 1 << (by_share - 1).bit_length())
 
 
-def block_start(example: int, block: int) -> int:
-    """Start of the block that an example is in.
+def _block_of(example: int, block: int) -> tuple[int, int]:
+    """Return [lo, hi) of the block that an example is in.
 
     The first examples of a job are in smaller blocks, of MIN_BLOCK and then of twice as many each
     time, so that its first results come soon.
     """
     if example >= block:
-        return example // block * block
-    return 0 if example < MIN_BLOCK else 1 << (example.bit_length() - 1)
+        lo = example // block * block
+        return lo, lo + block
+    lo = 0 if example < MIN_BLOCK else 1 << (example.bit_length() - 1)
+    return lo, min(block, max(MIN_BLOCK, 2 * lo))
+
+
+def block_start(example: int, block: int) -> int:
+    """Start of the block that an example is in."""
+    return _block_of(example, block)[0]
 
 
 def block_end(lo: int, hi: int, block: int) -> int:
     """End of the first block of lo .. hi - 1. Block size 0 makes the whole range one block."""
-    if not block:
-        return hi
-    if lo < block:
-        return min(hi, block, max(MIN_BLOCK, 1 << lo.bit_length()))
-    return min(hi, (lo // block + 1) * block)
+    return min(hi, _block_of(lo, block)[1]) if block else hi
 
 
 def blocks(lo: int, hi: int, block: int) -> Iterator[tuple[int, int]]:
@@ -131,7 +134,7 @@ def taken_end(lo: int, count: int, block: int) -> int:
 
     A job's first block is a shard of its own, so that it shows results after a few examples.
     """
-    return block_start(lo + count, block) if lo else min(block, MIN_BLOCK)
+    return block_start(lo + count, block) if lo else _block_of(0, block)[1]
 
 
 def first_ranges(examples: int, block: int, workers: int) -> list[tuple[int, int]]:
