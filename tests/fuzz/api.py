@@ -8,6 +8,7 @@ same seed gives the same requests.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import resource
@@ -263,11 +264,11 @@ def restore(app: Flask) -> None:
 
 
 def fuzz(report: Report, app: Flask, requests: Requests, until: float) -> None:
-    """Send requests until the time has come."""
+    """Send requests until the time has come or there were enough."""
     errors = Errors()
     logging.getLogger("webui.app").addHandler(errors)
     client = app.test_client()
-    while time.monotonic() < until:
+    while report.goes_on(until):
         path, request = requests.next()
         if report.inputs % EVERY == 0:
             restore(app)
@@ -316,9 +317,9 @@ def looked_at(report: Report, answer: TestResponse, shown: str, error: str) -> N
         report.broken.append(f"a script in a page: {shown}")
 
 
-def run(seed: int, seconds: float) -> Report:
-    """Fuzz all routes for some seconds."""
-    report = Report(part="api")
+def run(seed: int, seconds: float, most: float = math.inf) -> Report:
+    """Fuzz all routes for some seconds, with so many requests at most."""
+    report = Report(part="api", most=most)
     with (
         tempfile.TemporaryDirectory(prefix="headwise-fuzz-") as folder,
         made(Path(folder)) as app,

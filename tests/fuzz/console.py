@@ -137,9 +137,9 @@ class Run:
         )
 
     def go(self, grammar: Grammar, until: float) -> None:
-        """Run queries until the time has come."""
+        """Run queries until the time has come or there were enough."""
         number = 0
-        while time.monotonic() < until:
+        while self._report.goes_on(until):
             sql = grammar.query()
             number += 1
             self._report.inputs += 1

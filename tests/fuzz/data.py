@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import random
 import resource
 import tempfile
@@ -166,8 +167,8 @@ def there(request: ReadRequest) -> None:
 
 
 def fuzz(report: Report, folder: Path, files: Files, until: float) -> None:
-    """Read files until the time has come."""
-    while time.monotonic() < until:
+    """Read files until the time has come or there were enough."""
+    while report.goes_on(until):
         suffix, content = files.next()
         path = folder / f"data{suffix}"
         path.write_bytes(content)
@@ -193,9 +194,9 @@ def fuzz(report: Report, folder: Path, files: Files, until: float) -> None:
         report.broken.append(f"memory: {report.peaks}")
 
 
-def run(seed: int, seconds: float) -> Report:
-    """Fuzz all formats for some seconds."""
-    report = Report(part="data")
+def run(seed: int, seconds: float, most: float = math.inf) -> Report:
+    """Fuzz all formats for some seconds, with so many files at most."""
+    report = Report(part="data", most=most)
     with tempfile.TemporaryDirectory(prefix="headwise-fuzz-") as folder:
         fuzz(report, Path(folder), Files(seed), time.monotonic() + seconds)
     return report

@@ -7,6 +7,7 @@ more memory than so small a model may take.
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import tempfile
@@ -114,9 +115,9 @@ class Folder:
         return f"{path.name}: {how} at {at}"
 
 
-def run(seed: int, seconds: float) -> Report:
-    """Fuzz until the time has come."""
-    report = Report(part="models")
+def run(seed: int, seconds: float, most: float = math.inf) -> Report:
+    """Fuzz for some seconds, with so many folders at most."""
+    report = Report(part="models", most=most)
     with tempfile.TemporaryDirectory(prefix="headwise-fuzz-") as home:
         fuzz(report, Path(home), seed, seconds)
     return report
@@ -127,7 +128,7 @@ def fuzz(report: Report, home: Path, seed: int, seconds: float) -> None:
     settings = load_settings({}, home=home)
     folder = Folder(bert_folder(home / "base"), home / "model", seed)
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while report.goes_on(until):
         said = folder.change()
         report.inputs += 1
         began = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,6 +13,8 @@ class Report:
     """Counts of one part; `broken` describes each input that broke a limit."""
 
     part: str
+    most: float = math.inf
+    """Inputs after which the part ends, so that a short run asks the same on every machine."""
     inputs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     """Ends of inputs: accepted, refused, by the kind of error, ..."""
@@ -20,6 +24,10 @@ class Report:
     """Largest memory of each kind of process, in MB."""
     notes: list[str] = field(default_factory=list)
     """Further lines: measurements without a limit."""
+
+    def goes_on(self, until: float) -> bool:
+        """Tell whether there is time and an input left."""
+        return self.inputs < self.most and time.monotonic() < until
 
     def peak(self, process: str, megabytes: int) -> None:
         """Keep the larger of this and what was seen before."""
