@@ -259,7 +259,9 @@ def serving(home: Path, **more: str) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "cli.main", "web"]
     root = Path(__file__).parents[2]
     with (home / "web.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, cwd=root, start_new_session=True
+        )
     try:
         while not _listens(port):
             if process.poll() is not None:
@@ -267,7 +269,9 @@ def serving(home: Path, **more: str) -> Iterator[tuple[int, int]]:
             time.sleep(0.05)
         yield port, process.pid
     finally:
-        process.kill()
+        # Its queries, too: they would go on until their time limit.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -290,7 +294,7 @@ def besiege(
             report.peak("web", peak_mb(pid))
             report.broken += [f"a temporary file: {one}" for one in _strays(pid, home)]
         finally:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
             siege.end()
     if report.peaks["web"] > WEB_MB:
         report.broken.append(f"memory of the dashboard: {report.peaks['web']} MB")

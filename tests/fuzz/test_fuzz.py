@@ -131,7 +131,7 @@ def test_a_fault_of_loading_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_siege_leaves_pages_and_memory(tmp_path: Path) -> None:
     report = Report(part="siege")
-    besieged = siege.besiege(report, tmp_path, seed=1, seconds=3, megabytes=8)
+    besieged = siege.besiege(report, tmp_path, seed=1, seconds=1, megabytes=4)
     assert report.broken == []
     assert {"/", "/jobs/new", "/jobs/1/examples/0", "/healthz"} <= besieged.slowest.keys()
     assert report.outcomes["page 200"] >= 20
