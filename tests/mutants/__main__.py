@@ -13,10 +13,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from tests.helpers.services import PostgreSQL, running
 from tests.mutants.mutations import mutants
 from tests.mutants.named import NAMED
 from tests.mutants.runner import Outcome, Trial, preload, run
@@ -40,11 +38,10 @@ def main() -> int:
     plain = [Trial(name=" ".join(tests), mutant=None, tests=tests) for tests in suites]
     preload()
     started = time.monotonic()
-    with postgresql():
-        broken = tried(plain, options, failing=Outcome.KILLED, word="fails without a mutant")
-        if broken:
-            return 1
-        lived = tried([*named, *sampled], options, failing=Outcome.SURVIVED, word="survived")
+    broken = tried(plain, options, failing=Outcome.KILLED, word="fails without a mutant")
+    if broken:
+        return 1
+    lived = tried([*named, *sampled], options, failing=Outcome.SURVIVED, word="survived")
     count, seconds = len(named) + len(sampled), time.monotonic() - started
     print(f"{count - len(lived)} of {count} mutants killed in {seconds:.0f} s")
     return int(any(trial in lived for trial in named))
@@ -88,17 +85,6 @@ def tried(
 
     run(trials, report, jobs=options.jobs, seconds=options.seconds)
     return found
-
-
-@contextmanager
-def postgresql() -> Iterator[None]:
-    """One PostgreSQL for all trials: to start one takes longer than most of them."""
-    if "TEST_POSTGRES" in os.environ or PostgreSQL.missing():
-        yield
-        return
-    with running(PostgreSQL) as url:
-        os.environ["TEST_POSTGRES"] = url
-        yield
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ import pytest
 from tests.mutants.mutations import ROOT, Mutant
 
 LIBRARIES = (
-    "alembic.command hypothesis.stateful numpy psycopg pydantic sqlalchemy structlog "
-    "sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite"
+    "alembic.command celery hypothesis.stateful kombu numpy psycopg pydantic sqlalchemy structlog "
+    "sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite torch transformers.modeling_utils "
+    # Plugins of pytest, which loads them before any test.
+    "pytest_cov.plugin pytest_timeout schemathesis.pytest.plugin xdist.plugin"
 ).split()
 PROJECT = ("headwise", "jobs", "db", "scheduler", "workers", "webui", "cli")
 
