@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 import yaml
+from transformers import BertConfig, BertForSequenceClassification
 from typer.core import TyperGroup
 
 import headwise
@@ -169,13 +171,21 @@ sys.exit(int(status or 1))
 """
 
 
+def narrow(folder: Path) -> Path:
+    """Give a model random weights of an eighth of its width: its commands are tried, not it."""
+    config = BertConfig.from_pretrained(folder, hidden_size=48, initializer_range=0.2)
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    return folder
+
+
 class Place:
     """A home with models and texts, where commands of headwise find a running system."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.work = home, home / "work"
         self.work.mkdir()
-        model = build(home / "models/demo")
+        model = narrow(build(home / "models/demo"))
         for name in ("my-classifier", "my-nli", "nli", "other"):
             (home / "models" / name).symlink_to(model)
         lines = (ROOT / "demo/pairs.jsonl").read_text(encoding="utf-8").splitlines()[:24]

@@ -37,7 +37,7 @@ def assert_kept(model, inputs, rtols) -> None:
 def test_most_pairs_meet_the_tolerance_on_fine_tuned_models(shared_dir, model, data, columns):
     folder = shared_dir / "models" / model
     tuned, tokenizer = classifier(folder), AutoTokenizer.from_pretrained(folder)
-    inputs = examples(tuned, tokenizer, shared_dir / "datasets" / data, columns.split(","), 8)
+    inputs = examples(tuned, tokenizer, shared_dir / "datasets" / data, columns.split(","), 4)
     assert_kept(tuned, inputs, (1e-2, 1e-3, 1e-4))
 
 
