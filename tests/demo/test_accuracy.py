@@ -77,10 +77,10 @@ def test_the_demo_model_is_better_than_chance_on_every_label(demo_model: Path) -
 def test_the_demo_model_keeps_the_fine_tuned_models_quality(
     demo_model: Path, shared_dir: Path
 ) -> None:
-    pairs = read_pairs(shared_dir / "datasets" / "mnli" / "dev_matched.jsonl", limit=1000)
+    pairs = read_pairs(shared_dir / "datasets" / "mnli" / "dev_matched.jsonl", limit=300)
     gold = torch.tensor([LABELS.index(pair.label) for pair in pairs])
     ours = logits(demo_model, pairs).argmax(dim=1)
     full = logits(shared_dir / "models" / "nli-minilm", pairs).argmax(dim=1)
-    # Measured 0.721 and 0.963; the standard error of an accuracy over 1,000 pairs is 0.014.
-    assert (ours == gold).double().mean() >= 0.69
+    # Measured 0.703 and 0.973 (0.721 and 0.963 of 1,000); their standard errors are 0.026 and 0.009.
+    assert (ours == gold).double().mean() >= 0.65
     assert (ours == full).double().mean() >= 0.95
