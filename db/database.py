@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,8 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "checkout", _same_file)
             event.listen(self.engine, "begin", _begin_sqlite)
+            # One that is forgotten is closed: Python 3.13 warns of connections that stay open.
+            weakref.finalize(self, self.engine.dispose).atexit = False
         else:
             self.engine = create_engine(
                 parsed,

@@ -56,6 +56,8 @@ class EmbeddedChannel(Channel):
             metadata.create_all(engine)
             self._files[address] = _identity(address)
         if getattr(self, "_file", ...) != self._files[address]:
+            if self._session is not None:
+                self._session.close()
             self._session, self._file = None, self._files[address]
         return super().session
 

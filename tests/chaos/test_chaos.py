@@ -108,7 +108,7 @@ def stop_between_writes(made: Arena, pids: Sequence[int]) -> None:
     for _ in range(50):
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        connection = sqlite3.connect(made.home / "headwise.sqlite", 2)
+        connection = sqlite3.connect(made.home / "headwise.sqlite", timeout=2)
         with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_wait_ends_when_the_loop_is_to_stop(changes: Changes) -> None:
 
 def test_a_file_that_takes_the_place_of_another_is_a_change(tmp_path: Path) -> None:
     file = tmp_path / "one.sqlite"
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("CREATE TABLE t (x)")
     changes = FileChanges(str(file))
     changes.wait(LONG, threading.Event())
@@ -91,7 +92,7 @@ def test_a_file_that_takes_the_place_of_another_is_a_change(tmp_path: Path) -> N
     changes.wait(LONG, threading.Event())
 
     def write() -> None:
-        with sqlite3.connect(file) as other:
+        with closing(sqlite3.connect(file)) as other, other:
             other.execute("INSERT INTO t VALUES (1)")
 
     assert heard(changes, write)

@@ -81,6 +81,6 @@ def test_the_demo_model_keeps_the_fine_tuned_models_quality(
     gold = torch.tensor([LABELS.index(pair.label) for pair in pairs])
     ours = logits(demo_model, pairs).argmax(dim=1)
     full = logits(shared_dir / "models" / "nli-minilm", pairs).argmax(dim=1)
-    # Measured 0.703 and 0.973 (0.721 and 0.963 of 1,000); their standard errors are 0.026 and 0.009.
+    # Measured 0.703 and 0.973, with standard errors of 0.026 and 0.009; of 1,000: 0.721 and 0.963.
     assert (ours == gold).double().mean() >= 0.65
     assert (ours == full).double().mean() >= 0.95

@@ -6,6 +6,7 @@ Without it, each imports and compiles every page, three seconds of a core.
 from __future__ import annotations
 
 import gc
+import tempfile
 from pathlib import Path
 
 import tests.helpers.apps  # noqa: F401 - dashboards of this process share compiled templates
@@ -13,7 +14,8 @@ from jobs.settings import load_settings
 from webui.app import create_app
 from webui.server.serve import compile_templates
 
-_app = create_app(load_settings({}, home=Path("/nonexistent")))
-compile_templates(_app)
-_app.extensions["headwise"].database.close()
+with tempfile.TemporaryDirectory() as home:
+    _app = create_app(load_settings({}, home=Path(home)))
+    compile_templates(_app)
+    _app.extensions["headwise"].database.close()
 gc.freeze()  # forks need not look at what they were given, nor copy it

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -124,7 +124,7 @@ def test_two_processes_may_make_a_queue_of_the_embedded_broker_at_once(tmp_path:
 
         @event.listens_for(channel.session, "before_flush", once=True)
         def the_other(*_: object) -> None:
-            with sqlite3.connect(tmp_path / "broker.sqlite") as other:
+            with closing(sqlite3.connect(tmp_path / "broker.sqlite")) as other, other:
                 other.execute("INSERT INTO kombu_queue (name) VALUES ('default')")
 
         assert channel._get_or_create("default").name == "default"
@@ -174,7 +174,7 @@ def test_a_message_ends_a_wait_on_the_embedded_broker(
 def _messages(settings: Settings) -> int:
     import sqlite3
 
-    with sqlite3.connect(settings.home / "broker.sqlite") as connection:
+    with closing(sqlite3.connect(settings.home / "broker.sqlite")) as connection:
         return int(connection.execute("SELECT COUNT(*) FROM kombu_message").fetchone()[0])
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,7 @@ waiting.execute("BEGIN IMMEDIATE")
 
 def test_a_cold_shutdown_does_not_wait_for_a_library(tmp_path: Path) -> None:
     """Python runs no signal handler while the main thread is inside SQLite."""
-    with sqlite3.connect(tmp_path / "locked.db", isolation_level=None) as locked:
+    with closing(sqlite3.connect(tmp_path / "locked.db", isolation_level=None)) as locked:
         locked.execute("BEGIN IMMEDIATE")
         command = [sys.executable, "-c", WAITS_FOR_A_LOCK, str(tmp_path / "locked.db")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,7 +136,7 @@ def test_writers_go_on_while_sqlite_is_copied(
 
     def write(step: str, done: int) -> None:
         if not written:
-            with sqlite3.connect(str(stocked.engine.url.database)) as other:
+            with closing(sqlite3.connect(str(stocked.engine.url.database))) as other, other:
                 other.execute("DELETE FROM head_score")
             written.append(step)
 

@@ -89,7 +89,7 @@ SQLITE_ATTACKS = (
     ("SELECT data FROM sqlite_dbpage", ""),
     ("SELECT * FROM main.jobs", "Write jobs without a schema"),
     ("SELECT ?", "no parameters"),
-    ("SELECT " + "(" * 2000 + "1" + ")" * 2000, ""),
+    ("SELECT " + "-(" * 2000 + "1" + ")" * 2000, ""),
     ("SELECT " + "1+" * 2000 + "1", "depth"),
     (" UNION ALL ".join(["SELECT 1"] * 200), "compound"),
     ("SELECT 'a' LIKE '" + "%a" * 2000 + "'", "complex"),

@@ -35,10 +35,12 @@ def given(monkeypatch):
 
 
 def measured(model, lengths, budget, **options):
-    with memory.measuring(CPU) as peak:
-        headwise.attribute_encoded(
-            model, random_inputs(model, lengths), token_budget=budget, **options
-        )
+    """The second time: the first holds what torch makes when it needs it."""
+    for _ in range(2):
+        with memory.measuring(CPU) as peak:
+            headwise.attribute_encoded(
+                model, random_inputs(model, lengths), token_budget=budget, **options
+            )
     return peak.bytes
 
 
