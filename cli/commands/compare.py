@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands.figures import assigned, form_of, write_file
+from cli.commands.figures import assigned
 from cli.context import out, print_json, print_table
+from cli.files import form_of, write
 from cli.options import MAX_ID, AsJson, Assignments
 from cli.store.chosen import connected
+from headwise.figures import FORMS
 from jobs.errors import refuse
 from jobs.formatting import MISSING, number, percent
 
@@ -41,9 +43,10 @@ def compare(
     noun = "study" if studies else "job"
     given = dict(map(assigned, choices or ()))
     if kind is not None and to is not None:
-        form = form_of(to)
+        form = form_of(to, FORMS)
         with connected() as store:
-            write_file(to, store.compared_figure(numbers, kind, form, given, studies=studies))
+            content = store.compared_figure(numbers, kind, form, given, studies=studies)
+        write(to, [content])
         return
     with connected() as store:
         found = store.compare(numbers, studies=studies)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.context import out, print_table
+from cli.files import form_of, write
 from cli.options import MAX_ID, Assignments, JobId
 from cli.progress import watch as show_progress
 from cli.store.chosen import connected
@@ -37,10 +37,10 @@ def figure(
     if kind is None or to is None:
         _list_figures(job, example)
         return
-    form = form_of(to)
+    form = form_of(to, FORMS)
     with connected() as store:
         content = store.figure(job, kind, form, given, example)
-    write_file(to, content)
+    write(to, [content])
 
 
 def matrix(
@@ -66,7 +66,7 @@ def matrix(
     place = read_head_name(head)
     if place is None:
         raise refuse("--head", head, "is not the name of a head", 'Write "L3 H7" or "cross L3 H7".')
-    form = form_of(to)
+    form = form_of(to, FORMS)
     with connected() as store:
         found = store.matrix(job, example, place)
         if found["state"] in ("absent", "failed"):
@@ -81,7 +81,7 @@ def matrix(
             reason = found["message"] or "it was deleted while it was being computed"
             raise HeadwiseError(f"{found['head']} on example {example}: {reason}")
         choices = {"example": str(example), "head": found["head"]}
-        write_file(to, store.figure(job, "matrix", form, choices, None))
+        write(to, [store.figure(job, "matrix", form, choices, None)])
     return 0
 
 
@@ -91,23 +91,6 @@ def _list_matrices(job: int) -> None:
     rows = [(one["example"], one["name"]) for one in found]
     none = 'None is stored: headwise matrix JOB --example 3 --head "L3 H7" --to matrix.pdf'
     print_table(("EXAMPLE", "HEAD"), rows, none)
-
-
-def form_of(to: Path, forms: Sequence[str] = FORMS) -> str:
-    """The format that a file's name ends with. Raises InputError for an unknown one."""
-    form = to.suffix.removeprefix(".").lower()
-    if form not in forms:
-        known = ", ".join(f".{one}" for one in forms)
-        raise refuse("--to", str(to), "is of an unknown format", f"Known: {known}.")
-    return form
-
-
-def write_file(to: Path, content: bytes) -> None:
-    """Write a file. Raises InputError where that fails."""
-    try:
-        to.write_bytes(content)
-    except OSError as error:
-        raise refuse("--to", str(to), f"cannot be written: {error}", "Choose another.") from None
 
 
 def assigned(given: str) -> tuple[str, str]:

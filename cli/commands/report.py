@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.figures import form_of, write_file
+from cli.files import form_of, write
 from cli.options import MAX_ID
 from cli.store.chosen import connected
-from jobs.errors import refuse
 
 FORMS = ("html", "pdf")
 """Formats of a report."""
@@ -25,9 +24,6 @@ def report(
     headwise report 7 --to report.pdf
     """
     form = form_of(to, FORMS)
-    if not to.parent.is_dir():
-        message = "is in a folder that does not exist"
-        raise refuse("--to", str(to), message, "Make it, or choose another.")
     with connected() as store:
         content = store.report(study, form)
-    write_file(to, content)
+    write(to, [content])

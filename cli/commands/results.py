@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.context import out, print_json, print_table
+from cli.files import form_of, write, writing
 from cli.options import AsJson, JobId
 from cli.store.chosen import connected
 from jobs.errors import nearest, refuse
@@ -46,10 +45,10 @@ def sql(
     if to is not None:
         from db.console.formats import DOWNLOADS
 
-        _check_target(to, [f".{form}" for form in DOWNLOADS])
+        form = form_of(to, DOWNLOADS)
     with connected() as store:
         if to is not None:
-            _write(to, store.sql_file(statement, to.suffix.removeprefix(".")))
+            write(to, store.sql_file(statement, form))
             return
         if as_csv:
             for block in store.sql_file(statement, "csv"):
@@ -77,7 +76,7 @@ def export(
     from db.results import export as exports
 
     if to is not None:
-        _check_target(to, exports.WRITERS)
+        form = form_of(to, exports.WRITERS)
     view = exports.EXPORTED.get(table)
     if view is None:
         reason = "is not a published view with rows per job"
@@ -91,32 +90,8 @@ def export(
         if to is None:
             sys.stdout.writelines(exports.csv_parts(view, rows))
             return
-        with _writing(to):
-            exports.WRITERS[to.suffix](to, view, rows)
-
-
-def _write(to: Path, pieces: Iterator[bytes]) -> None:
-    """Write a file once its first piece is there: an error leaves none."""
-    first = next(pieces)
-    with _writing(to), to.open("wb") as file:
-        file.writelines(chain([first], pieces))
-
-
-@contextmanager
-def _writing(to: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = f"cannot be written: {error}"
-        raise refuse("--to", str(to), reason, "Choose another file.") from None
-
-
-def _check_target(to: Path, suffixes: Iterable[str]) -> None:
-    if to.suffix not in suffixes:
-        known = ", ".join(suffixes)
-        raise refuse("--to", str(to), "is of an unknown format", f"Known: {known}.")
-    if not to.absolute().parent.is_dir():
-        raise refuse("--to", str(to), "its folder does not exist", "Create it first.")
+        with writing(to) as part:
+            exports.WRITERS[form](part, view, rows)
 
 
 def schema(

@@ -107,11 +107,11 @@ def _batch(view: View, chunk: Chunk) -> Any:
 
 
 WRITERS: dict[str, Callable[[Path, View, Iterator[Chunk]], None]] = {
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-    ".parquet": _write_parquet,
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
 }
-"""Functions that write a file, by its suffix."""
+"""Functions that write a file, by its format."""
 
 _ARROW = {"integer": "int64", "real": "float64", "text": "string", "boolean": "bool"}
 

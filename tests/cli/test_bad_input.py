@@ -55,7 +55,7 @@ def refused(headwise: Headwise, *arguments: str) -> str:
         (("export", "99"), ("no job 99",)),
         (("export", "1", "--table", "head_score"), ("--table", "Did you mean 'head_scores'?")),
         (("export", "1", "--to", "x.xlsx"), ("--to", "x.xlsx", "Known: .csv, .jsonl, .parquet")),
-        (("export", "1", "--to", "no/folder/x.csv"), ("--to", "does not exist", "Create it")),
+        (("export", "1", "--to", "no/folder/x.csv"), ("--to", "does not exist", "Make it")),
         (("up", "--workers", "0"), ("--workers", "at least 1")),
     ],
 )

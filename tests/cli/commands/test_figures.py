@@ -59,7 +59,7 @@ def test_figures_of_an_example(headwise: Headwise, store: Database, tmp_path: Pa
         (("--kind", "curve", "--to", "a.svg"), "has no figure 'curve'"),
         (("--kind", "heads", "--to", "a.gif"), ".svg, .png, .pdf, .csv, .json"),
         (("--kind", "heads", "--to", "a"), "is of an unknown format"),
-        (("--kind", "heads", "--to", "no/a.csv"), "cannot be written"),
+        (("--kind", "heads", "--to", "no/a.csv"), "is in a folder that does not exist"),
         (("--kind", "heads", "--to", "a.csv", "--set", "measure=x"), "measure: unknown value"),
         (("--kind", "heads", "--to", "a.csv", "--set", "colour=x"), "is not a choice"),
         (("--kind", "heads", "--to", "a.csv", "--set", "measure"), "Write KEY=VALUE"),
