@@ -92,6 +92,6 @@ def test_a_seed_chooses_mutants() -> None:
 
 
 def test_a_sample_is_tried() -> None:
-    ran = make_mutants("--file=jobs/kinds/head_importance.py", "--count=3", "--jobs=1")
+    ran = make_mutants("--file=headwise/attribution/quadrature.py", "--count=3", "--jobs=1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "of 3 mutants killed" in ran.stdout
