@@ -101,6 +101,14 @@ def without_scripts(page: Page) -> Iterator[Page]:
     page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
+@pytest.fixture
+def without_notices(page: Page) -> Iterator[Page]:
+    """The page without what changes while one looks: what is wrong with the installation."""
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/notices*"]})
+    yield page
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+
+
 def opened(page: Page, path: str) -> None:
     page.open(path)
     page.until(lambda: page.script("return document.readyState") == "complete")
@@ -108,12 +116,10 @@ def opened(page: Page, path: str) -> None:
 
 @VIEWS
 def test_no_page_is_large_moves_asks_another_host_or_has_a_barrier(
-    page: Page, every_page: list[str], theme: str, width: int
+    without_notices: Page, every_page: list[str], theme: str, width: int
 ) -> None:
+    page, found = without_notices, []
     page.driver.set_script_timeout(120)
-    # What is wrong with the installation changes while one looks, and is told above the page.
-    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/notices*"]})
-    found = []
     for path in every_page:
         emulate(page, theme, width)
         opened(page, path)
