@@ -71,6 +71,7 @@ def _watch(
 
 def _compute(worker: Worker, conditions: StopConditions, ended: threading.Event) -> None:
     left, wait, since = conditions.shards, POLL_SECONDS, time.monotonic()
+    all_planned = False  # before the look for a shard, or a job that is planned after it is missed
     while not ended.is_set():
         attempts = worker.compute_shards(left)
         if worker.gpu_failed:
@@ -79,13 +80,15 @@ def _compute(worker: Worker, conditions: StopConditions, ended: threading.Event)
             return
         if attempts:
             wait, since = POLL_SECONDS, time.monotonic()
-        if conditions.drain and _drained(worker, time.monotonic() - since):
+        elif all_planned:
             return
-        ended.wait(wait)
-        wait = min(2 * wait, LONGEST_POLL_SECONDS)
+        all_planned = conditions.drain and _all_planned(worker, time.monotonic() - since)
+        if not all_planned:
+            ended.wait(wait)
+            wait = min(2 * wait, LONGEST_POLL_SECONDS)
 
 
-def _drained(worker: Worker, waited: float) -> bool:
+def _all_planned(worker: Worker, waited: float) -> bool:
     patient = waited < PATIENCE_SECONDS
     try:
         return not (claims.planning_ahead(worker.database, worker.identity) and patient)

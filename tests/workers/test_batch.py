@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cli.commands.processes import workers_on
 from cli.supervisor import Supervisor
 from tests.helpers.stack import Stack, exactly_once
+from workers.batch import _compute
 from workers.stop_conditions import StopConditions
 
 pytestmark = pytest.mark.timeout(600)  # starting torch takes a minute on a busy machine
@@ -47,6 +51,17 @@ def test_a_draining_worker_waits_for_planning_and_ends_when_nothing_is_ready(
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, 60)
     assert stack.rows("SELECT state FROM worker") == [("stopped",)]
+
+
+def test_a_job_that_is_planned_after_a_look_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look finds nothing, then the job is planned: nothing is being planned any more."""
+    looks = iter([0, 3, 0])
+    worker: Any = SimpleNamespace(
+        compute_shards=lambda _: next(looks), gpu_failed=False, database=None, identity=None
+    )
+    monkeypatch.setattr("db.queue.claims.planning_ahead", lambda *_: False)
+    _compute(worker, StopConditions(drain=True), threading.Event())
+    assert list(looks) == []
 
 
 def test_a_worker_ends_after_so_many_shards_and_takes_any_of_its_queues(stack: Stack) -> None:
