@@ -31,7 +31,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def page(driver: Chrome, stack: Stack) -> Iterator[Page]:
     """The browser on the dashboard of the stack, which is up."""
     page = Page(driver, f"http://127.0.0.1:{stack.settings.port}")
-    stack.start("up")
+    for name in ("web", "scheduler", "worker"):
+        stack.start(name)
     stack.until(lambda: _answers(page.address), "the dashboard")
     page.leave()
     yield page

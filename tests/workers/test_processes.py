@@ -41,7 +41,7 @@ def long_job(stack: Stack) -> int:
 
 
 def test_the_embedded_stack_computes_what_the_library_computes(stack: Stack) -> None:
-    stack.start("up")
+    stack.start_scheduler_and_worker()
     job = stack.submit(30)
     stack.wait_for(STATE.format(job), "succeeded")
     exactly_once(stack, job, 30)
