@@ -40,11 +40,11 @@ FEW = 8
 class Deleted:
     """Deletes jobs before a statement of a request, and brings them back."""
 
-    def __init__(self, app: Flask, file: sqlite3.Connection) -> None:
+    def __init__(self, app: Flask, file: sqlite3.Connection, before: sqlite3.Connection) -> None:
         self.engine = app.extensions["headwise"].database.engine
         self.file = file
-        self.before = sqlite3.connect(":memory:")
-        file.backup(self.before)
+        self.before = before
+        file.backup(before)
         tables = file.execute(
             "SELECT m.name FROM sqlite_master m WHERE m.type = 'table' AND EXISTS "
             "(SELECT 1 FROM pragma_table_info(m.name) WHERE name = 'job_id')"
@@ -82,8 +82,11 @@ def stage(tmp_path: Any) -> Iterator[SimpleNamespace]:
     numbers = filled(database, settings)
     database.close()
     app = new_app(settings)
-    with closing(sqlite3.connect(tmp_path / "headwise.sqlite", isolation_level=None)) as file:
-        deleted = Deleted(app, file)
+    with (
+        closing(sqlite3.connect(tmp_path / "headwise.sqlite", isolation_level=None)) as file,
+        closing(sqlite3.connect(":memory:")) as before,
+    ):
+        deleted = Deleted(app, file, before)
         event.listen(deleted.engine, "before_cursor_execute", deleted.note)
         yield SimpleNamespace(app=app, client=app.test_client(), deleted=deleted, **numbers)
     app.extensions["headwise"].database.close()
