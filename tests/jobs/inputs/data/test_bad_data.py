@@ -216,7 +216,7 @@ LINES = st.binary(max_size=300) | st.lists(
 
 
 @checked(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(suffix=st.sampled_from(SUFFIXES), data=st.data())
 def test_any_file_is_read_or_refused_in_words(
