@@ -112,7 +112,9 @@ def attack(lo: int, hi: int, seed: int, triggers: list[PlannedTrigger]) -> Shard
     probabilities = (0.2, 0.5, 0.3)
     return AttackResult(
         sites=made_up_result(1).sites,
-        examples=tuple(ExampleResult(predicted=n, probabilities=probabilities) for n in gold),
+        examples=tuple(
+            ExampleResult(predicted=n, probabilities=probabilities) for n in gold.tolist()
+        ),
         triggers=tuple(trigger.number for trigger in triggers),
         attention={number: (TriggerToken("tok1", 0, 0.5, "tok1"),) for number in unknown},
         models=(outcome,),

@@ -28,7 +28,7 @@ from jobs.settings import Settings
 from jobs.specs.submission import canonical_json, parse_submission
 from workers.block import Block
 from workers.kinds import COMPUTE
-from workers.worker import Worker
+from workers.worker import Worker, share_interpreter
 
 SPEED = 1_000.0
 """Examples per second."""
@@ -124,6 +124,7 @@ def _worker(url: str, model: Path, device: Device) -> Iterator[Worker]:
             log_level="error",
         )
         configure_logs(settings)
+        share_interpreter()
         worker = Worker(settings, Database(url))
         worker.start()
         try:

@@ -139,6 +139,9 @@ ANNOUNCE_SECONDS = 30.0
 """Seconds after which a shard that no worker claimed is announced again."""
 ANSWER_SECONDS = 5
 """Seconds that a server may take to answer, or to take a message."""
+AT_ONCE: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+"""A broker that is away is reported at once; the second try is for addresses of two brokers. The
+four seconds of kombu's retries would stop a round of the scheduler, which asks again later."""
 MESSAGE_SECONDS = 86_400.0
 """Time for which a wake-up is valid. Workers compare it with their own clock, so it must be far
 longer than clocks are wrong by: otherwise a worker whose clock is ahead would discard every
@@ -170,11 +173,11 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _patience(broker: str) -> dict[str, object]:
-    """Bound every wait for a broker that takes connections and says nothing."""
+    """Bound every wait for a broker that is away, or takes connections and says nothing."""
     if broker.startswith("amqp"):
-        return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+        return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS, **AT_ONCE}
     if broker.startswith("redis"):
-        connecting = {"socket_connect_timeout": 5.0, "socket_keepalive": True}
+        connecting = {"socket_connect_timeout": 5.0, "socket_keepalive": True, **AT_ONCE}
         return {"socket_timeout": ANSWER_SECONDS, **connecting}
     return {}
 
@@ -234,7 +237,7 @@ def reach(app: Celery) -> None:
     with app.connection_for_write() as connection:
         broken = (OperationalError, OSError, *connection.connection_errors)
         try:
-            connection.ensure_connection(max_retries=1, timeout=5)
+            connection.ensure_connection(timeout=5, **AT_ONCE)
         except broken as error:
             raise _silent(error) from error
 

@@ -16,7 +16,7 @@ from db.queue import claims
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 from workers.stop_conditions import StopConditions
-from workers.worker import Worker
+from workers.worker import Worker, share_interpreter
 
 log = structlog.get_logger()
 
@@ -37,6 +37,7 @@ def run_batch(settings: Settings, conditions: StopConditions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         # Nothing more: the handler may interrupt code that holds any lock.
         signal.signal(number, lambda which, _: signals.append(signal.Signals(which).name))
+    share_interpreter()
     worker = Worker(settings)
     # A batch script may end before the worker that it started in the background.
     worker.heartbeat.ends_with_parent = False

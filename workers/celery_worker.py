@@ -185,10 +185,12 @@ class _Child:
 
     def start(self) -> None:
         """Load torch, register the worker, and listen for the parent's shutdown."""
-        from workers.worker import Worker  # imports torch, so only in the child
+        # They import torch, so only in the child.
+        from workers.worker import Worker, share_interpreter
 
         signal.set_wakeup_fd(-1)  # the parent's: a terminal signals both
         configure_logs(self.settings)
+        share_interpreter()
         self._worker = worker = Worker(self.settings)
         worker.start()
         for task in (self._stop_on_shutdown, self._check_periodically):

@@ -168,12 +168,12 @@ def _site_results(job_id: int, numbers: NDArray[np.int64], result: AttributionRe
 def _edges(lease: Lease, result: AttributionResult, keep_text: bool) -> Columns:
     # The cells of an example end where there is no site.
     stored = np.logical_and.accumulate(result.edge_site >= 0, axis=1) & result.ok[:, None]
-    rows, places = np.nonzero(stored)
+    rows, ranks = np.nonzero(stored)
     query, key = result.edge_query[stored], result.edge_key[stored]
     columns: dict[str, NDArray[Any] | list[str | None]] = {
         "job_id": np.full(rows.shape, lease.job_id),
         "example_no": lease.lo + rows,
-        "rank": places + 1,
+        "rank": ranks + 1,
         "site": result.edge_site[stored],
         "head": result.edge_head[stored],
         "query": query,
@@ -184,9 +184,14 @@ def _edges(lease: Lease, result: AttributionResult, keep_text: bool) -> Columns:
     if keep_text:
         owners = [result.examples[row] for row in rows.tolist()]
         for name, tokens in (("query", query), ("key", key)):
-            cells = list(zip(owners, tokens.tolist(), strict=True))
-            columns[f"{name}_token"] = [e.tokens[at] if e.tokens else None for e, at in cells]
-            columns[f"{name}_word"] = [e.word(at) if e.tokens else None for e, at in cells]
+            # No list of pairs: while it is made and collected, no other thread runs.
+            places = tokens.tolist()
+            columns[f"{name}_token"] = [
+                e.tokens[at] if e.tokens else None for e, at in zip(owners, places, strict=True)
+            ]
+            columns[f"{name}_word"] = [
+                e.word(at) if e.tokens else None for e, at in zip(owners, places, strict=True)
+            ]
     return columns
 
 

@@ -18,9 +18,7 @@ def quiet(_line: str) -> None:
     """Say nothing."""
 
 
-def test_every_page_is_measured_on_jobs_of_every_kind(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'scale.sqlite'}")
-    database.migrate()
+def test_every_page_is_measured_on_jobs_of_every_kind(database: Database) -> None:
     big = fill(database, 60, per_shard=30, log=quiet)
     assert big.rows == 60 * HEADS
     jobs = fill_every_kind(database, big, 60, shards=20)
@@ -35,7 +33,6 @@ def test_every_page_is_measured_on_jobs_of_every_kind(tmp_path: Path) -> None:
     ]
     timings = scale_pages.measure(database, jobs, repeats=1)
     assert [timing.name for timing in timings] == [name for name, _ in scale_pages.addresses(jobs)]
-    database.close()
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0)])

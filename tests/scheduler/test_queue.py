@@ -81,7 +81,11 @@ def test_the_broker_answers_a_ping(settings: Settings, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("address", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
-def test_a_broker_that_is_away_is_reported(address: str, tmp_path: Path) -> None:
+def test_a_broker_that_is_away_is_reported_at_once(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler has other things to do than to wait for it."""
+    monkeypatch.setattr("kombu.utils.functional.sleep", lambda _: pytest.fail("it waited"))
     settings = Settings(home=tmp_path, broker_url=address)
     with pytest.raises(UnavailableError, match="broker"):
         wake(make_app(settings), "default")
