@@ -8,27 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from selenium_axe_python import Axe
 
+from tests.browser.axe import VIEWS, emulate, violations
 from tests.browser.page import Page
 from tests.webui.accounts.people import PASSWORD, Lab, open_lab
 from tests.webui.pages.studies.test_studies import finished_study
 from tests.webui.seed_night import seed_night
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-VIEWS = pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
-ONLY: Any = "{resultTypes: ['violations'], preload: false}"
-
-
-def emulate(page: Page, theme: str, width: int) -> None:
-    """Have the browser prefer a theme in a window of a width."""
-    scheme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
-    page.size(width, 1000)
 
 
 def complaints(page: Page, path: str, theme: str, width: int) -> list[str]:
@@ -37,20 +26,6 @@ def complaints(page: Page, path: str, theme: str, width: int) -> list[str]:
     page.open(path)
     page.until(lambda: page.script("return document.readyState") == "complete")
     return violations(page, path)
-
-
-def violations(page: Page, path: str) -> list[str]:
-    """Run every rule of axe-core on the open page: rule, number of elements, the first one."""
-    if "Internal error" in page.driver.title:
-        return [f"{path}: an internal error"]
-    page.driver.set_script_timeout(120)
-    axe = Axe(page.driver)
-    axe.inject()
-    return [
-        f"{path}: {found['id']}, {len(found['nodes'])} times: {found['nodes'][0]['html'][:200]} "
-        f"{found['nodes'][0].get('failureSummary', '')[:200]}"
-        for found in axe.run(options=ONLY)["violations"]
-    ]
 
 
 @VIEWS

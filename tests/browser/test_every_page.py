@@ -14,8 +14,8 @@ import pytest
 from selenium.webdriver.remote.webelement import WebElement
 
 from jobs.settings import load_settings
+from tests.browser.axe import VIEWS, emulate, violations
 from tests.browser.page import Page
-from tests.browser.test_accessibility import VIEWS, emulate, violations
 from tests.helpers.apps import new_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]

@@ -176,8 +176,6 @@ def test_a_message_ends_a_wait_on_the_embedded_broker(
 
 
 def _messages(settings: Settings) -> int:
-    import sqlite3
-
     with closing(sqlite3.connect(settings.home / "broker.sqlite")) as connection:
         return int(connection.execute("SELECT COUNT(*) FROM kombu_message").fetchone()[0])
 
