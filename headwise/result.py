@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from headwise.attribution.cells import interactions
 from headwise.errors import OptionError
 from headwise.figures.sentence import KINDS, SentenceFigure
 from headwise.html import Explanation, Picture, arcs_figure, heat_map, section, words_figure
@@ -24,7 +25,7 @@ from headwise.naming import head_name
 from headwise.replay import Site
 from headwise.segmentation import Segmentation, Span
 from headwise.sentences import words_of_spans
-from headwise.trees import ROOT, TAU, TAU_LAST, Interactions, Tree, build, interactions
+from headwise.trees import ROOT, TAU, TAU_LAST, Interactions, Tree, build
 from headwise.wordpieces import Words, merge_pieces
 
 if TYPE_CHECKING:

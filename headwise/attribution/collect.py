@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwise.attribution.cells import interactions_of_batch
 from headwise.encoding import Encoded
 from headwise.errors import first_line
 from headwise.models.labels import Outputs
 from headwise.options import Options
 from headwise.replay import Site
 from headwise.result import Attribution, Floats, HeadPlace, Ints
-from headwise.trees import Interactions, interactions
+from headwise.trees import Interactions
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteResult:
     """The results for one site of a batch, on the CPU; ``Attribution`` describes the fields.
+
+    ``summed`` alone is where it was computed: of these matrices few cells are kept.
 
     scores, totals, attention_max, attention_mean: [B, H]
     positions: [B, H, 2]
@@ -127,7 +130,7 @@ def summarize(
         edge_value=values.cpu(),
         edge_attention=shown.flatten(1).gather(1, cell).float().cpu(),
         edge_cell=torch.stack([cell // (n * n), cell // n % n, cell % n], -1).cpu(),
-        summed=attr.sum(1).float().cpu(),
+        summed=attr.sum(1).float(),
         matrix=attr.float().cpu() if options.matrices else None,
         by_head_and_key=attr.sum(2).float().cpu() if options.head_token_attribution else None,
         attention=attention.index_select(1, kept).float().cpu(),
@@ -238,9 +241,11 @@ class Collector:
         self._arrays["probabilities"][examples] = probabilities.cpu()[good].numpy()
         self._add_columns(examples, good, results)
         self._add_edges(examples, good, results)
+        cells = self._cells(batch, results)
         for row, example in enumerate(batch):
             if finite[:, row].all():
                 self._add_example(example, row, results)
+                self._interactions[example] = cells[row]
             else:
                 first = int(finite[:, row].int().argmin())
                 part = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
@@ -283,12 +288,16 @@ class Collector:
             found = column.gather(1, order).numpy()
             self._arrays[f"edge_{name}"][examples[row], place] = found[row, place]
 
+    def _cells(self, batch: Sequence[int], results: Sequence[SiteResult]) -> list[Interactions]:
+        """The cells for the trees of a batch."""
+        summed = [result.summed for result in results]
+        lengths = torch.tensor([len(self._encoded[example].ids) for example in batch])
+        return interactions_of_batch(summed, lengths.to(summed[0].device), self._sites)
+
     def _add_example(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
-        """Add what depends on the length of the text: tokens, cells for its tree, matrices."""
+        """Add what depends on the length of the text: tokens, matrices."""
         n = len(self._encoded[example].ids)
         self._tokens[example] = torch.stack([r.by_key[row, :n] for r in results]).numpy()
-        summed = torch.stack([result.summed[row, :n, :n] for result in results])
-        self._interactions[example] = interactions(summed.numpy(), self._sites)
         self._matrices[example] = self._stacked([r.matrix for r in results], row, n)
         self._by_head[example] = self._stacked([r.by_head_and_key for r in results], row, n)
         self._attention[example] = self._of_heads([r.attention for r in results], row, n)

@@ -1,7 +1,7 @@
 """Attribution trees, built from arrays and drawn as SVG; NumPy alone, without torch."""
 
 from headwise.trees.build import TAU, TAU_LAST, build
-from headwise.trees.cells import FLOOR, Interactions, SiteCells, interactions
+from headwise.trees.cells import FLOOR, Interactions, SiteCells
 from headwise.trees.nodes import Node
 from headwise.trees.tree import ROOT, RULES, Tree
 
@@ -16,5 +16,4 @@ __all__ = [
     "SiteCells",
     "Tree",
     "build",
-    "interactions",
 ]

@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from sqlalchemy import update
 
 from db import schema
-from headwise.trees import interactions
+from headwise.attribution.cells import interactions
 from jobs.settings import load_settings
 from tests.browser.page import Page
 from tests.helpers.pruning_jobs import plan, run, submitted

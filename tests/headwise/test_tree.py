@@ -7,8 +7,9 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import headwise
+from headwise.attribution.cells import interactions
 from headwise.errors import OptionError
-from headwise.trees import build, interactions
+from headwise.trees import build
 from tests.helpers.classifiers import random_inputs, tiny
 
 

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from db.database import Database
-from headwise.trees import interactions
+from headwise.attribution.cells import interactions
 from jobs.settings import Settings, load_settings
 from tests.helpers.apps import new_app
 from tests.helpers.attack_jobs import attack_spec, finished_attack

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from headwise.trees import Node, Tree, build, interactions
+from headwise.attribution.cells import interactions
+from headwise.trees import Node, Tree, build
 from tests.helpers.trees import KNOWN, THREE, TOKENS
 
 SVG = "{http://www.w3.org/2000/svg}"

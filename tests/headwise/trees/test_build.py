@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwise.trees import Interactions, Tree, build, interactions
-from headwise.trees.cells import _rounded
+from headwise.attribution.cells import interactions
+from headwise.trees import Interactions, Tree, build
 from tests.helpers.trees import KNOWN, THREE, TOKENS, Place, matrices
 
 
@@ -109,20 +109,6 @@ def test_decoders_and_cross_attention() -> None:
     ], "tau_last holds for both sites of the last layer; (4, 4) of cross-attention is an edge"
 
 
-def test_what_is_kept_is_bounded() -> None:
-    values = np.random.default_rng(0).random((3, 40, 40))
-    found = interactions(values, THREE)
-    for site in found.sites:
-        assert len([cell for cell in site.cells if cell[0] != found.classifier]) <= 160
-        assert len([cell for cell in site.cells if cell[0] == found.classifier]) >= 30
-        assert len(site.cells) < 200
-    few = values**20
-    kept = interactions(few, THREE).sites[0]
-    assert 0 < len(kept.cells) < 160
-    assert min(cell[2] for cell in kept.cells) > 0.19 * kept.largest
-    assert Interactions.from_json(found.to_json()) == found
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -193,15 +179,3 @@ def _nobody_is_missing(tree: Tree, found: Interactions, values: np.ndarray, tau:
             capped = len(found.sites[site].cells) >= 4 * len(matrix) and query != found.classifier
             for key in () if capped else absent:
                 assert matrix[query, key] <= max(threshold, 0) + 1e-9
-
-
-def test_values_have_five_significant_digits() -> None:
-    """As Python prints them, bit by bit where attributions are, else to the last bits."""
-    generator = np.random.default_rng(0)
-    signs = generator.choice([-1, 1], 2000)
-    values = (signs * 10 ** generator.uniform(-38, 38, 2000)).astype(np.float32)
-    rounded = _rounded(np.append(values, 0))
-    expected = [float(f"{float(value):.5g}") for value in values] + [0]
-    np.testing.assert_allclose(rounded, expected, rtol=1e-15)
-    usual = (np.abs(values) > 1e-15) & (np.abs(values) < 1e5)
-    assert rounded[:-1][usual].tolist() == np.array(expected[:-1])[usual].tolist()

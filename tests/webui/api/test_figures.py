@@ -18,9 +18,9 @@ from db import schema
 from db.database import Database
 from db.reads import results
 from db.results import rankings
+from headwise.attribution.cells import interactions
 from headwise.figures import FORMS, VegaFigure
 from headwise.figures.sentence import KINDS, SentenceFigure
-from headwise.trees import interactions
 from jobs.errors import UnavailableError
 from scheduler.figures.examples import FIGURES
 from tests.helpers.attack_jobs import attack_spec, finished_attack, source_job

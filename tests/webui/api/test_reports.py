@@ -20,7 +20,7 @@ from pypdf import PdfReader
 from db.database import Database
 from db.reads.results import list_sites
 from db.reads.telling import telling_examples
-from headwise.trees import interactions
+from headwise.attribution.cells import interactions
 from jobs.errors import InputError, UnavailableError
 from jobs.formatting import number, percent
 from jobs.settings import Settings

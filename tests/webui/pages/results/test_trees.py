@@ -16,7 +16,8 @@ from sqlalchemy import update
 
 from db import schema
 from db.database import Database
-from headwise.trees import Node, Tree, interactions
+from headwise.attribution.cells import interactions
+from headwise.trees import Node, Tree
 from tests.helpers.statements import queries
 from tests.helpers.trees import KNOWN, THREE
 
