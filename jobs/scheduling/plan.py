@@ -20,7 +20,7 @@ MAX_RANGES = 64
 MIN_BLOCK, MAX_BLOCK = 8, 256
 LEAST_BLOCKS = 8
 """Even small jobs have about this many blocks, so that several workers can share them."""
-BLOCK_SECONDS = 60.0
+BLOCK_SECONDS = 64.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +80,14 @@ def block_size(examples: int, seconds_per_example: float, layers: int | None) ->
 def _block_of(example: int, block: int) -> tuple[int, int]:
     """Return [lo, hi) of the block that an example is in.
 
-    The first examples of a job are in smaller blocks, of MIN_BLOCK and then of twice as many each
-    time, so that its first results come soon.
+    The first MIN_BLOCK examples of a job are a block of their own, so that its first results come
+    soon.
     """
     if example >= block:
         lo = example // block * block
         return lo, lo + block
-    lo = 0 if example < MIN_BLOCK else 1 << (example.bit_length() - 1)
-    return lo, min(block, max(MIN_BLOCK, 2 * lo))
+    first = min(MIN_BLOCK, block)
+    return (0, first) if example < first else (first, block)
 
 
 def block_start(example: int, block: int) -> int:
@@ -119,14 +119,14 @@ def halves(lo: int, hi: int, block: int) -> int:
 def take(*, left: int, block: int, pace: float | None, seconds: float, workers: int) -> int:
     """Return how many examples of a job a worker takes, in multiples of its block size.
 
-    As many as it computes in `seconds`, but at most half of its fair share of what is left, so that
-    shards become smaller towards the end and all workers finish at about the same time (guided
-    self-scheduling, Polychronopoulos and Kuck 1987). One block while its pace, in seconds per
-    example, is unknown.
+    As many as it computes in `seconds`, but of several workers at most half of its fair share of
+    what is left, so that shards become smaller towards the end and all finish at about the same
+    time (guided self-scheduling, Polychronopoulos and Kuck 1987). One block while its pace, in
+    seconds per example, is unknown.
     """
     by_time = seconds / max(pace, 1e-9) if pace else block
-    fair = left / (2 * max(1, workers))
-    return block * max(1, int(min(by_time, fair, MAX_SHARD_EXAMPLES) / block))
+    fair = left // (2 * workers * block) if workers > 1 else math.ceil(left / block)
+    return block * max(1, min(int(min(by_time, MAX_SHARD_EXAMPLES) / block), fair))
 
 
 def taken_end(lo: int, count: int, block: int) -> int:

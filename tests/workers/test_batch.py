@@ -85,9 +85,8 @@ def test_a_signal_hands_the_shard_back(tmp_path: Path, number: signal.Signals) -
         stack.wait_for(f"{LEASED} AND progress > 0 AND shard > 0", 1, 240)  # the first is soon done
         worker.send_signal(number)
         assert worker.wait(timeout=240) == 0
-        assert stack.rows("SELECT error FROM attempts WHERE shard > 0") == [
-            (f"handed back: {number.name}",)
-        ]
+        ((error,),) = stack.rows("SELECT error FROM attempts WHERE shard > 0")
+        assert error.removeprefix("handed back: ") == number.name, "with or without a whole block"
         assert stack.rows(TROUBLE) == [(0, 0)]
         assert stack.rows(LEASED) == [(0,)]
         assert stack.rows(STATE.format(job)) == [("running",)]
