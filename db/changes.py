@@ -22,7 +22,7 @@ LISTEN_SECONDS = 0.25
 class Changes(Protocol):
     """Changes that a loop has not seen yet."""
 
-    def wait(self, seconds: float, stop: threading.Event) -> None:
+    def wait(self, seconds: float, stop: threading.Event) -> object:
         """Return at the next change or the end of the time, or when `stop` is set.
 
         A change since the last return counts, and the first call returns at once: nobody has
@@ -49,14 +49,15 @@ class FileChanges:
         self._connection: sqlite3.Connection | None = None
         self._count: int | None = None
 
-    def wait(self, seconds: float, stop: threading.Event) -> None:
-        """See `Changes`."""
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        """See `Changes`; return whether anything has changed."""
         deadline = time.monotonic() + seconds
         changed = self._replaced() | self._written()  # both, whatever the first says
         while not changed and (left := deadline - time.monotonic()) > 0:
             if stop.wait(min(left, LOOK_SECONDS)):
-                return
+                return False
             changed = self._written()
+        return changed
 
     def close(self) -> None:
         """See `Changes`."""

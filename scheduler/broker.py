@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,8 +29,11 @@ from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
 BROKER = "Broker"
-POLL_SECONDS = 0.25
-"""Longest time between two polls for a message of a queue in whose file nothing changes."""
+WAIT_SECONDS = 0.25
+"""Longest time for which nobody looks whether the process is to stop."""
+POLL_SECONDS = 5.0
+"""Longest time between two polls for a message of a queue in whose file nothing changes: none can
+have come, so it is for faults alone."""
 
 
 class EmbeddedChannel(Channel):
@@ -101,12 +105,23 @@ class EmbeddedBroker(Transport):
         super().__init__(client, **options)  # type: ignore[no-untyped-call]
         self._changes = FileChanges(str(_file(client.hostname)))
         self._never = threading.Event()
+        self._empty_until = 0.0
+        """Time until which no message is there, unless the file changes."""
 
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
         """Deliver a message; raises TimeoutError if none arrives in time."""
         if timeout != 0:
-            self._changes.wait(min(timeout or POLL_SECONDS, POLL_SECONDS), self._never)
-        super().drain_events(connection, 0.0, **options)  # type: ignore[no-untyped-call]
+            changed = self._changes.wait(min(timeout or WAIT_SECONDS, WAIT_SECONDS), self._never)
+            if not changed and time.monotonic() < self._empty_until:
+                raise TimeoutError
+        self._empty_until = 0.0
+        try:
+            super().drain_events(connection, 0.0, **options)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            # A channel that must not take another message yet has not looked.
+            if all(channel.qos.can_consume() for channel in self.channels):
+                self._empty_until = time.monotonic() + POLL_SECONDS
+            raise
 
     def close_connection(self, connection: Any) -> None:
         """Close the channels, and the look at the file."""

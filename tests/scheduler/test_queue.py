@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -16,7 +17,7 @@ from sqlalchemy import event
 from db.changes import FileChanges
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
-from scheduler.broker import POLL_SECONDS, delete_delivered, make_app, ping, wake
+from scheduler.broker import WAIT_SECONDS, EmbeddedChannel, delete_delivered, make_app, ping, wake
 from tests.helpers.stack import Stack, exactly_once
 
 
@@ -150,13 +151,14 @@ def test_waiting_on_the_embedded_broker_ends_after_one_look(
         pytest.raises(TimeoutError),
     ):
         connection.drain_events(timeout=600)
-    assert waits == [POLL_SECONDS]
+    assert waits == [WAIT_SECONDS]
 
 
 def test_a_message_ends_a_wait_on_the_embedded_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.broker.POLL_SECONDS", 600.0)
+    for name in ("WAIT_SECONDS", "POLL_SECONDS"):
+        monkeypatch.setattr(f"scheduler.broker.{name}", 600.0)
     app, looked = make_app(Settings(home=tmp_path)), threading.Event()
     with app.connection_for_read() as connection, connection.SimpleQueue("default") as queue:
 
@@ -173,6 +175,40 @@ def test_a_message_ends_a_wait_on_the_embedded_broker(
         wake(app, "default")
         taking.join(30)
         assert len(queue.buffer) == 1
+
+
+def test_a_broker_whose_file_does_not_change_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But every message is delivered, those included that came at once."""
+    asked: list[str] = []
+    get = EmbeddedChannel._get
+
+    def counted(self: EmbeddedChannel, queue: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(queue)
+        return get(self, queue, *arguments, **options)
+
+    monkeypatch.setattr("scheduler.broker.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(EmbeddedChannel, "_get", counted)
+    app = make_app(Settings(home=tmp_path))
+    with app.connection_for_read() as connection, connection.SimpleQueue("default") as queue:
+        queue.consumer.consume()
+
+        def waiting(times: int) -> int:
+            """Number of polls in so many waits."""
+            before = len(asked)
+            for _ in range(times):
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=1)
+            return len(asked) - before
+
+        waiting(3)
+        assert waiting(5) == 0
+        for _ in range(3):
+            wake(app, "default")
+        assert waiting(5) >= 3
+        assert len(queue.buffer) == 3
+        assert waiting(5) == 0
 
 
 def _messages(settings: Settings) -> int:
