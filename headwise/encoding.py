@@ -108,12 +108,16 @@ def _tokenized(
     index: int, tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], limit: int | None
 ) -> tuple[BatchEncoding, bool]:
     """The tokens of a text, and whether they were truncated to the limit."""
+    truncation = {"truncation": "longest_first", "max_length": limit}
     try:
+        if tokenizer.is_fast and limit is not None:
+            whole = tokenizer(*parts, **truncation)
+            return whole, bool(whole.encodings[0].overflowing)
         # verbose=False: no warning about a length that is truncated below.
         whole = tokenizer(*parts, verbose=False)
         if limit is None or len(whole["input_ids"]) <= limit:
             return whole, False
-        return tokenizer(*parts, truncation="longest_first", max_length=limit), True
+        return tokenizer(*parts, **truncation), True
     except FAILURES as error:
         raise TokenizerError(
             f"the tokenizer ({type(tokenizer).__name__}) cannot read texts[{index}]: "

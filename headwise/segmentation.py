@@ -86,7 +86,8 @@ def segment(
     spans: the characters of each token as the tokenizer reports them, None for special tokens
     word_ids: the tokenizer's numbers of words
     """
-    whole = _with_marks(spans, texts)
+    plain = all(text.isascii() for text in texts)  # without marks
+    whole = tuple(spans) if plain else _with_marks(spans, texts)
     index: list[int] = []
     word: Span | None = None
     number: int | None = None
@@ -120,9 +121,11 @@ def _begins(text: str, word: Span, span: Span, *, other: bool) -> bool:
         return bool(own.strip()) and any(character in _BREAKS for character in before)
     first = span.start + len(own) - len(own.lstrip())
     between = text[word.start + len(before.rstrip()) : first]
-    if first == span.end or any(character.isspace() for character in between):
+    if first == span.end or (between and between.split() != [between]):
         return True
     last, next_ = before.rstrip()[-1], text[first]
+    if last.isascii() and next_.isascii():
+        return other
     if is_mark(next_) or last == _JOINER:
         return False
     if is_unspaced(last) or is_unspaced(next_):
