@@ -11,8 +11,11 @@ in memory grows with the budget alike, and so does the peak.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,7 +35,10 @@ from headwise.precision import LoweredReplay, arithmetic
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import attend, handling
 
-BatchWork = Callable[[Replay, Sequence[int], Tick], None]
+HostWork = Callable[[], None]
+"""The part of a batch that needs no device, when the device has done its own."""
+
+BatchWork = Callable[[Replay, Sequence[int], Tick], HostWork | None]
 """(replay, batch, tick): does the examples of a batch, and calls tick after each pass."""
 
 Failure = Callable[[int, Exception], None]
@@ -116,7 +122,7 @@ class PreparedModel:
                     waiting.extend(halves(batch))
                     continue
                 try:
-                    work(replay, batch, guarded)
+                    left = work(replay, batch, guarded)
                 except (*FAILURES, MemoryError) as error:
                     if any(error is one for one in ended):
                         raise
@@ -125,14 +131,17 @@ class PreparedModel:
                         continue
                     failed.append((batch[0], error))
                 else:
-                    finished.update(batch)
+                    host.finish(batch, left)
+                tick()
+            if host.wait():
                 tick()
 
         parallel = cpu_parallel.parallel_batches(self.replay.device)
         guarded = _keeping_errors(tick, ended)
         self._fit(kind, encoded, lambda batch: work(self.replay, batch, guarded), parallel, ended)
         waiting = batches(encoded, self.budget, parallel)
-        cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
+        with Host(finished, beside=parallel == 1) as host:
+            cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
 
     def _tried_again(self, error: Exception, examples: Sequence[Encoded]) -> bool:
         """Tell whether a batch is tried in halves, or its one example fails.
@@ -160,7 +169,7 @@ class PreparedModel:
         self,
         kind: str,
         encoded: Sequence[Encoded],
-        work: Callable[[Sequence[int]], None],
+        work: Callable[[Sequence[int]], object],
         parallel: int,
         ended: Sequence[BaseException],
     ) -> None:
@@ -191,6 +200,52 @@ class PreparedModel:
             return
         budget.measured[measured] = n
         budget.fit(_SHARE * room / parallel * tokens / max(1, peak.bytes))
+
+
+class Host:
+    """The host's part of batches, when the device has done its own; a context.
+
+    finished: examples whose batches are done; it adds those that it finishes
+    beside: in a thread, while the device computes the next batch; otherwise at once
+    """
+
+    def __init__(self, finished: set[int], *, beside: bool) -> None:
+        self._finished = finished
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="collecting") if beside else None
+        self._last: tuple[Sequence[int], Future[None]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._thread is not None:
+            with self._thread:
+                self.wait()
+
+    def finish(self, batch: Sequence[int], left: HostWork | None) -> None:
+        """Do what is left of a batch; one batch waits at most, so that memory is bounded."""
+        self.wait()
+        if left is not None and self._thread is not None:
+            self._last = batch, self._thread.submit(left)
+            return
+        if left is not None:
+            left()
+        self._finished.update(batch)
+
+    def wait(self) -> bool:
+        """Wait for what is being done; False if nothing was."""
+        last, self._last = self._last, None
+        if last is None:
+            return False
+        batch, done = last
+        done.result()
+        self._finished.update(batch)
+        return True
 
 
 def _keeping_errors(tick: Tick, errors: list[BaseException]) -> Tick:

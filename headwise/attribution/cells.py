@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,59 +31,123 @@ from headwise.trees.cells import (
 def interactions(
     summed: NDArray[np.floating], sites: Sequence[SiteLike], floor: float = FLOOR
 ) -> Interactions:
-    """Select the strongest cells of one example, as ``interactions_of_batch`` does.
+    """Select the strongest cells of one example, as ``BatchCells`` does.
 
     summed: Attr summed over heads, floating point [S, n, n], rows are queries
     """
     matrices = [torch.from_numpy(matrix)[None] for matrix in summed]
     lengths = torch.tensor([summed.shape[-1]])
-    (found,) = interactions_of_batch(matrices, lengths, sites, floor)
+    (found,) = BatchCells.select(matrices, lengths, sites, floor).interactions()
     return found
 
 
-def interactions_of_batch(
-    summed: Sequence[Tensor], lengths: Tensor, sites: Sequence[SiteLike], floor: float = FLOOR
-) -> list[Interactions]:
-    """Select the strongest cells of each example of a batch.
+@dataclass(frozen=True, kw_only=True)
+class SiteCandidates:
+    """Cells of one site of a batch, among which those that are kept are.
 
-    summed: per site, Attr summed over heads, floating point [B, n, n]; rows are queries
-    lengths: number of tokens of each example, int [B]
-    floor: keep cells above this share of the maximum of their site; in the last layer, all
-        positive ones
-
-    Each site keeps its MAX_CELLS * n strongest cells and all of the token that the classifier
-    reads, rounded to five significant digits.
+    examples, queries, keys: the places of K cells, int [K]; by example
+    values: floating point [K]
     """
-    real = torch.arange(summed[0].shape[-1], device=lengths.device) < lengths[:, None]
-    values = [torch.nan_to_num(matrix) for matrix in summed]
-    classifier = values[-1].abs().sum(2).argmax(1)
-    shown = values if real.all() else [_masked(matrix, real) for matrix in values]
-    rows = [matrix.amax(2) for matrix in shown]
-    largest, other = _largest(torch.stack(rows), classifier)
-    for matrix, site in zip(values, sites, strict=True):
-        if site.attention_type != "cross":
-            matrix.diagonal(dim1=1, dim2=2).zero_()
-    outgoing = _outgoing(values, sites, classifier)
-    floors = [0 if is_last(site, sites) else floor for site in sites]
-    cells = [
-        _strongest(*of_site, lengths.tolist(), classifier.tolist())
-        for of_site in zip(values, rows, _limits(largest, other, floors), strict=True)
-    ]
-    return [
-        Interactions(
-            length=length,
-            classifier=reads,
-            outgoing=root,
+
+    examples: NDArray[np.integer]
+    queries: NDArray[np.integer]
+    keys: NDArray[np.integer]
+    values: NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchCells:
+    """The cells of a batch of B examples that are above the floor of their site, on the host.
+
+    lengths, classifier, outgoing: as in ``Interactions``, of each example
+    largest, other: the largest cell of each site, and the same without the classifier token's row,
+        rounded, [S, B]
+    """
+
+    lengths: Sequence[int]
+    classifier: Sequence[int]
+    outgoing: Sequence[int]
+    floor: float
+    largest: NDArray[np.float64]
+    other: NDArray[np.float64]
+    sites: Sequence[SiteCandidates]
+
+    @classmethod
+    def select(
+        cls,
+        summed: Sequence[Tensor],
+        lengths: Tensor,
+        sites: Sequence[SiteLike],
+        floor: float = FLOOR,
+    ) -> Self:
+        """Select them on the device of the matrices.
+
+        summed: per site, Attr summed over heads, floating point [B, n, n]; rows are queries
+        lengths: number of tokens of each example, int [B]
+        floor: keep cells above this share of the maximum of their site; in the last layer, all
+            positive ones
+        """
+        real = torch.arange(summed[0].shape[-1], device=lengths.device) < lengths[:, None]
+        values = [torch.nan_to_num(matrix) for matrix in summed]
+        classifier = values[-1].abs().sum(2).argmax(1)
+        shown = values if real.all() else [_masked(matrix, real) for matrix in values]
+        rows = [matrix.amax(2) for matrix in shown]
+        largest, other = _largest(torch.stack(rows), classifier)
+        for matrix, site in zip(values, sites, strict=True):
+            if site.attention_type != "cross":
+                matrix.diagonal(dim1=1, dim2=2).zero_()
+        floors = [0 if is_last(site, sites) else floor for site in sites]
+        limits = _limits(largest, other, floors)
+        return cls(
+            lengths=lengths.tolist(),
+            classifier=classifier.tolist(),
+            outgoing=_outgoing(values, sites, classifier).tolist(),
             floor=floor,
-            sites=tuple(
-                SiteCells(largest=whole[example], largest_other=rest[example], cells=kept[example])
-                for whole, rest, kept in zip(largest.tolist(), other.tolist(), cells, strict=True)
-            ),
+            largest=largest,
+            other=other,
+            sites=[_candidates(*site) for site in zip(values, rows, limits, strict=True)],
         )
-        for example, (length, reads, root) in enumerate(
-            zip(lengths.tolist(), classifier.tolist(), outgoing.tolist(), strict=True)
-        )
-    ]
+
+    def interactions(self) -> list[Interactions]:
+        """Return what is kept of each example.
+
+        Each site keeps its MAX_CELLS * n strongest cells and all of the token that the classifier
+        reads, rounded to five significant digits.
+        """
+        cells = [self._strongest(site) for site in self.sites]
+        columns = (self.largest.T.tolist(), self.other.T.tolist(), zip(*cells, strict=True))
+        by_example = [zip(*one, strict=True) for one in zip(*columns, strict=True)]
+        return [
+            Interactions(
+                length=length,
+                classifier=self.classifier[example],
+                outgoing=self.outgoing[example],
+                floor=self.floor,
+                sites=tuple(
+                    SiteCells(largest=top, largest_other=other, cells=kept)
+                    for top, other, kept in of_example
+                ),
+            )
+            for example, (length, of_example) in enumerate(
+                zip(self.lengths, by_example, strict=True)
+            )
+        ]
+
+    def _strongest(self, found: SiteCandidates) -> list[tuple[tuple[int, int, float], ...]]:
+        """The cells of one site that are kept of each example, strongest first."""
+        ends = np.searchsorted(found.examples, np.arange(len(self.lengths) + 1)).tolist()
+        order = [
+            a + _order(found.values[a:b], found.queries[a:b] == reads, MAX_CELLS * length)
+            for (a, b), length, reads in zip(
+                pairwise(ends), self.lengths, self.classifier, strict=True
+            )
+        ]
+        taken, ends = np.concatenate(order), np.cumsum([0, *map(len, order)]).tolist()
+        columns = (found.queries, found.keys, _rounded(found.values))
+        kept = [column[taken].tolist() for column in columns]
+        return [
+            tuple(zip(*(column[a:b] for column in kept), strict=True)) for a, b in pairwise(ends)
+        ]
 
 
 def _masked(matrix: Tensor, real: Tensor) -> Tensor:
@@ -110,20 +175,14 @@ def _outgoing(flat: Sequence[Tensor], sites: Sequence[SiteLike], classifier: Ten
 def _limits(
     largest: NDArray[np.float64], other: NDArray[np.float64], floors: Sequence[float]
 ) -> NDArray[np.float64]:
-    """What a cell must be above, [S, B]: a share of the smaller positive maximum."""
+    """The limit that a cell must be above, [S, B]: a share of the smaller positive maximum."""
     tops = np.stack([largest, other])
     smaller = np.where(tops > 0, tops, math.inf).min(0)
     return np.asarray(floors)[:, None] * np.where(smaller < math.inf, smaller, 0)
 
 
-def _strongest(
-    flat: Tensor,
-    rows: Tensor,
-    limits: NDArray[np.float64],
-    lengths: Sequence[int],
-    classifier: Sequence[int],
-) -> list[tuple[tuple[int, int, float], ...]]:
-    """The cells of one site that are kept of each example, strongest first.
+def _candidates(flat: Tensor, rows: Tensor, limits: NDArray[np.float64]) -> SiteCandidates:
+    """The cells of one site above the limit of their example.
 
     flat: [B, n, n], with zeros for padding
     rows: at least the largest cell of each row, [B, n]: most rows have none that is kept
@@ -132,16 +191,10 @@ def _strongest(
     example, query = (rows > limit[:, None]).nonzero(as_tuple=True)
     found = flat[example, query]
     row, key = (found > limit[example, None]).nonzero(as_tuple=True)
-    values = found[row, key].cpu().numpy()
-    examples, queries, keys = torch.stack([example[row], query[row], key]).cpu().numpy()
-    ends = np.searchsorted(examples, np.arange(len(lengths) + 1)).tolist()
-    order = [
-        a + _order(values[a:b], queries[a:b] == reads, MAX_CELLS * length)
-        for (a, b), length, reads in zip(pairwise(ends), lengths, classifier, strict=True)
-    ]
-    taken, ends = np.concatenate(order), np.cumsum([0, *map(len, order)]).tolist()
-    kept = [column[taken].tolist() for column in (queries, keys, _rounded(values))]
-    return [tuple(zip(*(column[a:b] for column in kept), strict=True)) for a, b in pairwise(ends)]
+    places = torch.stack([example[row], query[row], key]).cpu().numpy()
+    return SiteCandidates(
+        examples=places[0], queries=places[1], keys=places[2], values=found[row, key].cpu().numpy()
+    )
 
 
 def _order(

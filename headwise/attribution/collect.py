@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwise.attribution.cells import interactions_of_batch
+from headwise.attribution.cells import BatchCells
 from headwise.encoding import Encoded
 from headwise.errors import first_line
 from headwise.models.labels import Outputs
@@ -222,13 +222,14 @@ class Collector:
         self,
         batch: Sequence[int],
         results: Sequence[SiteResult],
+        cells: BatchCells,
         probabilities: Tensor,
         predicted: Tensor,
         target: Tensor,
     ) -> None:
         """Add one batch.
 
-        batch: indices of its examples; results: per site
+        batch: indices of its examples; results: per site; cells: of all sites
         probabilities: [B, C]; predicted, target: int [B]
         """
         numbers, known = np.asarray(batch), probabilities.isfinite().all(1).cpu()
@@ -241,11 +242,11 @@ class Collector:
         self._arrays["probabilities"][examples] = probabilities.cpu()[good].numpy()
         self._add_columns(examples, good, results)
         self._add_edges(examples, good, results)
-        cells = self._cells(batch, results)
+        kept = cells.interactions()
         for row, example in enumerate(batch):
             if finite[:, row].all():
                 self._add_example(example, row, results)
-                self._interactions[example] = cells[row]
+                self._interactions[example] = kept[row]
             else:
                 first = int(finite[:, row].int().argmin())
                 part = f"gradient at {self._sites[first - 1].name}" if first else "model's output"
@@ -287,12 +288,6 @@ class Collector:
         for name, column in columns.items():
             found = column.gather(1, order).numpy()
             self._arrays[f"edge_{name}"][examples[row], place] = found[row, place]
-
-    def _cells(self, batch: Sequence[int], results: Sequence[SiteResult]) -> list[Interactions]:
-        """The cells for the trees of a batch."""
-        summed = [result.summed for result in results]
-        lengths = torch.tensor([len(self._encoded[example].ids) for example in batch])
-        return interactions_of_batch(summed, lengths.to(summed[0].device), self._sites)
 
     def _add_example(self, example: int, row: int, results: Sequence[SiteResult]) -> None:
         """Add what depends on the length of the text: tokens, matrices."""

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attribution.batches import prepared
+from headwise.attribution.batches import HostWork, prepared
+from headwise.attribution.cells import BatchCells
 from headwise.attribution.collect import Collector, SiteResult, heads_of, summarize
 from headwise.attribution.cpu_parallel import Tick
 from headwise.attribution.evaluator import Evaluator, TokenBudget
@@ -82,6 +84,19 @@ def attribute_encoded(
     return _run(model, from_arrays(inputs), checked)
 
 
+@takes_options
+def attribute_tokenized(
+    model: PreTrainedModel, encoded: Sequence[Encoded], **options: Unpack[Arguments]
+) -> Attribution:
+    """Attribute texts that ``headwise.encoding.encode`` gave; otherwise like ``attribute``.
+
+    For those who tokenize the next texts while these are computed.
+
+    options: see ``Options``
+    """
+    return _run(model, encoded, Options(**options))
+
+
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
     targets = Targets.of(
         model, len(encoded), target=options.target, output=options.output, gold=options.gold
@@ -119,8 +134,8 @@ class _Call:
     whole: Sequence[HeadPlace]
     collector: Collector
 
-    def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> None:
-        """Attribute all sites of one batch, and collect the results when they are complete."""
+    def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> HostWork:
+        """Attribute all sites of one batch; the host collects the results."""
         options, function = self.options, self.targets.function
         inputs = pad([self.encoded[e] for e in batch], pad_id(replay.model), replay.device)
         differentiate = needs_ends(options)
@@ -154,5 +169,7 @@ class _Call:
             values = method(site, attention)
             whole = heads_of(self.whole, site)
             results.append(summarize(values, attention, lengths, options, whole))
-        probabilities = function.probabilities(recording.logits.detach())
-        self.collector.add(batch, results, probabilities, predicted, target)
+        cells = BatchCells.select([result.summed for result in results], lengths, replay.sites)
+        probabilities = function.probabilities(recording.logits.detach()).cpu()
+        add = self.collector.add
+        return partial(add, batch, results, cells, probabilities, predicted.cpu(), target.cpu())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from headwise.attribution.cells import _rounded, interactions, interactions_of_batch
+from headwise.attribution.cells import BatchCells, _rounded, interactions
 from headwise.trees import Interactions
 from headwise.trees.cells import FLOOR, MAX_CELLS, is_last
 from tests.helpers.trees import THREE, Place
@@ -31,9 +31,8 @@ def test_a_batch_keeps_what_the_definition_keeps(sites: Sequence[Place], seed: i
     values[1, 0, 0, 0] = (np.nan, 1)[seed % 5 > 0]
     for example, length in enumerate(lengths):
         values[:, example, length:] = values[:, example, :, length:] = 0
-    found = interactions_of_batch(
-        [torch.from_numpy(site) for site in values], torch.tensor(lengths), sites
-    )
+    matrices = [torch.from_numpy(site) for site in values]
+    found = BatchCells.select(matrices, torch.tensor(lengths), sites).interactions()
     for example, n in enumerate(lengths):
         own = np.nan_to_num(values[:, example, :n, :n])
         classifier = int(np.abs(own[-1]).sum(1).argmax())
