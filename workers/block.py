@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from db.results.commit import ShardInput
 from headwise import LoadedModel, Site
@@ -35,6 +35,8 @@ class Block(Generic[S]):
     """For functions of `headwise` that take it: what they have finished survives a stop. Without
     it, a stopped block is computed again from its beginning, and counts as progress when it is
     done."""
+    prepared: Callable[[], Any] = lambda: None
+    """Gives what the kind's `prepare` gave for this block, and raises what it raised."""
     kept: frozenset[int] = frozenset()
     """Places in the block of the examples that earlier attempts have finished."""
 
@@ -53,14 +55,19 @@ class Block(Generic[S]):
     @property
     def inputs(self) -> list[str] | list[tuple[str, str]]:
         """The texts, as pairs where the specification has two columns."""
-        if len(self.spec.data.text_columns) == 2:
-            return [(a, b or "") for a, b in self.shard.texts]
-        return [a for a, _ in self.shard.texts]
+        return inputs(self.spec, self.shard)
 
     @property
     def gold(self) -> list[int]:
         """Gold labels; 0 where there is none, which kinds that need labels refuse at submission."""
         return [0 if label is None else label for label in self.shard.gold]
+
+
+def inputs(spec: JobSpec, shard: ShardInput) -> list[str] | list[tuple[str, str]]:
+    """Return the texts of some examples, as pairs where the specification has two columns."""
+    if len(spec.data.text_columns) == 2:
+        return [(a, b or "") for a, b in shard.texts]
+    return [a for a, _ in shard.texts]
 
 
 def site_infos(sites: Sequence[Site]) -> tuple[SiteInfo, ...]:

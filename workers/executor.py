@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from db.queue.claims import Claim
 from db.results.commit import ShardInput
@@ -15,14 +15,17 @@ from headwise.options import Partial
 from jobs.errors import UnavailableError
 from jobs.outcome import Completed, PartialBlock, Stage, StopReason
 from jobs.results.base import ShardResult
-from jobs.scheduling.plan import blocks
+from jobs.scheduling.plan import block_end, blocks
 from jobs.specs.base import JobSpec
 from jobs.specs.submission import parse_spec
 from workers.block import Block, Progress
 from workers.heartbeat import Stopped
-from workers.kinds import COMPUTE
+from workers.host_work import HostWork, converted
+from workers.kinds import COMPUTE, Computed
 from workers.model_cache import ModelCache
 from workers.tokenizer_trial import TokenizerTrial
+
+T = TypeVar("T")
 
 NOT_THE_EXAMPLES = (OSError, ImportError, ModelError, OptionError)
 """Errors that no example can cause: of the disk, the installation, the model, the specification."""
@@ -53,6 +56,8 @@ class Attempt:
         self.lease_end = lease_end
         self.enter = enter
         self.parts: list[ShardResult] = []
+        """Complete once `compute` has ended, however it did."""
+        self._converting: list[Callable[[], ShardResult]] = []
         self.partial: PartialBlock | None = None
         """The finished part of the block after these parts."""
         self.seconds = 0.0
@@ -73,6 +78,14 @@ class Attempt:
         self.progress(self.held.progress)
         self._load(spec)
         trial = self._tokenizer_trial(spec, shard)
+        with HostWork(spec, shard, trial) as host:
+            try:
+                self._compute_blocks(spec, shard, host)
+            finally:
+                for part in self._converting:
+                    self.parts.append(_of_block(part))
+
+    def _compute_blocks(self, spec: JobSpec, shard: ShardInput, host: HostWork) -> None:
         for lo, hi in blocks(self.held.lo, self.held.hi, self.held.block):
             if lo >= self.lease_end():
                 return
@@ -84,7 +97,7 @@ class Attempt:
             self.fingerprint = earlier if known else loaded.fingerprint
             kept = self._kept(shard, lo, hi)
             self._report(lo, kept)
-            if trial is not None and (bad := trial.failure(hi - self.held.lo)) is not None:
+            if (bad := host.failure(hi)) is not None:
                 raise BlockError from bad
             finished = Partial(finished=set(kept), stops_on=Stopped)
             block = Block(
@@ -94,9 +107,12 @@ class Attempt:
                 models=self.models,
                 progress=partial(self._report, lo, finished.finished),
                 partial=finished,
+                prepared=host.prepared(loaded, lo, hi),
                 kept=kept,
             )
-            self._compute_block(block, hi)
+            if hi < self.held.hi:
+                host.prepare_next(loaded, hi, block_end(hi, self.held.hi, self.held.block))
+            self._compute_block(block, hi, host)
             if finished.stopped is not None:
                 raise finished.stopped
 
@@ -109,15 +125,19 @@ class Attempt:
         self.partial = kept
         return frozenset(number - lo for number in kept.finished)
 
-    def _compute_block(self, block: Block[Any], hi: int) -> None:
+    def _compute_block(self, block: Block[Any], hi: int, host: HostWork) -> None:
         """Compute what is missing of a block; what is finished of it is kept if it is stopped."""
         started, lo = time.monotonic(), block.shard.lo
-        result, rows = _compute(block), block.rows
+        computed, rows = _compute(block), block.rows
+        if len(rows) == hi - lo:
+            self._converting.append(host.converted(computed))
+            self.seconds += time.monotonic() - started
+            return
         own = PartialBlock(
             lo=lo,
             hi=hi,
             finished=tuple(lo + row for row in rows),
-            result=result,
+            result=_of_block(lambda: converted(computed)),
             seconds=time.monotonic() - started,
             fingerprint=self.fingerprint,
         )
@@ -126,7 +146,8 @@ class Attempt:
             self.partial = found if found.finished else None
             return
         self.partial = None
-        self.parts.append(found.result)
+        result = found.result
+        self._converting.append(lambda: result)
         self.seconds += found.seconds
 
     def _load(self, spec: JobSpec) -> None:
@@ -151,9 +172,14 @@ class Attempt:
         self.progress(lo - self.held.lo + len(finished))
 
 
-def _compute(block: Block[Any]) -> ShardResult:
+def _compute(block: Block[Any]) -> Computed:
+    return _of_block(lambda: COMPUTE[block.spec.kind](block))
+
+
+def _of_block(work: Callable[[], T]) -> T:
+    """Do work for a block; raises BlockError where an example may be the cause."""
     try:
-        return COMPUTE[block.spec.kind](block)
+        return work()
     except (Stopped, UnavailableError, *NOT_THE_EXAMPLES):
         raise
     except BaseException as error:  # Rust extensions panic with a BaseException of their own

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import headwise
-from headwise import Attribution
+from collections.abc import Callable
+
+from db.results.commit import ShardInput
+from headwise import Attribution, LoadedModel
+from headwise.attribution.engine import attribute_tokenized
+from headwise.encoding import Encoded, encode
 from headwise.segmentation import Segmentation
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
 from jobs.results.base import ExampleResult
 from jobs.results.head_matrices import HeadMatrix
 from jobs.results.head_tokens import pack
-from workers.block import Block, site_infos
+from workers.block import Block, inputs, site_infos
 
 
-def compute(block: Block[AttributionSpec]) -> AttributionResult:
+def prepare(spec: AttributionSpec, loaded: LoadedModel, shard: ShardInput) -> list[Encoded]:
+    """Tokenize the texts of a block."""
+    return encode(loaded.model, loaded.tokenizer, inputs(spec, shard), spec.max_length)
+
+
+def compute(block: Block[AttributionSpec]) -> Callable[[], AttributionResult]:
     """Attribute every example of a block."""
     spec = block.spec
-    result = headwise.attribute(
+    result = attribute_tokenized(
         block.loaded.model,
-        block.loaded.tokenizer,
-        block.inputs,
+        block.prepared(),
         target=spec.target,
         gold=block.gold,
         output=spec.output,
         integration=spec.integration,
         rtol=spec.rtol,
         max_points=spec.max_points,
-        max_length=spec.max_length,
         edges=spec.edges,
         matrices=False,
         head_token_attribution=True,
@@ -33,7 +40,8 @@ def compute(block: Block[AttributionSpec]) -> AttributionResult:
         progress=lambda *_: block.progress(),
         partial=block.partial,
     )
-    return shard_result(result).picked(block.rows)
+    rows = block.rows
+    return lambda: shard_result(result).picked(rows)
 
 
 def shard_result(result: Attribution) -> AttributionResult:
