@@ -25,6 +25,7 @@ from benchmarks import (
     scale_arrays,
     scale_device,
     scale_fleet,
+    scale_host,
     scale_pages,
     scale_tables,
     scale_workers,
@@ -203,14 +204,32 @@ def _whole_bytes(database: Database) -> int:
 
 
 def device(sizes: Sizes) -> dict[str, str]:
-    """A worker with a fast device, which waits for the database as little as possible."""
-    with tempfile.TemporaryDirectory() as name, postgres() as postgres_url:
-        folder = Path(name)
-        urls = {"SQLite": f"sqlite:///{folder / 'device.sqlite'}"}
+    """Workers with devices that are clocks: a fast one, and one beside which all else is real."""
+    with tempfile.TemporaryDirectory() as name:
+        model = build(Path(name) / "model")
+        shape = scale_host.model_folder(Path(name) / "shape", model)
+        short, long = (
+            scale_device.short_texts(sizes.device),
+            [*scale_host.long_texts(PAIRS, sizes.device // 8)],
+        )
+        with _databases() as urls:
+            fast = scale_device.run(urls, model, short, scale_device.Device())
+        with _databases() as urls:
+            found = scale_device.run(urls, shape, long, scale_host.Passes())
+    return {
+        "device": scale_tables.devices(fast, scale_device.SPEED),
+        "host": scale_tables.devices(found, 1 / scale_host.SECONDS),
+    }
+
+
+@contextmanager
+def _databases() -> Iterator[dict[str, str]]:
+    """Empty databases by name; PostgreSQL where there is a server."""
+    with tempfile.TemporaryDirectory() as folder, postgres() as postgres_url:
+        urls = {"SQLite": f"sqlite:///{folder}/device.sqlite"}
         if postgres_url is not None:
             urls["PostgreSQL"] = postgres_url
-        found = scale_device.run(urls, build(folder / "model"), sizes.device)
-    return {"device": scale_tables.devices(found)}
+        yield urls
 
 
 def workers(sizes: Sizes) -> dict[str, str]:

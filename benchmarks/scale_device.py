@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
@@ -34,7 +34,7 @@ SPEED = 1_000.0
 """Examples per second."""
 PASS, BLOCK = 32, 256
 """Examples of a pass, and of a block."""
-SHARD_SECONDS = 5.0
+SHARD_SECONDS = 60.0
 WORDS = "the model reads these words and one more of them"
 
 
@@ -62,39 +62,55 @@ class Row:
 class Device:
     """Takes its time for every pass, and knows when it had none."""
 
-    result: AttributionResult = field(default_factory=lambda: made_up_result(BLOCK))
     busy: float = 0.0
     first: float = 0.0
     last: float = 0.0
 
-    def compute(self, block: Block[AttributionSpec]) -> AttributionResult:
-        """Stand in for `workers.kinds.attribution.compute`."""
-        count = len(block.shard.texts)
-        for start in range(0, count, PASS):
-            began = time.perf_counter()
-            self.first = self.first or began
-            seconds = min(PASS, count - start) / SPEED
-            self.busy += seconds
-            time.sleep(seconds)
-            self.last = time.perf_counter()
-            block.progress()
-        return self.result if count == BLOCK else self.result.picked(range(count))
+    def sleep(self, seconds: float) -> None:
+        """Do a pass that takes so long."""
+        began = time.perf_counter()
+        self.first = self.first or began
+        self.busy += seconds
+        time.sleep(seconds)
+        self.last = time.perf_counter()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Stand in for `workers.kinds.attribution.compute` in this context."""
+        result = made_up_result(BLOCK)
+
+        def compute(block: Block[AttributionSpec]) -> AttributionResult:
+            count = len(block.shard.texts)
+            for start in range(0, count, PASS):
+                self.sleep(min(PASS, count - start) / SPEED)
+                block.progress()
+            return result if count == BLOCK else result.picked(range(count))
+
+        with patch.dict(COMPUTE, {"attribution": compute}):
+            yield
 
 
-def run(urls: dict[str, str], model: Path, examples: int) -> list[Row]:
+def short_texts(count: int) -> list[tuple[str, str]]:
+    """Return so many pairs of texts."""
+    return [(f"{WORDS} {number}", WORDS) for number in range(count)]
+
+
+def run(
+    urls: dict[str, str], model: Path, texts: Sequence[tuple[str, str]], device: Device
+) -> list[Row]:
     """Measure each of some databases, by name."""
-    return [_row(name, url, model, examples) for name, url in urls.items()]
+    return [_row(name, url, model, texts, device) for name, url in urls.items()]
 
 
-def _row(name: str, url: str, model: Path, examples: int) -> Row:
+def _row(name: str, url: str, model: Path, texts: Sequence[tuple[str, str]], device: Device) -> Row:
     database = Database(url)
     database.migrate()
-    _job(database, model, 2 * BLOCK)  # loads the model, and tells the worker how fast it is
-    device = Device()
+    # Loads the model, and tells the worker how fast it is.
+    _job(database, model, texts[: 2 * BLOCK])
     with _worker(url, model, device) as worker:
         worker.compute_shards()
         device.busy = device.first = device.last = 0.0
-        _job(database, model, examples)
+        _job(database, model, texts)
         seconds: list[float] = []
         with timed(commit, "commit_shard", seconds):
             shards = worker.compute_shards()
@@ -102,7 +118,7 @@ def _row(name: str, url: str, model: Path, examples: int) -> Row:
     whole = device.last - device.first
     return Row(
         database=name,
-        examples=examples,
+        examples=len(texts),
         shards=shards,
         idle=1 - device.busy / whole,
         waits=whole - device.busy,
@@ -114,7 +130,7 @@ def _row(name: str, url: str, model: Path, examples: int) -> Row:
 def _worker(url: str, model: Path, device: Device) -> Iterator[Worker]:
     with (
         tempfile.TemporaryDirectory() as home,
-        patch.dict(COMPUTE, {"attribution": device.compute}),
+        device.in_place(),
     ):
         settings = Settings(
             home=Path(home),
@@ -133,12 +149,12 @@ def _worker(url: str, model: Path, device: Device) -> Iterator[Worker]:
             worker.close()
 
 
-def _job(database: Database, model: Path, examples: int) -> None:
-    """Plan a job of so many pairs of texts."""
+def _job(database: Database, model: Path, texts: Sequence[tuple[str, str]]) -> None:
+    """Plan a job of some pairs of texts."""
     data = {"path": "/data/dev.jsonl", "text_columns": ["premise", "hypothesis"]}
     spec = parse_submission({"spec": {"model": {"name": str(model)}, "data": data}}).spec
-    values = job_row(canonical_json(spec), examples, name="device")
-    rows = (ExampleRow(n, f"{WORDS} {n}", WORDS, f"{n:064x}", None) for n in range(examples))
-    job = new_jobs.create_job(database, values, list(rows))
+    values = job_row(canonical_json(spec), len(texts), name="device")
+    rows = [ExampleRow(n, a, b, f"{n:064x}", None) for n, (a, b) in enumerate(texts)]
+    job = new_jobs.create_job(database, values, rows)
     planning.take_plans(database)
-    assert planning.write_plan(database, job, Plan(bounds=[(0, examples)], block=BLOCK))
+    assert planning.write_plan(database, job, Plan(bounds=[(0, len(texts))], block=BLOCK))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from benchmarks.page import machine
 from benchmarks.scale_arrays import QUESTIONS, Variant
 from benchmarks.scale_data import PER_SHARD, Load
-from benchmarks.scale_device import SPEED
 from benchmarks.scale_device import Row as DeviceRow
 from benchmarks.scale_fleet import Report
 from benchmarks.scale_pages import Timing
@@ -112,8 +111,11 @@ def arrays(variants: Sequence[Variant]) -> str:
     return f"{about()}\n\n{_table(['', *(one.name for one in variants)], rows)}"
 
 
-def devices(found: Sequence[DeviceRow]) -> str:
-    """A row per database."""
+def devices(found: Sequence[DeviceRow], speed: float) -> str:
+    """A row per database.
+
+    speed: examples per second
+    """
     rows = [
         [
             one.database,
@@ -128,7 +130,7 @@ def devices(found: Sequence[DeviceRow]) -> str:
     ]
     head = ["database", "examples", "shards", "device idle", "idle, s", "commits, s"]
     table = _table([*head, "head scores per second of commits"], rows)
-    return f"{about()}; {SPEED:,.0f} examples per second\n\n{table}"
+    return f"{about()}; {speed:,.0f} examples per second\n\n{table}"
 
 
 def workers(pairs: Sequence[Pair], examples: int) -> str:

@@ -42,6 +42,7 @@ def run(repeats: int = 10) -> list[Start]:
     """Commands take turns, each with its median; processes start once."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HEADWISE_")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once
         environment |= {"HEADWISE_HOME": folder, "HEADWISE_PORT": str(PORT)}
         rounds = [
             [_ended(_start(name.split(), environment), name) for name in COMMANDS]
