@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -70,40 +68,52 @@ class PreparedModel:
         encoded: Sequence[Encoded],
         work: BatchWork,
         fail: Failure = lambda example, error: None,
-    ) -> None:
+        *,
+        leave_last: bool = False,
+    ) -> Host:
         """Do the work for all batches, longest first, so that memory runs out early if at all.
 
         kind: name of the work, whose memory is measured once per model
         fail: called for an example that the model raises an error for; the others go on
+        leave_last: return when the device is free, and leave the last batch to the host
 
         With `options.partial`, the batches that are finished are left out, and those that fail
         are not finished before all have had their turn.
 
-        Raises the model's error if no example can be computed: no text is the cause of it.
+        Returns the host, which has something left to do with ``leave_last`` alone. Raises the
+        model's error if no example can be computed: no text is the cause of it.
         """
         partial = self.options.partial or Partial()
+        beside = cpu_parallel.parallel_batches(self.replay.device) == 1
+        host = Host(partial.finished, beside=beside)
         failed: list[tuple[int, Exception]] = []
         try:
-            self._run(kind, encoded, work, partial.finished, failed)
-        except partial.stops_on as stopped:
-            partial.stopped = stopped
-            return
+            self._run(kind, encoded, work, host, failed, leave_last)
+        except BaseException as error:
+            host.close()
+            if not isinstance(error, partial.stops_on):
+                raise
+            partial.stopped = error
+            return host
         if failed and len(failed) == len(encoded):
             raise failed[0][1]
-        for example, error in failed:
-            fail(example, error)
+        for example, reason in failed:
+            fail(example, reason)
             partial.finished.add(example)
+        return host
 
     def _run(
         self,
         kind: str,
         encoded: Sequence[Encoded],
         work: BatchWork,
-        finished: set[int],
+        host: Host,
         failed: list[tuple[int, Exception]],
+        leave_last: bool,
     ) -> None:
-        """Do the work for the batches that are not finished, and add to both."""
+        """Do the work for the batches that are not finished, and add those that fail."""
         ended: list[BaseException] = []  # raised by a tick, not by the work
+        finished = host.finished
 
         def tick() -> None:
             self.check_interrupt()
@@ -133,15 +143,14 @@ class PreparedModel:
                 else:
                     host.finish(batch, left)
                 tick()
-            if host.wait():
+            if not leave_last and host.wait():
                 tick()
 
         parallel = cpu_parallel.parallel_batches(self.replay.device)
         guarded = _keeping_errors(tick, ended)
         self._fit(kind, encoded, lambda batch: work(self.replay, batch, guarded), parallel, ended)
         waiting = batches(encoded, self.budget, parallel)
-        with Host(finished, beside=parallel == 1) as host:
-            cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
+        cpu_parallel.run(self.replay, min(parallel, len(waiting)), take_batches, tick)
 
     def _tried_again(self, error: Exception, examples: Sequence[Encoded]) -> bool:
         """Tell whether a batch is tried in halves, or its one example fails.
@@ -203,29 +212,16 @@ class PreparedModel:
 
 
 class Host:
-    """The host's part of batches, when the device has done its own; a context.
+    """The host's part of batches, when the device has done its own.
 
     finished: examples whose batches are done; it adds those that it finishes
     beside: in a thread, while the device computes the next batch; otherwise at once
     """
 
     def __init__(self, finished: set[int], *, beside: bool) -> None:
-        self._finished = finished
+        self.finished = finished
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collecting") if beside else None
         self._last: tuple[Sequence[int], Future[None]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._thread is not None:
-            with self._thread:
-                self.wait()
 
     def finish(self, batch: Sequence[int], left: HostWork | None) -> None:
         """Do what is left of a batch; one batch waits at most, so that memory is bounded."""
@@ -235,7 +231,7 @@ class Host:
             return
         if left is not None:
             left()
-        self._finished.update(batch)
+        self.finished.update(batch)
 
     def wait(self) -> bool:
         """Wait for what is being done; False if nothing was."""
@@ -244,8 +240,16 @@ class Host:
             return False
         batch, done = last
         done.result()
-        self._finished.update(batch)
+        self.finished.update(batch)
         return True
+
+    def close(self) -> None:
+        """Wait for what is being done, and end the thread."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
 
 
 def _keeping_errors(tick: Tick, errors: list[BaseException]) -> Tick:

@@ -12,7 +12,7 @@ hence dF/dA_h = (dF/dO_h) V_h', and only the integral of dF/dO, [n, H, d], has t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Unpack
@@ -85,19 +85,29 @@ def attribute_encoded(
 
 
 @takes_options
-def attribute_tokenized(
+def begin_attribution(
     model: PreTrainedModel, encoded: Sequence[Encoded], **options: Unpack[Arguments]
-) -> Attribution:
+) -> Callable[[], Attribution]:
     """Attribute texts that ``headwise.encoding.encode`` gave; otherwise like ``attribute``.
 
-    For those who tokenize the next texts while these are computed.
+    For those who tokenize the next texts while these are computed, and compute them while these
+    are collected.
 
     options: see ``Options``
+
+    Returns when the device is free. The function, to be called once, from any thread, waits for the
+    last batch to be collected and returns the result.
     """
-    return _run(model, encoded, Options(**options))
+    return _begin(model, encoded, Options(**options), leave_last=True)
 
 
 def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -> Attribution:
+    return _begin(model, encoded, options, leave_last=False)()
+
+
+def _begin(
+    model: PreTrainedModel, encoded: Sequence[Encoded], options: Options, *, leave_last: bool
+) -> Callable[[], Attribution]:
     targets = Targets.of(
         model, len(encoded), target=options.target, output=options.output, gold=options.gold
     )
@@ -109,18 +119,25 @@ def _run(model: PreTrainedModel, encoded: Sequence[Encoded], options: Options) -
     with prepared(model, options) as prepared_model:
         sites = prepared_model.replay.sites
         whole = [find_head(sites, name) for name in dict.fromkeys(options.heads)]
+        labels = label_names(model)
+        collector = Collector(options.method, sites, labels, encoded, options.edges, whole)
         call = _Call(
             encoded=encoded,
             options=options,
             targets=targets,
             budget=prepared_model.budget,
             whole=whole,
-            collector=Collector(
-                options.method, sites, label_names(model), encoded, options.edges, whole
-            ),
+            collector=collector,
         )
-        prepared_model.run("attribution", encoded, call.attribute, call.collector.fail)
-    return call.collector.result(options, targets.function.outputs)
+        host = prepared_model.run(
+            "attribution", encoded, call.attribute, collector.fail, leave_last=leave_last
+        )
+
+    def result() -> Attribution:
+        host.close()
+        return collector.result(options, targets.function.outputs)
+
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)

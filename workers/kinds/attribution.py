@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from db.results.commit import ShardInput
 from headwise import Attribution, LoadedModel
-from headwise.attribution.engine import attribute_tokenized
+from headwise.attribution.engine import begin_attribution
 from headwise.encoding import Encoded, encode
 from headwise.segmentation import Segmentation
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
@@ -24,7 +24,7 @@ def prepare(spec: AttributionSpec, loaded: LoadedModel, shard: ShardInput) -> li
 def compute(block: Block[AttributionSpec]) -> Callable[[], AttributionResult]:
     """Attribute every example of a block."""
     spec = block.spec
-    result = attribute_tokenized(
+    finish = begin_attribution(
         block.loaded.model,
         block.prepared(),
         target=spec.target,
@@ -41,7 +41,7 @@ def compute(block: Block[AttributionSpec]) -> Callable[[], AttributionResult]:
         partial=block.partial,
     )
     rows = block.rows
-    return lambda: shard_result(result).picked(rows)
+    return lambda: shard_result(finish()).picked(rows)
 
 
 def shard_result(result: Attribution) -> AttributionResult:
