@@ -210,7 +210,7 @@ def device(sizes: Sizes) -> dict[str, str]:
         shape = scale_host.model_folder(Path(name) / "shape", model)
         short, long = (
             scale_device.short_texts(sizes.device),
-            [*scale_host.long_texts(PAIRS, sizes.device // 8)],
+            [*scale_host.long_texts(PAIRS, sizes.device // 2)],
         )
         with _databases() as urls:
             fast = scale_device.run(urls, model, short, scale_device.Device())
