@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=64, help="of the engine's benchmark")
     parser.add_argument("--bert-examples", type=int, default=16, help="of BERT-base's shape")
     parser.add_argument("--pruning-examples", type=int, default=96)
-    parser.add_argument("--job-examples", type=int, default=288)
+    parser.add_argument("--job-examples", type=int, nargs="+", default=[288])
     parser.add_argument("--device", default="auto", help="of the engine's benchmark")
     parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="likewise")
     options = parser.parse_args()
@@ -109,7 +109,7 @@ def pruning_section(model: Path, data: Path, examples: int) -> str:
     return f"{machine(loaded.model.device)}; {report.examples} pairs\n\n{pruning.table(report)}"
 
 
-def jobs_section(model: Path, data: Path, examples: int) -> str:
+def jobs_section(model: Path, data: Path, examples: list[int]) -> str:
     """The job system against the bare engine."""
     say("job system")
     lines = [

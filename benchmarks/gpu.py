@@ -281,7 +281,7 @@ def job(folder: Path, cuda: bool, examples: int) -> str:
     """
     from benchmarks import jobs
 
-    *_, found = jobs.run(_folder_of_model(folder / "model", cuda), PAIRS, examples=examples)
+    *_, found = jobs.run(_folder_of_model(folder / "model", cuda), PAIRS, examples=[examples])
     return (
         f"job of {found.examples} pairs into SQLite: {found.job.seconds:.2f} s, one call "
         f"{found.engine.seconds:.2f} s, overhead {found.overhead:.1%}"

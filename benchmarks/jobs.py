@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import headwise
@@ -58,13 +59,19 @@ class Row:
         return self.job.processor / self.engine.processor - 1
 
 
-def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> list[Row]:
+def run(model: Path, pairs: Path, *, examples: Sequence[int], rtol: float = 1e-2) -> list[Row]:
     """Measure a job of one text, then of so many: the bare engine, the job, and the bare engine
-    again, whose mean is compared."""
+    again, whose mean is compared.
+
+    pairs: JSON lines, which begin again where there are too few
+    """
     with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "pairs.jsonl"
+        with pairs.open(encoding="utf-8") as lines:
+            data.write_text("".join(islice(cycle(lines), max(examples))), encoding="utf-8")
         environment = {
             "HEADWISE_HOME": folder,
-            "HEADWISE_ALLOWED_FOLDERS": f"{model}:{data.parent}",
+            "HEADWISE_ALLOWED_FOLDERS": f"{model}:{folder}",
         }
         settings = load_settings(environment)
         database = Database(settings.database)
@@ -73,7 +80,7 @@ def run(model: Path, data: Path, *, examples: int, rtol: float = 1e-2) -> list[R
         try:
             job_cost(settings, database, raw_submission(model, data, 8, rtol), processes)
             rows = []
-            for count in (1, examples):
+            for count in (1, *examples):
                 raw = raw_submission(model, data, count, rtol)
                 engine = _bare(settings, raw)
                 job = job_cost(settings, database, raw, processes)
