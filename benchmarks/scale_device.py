@@ -34,7 +34,6 @@ SPEED = 1_000.0
 """Examples per second."""
 PASS, BLOCK = 32, 256
 """Examples of a pass, and of a block."""
-SHARD_SECONDS = 60.0
 WORDS = "the model reads these words and one more of them"
 
 
@@ -62,6 +61,7 @@ class Row:
 class Device:
     """Takes its time for every pass, and knows when it had none."""
 
+    shard_seconds: float = 5.0
     busy: float = 0.0
     first: float = 0.0
     last: float = 0.0
@@ -135,7 +135,7 @@ def _worker(url: str, model: Path, device: Device) -> Iterator[Worker]:
         settings = Settings(
             home=Path(home),
             device="cpu",
-            shard_seconds=SHARD_SECONDS,
+            shard_seconds=device.shard_seconds,
             allowed_folders=str(model),
             log_level="error",
         )

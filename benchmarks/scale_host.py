@@ -101,6 +101,7 @@ def made_up_sites() -> list[SiteResult]:
 class Passes(Device):
     """A device on which a batch takes its time, and whose values are made up."""
 
+    shard_seconds: float = 60.0
     sites: list[SiteResult] = field(default_factory=made_up_sites)
     batches: dict[int, tuple[list[SiteResult], BatchCells]] = field(default_factory=dict)
     """By number of texts: what a GPU hands over, cells for trees included."""
