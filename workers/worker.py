@@ -171,6 +171,10 @@ class Worker:
                 held = self._claim() if attempts != at_most and not self._ended else None
                 if held is not None:
                     attempts += 1
+                    if held.losses:
+                        # An example of it may end the process: nothing computed may go with it.
+                        self._begin_storing()
+                        self._wait_until_stored()
                     self._attempt(held)
                     continue
                 self._begin_storing()

@@ -57,6 +57,8 @@ class Claim(Lease):
     """Units of work per example."""
     progress: int = 0
     """Examples of the first block that earlier attempts have finished."""
+    losses: int = 0
+    """Workers that were lost with it."""
 
 
 def claim(
@@ -115,6 +117,7 @@ def _claim(
         shape=shape,
         cost=job.cost,
         progress=leased.progress,
+        losses=row.losses,
     )
     if job.passed > 0 or _contested(job, ranked):
         _count(tx, job)

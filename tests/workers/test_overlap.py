@@ -138,6 +138,16 @@ def test_the_next_shard_is_computed_while_one_is_stored(stage: Bench) -> None:
     stage.check()
 
 
+def test_nothing_waits_to_be_stored_beside_a_shard_that_has_lost_a_worker(stage: Bench) -> None:
+    """An example of it may end the process, and what was computed before would be lost, too."""
+    execute(stage.database, "UPDATE shard SET losses = 1 WHERE shard_no = 1")
+    before: list[object] = []
+    stage.computing[1] = lambda _: before.extend(rows(stage.database, STATES))
+    assert stage.worker.compute_shards() == SHARDS
+    assert before == [(0, "done"), (1, "leased"), (2, "ready")]
+    stage.check()
+
+
 def test_only_one_is_stored_at_a_time(stage: Bench) -> None:
     order: list[str] = []
     stage.committing = {n: lambda held: order.append(f"stores {held.shard_no}") for n in (0, 1, 2)}
