@@ -11,7 +11,7 @@ HUNG = r"^the worker hangs|^Process .* exited with 'exitcode 71'|\(most recent c
 NO_BROKER = r"^consumer: Cannot connect to"
 """Celery tries to connect again and again."""
 NO_ACK = r"^Couldn't ack|^call_soon_ack"
-"""A worker acknowledges a message on a connection that has just been closed."""
+"""A worker acknowledges a message on a connection that was just closed, or that is not answered."""
 NO_DATABASE = r"ended by itself, before it had started|^The database .* does not answer: "
 """A process that starts without its database says so and ends: its supervisor tries again."""
 GARBLED = (
@@ -57,8 +57,8 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "database is locked": (NO_DATABASE,),
     "disk full (a small file system)": (NO_DATABASE,),
     "database server frozen for longer than anybody waits": (HUNG, NO_DATABASE),
-    "broker frozen mid-run": (NO_BROKER,),
-    "broker frozen from submission to end": (NO_BROKER, KILLED, BROKEN_OFF),
+    "broker frozen mid-run": (NO_BROKER, NO_ACK),
+    "broker frozen from submission to end": (NO_BROKER, NO_ACK, KILLED, BROKEN_OFF),
     "hung kernel": (HUNG,),
     "message corrupt": (GARBLED,),
     "broker down at submit and dispatch": (NO_BROKER, NO_ACK),
