@@ -1,10 +1,9 @@
 """The work of a worker besides its device: all of an attribution is real but the passes.
 
 A device that takes 3 ms for a text of 128 tokens of BERT-base's shape is a clock: for a batch of 64
-texts the worker sleeps 192 ms. Texts are tokenized, the values of each batch are collected (made up
-beforehand), become results and rows, and are
-committed.
-Whatever is not a pass, from the first to the last one, is idle time.
+texts the worker sleeps 192 ms. Texts are tokenized, the values of each batch (made up beforehand)
+are collected, become results and rows, and are committed. Whatever is not a pass,
+from the first to the last one, is idle time.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from benchmarks.scale_device import Device
 from headwise.attribution import cpu_parallel, evaluator
-from headwise.attribution.batches import HostWork
+from headwise.attribution.batches import HostPart
 from headwise.attribution.cells import BatchCells
 from headwise.attribution.collect import MethodValues, SiteResult, summarize
 from headwise.attribution.cpu_parallel import Tick
@@ -120,7 +119,7 @@ class Passes(Device):
         """Compute nothing of a batch in this context; batches are those of a GPU."""
         device = self
 
-        def attribute(call: _Call, replay: Replay, batch: Sequence[int], tick: Tick) -> HostWork:
+        def attribute(call: _Call, replay: Replay, batch: Sequence[int], tick: Tick) -> HostPart:
             device.sleep(len(batch) * SECONDS)
             tick()
             count = len(batch)

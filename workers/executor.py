@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection
+from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
@@ -78,7 +79,7 @@ class Attempt:
         self.progress(self.held.progress)
         self._load(spec)
         trial = self._tokenizer_trial(spec, shard)
-        with HostWork(spec, shard, trial) as host:
+        with closing(HostWork(spec, shard, trial)) as host:
             try:
                 self._compute_blocks(spec, shard, host)
             finally:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from db.results.commit import ShardInput
 from headwise import LoadedModel
@@ -23,7 +22,7 @@ from workers.tokenizer_trial import TokenizerTrial
 
 
 class HostWork:
-    """The thread of one shard; a context, whose end waits for no text that is being tried."""
+    """The thread of one shard."""
 
     def __init__(self, spec: JobSpec, shard: ShardInput, trial: TokenizerTrial | None) -> None:
         """`trial` tries the shard's texts; None where the tokenizer needs none."""
@@ -34,15 +33,8 @@ class HostWork:
         """The first example of the block that is being prepared, and what comes of it."""
         self._preparing, self._ended = Lock(), False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the thread, without waiting for a text that is being tried."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._ended = True
         with self._preparing:  # a tokenizer has one user at a time

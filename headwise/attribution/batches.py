@@ -33,10 +33,10 @@ from headwise.precision import LoweredReplay, arithmetic
 from headwise.replay import Inputs, Replay
 from headwise.replay.hooks import attend, handling
 
-HostWork = Callable[[], None]
+HostPart = Callable[[], None]
 """The part of a batch that needs no device, when the device has done its own."""
 
-BatchWork = Callable[[Replay, Sequence[int], Tick], HostWork | None]
+BatchWork = Callable[[Replay, Sequence[int], Tick], HostPart | None]
 """(replay, batch, tick): does the examples of a batch, and calls tick after each pass."""
 
 Failure = Callable[[int, Exception], None]
@@ -223,7 +223,7 @@ class Host:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collecting") if beside else None
         self._last: tuple[Sequence[int], Future[None]] | None = None
 
-    def finish(self, batch: Sequence[int], left: HostWork | None) -> None:
+    def finish(self, batch: Sequence[int], left: HostPart | None) -> None:
         """Do what is left of a batch; one batch waits at most, so that memory is bounded."""
         self.wait()
         if left is not None and self._thread is not None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from headwise.attribution.batches import HostWork, prepared
+from headwise.attribution.batches import HostPart, prepared
 from headwise.attribution.cells import BatchCells
 from headwise.attribution.collect import Collector, SiteResult, heads_of, summarize
 from headwise.attribution.cpu_parallel import Tick
@@ -151,7 +151,7 @@ class _Call:
     whole: Sequence[HeadPlace]
     collector: Collector
 
-    def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> HostWork:
+    def attribute(self, replay: Replay, batch: Sequence[int], tick: Tick) -> HostPart:
         """Attribute all sites of one batch; the host collects the results."""
         options, function = self.options, self.targets.function
         inputs = pad([self.encoded[e] for e in batch], pad_id(replay.model), replay.device)
