@@ -28,6 +28,7 @@ from db.results import commit
 from headwise.segmentation import Segmentation, Span
 from jobs.kinds.attribution import AttributionResult
 from jobs.outcome import Completed
+from jobs.results import site_tokens
 from jobs.results.base import ExampleResult, SiteInfo
 from jobs.results.head_tokens import pack
 
@@ -54,7 +55,7 @@ def made_up_result(
             spans=tuple(Span(0, 5 * n, 5 * n + 4) for n in range(tokens)),
         ),
         word_texts=tuple(f"word{n}" for n in range(tokens)),
-        token_attribution=by_head.sum(1).tolist(),
+        token_attribution=site_tokens.to_json(by_head.sum(1)),
         head_token_attribution=pack(by_head),
         truncated=False,
     )

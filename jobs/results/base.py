@@ -41,8 +41,9 @@ class ExampleResult:
     """The words of the tokens; None if the tokenizer reports no offsets."""
     word_texts: tuple[str, ...] = ()
     """The words as written."""
-    token_attribution: list[list[float]] | None = None
-    """[site, key token]: attribution summed over the site's heads and queries."""
+    token_attribution: str | None = None
+    """Attribution summed over each site's heads and queries, [site, key token]: JSON of
+    `jobs.results.site_tokens`."""
     head_token_attribution: bytes | None = None
     """The same by head, [site, head, key token], packed by `jobs.results.head_tokens`."""
     interactions: str | None = None

@@ -20,6 +20,9 @@ from jobs.results.base import ShardResult
 
 R = TypeVar("R", bound=ShardResult)
 
+_JSON: dict[Any, Any] = {str: str, int: int, bool: bool, float: (int, float), bytes: str}
+"""Types of values, and those that JSON has for them."""
+
 
 class UnreadableError(Exception):
     """The bytes are those of another release, or damaged."""
@@ -89,4 +92,6 @@ def _typed(hint: Any, plain: Any, arrays: dict[int, np.ndarray[Any, Any]]) -> An
         return hint(**{name: _typed(hints[name], one, arrays) for name, one in plain.items()})
     if isinstance(hint, type) and issubclass(hint, tuple):  # a NamedTuple
         return hint(*plain)
+    if not isinstance(plain, _JSON.get(hint, object)):
+        raise TypeError(f"{plain!r:.40} in place of {hint.__name__}")
     return base64.b64decode(plain) if hint is bytes else plain

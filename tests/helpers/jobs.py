@@ -82,7 +82,7 @@ def result_of(lo: int, hi: int, failed: frozenset[int] = frozenset()) -> Attribu
                 target=None if n in failed else n % 2,
                 probabilities=() if n in failed else (0.25, 0.75),
                 tokens=("[CLS]", "a", "b", "[SEP]"),
-                token_attribution=[[0.1, 0.2, 0.3, 0.4]] * SITES,
+                token_attribution=json.dumps([[0.1, 0.2, 0.3, 0.4]] * SITES),
                 truncated=n == 0,
                 error="the output is not a number" if n in failed else None,
             )

@@ -10,6 +10,7 @@ from headwise.attribution.engine import begin_attribution
 from headwise.encoding import Encoded, encode
 from headwise.segmentation import Segmentation
 from jobs.kinds.attribution import AttributionResult, AttributionSpec
+from jobs.results import site_tokens
 from jobs.results.base import ExampleResult
 from jobs.results.head_matrices import HeadMatrix
 from jobs.results.head_tokens import pack
@@ -101,7 +102,7 @@ def _example(result: Attribution, number: int) -> ExampleResult:
         if any(spans)
         else None,
         word_texts=result.word_texts[number],
-        token_attribution=None if by_token is None else by_token.tolist(),
+        token_attribution=None if by_token is None else site_tokens.to_json(by_token),
         head_token_attribution=None if by_head is None else pack(by_head),
         interactions=None if cells is None else cells.to_json(),
         truncated=bool(result.truncated[number]),

@@ -14,7 +14,7 @@ import pytest
 from db.database import Database
 from db.kinds import KINDS
 from db.queue import claims, lifecycle
-from db.results import commit
+from db.results import commit, words
 from db.transaction import Transaction
 from jobs.outcome import HandedBack, PartialBlock, StopReason
 from tests.helpers.databases import execute, rows
@@ -49,7 +49,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         return call
 
     monkeypatch.setattr(Database, "write", noted)
-    for place, name in ((zlib, "compress"), (np, "savez_compressed"), (commit, "compact")):
+    for place, name in ((zlib, "compress"), (np, "savez_compressed"), (words, "to_columns")):
         monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
     kind = KINDS["attribution"]
     seen = {name: watched(name, getattr(kind, name)) for name in ("prepare", "finish")}
@@ -71,7 +71,7 @@ def test_a_commit(database: Database, work: list[tuple[str, bool]]) -> None:
     (first,) = done.parts
     packed = replace(first, matrices=((matrix_of(0, 0),),) * len(first.examples))
     assert commit.commit_shard(database, held, replace(done, parts=(packed,)), "model", PAUSE)
-    assert {name for name, _ in work} == {"compress", "savez_compressed", "compact", "prepare"}
+    assert {name for name, _ in work} == {"compress", "savez_compressed", "to_columns", "prepare"}
     assert [name for name, inside in work if inside] == []
 
 
@@ -89,5 +89,5 @@ def test_a_hand_back_and_a_deadline(database: Database, work: list[tuple[str, bo
     execute(database, "UPDATE job SET deadline_at = 1")
     lifecycle.sweep_jobs(database)
     assert rows(database, "SELECT example_no FROM example_result") == [(1,)]
-    assert {name for name, _ in work} == {"compress", "savez_compressed", "compact", "prepare"}
+    assert {name for name, _ in work} == {"compress", "savez_compressed", "to_columns", "prepare"}
     assert [name for name, inside in work if inside] == []

@@ -11,26 +11,9 @@ import pytest
 from db.database import Database
 from db.queue import claims
 from db.results import commit
-from db.results.commit import compact
 from headwise.segmentation import Segmentation, Span
 from jobs.outcome import Completed
 from tests.helpers.jobs import ALICE, planned_job, result_of
-
-
-@pytest.mark.parametrize("scale", [1e-30, 3e-7, 1.0, 9.9999e4])
-def test_rows_of_numbers_keep_five_digits_of_their_largest(scale: float) -> None:
-    draw = np.random.default_rng(3)
-    rows = draw.standard_normal((4, 30)) * scale * np.array([[1], [1e-6], [1e4], [0]])
-    stored = compact(rows.tolist())
-    assert stored is not None
-    found = np.array(json.loads(stored))
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    assert (np.abs(found - rows) <= 5.001e-5 * largest).all()
-    assert (found[3] == 0).all()
-
-
-def test_a_failed_example_has_no_numbers() -> None:
-    assert compact(None) is None
 
 
 @pytest.mark.parametrize("keep_text", [True, False])

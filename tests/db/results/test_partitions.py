@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from tests.helpers.jobs import ALICE, BOB, HEADS, SITES, completed, planned_job
 EXAMPLES = 2_000
 SEVERAL = ("head_score", "site_result", "edge")
 """Tables with several rows of an example."""
+LZ4 = "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+"""The methods that a server was built with."""
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +138,22 @@ def test_partitions_of_earlier_releases_are_read_and_written(
         rows(postgres_database, "SELECT relname FROM pg_class WHERE relname LIKE '%job_%_by_ex%'")
         == []
     )
+
+
+@pytest.mark.parametrize("large_rows", [1, 10**9])
+def test_texts_are_compressed_by_lz4(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, large_rows: int
+) -> None:
+    """Large jobs and small ones; pglz takes four times as long."""
+    [(methods,)] = rows(postgres_database, LZ4)
+    monkeypatch.setattr(partitions, "LARGE_JOB_ROWS", large_rows)
+    job = planned_job(postgres_database, examples=2, size=2)
+    held = claimed(postgres_database)
+    done = completed(0, 2)
+    (part,) = done.parts
+    long = tuple(replace(e, token_attribution="[" + "1e-5," * 2_000 + "0]") for e in part.examples)
+    done = replace(done, parts=(replace(part, examples=long),))
+    assert commit.commit_shard(postgres_database, held, done, "fingerprint")
+    used = "SELECT pg_column_compression(token_attribution) FROM example_result"
+    expected = "lz4" if "lz4" in methods else "pglz"
+    assert rows(postgres_database, f"{used} WHERE job_id = {job}") == [(expected,)] * 2

@@ -31,7 +31,7 @@ def attribution() -> AttributionResult:
         tokens=("ä", "[SEP]"),
         words=Segmentation(word_index=(0, 1), spans=(Span(0, 0, 1), None)),
         word_texts=("ä", "[SEP]"),
-        token_attribution=[[float(np.float32(0.1)), float("nan")]],
+        token_attribution="[[1e-1,-2e-1]]",
         head_token_attribution=bytes(range(256)),
         interactions="{}",
     )
@@ -121,3 +121,13 @@ def test_results_of_another_release_are_refused() -> None:
 
     with pytest.raises(UnreadableError, match="weight"):
         from_bytes(Later, to_bytes(MADE["importance"]))
+
+
+def test_values_of_another_type_are_refused() -> None:
+    """Earlier releases held these numbers themselves, not their JSON."""
+    made = attribution()
+    (first, *others) = made.examples
+    earlier = dataclasses.replace(first, **{"token_attribution": [[0.1, -0.2]]})
+    stored = to_bytes(dataclasses.replace(made, examples=(earlier, *others)))
+    with pytest.raises(UnreadableError, match=r"\[\[0.1, -0.2\]\] in place of str"):
+        from_bytes(AttributionResult, stored)

@@ -52,7 +52,7 @@ def encoder_decoder(lo: int, hi: int) -> AttributionResult:
 
     cells = np.tile(np.arange(EDGES, dtype=np.int32), (count, 1))
     tokens = [
-        replace(one, token_attribution=[[0.1 * s, 0.2, 0.3, 0.4] for s in range(sites)])
+        replace(one, token_attribution=json.dumps([[0.1 * s, 0.2, 0.3, 0.4] for s in range(sites)]))
         for one in base.examples
     ]
     return replace(
