@@ -223,6 +223,7 @@ def _sleeper(seconds: float) -> type[Attempt]:
         """A shard of one example that takes so many seconds."""
 
         def compute(self, shard: ShardInput) -> None:
+            self.ready()
             time.sleep(seconds)
             self.progress(len(shard.texts))
             self.parts.append(made)

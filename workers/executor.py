@@ -47,15 +47,18 @@ class Attempt:
         progress: Progress,
         lease_end: Callable[[], int],
         enter: Callable[[Stage], None],
+        ready: Callable[[], None],
     ) -> None:
         """`progress(done)` takes the examples that a stop now would keep, and raises Stopped to end
         the attempt; `lease_end()` is the lease's present end; `enter(stage)` notes where the
-        attempt is."""
+        attempt is; `ready()` is called when a block, or a model that is to be loaded, is about to
+        keep the attempt busy."""
         self.held = held
         self.models = models
         self.progress = progress
         self.lease_end = lease_end
         self.enter = enter
+        self.ready = ready
         self.parts: list[ShardResult] = []
         """Complete once `compute` has ended, however it did."""
         self._converting: list[Callable[[], ShardResult]] = []
@@ -113,6 +116,7 @@ class Attempt:
             )
             if hi < self.held.hi:
                 host.prepare_next(loaded, hi, block_end(hi, self.held.hi, self.held.block))
+            self.ready()
             self._compute_block(block, hi, host)
             if finished.stopped is not None:
                 raise finished.stopped
@@ -155,6 +159,7 @@ class Attempt:
         if self.models.has(spec):
             return
         self.enter(Stage.LOADING)
+        self.ready()
         self.models.get(spec)
         self.enter(Stage.COMPUTING)
         self.progress(self.held.progress)

@@ -47,14 +47,17 @@ class HostWork:
         return None if self._trial is None else self._trial.failure(hi - self._shard.lo)
 
     def prepared(self, loaded: LoadedModel, lo: int, hi: int) -> Callable[[], Any]:
-        """Give what a block is prepared with, now where it was not prepared ahead.
+        """Wait until a block is prepared; the function gives what it is prepared with, or raises.
 
         After `failure`, which tells whether the tokenizer takes its texts.
         """
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] == lo:
-            return ahead[1].result
-        return lambda: self._prepared(loaded, lo, hi)
+            future = ahead[1]
+        else:
+            future = self._thread.submit(self._prepared, loaded, lo, hi)
+        future.exception()
+        return future.result
 
     def prepare_next(self, loaded: LoadedModel, lo: int, hi: int) -> None:
         """Begin to prepare a block."""
@@ -66,14 +69,15 @@ class HostWork:
         return self._thread.submit(converted, computed).result
 
     def _prepared(self, loaded: LoadedModel, lo: int, hi: int) -> Any:
-        part = self._shard.part(lo, hi)
-        return None if self._prepare is None else self._prepare(self._spec, loaded, part)
+        with self._preparing:
+            if self._ended or self._prepare is None:
+                return None
+            return self._prepare(self._spec, loaded, self._shard.part(lo, hi))
 
     def _prepared_ahead(self, loaded: LoadedModel, lo: int, hi: int) -> Any:
         if self._trial is not None and self._trial.failure(hi - self._shard.lo) is not None:
             return None  # nobody will ask for it
-        with self._preparing:
-            return None if self._ended else self._prepared(loaded, lo, hi)
+        return self._prepared(loaded, lo, hi)
 
 
 def converted(computed: Computed) -> ShardResult:

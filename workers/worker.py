@@ -31,7 +31,7 @@ from db.queue import claims
 from db.queue.ask import Ask, Shape, WorkerIdentity
 from db.queue.claims import Claim
 from db.results import commit
-from db.results.commit import ChangedModelError, ShardInput
+from db.results.commit import ChangedModelError
 from db.upgrades import code_revision
 from headwise.errors import ModelError, ModelNotFoundError
 from jobs.errors import UnavailableError
@@ -173,18 +173,15 @@ class Worker:
                     attempts += 1
                     if held.losses:
                         # An example of it may end the process: nothing computed may go with it.
-                        self._begin_storing()
                         self._wait_until_stored()
                     self._attempt(held)
                     continue
-                self._begin_storing()
                 if not self._wait_until_stored():
                     break
                 # Otherwise once more: limits count the lease that has ended, and what that shard
                 # did not compute is ready.
         finally:
             self.heartbeat.release()  # whatever happens, no lease is renewed for ever
-            self._begin_storing()
             self._wait_until_stored()
         self.heartbeat.touch()
         self.heartbeat.report_idle()
@@ -232,6 +229,8 @@ class Worker:
             progress=self.heartbeat.report_progress,
             lease_end=self.heartbeat.lease_end,
             enter=self.heartbeat.enter,
+            # Not while the first block is prepared: both at once would keep the device waiting.
+            ready=self._begin_storing,
         )
         ending = self._compute(attempt)
         if attempt.parts:
@@ -254,7 +253,8 @@ class Worker:
             self._storing = self._storing_thread.submit(context.run, self._store, attempt, None)
 
     def _wait_until_stored(self) -> bool:
-        """Wait for the results that are being stored; False if there are none."""
+        """Wait until whatever was computed is stored; False if that was nothing."""
+        self._begin_storing()
         storing, self._storing = self._storing, None
         if storing is None:
             return False
@@ -267,7 +267,7 @@ class Worker:
 
     def _compute(self, attempt: Attempt) -> Ending:
         try:
-            attempt.compute(self._read(attempt.held))
+            attempt.compute(commit.read_shard(self.database, attempt.held))
         except Stopped as stopped:
             if stopped.reason is StopReason.SHORTENED:
                 return None
@@ -279,14 +279,6 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - Rust extensions panic, libraries exit
             return self._errored(error)
         return None
-
-    def _read(self, held: Claim) -> ShardInput:
-        """Read a shard's input, and only then begin to store the last one's results: both at once
-        would keep the device waiting."""
-        try:
-            return commit.read_shard(self.database, held)
-        finally:
-            self._begin_storing()
 
     def _errored(self, error: BaseException) -> Ending:
         cause = (error.__cause__ or error) if isinstance(error, BlockError) else error

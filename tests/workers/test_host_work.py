@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -45,7 +46,9 @@ class Models:
         return None
 
 
-def attempt(blocks: int, size: int = 8) -> tuple[Attempt, ShardInput]:
+def attempt(
+    blocks: int, size: int = 8, ready: Callable[[], None] = lambda: None
+) -> tuple[Attempt, ShardInput]:
     """An attempt at a shard of so many blocks, and its input."""
     held = Claim(job_id=1, shard_no=0, fence=1, lo=0, hi=blocks * size, block=size)
     made = Attempt(
@@ -54,6 +57,7 @@ def attempt(blocks: int, size: int = 8) -> tuple[Attempt, ShardInput]:
         progress=lambda _: None,
         lease_end=lambda: held.hi,
         enter=lambda _: None,
+        ready=ready,
     )
     count = held.hi
     texts = [(f"text {number}", None) for number in range(count)]
@@ -88,6 +92,42 @@ def test_the_next_block_is_prepared_while_one_is_computed(monkeypatch: pytest.Mo
     made, shard = attempt(3)
     made.compute(shard)
     assert [len(part.examples) for part in made.parts] == [8, 8, 8]
+
+
+def test_the_second_block_is_prepared_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is computed meanwhile, so the device waits for the first one."""
+    begun: list[int] = []
+    compared: list[list[int]] = []
+
+    def prepare(lo: int) -> None:
+        begun.append(lo)
+        if lo == 0:
+            time.sleep(0.05)  # another thread would begin now
+            compared.append([*begun])
+
+    def compute(block: Block[Any]) -> Any:
+        block.prepared()
+        return result_of(block.shard.lo, block.shard.lo + 8)
+
+    use(monkeypatch, compute, prepare)
+    made, shard = attempt(2)
+    made.compute(shard)
+    assert compared == [[0]]
+    assert begun == [0, 8]
+
+
+def test_it_says_when_the_first_block_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results of the last shard are stored from then on, not while the device waits."""
+    order: list[str] = []
+
+    def compute(block: Block[Any]) -> Any:
+        order.append(f"computes {block.shard.lo}")
+        return result_of(block.shard.lo, block.shard.lo + 8)
+
+    use(monkeypatch, compute, lambda lo: order.append(f"prepared {lo}"))
+    made, shard = attempt(1, ready=lambda: order.append("ready"))
+    made.compute(shard)
+    assert order == ["prepared 0", "ready", "computes 0"]
 
 
 def test_a_block_becomes_a_result_while_the_next_is_computed(
@@ -163,7 +203,7 @@ def test_a_stop_waits_for_no_text_that_is_being_tried(monkeypatch: pytest.Monkey
     go.set()
     for thread in threads:
         thread.join(SOON)
-    assert prepared == [], "the tokenizer is the next attempt's by then"
+    assert 8 not in prepared, "the tokenizer is the next attempt's by then"
 
 
 def test_a_text_that_fails_is_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:

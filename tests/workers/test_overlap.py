@@ -71,6 +71,7 @@ class Bench:
                 held = self.held
                 stage.began[held.shard_no].set()
                 self.progress(0)
+                self.ready()
                 stage.computing.pop(held.shard_no, ignored)(held)
                 self.progress(len(shard.texts))
                 self.parts.append(result_of(held.lo, held.hi))
@@ -145,6 +146,24 @@ def test_nothing_waits_to_be_stored_beside_a_shard_that_has_lost_a_worker(stage:
     stage.computing[1] = lambda _: before.extend(rows(stage.database, STATES))
     assert stage.worker.compute_shards() == SHARDS
     assert before == [(0, "done"), (1, "leased"), (2, "ready")]
+    stage.check()
+
+
+def test_a_shard_that_cannot_be_read_keeps_no_results_from_the_database(
+    stage: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends before it lets the results of the last one be stored."""
+    real, unread = commit.read_shard, [1]
+
+    def read_shard(database: Database, held: Claim) -> ShardInput:
+        if held.shard_no in unread:
+            unread.remove(held.shard_no)
+            raise UnavailableError("the server went away")
+        return real(database, held)
+
+    monkeypatch.setattr(commit, "read_shard", read_shard)
+    assert stage.worker.compute_shards() == SHARDS + 1
+    assert unread == []
     stage.check()
 
 
