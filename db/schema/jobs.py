@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from db.schema.lifetimes import Lifetime, kept
-from db.schema.metadata import metadata
+from db.schema.metadata import metadata, partial_index
 
 job = Table(
     "job",
@@ -77,12 +77,11 @@ job = Table(
         *("examples", "started_at", "finished_at", "compute_seconds", "place", "id"),
     ),
     Index("ix_job_finished_at", "finished_at"),
-    Index(
+    partial_index(
         "uq_job_dedupe",
         "dedupe_key",
         unique=True,
-        sqlite_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
-        postgresql_where=text("state NOT IN ('succeeded', 'failed', 'cancelled')"),
+        where="state NOT IN ('succeeded', 'failed', 'cancelled')",
     ),
     Index("uq_job_idempotency", "user_name", "idempotency_key", unique=True),
     sqlite_autoincrement=True,

@@ -17,9 +17,8 @@ from sqlalchemy import (
 )
 
 from db.schema.lifetimes import Lifetime, kept
-from db.schema.metadata import metadata
+from db.schema.metadata import metadata, partial_index
 
-_READY = text("state = 'ready'")
 shard = Table(
     "shard",
     metadata,
@@ -42,7 +41,7 @@ shard = Table(
     Column("pace", Double),
     ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
     Index("ix_shard_state", "state", "job_id", "available_at"),
-    Index("ix_shard_ready", "job_id", "lo", postgresql_where=_READY, sqlite_where=_READY),
+    partial_index("ix_shard_ready", "job_id", "lo", where="state = 'ready'"),
     info=kept(Lifetime.JOB),
 )
 """Ranges of a job's examples, which at any time cover all of them. In a job with blocks a shard is

@@ -15,11 +15,10 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    text,
 )
 
 from db.schema.lifetimes import Lifetime, kept
-from db.schema.metadata import metadata
+from db.schema.metadata import metadata, partial_index
 
 example_result = Table(
     "example_result",
@@ -39,13 +38,7 @@ example_result = Table(
     Column("token_spans", Text),
     Column("head_token_attribution", LargeBinary),
     *(
-        Index(
-            f"ix_example_result_{name}",
-            "job_id",
-            "example_no",
-            sqlite_where=text(condition),
-            postgresql_where=text(condition),
-        )
+        partial_index(f"ix_example_result_{name}", "job_id", "example_no", where=condition)
         for name, condition in (("failed", "error IS NOT NULL"), ("truncated", "truncated"))
     ),
     info=kept(Lifetime.DETAILS, many_rows=True),
