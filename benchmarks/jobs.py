@@ -80,7 +80,7 @@ def run(model: Path, pairs: Path, *, examples: Sequence[int], rtol: float = 1e-2
         try:
             job_cost(settings, database, raw_submission(model, data, 8, rtol), processes)
             rows = []
-            for count in (1, *examples):
+            for count in sorted({1, *examples}):
                 raw = raw_submission(model, data, count, rtol)
                 engine = _bare(settings, raw)
                 job = job_cost(settings, database, raw, processes)

@@ -98,6 +98,25 @@ def test_the_readme_fits_on_two_screens() -> None:
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
+ENGINE = "docs/explanation/benchmarks.md"
+
+
+def test_the_speeds_in_the_readme_are_those_of_the_benchmark() -> None:
+    """In the same order: examples per second, and the median error."""
+    _, told = (ROOT / "README.md").read_text(encoding="utf-8").split("## How fast")
+    _, measured = (ROOT / ENGINE).read_text(encoding="utf-8").split("### Demo model")
+    shown = [(row[1], row[2]) for row in table(told)]
+    assert shown == [(row[1], row[4]) for row in table(measured)][: len(shown)]
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the first table of a text, without its head."""
+    lines = re.search(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert lines is not None
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[0].splitlines()]
+    return rows[2:]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
