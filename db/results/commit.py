@@ -31,12 +31,6 @@ from jobs.scheduling.plan import Lease
 _EXAMPLES_AT_ONCE = 500
 """Examples whose rows are sent at a time: a row has some ten kilobytes."""
 
-_PREFER_LZ4 = """
-SELECT set_config(name, 'lz4', true) FROM pg_settings
-WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)
-"""
-"""Takes a quarter of pglz's time for the JSON of an example; a server may be built without it."""
-
 
 class ChangedModelError(HeadwiseError):
     """The model's files differ from those that earlier shards of the job were computed with."""
@@ -205,8 +199,6 @@ def rows_of(lease: Lease, result: ShardResult, kind: str, keep_text: bool) -> Sh
 
 def write_results(tx: Transaction, held: Claim, rows: ShardRows) -> None:
     """Write the results of a shard that the transaction holds."""
-    if tx.dialect == "postgresql":
-        tx.run(_PREFER_LZ4)
     for columns in rows.examples:
         fence = np.full(len(columns["example_no"]), held.fence)
         insert_columns(tx, schema.example_result, held.job_id, {**columns, "fence": fence})
