@@ -48,7 +48,7 @@ up: $(VENV)/.runs  ## Start dashboard, scheduler and one worker on the data fold
 	$(BIN)/headwise up $(ARGS)
 
 .PHONY: dev
-dev: install  ## The same, restarted when code changes: the dashboard alone for a page or template
+dev: install  ## Like `make up`, restarted when code changes: the dashboard alone for a page or template
 	$(BIN)/python -m tools.dev
 
 .PHONY: test
@@ -64,7 +64,7 @@ lint: install  ## Format, lint, types and import rules: what pre-commit runs, in
 	$(BIN)/lint-imports
 
 .PHONY: check
-check: lint  ## The same, and generated pages: what CI runs before the tests
+check: lint  ## Like `make lint`, and generated pages: what CI runs before the tests
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 .PHONY: docs
@@ -97,7 +97,7 @@ images: install  ## Build the images without a container engine, and run a job t
 	$(BIN)/python -m tools.image_check $(ARGS)
 
 .PHONY: bench
-bench: install  ## Measure, print a table and write docs/explanation/benchmarks.md (some minutes)
+bench: install  ## Measure, print a table and write docs/explanation/benchmarks.md (a quarter of an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos

@@ -117,6 +117,13 @@ def test_a_command_that_is_not_run_is_one_of_the_command_line(block: Block) -> N
         with_context(typer.main.get_command(app), shlex.split(words))
 
 
+@pytest.mark.parametrize("block", of("sh", run=False))
+def test_a_setting_is_given_to_every_command_that_needs_it(block: Block) -> None:
+    """The other commands of a page read the same settings as the system that it starts."""
+    alone = re.search(r"^HEADWISE_\S+=.* headwise (up|web|scheduler|worker)\b", block.text, re.M)
+    assert alone is None, "export it: what is checked before a submission depends on it, too"
+
+
 INLINE = re.compile(r"(?<!`)`headwise (?P<words>[a-z-][^`]*)`")
 
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Workers as a SLURM array: sbatch deploy/slurm/headwise-array.sh
 # Each task computes on its GPUs until nothing is ready, or hands its shard back before the limit.
-# Needs the database (and the models' folder), not the broker; see docs/howto/deploy.md.
+# Needs the database (and the models' folder), not the broker; see docs/howto/slurm.md.
 #SBATCH --job-name=headwise
 #SBATCH --array=0-7
 #SBATCH --gpus=1

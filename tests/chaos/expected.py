@@ -65,8 +65,8 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "broker down mid-run": (NO_BROKER, NO_ACK),
     "broker wiped mid-run": (NO_BROKER, NO_ACK),
     "scheduler killed while it expires a lease": (KILLED,),
-    "poison example that raises": (RAISED.format("ValueError: this example is poison"),),
-    "poison example that kills its worker": (KILLED,),
+    "bad example that raises": (RAISED.format("ValueError: this example is poison"),),
+    "bad example that kills its worker": (KILLED,),
     "wrong clocks, by an hour": (KILLED, BROKEN_OFF),
 }
 """Patterns by the name of the fault."""
