@@ -63,8 +63,8 @@ def _sign_in(settings: Settings) -> list[Finding]:
     if settings.auth or not named:
         return []
     detail = (
-        f"{named} let others come to the dashboard, and HEADWISE_AUTH is not set: they may do "
-        "everything. Set it (docs/howto/accounts.md), or set it to none where that is meant."
+        f"{named} let others reach the dashboard, but HEADWISE_AUTH is not set: they may do "
+        "everything. Set it (docs/howto/accounts.md), or set it to none if that is intended."
     )
     return [Finding(name="sign-in", level=Level.WARN, detail=detail)]
 

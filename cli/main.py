@@ -99,8 +99,8 @@ def choose(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Server that commands of Jobs and Results work on. Default: HEADWISE_SERVER, or "
-            "that of `headwise login`.",
+            help="Server that the Jobs and Results commands use. Default: HEADWISE_SERVER, or the "
+            "server of `headwise login`.",
         ),
     ] = None,
     local: Annotated[

@@ -120,7 +120,8 @@ class SourceOptions(KeyOptions):
     model: Model = None
     revision: Annotated[str | None, typer.Option(help="Hub revision of the model.")] = None
     data: Annotated[
-        str | None, typer.Option(metavar="<path>", help="JSONL, CSV or Parquet file.")
+        str | None,
+        typer.Option(metavar="<path>", help="JSON, JSONL, CSV, TSV, text or Parquet file."),
     ] = None
     dataset: Annotated[str | None, typer.Option(help="Hub dataset; needs --split.")] = None
     config: Annotated[str | None, typer.Option(help="Configuration of the hub dataset.")] = None
@@ -163,12 +164,12 @@ class QueueOptions(RetentionOptions):
     deadline: Annotated[
         str | None,
         typer.Option(
-            help="When the job ends with what there is: seconds from now, or "
+            help="When to stop the job and keep its results so far: seconds from now, or "
             "2026-11-30T08:00+01:00."
         ),
     ] = None
     notify: Annotated[
-        list[str] | None, typer.Option(help="Recipient that is told when it ends, by name.")
+        list[str] | None, typer.Option(help="Name of a recipient to notify when it ends.")
     ] = None
     again: Annotated[
         bool | None, typer.Option("--again", help="Run it even if a job has these results.")

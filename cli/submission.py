@@ -80,9 +80,9 @@ def submit_raw(store: Store, raw: Raw, options: RunOptions) -> int:
         answer = {"job": job_id, "existing": existing is not None, "same_as": same_as}
         print_json({**answer, "notes": found["notes"]})
     elif same_as:
-        out.print(f"Job {job_id} has these results already; --again runs it again.")
+        out.print(f"Job {job_id} already has these results; use --again to run it again.")
     elif existing:
-        out.print(f"Job {job_id} is the same work and has not finished; nothing was submitted.")
+        out.print(f"Job {job_id} does the same work and has not finished; nothing was submitted.")
     else:
         out.print(f"Job {job_id} submitted. {_size(found['estimate'])}")
         out.print(f"{store.dashboard}/jobs/{job_id}")

@@ -140,7 +140,7 @@ def show_findings(console: Console, jobs: Mapping[str, int]) -> None:
     out.print()
     ranked, curve = jobs["attribution"], jobs["pruning"]
     layer, head, mean = rows(console, FIRST_HEAD.format(job=ranked))[0]
-    out.print(f"- Head {head} of layer {layer} matters most: on average its strongest link adds")
+    out.print(f"- Head {head} of layer {layer} matters most: on average its strongest pair adds")
     out.print(f"  {mean:.3f} to the probability of the prediction.")
     whole, *pruned = rows(console, PRUNED.format(job=curve))
     removed, share, accuracy = min(pruned, key=lambda row: abs(float(str(row[1])) - SHARE))
@@ -148,7 +148,7 @@ def show_findings(console: Console, jobs: Mapping[str, int]) -> None:
     out.print(f"  on {accuracy:.0%} of new pairs, with all heads on {whole[2]:.0%}.")
     for premise, hypothesis, query, key in rows(console, FIRST_PAIR.format(job=ranked)):
         out.print(f"- “{premise}” / “{hypothesis}”", markup=False)
-        out.print(f"  The strongest link there is from “{query}” to “{key}”.", markup=False)
+        out.print(f"  The strongest pair there reads from “{query}” to “{key}”.", markup=False)
 
 
 def show_addresses(dashboard: str, study: Study) -> None:

@@ -29,7 +29,7 @@ WORDS = {
     JobEvents.ALL: "every job and study",
     JobEvents.LONG: "jobs of more than ten minutes, and studies",
     JobEvents.FAILED: "jobs and studies that fail",
-    JobEvents.ASKED: "only jobs for which it is asked",
+    JobEvents.ASKED: "only jobs it is chosen for",
 }
 LONG_SECONDS = 600.0
 

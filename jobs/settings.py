@@ -56,7 +56,7 @@ class Settings(BaseModel):
     )
     database_url: str = Field(
         default="",
-        description="SQLAlchemy address of the database, sqlite:/// or postgresql+psycopg://. "
+        description="SQLAlchemy address of the database, sqlite:/// or postgresql://. "
         "Default: headwise.sqlite in the data folder.",
     )
     migrate: str = Field(
@@ -93,8 +93,8 @@ class Settings(BaseModel):
     auth: str = Field(
         default="",
         description="How people sign in (docs/howto/accounts.md): password, oidc and proxy, "
-        "separated by ','; none lets everybody do everything. Default: none as long as the "
-        "dashboard listens on this machine alone; elsewhere it does not start without an answer.",
+        "separated by ','; none lets everybody do everything. Default: none while the "
+        "dashboard listens only on this machine; otherwise it refuses to start until this is set.",
     )
     oidc_issuer: str = Field(
         default="",
@@ -112,8 +112,8 @@ class Settings(BaseModel):
     oidc_roles: str = Field(
         default="",
         description="Roles by group, separated by ',': headwise-admins=admin,lab=member,*=viewer. "
-        "The highest one holds, is set at every sign-in, and who has none is not let in. Default: "
-        "HEADWISE_NEW_ROLE for new people, and administrators change it.",
+        "A person gets the highest matching role, set again at every sign-in; people without one "
+        "are refused. Default: HEADWISE_NEW_ROLE for new people, which administrators can change.",
     )
     metrics_token: str = Field(
         default="",
@@ -214,22 +214,22 @@ class Settings(BaseModel):
     )
     user_weights: str = Field(
         default="",
-        description="Shares of the workers, of the scheduler: `ann=2, nlp-*=3`, for a user or for "
-        "each one whose name matches; the first match counts, every other user has 1. With 2, a "
-        "user gets twice the share of one with 1.",
+        description="Scheduler only: shares of the workers, such as `ann=2, nlp-*=3`, for a user "
+        "or for each one whose name matches; the first match counts, every other user has 1. "
+        "With 2, a user gets twice the share of one with 1.",
     )
     usage_half_life_seconds: float = Field(
         default=3600.0,
         ge=60,
         le=31_536_000,
-        description="Time after which what a user has computed counts half, of the scheduler.",
+        description="Scheduler only: time after which what a user has computed counts half.",
     )
     ageing_shards: int = Field(
         default=100,
         ge=0,
         le=1_000_000,
-        description="A user with a ready shard who was passed over for this many shards of others "
-        "at equal priority comes first, of the scheduler; 0 for never.",
+        description="Scheduler only: a user with a ready shard who has been passed over for this "
+        "many shards of others at equal priority comes first; 0 turns this off.",
     )
     lease_seconds: float = Field(
         default=60.0,

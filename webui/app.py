@@ -260,9 +260,10 @@ def _on_http_error(error: HTTPException) -> Response:
             remedy = "GET /api/v1/openapi.json lists every address."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
         known = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        message, remedy = f"the address does not know {request.method}", f"It knows {known}."
+        message = f"the method {request.method} is not allowed at this address"
+        remedy = f"Allowed: {known}."
     elif status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        message = f"the body is {request.mimetype or 'of no type'}, and JSON is read here"
+        message = f"the body is {request.mimetype or 'of no type'}, but this address takes JSON"
         remedy = "Send it with the header Content-Type: application/json."
     problem = Problem(field="request", value=request.path, message=message, remedy=remedy)
     response = _error(status, status.phrase, [problem])
@@ -274,7 +275,10 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 _REFUSALS = {
-    HTTPStatus.REQUEST_TIMEOUT: ("the request did not arrive in time", "Send it at once."),
+    HTTPStatus.REQUEST_TIMEOUT: (
+        "the request did not arrive in time",
+        "Send the whole request without pauses.",
+    ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "the dashboard has as many requests of this kind as it can answer",
         "Try again in a few seconds.",

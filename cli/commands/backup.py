@@ -37,7 +37,7 @@ def backup(
     out.print(f"{to}: {size(total)}, {_content(manifest)}, checked.")
     if missing:
         out.print(
-            f"Not in it: {counted(len(missing), 'upload')} that jobs refer to and that "
+            f"Missing from the backup: {counted(len(missing), 'upload')} that jobs refer to but "
             f"{settings.uploads} does not have: {', '.join(missing)}."
         )
 
@@ -48,7 +48,7 @@ def restore(
         bool, typer.Option("--replace", help="Overwrite a database that is not empty.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of the database, migrate it, and let its jobs go on."""
+    """Replace the database with a backup, migrate it, and resume its jobs."""
     settings = load_settings()
     make_home(settings)
     database = Database(settings.database)

@@ -62,7 +62,8 @@ def matrix(
     if example is None or head is None or to is None:
         given = {"--example": example, "--head": head, "--to": to}
         missing = next(name for name, one in given.items() if one is None)
-        raise refuse(missing, None, "is missing", "Without any of the three, they are listed.")
+        remedy = "Give --example, --head and --to, or none of them to list the stored matrices."
+        raise refuse(missing, None, "is missing", remedy)
     place = read_head_name(head)
     if place is None:
         raise refuse("--head", head, "is not the name of a head", 'Write "L3 H7" or "cross L3 H7".')
@@ -75,7 +76,10 @@ def matrix(
             show_progress(store, {f"job {found['job']}": found["job"]})
             found = store.matrix(job, example, place)
         if found["state"] == "computing":
-            out.print(f"Job {found['job']} computes it; the same command writes it then.")
+            out.print(
+                f"Job {found['job']} is computing it; give the same command again when it has "
+                "finished."
+            )
             return 0
         if found["state"] != "stored":
             reason = found["message"] or "it was deleted while it was being computed"

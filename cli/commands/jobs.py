@@ -34,7 +34,10 @@ class SpecOptions(KeyOptions):
     kind: Annotated[
         str | None, typer.Option(help="attribution (default), importance, pruning or attack.")
     ] = None
-    method: Annotated[str | None, typer.Option(help="importance: taylor or leave-one-out.")] = None
+    method: Annotated[
+        str | None,
+        typer.Option(help="importance: taylor, leave-one-out or embedding-gradient."),
+    ] = None
     rtol: Annotated[float | None, typer.Option(help="attribution: relative error to aim at.")] = (
         None
     )

@@ -45,9 +45,9 @@ def login(
         token = ""  # nobody signs in there: it is of no use
     logins.write(known.added(address, token))
     out.print(f"{_words(address, account)}.")
-    out.print("Commands of Jobs and Results work there now; `headwise logout` ends that.")
+    out.print("The Jobs and Results commands now use this server; `headwise logout` ends that.")
     if token and address.startswith("http://") and not _is_this_machine(address):
-        out.print("Note: without https, everybody on the way reads the token.")
+        out.print("Note: without https, anyone on the network path can read the token.")
 
 
 def logout(

@@ -49,7 +49,8 @@ def add(
         _check_user(store, user)
         added = store.add_recipient(given, user)
     out.print(
-        f"{added['service']} {added['shown']} is told of {WORDS[jobs]}. A test is on its way."
+        f"{added['service']} {added['shown']} will be notified of {WORDS[jobs]}. "
+        "A test is on its way."
     )
     if added["secret"]:
         out.print(f"Its receiver checks signatures with {added['secret']}")
@@ -107,7 +108,7 @@ def send_test(name: Name, user: User = "") -> None:
 
 @app.command()
 def remove(name: Name, user: User = "") -> None:
-    """Remove a recipient, and what it waits for."""
+    """Remove a recipient and its pending notifications."""
     with connected() as store:
         store.remove_recipient(_find(store, name, user))
     out.print(f"{name} is removed.")

@@ -87,7 +87,7 @@ class StudyRunOptions:
 def study(
     source: SourceOptions, parts: StudyOptions, naming: NamingOptions, run: StudyRunOptions
 ) -> int:
-    """Run the paper on a model and data: importance, pruning and triggers, as jobs.
+    """Repeat the paper's study on a model and data: importance, pruning and triggers, as jobs.
 
     The columns are `text` and `label` unless --text and --label name others.
     """

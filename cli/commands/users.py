@@ -87,7 +87,7 @@ def role(
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let somebody in no more, and end their sessions; their tokens are refused.
+    """Disable an account: end its sessions and refuse its tokens.
 
     Their recurring jobs are paused.
     """
@@ -97,7 +97,7 @@ def disable(name: Name) -> None:
 
 @app.command()
 def enable(name: Name) -> None:
-    """Let somebody in again."""
+    """Enable a disabled account."""
     _set_disabled(name, False)
     out.print(f"{name} can sign in again.")
 
@@ -131,7 +131,7 @@ def reset(
 def remove(name: Name) -> None:
     """Remove an account with its sessions and tokens.
 
-    Its jobs stay, and go on; its recurring jobs stay, and are paused.
+    Its jobs stay and keep running; its recurring jobs stay and are paused.
     """
     with opened() as (_, database):
         account = accounts.get(database, name)
@@ -181,7 +181,7 @@ def _told_paused(recurring: list[int]) -> dict[str, object]:
     if not recurring:
         return {}
     numbers = ", ".join(map(str, recurring))
-    out.print(f"Paused recurring jobs: {numbers}. `headwise recurring resume` goes on with one.")
+    out.print(f"Paused recurring jobs: {numbers}. Resume one with `headwise recurring resume`.")
     return {"paused_recurring": recurring}
 
 

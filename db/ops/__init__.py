@@ -1,1 +1,1 @@
-"""Operations: processes, health, logs, metrics, retention and backup."""
+"""Operations: processes, health, logs, metrics and retention."""

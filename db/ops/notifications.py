@@ -315,7 +315,7 @@ def write(database: Database, recipients: Sequence[int], event: str, message: st
 
 def write_test(database: Database, one: Recipient) -> None:
     """Write a test for a recipient."""
-    message = f"This is a test: {one.name} is told of {told_of(one.jobs, one.conditions)}."
+    message = f"This is a test: {one.name} will be notified of {told_of(one.jobs, one.conditions)}."
     write(database, [one.id], f"test:{time.time():.3f}", message)
 
 
@@ -344,7 +344,7 @@ def tell_conditions(database: Database, wrong: Mapping[str, str], dead: Mapping[
             event, message = row["event"], row["message"]
             if row["over"]:
                 tx.run(_END, subject=row["subject"], since=row["since"])
-                event, message = f"{event}:over", f"No longer: {message}"
+                event, message = f"{event}:over", f"Resolved: {message}"
             if not row["over"] or row["told"]:
                 events[event] = message
         written = [

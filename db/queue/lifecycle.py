@@ -328,7 +328,7 @@ def set_control(database: Database, job_id: int, action: str) -> None:
                 raise ConflictError(f"Job {child} needs job {job_id} and is not finished.")
             deletion.mark(tx, job_id)
         elif not control(tx, job_id, action):
-            raise ConflictError(f"Job {job_id} is {state}: it cannot {action} now.")
+            raise ConflictError(f"Job {job_id} is {state}: {action} is not possible now.")
         tx.announce()
     if action == "delete":
         # A job of usual size is removed at once; a scheduler continues with larger ones.

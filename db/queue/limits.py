@@ -36,13 +36,13 @@ def enforce(tx: Transaction, limits: Limits, user: str, examples: int) -> None:
         tx.run("SELECT pg_advisory_xact_lock(7230, hashtext(:user))", user=user)
     jobs, waiting = tx.run(UNFINISHED, user=user).one()
     if limits.jobs and jobs >= limits.jobs:
-        message = f"{user} has {jobs:,} unfinished jobs, and may have {limits.jobs:,}"
+        message = f"{user} already has {jobs:,} unfinished jobs; the limit is {limits.jobs:,}"
         remedy = "Wait for one to end or cancel one, or raise HEADWISE_MAX_JOBS_PER_USER."
         raise LimitError(Problem(field="user", value=user, message=message, remedy=remedy))
     if limits.examples and waiting + examples > limits.examples:
         message = (
-            f"{user} has {waiting:,} examples waiting; with the {examples:,} of this job they are "
-            f"more than {limits.examples:,}"
+            f"{user} has {waiting:,} examples waiting; the {examples:,} of this job would exceed "
+            f"the limit of {limits.examples:,}"
         )
         remedy = (
             "Wait for a job to end, take fewer rows (data.limit), or raise "

@@ -164,7 +164,7 @@ _WAITING_FOR = {
     Cause.HUB: "for the hub",
     Cause.SCHEDULER: "for a scheduler",
     Cause.PAUSED: "",
-    Cause.ERROR: "(a try after an error)",
+    Cause.ERROR: "(retry after an error)",
     Cause.WORKERS: "(no worker)",
     Cause.LIMIT: "(limit reached)",
     Cause.OTHERS: "in the queue",
@@ -178,7 +178,7 @@ def reasons(database: Database, jobs: Sequence[Job], settings: Settings) -> dict
     started: list[Job] = []
     for job in jobs:
         if job.control == Control.PAUSE and not job.final:
-            message = f"It is paused{_kept(job)}. `headwise resume {job.id}` lets it go on."
+            message = f"It is paused{_kept(job)}. Run `headwise resume {job.id}` to resume it."
             found[job.id] = Reason(cause=Cause.PAUSED, message=message)
         elif job.state in (JobState.QUEUED, JobState.PLANNING):
             queued.append(job)
@@ -247,7 +247,7 @@ class _Fleet:
             (self.settings.queue_leases, leased.total(), f"the queue {job.queue} may have"),
         ):
             if limit and running >= limit:
-                message = f"{_running(running)}, and {whose} {limit} at a time."
+                message = f"{_running(running)}; {whose} at most {limit} at a time."
                 return Reason(cause=Cause.LIMIT, message=message)
         return None
 
@@ -256,11 +256,14 @@ class _Fleet:
         ahead = order[: numbers.index(job.id)] if job.id in numbers else order
         leased = self.leased.get(job.queue, Counter())
         workers = f"{counted(alive, 'worker')} of the queue {job.queue}"
-        running = _running(leased.total(), f" of {_names(leased)}") if leased else "Nothing runs"
+        running = (
+            _running(leased.total(), f" of {_names(leased)}") if leased else "Nothing is running"
+        )
         next_ = "it is next"
         if ahead:
-            come = "job comes" if len(ahead) == 1 else "jobs come"
-            next_ = f"{len(ahead):,} {come} first, of {_names({row.user_name for row in ahead})}"
+            come = "comes" if len(ahead) == 1 else "come"
+            owners = _names({row.user_name for row in ahead})
+            next_ = f"{counted(len(ahead), 'job')} of {owners} {come} first"
         place = len(ahead) + 1 if job.id in numbers else None
         message = f"{running} on {workers}; {next_}."
         return Reason(cause=Cause.OTHERS, message=message, position=place)

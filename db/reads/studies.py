@@ -116,7 +116,7 @@ def set_control(database: Database, study: int, action: str) -> None:
         touched = [lifecycle.control(tx, job_id, action) for job_id in found.steps.values()]
         tx.announce()
     if not any(touched):
-        raise ConflictError(f"Study {study} is {found.state}: it cannot {action} now.")
+        raise ConflictError(f"Study {study} is {found.state}: {action} is not possible now.")
 
 
 def _read(

@@ -7,8 +7,8 @@ from db.views.parts import JOB, View
 OPERATIONS_VIEWS: tuple[View, ...] = (
     View(
         name="samples",
-        meaning="One row per queue, worker and user and five minutes in which it did something or "
-        "was alive; per hour after two days, and gone after 30.",
+        meaning="One row per queue, worker or user for every five minutes in which it was active "
+        "or alive; hourly after two days, and deleted after 30 days.",
         source="sample o",
         fields=(
             ("subject", "text", "queue, worker or user."),
@@ -22,14 +22,14 @@ OPERATIONS_VIEWS: tuple[View, ...] = (
             (
                 "shards_waiting",
                 "integer",
-                "Shards that waited for a worker at the end; of an hour the most, like the columns "
-                "that follow; null where no scheduler looked.",
+                "Shards waiting for a worker at the end; in hourly rows the maximum, as in the "
+                "columns that follow; null where no scheduler took a sample.",
                 "ready",
             ),
             ("examples_waiting", "integer", "Examples of those shards.", "waiting"),
             ("shards_running", "integer", "Shards that were leased.", "leased"),
             ("longest_wait", "real", "Seconds that the oldest of them had waited.", "oldest"),
-            ("workers", "integer", "Workers of the queue that were alive; of an hour the fewest."),
+            ("workers", "integer", "Live workers of the queue; in hourly rows the minimum."),
             ("memory", "integer", "Bytes of the worker's resident memory."),
             ("device_memory", "integer", "Bytes that the worker had reserved on its GPU."),
         ),

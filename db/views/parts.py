@@ -81,7 +81,7 @@ class View:
 JOB = ("job_id", "integer", "Job, see jobs.job_id.")
 EXAMPLE = ("example", "integer", "Example within the job, from 0.", "example_no")
 SITE = (
-    ("layer", "integer", "Layer of the head, from 0.", "s.layer"),
+    ("layer", "integer", "Layer, from 0.", "s.layer"),
     ("attention_type", "text", "encoder, decoder or cross.", "s.kind"),
     ("kind", "text", "The same as attention_type; leaves with version 1.0.", "s.kind"),
 )

@@ -22,7 +22,7 @@ class ImportanceSpec(JobSpec):
     method: Literal["taylor", "leave-one-out", "embedding-gradient"] = Field(
         description="'taylor' (Michel et al., 2019), about three forward passes per example; "
         "'leave-one-out' (accuracy and loss), about 0.6 per example and head; or "
-        "'embedding-gradient', the notebook's method, about six per example. Needs gold labels."
+        "'embedding-gradient', a notebook's method, about six per example. Needs gold labels."
     )
 
     ranking_sources: ClassVar[tuple[RankingSource, ...]] = (

@@ -47,7 +47,7 @@ class PruningScope(StrEnum):
     LAYER = "layer"
     """The same number in each layer."""
     NOTEBOOK = "notebook"
-    """The rule of the official notebook."""
+    """The rule of the notebook that circulates."""
     CHOICE = "choice"
     """Every number of heads, to choose the largest acceptable one from."""
 

@@ -75,8 +75,8 @@ class Experience:
     def basis(self) -> str:
         """The origin of the range, in words."""
         return (
-            f"from {counted(self.jobs, 'job')} of {self.alike}; eight of ten such jobs take a "
-            "time in this range"
+            f"from {counted(self.jobs, 'job')} with {self.alike}; eight out of ten such jobs fall "
+            "within this range"
         )
 
 

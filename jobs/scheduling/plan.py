@@ -165,7 +165,7 @@ def estimate(
     by_time = max(1, min(MAX_SHARD_EXAMPLES, int(shard_seconds / max(unit * cost, 1e-9))))
     shards = max(math.ceil(examples / by_time), min(examples, workers), 1)
     if found is None:
-        basis = "nothing measured yet; the first shards will tell"
+        basis = "nothing measured yet; known after the first shards"
         return Estimate(examples=examples, shards=shards, seconds=None, basis=basis)
     units = examples * cost / max(1, min(workers, examples))
     low, middle, high = (

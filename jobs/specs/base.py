@@ -299,7 +299,7 @@ class JobSpec(Frozen):
 
     def nothing_left(self, examples: int) -> Problem:
         """The problem of data whose examples are all left out."""
-        message = f"all {examples:,} examples are among those that the heads were ranked with"
+        message = f"all {examples:,} examples were used to rank the heads"
         return Problem(field="data", value=None, message=message, remedy="Give other examples.")
 
     def result_bytes(self, layers: int, heads: int) -> float:

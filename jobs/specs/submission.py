@@ -111,8 +111,8 @@ class Submission(Kept):
     )
     deadline: float | datetime | None = Field(
         default=None,
-        description="The job then ends with what is done, and fails: seconds from now, or a time "
-        "with its zone such as 2026-11-30T08:00+01:00.",
+        description="When to stop the job, keep its results so far and mark it failed: seconds "
+        "from now, or a time with its zone such as 2026-11-30T08:00+01:00.",
     )
 
     @field_validator("spec", mode="before")

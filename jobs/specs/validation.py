@@ -43,7 +43,7 @@ _WORDS = {
     "string_type": _TEXT,
     "path_type": _TEXT,
     "string_unicode": "must be Unicode text",
-    "string_pattern_mismatch": "is not of the form that is needed here",
+    "string_pattern_mismatch": "does not have the required form",
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
     "int_type": _WHOLE,

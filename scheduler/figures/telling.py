@@ -8,8 +8,9 @@ from db.reads.telling import FIRST, LONGEST, Telling
 from jobs.formatting import percent
 
 RULE = (
-    f"Of the texts of at most {LONGEST} letters among the first {FIRST:,} examples of the job, the "
-    "right and the wrong prediction with the highest probability; without gold labels the first."
+    "The most confident right prediction and the most confident wrong one among the texts of at "
+    f"most {LONGEST} characters in the first {FIRST:,} examples of the job; without gold labels, "
+    "the first such example."
 )
 """The rule by which they are chosen."""
 

@@ -26,9 +26,9 @@ def findings(database: Database, job: Job) -> list[str]:
     for gold, group in groupby(best, key=lambda one: one.sums.gold):
         parts = [
             f"the best of {counted(tried[one.kind], one.kind.noun)}, "
-            f"“{triggers[one.sums.trigger].text}”, turns {percent(one.success[0])} of what was "
-            f"predicted right, accuracy from {percent(one.accuracy_before[0])} to "
-            f"{percent(one.accuracy_after[0])} of {counted(one.sums.n, 'example')}"
+            f"“{triggers[one.sums.trigger].text}”, makes {percent(one.success[0])} of the correct "
+            f"predictions wrong, taking accuracy from {percent(one.accuracy_before[0])} to "
+            f"{percent(one.accuracy_after[0])} on {counted(one.sums.n, 'example')}"
             for one in group
         ]
         sentences.append(f"Against {job.labels[gold]}: {'; '.join(parts)}.")

@@ -31,7 +31,7 @@ def findings(database: Database, job: Job) -> list[str]:
     if len(heads) > TOP and total > 0:
         top = math.fsum(head.mean for head in heads[:TOP]) / total
         sentences.append(
-            f"The first {TOP} of {len(heads):,} heads hold {percent(top, 0)} of the sum of all "
-            "means."
+            f"The top {TOP} of {len(heads):,} heads account for {percent(top, 0)} of the summed "
+            "mean attribution."
         )
     return sentences

@@ -20,11 +20,13 @@ def findings(database: Database, job: Job) -> list[str]:
         if head.rank == 1:
             site = sites[head.site]
             rank = (
-                f" (95 % of its rank: {head.rank_low} to {head.rank_high})" if head.rank_low else ""
+                f" (95 % interval of its rank: {head.rank_low} to {head.rank_high})"
+                if head.rank_low
+                else ""
             )
             sentences.append(
                 f"{ranking_source(head.source).title}: "
-                f"{head_name(site.layer, head.head, site.attention_type)} is first with "
+                f"{head_name(site.layer, head.head, site.attention_type)} ranks first with "
                 f"{number(head.mean)}{rank}, over {counted(head.n, 'example')}."
             )
     return sentences

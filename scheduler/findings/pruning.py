@@ -52,13 +52,14 @@ def _choice(database: Database, job: Job) -> list[str]:
     choice = pruning.get_choice(database, job.id)
     if choice is None or choice.removed is None:
         return []
-    within = f"{job.spec['within']:g} points"
+    within = job.spec["within"]
+    most = f"{within:g} {'point' if within == 1 else 'points'}"
     outcome = "holds" if choice.verified else "does not hold"
     return [
-        f"{counted(choice.removed, 'head')} can go while accuracy on "
-        f"{counted(choice.search_n or 0, 'example')} stays within {within} "
+        f"{counted(choice.removed, 'head')} can be removed while accuracy on "
+        f"{counted(choice.search_n or 0, 'example')} falls by at most {most} "
         f"({percent(choice.search_whole)} to {percent(choice.search_accuracy)}). On the other "
-        f"{choice.held_out_n:,} that {outcome}: {percent(choice.held_out_whole)} to "
+        f"{choice.held_out_n:,}, the limit {outcome}: {percent(choice.held_out_whole)} to "
         f"{percent(choice.held_out_accuracy)}."
     ]
 

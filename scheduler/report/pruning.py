@@ -86,13 +86,13 @@ def _choice(database: Database, job: Job) -> list[Table]:
     return [
         Table(
             title=f"The chosen cut: {counted(choice.removed, 'head')} removed",
-            note=f"Accuracy may fall by {job.spec['within']:g} points. On the examples that did "
-            f"not choose, that {'holds' if choice.verified else 'does not hold'}.",
+            note=f"Accuracy may fall by {job.spec['within']:g} points. On the held-out examples, "
+            f"this limit {'holds' if choice.verified else 'does not hold'}.",
             columns=("Examples", "n", "All heads", "Without them (95 %)"),
             rows=[
                 (name, count(n), percent(whole), with_interval(accuracy, percent))
                 for name, n, whole, accuracy in (
-                    ("that chose", choice.search_n, choice.search_whole, searched),
+                    ("used to choose", choice.search_n, choice.search_whole, searched),
                     ("held out", choice.held_out_n, choice.held_out_whole, held_out),
                 )
             ],

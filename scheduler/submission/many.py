@@ -29,7 +29,7 @@ MOST_JOBS = 500
 """Most jobs of a request."""
 _DONE = {
     "pause": "pauses",
-    "resume": "goes on",
+    "resume": "resumes",
     "cancel": "is cancelled",
     "purge": "is purged",
     "delete": "is deleted",
@@ -109,7 +109,7 @@ def _carried_out(asked: ManyJobs, job: Job, settings: Settings, database: Databa
         message = f"Job {job.id} has priority {asked.priority}."
         return Outcome(job=job.id, done=True, message=message)
     if job.final and asked.action in ("pause", "resume", "cancel"):
-        raise ConflictError(f"Job {job.id} has ended: it is {job.state.value}.")
+        raise ConflictError(f"Job {job.id} has already ended ({job.state.value}).")
     control(database, job.id, asked.action)
     return Outcome(job=job.id, done=True, message=f"Job {job.id} {_DONE[asked.action]}.")
 

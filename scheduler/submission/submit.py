@@ -84,8 +84,8 @@ class Checked:
         found = list(self.data_notes)
         if self.overlap and self.data:
             found.append(
-                f"{self.overlap:,} of {counted(self.data.examples, 'example')} are among those "
-                "that the heads were ranked with, and are left out"
+                f"{self.overlap:,} of {counted(self.data.examples, 'example')} were used to rank "
+                "the heads and are left out"
             )
         return (*found, self.unserved) if self.unserved else tuple(found)
 

@@ -168,7 +168,7 @@ def test_a_control_that_does_not_fit_the_state(headwise: Headwise, store: Databa
     job = str(planned_job(store))
     assert "cancel it before deleting it" in refused(headwise, "delete", job)
     headwise("cancel", job)
-    assert "it cannot pause now" in refused(headwise, "pause", job)
+    assert "pause is not possible now" in refused(headwise, "pause", job)
 
 
 def test_a_port_that_is_taken(headwise: Headwise, monkeypatch: pytest.MonkeyPatch) -> None:

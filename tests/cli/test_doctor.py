@@ -54,7 +54,7 @@ def test_a_dashboard_that_others_reach_without_sign_in_is_a_warning(
     monkeypatch.setenv("HEADWISE_TRUSTED_PROXIES", "127.0.0.1")
     ran = headwise("doctor")
     named = "HEADWISE_TRUSTED_HOSTS and HEADWISE_TRUSTED_PROXIES"
-    assert f"warn sign-in: {named} let others come" in ran.out
+    assert f"warn sign-in: {named} let others reach" in ran.out
     for answer in ("none", "password"):
         monkeypatch.setenv("HEADWISE_AUTH", answer)
         assert "sign-in" not in levels(headwise)

@@ -15,11 +15,11 @@ from db.results import partitions
 from db.schema import metadata
 
 KEPT = {("remove_fk", "fk_example_result_job")}
-"""What all databases have: on SQLite, to remove it would copy the table."""
+"""Left in all databases: on SQLite, to remove it would copy the table."""
 
 
 def differences(database: Database) -> list[Any]:
-    """What would have to change for a database to have exactly the described tables."""
+    """Changes after which a database would have exactly the described tables."""
     described = set(metadata.tables)
     with database.read() as tx, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy reads no indexes of expressions on SQLite

@@ -51,9 +51,13 @@ def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
     [
         ("PORT", "0", ("must be at least 1", "Port the dashboard")),
         ("PORT", "http", ("must be a whole number", "Port the dashboard")),
-        ("QUEUE", "My Queue", ("not of the form", "Queue that jobs are submitted to")),
+        (
+            "QUEUE",
+            "My Queue",
+            ("the required form", "Queue that jobs are submitted to"),
+        ),
         ("QUEUES", "gpu,My Queue", ("'My Queue' is not a queue name", "separated by ','")),
-        ("DEVICE", "tpu", ("not of the form", "auto, cpu, cuda or cuda:0")),
+        ("DEVICE", "tpu", ("the required form", "auto, cpu, cuda or cuda:0")),
         ("LEASE_SECONDS", "0", ("must be at least 1", "lease")),
         ("TICK_SECONDS", "nan", ("rounds of the scheduler",)),
         ("LOG_LEVEL", "loud", ("must be 'debug', 'info', 'warning' or 'error'", "Lowest level")),

@@ -65,7 +65,7 @@ def test_overlap_is_allowed_where_it_is_asked_for(database: Database, settings: 
 def test_a_job_of_nothing_but_known_examples_is_refused(
     database: Database, settings: Settings
 ) -> None:
-    with pytest.raises(InputError, match="all 4 examples are among those that the heads were"):
+    with pytest.raises(InputError, match="all 4 examples were used to rank the heads"):
         submitted(database, settings, data={"limit": 4})
 
 
@@ -78,7 +78,7 @@ def test_a_job_that_is_found_to_have_none_but_known_examples_fails_with_the_reas
     plan(database, settings)
     failed = job_reads.get_job(database, job)
     assert failed.state.value == "failed"
-    assert "all 4 examples are among those that the heads were ranked with" in str(failed.error)
+    assert "all 4 examples were used to rank the heads" in str(failed.error)
 
 
 def test_the_choice_is_made_on_one_half_and_verified_on_the_other(

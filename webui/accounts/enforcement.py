@@ -160,15 +160,16 @@ def _check(found: Person, permission: Permission) -> None:
         return
     if permission is Permission.OWN:
         if found.token and found.role is not Role.ADMIN:
-            raise ForbiddenError("A token changes the account with the scope admin only.")
+            raise ForbiddenError("Only a token with the scope admin may change the account.")
         return
     if permission is Permission.ADMIN:
-        _need(found, Role.ADMIN, "Administrators alone may do this.")
+        _need(found, Role.ADMIN, "Only administrators may do this.")
         return
     _need(
         found,
         Role.MEMBER,
-        "You may read, not submit or change anything. An administrator can make you a member.",
+        "Viewers can read, but not submit or change anything. "
+        "An administrator can make you a member.",
     )
     if permission in OWNED and not found.may(Role.ADMIN):
         what = OWNED[permission]
@@ -177,7 +178,7 @@ def _check(found: Person, permission: Permission) -> None:
         if owner is not None and not found.may_change(owner):
             raise ForbiddenError(
                 f"{what.noun.capitalize()} {number} belongs to {owner or 'everyone'}; "
-                "its owner and administrators may change it."
+                "only its owner and administrators may change it."
             )
 
 

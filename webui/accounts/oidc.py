@@ -101,7 +101,9 @@ def finish(
     from authlib.common.errors import AuthlibBaseError
 
     if not secrets.compare_digest(answer.get("state", "").encode(), errand.state.encode()):
-        raise ForbiddenError("This sign-in was not begun in this browser, or too long ago.")
+        raise ForbiddenError(
+            "This sign-in was started in another browser, or too long ago. Start again."
+        )
     if "error" in answer:
         raise ForbiddenError(f"The identity provider refused: {answer['error'][:200]}.")
     if answer.get("iss", settings.oidc_issuer) != settings.oidc_issuer:

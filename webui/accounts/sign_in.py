@@ -107,7 +107,7 @@ def _errand() -> oidc.Errand:
     except (ValueError, TypeError):
         pass
     raise ForbiddenError(
-        "This sign-in was not begun in this browser, or too long ago. Begin again."
+        "This sign-in was started in another browser, or too long ago. Start again."
     )
 
 
@@ -203,7 +203,9 @@ def new_password() -> str:
     """A new password that was typed twice. Raises InputError."""
     first, second = (request.form.get(name, "") for name in ("password", "again"))
     if first != second:
-        raise refuse("password", None, "does not match the first one", "Type it once more.")
+        raise refuse(
+            "password", None, "the two passwords do not match", "Type the same password twice."
+        )
     return first
 
 
@@ -252,7 +254,12 @@ def _checked(name: str, password: str) -> Account:
     if account is not None:
         reason = "disabled" if right else "wrong password"
     trail.write("wrong sign-in", user=account.folded if account else "", reason=reason)
-    raise refuse("password", None, "name or password is wrong", "Or the account is disabled.")
+    raise refuse(
+        "password",
+        None,
+        "the name or password is wrong, or the account is disabled",
+        "Try again, or ask an administrator.",
+    )
 
 
 def is_right(person: str, account: Account | None, password: str) -> bool:

@@ -55,7 +55,7 @@ def create_recipient(json: RecipientBody) -> tuple[NewRecipientAnswer, int]:
 @blueprint.delete("/recipients/<int(max=2147483647):number>")
 @operation(TAG, RemovedAnswer)
 def delete_recipient(number: int) -> RemovedAnswer:
-    """Remove a recipient, and what it still waits for."""
+    """Remove a recipient and its pending notifications."""
     notifications.remove(database(), number)
     return RemovedAnswer(removed=number)
 
@@ -85,7 +85,7 @@ def list_notifications(query: PageQuery) -> NotificationsAnswer:
 @blueprint.get("/jobs/<int(max=2147483647):job_id>/recipients")
 @operation(TAG, JobRecipients)
 def get_job_recipients(job_id: int) -> JobRecipients:
-    """Get the recipients that were asked for a job."""
+    """Get the recipients chosen for a job."""
     job_reads.get_job(database(), job_id)
     return _told(job_id)
 
@@ -93,7 +93,7 @@ def get_job_recipients(job_id: int) -> JobRecipients:
 @blueprint.put("/jobs/<int(max=2147483647):job_id>/recipients")
 @operation(TAG, JobRecipients)
 def set_job_recipients(job_id: int, json: JobRecipients) -> JobRecipients:
-    """Have these recipients told when a job ends, and no others that were asked before."""
+    """Set the recipients to notify when a job ends, in place of those chosen before."""
     job_reads.get_job(database(), job_id)
     for number in json.recipients:
         notifications.get(database(), number)

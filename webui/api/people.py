@@ -112,9 +112,9 @@ def create_account(json: AccountBody) -> tuple[AccountAnswer, int]:
 @blueprint.patch("/accounts/<int(max=2147483647):account>")
 @operation(TAG, AccountAnswer, errors=_CONFLICT)
 def change_account(account: int, json: AccountChangesBody) -> AccountAnswer:
-    """Change a role, or refuse somebody and end their sessions, or let them in again.
+    """Change an account's role, or disable or enable it; disabling ends its sessions.
 
-    Recurring jobs of somebody who is refused are paused.
+    The recurring jobs of a disabled account are paused.
     """
     found = _found(account)
     if json.role is None and json.disabled is None:
@@ -141,7 +141,7 @@ def unlink_account(account: int) -> AccountAnswer:
 def delete_account(account: int) -> RemovedAnswer:
     """Remove an account with its sessions and tokens.
 
-    Its jobs stay, and go on; its recurring jobs stay, and are paused.
+    Its jobs stay and keep running; its recurring jobs stay and are paused.
     """
     change(_found(account), "remove")
     return RemovedAnswer(removed=account)

@@ -82,14 +82,14 @@ def get_study(study: int) -> StudyAnswer:
 @blueprint.post("/<int(max=2147483647):study>/restart")
 @operation(TAG, StudyAnswer, statuses=(HTTPStatus.CREATED,), errors=CONFLICT, creates=True)
 def restart(study: int) -> tuple[StudyAnswer, int]:
-    """Submit a study that has ended once more: jobs that succeeded are reused."""
+    """Submit an ended study again; jobs that succeeded are reused."""
     return _study(restart_study(study, settings(), database()).study), 201
 
 
 @blueprint.post("/<int(max=2147483647):study>/<any(pause, resume, cancel):action>")
 @operation(TAG, StudyAnswer, errors=CONFLICT)
 def control(study: int, action: str) -> StudyAnswer:
-    """Ask pause, resume or cancel of every job of a study."""
+    """Pause, resume or cancel every job of a study."""
     control_study(database(), study, action)
     return _study(study)
 

@@ -18,16 +18,22 @@ LONGEST = 200
 """Characters of a value that an error shows."""
 
 KINDS = {
-    HTTPStatus.BAD_REQUEST: ("invalid-request", "the input is not right; each problem names it"),
+    HTTPStatus.BAD_REQUEST: (
+        "invalid-request",
+        "the input is invalid; each problem names one fault",
+    ),
     HTTPStatus.UNAUTHORIZED: ("sign-in", "you are not signed in, or the token is not valid"),
-    HTTPStatus.FORBIDDEN: ("refused", "another site asked, or you may not do it"),
+    HTTPStatus.FORBIDDEN: ("refused", "the request came from another site, or you may not do this"),
     HTTPStatus.NOT_FOUND: ("not-found", "there is no such job, study or example"),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("method", "the address knows other methods; see `Allow`"),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method",
+        "the method is not allowed at this address; see `Allow`",
+    ),
     HTTPStatus.REQUEST_TIMEOUT: ("too-slow", "the request did not arrive in time"),
     HTTPStatus.CONFLICT: ("conflict", "the state of the job or study does not allow it"),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "the body is larger than it may be"),
-    HTTPStatus.REQUEST_URI_TOO_LONG: ("uri-too-long", "the address is longer than it may be"),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("media-type", "the body is not of a type that is read"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "the body is too large"),
+    HTTPStatus.REQUEST_URI_TOO_LONG: ("uri-too-long", "the address is too long"),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("media-type", "the type of the body is not supported"),
     HTTPStatus.UNPROCESSABLE_ENTITY: (
         "key-reused",
         "the `Idempotency-Key` belongs to another request",

@@ -347,12 +347,12 @@ def _show_models(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 PAGE = KindPage(
     title="Attack",
-    lead="How the predictions of your texts change when the tokens that an attribution found "
-    "are put into them, against controls.",
+    lead="How predictions on your texts change when tokens found by an attribution job are "
+    "inserted, compared with controls.",
     labels={
         "triggers_from": "Mined from",
-        "rule.per_class": "At most, of each label",
-        "rule.label": "A trigger counts for",
+        "rule.per_class": "Triggers per label, at most",
+        "rule.label": "Assign triggers to",
         "rule.examples": "Examples",
         "rule.cells": "Cells",
         "rule.threshold": "Threshold",

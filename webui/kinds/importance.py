@@ -72,8 +72,8 @@ def _rows(sites: Sequence[Site], ranked: Sequence[HeadRank]) -> list[Row]:
 
 PAGE = KindPage(
     title="Importance",
-    lead="How much each head matters by other means than attribution, to compare with: Taylor "
-    "expansion, leaving one head out, or the notebook's gradient of the embeddings.",
+    lead="How much each head matters by measures other than attribution, for comparison: Taylor "
+    "expansion, leaving one head out, or the notebook's embedding gradient.",
     labels={
         "method": "Importance by",
     },

@@ -220,8 +220,8 @@ def _show_sources(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 PAGE = KindPage(
     title="Pruning",
-    lead="What the model keeps of its accuracy as heads are removed in the order of their "
-    "importance, and which can go.",
+    lead="How much accuracy the model keeps as heads are removed in order of importance, and "
+    "which heads can be removed.",
     labels={
         "sources": "Order of the heads",
         "random": "Random orders",

@@ -50,7 +50,9 @@ def whole_answer(status: HTTPStatus, message: str, remedy: str) -> bytes:
 
 
 LATE = whole_answer(
-    HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time", "Send it at once."
+    HTTPStatus.REQUEST_TIMEOUT,
+    "the request did not arrive in time",
+    "Send the whole request without pauses.",
 )
 FULL = whole_answer(
     HTTPStatus.SERVICE_UNAVAILABLE, "there are too many connections", "Try again in a few seconds."

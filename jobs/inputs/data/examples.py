@@ -223,7 +223,7 @@ def _selected(row: Row, names: Sequence[str], spec: DataSpec, settings: Settings
 
 
 def _hub_rows(spec: DataSpec) -> Iterator[tuple[Row, Sequence[str]]]:
-    """The rows of a hub's data set, with the names of its labels where they are numbers."""
+    """The rows of a hub dataset, with the names of its labels where they are numbers."""
     import datasets  # slow to import, needed for hub data only
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # of its HTTP client, whichever that is

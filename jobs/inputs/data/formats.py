@@ -222,7 +222,9 @@ def _json_array(lines: _Lines, about: _About) -> Iterator[Row]:
             raise about.refuse(f"{place} is not followed by a comma", "Write the array again.")
         at += 1
     if text[at + 1 :].strip():
-        raise about.refuse("goes on after its array", "Write one array, or one object per line.")
+        raise about.refuse(
+            "has more text after its array", "Write one array, or one object per line."
+        )
 
 
 def _after_blanks(text: str, at: int) -> int:
@@ -261,15 +263,15 @@ def _checked(found: Any, place: str, about: _About) -> Record:
         raise about.refuse(message, "Write one object per line, or one array of objects.")
     if found.twice is not None:
         message = f"{place} has the name {found.twice!r} twice"
-        raise about.refuse(message, "Give each column a name of its own.")
+        raise about.refuse(message, "Give each column a different name.")
     return _named({name.strip(): value for name, value in found.items()}, place, found, about)
 
 
 def _named(record: Record, place: str, given: Mapping[str, object], about: _About) -> Record:
     if len(record) != len(given):
         twice = _first_twice([name.strip() for name in given])
-        message = f"{place} has the name {twice!r} twice, but for blanks"
-        raise about.refuse(message, "Give each column a name of its own.")
+        message = f"{place} has the name {twice!r} twice, ignoring spaces"
+        raise about.refuse(message, "Give each column a different name.")
     if len(record) > MAX_COLUMNS:
         message = f"{place} has {len(record):,} columns; at most {MAX_COLUMNS:,} are read"
         raise about.refuse(message, "Leave out the columns that are not needed.")
@@ -382,8 +384,8 @@ def _header(values: Sequence[str], about: _About) -> list[str]:
         message = f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are read"
         raise about.refuse(message, "Leave out the columns that are not needed.")
     if (twice := _first_twice(names)) is not None:
-        message = f"has two columns of the name {twice!r}"
-        raise about.refuse(message, "Give each column a name of its own.")
+        message = f"has two columns named {twice!r}"
+        raise about.refuse(message, "Give each column a different name.")
     return names
 
 

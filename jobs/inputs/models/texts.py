@@ -67,10 +67,10 @@ def try_texts(
         raise unfit(spec.model, error) from None
     number = f"at least {longer:,}" if all_longer and longer < data.examples else f"{longer:,}"
     has = "has" if longer == 1 else "have"
-    about = "max_length" if spec.max_length else "all that the model takes"
+    about = "max_length" if spec.max_length else "the model's limit"
     return [
         f"{number} of {counted(data.examples, 'text')} {has} more than {limit:,} tokens ({about}); "
-        "what is beyond is cut off"
+        "the rest is cut off"
     ]
 
 

@@ -100,7 +100,7 @@ def test_the_matrix_of_a_head_is_computed_where_it_is_not_stored(
     assert "None is stored" in headwise("matrix", str(job)).out
     path = tmp_path / "matrix.json"
     asked = ("matrix", str(job), "--example", "0", "--head", "L1 H2", "--to", str(path))
-    assert "Job 2 computes it" in headwise(*asked, "--no-watch").out
+    assert "Job 2 is computing it" in headwise(*asked, "--no-watch").out
     assert not path.exists()
     monkeypatch.setattr(figures, "show_progress", work)
     ran = headwise(*asked)

@@ -42,7 +42,7 @@ def test_submit_says_when_the_work_is_already_there(headwise: Headwise) -> None:
     answer = {"job": 1, "existing": False, "same_as": None, "notes": [UNSERVED]}
     assert headwise("submit", *GOOD, "--json").json == answer
     assert headwise("submit", *GOOD, "--json").json == {**answer, "existing": True}
-    assert "Job 1 is the same work" in headwise("submit", *GOOD).out
+    assert "Job 1 does the same work" in headwise("submit", *GOOD).out
 
 
 def test_submit_offers_results_that_are_there(headwise: Headwise, store: Database) -> None:
@@ -50,7 +50,7 @@ def test_submit_offers_results_that_are_there(headwise: Headwise, store: Databas
     with store.write() as tx:
         tx.run("UPDATE job SET state = 'succeeded', started_at = 9e9")
     ran = headwise("submit", *GOOD)
-    assert ran.out == "Job 1 has these results already; --again runs it again.\n"
+    assert ran.out == "Job 1 already has these results; use --again to run it again.\n"
     assert headwise("submit", *GOOD, "--json").json["same_as"] == 1
     assert headwise("submit", *GOOD, "--again").out.startswith("Job 2 submitted.")
 

@@ -58,7 +58,7 @@ def test_purge_shows_first_and_removes_then(headwise: Headwise, store: Database)
     old, young = finished(store, age=10), finished(store)
     assert headwise("purge").out == "Nothing is due.\n"
     ran = headwise("purge", "--keep-details-days", "5")
-    assert f'job {old} "test": details, 78 rows, about 5.3 kB' in ran.out
+    assert f'job {old} "test": details, 78 rows, about 5.1 kB' in ran.out
     assert "Nothing was removed; --yes removes it." in ran.out
     assert job_reads.get_job(store, old).purged_at is None
     ran = headwise("purge", "--keep-details-days", "5", "--yes")

@@ -15,7 +15,9 @@ def test_add_list_test_remove(headwise: Headwise, store: Database) -> None:
     assert "No recipients yet." in headwise("notify", "list").out
     ran = headwise("notify", "add", "team", HOOK, "--jobs", "long", "--conditions")
     assert ran.status == 0, ran.err
-    assert ran.out.startswith("Webhook https://hooks.example.org/… is told of jobs of more than")
+    assert ran.out.startswith(
+        "Webhook https://hooks.example.org/… will be notified of jobs of more than"
+    )
     [one] = headwise("notify", "list", "--json").json
     assert (one["name"], one["jobs"], one["conditions"]) == ("team", "long", True)
     assert "secret" not in headwise("notify", "list", "--json").out

@@ -67,7 +67,9 @@ def test_commands_work_on_the_server_until_logout(
     first, second = ran.out.splitlines()
     rights = "with the rights of a member, by a token with the scope submit until "
     assert first.startswith(f"{lab.address}: Ada, {rights}")
-    assert second == "Commands of Jobs and Results work there now; `headwise logout` ends that."
+    assert (
+        second == "The Jobs and Results commands now use this server; `headwise logout` ends that."
+    )
     assert job in [one["id"] for one in headwise("jobs", "--json").json]
     assert headwise("--local", "jobs", "--json").json == []
     assert headwise("whoami").out == f"{first}\n"

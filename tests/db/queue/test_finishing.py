@@ -145,7 +145,7 @@ def test_a_job_that_is_being_finished_cannot_be_paused(
     job = computed_job(database)
 
     def pause() -> None:
-        with pytest.raises(ConflictError, match="is finalizing: it cannot pause now"):
+        with pytest.raises(ConflictError, match="is finalizing: pause is not possible now"):
             lifecycle.set_control(database, job, "pause")
 
     meanwhile(pause)

@@ -43,7 +43,7 @@ def test_behind_the_jobs_of_others(database: Database, settings: Settings) -> No
     assert message.endswith("`headwise worker --queues default`.")
     for who in (ALICE, BOB):
         fleet.report_worker(database, who, ProcessState.IDLE)
-    alone = "Nothing runs on 2 workers of the queue default; it is next."
+    alone = "Nothing is running on 2 workers of the queue default; it is next."
     assert why(database, first, settings) == ("others", alone)
     held = [claim(database), claim(database)]
     assert [one.job_id for one in held] == [first, second]
@@ -54,10 +54,10 @@ def test_behind_the_jobs_of_others(database: Database, settings: Settings) -> No
     for user in ("dora", "emil", "frida"):
         planned_job(database, 2, 2, user_name=user, priority=5)
     cause, message = why(database, third, settings) or ("", "")
-    assert message.endswith("; 3 jobs come first, of dora, emil and frida.")
+    assert message.endswith("; 3 jobs of dora, emil and frida come first.")
     planned_job(database, 2, 2, user_name="gustav", priority=5)
     cause, message = why(database, third, settings) or ("", "")
-    assert message.endswith("; 4 jobs come first, of dora, emil, frida and 1 more.")
+    assert message.endswith("; 4 jobs of dora, emil, frida and 1 more come first.")
 
 
 def test_limits_of_users_and_queues(database: Database, settings: Settings) -> None:
@@ -67,10 +67,10 @@ def test_limits_of_users_and_queues(database: Database, settings: Settings) -> N
     claim(database)
     user = job_reads.get_job(database, other).user
     limited = settings.model_copy(update={"user_leases": 1})
-    message = f"1 shard runs, and {user} may run 1 at a time."
+    message = f"1 shard runs; {user} may run at most 1 at a time."
     assert why(database, other, limited) == ("limit", message)
     limited = settings.model_copy(update={"queue_leases": 1})
-    message = "1 shard runs, and the queue default may have 1 at a time."
+    message = "1 shard runs; the queue default may have at most 1 at a time."
     assert why(database, other, limited) == ("limit", message)
 
 
@@ -109,7 +109,7 @@ def test_before_it_is_planned(database: Database, settings: Settings) -> None:
 def test_paused_or_ended(database: Database, settings: Settings) -> None:
     job = planned_job(database)
     lifecycle.set_control(database, job, "pause")
-    message = f"It is paused. `headwise resume {job}` lets it go on."
+    message = f"It is paused. Run `headwise resume {job}` to resume it."
     assert why(database, job, settings) == (Cause.PAUSED, message)
     execute(database, f"UPDATE shard SET progress = 2 WHERE job_id = {job} AND lo = 0")
     examples = job_reads.get_job(database, job).examples
@@ -176,7 +176,7 @@ def test_before_and_after_it_runs(database: Database, settings: Settings) -> Non
     assert status(database, child, settings).words == f"waiting for job {parent}"
     assert status(database, parent, settings).words == "waiting (next in queue)"
     claims.record_error(database, claim(database), "out of memory")
-    assert status(database, parent, settings).words == "waiting (a try after an error)"
+    assert status(database, parent, settings).words == "waiting (retry after an error)"
     execute(database, f"UPDATE shard SET state = 'done' WHERE job_id = {parent}")
     assert status(database, parent, settings).words == "finalizing"
     execute(database, f"UPDATE job SET state = 'succeeded', finished_at = 1 WHERE id = {parent}")

@@ -161,7 +161,7 @@ def test_an_estimate_from_jobs_like_it() -> None:
     assert (found.examples, found.shards, found.seconds) == (1000, 9, 260.0)
     assert (found.low_seconds, found.high_seconds) == (210.0, 410.0)
     assert found.time == "3.5 to 6.8 min"
-    assert found.basis.startswith("from 12 jobs of this shape; eight of ten such jobs")
+    assert found.basis.startswith("from 12 jobs with this shape; eight out of ten such jobs")
 
 
 @pytest.mark.parametrize(("workers", "examples", "seconds"), [(0, 10, 15.0), (50, 2, 10.5)])

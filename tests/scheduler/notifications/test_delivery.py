@@ -446,7 +446,7 @@ def test_operators_are_told_of_lasting_conditions_once(
     assert tell() == told  # a moment without it is not its end
     execute(database, "UPDATE open_condition SET seen_at = seen_at - 181")
     [(event, message)] = tell()[1:]
-    assert (event.partition(":")[2][:5], message) == ("disk:", "No longer: The disk is full.")
+    assert (event.partition(":")[2][:5], message) == ("disk:", "Resolved: The disk is full.")
     assert rows(database, "SELECT * FROM open_condition") == []
     assert rows(database, "SELECT DISTINCT recipient_id FROM notification") == [(number,)]
 

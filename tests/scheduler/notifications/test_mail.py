@@ -22,7 +22,7 @@ from tests.helpers.databases import execute, sqlite_database
 from tests.helpers.mail_server import ANSWERS, HANGS, PASSWORD, SPAM, USER, mail_server
 
 SENDER = "headwise@example.org"
-TEXT = "This is a test: ann is told of every job and study."
+TEXT = "This is a test: ann will be notified of every job and study."
 
 
 @pytest.fixture(scope="module")

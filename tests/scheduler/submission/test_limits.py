@@ -32,7 +32,9 @@ def limited(settings: Settings, **limits: int) -> Settings:
 def test_unfinished_jobs_of_a_user(database: Database, settings: Settings) -> None:
     tight = limited(settings, max_jobs_per_user=2)
     first, _ = (submitted(database, tight, user="ada", length=n) for n in (8, 9))
-    with pytest.raises(LimitError, match=r"ada has 2 unfinished jobs, and may have 2 .*MAX_JOBS"):
+    with pytest.raises(
+        LimitError, match=r"ada already has 2 unfinished jobs; the limit is 2 .*MAX_JOBS"
+    ):
         submitted(database, tight, user="ada", length=10)
     assert submitted(database, tight, user="ada", length=8) == first
     submitted(database, tight, user="bob", length=10)
@@ -53,7 +55,7 @@ def test_a_limit_holds_where_the_check_was_earlier(database: Database, settings:
 def test_queued_examples_of_a_user(database: Database, settings: Settings) -> None:
     tight = limited(settings, max_queued_examples_per_user=10)
     job = submitted(database, tight, user="ada")
-    with pytest.raises(LimitError, match=r"6 examples waiting; with the 6 of this job .* than 10"):
+    with pytest.raises(LimitError, match=r"6 examples waiting; the 6 of this job would .* of 10"):
         submitted(database, tight, user="ada", length=9)
     planning.take_plans(database)
     assert planning.write_plan(database, job, Plan(bounds=[(0, 3), (3, 6)]))

@@ -157,7 +157,7 @@ def test_cancelling_ends_every_job(database: Database, settings: Settings) -> No
     lifecycle.sweep_jobs(database)
     assert states(database, found.study) == ["succeeded"] + ["cancelled"] * 4
     assert studies.get_study(database, found.study).state == "cancelled"
-    with pytest.raises(ConflictError, match="is cancelled: it cannot pause now"):
+    with pytest.raises(ConflictError, match="is cancelled: pause is not possible now"):
         control_study(database, found.study, "pause")
 
 

@@ -195,7 +195,7 @@ def test_an_estimate_comes_from_jobs_like_it_and_live_workers(
     # A second for the model, and two for each example.
     assert found.seconds == pytest.approx(1 + 6 * 2.0)
     assert (found.low_seconds or 0) < 10 < 16 < (found.high_seconds or 0)
-    assert found.basis.startswith("from 1 job of this model shape; ")
+    assert found.basis.startswith("from 1 job with this model shape; ")
     for name in ("a", "b"):
         fleet.report_worker(database, replace(ALICE, name=name), ProcessState.IDLE)
     found = check(raw, settings, database).estimate
@@ -222,7 +222,7 @@ def test_an_estimate_learns_from_jobs_of_the_same_length_and_tolerance(
         raw = {**raw_submission(settings.home, rtol=rtol), "again": True}
         found = check(raw, settings, database).estimate
         assert found.seconds == pytest.approx(seconds)
-        assert "from 1 job of this model shape, text length and tolerance" in found.basis
+        assert "from 1 job with this model shape, text length and tolerance" in found.basis
 
 
 # Presets and control.
@@ -266,7 +266,7 @@ def test_what_a_user_may_ask_of_a_job(database: Database) -> None:
         control(database, job, "delete")
     control(database, job, "cancel")
     assert state_of(database, job) == ("cancelling", "cancel")
-    with pytest.raises(ConflictError, match="cancelling: it cannot resume now"):
+    with pytest.raises(ConflictError, match="cancelling: resume is not possible now"):
         control(database, job, "resume")
 
 

@@ -41,7 +41,7 @@ def test_nothing_is_shown_before_somebody_has_signed_in(lab: Lab) -> None:
     assert browser.get("/readyz").status_code == 200
     page = browser.get("/sign-in")
     assert page.status_code == 200
-    assert "Everyone who is signed in reads all" in page.text
+    assert "Everyone who signs in can see all" in page.text
     assert "New job" not in page.text
 
 
@@ -243,7 +243,7 @@ def test_a_new_password_ends_the_other_sessions(lab: Lab) -> None:
     short = {"current": PASSWORD, "password": "short", "again": "short"}
     assert "12 to 1,000 characters" in here.post("/account/password", data=short).text
     twice = {"current": PASSWORD, "password": "another fine phrase", "again": "and one more"}
-    assert "does not match the first one" in here.post("/account/password", data=twice).text
+    assert "the two passwords do not match" in here.post("/account/password", data=twice).text
     assert there.get("/").status_code == 200
     assert here.post("/account/password", data={"current": PASSWORD, **new}).status_code == 303
     assert here.get("/").status_code == 200

@@ -181,7 +181,7 @@ def test_results_that_are_there_already_are_offered(
     assert (again.status_code, again.get_json()["same_as"]) == (200, 1)
     fields = defaults("attribution") | to_form(submission)
     page = client.post("/jobs/new", data=fields, follow_redirects=True).text
-    assert "already has these results" in page
+    assert "already has the results you asked for" in page
     assert (
         "The same work has results already"
         in client.post("/jobs/new", data={**fields, "do": "check"}).text

@@ -91,7 +91,7 @@ def test_the_page_says_what_was_left_out_and_what_can_go(
     assert f"4 examples of {ROWS} left out" in text
     choice = pruning.get_choice(database, job)
     assert choice is not None
-    assert f"{choice.removed} of 6 heads can go" in text
+    assert f"{choice.removed} of 6 heads can be removed" in text
     assert re.search(r"Held-out accuracy [\d.]+ % \[[\d.]+ %, [\d.]+ %\] against 100.0 %", text)
     assert f"headwise prune {job} --chosen --out" in text
 
@@ -231,11 +231,11 @@ def test_the_form_shows_problems_at_their_fields(
         assert re.search(rf'id="problem-{name}" data-problem="{name}">', answer.text), name
     checked = client.post("/jobs/new/check", data=form(settings, job - 1)).json
     assert checked["estimate"]["examples"] == ROWS - 4
-    said = f"4 of {ROWS} examples are among those that the heads were ranked with"
-    assert f"{said}, and are left out" in checked["notes"]
+    said = f"4 of {ROWS} examples were used to rank the heads"
+    assert f"{said} and are left out" in checked["notes"]
     everything = client.post("/jobs/new/check", data=form(settings, job - 1, allow_overlap="on"))
     assert everything.json["estimate"]["examples"] == ROWS
-    assert not any("ranked with" in note for note in everything.json["notes"])
+    assert not any("used to rank" in note for note in everything.json["notes"])
 
 
 def test_the_mask_of_the_notebooks_rule_shows_its_levels_by_layer_and_head(

@@ -41,11 +41,11 @@ def test_a_recipient_is_added_tested_and_removed(client: FlaskClient, database: 
 def test_the_form_of_a_job_offers_recipients(
     client: FlaskClient, database: Database, submission: dict[str, Any]
 ) -> None:
-    assert "Tell when it ends" not in client.get("/jobs/new").text
+    assert "Notify when it ends" not in client.get("/jobs/new").text
     client.post("/notifications", data=HOOK)
     client.post("/notifications", data={**HOOK, "name": "the lab."})
     page = client.get("/jobs/new").text
-    assert "Tell when it ends" in page
+    assert "Notify when it ends" in page
     assert '<input type="checkbox" name="notify.the lab."> the lab.' in page
     form = {**to_form(submission), "notify.the lab.": "on"}
     checked = client.post("/jobs/new", data={**form, "do": "check"}).text
@@ -64,7 +64,7 @@ def test_the_form_of_a_job_offers_recipients(
         ({"name": ""}, 400, 'id="problem-name"'),
         ({"address": "syslog://"}, 400, "is not a service that can be used"),
         ({"address": "ann@example.org"}, 400, "needs a mail server"),
-        ({"jobs": "none"}, 400, "only jobs for which it is asked"),
+        ({"jobs": "none"}, 400, "only jobs it is chosen for"),
         ({"more": "x"}, 400, "more"),
     ],
 )

@@ -53,8 +53,8 @@ SHOWN = {
 """Fields that the form has a place for problems of."""
 STUDY_LABELS = {
     **LABELS,
-    "examples": "Ranked on",
-    "evaluation_examples": "Evaluated on, at most",
+    "examples": "Rows for ranking",
+    "evaluation_examples": "Rows for evaluation, at most",
     "evaluation.path": "Or evaluate on another file",
     "parts": "Parts",
     "rtol": "Tolerance (rtol)",

@@ -103,9 +103,9 @@ def test_a_file_has_these_rows(
         ("a.doc", "x", "unknown format"),
         ("a", "x", "unknown format"),
         ("a.txt", "just a text\n", r"\.txt file without tabs"),
-        ("a.csv", "text,text\na,b\n", "two columns of the name 'text'"),
-        ("a.csv", "text, text\na,b\n", "two columns of the name 'text'"),
-        ("a.tsv", "text\ttext\na\tb\n", "two columns of the name 'text'"),
+        ("a.csv", "text,text\na,b\n", "two columns named 'text'"),
+        ("a.csv", "text, text\na,b\n", "two columns named 'text'"),
+        ("a.tsv", "text\ttext\na\tb\n", "two columns named 'text'"),
         ("a.csv", "text,label\na,0,1\nb,1\n", "line 2 has 3 values, but the header names 2"),
         ("a.csv", 'text,label\n"a\nb",0\nc\n', "line 4 has 1 values, but the header names 2"),
         ("a.csv", 'text,label\n"a,0\nb,1\n', "line 3 is not CSV"),
@@ -119,7 +119,7 @@ def test_a_file_has_these_rows(
         ("a.csv", "text\n" + "x" * 2000, "line 2 is longer than 1,000 bytes"),
         ("a.csv", "text\r" + "x" * 2000 + "\r", "line 2 is longer than 1,000 bytes"),
         ("a.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', "line 2 has the name 'a' twice"),
-        ("a.jsonl", '{"a": 1, " a": 2}\n', "line 1 has the name 'a' twice, but for blanks"),
+        ("a.jsonl", '{"a": 1, " a": 2}\n', "line 1 has the name 'a' twice, ignoring spaces"),
         ("a.jsonl", '{"a": 1}\n\n{"a": \n', "line 3 is not JSON: Expecting value at column"),
         ("a.jsonl", '{"a": 1}\n7\n', "line 2 is not a JSON object"),
         ("a.jsonl", '{"a":' + "[" * 900 + "\n", "line 1 is not JSON"),
@@ -127,7 +127,7 @@ def test_a_file_has_these_rows(
         ("a.json", '[{"a": 1} {"a": 2}]', "row 1 is not followed by a comma"),
         ("a.json", '[{"a": 1},]', "row 2 is not JSON"),
         ("a.json", '[{"a": 1}', "row 1 is not followed by a comma"),
-        ("a.json", '[{"a": 1}] x', "goes on after its array"),
+        ("a.json", '[{"a": 1}] x', "has more text after its array"),
         ("a.parquet", "PAR1", "is not Parquet"),
         ("a.csv.gz", zipped(bytes(range(32, 127)) * 9)[:40], "cannot be unzipped"),
         ("a.csv.gz", b"\x1f\x8bnonsense", "cannot be unzipped"),
@@ -175,7 +175,7 @@ def test_parquet_reads_what_is_needed_and_keeps_the_names_of_labels(tmp_path: Pa
         ]
     assert [row["other"] for row in read(path)] == [None, 1.0]
     pq.write_table(table.rename_columns(["text", "text", "x"]), path)
-    with pytest.raises(InputError, match="two columns of the name 'text'"):
+    with pytest.raises(InputError, match="two columns named 'text'"):
         read(path)
 
 

@@ -42,12 +42,11 @@ def test_longer_texts_are_counted(settings: Settings, database: Database) -> Non
     """62 words and two special tokens are as many as the model takes."""
     lengths = [5, 62, 63, *([200] * 300)]
     assert checked(settings, database, lengths).data_notes == (
-        "301 of 303 texts have more than 64 tokens (all that the model takes); what is beyond is "
-        "cut off",
+        "301 of 303 texts have more than 64 tokens (the model's limit); the rest is cut off",
     )
     again = checked(settings, database, lengths, max_length=63)
     assert again.data_notes == (
-        "302 of 303 texts have more than 63 tokens (max_length); what is beyond is cut off",
+        "302 of 303 texts have more than 63 tokens (max_length); the rest is cut off",
     )
     assert again.understood is not None
     assert again.understood.notes == again.data_notes

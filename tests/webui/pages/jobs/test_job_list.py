@@ -119,7 +119,7 @@ def test_each_job_says_what_happened(client: FlaskClient, database: Database) ->
     named(database, "one", "two")
     page = act(client, "pause", 1, 2, 3, 99, back="sort=name&next=//evil")
     assert "2 jobs done, 2 refused" in page
-    assert "Job 1 has ended: it is succeeded." in page
+    assert "Job 1 has already ended (succeeded)." in page
     assert "There is no job 99." in page
     assert page.count("pauses.") == 2
     assert 'href="/?sort=name"' in page

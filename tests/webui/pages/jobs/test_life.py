@@ -47,8 +47,8 @@ def test_a_job_says_when_it_goes_and_what_has_gone(
     form = {"keep_days": "30", "keep_details_days": "7"}
     assert client.post(f"/jobs/{job}/change", data=form).status_code == 303
     page = client.get(f"/jobs/{job}").text
-    assert "Its details are purged on <time" in page
-    assert "The job is deleted on <time" in page
+    assert "Its details will be purged on <time" in page
+    assert "The job will be deleted on <time" in page
     assert 'value="30"' in page
     assert (
         client.post(f"/jobs/{job}/change", data={"keep_days": "", "priority": "3"}).status_code
@@ -60,7 +60,7 @@ def test_a_job_says_when_it_goes_and_what_has_gone(
     assert "were purged on <time" in page
     assert 'id="heads"' in page
     assert 'id="examples"' not in page
-    assert "Its details are purged on" not in page
+    assert "Its details will be purged on" not in page
     assert client.post(f"/jobs/{job}/purge").status_code == 409
     assert client.get(f"/jobs/{job}/examples/0").status_code == 404
     assert client.get(f"/api/v1/jobs/{job}").json["purged_at"] == pytest.approx(
@@ -96,5 +96,5 @@ def test_too_much_at_once_is_429(
     assert "HEADWISE_MAX_JOBS_PER_USER" in refused.json["problems"][0]["remedy"]
     page = client.post("/jobs/new", data={**defaults("attribution"), **to_form(again)})
     assert page.status_code == 429
-    assert "may have 1" in page.text
+    assert "the limit is 1" in page.text
     tight.extensions["headwise"].database.close()
