@@ -31,7 +31,7 @@ def test_a_tab_tells_when_a_job_ends(page: Page, stage: SimpleNamespace) -> None
     try:
         page.open("/notifications")
         page.click("#in-browser")
-        page.until(lambda: "you are told" in page.one("#browser-state").text)
+        page.until(lambda: "you will be notified" in page.one("#browser-state").text)
         page.open(f"/jobs/{before}")
         page.until(lambda: page.script("return localStorage.getItem('notify-after') || ''") != "")
         assert page.script("return window.told") == []
@@ -69,7 +69,7 @@ def test_a_recipient_is_added_and_asked_for_a_job(page: Page, stage: SimpleNames
     page.click("#notify summary")
     page.click("#notify input[type=checkbox]")
     page.click("#notify button")
-    page.until(lambda: "1 recipient asked for" in page.one("#notify summary").text)
+    page.until(lambda: "1 recipient chosen for" in page.one("#notify summary").text)
     assert notifications.told_of_job(stage.database, job) == {1}
     page.size(390, 844)
     page.open("/notifications")

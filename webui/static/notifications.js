@@ -11,7 +11,7 @@ function show() {
   box.checked = !blocked && localStorage.getItem(KEY) !== null;
   box.disabled = blocked;
   if (blocked) state.textContent = 'The browser blocks notifications of this site; its settings can allow them.';
-  else state.textContent = box.checked ? 'On: you are told when a job ends.' : '';
+  else state.textContent = box.checked ? 'On: you will be notified when a job ends.' : '';
 }
 
 // Without https, browsers allow notifications on localhost only.
