@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 from unittest.mock import patch
+from zlib import crc32
 
 import structlog
 
@@ -28,7 +29,7 @@ from benchmarks.scale_pages import percentile
 from benchmarks.store import made_up_result
 from db.database import Database
 from db.ops import attempt_counts, fleet
-from db.queue import claims
+from db.queue import claims, usage
 from db.reads import jobs as job_reads
 from db.results import commit
 from db.results.commit import ShardInput
@@ -39,7 +40,7 @@ from scheduler.loop import Scheduler
 from workers import worker
 from workers.executor import Attempt
 
-PROCESSES = 2
+PROCESSES, MACHINES = 2, 25
 """Processes that hold the workers' threads."""
 
 
@@ -183,10 +184,12 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
         ):
             stack.enter_context(timed(module, name, taken[key]))
         stack.enter_context(patch.object(worker, "Attempt", _sleeper(sleep)))
-        # Processes count apart: threads that count together would wait for each other's commits.
+        # Processes and machines count apart: threads that count together would wait for each
+        # other's commits.
         stack.enter_context(
             patch.object(attempt_counts, "_source", lambda _: f"{threading.get_ident()}")
         )
+        stack.enter_context(patch.object(usage, "_source", _machine))
         threads = [
             threading.Thread(target=_one_worker, args=(loaded, stop), daemon=True)
             for _ in range(count)
@@ -199,6 +202,11 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
             thread.join(timeout=30)
     cpu = time.process_time() - before
     results.put({"taken": taken, "empty": empty, "cpu": cpu})
+
+
+def _machine() -> str:
+    """The machine of a worker: each has some eight of them."""
+    return f"machine {crc32(str(threading.get_ident()).encode()) % MACHINES}"
 
 
 def _one_worker(settings: Settings, stop: Any) -> None:

@@ -45,9 +45,14 @@ FORGET = f"DELETE FROM usage WHERE updated_at < {{clock}} - {FORGOTTEN} * {_HALF
 def add(tx: Transaction, key: dict[str, int]) -> None:
     """Count the time of an attempt that ends, whatever its outcome.
 
-    Each machine has its own rows, so that commits rarely wait for each other.
+    Each machine has its own rows, so that commits rarely wait for each other. They are few, since
+    every claim adds them up.
     """
-    tx.run(ADD, **key, source=socket.gethostname())
+    tx.run(ADD, **key, source=_source())
+
+
+def _source() -> str:
+    return socket.gethostname()
 
 
 def forget(database: Database) -> None:
