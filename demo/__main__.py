@@ -148,7 +148,7 @@ def show_findings(console: Console, jobs: Mapping[str, int]) -> None:
     out.print(f"  on {accuracy:.0%} of new pairs, with all heads on {whole[2]:.0%}.")
     for premise, hypothesis, query, key in rows(console, FIRST_PAIR.format(job=ranked)):
         out.print(f"- “{premise}” / “{hypothesis}”", markup=False)
-        out.print(f"  The strongest pair there reads from “{query}” to “{key}”.", markup=False)
+        out.print(f"  Its strongest pair: “{query}” reads “{key}”.", markup=False)
 
 
 def show_addresses(dashboard: str, study: Study) -> None:

@@ -40,7 +40,7 @@ def test_it_ends_with_three_findings(capsys: pytest.CaptureFixture[str]) -> None
     assert "Without the 29 heads that matter least (40%)" in said
     assert "on 58% of new pairs, with all heads on 61%." in said
     assert "“It [is] so.” / “It is.”" in said
-    assert "from “is” to “so”" in said
+    assert "“is” reads “so”" in said
 
 
 def test_it_ends_with_four_addresses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
