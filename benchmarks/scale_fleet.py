@@ -40,8 +40,10 @@ from scheduler.loop import Scheduler
 from workers import worker
 from workers.executor import Attempt
 
-PROCESSES, MACHINES = 2, 25
+PROCESSES = 2
 """Processes that hold the workers' threads."""
+MACHINES = 25
+"""Machines that the workers count as."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +207,7 @@ def _work(settings: dict[str, str], count: int, sleep: float, stop: Any, results
 
 
 def _machine() -> str:
-    """The machine of a worker: each has some eight of them."""
+    """The machine of the worker whose results this thread stores."""
     return f"machine {crc32(str(threading.get_ident()).encode()) % MACHINES}"
 
 

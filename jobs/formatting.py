@@ -38,6 +38,11 @@ def counted(value: int, word: str) -> str:
     return f"{value:,} {word}{'' if value == 1 else 's'}"
 
 
+def percentage_points(value: float) -> str:
+    """Percentage points: `1 point`, `0.5 points`."""
+    return f"{value:g} {'point' if value == 1 else 'points'}"
+
+
 def ordinal(value: int) -> str:
     """A place: `1st`, `12th`, `1,003rd`."""
     ends = {1: "st", 2: "nd", 3: "rd"}

@@ -126,6 +126,7 @@ def create_app(settings: Settings) -> Flask:
     app.jinja_env.globals.update(
         asset=_asset,
         counted=formatting.counted,
+        percentage_points=formatting.percentage_points,
         head_name=head_name,
         same_page=same_page,
         site_label=site_label,

@@ -8,7 +8,7 @@ from db.database import Database
 from db.kinds import pruning
 from db.kinds.pruning import Point
 from db.reads.jobs import Job
-from jobs.formatting import counted, percent
+from jobs.formatting import counted, percent, percentage_points
 from jobs.kinds import ranking_source
 from jobs.kinds.pruning import RANDOM
 
@@ -52,12 +52,11 @@ def _choice(database: Database, job: Job) -> list[str]:
     choice = pruning.get_choice(database, job.id)
     if choice is None or choice.removed is None:
         return []
-    within = job.spec["within"]
-    most = f"{within:g} {'point' if within == 1 else 'points'}"
     outcome = "holds" if choice.verified else "does not hold"
     return [
         f"{counted(choice.removed, 'head')} can be removed while accuracy on "
-        f"{counted(choice.search_n or 0, 'example')} falls by at most {most} "
+        f"{counted(choice.search_n or 0, 'example')} falls by at most "
+        f"{percentage_points(job.spec['within'])} "
         f"({percent(choice.search_whole)} to {percent(choice.search_accuracy)}). On the other "
         f"{choice.held_out_n:,}, the limit {outcome}: {percent(choice.held_out_whole)} to "
         f"{percent(choice.held_out_accuracy)}."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from db.database import Database
 from db.kinds import pruning
 from db.reads.jobs import Job
-from jobs.formatting import MISSING, count, counted, percent
+from jobs.formatting import MISSING, count, counted, percent, percentage_points
 from jobs.kinds import ranking_source
 from jobs.kinds.pruning import RANDOM, Direction, PruningScope, PruningSpec
 from jobs.specs.submission import parse_spec
@@ -34,8 +34,8 @@ def method(job: Job) -> list[str]:
     if spec.within is not None:
         paragraphs.append(
             "The most heads, by the first ranking, that leave accuracy within "
-            f"{spec.within:g} points are chosen on one half of the examples and measured on the "
-            "other."
+            f"{percentage_points(spec.within)} are chosen on one half of the examples and measured "
+            "on the other."
         )
     return paragraphs
 
@@ -86,8 +86,8 @@ def _choice(database: Database, job: Job) -> list[Table]:
     return [
         Table(
             title=f"The chosen cut: {counted(choice.removed, 'head')} removed",
-            note=f"Accuracy may fall by {job.spec['within']:g} points. On the held-out examples, "
-            f"this limit {'holds' if choice.verified else 'does not hold'}.",
+            note=f"Accuracy may fall by {percentage_points(job.spec['within'])}. On the held-out "
+            f"examples, this limit {'holds' if choice.verified else 'does not hold'}.",
             columns=("Examples", "n", "All heads", "Without them (95 %)"),
             rows=[
                 (name, count(n), percent(whole), with_interval(accuracy, percent))

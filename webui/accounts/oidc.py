@@ -29,6 +29,8 @@ KEPT_SECONDS = 300.0
 """Time for which the provider's description and keys are kept."""
 PATIENCE = 10
 """Seconds to wait for an answer of the provider."""
+STALE = "This sign-in was started in another browser, or too long ago. Start again."
+"""The refusal of an answer to an errand that this browser does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +103,7 @@ def finish(
     from authlib.common.errors import AuthlibBaseError
 
     if not secrets.compare_digest(answer.get("state", "").encode(), errand.state.encode()):
-        raise ForbiddenError(
-            "This sign-in was started in another browser, or too long ago. Start again."
-        )
+        raise ForbiddenError(STALE)
     if "error" in answer:
         raise ForbiddenError(f"The identity provider refused: {answer['error'][:200]}.")
     if answer.get("iss", settings.oidc_issuer) != settings.oidc_issuer:

@@ -106,9 +106,7 @@ def _errand() -> oidc.Errand:
             return found
     except (ValueError, TypeError):
         pass
-    raise ForbiddenError(
-        "This sign-in was started in another browser, or too long ago. Start again."
-    )
+    raise ForbiddenError(oidc.STALE)
 
 
 def _arrived(caller: oidc.Caller) -> Account:

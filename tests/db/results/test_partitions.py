@@ -18,8 +18,6 @@ from tests.helpers.jobs import ALICE, BOB, HEADS, SITES, completed, planned_job
 EXAMPLES = 2_000
 SEVERAL = ("head_score", "site_result", "edge")
 """Tables with several rows of an example."""
-LZ4 = "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
-"""The methods that a server was built with."""
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +140,7 @@ def test_partitions_of_earlier_releases_are_read_and_written(
 
 def test_texts_are_compressed_by_lz4(postgres_database: Database) -> None:
     """If the server was built with it; pglz takes four times as long."""
-    [(methods,)] = rows(postgres_database, LZ4)
+    [(has_lz4,)] = rows(postgres_database, partitions.HAS_LZ4)
     job = planned_job(postgres_database, examples=2, size=2)
     held = claimed(postgres_database)
     done = completed(0, 2)
@@ -151,5 +149,5 @@ def test_texts_are_compressed_by_lz4(postgres_database: Database) -> None:
     done = replace(done, parts=(replace(part, examples=long),))
     assert commit.commit_shard(postgres_database, held, done, "fingerprint")
     used = "SELECT pg_column_compression(token_attribution) FROM example_result"
-    expected = "lz4" if "lz4" in methods else "pglz"
+    expected = "lz4" if has_lz4 else "pglz"
     assert rows(postgres_database, f"{used} WHERE job_id = {job}") == [(expected,)] * 2
